@@ -1,0 +1,34 @@
+"""Errors that a person caused and can mend: one cause, one hint."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Bad input or an unusable environment; the command line prints it and exits with 2.
+
+    Args:
+        message: the cause, in one sentence.
+        hint: what to do about it.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+def nearest(name: str, valid: Iterable[str], *, most: int = 12) -> str:
+    """Returns a hint that names the nearest valid name, or lists the valid ones."""
+    names = sorted(valid)
+    by_lower = {candidate.lower(): candidate for candidate in names}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{by_lower[close[0]]}'?"
+    shown = ", ".join(names[:most])
+    return f"valid: {shown}{', ...' if len(names) > most else ''}" if names else "nothing is valid here"

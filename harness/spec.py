@@ -1,0 +1,294 @@
+"""RunSpec: everything that decides one run, validated, with the hashes that identify it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+)
+
+from harness import registry
+from harness.errors import HarnessError, nearest
+from harness.parameters import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+# Part of every identity. Raise it when a default changes or an option comes to mean something else: fields at their
+# default are left out of the hash, so that a new option does not disown the results that came before it.
+SPEC_VERSION = 1
+
+# What does not change a result: how a run is called, where the data lie, how long a hang may last.
+NOT_IDENTITY = {"label": True, "seed": True, "data": {"root", "download"}, "train": {"timeout_seconds"}}
+
+
+class ImageShape(NamedTuple):
+    """The shape of one image as a network sees it."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class SpecError(HarnessError):
+    """A field of a RunSpec that is wrong; `path` leads to it, e.g. ("train", "epochs")."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.path = path
+
+
+class Section(BaseModel):
+    """A mapping in a suite. Unknown keys are errors, and numbers are not guessed from strings or booleans."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _no_to_string(value: Any) -> Any:
+    return "no" if value is False else value  # YAML 1.1 reads a bare `no` as false
+
+
+class Augment(Section):
+    """Random changes of the training images, in the order of the fields; all off by default."""
+
+    crop: NonNegativeInt = Field(0, description="pad by this many pixels (zeros), then crop at random")
+    flip: bool = Field(False, description="mirror left and right with probability one half")
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="rotate by up to this many degrees")
+    cutout: NonNegativeInt = Field(0, description="erase a square of this side (arXiv 1708.04552)")
+
+
+class MeanStd(Section):
+    """Channel means and deviations of pixel values in [0, 1]."""
+
+    mean: list[float]
+    std: list[PositiveFloat]
+
+
+class ModelSection(Section):
+    """The architecture and its parameters."""
+
+    name: str
+
+
+class DataSection(Section):
+    """The dataset, its parameters, and what is done to its images."""
+
+    name: str
+    augment: Augment = Augment()
+    normalize: Literal["train", "none", "half", "cifar10", "cifar100", "imagenet"] | MeanStd = Field(
+        "train", description="mean and deviation: of the training split, a data set's published ones, or none"
+    )
+    validation: Fraction = Field(0.0, description="share of the training images held out, stratified by class")
+    validation_seed: NonNegativeInt = Field(0, description="which images are held out; the same for every seed")
+    train_samples: PositiveInt | None = Field(None, description="use a stratified slice of the training images")
+    test_samples: PositiveInt | None = Field(None, description="use a stratified slice of the test images")
+
+
+class LoaderSection(Section):
+    """The loader that feeds the device, and its parameters."""
+
+    name: str
+
+
+class OptimizerSection(Section):
+    """The optimizer and its parameters."""
+
+    name: str
+    weight_decay_on: Literal["all", "weights"] = Field(
+        "all", description="'weights' leaves norm parameters and biases without weight decay"
+    )
+
+
+class ScheduleSection(Section):
+    """The learning-rate schedule and its parameters."""
+
+    name: str
+    warmup_epochs: NonNegativeFloat = Field(0.0, description="the learning rate rises linearly from zero for so long")
+
+
+class TrainSection(Section):
+    """How long, how large and how exactly to train."""
+
+    epochs: PositiveInt = 10
+    global_batch_size: PositiveInt = Field(128, description="samples an optimizer step, over all processes")
+    num_processes: PositiveInt | None = Field(None, description="world size; unset: as launched, one by default")
+    gradient_accumulation_steps: PositiveInt = Field(1, description="micro-batches an optimizer step")
+    mixed_precision: Annotated[Literal["auto", "no", "fp16", "bf16"], BeforeValidator(_no_to_string)] = "auto"
+    tf32: bool = Field(False, description="TensorFloat-32 in matrix products and convolutions of Ampere and later")
+    channels_last: bool = False
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(False, description="torch.compile")
+    deterministic: bool = Field(False, description="the same bits again on the same system, at some cost in time")
+    label_smoothing: Fraction = 0.0
+    clip_grad_norm: PositiveFloat | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="evaluate an exponential moving average of the weights with this decay a step"
+    )
+    drop_last: bool = Field(False, description="leave out the epoch's last, smaller batch")
+    evaluate_every_epochs: PositiveInt = Field(1, description="the last epoch is always evaluated")
+    eval_batch_size: PositiveInt = Field(512, description="test samples a forward pass, for each process")
+    untimed_steps: NonNegativeInt = Field(5, description="first steps that throughput leaves out")
+    timeout_seconds: PositiveFloat = Field(1800.0, description="no step for so long is a hang")
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples of one forward pass on one process."""
+        return self.global_batch_size // ((self.num_processes or 1) * self.gradient_accumulation_steps)
+
+
+PLUGIN_SECTIONS: dict[str, tuple[str, type[Section]]] = {
+    "model": ("architecture", ModelSection),
+    "data": ("dataset", DataSection),
+    "loader": ("loader", LoaderSection),
+    "optimizer": ("optimizer", OptimizerSection),
+    "schedule": ("schedule", ScheduleSection),
+}
+DEFAULT_PLUGINS = {"loader": "resident", "schedule": "constant"}
+
+
+class RunSpec(Section):
+    """One run: a config and a seed, with every default filled in."""
+
+    label: str = ""
+    seed: NonNegativeInt = 0
+    model: SerializeAsAny[ModelSection]
+    data: SerializeAsAny[DataSection]
+    loader: SerializeAsAny[LoaderSection]
+    optimizer: SerializeAsAny[OptimizerSection]
+    schedule: SerializeAsAny[ScheduleSection]
+    train: TrainSection
+
+    def config_id(self) -> str:
+        """Returns the hash of the config: all that decides a result but the seed, the data's content, the system."""
+        dumped = self.model_dump(mode="json", exclude_defaults=True, exclude=NOT_IDENTITY)  # type: ignore[arg-type]
+        return _digest({"spec_version": SPEC_VERSION, **dumped})
+
+    def run_id(self, fingerprint: str) -> str:
+        """Returns the hash of the config, the seed and the dataset's fingerprint."""
+        return run_id(self.config_id(), self.seed, fingerprint)
+
+
+def run_id(config_id: str, seed: int, fingerprint: str) -> str:
+    """Returns the identity of a run, from those of its parts."""
+    return _digest({"config": config_id, "seed": seed, "data": fingerprint})
+
+
+def parameters(section: Section) -> dict[str, Any]:
+    """Returns the plug-in's own parameters of a section, without those that all plug-ins of its kind share."""
+    shared = next(base for _, base in PLUGIN_SECTIONS.values() if isinstance(section, base))
+    return {name: getattr(section, name) for name in type(section).model_fields if name not in shared.model_fields}
+
+
+@functools.cache
+def section_model(field: str, name: str) -> type[Section]:
+    """Returns the model of a section for one plug-in, e.g. ("model", "resnet18")."""
+    kind, base = PLUGIN_SECTIONS[field]
+    plugin = registry.find(kind, name)
+    clash = plugin.fields.keys() & base.model_fields.keys()
+    if clash:
+        raise HarnessError(f"{kind} '{name}' declares {sorted(clash)}, which every {kind} has", "rename the parameter")
+    return create_model(f"{kind}_{plugin.function}", __base__=base, **plugin.fields)  # type: ignore[call-overload]
+
+
+def parse_run_spec(values: Mapping[str, Any]) -> RunSpec:
+    """Validates a resolved mapping.
+
+    Raises:
+        SpecError: the first field that is unknown, missing, of the wrong type or out of range.
+    """
+    unknown = [key for key in values if key not in RunSpec.model_fields]
+    if unknown:
+        raise SpecError((unknown[0],), f"unknown field '{unknown[0]}'", nearest(unknown[0], RunSpec.model_fields))
+    parts: dict[str, Any] = {key: values[key] for key in ("label", "seed") if key in values}
+    for field in PLUGIN_SECTIONS:
+        value = values.get(field, DEFAULT_PLUGINS.get(field))
+        parts[field] = _section(field, json.dumps({"name": value} if isinstance(value, str) else value))
+    parts["train"] = _train(json.dumps(values.get("train", {})))
+    return _validate(RunSpec, parts, ())
+
+
+@functools.lru_cache(maxsize=4096)
+def _section(field: str, text: str) -> Section:
+    kind, _ = PLUGIN_SECTIONS[field]
+    value = json.loads(text)
+    if value is None:
+        raise SpecError((field,), f"'{field}' is missing", f"name the {kind}, e.g. {field}: {{name: ...}}")
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise SpecError((field,), f"'{field}' does not name the {kind}", f"write {field}: {{name: ...}}")
+    try:
+        model = section_model(field, value["name"])
+    except SpecError:
+        raise
+    except HarnessError as error:
+        raise SpecError((field, "name"), error.message, error.hint) from None
+    return _validate(model, text, (field,), owner=f"{kind} '{value['name']}'")
+
+
+@functools.lru_cache(maxsize=4096)
+def _train(text: str) -> TrainSection:
+    return _validate(TrainSection, text, ("train",))
+
+
+def _validate(model: type[Section], values: str | dict[str, Any], path: tuple[str, ...], owner: str = "") -> Any:
+    try:
+        # JSON's types are the suite's: in strict mode a list may become a tuple, but no string a number.
+        return model.model_validate_json(values) if isinstance(values, str) else model.model_validate(values)
+    except ValidationError as error:
+        raise _first_problem(
+            error, model, json.loads(values) if isinstance(values, str) else values, path, owner
+        ) from None
+
+
+def _first_problem(
+    error: ValidationError, model: type[BaseModel], values: Any, path: tuple[str, ...], owner: str
+) -> SpecError:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    inner = _path_in(values, first["loc"])
+    where = (*path, *inner)
+    dotted = ".".join(map(str, where))
+    if first["type"] == "extra_forbidden":
+        fields = _fields_at(model, inner[:-1])
+        return SpecError(
+            where,
+            f"unknown field '{dotted}'{f' of {owner}' if owner else ''}",
+            nearest(str(inner[-1]), fields),
+        )
+    if first["type"] == "missing":
+        return SpecError(where, f"'{dotted}' is missing{f' ({owner} needs it)' if owner else ''}", f"add {dotted}")
+    same = [problem["msg"] for problem in problems if _path_in(values, problem["loc"]) == inner]
+    message = " or ".join(dict.fromkeys(msg.removeprefix("Input should be ") for msg in same))
+    return SpecError(where, f"{dotted} is {json.dumps(first['input'], default=str)}", f"it should be {message}")
+
+
+def _path_in(values: Any, location: tuple[int | str, ...]) -> tuple[str | int, ...]:
+    """Drops the names of union members that pydantic puts into a location."""
+    path: list[str | int] = []
+    for depth, part in enumerate(location):
+        if isinstance(values, dict) and (part in values or depth == len(location) - 1):
+            path.append(part)
+            values = values.get(part)
+        elif isinstance(values, list) and isinstance(part, int):
+            path.append(part)
+            values = values[part] if part < len(values) else None
+    return tuple(path)
+
+
+def _fields_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[str(part)].annotation
+        nested = [kind for kind in (annotation, *getattr(annotation, "__args__", ())) if isinstance(kind, type)]
+        model = next((kind for kind in nested if issubclass(kind, BaseModel)), model)
+    return list(model.model_fields)
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
