@@ -1,0 +1,85 @@
+"""What there is to choose from: suites and plug-ins, with their parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness import registry
+from harness.errors import HarnessError, nearest
+from harness.spec import PLUGIN_SECTIONS
+
+SUITES = Path("benchmarks")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Names by kind, each with one line on it."""
+
+    kinds: dict[str, dict[str, str]]
+
+    def text(self) -> str:
+        """Returns lines for a person."""
+        lines: list[str] = []
+        for kind, entries in self.kinds.items():
+            width = max(map(len, entries), default=0)
+            lines += [f"{kind}:", *(f"  {name:<{width}}  {summary}" for name, summary in entries.items()), ""]
+        return "\n".join(lines).rstrip()
+
+
+def catalogue(kind: str = "") -> Catalogue:
+    """Returns all names, or those of one kind (`architectures`, `suites`, ...).
+
+    Raises:
+        HarnessError: there is no such kind.
+    """
+    kinds = [*registry.FOLDERS, "suite"]
+    if kind:
+        kinds = [name for name in kinds if kind in (name, f"{name}s")]
+        if not kinds:
+            raise HarnessError(
+                f"there is no kind '{kind}'", nearest(kind, [f"{k}s" for k in registry.FOLDERS] + ["suites"])
+            )
+    return Catalogue({f"{name}s": _suites() if name == "suite" else _plugins(name) for name in kinds})
+
+
+def describe(kind: str, name: str) -> Catalogue:
+    """Returns the parameters of one plug-in: its own, and those that all of its kind have.
+
+    Raises:
+        HarnessError: there is no such kind or name.
+    """
+    singular = kind.removesuffix("s")
+    field = next((field for field, (known, _) in PLUGIN_SECTIONS.items() if known == singular), None)
+    if field is None:
+        raise HarnessError(f"there is no kind '{kind}'", nearest(kind, [f"{k}s" for k in registry.FOLDERS]))
+    plugin, base = registry.find(singular, name), PLUGIN_SECTIONS[field][1]
+    own = {key: _parameter(info.description, info) for key, info in plugin.parameters().model_fields.items()}
+    shared = {key: _parameter(info.description, info) for key, info in base.model_fields.items() if key != "name"}
+    title = f"{singular} {name}: {plugin.summary}"
+    return Catalogue({title: own} | ({f"and of every {singular}": shared} if shared else {}))
+
+
+def _parameter(description: str | None, info: Any) -> str:
+    default = "required" if info.is_required() else f"default {info.get_default()!r}"
+    return f"{default}  {description or ''}".rstrip()
+
+
+def _plugins(kind: str) -> dict[str, str]:
+    return {", ".join(plugin.names): plugin.summary for plugin in registry.plugins(kind)}
+
+
+def _suites() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in sorted(SUITES.glob("*.yaml")):
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            values = {"description": f"unreadable: {str(error).partition(chr(10))[0]}"}
+        found[str(path)] = (
+            str(values.get("description", "")).strip().partition("\n")[0] if isinstance(values, dict) else ""
+        )
+    return found
