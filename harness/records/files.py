@@ -1,0 +1,80 @@
+"""Files that are whole or absent, and lines that survive a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from harness.errors import HarnessError
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Writes a file that readers see whole or not at all, also after a power cut.
+
+    Args:
+        path: the file; its folder exists.
+        write: is given a binary file to write to.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        os.fchmod(handle, 0o644)
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON atomically."""
+    write_atomically(path, lambda file: file.write((json.dumps(value, indent=1) + "\n").encode()))
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Appends one JSON line; a torn line that a crash left behind is closed first."""
+    line = json.dumps(value, separators=(",", ":")) + "\n"
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Returns the whole JSON lines of a file; torn ones are left out."""
+    lines = []
+    for line in path.read_bytes().splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            lines.append(value)
+    return lines
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder and writes a file into it.
+
+    Raises:
+        HarnessError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise HarnessError(f"cannot write to {folder}: {error.strerror}", "choose another with --output DIR") from None

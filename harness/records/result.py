@@ -1,0 +1,178 @@
+"""RunResult: the schema of `result.json`.
+
+What could not be measured is null, and `unavailable` gives the reason under the field's dotted name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "failed", "oom", "diverged", "timeout", "preempted"]
+# A run that ended so need not be run again: the same seed would end the same way.
+FINAL: frozenset[str] = frozenset({"ok", "diverged"})
+
+
+class Record(BaseModel):
+    """A part of a result. Unknown fields are kept apart from known ones by being refused."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+
+class Cause(Record):
+    """Why a run has no valid result."""
+
+    kind: str = Field(description="e.g. OutOfMemoryError, SIGKILL, hang, not finite")
+    message: str
+    rank: int | None = None
+    step: int | None = None
+    traceback: str | None = None
+
+
+class DataFacts(Record):
+    """The data a run saw."""
+
+    fingerprint: str
+    train_samples: int
+    validation_samples: int
+    test_samples: int
+    num_classes: int
+    skipped_files: int = 0
+    rankable: bool = True
+
+
+class ModelFacts(Record):
+    """The size of the network."""
+
+    parameters: int
+    multiply_accumulates: int | None = Field(description="of one image's forward pass: convolutions and products")
+
+
+class Resolved(Record):
+    """What `auto` and the machine decided."""
+
+    device: str
+    mixed_precision: str
+    loader: str
+    micro_batch_size: int
+
+
+class Clock(Record):
+    """Seconds on each clock; `train_seconds` is on the slowest rank, the rest on rank 0. See docs/columns.md."""
+
+    train_seconds: float | None = None
+    eval_seconds: float | None = None
+    data_seconds: float | None = None
+    build_seconds: float | None = None
+    compile_seconds: float | None = None
+    checkpoint_seconds: float | None = None
+    total_seconds: float | None = None
+
+
+class Throughput(Record):
+    """How fast the steps went."""
+
+    samples_per_second: float | None = None
+    data_wait_share: float | None = None
+    steps: int = 0
+    samples: int = 0
+    untimed_steps: int = 0
+    skipped_samples: int = Field(0, description="in tails too small for every process to have two samples")
+
+
+class Memory(Record):
+    """Peaks during the run, in bytes, on the rank that used most."""
+
+    max_allocated_bytes: int | None = None
+    max_reserved_bytes: int | None = None
+    process_device_bytes: int | None = None
+    device_bytes: int | None = None
+    host_rss_bytes: int | None = None
+
+
+class Energy(Record):
+    """Energy of the GPUs over the train time."""
+
+    train_joules: float | None = None
+
+
+class Metrics(Record):
+    """Metrics on one split. `train` ones are taken during the epoch, on augmented images and moving weights."""
+
+    accuracy: float
+    top5_accuracy: float | None
+    loss: float
+    macro_recall: float
+    recall_by_class: list[float | None]
+
+
+class Selected(Record):
+    """Test metrics at the epoch that was best on a split; `selected_on` names the split."""
+
+    selected_on: Literal["validation", "test"]
+    epoch: int
+    test: Metrics
+
+
+class TargetReached(Record):
+    """When the suite's target was first met at an evaluation; null where it never was."""
+
+    metric: str
+    at_least: float
+    epoch: int | None = None
+    train_seconds: float | None = None
+
+
+class RunResult(Record):
+    """All that tables are made from."""
+
+    schema_version: int = SCHEMA_VERSION
+    suite: str
+    label: str
+    run_id: str
+    config_id: str
+    system_id: str
+    seed: int
+    status: Status
+    cause: Cause | None = None
+    started_at: str
+    ended_at: str
+    attempt: int = 1
+    num_processes: int
+    epochs: int = 0
+    spec: dict[str, Any]
+    resolved: Resolved | None = None
+    data: DataFacts | None = None
+    model: ModelFacts | None = None
+    clock: Clock = Clock()
+    throughput: Throughput = Throughput()
+    memory: Memory = Memory()
+    energy: Energy = Energy()
+    metrics: dict[str, Metrics] = Field(default_factory=dict, description="by split, after the last epoch")
+    selected: list[Selected] = []
+    target: TargetReached | None = None
+    unavailable: dict[str, str] = {}
+
+
+def metric(result: RunResult, name: str) -> float | None:
+    """Returns one number of a result by its dotted name, e.g. `test.accuracy` or `clock.train_seconds`."""
+    head, _, rest = name.partition(".")
+    value: Any = result.metrics.get(head) if head in SPLITS else getattr(result, head, None)
+    for part in rest.split("."):
+        value = getattr(value, part, None)
+    return float(value) if isinstance(value, int | float) else None
+
+
+SPLITS = ("train", "validation", "test")
+
+
+def metric_names() -> list[str]:
+    """Returns the names that `metric` knows, for references and targets."""
+    scalar = [name for name in Metrics.model_fields if name != "recall_by_class"]
+    parts = {"clock": Clock, "throughput": Throughput, "memory": Memory, "energy": Energy}
+    return [f"{split}.{name}" for split in SPLITS for name in scalar] + [
+        f"{part}.{name}" for part, model in parts.items() for name in model.model_fields
+    ]

@@ -1,0 +1,118 @@
+"""The folder of a run, `results/<suite>/<run_id>/<system_id>/`, and all results of a suite."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.records.files import append_line, read_lines, write_json
+from harness.records.result import FINAL, SCHEMA_VERSION, RunResult
+
+
+def now() -> str:
+    """Returns the time of day in UTC, ISO 8601. For durations use a monotonic clock."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What one run leaves on one system. `events.jsonl` is the truth; `result.json` is written last."""
+
+    path: Path
+
+    def start(self, spec: dict[str, Any], system: dict[str, Any]) -> int:
+        """Begins an attempt: removes an earlier, unfinished one's result and returns the attempt's number."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        attempt = 1 + sum(event.get("event") == "run_started" for event in self.events())
+        (self.path / "result.json").unlink(missing_ok=True)
+        write_json(self.path / "spec.json", spec)
+        write_json(self.path / "system.json", system)
+        self.event("run_started", attempt=attempt)
+        return attempt
+
+    def event(self, name: str, **values: Any) -> None:
+        """Appends one event with the time of day."""
+        append_line(self.path / "events.jsonl", {"event": name, "at": now(), **values})
+
+    def events(self) -> list[dict[str, Any]]:
+        """Returns all events of all attempts."""
+        path = self.path / "events.jsonl"
+        return read_lines(path) if path.exists() else []
+
+    def last_attempt(self) -> list[dict[str, Any]]:
+        """Returns the events since the last `run_started`."""
+        events = self.events()
+        starts = [index for index, event in enumerate(events) if event.get("event") == "run_started"]
+        return events[starts[-1] :] if starts else []
+
+    def finish(self, result: RunResult) -> None:
+        """Writes the result; from here on the run is done."""
+        self.event("run_ended", status=result.status)
+        write_json(self.path / "result.json", result.model_dump(mode="json"))
+
+    def result(self) -> RunResult | None:
+        """Returns the result, or None where the run has not ended or its record cannot be read."""
+        try:
+            return read_result(self.path / "result.json")
+        except (OSError, ValueError):
+            return None
+
+    def is_done(self) -> bool:
+        """Tells whether the run has a valid result and need not be run again."""
+        result = self.result()
+        return result is not None and result.status in FINAL
+
+
+def run_folder(root: Path, suite: str, run_id: str, system_id: str) -> RunFolder:
+    """Returns the folder of a run on a system; it need not exist."""
+    return RunFolder(root / suite / run_id / system_id)
+
+
+def read_result(path: Path) -> RunResult:
+    """Reads one `result.json`.
+
+    Raises:
+        ValueError: it is torn, of another schema version, or lacks fields.
+    """
+    text = path.read_bytes()
+    try:
+        return RunResult.model_validate_json(text)
+    except ValidationError as error:
+        try:
+            version = json.loads(text).get("schema_version")
+        except (ValueError, AttributeError):
+            raise ValueError("not a whole JSON object") from None
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"schema version {version}; this harness reads {SCHEMA_VERSION}") from None
+        raise ValueError(str(error).partition("\n")[0]) from None
+
+
+@dataclass(frozen=True)
+class SuiteResults:
+    """All results of a suite, and the records that could not be read, with the reason."""
+
+    results: list[RunResult]
+    systems: dict[str, dict[str, Any]]
+    unreadable: dict[Path, str]
+
+
+def read_suite(root: Path, suite: str) -> SuiteResults:
+    """Reads the results of a suite on all systems, in the order of their folders' names."""
+    results: list[RunResult] = []
+    systems: dict[str, dict[str, Any]] = {}
+    unreadable: dict[Path, str] = {}
+    for path in sorted((root / suite).glob("*/*/result.json")):
+        try:
+            result = read_result(path)
+            if result.system_id not in systems:
+                systems[result.system_id] = json.loads((path.parent / "system.json").read_bytes())
+        except (OSError, ValueError) as error:
+            unreadable[path] = str(error)
+        else:
+            results.append(result)
+    return SuiteResults(results, systems, unreadable)
