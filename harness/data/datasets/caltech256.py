@@ -1,0 +1,103 @@
+"""Caltech-256 (https://data.caltech.edu/records/nyy15-4j048): photographs of many sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data.download import fetch, unpack
+from harness.data.images import decode_all
+from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
+from harness.data.split import rank_in_class
+from harness.errors import HarnessError
+from harness.parameters import NonNegativeInt, PositiveInt
+from harness.registry import dataset
+
+URL = "https://data.caltech.edu/records/nyy15-4j048/files/256_ObjectCategories.tar"
+ARCHIVE = "256_ObjectCategories.tar"
+CHECKSUM = "md5:67b4f42ca05d46448c6bb8ecd2220f6d"
+FOLDER = "256_ObjectCategories"
+CLUTTER = "257.clutter"
+IMAGES = {True: 30_607, False: 29_780}  # with and without the clutter class
+
+
+@dataset("caltech256")
+def caltech256(
+    *,
+    root: str | None = None,
+    download: bool = False,
+    size: PositiveInt = 224,
+    train_per_class: PositiveInt = 32,
+    test_per_class: PositiveInt = 8,
+    split_seed: NonNegativeInt = 0,
+    clutter: bool = False,
+) -> DataSource:
+    """Colour photographs in 256 classes of at least 80 images, of which a seeded choice is taken.
+
+    Args:
+        root: Folder with 256_ObjectCategories.tar or 256_ObjectCategories; default $HARNESS_DATA, else data.
+        download: Fetch the archive (1.2 GB) if it is not there.
+        size: Height and width in pixels: the shorter side is resized, the centre is cut out.
+        train_per_class: Images of each class to train on.
+        test_per_class: Images of each class to test on; they do not depend on train_per_class.
+        split_seed: Seed of the choice.
+        clutter: Take the 257th class, images of nothing in particular, too.
+    """
+    folder = data_root(root) / FOLDER
+    archive = folder.parent / ARCHIVE
+
+    def fetch_and_unpack() -> None:
+        if not folder.is_dir():
+            fetch(URL, archive, CHECKSUM)
+            unpack(archive, CHECKSUM, folder)
+
+    def load() -> Dataset:
+        if not folder.is_dir():
+            if not archive.is_file():
+                raise HarnessError(
+                    f"{folder.parent.absolute()} holds neither {ARCHIVE} nor {FOLDER}",
+                    f"set data.download=true, or put {URL} there, or set data.root or HARNESS_DATA",
+                )
+            unpack(archive, CHECKSUM, folder)
+        return _load(folder, size, train_per_class, test_per_class, split_seed, clutter)
+
+    return DataSource(
+        fingerprint=lambda: fingerprint_of(
+            "caltech256", CHECKSUM, size, train_per_class, test_per_class, split_seed, clutter
+        ),
+        load=load,
+        download=fetch_and_unpack if download else None,
+    )
+
+
+def _load(
+    folder: Path, size: int, train_per_class: int, test_per_class: int, split_seed: int, clutter: bool
+) -> Dataset:
+    import numpy as np
+
+    class_folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    if not clutter:
+        class_folders = [path for path in class_folders if path.name != CLUTTER]
+    of_class = [sorted(str(path) for path in class_folder.glob("*.jpg")) for class_folder in class_folders]
+    paths = [path for class_paths in of_class for path in class_paths]
+    # The fingerprint is the archive's, so the folder must be its whole content.
+    if len(paths) != IMAGES[clutter]:
+        raise HarnessError(
+            f"{folder} holds {len(paths)} images, not {IMAGES[clutter]}",
+            f"remove it and unpack {ARCHIVE} again",
+        )
+    labels = np.repeat(np.arange(len(of_class)), [len(class_paths) for class_paths in of_class])
+    smallest = min(len(class_paths) for class_paths in of_class)
+    if train_per_class + test_per_class > smallest:
+        raise HarnessError(
+            f"{train_per_class} + {test_per_class} images a class were asked for, the smallest has {smallest}",
+            "lower data.train_per_class or data.test_per_class",
+        )
+    rank = rank_in_class(labels, split_seed)
+    test = np.flatnonzero(rank < test_per_class)
+    train = np.flatnonzero((rank >= test_per_class) & (rank < test_per_class + train_per_class))
+    images, _ = decode_all([paths[index] for index in [*train, *test]], channels=3, size=size)
+    return Dataset(
+        train=Split(images[: len(train)], labels[train]),
+        test=Split(images[len(train) :], labels[test]),
+        class_names=tuple(path.name.partition(".")[2] for path in class_folders),
+    )

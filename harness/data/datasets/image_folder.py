@@ -1,0 +1,174 @@
+"""Your own images: a folder a class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from harness.data.images import SUFFIXES, decode_all
+from harness.data.source import Dataset, DataSource, Split, fingerprint_of
+from harness.data.split import hold_out
+from harness.errors import HarnessError
+from harness.parameters import Fraction, NonNegativeInt, PositiveInt
+from harness.registry import dataset
+
+
+class ImageFile(NamedTuple):
+    """An image that was listed, not opened; a broken link has -1 bytes."""
+
+    path: str
+    label: int
+    size_bytes: int
+
+
+class Listing(NamedTuple):
+    """The images of a folder; `test` is None where the folder is yet to be split."""
+
+    class_names: tuple[str, ...]
+    train: list[ImageFile]
+    test: list[ImageFile] | None
+
+
+@dataset("image_folder")
+def image_folder(
+    *,
+    root: str,
+    test_folder: str = "test",
+    test_fraction: Fraction = 0.2,
+    split_seed: NonNegativeInt = 0,
+    size: PositiveInt | None = None,
+    channels: Literal[1, 3] = 3,
+    unreadable: Literal["fail", "skip"] = "fail",
+) -> DataSource:
+    """A folder of images: root/train/<class> and root/test/<class>, or root/<class> to be split.
+
+    Args:
+        root: The folder.
+        test_folder: Name of the folder beside train that is tested on, for instance val.
+        test_fraction: Share of each class that is tested on, where root holds the classes themselves.
+        split_seed: Seed of that split.
+        size: Height and width in pixels (shorter side resized, centre cut out); null: all have one size.
+        channels: 1 for gray, 3 for colour; every image is converted.
+        unreadable: What to do with a file that is no readable image; skip leaves it out and lists it.
+    """
+    folder = Path(root).expanduser()
+
+    def fingerprint() -> str:
+        listing = _list(folder, test_folder)
+        split = [test_folder] if listing.test is not None else [test_fraction, split_seed]
+        files = [*listing.train, *(listing.test or [])]
+        content = sorted((file.path.removeprefix(f"{folder}/"), file.size_bytes) for file in files)
+        return fingerprint_of("image_folder", content, split)
+
+    def load() -> Dataset:
+        listing = _list(folder, test_folder)
+        train, test = listing.train, listing.test
+        if test is None:
+            train, test = _split(train, test_fraction, split_seed)
+        return _load(listing.class_names, train, test, size, channels, unreadable)
+
+    return DataSource(fingerprint=fingerprint, load=load)
+
+
+def _load(
+    class_names: tuple[str, ...],
+    train: list[ImageFile],
+    test: list[ImageFile],
+    size: int | None,
+    channels: int,
+    unreadable: Literal["fail", "skip"],
+) -> Dataset:
+    import numpy as np
+
+    files = train + test
+    images, readable = decode_all([file.path for file in files], channels=channels, size=size, unreadable=unreadable)
+    labels = np.array([file.label for file in files], np.int64)[readable]
+    trained = int(readable[: len(train)].sum())
+    missing = sorted(set(range(len(class_names))) - set(labels[:trained].tolist()))
+    if missing or trained == len(images):
+        where = f"to train on of class '{class_names[missing[0]]}'" if missing else "to test on"
+        raise HarnessError(f"no readable image is left {where}", "repair the files, or leave the class out")
+    return Dataset(
+        train=Split(images[:trained], labels[:trained]),
+        test=Split(images[trained:], labels[trained:]),
+        class_names=class_names,
+        skipped=tuple(_printable(files[index].path) for index in np.flatnonzero(~readable)),
+    )
+
+
+def _split(files: list[ImageFile], fraction: float, seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
+    import numpy as np
+
+    kept, held = hold_out(np.array([file.label for file in files]), fraction, seed)
+    if not len(held):
+        raise HarnessError("no image is left to test on", "raise data.test_fraction, or add images to the classes")
+    return [files[index] for index in kept], [files[index] for index in held]
+
+
+def _list(root: Path, test_folder: str) -> Listing:
+    folders = _entries(root)[0]
+    # A lone folder called train that holds images, not folders, is a class (of trains).
+    if "train" not in folders or not (test_folder in folders or _entries(root / "train")[0]):
+        return Listing(*_list_classes(root), None)
+    if test_folder not in folders:
+        others = ", ".join(sorted(set(folders) - {"train"})) or "nothing else"
+        raise HarnessError(
+            f"{root} holds train but no {test_folder}",
+            f"set data.test_folder; beside train there is: {others}",
+        )
+    class_names, train = _list_classes(root / "train")
+    test_names, test = _list_classes(root / test_folder)
+    if class_names != test_names:
+        odd = sorted(set(class_names) ^ set(test_names))
+        raise HarnessError(
+            f"{root}: train and {test_folder} have different classes: {', '.join(odd[:5])}",
+            "give both the same class folders",
+        )
+    return Listing(class_names, train, test)
+
+
+def _list_classes(folder: Path) -> tuple[tuple[str, ...], list[ImageFile]]:
+    names = sorted(_entries(folder)[0])
+    if not names:
+        raise HarnessError(f"{folder} holds no class folders", "each class is a folder: root/cat/1.jpg")
+    found: list[ImageFile] = []
+    for label, name in enumerate(names):
+        nested, images = _entries(folder / name)
+        if nested:
+            raise HarnessError(
+                f"class folder {folder / name} holds folders ({sorted(nested)[0]})",
+                "data.root must hold train and test, or the classes, and a class directly its images",
+            )
+        if not images:
+            raise HarnessError(f"class folder {folder / name} holds no images", f"known: {' '.join(SUFFIXES)}")
+        found += [ImageFile(path, label, size_bytes) for path, size_bytes in sorted(images)]
+    return tuple(_printable(name) for name in names), found
+
+
+def _entries(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    """Returns the folders (names) and the images (path, bytes) in a folder, but not what is hidden."""
+    folders, images = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif entry.name.lower().endswith(SUFFIXES):
+                    images.append((entry.path, _size_bytes(entry)))
+    except OSError as error:
+        raise HarnessError(f"{folder} cannot be read: {error.strerror}", "check data.root") from None
+    return folders, images
+
+
+def _size_bytes(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:  # a broken link: unreadable, not invisible
+        return -1
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -1,0 +1,108 @@
+"""Fetching files, checking them and unpacking them; nothing unverified is kept or opened.
+
+A checksum is written `sha256:<hex>` or `md5:<hex>`; md5 where the publisher gives no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import shutil
+import tarfile
+import tempfile
+import urllib.request
+from pathlib import Path, PurePosixPath
+
+from harness.errors import HarnessError
+
+
+def verify(content: Path | bytes, checksum: str, name: str) -> None:
+    """Checks a file's, or its bytes', checksum.
+
+    Raises:
+        HarnessError: it cannot be read, or is not what `checksum` says.
+    """
+    algorithm, _, expected = checksum.partition(":")
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    if isinstance(content, bytes):
+        digest.update(content)
+    else:
+        try:
+            with content.open("rb") as file:
+                hashlib.file_digest(file, lambda: digest)
+        except OSError as error:
+            raise HarnessError(f"{name} cannot be read: {error.strerror}", "check the file's permissions") from None
+    if digest.hexdigest() != expected:
+        raise HarnessError(
+            f"{name} is damaged or another version: its {algorithm} is {digest.hexdigest()}, not {expected}",
+            "remove it and download it again",
+        )
+
+
+def fetch(url: str, target: Path, checksum: str) -> None:
+    """Downloads `url` to `target`, which appears whole and verified, or not at all; keeps the right file.
+
+    Raises:
+        HarnessError: no network, no space, or another content than `checksum` says.
+    """
+    if target.is_file():
+        try:
+            return verify(target, checksum, str(target))
+        except HarnessError:
+            pass  # damaged: replaced once a good copy is here
+    part = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            urllib.request.urlopen(url, timeout=60) as response,
+            tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file,
+        ):
+            part = Path(file.name)
+            shutil.copyfileobj(response, file, 2**20)
+        verify(part, checksum, url)
+        part.chmod(0o644)
+        part.replace(target)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise HarnessError(
+            f"{url} cannot be fetched: {reason}",
+            f"on a machine with a network, download it and put it at {target}",
+        ) from None
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def unpack(archive: Path, checksum: str, folder: Path) -> None:
+    """Unpacks the member `folder.name` of a tar archive to `folder`, which appears whole or not at all.
+
+    Raises:
+        HarnessError: the checksum is wrong, a member is not a plain file or folder below the archive's root, or
+            the folder cannot be written.
+    """
+    verify(archive, checksum, str(archive))
+    if not hasattr(tarfile, "data_filter"):
+        raise HarnessError("this Python cannot unpack archives safely", f"use 3.11.4 or later, or unpack {archive}")
+    scratch = None
+    try:
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpack-"))
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter=_plain_only)
+        (scratch / folder.name).rename(folder)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        if not folder.is_dir():  # else another process was faster
+            raise HarnessError(
+                f"{archive} cannot be unpacked: {error}",
+                f"check the space and permissions of {folder.parent}",
+            ) from None
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _plain_only(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
+    # Python's data filter lets harmless links through and strips a leading "/"; no data set needs either.
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+        raise HarnessError(f"the archive holds an unsafe member: {member.name}", "get the archive from its publisher")
+    return tarfile.data_filter(member, destination)

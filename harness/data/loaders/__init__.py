@@ -1,0 +1,1 @@
+"""Loaders by name; a file here is all that a new one needs."""
