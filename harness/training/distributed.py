@@ -1,0 +1,54 @@
+"""What ranks exchange outside the steps: counts, predictions, batch-norm statistics."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from harness.measure.clock import EpochTime
+from harness.training.metrics import Tally
+
+
+def sum_tally(accelerator: Accelerator, tally: Tally) -> Tally:
+    """Adds up the counts of all ranks, in place, so that every sample counts once."""
+    tally.count()
+    if accelerator.num_processes > 1:
+        dist.all_reduce(tally.confusion)
+        dist.all_reduce(tally.sums)
+    return tally
+
+
+def gather_predictions(accelerator: Accelerator, predictions: Tensor, total: int) -> Tensor:
+    """Returns the predictions of a whole split (int64 [total]) in its order, from shares rank, rank + N, ..."""
+    if accelerator.num_processes == 1:
+        return predictions
+    whole = torch.zeros(total, dtype=torch.int64, device=predictions.device)
+    whole[accelerator.process_index :: accelerator.num_processes] = predictions
+    dist.all_reduce(whole)
+    return whole
+
+
+def average_buffers(accelerator: Accelerator, network: nn.Module) -> None:
+    """Averages floating buffers (batch norm's running statistics) over ranks.
+
+    DDP does not broadcast them each step (`broadcast_buffers=False`): that costs time and keeps rank 0's alone.
+    """
+    if accelerator.num_processes == 1:
+        return
+    buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+    if buffers:
+        flat = torch.cat([buffer.reshape(-1) for buffer in buffers])
+        dist.all_reduce(flat)
+        flat /= accelerator.num_processes
+        for buffer, mean in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
+
+def agree_on_time(accelerator: Accelerator, time: EpochTime) -> EpochTime:
+    """Returns an epoch's time over all ranks: the slowest rank's seconds, and the mean of their waits."""
+    own = [time.train_seconds, time.wait_seconds, time.timed_seconds]
+    seconds = accelerator.gather(torch.tensor([own], dtype=torch.float64, device=accelerator.device))
+    train, _, timed = seconds.max(0).values.tolist()  # type: ignore[union-attr]
+    return EpochTime(train, float(seconds[:, 1].mean()), timed, time.timed_steps)  # type: ignore[index]

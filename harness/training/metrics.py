@@ -1,0 +1,71 @@
+"""Classification metrics, counted on the device and read once an epoch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.records.result import Metrics
+
+# Logits are kept and counted many steps at once: a count a step would cost a small network more than its own kernels.
+PENDING_BYTES = 64 * 2**20
+
+
+class Tally:
+    """Counts over batches of logits.
+
+    Args:
+        num_classes: C.
+        device: where the counts live.
+        label_smoothing: of the loss, as in the objective.
+    """
+
+    def __init__(self, num_classes: int, device: torch.device, label_smoothing: float = 0.0) -> None:
+        self.num_classes = num_classes
+        self._label_smoothing = label_smoothing
+        self._pending: list[tuple[Tensor, Tensor]] = []
+        self._pending_bytes = 0
+        self.confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=device)
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, top-5 hits
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Takes one batch: logits [N, C], labels int64 [N]."""
+        self._pending.append((logits, labels))
+        self._pending_bytes += logits.nbytes
+        if self._pending_bytes > PENDING_BYTES:
+            self.count()
+
+    def count(self) -> None:
+        """Counts what is pending."""
+        if not self._pending:
+            return
+        logits = torch.cat([logits for logits, _ in self._pending]).float()
+        labels = torch.cat([labels for _, labels in self._pending])
+        self._pending.clear()
+        self._pending_bytes = 0
+        pairs = labels * self.num_classes + logits.argmax(1)
+        self.confusion += torch.bincount(pairs, minlength=self.num_classes**2)
+        self.sums[0] += F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self._label_smoothing)
+        if self.num_classes > 5:
+            self.sums[1] += (logits.topk(5).indices == labels[:, None]).sum()
+
+    def metrics(self) -> tuple[Metrics, Tensor]:
+        """Returns the metrics and the confusion matrix int64 [C, C] (rows: labels, columns: predictions)."""
+        confusion = self.confusion.view(self.num_classes, self.num_classes).cpu()
+        loss_sum, top5_hits = self.sums.tolist()
+        total = int(confusion.sum())
+        by_class = confusion.sum(1)
+        recall = [
+            hits / count if count else None
+            for hits, count in zip(confusion.diagonal().tolist(), by_class.tolist(), strict=True)
+        ]
+        present = [value for value in recall if value is not None]
+        metrics = Metrics(
+            accuracy=int(confusion.diagonal().sum()) / max(total, 1),
+            top5_accuracy=top5_hits / max(total, 1) if self.num_classes > 5 else None,
+            loss=loss_sum / max(total, 1),
+            macro_recall=sum(present) / max(len(present), 1),
+            recall_by_class=recall,
+        )
+        return metrics, confusion

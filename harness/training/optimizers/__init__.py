@@ -1,0 +1,1 @@
+"""Optimizers by name; a file here is all that a new one needs."""

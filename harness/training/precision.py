@@ -1,0 +1,56 @@
+"""Mixed precision and the other numerical switches, decided by what the hardware can do."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+from harness.errors import HarnessError
+from harness.spec import TrainSection
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+# Half-precision convolutions of the GTX 16 series give NaN with some cuDNN versions (pytorch#58123).
+NO_FP16 = ("GTX 16",)
+
+
+def resolve_mixed_precision(asked: str, device: torch.device) -> str:
+    """Returns `no`, `fp16` or `bf16`.
+
+    `auto` is bf16 where the GPU has it in hardware, else fp16 where tensor cores make it pay, else none.
+
+    Raises:
+        HarnessError: it was asked for by name and the device would have to emulate it.
+    """
+    if device.type != "cuda":
+        if asked == "fp16":
+            raise HarnessError("train.mixed_precision fp16 needs a GPU", "use bf16, no or auto on a CPU")
+        return "no" if asked == "auto" else asked
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    if asked == "bf16" and not has_bf16:
+        name = torch.cuda.get_device_name(device)
+        raise HarnessError(f"train.mixed_precision bf16: {name} has no bfloat16 units", "use fp16, no or auto")
+    if asked != "auto":
+        return asked
+    if has_bf16:
+        return "bf16"
+    pays = torch.cuda.get_device_capability(device) >= (7, 0)
+    return "fp16" if pays and not any(name in torch.cuda.get_device_name(device) for name in NO_FP16) else "no"
+
+
+def autocast(mixed_precision: str, device: torch.device) -> AbstractContextManager:
+    """Returns a context that can be entered for every step, for `no` one that does nothing."""
+    if mixed_precision == "no":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[mixed_precision])
+
+
+def apply_switches(train: TrainSection) -> None:
+    """Sets the process-wide switches as a run asks for; the next run of the process sets them anew."""
+    precision = "tf32" if train.tf32 else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(train.deterministic)
+    torch.backends.cudnn.deterministic = train.deterministic
+    torch.backends.cudnn.benchmark = not train.deterministic

@@ -1,0 +1,1 @@
+"""Learning-rate schedules by name; a file here is all that a new one needs."""
