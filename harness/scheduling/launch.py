@@ -1,0 +1,111 @@
+"""What a supervisor and the processes it launched tell each other, through a folder.
+
+`manifest.json` lists the runs, written by the supervisor. `open.json` names the run that is open, written by rank 0.
+`rank-K.json` holds the last step that rank K took, written by rank K about once a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.records.files import write_json
+from harness.spec import parse_run_spec
+from harness.suite import PlannedRun, Target
+
+FOLDER = "HARNESS_LAUNCH"
+SUPERVISOR = "HARNESS_SUPERVISOR"
+BEAT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The runs of one launch, resolved: the suite file is not read again.
+
+    Attributes:
+        done, total: of the suite, for the progress bar.
+    """
+
+    suite: str
+    output: Path
+    target: Target | None
+    runs: tuple[PlannedRun, ...]
+    done: int
+    total: int
+
+    def write(self, folder: Path) -> None:
+        """Writes the manifest into a launch folder."""
+        value = {
+            "suite": self.suite,
+            "output": str(self.output),
+            "target": self.target.model_dump() if self.target else None,
+            "done": self.done,
+            "total": self.total,
+            "runs": [
+                {
+                    "spec": run.spec.model_dump(mode="json"),
+                    "config_id": run.config_id,
+                    "run_id": run.run_id,
+                    "fingerprint": run.fingerprint,
+                }
+                for run in self.runs
+            ],
+        }
+        write_json(folder / "manifest.json", value)
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """Reads the manifest of a launch folder."""
+        value = json.loads((folder / "manifest.json").read_bytes())
+        runs = tuple(PlannedRun(**{**run, "spec": parse_run_spec(run["spec"])}) for run in value["runs"])
+        target = Target.model_validate(value["target"]) if value["target"] else None
+        return Manifest(value["suite"], Path(value["output"]), target, runs, value["done"], value["total"])
+
+
+class Pulse:
+    """A rank's side: tells the supervisor, at most once a second, how far it is.
+
+    Args:
+        folder: of the launch; None where nobody supervises.
+        rank: of this process.
+    """
+
+    def __init__(self, folder: Path | None, rank: int) -> None:
+        self._path = folder / f"rank-{rank}.json" if folder else None
+        self._folder = folder
+        self._run_id = ""
+        self._next = 0.0
+
+    def run_opened(self, run: PlannedRun, run_folder: Path) -> None:
+        """Names the run that is open from now on."""
+        self._run_id = run.run_id
+        if self._folder and self._path and self._path.name == "rank-0.json":
+            write_json(self._folder / "open.json", {"run_id": run.run_id, "folder": str(run_folder)})
+        self.beat("start", force=True)
+
+    def beat(self, at: object, *, force: bool = False) -> None:
+        """Says that this rank is alive; `at` is a step or a phase."""
+        now = time.monotonic()
+        if self._path and (force or now >= self._next):
+            self._next = now + BEAT_SECONDS
+            self._path.write_text(json.dumps({"run_id": self._run_id, "at": at}))
+
+
+def launch_folder() -> Path | None:
+    """Returns the folder of the launch that this process belongs to, or None where nobody supervises."""
+    return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
+
+
+def read_open_run(folder: Path) -> dict[str, Any] | None:
+    """Returns `run_id` and `folder` of the run that was opened last."""
+    path = folder / "open.json"
+    return json.loads(path.read_bytes()) if path.exists() else None
+
+
+def read_pulses(folder: Path) -> dict[int, str]:
+    """Returns the raw last word of each rank."""
+    return {int(path.stem.partition("-")[2]): path.read_text() for path in folder.glob("rank-*.json")}

@@ -1,0 +1,216 @@
+"""Launches the runs of a plan, watches them, records what killed a launch, and launches again for what is left."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from harness.measure.system import describe_system
+from harness.records.result import Cause, RunResult, Status
+from harness.records.store import RunFolder, now, run_folder
+from harness.scheduling.commands import Launcher
+from harness.scheduling.launch import FOLDER, SUPERVISOR, Manifest, read_open_run, read_pulses
+from harness.suite import Plan, PlannedRun
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 10.0
+STOPPED = 75
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a launch ended."""
+
+    returncode: int
+    cause: Cause | None = None
+    stopped: bool = False
+
+
+class Supervisor:
+    """Runs a plan on this machine.
+
+    Args:
+        plan: the runs.
+        output: the results root.
+        launcher: starts processes.
+        arguments: of the script, to be seen in a list of processes; the runs come from the manifest.
+        console: for what a person reads, on stderr.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        output: Path,
+        launcher: Launcher,
+        arguments: list[str],
+        console: Console,
+    ) -> None:
+        self._plan = plan
+        self._output = output
+        self._launcher = launcher
+        self._system_id = describe_system(use_cpu=launcher.uses_cpu())["system_id"]
+        self._arguments = arguments
+        self._console = console
+        self._stop_requested = False
+
+    def run(self, *, isolate: bool = False) -> int:
+        """Runs what is open.
+
+        Args:
+            isolate: a fresh process for each run.
+
+        Returns:
+            0 all well, 1 some runs failed, 2 bad input, 75 stopped.
+        """
+        open_runs = [run for run in self._plan.runs if not self._folder_of(run).is_done()]
+        done = len(self._plan.runs) - len(open_runs)
+        if done:
+            self._console.print(f"{done} of {len(self._plan.runs)} runs are done on this system: skipped")
+        previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for batch in _batches(open_runs, isolate):
+                code = self._run_batch(batch)
+                if code:
+                    return code
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        results = [self._folder_of(run).result() for run in self._plan.runs]
+        return 0 if all(result is not None and result.status == "ok" for result in results) else 1
+
+    def _run_batch(self, runs: list[PlannedRun]) -> int:
+        """Launches until each run was attempted; returns 2 or 75 where that ends the suite, else 0."""
+        while runs:
+            with tempfile.TemporaryDirectory(prefix="harness-") as name:
+                folder = Path(name)
+                ending = self._launch(folder, runs)
+                if ending.stopped or ending.returncode == STOPPED:
+                    self._console.print("stopped: finished runs are kept, the same command goes on from here")
+                    return STOPPED
+                if ending.returncode == 2:
+                    return 2
+                opened = read_open_run(folder)
+                open_folder = RunFolder(Path(opened["folder"])) if opened else None
+                attempted = self._attempted(runs, opened["run_id"] if opened else None)
+                if ending.returncode and open_folder and not (open_folder.path / "result.json").exists():
+                    run = next(run for run in runs if opened and run.run_id == opened["run_id"])
+                    self._record_death(run, open_folder, ending)
+                if not attempted:
+                    self._console.print(f"error: the launch ended with code {ending.returncode} before a run began")
+                    self._console.print("hint: its own words stand above")
+                    return 1
+                runs = [run for run in runs if run.run_id not in attempted]
+        return 0
+
+    def _folder_of(self, run: PlannedRun) -> RunFolder:
+        return run_folder(self._output, self._plan.suite.name, run.run_id, self._system_id)
+
+    def _attempted(self, runs: list[PlannedRun], opened: str | None) -> set[str]:
+        """Returns the runs up to the one that was opened last: ranks walk them in order."""
+        ids = [run.run_id for run in runs]
+        return set(ids[: ids.index(opened) + 1]) if opened in ids else set()
+
+    def _launch(self, folder: Path, runs: list[PlannedRun]) -> Ending:
+        world = runs[0].spec.train.num_processes or 1
+        total = len(self._plan.runs)
+        done = sum((self._folder_of(run).path / "result.json").exists() for run in self._plan.runs)
+        suite = self._plan.suite
+        Manifest(suite.name, self._output, suite.file.target, tuple(runs), done, total).write(folder)
+        command = self._launcher.command(world, folder, self._arguments)
+        environment = self._launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: str(psutil.Process().pid)}
+        timeout = max(run.spec.train.timeout_seconds for run in runs)
+        child = subprocess.Popen(command, env=environment, start_new_session=True)
+        try:
+            return self._watch(child, folder, timeout)
+        finally:
+            _end_all(child)
+
+    def _watch(self, child: subprocess.Popen[bytes], folder: Path, timeout_seconds: float) -> Ending:
+        last_words: dict[int, str] = {}
+        last_change = time.monotonic()
+        while child.poll() is None:
+            if self._stop_requested:
+                return Ending(STOPPED, stopped=True)
+            words = read_pulses(folder)
+            if words != last_words:
+                last_words, last_change = words, time.monotonic()
+            elif time.monotonic() - last_change > timeout_seconds:
+                message = f"no step for {timeout_seconds:g} s; last: {_describe(last_words)}"
+                return Ending(1, Cause(kind="hang", message=message))
+            time.sleep(POLL_SECONDS)
+        return Ending(child.returncode)
+
+    def _record_death(self, run: PlannedRun, folder: RunFolder, ending: Ending) -> None:
+        status: Status = "timeout" if ending.cause and ending.cause.kind == "hang" else "failed"
+        cause = ending.cause or _cause_of_death(ending.returncode)
+        events = folder.last_attempt()
+        result = RunResult(
+            suite=self._plan.suite.name,
+            label=run.spec.label,
+            run_id=run.run_id,
+            config_id=run.config_id,
+            system_id=folder.path.name,
+            seed=run.spec.seed,
+            status=status,
+            cause=cause,
+            started_at=events[0]["at"] if events else now(),
+            ended_at=now(),
+            attempt=events[0].get("attempt", 1) if events else 1,
+            num_processes=run.spec.train.num_processes or 1,
+            spec=run.spec.model_dump(mode="json"),
+        )
+        folder.finish(result)
+        self._console.print(f"✗ {run.spec.label} · seed {run.spec.seed} · {status}: {cause.message}", markup=False)
+
+    def _request_stop(self, *_: object) -> None:
+        self._stop_requested = True
+
+
+def _batches(runs: list[PlannedRun], isolate: bool) -> list[list[PlannedRun]]:
+    """One launch for each world size, or, isolated, for each run; in the plan's order."""
+    if isolate:
+        return [[run] for run in runs]
+    by_world = sorted(runs, key=lambda run: run.spec.train.num_processes or 1)
+    return [list(group) for _, group in itertools.groupby(by_world, key=lambda run: run.spec.train.num_processes)]
+
+
+def _cause_of_death(returncode: int) -> Cause:
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        return Cause(kind=name, message=f"the process was killed by {name}")
+    return Cause(kind="exit", message=f"the launch ended with code {returncode} and left no result")
+
+
+def _describe(words: dict[int, str]) -> str:
+    return "; ".join(f"rank {rank} {text}" for rank, text in sorted(words.items())) or "no rank has begun"
+
+
+def _end_all(child: subprocess.Popen[bytes]) -> None:
+    """Ends a launch and every process below it, also those that a launcher started in sessions of their own."""
+    try:
+        family = psutil.Process(child.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    for process in family:
+        try:
+            process.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(family, GRACE_SECONDS)
+    for process in alive:
+        process.kill()
