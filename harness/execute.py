@@ -216,7 +216,7 @@ def build_trainee(
 
 
 def compile_ahead(trainee: Trainee, splits: Splits, sampler: GlobalBatches) -> None:
-    """Compiles for each batch shape of an epoch, before any clock runs, and leaves weights and randomness as they were."""
+    """Compiles for each batch shape of an epoch, and leaves weights and randomness as they were."""
     device, train = trainee.accelerator.device, trainee.train
     state = {name: value.clone() for name, value in trainee.network.state_dict().items()}
     trainee.model.train()

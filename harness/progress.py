@@ -63,7 +63,9 @@ class Lines:
     def run_ended(self, result: RunResult) -> None:
         """Prints the run's line."""
         self._done += 1
-        self._console.print(f"{self._done}/{self._total}  {summary(result)}", highlight=False, markup=False)
+        self._console.print(
+            f"{self._done}/{self._total}  {summary(result)}", highlight=False, markup=False, soft_wrap=True
+        )
 
     def close(self) -> None:
         """Nothing is held."""

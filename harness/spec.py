@@ -59,10 +59,10 @@ def _no_to_string(value: Any) -> Any:
 class Augment(Section):
     """Random changes of the training images, in the order of the fields; all off by default."""
 
-    crop: NonNegativeInt = Field(0, description="pad by this many pixels (zeros), then crop at random")
-    flip: bool = Field(False, description="mirror left and right with probability one half")
-    rotate: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="rotate by up to this many degrees")
-    cutout: NonNegativeInt = Field(0, description="erase a square of this side (arXiv 1708.04552)")
+    crop: NonNegativeInt = Field(default=0, description="pad by this many pixels (zeros), then crop at random")
+    flip: bool = Field(default=False, description="mirror left and right with probability one half")
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="rotate by up to this many degrees")
+    cutout: NonNegativeInt = Field(default=0, description="erase a square of this side (arXiv 1708.04552)")
 
 
 class MeanStd(Section):
@@ -84,12 +84,12 @@ class DataSection(Section):
     name: str
     augment: Augment = Augment()
     normalize: Literal["train", "none", "half", "cifar10", "cifar100", "imagenet"] | MeanStd = Field(
-        "train", description="mean and deviation: of the training split, a data set's published ones, or none"
+        default="train", description="mean and deviation: of the training split, a data set's published ones, or none"
     )
-    validation: Fraction = Field(0.0, description="share of the training images held out, stratified by class")
-    validation_seed: NonNegativeInt = Field(0, description="which images are held out; the same for every seed")
-    train_samples: PositiveInt | None = Field(None, description="use a stratified slice of the training images")
-    test_samples: PositiveInt | None = Field(None, description="use a stratified slice of the test images")
+    validation: Fraction = Field(default=0.0, description="share of the training images held out, stratified by class")
+    validation_seed: NonNegativeInt = Field(default=0, description="which images are held out; the same for every seed")
+    train_samples: PositiveInt | None = Field(default=None, description="use a stratified slice of the training images")
+    test_samples: PositiveInt | None = Field(default=None, description="use a stratified slice of the test images")
 
 
 class LoaderSection(Section):
@@ -103,7 +103,7 @@ class OptimizerSection(Section):
 
     name: str
     weight_decay_on: Literal["all", "weights"] = Field(
-        "all", description="'weights' leaves norm parameters and biases without weight decay"
+        default="all", description="'weights' leaves norm parameters and biases without weight decay"
     )
 
 
@@ -111,7 +111,9 @@ class ScheduleSection(Section):
     """The learning-rate schedule and its parameters."""
 
     name: str
-    warmup_epochs: NonNegativeFloat = Field(0.0, description="the learning rate rises linearly from zero for so long")
+    warmup_epochs: NonNegativeFloat = Field(
+        default=0.0, description="the learning rate rises linearly from zero for so long"
+    )
 
 
 class TrainSection(Section):
@@ -119,23 +121,29 @@ class TrainSection(Section):
 
     epochs: PositiveInt = 10
     global_batch_size: PositiveInt = Field(128, description="samples an optimizer step, over all processes")
-    num_processes: PositiveInt | None = Field(None, description="world size; unset: as launched, one by default")
-    gradient_accumulation_steps: PositiveInt = Field(1, description="micro-batches an optimizer step")
+    num_processes: PositiveInt | None = Field(
+        default=None, description="world size; unset: as launched, one by default"
+    )
+    gradient_accumulation_steps: PositiveInt = Field(default=1, description="micro-batches an optimizer step")
     mixed_precision: Annotated[Literal["auto", "no", "fp16", "bf16"], BeforeValidator(_no_to_string)] = "auto"
-    tf32: bool = Field(False, description="TensorFloat-32 in matrix products and convolutions of Ampere and later")
+    tf32: bool = Field(
+        default=False, description="TensorFloat-32 in matrix products and convolutions of Ampere and later"
+    )
     channels_last: bool = False
-    compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(False, description="torch.compile")
-    deterministic: bool = Field(False, description="the same bits again on the same system, at some cost in time")
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(default=False, description="torch.compile")
+    deterministic: bool = Field(
+        default=False, description="the same bits again on the same system, at some cost in time"
+    )
     label_smoothing: Fraction = 0.0
     clip_grad_norm: PositiveFloat | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="evaluate an exponential moving average of the weights with this decay a step"
+        default=None, description="evaluate an exponential moving average of the weights with this decay a step"
     )
-    drop_last: bool = Field(False, description="leave out the epoch's last, smaller batch")
-    evaluate_every_epochs: PositiveInt = Field(1, description="the last epoch is always evaluated")
-    eval_batch_size: PositiveInt = Field(512, description="test samples a forward pass, for each process")
-    untimed_steps: NonNegativeInt = Field(5, description="first steps that throughput leaves out")
-    timeout_seconds: PositiveFloat = Field(1800.0, description="no step for so long is a hang")
+    drop_last: bool = Field(default=False, description="leave out the epoch's last, smaller batch")
+    evaluate_every_epochs: PositiveInt = Field(default=1, description="the last epoch is always evaluated")
+    eval_batch_size: PositiveInt = Field(default=512, description="test samples a forward pass, for each process")
+    untimed_steps: NonNegativeInt = Field(default=5, description="first steps that throughput leaves out")
+    timeout_seconds: PositiveFloat = Field(default=1800.0, description="no step for so long is a hang")
 
     @property
     def micro_batch_size(self) -> int:

@@ -18,7 +18,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or `deterministic
 import psutil
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from rich.console import Console
 
 from harness.data.prepare import data_source, prepare
@@ -73,7 +73,9 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and decides
         _die_with(int(os.environ[SUPERVISOR]))
     ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[ddp])
+    # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
+    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=use_cpu, mixed_precision="no", kwargs_handlers=[ddp])
     system = describe_system(use_cpu=accelerator.device.type == "cpu")
     if accelerator.device.type == "cuda" and system["gpu"] is None:
         raise HarnessError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
@@ -221,7 +223,7 @@ def _epoch_event(epoch: Epoch) -> dict[str, Any]:
 def _write_predictions(folder: RunFolder, outcome: Outcome) -> None:
     import numpy as np
 
-    arrays = {name: tensor.numpy().astype(np.int32) for name, tensor in outcome.arrays.items()}
+    arrays: dict[str, Any] = {name: tensor.numpy().astype(np.int32) for name, tensor in outcome.arrays.items()}
     write_atomically(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
 
 

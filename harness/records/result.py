@@ -80,7 +80,7 @@ class Throughput(Record):
     steps: int = 0
     samples: int = 0
     untimed_steps: int = 0
-    skipped_samples: int = Field(0, description="in tails too small for every process to have two samples")
+    skipped_samples: int = Field(default=0, description="in tails too small for every process to have two samples")
 
 
 class Memory(Record):

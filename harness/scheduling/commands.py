@@ -58,6 +58,8 @@ class Launcher:
     def environment(self, num_processes: int) -> dict[str, str]:
         """Returns the environment of a launch: this one's, with the CPU's threads shared between its processes."""
         environment = dict(os.environ)
+        if self.uses_cpu():
+            environment["ACCELERATE_USE_CPU"] = "true"
         if num_processes > 1:
             threads = max(1, len(os.sched_getaffinity(0)) // num_processes)
             environment.setdefault("OMP_NUM_THREADS", str(threads))

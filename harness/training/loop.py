@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -130,6 +131,7 @@ def _require_finite(accelerator: Accelerator, losses: list[Tensor], first_step: 
     finite = torch.isfinite(torch.stack(losses))
     never = len(losses)
     bad = torch.where(finite, never, torch.arange(never, device=finite.device)).min()
-    first = int(accelerator.gather(bad.reshape(1)).min())
+    everywhere = cast(Tensor, accelerator.gather(bad.reshape(1)))
+    first = int(everywhere.min())
     if first < never:
         raise Diverged(first_step + first // micro_batches)

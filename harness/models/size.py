@@ -1,0 +1,25 @@
+"""The size of a network: parameters and multiply-accumulates."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.records.result import ModelFacts
+from harness.spec import ImageShape
+
+
+def count_size(network: nn.Module, image: ImageShape, device: torch.device) -> ModelFacts:
+    """Counts the trainable and frozen parameters, and the multiply-accumulates of one image's forward pass.
+
+    Convolutions, matrix products and attention are counted (`torch.utils.flop_counter`, which counts two operations
+    each); norms, activations and pooling are not.
+    """
+    training = network.training
+    network.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, *image, device=device))
+    network.train(training)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return ModelFacts(parameters=parameters, multiply_accumulates=counter.get_total_flops() // 2)

@@ -1,0 +1,227 @@
+"""The chart: accuracy over train time, a point per config, the Pareto front as a line."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import IO, TYPE_CHECKING, Any
+
+from harness.report.axes import Axis, accuracy_axis, time_axis
+from harness.report.build import Table
+from harness.report.encodings import Encoding, encodings
+from harness.report.labels import Align, Label, Wanted, place_labels, without_common_parts
+from harness.report.rows import Row
+from harness.report.texts import one_line
+
+if TYPE_CHECKING:
+    import altair
+
+WIDTH, HEIGHT = 700, 440  # of the plot itself; title, axes and legend come on top
+LABEL_ALL_UP_TO = 12
+MANY = 40  # from here on the bars are faint
+ALL_BARS_UP_TO = 200  # beyond, only those of the front are drawn
+FONT_SIZE = 12
+_INK, _MUTED, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
+
+
+def plotted(table: Table) -> list[Row]:
+    """Returns the rows that have both numbers."""
+    return [row for row in table.rows if row.values["test_accuracy"] and row.values["train_seconds"]]
+
+
+def accuracy_over_time(table: Table) -> altair.LayerChart:
+    """Returns the chart of one system; some row of it has both numbers.
+
+    Raises:
+        ImportError: altair is not installed.
+    """
+    import altair
+
+    rows = plotted(table)
+    x, y = time_axis(rows, WIDTH), accuracy_axis(rows, HEIGHT)
+    looks = encodings(rows, table.columns)
+    points = [_point(row, x, y, looks) for row in rows]
+    front = sorted((point for point in points if point["on_front"]), key=lambda point: point["x"])
+    steps = [{"x": point["x"], "y": point["y"]} for point in front]
+    if front:
+        steps.append({"x": x.high, "y": front[-1]["y"]})
+    labels = _labels(points, front, x, y)
+
+    across = altair.X("x:Q", title=x.title, scale=altair.Scale(**x.scale()), axis=altair.Axis(**x.ticks()))
+    up = altair.Y("y:Q", title=y.title, scale=altair.Scale(**y.scale()), axis=altair.Axis(**y.ticks()))
+    title = altair.TitleParams(
+        f"{one_line(table.suite)} on {table.system}",
+        subtitle=_subtitle(rows, bool(front)),
+        anchor="start",
+        offset=14,
+    )
+    layers = [
+        _front_line(across, up),
+        *_bars_and_points(looks, across, up, len(rows)),
+        *_label_layers({label.align for label in labels}, across, up),
+    ]
+    return altair.LayerChart(
+        layer=layers,
+        # Data that stand apart are not copied and validated with each layer: half a second for 500 configs.
+        datasets={"points": points, "front": steps, "labels": [_label(label, x, y) for label in labels]},
+        title=title,
+        width=WIDTH,
+        height=HEIGHT,
+        padding=16,
+        background="white",
+        config=_style(),
+    )
+
+
+def _front_line(across: Any, up: Any) -> altair.Chart:
+    import altair
+
+    line = altair.Chart(altair.NamedData("front")).encode(x=across, y=up)
+    return line.mark_line(interpolate="step-after", color=_INK, strokeWidth=1.5, opacity=0.55, clip=True)
+
+
+def _bars_and_points(looks: Encoding, across: Any, up: Any, configs: int) -> list[altair.Chart]:
+    import altair
+
+    colour = altair.Color(
+        "colour:N",
+        title=looks.colour_title,
+        scale=altair.Scale(domain=list(looks.colours), range=list(looks.colours.values())),
+        legend=altair.Legend(symbolOpacity=1) if len(looks.colours) > 1 else None,
+    )
+    base = altair.Chart(altair.NamedData("points")).encode(x=across, y=up, color=colour)
+    bars = base.mark_rule(strokeWidth=1.4, opacity=0.35 if configs > MANY else 0.65, clip=True)
+    marks = base.encode(tooltip=["label:N", "accuracy:N", "time:N"])
+    if looks.shapes:
+        scale = altair.Scale(domain=list(looks.shapes), range=list(looks.shapes.values()))
+        marks = marks.encode(shape=altair.Shape("shape:N", title=looks.shape_title, scale=scale))
+    others = marks.mark_point(filled=True, stroke="white", strokeWidth=0.8, opacity=0.55, size=55)
+    front = marks.mark_point(filled=True, stroke=_INK, strokeWidth=1.3, opacity=1, size=120)
+    drawn = "" if configs <= ALL_BARS_UP_TO else "datum.on_front && "
+    return [
+        bars.encode(x="x_low:Q", x2="x_high:Q").transform_filter(f"{drawn}datum.x_high > datum.x_low"),
+        bars.encode(y="y_low:Q", y2="y_high:Q").transform_filter(f"{drawn}datum.y_high > datum.y_low"),
+        others.transform_filter("!datum.on_front"),
+        front.transform_filter("datum.on_front"),
+    ]
+
+
+def _style() -> altair.Config:
+    import altair
+
+    return altair.Config(
+        title=altair.TitleConfig(
+            fontSize=17, color=_INK, subtitleColor=_MUTED, subtitleFontSize=12.5, subtitlePadding=5
+        ),
+        axis=altair.AxisConfig(
+            labelColor=_MUTED,
+            titleColor=_INK,
+            labelFontSize=12,
+            titleFontSize=13,
+            titleFontWeight="normal",
+            titlePadding=10,
+            gridColor=_GRID,
+            domainColor=_MUTED,
+            tickColor=_MUTED,
+        ),
+        legend=altair.LegendConfig(
+            labelFontSize=12,
+            titleFontSize=12,
+            titleColor=_INK,
+            labelColor=_INK,
+            labelLimit=200,
+            symbolSize=90,
+        ),
+        view=altair.ViewConfig(stroke=None),
+    )
+
+
+def write_png(file: IO[bytes], chart: altair.LayerChart) -> None:
+    """Draws a chart with two pixels a unit.
+
+    Raises:
+        ImportError: vl-convert is not installed.
+    """
+    import vl_convert  # noqa: F401 - altair's own error would be a ValueError
+
+    chart.save(file, format="png", scale_factor=2)
+
+
+def _point(row: Row, x: Axis, y: Axis, looks: Encoding) -> dict[str, Any]:
+    accuracy, seconds = row.values["test_accuracy"], row.values["train_seconds"]
+    return {
+        "label": one_line(row.label),
+        "x": seconds.mean / x.unit,
+        "x_low": x.clamp(seconds.low / x.unit),
+        "x_high": x.clamp(seconds.high / x.unit),
+        "y": accuracy.mean / y.unit,
+        "y_low": y.clamp(accuracy.low / y.unit),
+        "y_high": y.clamp(accuracy.high / y.unit),
+        "on_front": bool(row.values["on_front"]),
+        "colour": looks.colour_of(row),
+        "shape": looks.shape_of(row),
+        "accuracy": f"{accuracy.mean:.2%} (n = {accuracy.n})",
+        "time": f"{seconds.mean:,.2f} s",
+    }
+
+
+def _labels(points: list[dict[str, Any]], front: list[dict[str, Any]], x: Axis, y: Axis) -> list[Label]:
+    """Labels the front, the greatest gains in accuracy first, and the others too where they are few."""
+    texts = without_common_parts([point["label"] for point in points])
+    where = [(x.pixel(point["x"]), HEIGHT - y.pixel(point["y"])) for point in points]
+    wanted = {id(p): Wanted(t, *at, p["on_front"]) for p, t, at in zip(points, texts, where, strict=True)}
+
+    lines = []
+    for point, (across, down) in zip(points, where, strict=True):
+        lines.append((x.pixel(point["x_low"]), down, x.pixel(point["x_high"]), down))
+        lines.append((across, HEIGHT - y.pixel(point["y_high"]), across, HEIGHT - y.pixel(point["y_low"])))
+    corners = [(wanted[id(point)].x, wanted[id(point)].y) for point in front]
+    for (left, down), (right, up) in zip(corners, [*corners[1:], (WIDTH, 0)], strict=False):
+        lines.append((left, down, right, down))
+        lines.append((right, up, right, down))
+
+    gains = {id(after): after["y"] - before["y"] for before, after in itertools.pairwise(front)}
+    order = sorted(front, key=lambda point: -gains.get(id(point), math.inf))
+    order = [*front[-1:], *(point for point in order if point is not front[-1])]
+    if len(points) <= LABEL_ALL_UP_TO:
+        order += [point for point in points if not point["on_front"]]
+    return place_labels([wanted[id(point)] for point in order], where, lines, (WIDTH, HEIGHT), FONT_SIZE)
+
+
+def _label(label: Label, x: Axis, y: Axis) -> dict[str, Any]:
+    spots = {"": label.anchor, "point_": label.point, "near_": label.nearest}
+    where = {f"{name}x": x.value(spot[0]) for name, spot in spots.items()}
+    where |= {f"{name}y": y.value(HEIGHT - spot[1]) for name, spot in spots.items()}
+    return {**where, "text": label.text, "strong": label.strong, "align": label.align, "far": label.far}
+
+
+def _label_layers(aligns: set[Align], across: Any, up: Any) -> list[altair.Chart]:
+    import altair
+
+    base = altair.Chart(altair.NamedData("labels"))
+    leaders = base.mark_rule(color=_MUTED, strokeWidth=0.8, opacity=0.8).transform_filter("datum.far")
+    layers = [leaders.encode(x="point_x:Q", y="point_y:Q", x2="near_x", y2="near_y")]
+    ink = altair.condition("datum.strong", altair.value(_INK), altair.value(_MUTED))
+    for align in sorted(aligns):
+        text = base.transform_filter(f"datum.align == '{align}'").encode(x=across, y=up, text="text:N")
+        look: dict[str, Any] = {"align": align, "baseline": "top", "lineBreak": "\n"}
+        look |= {"fontSize": FONT_SIZE, "lineHeight": FONT_SIZE + 2}
+        layers.append(text.mark_text(**look, stroke="white", strokeWidth=3, strokeOpacity=0.85))  # a halo
+        layers.append(text.mark_text(**look).encode(color=ink))
+    return layers
+
+
+def _subtitle(rows: list[Row], has_front: bool) -> list[str]:
+    said = []
+    if any(row.values["test_accuracy"].n > 1 for row in rows):
+        said.append("mean over seeds")
+    if any(row.values["test_accuracy"].ci95 is not None for row in rows):
+        said.append("bars: 95 % t interval" + ", of the front only" * (len(rows) > ALL_BARS_UP_TO))
+    if all(row.values["test_accuracy"].n == 1 for row in rows):
+        said.append("one seed each, so no interval")
+    if has_front:
+        said.append("line and outlined points: Pareto front")
+    if any(not row.ranked for row in rows):
+        said.append("synthetic data is not ranked")
+    text = "; ".join(said)
+    return [f"{text[:1].upper()}{text[1:]}"]

@@ -1,0 +1,55 @@
+"""Mean, standard deviation and 95 % interval over the seeds of a config."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of one number from n seeds; one seed has neither a deviation nor an interval."""
+
+    mean: float
+    sd: float | None
+    ci95: float | None
+    n: int
+
+    @property
+    def low(self) -> float:
+        """The interval's lower end, or the mean where there is no interval."""
+        return self.mean - (self.ci95 or 0.0)
+
+    @property
+    def high(self) -> float:
+        """The interval's upper end, or the mean where there is no interval."""
+        return self.mean + (self.ci95 or 0.0)
+
+
+def summarise(values: Sequence[float | None]) -> Summary | None:
+    """Returns the summary of the values that were measured, or None where none was.
+
+    `sd` is the sample's (ddof 1); `ci95` is half the width of the Student-t interval of the mean.
+    """
+    measured = [value for value in values if value is not None]
+    n = len(measured)
+    if n == 0:
+        return None
+    if not all(map(math.isfinite, measured)):
+        return Summary(sum(measured) / n, None, None, n)
+    mean = math.fsum(measured) / n
+    if n == 1:
+        return Summary(mean, None, None, 1)
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in measured) / (n - 1))
+    return Summary(mean, sd, _t_quantile(n - 1) * sd / math.sqrt(n), n)
+
+
+@functools.cache
+def _t_quantile(degrees_of_freedom: int) -> float:
+    from scipy.special import stdtrit  # scipy.stats would take a second longer to import
+
+    return float(stdtrit(degrees_of_freedom, 0.5 + CONFIDENCE / 2))

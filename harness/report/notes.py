@@ -1,0 +1,143 @@
+"""What stands under a table: what its numbers are, and what is missing from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.records.result import Cause
+from harness.report.columns import RAN, Column
+from harness.report.differences import at
+from harness.report.rows import Row, count_by_status, ran
+from harness.report.texts import FRONT, column_texts, listed, one_line, shortened
+
+MOST_CAUSES = 10
+
+
+def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping[str, str]) -> list[str]:
+    """Returns the notes of one system's table.
+
+    Args:
+        columns: those that may say the same of every row, and are then said here.
+        planned: labels by config_id.
+    """
+    return [
+        *_runs(rows, planned),
+        *_meaning(rows),
+        *_not_ranked(rows),
+        *_references(rows, columns),
+        *_same_everywhere(rows, columns),
+        *_mixtures(rows),
+        *_unmeasured(rows),
+        *_causes(rows),
+    ]
+
+
+def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
+    runs = [run for row in rows for run in row.runs]
+    sizes = sorted({run.num_processes for run in runs})
+    processes = f" on {sizes[0]} process{'es' * (sizes[0] > 1)}" if len(sizes) == 1 else ""
+    yield f"{_count(len(runs), 'run')} of {_count(len(rows), 'config')}{processes}: {count_by_status(runs)}."
+    here = {row.config_id for row in rows}
+    missing = [label for config_id, label in planned.items() if config_id not in here]
+    if missing:
+        yield f"No result yet on this system: {listed(missing)} ({len(missing)} of {len(planned)} planned configs)."
+    strangers = [row.label for row in rows if row.config_id not in planned]
+    if planned and strangers:
+        yield f"Not in the plan, but in the results: {listed(strangers)}."
+
+
+def _meaning(rows: Sequence[Row]) -> Iterator[str]:
+    if any(row.values["on_front"] for row in rows):
+        yield f"{FRONT} is on the Pareto front: every more accurate config here takes longer."
+    with_numbers = [row for row in rows if row.ok]
+    single = [row.label for row in with_numbers if len(row.ok) == 1]
+    if len(single) < len(with_numbers):
+        yield "Numbers are means over the seeds that ended ok; ± is half of the 95 % Student-t interval of the mean."
+    if single:
+        whose = "" if len(single) == len(with_numbers) else f" ({listed(single)})"
+        yield f"No interval: one seed{whose}."
+    targets = {
+        f"{run.target.metric} >= {run.target.at_least:g}" for row in rows for run in row.ok if run.target
+    }
+    if targets:
+        yield f"Time to target: train time until {' or '.join(sorted(targets))}, of the runs that reached it."
+    if any(row.values["selected_on_test_test_accuracy"] for row in rows):
+        yield "Selected on test: the epoch was chosen by the test set itself, which flatters; never compare with it."
+
+
+def _not_ranked(rows: Sequence[Row]) -> Iterator[str]:
+    synthetic = [row.label for row in rows if row.ok and not row.values["rankable"]]
+    if synthetic:
+        yield f"Not ranked, since accuracy on synthetic data means nothing: {listed(synthetic)}."
+
+
+def _references(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[str]:
+    for column in columns:
+        if column.name.endswith("_source"):
+            sources = dict.fromkeys(row.values[column.name] for row in rows if row.values.get(column.name))
+            if sources:
+                what = column.title
+                yield f"{what[:1].upper()}{what[1:]}: {listed(list(sources))}."
+
+
+def _same_everywhere(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[str]:
+    """The counterpart of `build.Table.shown`, which leaves these columns out."""
+    for column in columns:
+        if same_in_all(rows, column) and rows[0].values.get(column.name) is not None:
+            asked = next((path for name, _, path in RAN if name == column.name), None)
+            asked_for = {at(row.runs[0].spec, asked) for row in rows} if asked else set()
+            wanted = (
+                f" (asked for: {', '.join(sorted(map(str, asked_for - {None})))})"
+                if asked_for - {None}
+                else ""
+            )
+            yield f"All runs here: {column.title} = {column_texts(column, [rows[0].values[column.name]])[0]}{wanted}."
+
+
+def same_in_all(rows: Sequence[Row], column: Column) -> bool:
+    """Tells whether a column of the configs, or of what ran, says the same in each row."""
+    return len({str(row.values.get(column.name)) for row in rows}) == 1
+
+
+def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
+    """A mean over runs that were not alike is still shown, but never in silence."""
+    for row in rows:
+        unlike = [
+            title for name, title, _ in RAN if isinstance(text := ran(row.ok, name), str) and ", " in text
+        ]
+        if len({run.data.fingerprint for run in row.ok if run.data}) > 1:
+            unlike.append("version of the data")
+        if unlike:
+            yield f"{one_line(row.label)}: its runs differ in {' and '.join(unlike)}; the mean mixes them."
+
+
+def _unmeasured(rows: Sequence[Row]) -> Iterator[str]:
+    reasons: dict[str, dict[str, None]] = {}
+    runs = [run for row in rows for run in row.ok]
+    for run in runs:
+        for name, reason in run.unavailable.items():
+            reasons.setdefault(one_line(reason), {})[name] = None
+    for reason, names in reasons.items():
+        yield f"Not measured: {listed(list(names))} ({reason})."
+
+
+def _causes(rows: Sequence[Row]) -> Iterator[str]:
+    bad = [(row, run) for row in rows for run in row.runs if run.status != "ok"]
+    for row, run in bad[:MOST_CAUSES]:
+        yield f"{one_line(row.label)}, seed {run.seed}: {run.status}, {_why(run.cause)}."
+    if len(bad) > MOST_CAUSES:
+        yield f"{len(bad) - MOST_CAUSES} more runs without a result; `harness status` lists them."
+
+
+def _why(cause: Cause | None) -> str:
+    if cause is None:
+        return "no cause recorded"
+    where = [
+        f"{name} {value}" for name, value in (("rank", cause.rank), ("step", cause.step)) if value is not None
+    ]
+    why = shortened(one_line(f"{cause.kind}: {cause.message}").rstrip("."), 200)
+    return f"{why} ({', '.join(where)})" if where else why
+
+
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"

@@ -1,0 +1,85 @@
+"""From a plan and what lies on disk to a report that is shown and written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.records.result import RunResult
+from harness.records.store import SuiteResults
+from harness.report.build import DEFAULT_SORT, Report, build_report
+from harness.report.machine import as_json
+from harness.report.terminal import show
+from harness.report.write import write_report
+from harness.suite import Plan
+
+
+@dataclass(frozen=True)
+class _Config:
+    config_id: str
+    label: str
+
+
+def report_suite(
+    plans: Sequence[Plan],
+    stored: SuiteResults,
+    output: Path,
+    sort: str,
+    console: Console,
+    *,
+    json_wanted: bool,
+) -> None:
+    """Shows the tables of a suite on stdout and writes them with the chart into `output/SUITE/`.
+
+    Args:
+        plans: of one suite, for each world size that configs without `num_processes` may have been run at.
+        stored: the suite's results.
+        output: the results root.
+        sort: a column's name; empty for the default.
+        console: stderr, for what was written and left out.
+        json_wanted: JSON on stdout instead of tables.
+    """
+    suite = plans[0].suite
+    report = build_suite_report(plans, stored, sort or DEFAULT_SORT)
+    if json_wanted:
+        sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
+    else:
+        show(report)
+    written = write_report(output / suite.name, report)
+    console.print(
+        f"written to {output / suite.name}/: {', '.join(path.name for path in written)}", soft_wrap=True
+    )
+
+
+def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, sort: str) -> Report:
+    """Returns the report on the stored results that belong to the plans."""
+    suite = plans[0].suite
+    planned = {run.run_id: run for plan in plans for run in plan.runs}
+    results: list[RunResult] = [result for result in stored.results if result.run_id in planned]
+    ran = {result.config_id for result in results}
+    # Of several world sizes those that were not run are not missing: the suite leaves them open.
+    configs = {run.config_id: run for plan in plans for run in plan.runs}
+    wanted = {
+        run.config_id: run for run in plans[0].runs if not ran or run.config_id in ran or len(plans) == 1
+    }
+    shown = wanted | {config_id: run for config_id, run in configs.items() if config_id in ran}
+
+    notes = [f"Overrides: {json.dumps(suite.overrides)}."] if suite.overrides else []
+    others = len(stored.results) - len(results)
+    if others:
+        notes.append(f"{others} stored results belong to no run of this plan and are left out.")
+    notes += [f"Unreadable record {path}: {reason}." for path, reason in stored.unreadable.items()]
+    return build_report(
+        suite.name,
+        results,
+        stored.systems,
+        {config_id: refs for plan in plans for config_id, refs in plan.references().items()},
+        sort,
+        notes,
+        [_Config(config_id, run.spec.label) for config_id, run in shown.items()],
+    )

@@ -1,0 +1,216 @@
+"""One row per config and system, from the results of its runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.records.result import SPLITS, RunResult, metric
+from harness.report import columns as declared
+from harness.report.columns import Column
+from harness.report.differences import at, config_columns_of, plain
+from harness.report.intervals import summarise
+from harness.report.pareto import pareto_front
+
+
+class Reference(Protocol):
+    """A published number, as `harness.suite` defines it."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def source(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """A config on a system: its runs in the order of their seeds, and a value for every column.
+
+    A value is a `Summary`, a plain number or text, or None where there is nothing to say.
+    """
+
+    system_id: str
+    config_id: str
+    label: str
+    runs: tuple[RunResult, ...]
+    values: dict[str, Any]
+
+    @property
+    def ok(self) -> list[RunResult]:
+        """The runs that numbers are taken from."""
+        return [run for run in self.runs if run.status == "ok"]
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the row may be compared with others: it has a result, on data that mean something."""
+        return bool(self.values["rankable"]) and self.values["test_accuracy"] is not None
+
+
+def build_rows(
+    results: Iterable[RunResult],
+    systems: Mapping[str, Mapping[str, Any]],
+    references: Mapping[str, Sequence[Reference]],
+    labels: Mapping[str, str],
+) -> tuple[list[Column], list[Row]]:
+    """Returns the columns and the rows, in the order in which the configs were met.
+
+    Args:
+        references: by config_id.
+        labels: by config_id; a config that is not in it keeps the label of its latest run.
+    """
+    groups: dict[tuple[str, str], list[RunResult]] = {}
+    for result in results:
+        groups.setdefault((result.system_id, result.config_id), []).append(result)
+    specs = {config_id: runs[0].spec for (_, config_id), runs in groups.items()}
+    config_columns = config_columns_of(list(specs.values()))
+    published_columns = _published_columns(references.get(config_id, ()) for config_id in specs)
+
+    latest_runs = {key: max(runs, key=lambda run: run.ended_at) for key, runs in groups.items()}
+    shown = {key: labels.get(key[1]) or run.label or key[1] for key, run in latest_runs.items()}
+    configs_with = Counter((system_id, shown[system_id, config_id]) for system_id, config_id in groups)
+
+    rows: list[Row] = []
+    for key, unsorted in groups.items():
+        system_id, config_id = key
+        runs = tuple(sorted(unsorted, key=lambda run: (run.seed, run.started_at)))
+        latest, label = latest_runs[key], shown[key]
+        if configs_with[system_id, label] > 1:
+            label = f"{label} ({config_id})"
+        row = Row(system_id, config_id, label, runs, {})
+        row.values.update(
+            system_id=system_id,
+            system=systems.get(system_id, {}).get("name") or system_id,
+            config_id=config_id,
+            label=label,
+            runs_ok=len(row.ok),
+            runs=count_by_status(runs),
+            rankable=all(run.data.rankable for run in runs if run.data)
+            if any(run.data for run in runs)
+            else None,
+        )
+        row.values.update({column.name: plain(at(latest.spec, column.name)) for column in config_columns})
+        row.values.update(_measured(row.ok))
+        row.values.update(_published(row.ok, references.get(config_id, ())))
+        row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})
+        rows.append(row)
+    _mark_front(rows)
+    ran_columns = [
+        Column(name, title, priority=declared.RAN_PRIORITY)
+        for name, title, asked in declared.RAN
+        if _worth_a_column(rows, name, asked)
+    ]
+    facts = [*declared.RUNS, *declared.MEASURED]
+    return [*declared.IDENTITY, *config_columns, *ran_columns, *facts, *published_columns], rows
+
+
+def count_by_status(runs: Iterable[RunResult]) -> str:
+    """Returns e.g. `2 ok, 1 oom`."""
+    counts = Counter(run.status for run in runs)
+    return ", ".join(
+        f"{counts[status]} {status}" for status in sorted(counts, key=lambda name: (name != "ok", name))
+    )
+
+
+def ran(runs: Iterable[RunResult], name: str) -> str | int | None:
+    """Returns one of the columns of `RAN`; where runs differ, all values in one text."""
+    found = [
+        getattr(run.resolved, name.partition(".")[2], None) if "." in name else run.num_processes
+        for run in runs
+    ]
+    distinct = list(dict.fromkeys(value for value in found if value is not None))
+    return distinct[0] if len(distinct) == 1 else ", ".join(map(str, distinct)) or None
+
+
+def _measured(ok: list[RunResult]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for column in declared.MEASURED:
+        numbers = [_number(run, column.metric) for run in ok]
+        if column.over == "max":
+            values[column.name] = max((int(value) for value in numbers if value is not None), default=None)
+        elif column.metric:
+            values[column.name] = summarise(numbers)
+    for name in ("test_accuracy", "train_seconds"):
+        values[f"{name}_sd"] = values[name].sd if values[name] else None
+    aimed = [run.target for run in ok if run.target]
+    reached = sum(target.train_seconds is not None for target in aimed)
+    values["target_reached_runs"] = reached if aimed else None
+    values["target_reached"] = f"{reached} of {len(aimed)}" if aimed else None
+    model = next((run.model for run in ok if run.model), None)
+    values["parameters"] = model.parameters if model else None
+    values["multiply_accumulates"] = model.multiply_accumulates if model else None
+    return values
+
+
+def _number(run: RunResult, name: str) -> float | None:
+    head, _, split = name.partition(".")
+    if head == "selected":
+        return next((choice.test.accuracy for choice in run.selected if choice.selected_on == split), None)
+    return metric(run, name)
+
+
+def _numbered(references: Sequence[Reference]) -> Iterator[tuple[str, Reference]]:
+    """Yields the beginning of the columns' names; a config's second number for a metric gets a `_2`."""
+    seen: Counter[str] = Counter()
+    for reference in references:
+        seen[reference.metric] += 1
+        count = seen[reference.metric]
+        yield reference.metric.replace(".", "_") + (f"_{count}" if count > 1 else ""), reference
+
+
+def _published_columns(by_config: Iterable[Sequence[Reference]]) -> list[Column]:
+    metrics = {
+        name: reference.metric for references in by_config for name, reference in _numbered(references)
+    }
+    columns = []
+    for name, metric_name in metrics.items():
+        split, _, rest = metric_name.partition(".")
+        what = f"{split} {rest}" if split in SPLITS else rest
+        kind = declared.kind_of(metric_name)
+        titles = {"published": "published {}", "difference": "{}, ours - published", "source": "source of {}"}
+        for part, priority in declared.PUBLISHED_PRIORITY.items():
+            columns.append(
+                Column(
+                    f"{name}_{part}",
+                    titles[part].format(what.replace("_", " ")),
+                    "text" if part == "source" else kind,
+                    priority=priority,
+                    best="high",
+                    signed=part == "difference",
+                )
+            )
+    return columns
+
+
+def _published(ok: list[RunResult], references: Sequence[Reference]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, reference in _numbered(references):
+        ours = summarise([metric(run, reference.metric) for run in ok])
+        values[f"{name}_published"] = reference.value
+        values[f"{name}_difference"] = ours.mean - reference.value if ours else None
+        values[f"{name}_source"] = reference.source
+    return values
+
+
+def _worth_a_column(rows: list[Row], name: str, asked: str) -> bool:
+    pairs = [(at(row.runs[0].spec, asked), row.values[name]) for row in rows if row.values[name] is not None]
+    if all(wanted == got for wanted, got in pairs):
+        return False  # the config's own column says it, if they differ
+    left_open = all(wanted is None for wanted, _ in pairs)
+    return not left_open or len({str(got) for _, got in pairs}) > 1
+
+
+def _mark_front(rows: list[Row]) -> None:
+    """Finds the front of each system apart: times of different systems are not compared."""
+    for row in rows:
+        row.values["on_front"] = None
+    for system_id in dict.fromkeys(row.system_id for row in rows):
+        ranked = [
+            row for row in rows if row.system_id == system_id and row.ranked and row.values["train_seconds"]
+        ]
+        points = [(row.values["test_accuracy"].mean, row.values["train_seconds"].mean) for row in ranked]
+        for row, on_front in zip(ranked, pareto_front(points), strict=True):
+            row.values["on_front"] = on_front

@@ -1,0 +1,87 @@
+"""How values are written where people read them. One column is written with one precision."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from harness.report.columns import INTERVAL, Column, number
+from harness.report.intervals import Summary
+
+FRONT = "◆"
+NOTHING = "-"
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def column_texts(column: Column, values: Sequence[Any]) -> list[str]:
+    """Returns the cells of one column."""
+    if column.name == "on_front":
+        return [FRONT if value else "" for value in values]
+    decimals = _decimals(column, values)
+    return [_cell(column, value, decimals) for value in values]
+
+
+def one_line(text: str) -> str:
+    """Returns the text without line breaks and without characters that would steer a terminal."""
+    joined = " ".join(text.split())
+    if joined.isprintable():
+        return joined
+    return "".join(char for char in joined if unicodedata.category(char) != "Cc")
+
+
+def shortened(text: str, most: int) -> str:
+    """Returns the text, with its middle left out where it is too long: both ends of a label tell it apart."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Returns the names in one line, and how many more there are."""
+    shown = ", ".join(one_line(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _decimals(column: Column, values: Sequence[Any]) -> int:
+    """Returns as many decimals as give the column's smallest number three digits."""
+    if column.kind == "percent":
+        return 1 if column.name == "data_wait_share" else 2
+    sizes = [abs(number(value)) for value in values if isinstance(number(value), int | float)]
+    smallest = min((size for size in sizes if size > 0 and math.isfinite(size)), default=1.0)
+    return min(4, max(0, 2 - math.floor(math.log10(smallest))))
+
+
+def _cell(column: Column, value: Any, decimals: int) -> str:
+    if value is None:
+        return NOTHING
+    if column.kind == "flag":
+        return "yes" if value else "no"
+    if column.kind == "text":
+        return one_line(str(value)) or NOTHING
+    scale, unit = _unit(column, number(value))
+    if column.kind in ("count", "bytes", "joules"):
+        scaled = number(value) / scale
+        text = f"{scaled:,.0f}" if scale == 1 else f"{scaled:.{max(0, 2 - math.floor(math.log10(scaled)))}f}"
+        return f"{text}{unit}"
+    text = f"{number(value) / scale:{'+' if column.signed else ''},.{decimals}f}"
+    if column.over == INTERVAL and isinstance(value, Summary) and value.ci95 is not None:
+        text += f" ± {value.ci95 / scale:,.{decimals}f}"
+    return f"{text}{unit}"
+
+
+def _unit(column: Column, value: float) -> tuple[float, str]:
+    """Returns what one unit is worth, and its name with the space before it."""
+    if column.kind == "percent":
+        return 0.01, " points" if column.signed else " %"
+    if column.kind == "seconds":
+        return 1.0, " s"
+    if column.kind == "bytes":
+        return (2.0**30, " GiB") if value >= 2**30 else (2.0**20, " MiB") if value >= 2**20 else (1.0, " B")
+    if column.kind in ("count", "joules"):
+        scale, prefix = next(((size, prefix) for size, prefix in _PREFIXES if value >= size), (1.0, ""))
+        unit = f"{prefix}{'J' if column.kind == 'joules' else ''}"
+        return scale, f" {unit}" if unit else ""
+    return 1.0, ""

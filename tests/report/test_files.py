@@ -1,0 +1,149 @@
+"""What `write_report` leaves, and the chart."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from harness.records.store import read_suite
+from harness.report.axes import time_axis
+from harness.report.build import build_report
+from harness.report.chart import accuracy_over_time, write_png
+from harness.report.labels import CHARACTER, Wanted, place_labels
+from harness.report.write import write_report
+
+TABLES = ["runs.csv", "runs.parquet", "table.csv", "table.md", "table.parquet", "table.tex"]
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_from_disk_to_all_files(fake: Any, tmp_path: Path) -> None:
+    fake.store(tmp_path / "results", fake.suite(4, 2, suite="s"))
+    read = read_suite(tmp_path / "results", "s")
+    written = write_report(tmp_path / "report", build_report("s", read.results, read.systems))
+    assert _names(tmp_path / "report") == ["accuracy_over_time.png", *TABLES]
+    assert sorted(path.name for path in written) == _names(tmp_path / "report")
+
+
+def test_a_chart_per_system_and_none_left_over(fake: Any, tmp_path: Path) -> None:
+    write_report(tmp_path, fake.report([fake.result()]))
+    write_report(tmp_path, fake.report([fake.result(), fake.result(system_id="../b")]))
+    pictures = [name for name in _names(tmp_path) if name.endswith(".png")]
+    assert pictures == ["accuracy_over_time_.._b.png", "accuracy_over_time_a1b2c3.png"]
+    text = (tmp_path / "table.md").read_text()
+    assert text.count("\n## ") == 2
+
+
+@pytest.mark.parametrize("status", ["failed", None])
+def test_nothing_to_draw(fake: Any, tmp_path: Path, status: str | None) -> None:
+    write_report(tmp_path, fake.report([fake.result(status=status)] if status else []))
+    assert _names(tmp_path) == TABLES
+
+
+def test_without_altair_and_pyarrow_the_rest_is_written(
+    fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = fake.report([fake.result()])
+    write_report(tmp_path, report)
+    for name in ("altair", "pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    write_report(tmp_path, report)
+    assert _names(tmp_path) == ["runs.csv", "table.csv", "table.md", "table.tex"]
+    said = capsys.readouterr().err
+    assert said == (
+        "not written: table.parquet, runs.parquet, accuracy_over_time.png\nhint: pip install altair pyarrow\n"
+    )
+
+
+def test_without_vl_convert_the_hint_names_its_package(
+    fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    write_report(tmp_path, fake.report([fake.result()]))
+    assert "pip install vl-convert-python" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("configs", [1, 9, 60])
+def test_png_is_a_picture_of_two_pixels_a_unit(fake: Any, configs: int) -> None:
+    import altair
+
+    chart = accuracy_over_time(fake.report(fake.suite(configs, 2)).tables[0])
+    assert isinstance(chart, altair.LayerChart)
+    file, half = io.BytesIO(), io.BytesIO()
+    write_png(file, chart)
+    chart.save(half, format="png", scale_factor=1)
+    image = Image.open(file).convert("RGB")
+    small = Image.open(half)
+    assert image.size == (2 * small.width, 2 * small.height)
+    assert 750 <= small.width <= 1000
+    assert 530 <= small.height <= 600
+    assert len(image.getcolors(maxcolors=1_000_000) or []) > 20
+    assert image.getpixel((2, 2)) == (255, 255, 255)
+
+
+def test_chart_has_the_numbers_of_the_table(fake: Any) -> None:
+    table = fake.report(fake.suite(9, 3)).tables[0]
+    points = accuracy_over_time(table).to_dict()["datasets"]["points"]
+    assert [point["label"] for point in points] == [row.label for row in table.rows]
+    for point, row in zip(points, table.rows, strict=True):
+        accuracy = row.values["test_accuracy"]
+        assert point["y"] == pytest.approx(100 * accuracy.mean)
+        assert point["on_front"] == row.values["on_front"]
+        assert point["y_high"] - point["y_low"] == pytest.approx(200 * accuracy.ci95)
+
+
+def test_front_of_the_chart_is_a_rising_staircase(fake: Any) -> None:
+    spec = accuracy_over_time(fake.report(fake.suite(30, 2)).tables[0]).to_dict()
+    steps = spec["datasets"]["front"]
+    assert len(steps) > 3
+    assert all(a["x"] < b["x"] and a["y"] < b["y"] for a, b in itertools.pairwise(steps[:-1]))
+    assert steps[-1]["y"] == steps[-2]["y"]
+
+
+@pytest.mark.parametrize(("slowest", "logarithmic"), [(90.0, False), (110.0, True), (20_000.0, True)])
+def test_time_axis_is_logarithmic_beyond_a_factor_of_ten(
+    fake: Any, slowest: float, logarithmic: bool
+) -> None:
+    results = [fake.result("a", seconds=10.0), fake.result("b", seconds=slowest, train={"epochs": 2})]
+    rows = fake.report(results).tables[0].rows
+    axis = time_axis(rows, 700)
+    assert axis.logarithmic == logarithmic
+    for seconds in (10.0, slowest):
+        pixel = axis.pixel(seconds / axis.unit)
+        assert 0 < pixel < 700
+        assert axis.value(pixel) == pytest.approx(seconds / axis.unit)
+
+
+def test_labels_overlap_neither_each_other_nor_the_edge() -> None:
+    rng = random.Random(1)
+    spots = [(rng.uniform(0, 700), rng.uniform(0, 440)) for _ in range(60)]
+    labels = place_labels([Wanted("resnet18 bf16", *spot, True) for spot in spots], spots, [], (700, 440), 12)
+    assert len(labels) >= 20
+    boxes = []
+    for label in labels:
+        width = len(label.text) * CHARACTER * 12
+        left = label.anchor[0] - {"left": 0, "center": width / 2, "right": width}[label.align]
+        boxes.append((left, label.anchor[1], left + width, label.anchor[1] + 14))
+    assert all(box[0] >= 0 and box[2] <= 700 and box[1] >= 0 and box[3] <= 440 for box in boxes)
+    for one, other in itertools.combinations(boxes, 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+def test_no_torch_and_nothing_heavy_at_import() -> None:
+    import subprocess
+
+    code = (
+        "import sys, harness.report.write, harness.report.terminal\n"
+        "heavy = {'torch', 'altair', 'pyarrow', 'scipy', 'pandas', 'numpy'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
