@@ -77,7 +77,7 @@ def _suites() -> dict[str, str]:
     for path in sorted(SUITES.glob("*.yaml")):
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             values = {"description": f"unreadable: {str(error).partition(chr(10))[0]}"}
         found[str(path)] = (
             str(values.get("description", "")).strip().partition("\n")[0] if isinstance(values, dict) else ""

@@ -75,7 +75,7 @@ def plan(
         _print_data([{**row, "spec": spec} for row, spec in zip(rows, specs, strict=True)])
         return
     configs, seeds = len({row["config_id"] for row in rows}), len({row["seed"] for row in rows})
-    _stderr().print(f"{len(rows)} runs: {configs} configs, {seeds} seeds")
+    sys.stderr.write(f"{len(rows)} runs: {configs} configs, {seeds} seeds\n")
     _print("\n".join(["run_id        seed  label", *(f"{r['run_id']}  {r['seed']:<4}  {r['label']}" for r in rows)]))
 
 
@@ -198,11 +198,13 @@ def _plan(
     num_processes: int | None = None,
 ) -> Plan:
     from harness.data.prepare import fingerprint
-    from harness.scheduling.commands import Launcher
     from harness.suite import load_suite
 
-    world = num_processes or Launcher(config_file).num_processes()
-    return load_suite(suite, overrides or ()).plan(fingerprint, num_processes=world, only=only or ())
+    if config_file:
+        from harness.scheduling.commands import Launcher
+
+        num_processes = Launcher(config_file).num_processes()
+    return load_suite(suite, overrides or ()).plan(fingerprint, num_processes=num_processes or 1, only=only or ())
 
 
 def _report(plans: list[Plan], stored: SuiteResults, output: Path, sort: str, *, json_wanted: bool = False) -> None:

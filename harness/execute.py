@@ -197,6 +197,8 @@ def build_trainee(
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(accelerator.device)
     model = accelerator.prepare_model(network)
+    if accelerator.num_processes > 1:
+        model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
     if train.compile:
         model = torch.compile(model, mode=None if train.compile is True else train.compile)
     optimizer = build_optimizer(spec.optimizer, network)

@@ -142,11 +142,18 @@ def _read_file(kind: str, path: Path) -> Iterator[Plugin]:
     if f"@{kind}(" not in source:
         return
     module = ".".join(("harness", *path.relative_to(PACKAGE).with_suffix("").parts))
-    for node in ast.parse(source, str(path)).body:
-        if not isinstance(node, ast.FunctionDef):
-            continue
-        for mark in node.decorator_list:
+    try:
+        body = ast.parse(source, str(path)).body
+    except SyntaxError as error:
+        raise HarnessError(
+            f"{path}:{error.lineno}: {error.msg}", "correct the plug-in, or take its file away"
+        ) from None
+    for node in body:
+        for mark in getattr(node, "decorator_list", []):
             if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == kind:
+                if not isinstance(node, ast.FunctionDef) or not mark.args:
+                    message = f"{path}:{node.lineno}: @{kind} marks a function and names it"
+                    raise HarnessError(message, f'write @{kind}("name") above a function')
                 yield _read_function(kind, module, node, mark)
 
 
@@ -156,14 +163,15 @@ def _read_function(kind: str, module: str, node: ast.FunctionDef, mark: ast.Call
     fields: dict[str, tuple[Any, Any]] = {}
     for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
         where = f"{module}.{node.name}, parameter '{argument.arg}'"
-        value = ... if default is None else _literal(default, where)
+        value = ... if default is None else _literal(default, f"{where}: the default")
         field = Field(default=value, description=described.get(argument.arg))
         fields[argument.arg] = (_annotation(argument.annotation, where), field)
     positional = [*node.args.posonlyargs, *node.args.args]
-    options = {keyword.arg: ast.literal_eval(keyword.value) for keyword in mark.keywords}
+    marked = f"{module}.{node.name}, @{kind}"
+    options = {keyword.arg: _literal(keyword.value, marked) for keyword in mark.keywords}
     return Plugin(
         kind=kind,
-        names=tuple(ast.literal_eval(name) for name in mark.args),
+        names=tuple(_literal(name, marked) for name in mark.args),
         module=module,
         function=node.name,
         summary=doc.partition("\n")[0],
@@ -176,16 +184,17 @@ def _read_function(kind: str, module: str, node: ast.FunctionDef, mark: ast.Call
 def _literal(node: ast.expr, where: str) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
-        raise HarnessError(f"{where}: the default is not a literal", "plug-ins are read, not imported") from None
+    except (ValueError, TypeError):
+        raise HarnessError(f"{where} is not a literal", "plug-ins are read, not imported") from None
 
 
 def _annotation(node: ast.expr | None, where: str) -> Any:
     if node is None:
         raise HarnessError(f"{where} has no type", "annotate it with a type of harness/parameters.py")
     try:
-        return eval(ast.unparse(node), {"__builtins__": {}}, VOCABULARY)
-    except (NameError, TypeError) as error:
+        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
+        return eval(text, {"__builtins__": {}}, VOCABULARY)
+    except Exception as error:
         raise HarnessError(f"{where}: {error}", "use the types of harness/parameters.py") from None
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from harness import registry
 from harness.records.result import metric_names
 from harness.spec import PLUGIN_SECTIONS, TrainSection, section_model
-from harness.suite import SuiteFile
+from harness.suite import TARGETS, SuiteFile
 
 Schema = dict[str, Any]
 
@@ -21,21 +21,29 @@ def suite_schema() -> Schema:
     sections["train"] = _without_required(TrainSection.model_json_schema(), definitions)
     paths = {path: schema for field, schema in sections.items() for path, schema in _dotted(field, schema, definitions)}
 
-    settings = {"type": "object", "properties": {**sections, **paths}, **_free_keys()}
-    labelled = {**settings, "properties": {"label": {"type": "string"}, **settings["properties"]}}
-    values = {path: {"type": "array", "items": schema} for path, schema in settings["properties"].items()}
-    axes = {"type": "object", "properties": values, **_free_keys()}
+    def mapping(properties: Schema) -> Schema:
+        return {"type": "object", "properties": properties, **_free_keys()}
 
     schema = _own(SuiteFile, definitions)
+    one = {path: {"$ref": f"#/$defs/settings/properties/{path}"} for path in (*sections, *paths)}
+    several = {path: {"type": "array", "items": reference} for path, reference in one.items()}
+    label: Schema = {"type": "string"}
+    definitions["settings"] = mapping({**sections, **paths})
+    definitions["labelled"] = mapping({"label": label, **one})
+    definitions["axes"] = mapping(several)
+    definitions["labelled_axes"] = mapping({"label": {"type": "array", "items": label}, **several})
+    settings, labelled, axes, labelled_axes = (
+        {"$ref": f"#/$defs/{name}"} for name in ("settings", "labelled", "axes", "labelled_axes")
+    )
     schema["properties"] |= {
         "base": settings,
         "matrix": {"description": "the full product of these", **axes},
-        "zip": {"type": "array", "items": axes, "description": "lists of one length that advance together"},
+        "zip": {"type": "array", "items": labelled_axes, "description": "lists of one length that advance together"},
         "one_at_a_time": {"description": "instead of matrix: the base, then each value alone", **axes},
         "include": {"type": "array", "items": labelled, "description": "further configs on top of the base"},
         "exclude": {"type": "array", "items": labelled, "description": "configs to leave out"},
     }
-    definitions["Target"]["properties"]["metric"] = {"enum": metric_names()}
+    definitions["Target"]["properties"]["metric"] = {"enum": TARGETS}
     definitions["Reference"]["properties"]["metric"] = {"enum": metric_names()}
     definitions["Reference"]["properties"]["match"] = labelled
     return {
@@ -63,7 +71,9 @@ def _plugin_section(field: str, definitions: dict[str, Schema]) -> Schema:
         choices.append({"$ref": f"#/$defs/{key}"})
         plain += [] if prefix else plugin.names
     without_name = {"type": "object", "not": {"required": ["name"]}}  # the name may come from another part of the suite
-    names: Schema = {"type": "string", "anyOf": [{"enum": plain}, {"pattern": "/"}]}
+    prefixes = [prefix for plugin in registry.plugins(kind) if (prefix := plugin.wildcard())]
+    patterns = [{"pattern": f"^{prefix}/"} for prefix in prefixes]
+    names: Schema = {"type": "string", "anyOf": [{"enum": plain}, *patterns]}
     return {"description": f"the {kind} and its parameters", "anyOf": [names, *choices, without_name]}
 
 

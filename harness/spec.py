@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
     create_model,
 )
+from pydantic_core import ErrorDetails
 
 from harness import registry
 from harness.errors import HarnessError, nearest
@@ -47,9 +48,9 @@ class SpecError(HarnessError):
 
 
 class Section(BaseModel):
-    """A mapping in a suite. Unknown keys are errors, and numbers are not guessed from strings or booleans."""
+    """A mapping in a suite. Unknown keys are errors, numbers are finite and not guessed from strings or booleans."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _no_to_string(value: Any) -> Any:
@@ -68,8 +69,8 @@ class Augment(Section):
 class MeanStd(Section):
     """Channel means and deviations of pixel values in [0, 1]."""
 
-    mean: list[float]
-    std: list[PositiveFloat]
+    mean: list[float] = Field(min_length=1)
+    std: list[PositiveFloat] = Field(min_length=1)
 
 
 class ModelSection(Section):
@@ -158,6 +159,8 @@ PLUGIN_SECTIONS: dict[str, tuple[str, type[Section]]] = {
     "optimizer": ("optimizer", OptimizerSection),
     "schedule": ("schedule", ScheduleSection),
 }
+# NumPy's generators take no larger one.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 DEFAULT_PLUGINS = {"loader": "resident", "schedule": "constant"}
 
 
@@ -165,7 +168,7 @@ class RunSpec(Section):
     """One run: a config and a seed, with every default filled in."""
 
     label: str = ""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     model: SerializeAsAny[ModelSection]
     data: SerializeAsAny[DataSection]
     loader: SerializeAsAny[LoaderSection]
@@ -257,9 +260,7 @@ def _validate(model: type[Section], values: str | dict[str, Any], path: tuple[st
 def _first_problem(
     error: ValidationError, model: type[BaseModel], values: Any, path: tuple[str, ...], owner: str
 ) -> SpecError:
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    inner = _path_in(values, first["loc"])
+    first, inner, wanted = first_problem(error, values)
     where = (*path, *inner)
     dotted = ".".join(map(str, where))
     if first["type"] == "extra_forbidden":
@@ -271,16 +272,38 @@ def _first_problem(
         )
     if first["type"] == "missing":
         return SpecError(where, f"'{dotted}' is missing{f' ({owner} needs it)' if owner else ''}", f"add {dotted}")
-    same = [problem["msg"] for problem in problems if _path_in(values, problem["loc"]) == inner]
-    message = " or ".join(dict.fromkeys(msg.removeprefix("Input should be ") for msg in same))
-    return SpecError(where, f"{dotted} is {json.dumps(first['input'], default=str)}", f"it should be {message}")
+    return SpecError(where, f"{dotted} is {shown(first['input'])}", wanted)
 
 
-def _path_in(values: Any, location: tuple[int | str, ...]) -> tuple[str | int, ...]:
+def first_problem(error: ValidationError, values: Any) -> tuple[ErrorDetails, tuple[str | int, ...], str]:
+    """Returns the problem to tell of, the path to it in `values`, and a hint at what should stand there.
+
+    An unknown field comes first, for a misspelt one is also missing; of a union's problems the innermost.
+    """
+    problems = [(problem, _path_in(values, problem)) for problem in error.errors(include_url=False)]
+    problems.sort(key=lambda found: found[0]["type"] != "extra_forbidden")
+    start = problems[0][1]
+    first, path = max((found for found in problems if found[1][: len(start)] == start), key=lambda found: len(found[1]))
+    if first["type"] == "missing" and isinstance(path[-1], int):  # too few items for a tuple
+        return {**first, "type": "too_short"}, path[:-1], f"it should have at least {path[-1] + 1} items"
+    messages = dict.fromkeys(problem["msg"].removeprefix("Input should be ") for problem, at in problems if at == path)
+    wanted = " or ".join(messages).replace("an object", "a mapping").replace("a valid array", "a list")
+    return first, path, f"it should be {wanted}" if first["msg"].startswith("Input should be ") else wanted
+
+
+def shown(value: Any) -> str:
+    """Returns a value as a message shows it: as JSON, cut short."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _path_in(values: Any, problem: ErrorDetails) -> tuple[str | int, ...]:
     """Drops the names of union members that pydantic puts into a location."""
     path: list[str | int] = []
+    location = problem["loc"]
     for depth, part in enumerate(location):
-        if isinstance(values, dict) and (part in values or depth == len(location) - 1):
+        absent = problem["type"] == "missing" and depth == len(location) - 1
+        if isinstance(values, dict) and (part in values or absent):
             path.append(part)
             values = values.get(part)
         elif isinstance(values, list) and isinstance(part, int):
@@ -297,6 +320,8 @@ def _fields_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]
     return list(model.model_fields)
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 def _digest(value: Any) -> str:
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:12]

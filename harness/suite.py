@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from harness.errors import HarnessError, nearest
 from harness.records.result import metric_names
-from harness.spec import PLUGIN_SECTIONS, DataSection, RunSpec, Section, SpecError, parse_run_spec, run_id
+from harness.spec import (
+    PLUGIN_SECTIONS,
+    DataSection,
+    RunSpec,
+    Section,
+    Seed,
+    SpecError,
+    first_problem,
+    parse_run_spec,
+    run_id,
+    shown,
+)
 from harness.yaml_lines import Source, SuiteError, parse_value, read_yaml
 
 Settings = dict[str, Any]
 """Dotted paths of a RunSpec and their values, e.g. {"train.epochs": 5}."""
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed stands twice")
+    return seeds
+
+
+Count = Annotated[int, Field(gt=0, le=10_000)]
+Seeds = Count | Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+# What is evaluated during a run, and is the better the larger it is.
+TARGETS = [name for name in metric_names() if name.startswith(("validation.", "test.")) and not name.endswith(".loss")]
 
 
 class Target(Section):
@@ -49,7 +72,7 @@ class SuiteFile(Section):
     one_at_a_time: dict[str, list[Any]] = {}
     include: list[Settings] = []
     exclude: list[Settings] = []
-    seeds: Annotated[int, Field(gt=0)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = 1
+    seeds: Seeds = 1
     target: Target | None = None
     references: list[Reference] = []
 
@@ -108,8 +131,8 @@ class Suite:
         seeds = self.overrides.get("seeds", self.file.seeds)
         return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
 
-    def configs(self, num_processes: int = 1) -> list[RunSpec]:
-        """Returns the configs in the order of the file.
+    def configs(self, num_processes: int = 1) -> dict[str, RunSpec]:
+        """Returns the configs by config_id, in the order of the file.
 
         Args:
             num_processes: the world size of configs that do not name one.
@@ -117,22 +140,24 @@ class Suite:
         Raises:
             SuiteError: a config is invalid, stands twice, or an exclusion or reference matches none.
         """
-        specs: list[RunSpec] = []
-        excluded_by: set[int] = set()
-        for variation in self._variations():
-            spec = self._resolve(variation, num_processes)
-            hits = {i for i, match in enumerate(self.file.exclude) if matches(match, spec.model_dump(mode="json"))}
-            excluded_by |= hits
-            if not hits:
-                specs.append(spec)
-        if not specs:
+        every = [(self._resolve(variation, num_processes), variation) for variation in self._variations()]
+        matching = self.file.exclude or self.file.references
+        dumps = [spec.model_dump(mode="json") for spec, _ in every] if matching else [{} for _ in every]
+        excluded = [any(matches(match, dump) for match in self.file.exclude) for dump in dumps]
+        if all(excluded):
             raise self.source.error(("exclude",), "every run is excluded", "loosen 'exclude'")
         if not self.overrides:  # overrides may rightly leave nothing to exclude or to compare with
-            self._require_used("exclude", excluded_by)
-            dumps = [spec.model_dump(mode="json") for spec in specs] if self.file.references else []
-            used = (i for i, ref in enumerate(self.file.references) if any(matches(ref.match, d) for d in dumps))
-            self._require_used("references", set(used))
-        self._refuse_twins(specs)
+            for index, match in enumerate(self.file.exclude):
+                self._require_match(("exclude", index), match, dumps)
+            kept = [dump for dump, out in zip(dumps, excluded, strict=True) if not out]
+            for index, reference in enumerate(self.file.references):
+                self._require_match(("references", index, "match"), reference.match, kept)
+        specs = self._without_twins([found for found, out in zip(every, excluded, strict=True) if not out])
+        if self.file.target and self.file.target.metric.startswith("validation."):
+            for spec in specs.values():
+                if not spec.data.validation:
+                    message = f"the target is on the validation split, and '{spec.label}' has none"
+                    raise self.source.error(("target", "metric"), message, "set data.validation, e.g. to 0.1")
         return specs
 
     def plan(
@@ -150,18 +175,24 @@ class Suite:
             only: selections such as `label=best`; different paths must all hold, of one path any.
         """
         selection = _parse_only(only)
-        configs = [(spec, spec.config_id()) for spec in self.configs(num_processes)]
-        runs = [
-            PlannedRun(spec.model_copy(update={"seed": seed}), config_id, run_id(config_id, seed, print_), print_)
-            for seed in self.seeds()
-            for spec, config_id in configs
-            for print_ in (fingerprint(spec.data),)
-        ]
+        configs = self.configs(num_processes)
+        wanted_seeds = selection.pop("seed", None)
+        seeds = [seed for seed in self.seeds() if wanted_seeds is None or seed in wanted_seeds]
+        chosen = configs
         if selection:
-            labels = sorted({run.spec.label for run in runs})
-            runs = [run for run in runs if _selected(selection, run.spec)]
-            if not runs:
-                raise HarnessError(f"--only {' '.join(only)} selects no run", f"labels: {', '.join(labels[:20])}")
+            dumps = {config_id: spec.model_dump(mode="json") for config_id, spec in configs.items()}
+            for path in selection:
+                _require_field(f"--only {path}", path, dumps.values())
+            chosen = {config_id: configs[config_id] for config_id, dump in dumps.items() if _selected(selection, dump)}
+        if not chosen or not seeds:
+            labels = ", ".join(sorted({spec.label for spec in configs.values()})[:20])
+            raise HarnessError(f"--only {' '.join(only)} selects no run", f"labels: {labels}; seeds: {self.seeds()}")
+        parts = [(spec, config_id, fingerprint(spec.data)) for config_id, spec in chosen.items()]
+        runs = (
+            PlannedRun(spec.model_copy(update={"seed": seed}), config_id, run_id(config_id, seed, print_), print_)
+            for seed in seeds
+            for spec, config_id, print_ in parts
+        )
         return Plan(self, tuple(runs))
 
     def _variations(self) -> Iterator[Variation]:
@@ -199,22 +230,30 @@ class Suite:
     def _pinned(self, path: str) -> bool:
         return any(path == pin or path.startswith(f"{pin}.") for pin in self.overrides)
 
+    @functools.cached_property
+    def _base(self) -> Settings:
+        values: Settings = {}
+        _apply(values, self.file.base)
+        return values
+
     def _resolve(self, variation: Variation, num_processes: int) -> RunSpec:
-        values: dict[str, Any] = {}
-        overrides = {path: value for path, value in self.overrides.items() if path != "seeds"}
-        for settings in (self.file.base, variation.settings, overrides):
-            for path, value in settings.items():
-                _set(values, path, copy.deepcopy(value) if isinstance(value, dict | list) else value)
+        values = _copied(self._base)
+        _apply(values, variation.settings)
+        _apply(values, {path: value for path, value in self.overrides.items() if path != "seeds"})
         try:
             if isinstance(values.get("train", {}), dict):
                 train = values.setdefault("train", {})
-                train["num_processes"] = train.get("num_processes") or num_processes
+                if train.get("num_processes") is None:
+                    train["num_processes"] = num_processes
             if "seed" in values:
                 raise SpecError(("seed",), "'seed' is not set in a config", "use 'seeds' at the top of the suite")
+            if "label" in self.file.base:
+                raise SpecError(("label",), "'label' is not set in the base", "give it to configs of 'include'")
             spec = parse_run_spec(values)
+            _check_label(spec.label)
+            _check_batch(spec)
         except SpecError as error:
             raise self._locate(error, variation) from None
-        _check_batch(self.source, spec)
         return spec if spec.label else spec.model_copy(update={"label": spec.model.name})
 
     def _locate(self, error: SpecError, variation: Variation) -> HarnessError:
@@ -222,30 +261,35 @@ class Suite:
         for pin in self.overrides:
             if dotted == pin or dotted.startswith(f"{pin}.") or pin.startswith(f"{dotted}."):
                 return HarnessError(f"--set {pin}: {error.message}", error.hint)
-        candidates = [(*origin, *error.path) for origin in (*variation.origins, ("base",))]
-        best = max(candidates, key=lambda path: self.source.depth_and_line(path)[0] - (path[0] in ("zip", "include")))
+        varied = any(dotted == path or dotted.startswith(f"{path}.") for path in variation.settings)
+        origins = variation.origins if varied and variation.origins else (*variation.origins, ("base",))
+        candidates = [(*origin, *error.path) for origin in origins]
+        best = max(candidates, key=lambda path: self.source.depth(path) - (path[0] in ("zip", "include")))
         return self.source.error(best, error.message, error.hint)
 
-    def _require_used(self, field: str, used: set[int]) -> None:
-        for index, entry in enumerate(getattr(self.file, field)):
-            if index not in used:
-                match = entry if field == "exclude" else entry.match
-                message = (
-                    f"{'an exclusion' if field == 'exclude' else 'a reference'} matches no run: {json.dumps(match)}"
-                )
-                raise self.source.error((field, index), message, "compare it with the output of `harness plan`")
+    def _require_match(self, where: tuple[str | int, ...], match: Settings, dumps: list[dict[str, Any]]) -> None:
+        if not any(matches(match, dump) for dump in dumps):
+            for path in match:
+                _require_field(f"{self.source.path}:{self.source.line((*where, path))}: {where[0]}", path, dumps)
+            entry = "an exclusion" if where[0] == "exclude" else "a reference"
+            message = f"{entry} matches no run: {shown(match)}"
+            raise self.source.error(where, message, "compare it with the output of `harness plan --json`")
 
-    def _refuse_twins(self, specs: list[RunSpec]) -> None:
+    def _without_twins(self, found: list[tuple[RunSpec, Variation]]) -> dict[str, RunSpec]:
         by_id: dict[str, RunSpec] = {}
         by_label: dict[str, RunSpec] = {}
-        for spec in specs:
+        for spec, variation in found:
+            line = variation.origins[-1] if variation.origins else ("base",)
             twin = by_id.setdefault(spec.config_id(), spec)
             if twin is not spec:
+                if self.overrides:  # `--set train.epochs=1` may rightly make two configs one
+                    continue
                 message = f"two runs with the same identity: '{twin.label}' and '{spec.label}'"
-                raise self.source.error(("matrix",), message, "they differ in nothing but their label: leave one out")
+                raise self.source.error(line, message, "they differ in nothing but their label: leave one out")
             if by_label.setdefault(spec.label, spec) is not spec:
                 message = f"the label '{spec.label}' stands for two configs"
-                raise self.source.error(("include",), message, "give each a label of its own")
+                raise self.source.error(line, message, "give each a label of its own")
+        return by_id
 
 
 def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
@@ -265,11 +309,10 @@ def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
         raise _file_error(source, error) from None
     suite = Suite(source, file, _parse_overrides(overrides))
     _check_axes(source, file)
-    known = metric_names()
-    for field in [("target",)] if file.target else []:
-        _check_metric(source, field, file.target.metric if file.target else "", known)
+    if file.target:
+        _check_metric(source, ("target",), file.target.metric, TARGETS)
     for index, reference in enumerate(file.references):
-        _check_metric(source, ("references", index), reference.metric, known)
+        _check_metric(source, ("references", index), reference.metric, metric_names())
     return suite
 
 
@@ -294,6 +337,16 @@ def _get(values: Any, path: str) -> Any:
     for part in path.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
+
+
+def _apply(values: Settings, settings: Settings) -> None:
+    # A whole section before its parts, wherever in the file they stand.
+    for path, value in sorted(settings.items(), key=lambda setting: setting[0].count(".")):
+        _set(values, path, _copied(value))
+
+
+def _copied(value: Any) -> Any:
+    return {key: _copied(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:
@@ -340,10 +393,12 @@ def _parse_overrides(overrides: Sequence[str]) -> Settings:
         if root not in valid:
             raise HarnessError(f"--set {path}: unknown field '{root}'", nearest(root, valid))
         settings[path] = parse_value(value)
-    seeds = settings.get("seeds", 1)
-    count = isinstance(seeds, int) and not isinstance(seeds, bool) and seeds > 0
-    if not count and not (isinstance(seeds, list) and seeds and all(type(seed) is int and seed >= 0 for seed in seeds)):
-        raise HarnessError(f"--set seeds={seeds}: not a count or a list", "write --set seeds=3 or --set 'seeds=[0, 5]'")
+    if "seeds" in settings:
+        try:
+            TypeAdapter(Seeds).validate_python(settings["seeds"], strict=True)
+        except ValidationError:
+            message = f"--set seeds={shown(settings['seeds'])}: not a count or a list of distinct seeds"
+            raise HarnessError(message, "write --set seeds=3 or --set 'seeds=[0, 5]'") from None
     return settings
 
 
@@ -351,30 +406,35 @@ def _parse_only(only: Sequence[str]) -> dict[str, list[Any]]:
     selection: dict[str, list[Any]] = {}
     for text in only:
         path, equals, value = text.partition("=")
-        if not equals:
+        if not equals or not path:
             raise HarnessError(f"--only {text} is no selection", "write --only label=best or --only seed=0")
         selection.setdefault(path, []).append(value if path == "label" else parse_value(value))
     return selection
 
 
-def _selected(selection: dict[str, list[Any]], spec: RunSpec) -> bool:
-    dump = spec.model_dump(mode="json")
+def _selected(selection: dict[str, list[Any]], dump: Settings) -> bool:
     return all(any(matches({path: value}, dump) for value in values) for path, values in selection.items())
 
 
 def _check_axes(source: Source, file: SuiteFile) -> None:
-    if file.matrix is not None and not file.matrix:
+    if "matrix" in source.values and not file.matrix:
         raise source.error(("matrix",), "the matrix is empty", "give it a path and values, or leave it out")
     if file.matrix and file.one_at_a_time:
         hint = "use matrix for the full product or one_at_a_time for single changes"
         raise source.error(("one_at_a_time",), "matrix and one_at_a_time exclude each other", hint)
     groups = [(("matrix",), file.matrix or {}), (("one_at_a_time",), file.one_at_a_time)]
     groups += [(("zip", index), group) for index, group in enumerate(file.zip)]
+    taken: set[str] = set()
     for where, axes in groups:
         for path, values in axes.items():
             if not values:
                 raise source.error((*where, path), f"'{path}' has no values", "list at least one")
+            if path in taken:
+                raise source.error((*where, path), f"'{path}' is varied twice", "vary it in one place")
+            taken.add(path)
     for index, group in enumerate(file.zip):
+        if not group:
+            raise source.error(("zip", index), "a group of 'zip' is empty", "give it paths and values")
         lengths = {path: len(values) for path, values in group.items()}
         if len(set(lengths.values())) != 1:
             raise source.error(("zip", index), f"zipped lists differ in length: {lengths}", "give each as many values")
@@ -385,35 +445,44 @@ def _check_metric(source: Source, path: tuple[str | int, ...], name: str, known:
         raise source.error((*path, "metric"), f"unknown metric '{name}'", nearest(name, known))
 
 
-def _check_batch(source: Source, spec: RunSpec) -> None:
+def _require_field(where: str, path: str, dumps: Iterable[Settings]) -> None:
+    known = {found for dump in dumps for found in _paths(dump)}
+    if known and path not in known:
+        raise HarnessError(f"{where}: no config has a field '{path}'", nearest(path, known))
+
+
+def _paths(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{key}.")
+
+
+def _check_label(label: str) -> None:
+    if not label.isprintable():
+        raise SpecError(("label",), f"the label {shown(label)} has control characters", "it stands in tables")
+
+
+def _check_batch(spec: RunSpec) -> None:
     train = spec.train
     slots = (train.num_processes or 1) * train.gradient_accumulation_steps
     if train.global_batch_size % slots:
         message = f"global_batch_size {train.global_batch_size} does not divide into {slots} equal micro-batches"
         hint = "num_processes x gradient_accumulation_steps must divide it"
-        raise source.error(("base", "train", "global_batch_size"), message, hint)
+        raise SpecError(("train", "global_batch_size"), message, hint)
 
 
 def _file_error(source: Source, error: ValidationError) -> SuiteError:
-    first = error.errors(include_url=False)[0]
-    path = tuple(
-        part
-        for part in first["loc"]
-        if isinstance(part, int) or source.depth_and_line((part,))[0] or part in SuiteFile.model_fields
-    )
-    last = str(first["loc"][-1])
+    first, path, wanted = first_problem(error, source.values)
+    last = str(path[-1])
     if first["type"] == "extra_forbidden":
-        fields = (
-            SuiteFile.model_fields
-            if len(first["loc"]) == 1
-            else (Reference if "references" in first["loc"] else Target).model_fields
-        )
-        return source.error(tuple(first["loc"]), f"unknown field '{last}'", nearest(last, fields))
+        model = {"references": Reference, "target": Target}.get(str(path[0]), SuiteFile)
+        return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))
     if first["type"] == "missing":
-        return source.error(path[:-1], f"'{last}' is missing", f"add {last}")
-    if path[:1] == ("name",):
+        return source.error(path, f"'{last}' is missing", f"add {last}")
+    if path[0] == "seeds":
+        wanted = "write a count such as 3, or a list of distinct seeds such as [0, 5]"
+    if path[0] == "name":
         hint = "use up to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit"
         return source.error(("name",), f"the name {json.dumps(source.values.get('name'))[:80]} is no folder name", hint)
-    shown = json.dumps(first["input"], default=str)[:80]
-    dotted = ".".join(map(str, path))
-    return source.error(path, f"{dotted} is {shown}", f"it should be {first['msg'].removeprefix('Input should be ')}")
+    return source.error(path, f"{'.'.join(map(str, path))} is {shown(first['input'])}", wanted)

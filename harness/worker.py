@@ -72,7 +72,7 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
     if launch:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and decides
         _die_with(int(os.environ[SUPERVISOR]))
-    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
     accelerator = Accelerator(cpu=use_cpu, mixed_precision="no", kwargs_handlers=[ddp])
@@ -234,7 +234,7 @@ def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRu
     other = len(worker.manifest.runs) - len(mine)
     if other:
         console.print(f"{other} runs ask for another number of processes than this launch's {world}: left out")
-    if len(mine) - len(runs):
+    if len(mine) > len(runs):
         console.print(f"{len(mine) - len(runs)} of {len(mine)} runs are done on this system: skipped")
 
 

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+import pytest
+
+from tests.house import House, build_house
 
 # Small tensors are fastest on one thread, and tests that run side by side would wait for each other's OpenMP teams.
 # Set before torch is imported; processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """A copy of the package with an architecture that fails on purpose, where suites run as users run them."""
+    return build_house(tmp_path)

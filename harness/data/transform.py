@@ -19,6 +19,7 @@ PUBLISHED = {
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
+IMAGES_AT_ONCE = 512
 
 
 class Transform:
@@ -65,7 +66,7 @@ class Transform:
         batch = self._normalize(planes)
         if augment.cutout:
             # Erased pixels are the mean colour, zero after normalisation, as in the paper.
-            batch = batch.masked_fill(cutout_mask(batch, augment.cutout, random), 0.0)
+            batch.masked_fill_(cutout_mask(batch, augment.cutout, random), 0.0)  # in place keeps channels-last
         return batch
 
     def _normalize(self, planes: Tensor) -> Tensor:
@@ -151,12 +152,16 @@ def normalization(section: DataSection, train_images: np.ndarray) -> tuple[tuple
 
 
 def _mean_and_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    # Counting pixel values is exact and needs no float copy of the data set.
+    # Counting pixel values is exact; in parts, because bincount makes an int64 copy.
     values = np.arange(256) / 255
+    channels = images.shape[-1]
+    counts = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        some = images[start : start + IMAGES_AT_ONCE]
+        counts += [np.bincount(some[..., channel].ravel(), minlength=256) for channel in range(channels)]
     means, stds = [], []
-    for channel in range(images.shape[-1]):
-        counts = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., channel].size
-        mean = float(counts @ values)
+    for shares in counts / (images.size // channels):
+        mean = float(shares @ values)
         means.append(mean)
-        stds.append(max(float(counts @ (values - mean) ** 2) ** 0.5, 1e-3))  # one colour only: do not divide by 0
+        stds.append(max(float(shares @ (values - mean) ** 2) ** 0.5, 1e-3))  # one colour only: do not divide by 0
     return tuple(means), tuple(stds)

@@ -19,7 +19,8 @@ FINAL: frozenset[str] = frozenset({"ok", "diverged"})
 class Record(BaseModel):
     """A part of a result. Unknown fields are kept apart from known ones by being refused."""
 
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+    # Built at first use: planning needs the names only, and half a second is long for a command line.
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants", defer_build=True)
 
 
 class Cause(Record):

@@ -22,6 +22,7 @@ from harness.suite import Plan, PlannedRun
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
+START_SECONDS = 300.0  # until the first sign of life: importing torch from a busy network disk is slow
 STOPPED = 75
 
 
@@ -71,9 +72,9 @@ class Supervisor:
             0 all well, 1 some runs failed, 2 bad input, 75 stopped.
         """
         open_runs = [run for run in self._plan.runs if not self._folder_of(run).is_done()]
-        done = len(self._plan.runs) - len(open_runs)
-        if done:
-            self._console.print(f"{done} of {len(self._plan.runs)} runs are done on this system: skipped")
+        total, done = len(self._plan.runs), len(self._plan.runs) - len(open_runs)
+        skipped = f"; {done} are done on this system: skipped" if done else ""
+        self._console.print(f"{self._plan.suite.name}: {total} runs{skipped}")
         previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             for batch in _batches(open_runs, isolate):
@@ -142,8 +143,9 @@ class Supervisor:
             words = read_pulses(folder)
             if words != last_words:
                 last_words, last_change = words, time.monotonic()
-            elif time.monotonic() - last_change > timeout_seconds:
-                message = f"no step for {timeout_seconds:g} s; last: {_describe(last_words)}"
+            limit = timeout_seconds if words else max(timeout_seconds, START_SECONDS)
+            if time.monotonic() - last_change > limit:
+                message = f"no step for {limit:g} s; last: {_describe(last_words)}"
                 return Ending(1, Cause(kind="hang", message=message))
             time.sleep(POLL_SECONDS)
         return Ending(child.returncode)

@@ -81,7 +81,8 @@ def train_epoch(
 
     for step, (images, labels) in enumerate(clock.batches(batches), first_step):
         t.learning_rate.set(step)
-        micro_batches = list(zip(images.split(micro), labels.split(micro), strict=True))
+        pieces = micro_batch_sizes(len(labels), micro)
+        micro_batches = list(zip(images.split(pieces), labels.split(pieces), strict=True))
         for left, (x, y) in zip(reversed(range(len(micro_batches))), micro_batches, strict=True):
             with t.accelerator.no_sync(t.model) if left else contextlib.nullcontext():
                 with precision:
@@ -91,7 +92,8 @@ def train_epoch(
                 weight = len(y) * t.accelerator.num_processes / sizes[step - first_step]
                 t.scaler.scale(loss if weight == 1.0 else loss * weight).backward()
             losses.append(loss.detach())
-            tally.add(logits.detach(), y)
+            # A CUDA graph's next replay overwrites its outputs.
+            tally.add(logits.detach().clone() if isinstance(train.compile, str) else logits.detach(), y)
         if train.clip_grad_norm:
             t.scaler.unscale_(t.optimizer)
             nn.utils.clip_grad_norm_(t.network.parameters(), train.clip_grad_norm)
@@ -104,6 +106,16 @@ def train_epoch(
 
     _require_finite(t.accelerator, losses, first_step, train.gradient_accumulation_steps)
     return tally
+
+
+def micro_batch_sizes(share: int, micro_batch_size: int) -> list[int]:
+    """Returns the samples of each micro-batch of a rank's share of a batch.
+
+    They differ by one at most: of a tail, a single sample left over would be too few for batch norm.
+    """
+    count = -(-share // micro_batch_size)
+    size, larger = divmod(share, count)
+    return [size + 1] * larger + [size] * (count - larger)
 
 
 @torch.no_grad()
@@ -129,8 +141,8 @@ def evaluate(trainee: Trainee, network: nn.Module, batches: Batches) -> tuple[Ta
 
 def _require_finite(accelerator: Accelerator, losses: list[Tensor], first_step: int, micro_batches: int) -> None:
     finite = torch.isfinite(torch.stack(losses))
-    never = len(losses)
-    bad = torch.where(finite, never, torch.arange(never, device=finite.device)).min()
+    never = torch.iinfo(torch.int64).max  # the same on every rank: a tail may have more micro-batches on one
+    bad = torch.where(finite, never, torch.arange(len(losses), device=finite.device)).min()
     everywhere = cast(Tensor, accelerator.gather(bad.reshape(1)))
     first = int(everywhere.min())
     if first < never:

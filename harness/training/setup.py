@@ -10,7 +10,7 @@ from harness import registry
 from harness.spec import OptimizerSection, ScheduleSection, parameters
 from harness.training.schedule import LearningRate
 
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def build_optimizer(section: OptimizerSection, model: nn.Module) -> Optimizer:
@@ -30,7 +30,7 @@ def parameter_groups(section: OptimizerSection, model: nn.Module) -> list[dict]:
         id(parameter)
         for module in model.modules()
         for name, parameter in module.named_parameters(recurse=False)
-        if name == "bias" or isinstance(module, NORMS)
+        if name.endswith("bias") or isinstance(module, NORMS)
     }
     return [
         {"params": [parameter for parameter in trainable if id(parameter) not in exempt]},

@@ -38,6 +38,8 @@ class Pinned:
             num_workers=workers,
             pin_memory=self._cuda,
             persistent_workers=workers > 0,
+            # It draws a seed for its workers: from the default generator, dropout would depend on the loader.
+            generator=torch.Generator(),
         )
         self._stream = torch.cuda.Stream(feed.device) if self._cuda else None
 

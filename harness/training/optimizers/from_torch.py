@@ -11,6 +11,9 @@ from harness.errors import HarnessError
 from harness.parameters import NonNegativeFloat, PositiveFloat
 from harness.registry import optimizer
 
+# What their steps need besides dense gradients, which is all that the training loop has.
+REFUSED = {"LBFGS": "a closure that evaluates the loss again", "SparseAdam": "sparse gradients"}
+
 
 @optimizer("torch/*", names_in=("optim/*.py", r"^class ([A-Z]\w+)\((?:Optimizer|_?Adam\w*)\)"))
 def torch_optim(
@@ -27,12 +30,17 @@ def torch_optim(
         lr: the learning rate; unset, torch's default.
         weight_decay: unset, torch's default.
         kwargs: its other arguments.
+
+    Raises:
+        HarnessError: it does not take these arguments or parameters, or cannot be stepped by the training loop.
     """
+    if name in REFUSED:
+        raise HarnessError(f"optimizer torch/{name} needs {REFUSED[name]}", "use another, e.g. torch/NAdam")
     given = {"lr": lr, "weight_decay": weight_decay}
     arguments = {key: value for key, value in given.items() if value is not None}
     try:
         return getattr(torch.optim, name)(groups, **arguments, **kwargs)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise HarnessError(
             f"optimizer torch/{name}: {error}", "see its page in the documentation of torch.optim"
         ) from None

@@ -1,0 +1,115 @@
+"""How long the commands take that a person waits for: `--help`, `plan`, planning 10,000 runs, reporting 2,000.
+
+    python benchmarks/performance/commands.py [--json] [--repeats 5]
+
+Whole processes, wall clock, medians; the stored runs are made up for speed alone and thrown away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness.data.prepare import fingerprint
+from harness.measure.system import describe_system
+from harness.records.result import Clock, DataFacts, Memory, Metrics, ModelFacts, Resolved, RunResult, Throughput
+from harness.records.store import run_folder
+from harness.suite import load_suite
+
+LIMITS = {"help": 0.4, "plan": 0.4, "plan_10000_runs": 2.0, "report_2000_runs": 5.0}
+BASE = "base: {model: mlp, data: synthetic, optimizer: {name: sgd, lr: 0.1}}\n"
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        found = measure(Path(name), arguments.repeats)
+    result = {"system": describe_system()["name"], "seconds": found, "limits": LIMITS}
+    if arguments.json:
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        return
+    sys.stdout.write(f"{result['system']}\n")
+    for command, seconds in found.items():
+        sys.stdout.write(f"{command}: {seconds:.2f} s (limit {LIMITS[command]} s)\n")
+
+
+def measure(folder: Path, repeats: int) -> dict[str, float]:
+    """Returns the median seconds of each command."""
+    small, large, stored = folder / "small.yaml", folder / "large.yaml", folder / "stored.yaml"
+    small.write_text(f"name: small\n{BASE}matrix: {{train.epochs: [1, 2]}}\nseeds: 3\n")
+    rates = [round(0.0001 * (i + 1), 4) for i in range(100)]
+    large.write_text(
+        f"name: large\n{BASE}matrix: {{optimizer.lr: {rates}, train.epochs: {list(range(1, 11))}}}\nseeds: 10\n"
+    )
+    stored.write_text(
+        f"name: stored\n{BASE}matrix: {{optimizer.lr: {rates}, train.epochs: [1, 2, 3, 4, 5]}}\nseeds: 4\n"
+    )
+    store_results(stored, folder / "results")
+    commands = {
+        "help": ["--help"],
+        "plan": ["plan", str(small)],
+        "plan_10000_runs": ["plan", str(large)],
+        "report_2000_runs": ["report", str(stored), "--output", str(folder / "results")],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(repeats):
+        for name, arguments in commands.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "harness", *arguments], check=True, capture_output=True)
+            seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def store_results(suite: Path, output: Path) -> None:
+    """Writes a result for each run of a suite, with numbers made up."""
+    plan = load_suite(suite).plan(fingerprint)
+    system = describe_system(use_cpu=True)
+    for index, run in enumerate(plan.runs):
+        recall: list[float | None] = [0.9] * 10
+        accuracy = 0.8 + (index * 7919 % 1000) / 10000
+        metrics = Metrics(accuracy=accuracy, top5_accuracy=0.99, loss=0.5, macro_recall=0.9, recall_by_class=recall)
+        folder = run_folder(output, plan.suite.name, run.run_id, system["system_id"])
+        folder.start({}, system)
+        folder.finish(
+            RunResult(
+                suite=plan.suite.name,
+                label=run.spec.label,
+                run_id=run.run_id,
+                config_id=run.config_id,
+                system_id=system["system_id"],
+                seed=run.spec.seed,
+                status="ok",
+                started_at="2026-01-01T00:00:00+00:00",
+                ended_at="2026-01-01T00:00:01+00:00",
+                num_processes=1,
+                epochs=run.spec.train.epochs,
+                spec=run.spec.model_dump(mode="json"),
+                resolved=Resolved(device="cpu", mixed_precision="no", loader="resident", micro_batch_size=128),
+                data=DataFacts(
+                    fingerprint=run.fingerprint,
+                    train_samples=50000,
+                    validation_samples=0,
+                    test_samples=10000,
+                    num_classes=10,
+                ),
+                model=ModelFacts(parameters=1000, multiply_accumulates=1000),
+                clock=Clock(train_seconds=1 + index % 97, eval_seconds=0.1),
+                throughput=Throughput(samples_per_second=1000.0, data_wait_share=0.1),
+                memory=Memory(host_rss_bytes=10**9),
+                metrics={"train": metrics, "test": metrics},
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

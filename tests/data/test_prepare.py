@@ -1,0 +1,77 @@
+"""From a data section to splits: slices, the validation split, the copy that runs share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.data.prepare import Splits, data_source, fingerprint, prepare
+from harness.data.source import Split
+from harness.errors import HarnessError
+from harness.spec import DataSection, ImageShape, parse_run_spec
+
+
+def section(**values: Any) -> DataSection:
+    data = {"name": "digits", **values}
+    return parse_run_spec({"model": "mlp", "data": data, "optimizer": "adam"}).data
+
+
+def rows(split: Split) -> list[bytes]:
+    return [image.tobytes() + label.tobytes() for image, label in zip(split.images, split.labels, strict=True)]
+
+
+def test_by_default_all_images_are_trained_on_or_tested() -> None:
+    splits = prepare(section())
+    assert splits.image_shape == ImageShape(1, 8, 8)
+    assert len(splits.train.labels) + len(splits.test.labels) == 1797 and len(splits.validation.labels) == 0
+    assert [name for name, _ in splits.held_out()] == ["test"]
+    assert splits.class_names == tuple("0123456789") and splits.rankable and splits.skipped_files == 0
+
+
+def test_the_validation_split_is_taken_from_the_training_split_alone() -> None:
+    whole, splits = prepare(section()), prepare(section(validation=0.25))
+    assert [name for name, _ in splits.held_out()] == ["validation", "test"]
+    assert rows(splits.test) == rows(whole.test)
+    assert sorted(rows(splits.train) + rows(splits.validation)) == sorted(rows(whole.train))
+    share = np.bincount(splits.validation.labels) / np.bincount(whole.train.labels)
+    assert (abs(share - 0.25) < 0.01).all()
+
+
+def test_the_validation_seed_decides_what_is_held_out() -> None:
+    first, same, other = (rows(prepare(section(validation=0.1, validation_seed=seed)).validation) for seed in (0, 0, 1))
+    assert first == same and sorted(first) != sorted(other)
+
+
+def test_slices_are_stratified_and_taken_before_the_validation_split() -> None:
+    splits = prepare(section(train_samples=200, test_samples=50, validation=0.1))
+    assert len(splits.train.labels) + len(splits.validation.labels) == 200
+    assert len(splits.test.labels) == 50
+    assert np.bincount(splits.test.labels).tolist() == [5] * 10
+    assert set(rows(splits.train)) <= set(rows(prepare(section()).train))
+
+
+def test_more_samples_than_there_are_is_an_error() -> None:
+    with pytest.raises(HarnessError, match="5000 images were asked for"):
+        prepare(section(train_samples=5000))
+
+
+def test_runs_that_differ_in_augmentation_share_one_copy() -> None:
+    first = prepare(section(augment={"flip": True}))
+    assert prepare(section(augment={"crop": 2}, normalize="half")) is first
+    assert prepare(section(size=16)) is not first
+
+
+def test_images_and_labels_are_what_loaders_expect() -> None:
+    splits: Splits = prepare(section(train_samples=50, validation=0.2))
+    for split in (splits.train, splits.validation, splits.test):
+        assert split.images.dtype == np.uint8 and split.images.ndim == 4
+        assert split.labels.dtype == np.int64 and len(split.labels) == len(split.images)
+        assert split.images.flags.c_contiguous and split.images.flags.writeable
+
+
+def test_the_fingerprint_is_that_of_the_source_and_knows_its_parameters() -> None:
+    assert fingerprint(section()) == data_source(section()).fingerprint()
+    assert fingerprint(section()) != fingerprint(section(size=16))
+    assert fingerprint(section(augment={"flip": True}, validation=0.2)) == fingerprint(section())

@@ -1,0 +1,133 @@
+"""The train clock and the stopwatch, on sleeps of known length."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from harness.measure.clock import Stopwatch, TrainClock
+
+CPU = torch.device("cpu")
+
+
+def loader(waits: list[float]) -> Iterator[int]:
+    for number, wait in enumerate(waits):
+        time.sleep(wait)
+        yield number
+
+
+def run(clock: TrainClock, waits: list[float], step: float) -> None:
+    for _ in clock.batches(loader(waits)):
+        time.sleep(step)
+
+
+class Slept:
+    """A clock that only sleeping moves forward: what a busy machine adds to a sleep is no error of ours."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_waiting_and_steps_are_told_apart_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    Slept(monkeypatch)
+    clock = TrainClock(CPU, untimed_steps=2)
+    run(clock, [5.0, 1.0, 2.0, 3.0], step=0.5)
+    epoch = clock.last_epoch()
+    assert epoch.train_seconds == pytest.approx(11.0 + 2.0)
+    assert epoch.wait_seconds == pytest.approx(11.0)
+    assert epoch.timed_seconds == pytest.approx(2.0 + 3.0 + 1.0) and epoch.timed_steps == 2
+
+
+def test_untimed_steps_are_those_of_the_run_and_not_of_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    Slept(monkeypatch)
+    clock = TrainClock(CPU, untimed_steps=4)
+    run(clock, [1.0, 1.0, 1.0], step=1.0)
+    assert (clock.last_epoch().timed_seconds, clock.last_epoch().timed_steps) == (0.0, 0)
+    run(clock, [1.0, 1.0, 1.0], step=1.0)
+    assert (clock.last_epoch().timed_seconds, clock.last_epoch().timed_steps) == (pytest.approx(4.0), 2)
+    run(clock, [1.0, 1.0, 1.0], step=1.0)
+    assert (clock.last_epoch().timed_seconds, clock.last_epoch().timed_steps) == (pytest.approx(6.0), 3)
+
+
+def test_what_happens_between_epochs_is_on_no_train_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = Slept(monkeypatch)
+    clock = TrainClock(CPU, untimed_steps=0)
+    run(clock, [1.0], step=1.0)
+    slept.sleep(50.0)
+    run(clock, [1.0], step=2.0)
+    assert clock.last_epoch().train_seconds == pytest.approx(3.0)
+
+
+def test_a_loader_that_ends_late_is_in_the_train_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = Slept(monkeypatch)
+
+    def late() -> Iterator[int]:
+        yield 1
+        slept.sleep(7.0)
+
+    clock = TrainClock(CPU, untimed_steps=0)
+    for _ in clock.batches(late()):
+        slept.sleep(1.0)
+    assert clock.last_epoch().train_seconds == pytest.approx(8.0)
+
+
+def test_real_sleeps_within_two_percent() -> None:
+    clock, stopwatch = TrainClock(CPU, untimed_steps=1), Stopwatch(CPU)
+    waits, steps = [], []
+
+    def timed_sleep(seconds: float, into: list[float]) -> None:
+        began = time.monotonic()
+        time.sleep(seconds)
+        into.append(time.monotonic() - began)
+
+    def slow() -> Iterator[int]:
+        for number in range(8):
+            timed_sleep(0.03, waits)
+            yield number
+
+    with stopwatch("train"):
+        for _ in clock.batches(slow()):
+            timed_sleep(0.01, steps)
+    epoch = clock.last_epoch()
+    assert epoch.train_seconds == pytest.approx(sum(waits) + sum(steps), rel=0.02)
+    assert epoch.wait_seconds == pytest.approx(sum(waits), rel=0.02)
+    assert epoch.timed_seconds == pytest.approx(sum(waits[1:]) + sum(steps[1:]), rel=0.02)
+    assert stopwatch.seconds["train"] == pytest.approx(epoch.train_seconds, rel=0.02)
+
+
+def test_batches_are_handed_on_as_they_come() -> None:
+    assert list(TrainClock(CPU, 0).batches(loader([0.0] * 5))) == list(range(5))
+
+
+def test_no_epoch_is_through() -> None:
+    clock = TrainClock(CPU, 0)
+    next(clock.batches(loader([0.0, 0.0])))
+    with pytest.raises(AssertionError, match="no epoch is through"):
+        clock.last_epoch()
+
+
+def test_the_stopwatch_adds_up_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = Slept(monkeypatch)
+    stopwatch = Stopwatch(CPU)
+    for name, seconds in [("build", 1.0), ("eval", 2.0), ("build", 4.0)]:
+        with stopwatch(name):
+            slept.sleep(seconds)
+        slept.sleep(100.0)
+    assert stopwatch.seconds == pytest.approx({"build": 5.0, "eval": 2.0})
+
+
+def test_the_stopwatch_counts_a_phase_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = Slept(monkeypatch)
+    stopwatch = Stopwatch(CPU)
+    with pytest.raises(ValueError, match="planted"), stopwatch("build"):
+        slept.sleep(3.0)
+        raise ValueError("planted")
+    assert stopwatch.seconds == pytest.approx({"build": 3.0})

@@ -1,0 +1,124 @@
+"""The folder of a run, and all results of a suite."""
+
+import json
+from typing import get_args
+
+import pytest
+
+from harness.records.result import RunResult, Status
+from harness.records.store import read_suite, run_folder
+
+
+def finished(root, run_id="r", system_id="m", status="ok", **changes) -> RunResult:
+    folder = run_folder(root, "s", run_id, system_id)
+    values = {
+        "suite": "s",
+        "label": "a",
+        "run_id": run_id,
+        "config_id": "c",
+        "system_id": system_id,
+        "seed": 0,
+        "status": status,
+        "started_at": "2026-01-01T00:00:00.000+00:00",
+        "ended_at": "2026-01-01T00:00:01.000+00:00",
+        "num_processes": 1,
+        "spec": {},
+    }
+    attempt = folder.start({"spec": 1}, {"system_id": system_id, "name": f"machine {system_id}"})
+    written = RunResult.model_validate({**values, "attempt": attempt, **changes})
+    folder.finish(written)
+    return written
+
+
+def test_the_files_of_a_run(tmp_path):
+    written = finished(tmp_path)
+    folder = run_folder(tmp_path, "s", "r", "m")
+    assert {path.name for path in (tmp_path / "s" / "r" / "m").iterdir()} == {
+        "spec.json", "system.json", "events.jsonl", "result.json"
+    }  # fmt: skip
+    assert folder.result() == written
+    assert [event["event"] for event in folder.events()] == ["run_started", "run_ended"]
+    assert folder.events()[-1]["status"] == "ok" and folder.events()[0]["at"].endswith("+00:00")
+
+
+def test_attempts_are_counted_and_a_new_one_takes_the_old_result_away(tmp_path):
+    folder = run_folder(tmp_path, "s", "r", "m")
+    assert folder.events() == folder.last_attempt() == [] and not folder.is_done()
+    assert finished(tmp_path, status="failed").attempt == 1
+    assert folder.start({}, {}) == 2
+    assert folder.result() is None and not folder.is_done()
+    folder.event("epoch", epoch=0)
+    assert folder.start({}, {}) == 3
+    folder.event("epoch", epoch=1)
+    assert [(event["event"], event.get("epoch")) for event in folder.last_attempt()] == [
+        ("run_started", None), ("epoch", 1)
+    ]  # fmt: skip
+    assert len(folder.events()) == 6  # two, two, two: nothing is lost
+
+
+def test_a_torn_event_does_not_hide_the_others(tmp_path):
+    folder = run_folder(tmp_path, "s", "r", "m")
+    folder.start({}, {})
+    with (folder.path / "events.jsonl").open("ab") as file:
+        file.write(b'{"event": "epo')
+    assert folder.start({}, {}) == 2
+    assert len(folder.last_attempt()) == 1
+
+
+@pytest.mark.parametrize("status", get_args(Status))
+def test_a_run_is_done_where_another_try_would_end_the_same(tmp_path, status):
+    finished(tmp_path, status=status)
+    assert run_folder(tmp_path, "s", "r", "m").is_done() is (status in {"ok", "diverged"})
+
+
+BAD = {
+    "torn": (b'{"schema_version": 1, "sui', "not a whole JSON object"),
+    "empty": (b"", "not a whole JSON object"),
+    "list": (b"[]", "not a whole JSON object"),
+    "later": (b'{"schema_version": 99}', "schema version 99; this harness reads 1"),
+    "unversioned": (b"{}", "schema version None; this harness reads 1"),
+    "lacking": (b'{"schema_version": 1, "suite": "s"}', "validation errors for RunResult"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_record_that_cannot_be_read_is_reported_and_the_run_is_open(tmp_path, case):
+    good = finished(tmp_path, "a")
+    finished(tmp_path, "b")
+    content, reason = BAD[case]
+    path = tmp_path / "s" / "b" / "m" / "result.json"
+    path.write_bytes(content)
+    found = read_suite(tmp_path, "s")
+    assert found.results == [good] and list(found.unreadable) == [path]
+    assert reason in found.unreadable[path] and "\n" not in found.unreadable[path]
+    assert not run_folder(tmp_path, "s", "b", "m").is_done()
+
+
+@pytest.mark.parametrize("content", [None, b"{"])
+def test_a_result_without_its_system_is_reported(tmp_path, content):
+    finished(tmp_path, "a")
+    path = tmp_path / "s" / "a" / "m" / "system.json"
+    path.unlink() if content is None else path.write_bytes(content)
+    found = read_suite(tmp_path, "s")
+    assert found.results == [] and list(found.unreadable) == [path.with_name("result.json")]
+
+
+def test_results_of_all_systems_in_the_order_of_their_folders(tmp_path):
+    written = [finished(tmp_path, run, system) for run in ("a", "b") for system in ("m", "n")]
+    finished(tmp_path / "other", "x")
+    run_folder(tmp_path, "s", "c", "m").start({}, {})  # still running
+    found = read_suite(tmp_path, "s")
+    assert found.results == written and found.unreadable == {}
+    assert found.systems == {name: {"system_id": name, "name": f"machine {name}"} for name in ("m", "n")}
+
+
+def test_a_suite_that_was_never_run(tmp_path):
+    found = read_suite(tmp_path, "never")
+    assert (found.results, found.systems, found.unreadable) == ([], {}, {})
+
+
+def test_what_is_written_is_json_on_disk(tmp_path):
+    finished(tmp_path)
+    folder = tmp_path / "s" / "r" / "m"
+    assert json.loads((folder / "spec.json").read_text()) == {"spec": 1}
+    assert json.loads((folder / "result.json").read_text())["status"] == "ok"

@@ -1,0 +1,145 @@
+"""Launches that die: what killed them is recorded, everything else is run, and nobody is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.house import House
+
+pytestmark = pytest.mark.launch
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Returns the running processes that were started in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> bool:
+    """Waits until a condition holds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_each_death_is_recorded_with_its_cause_and_the_rest_is_run(house: House) -> None:
+    suite = house.suite(
+        "one_at_a_time: {model.fault: [raise, segfault, kill, oom, sleep]}\n"
+        "include: [{label: last, train.global_batch_size: 256}]\n"
+    )
+    done = house.run(str(suite), "--set", "train.timeout_seconds=12")
+    results = house.results()
+    assert done.returncode == 1, done.stderr
+    assert {label: result["status"] for label, result in results.items()} == {
+        "base 0": "ok",
+        "fault=raise 0": "failed",
+        "fault=segfault 0": "failed",
+        "fault=kill 0": "failed",
+        "fault=oom 0": "oom",
+        "fault=sleep 0": "timeout",
+        "last 0": "ok",
+    }
+    causes = {label: result["cause"] for label, result in results.items() if result["cause"]}
+    assert causes["fault=raise 0"]["kind"] == "ValueError"
+    assert causes["fault=raise 0"]["rank"] == 0
+    assert "planted" in causes["fault=raise 0"]["traceback"]
+    assert causes["fault=segfault 0"]["kind"] == "SIGSEGV"
+    assert causes["fault=kill 0"]["kind"] == "SIGKILL"
+    assert causes["fault=oom 0"]["kind"] == "OutOfMemoryError"
+    assert "no step for 12 s" in causes["fault=sleep 0"]["message"]
+    assert "rank 0" in causes["fault=sleep 0"]["message"]
+    assert not processes_in(house.path)
+    assert (house.path / "results/faults/table.md").exists(), "the table is written although runs failed"
+
+
+def test_a_failed_run_is_tried_again_by_the_next_call_and_the_finished_ones_are_skipped(house: House) -> None:
+    suite = house.suite("one_at_a_time: {model.fault: [raise]}\n")
+    assert house.run(str(suite)).returncode == 1
+    first = house.results()
+    again = house.run(str(suite))
+    assert again.returncode == 1
+    assert "2 runs; 1 are done on this system: skipped" in again.stderr
+    assert house.results()["base 0"] == first["base 0"]
+    assert house.results()["fault=raise 0"]["attempt"] == 2
+
+
+def test_two_ranks_of_which_one_fails(house: House) -> None:
+    suite = house.suite(
+        "base: {model: faulty, data: digits, optimizer: {name: sgd, lr: 0.1}, train: {epochs: 1, num_processes: 2}}\n"
+        "one_at_a_time: {model: [{name: faulty, fault: raise, rank: 1}, {name: faulty, fault: sleep, rank: 1}]}\n"
+    )
+    suite.write_text(
+        "\n".join(line for line in suite.read_text().splitlines() if "num_processes" in line or "base" not in line)
+    )
+    done = house.run(str(suite), "--set", "train.timeout_seconds=15")
+    results = house.results()
+    assert done.returncode == 1, done.stderr
+    assert results["base 0"]["status"] == "ok"
+    assert results["base 0"]["num_processes"] == 2
+    raised = results["faulty fault=raise rank=1 0"]
+    assert (raised["status"], raised["cause"]["kind"], raised["cause"]["rank"]) == ("failed", "ValueError", 1)
+    assert results["faulty fault=sleep rank=1 0"]["status"] == "timeout"
+    assert not processes_in(house.path)
+
+
+def test_killed_in_the_middle_nothing_finished_is_lost_and_only_the_open_run_is_repeated(house: House) -> None:
+    suite = house.suite("matrix: {model.slow: [0.0, 0.4]}\n")
+    child = subprocess.Popen(
+        house.command(str(suite)),
+        cwd=house.path,
+        env=house.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    folder = house.path / "results/faults"
+    assert wait_for(lambda: len(list(folder.glob("*/*/events.jsonl"))) == 2, 60), "the second run never began"
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert wait_for(lambda: not processes_in(house.path), 10), "the worker outlived its supervisor"
+    finished = house.results()
+    assert list(finished) == ["slow=0.0 0"]
+
+    done = house.run(str(suite))
+    assert done.returncode == 0, done.stderr
+    results = house.results()
+    assert results["slow=0.0 0"] == finished["slow=0.0 0"]
+    assert (results["slow=0.4 0"]["status"], results["slow=0.4 0"]["attempt"]) == ("ok", 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_with_code_75_and_leaves_the_open_run_open(house: House, number: signal.Signals) -> None:
+    suite = house.suite("matrix: {model.slow: [2.0]}\n")
+    child = subprocess.Popen(
+        house.command(str(suite)), cwd=house.path, env=house.environment(), stderr=subprocess.PIPE, text=True
+    )
+    assert wait_for(lambda: list(house.path.glob("results/faults/*/*/events.jsonl")), 60)
+    child.send_signal(number)
+    _, words = child.communicate(timeout=40)
+    assert child.returncode == 75
+    assert "stopped: finished runs are kept" in words
+    assert not house.results()
+    assert not processes_in(house.path)
+
+
+def test_isolated_runs_have_a_process_each(house: House) -> None:
+    suite = house.suite("matrix: {train.global_batch_size: [64, 128]}\n")
+    done = house.run(str(suite), "--isolate")
+    assert done.returncode == 0, done.stderr
+    assert {result["status"] for result in house.results().values()} == {"ok"}

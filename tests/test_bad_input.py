@@ -1,0 +1,300 @@
+"""Bad suites and bad assignments: one error that names file, line and field, with a hint, and nothing else happens."""
+
+import json
+import re
+
+import pytest
+
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.suite import load_suite
+
+# Lines 1 to 6; what a case adds begins on line 7 (in the base where it is indented).
+HEAD = """\
+name: s
+base:
+  model: mlp
+  data: digits
+  optimizer: {name: sgd, lr: 0.1}
+  train.global_batch_size: 60
+"""
+REFERENCE = "metric: test.accuracy, value: 0.5, source: x"
+
+WRONG = [
+    # Unknown keys, with the nearest valid one.
+    ("seed: 3", 7, "unknown field 'seed'", "'seeds'"),
+    ("matrx: {}", 7, "unknown field 'matrx'", "'matrix'"),
+    ("  modle: mlp", 7, "unknown field 'modle'", "'model'"),
+    ("  3: mlp", 7, "unknown field '3'", "valid: "),
+    ("  2020-01-01: mlp", 7, "unknown field '2020-01-01'", "valid: "),
+    ("  train:\n    epochs: 1\n    epoch: 1", 9, "unknown field 'train.epoch'", "'epochs'"),
+    ("  data.augment:\n    flip: true\n    crp: 4", 9, "unknown field 'data.augment.crp'", "'crop'"),
+    ("matrix:\n  train.epochs: [1]\n  train.tf33: [true]", 9, "unknown field 'train.tf33'", "'tf32'"),
+    ("matrix:\n  trian.epochs: [1]", 8, "unknown field 'trian'", "'train'"),
+    ("matrix:\n  model:\n    - mlp\n    - {name: cnn3, filter: [1]}", 8, "unknown field 'model.filter'", "'filters'"),
+    ("zip:\n  - train.epochs: [1]\n    train.tf33: [true]", 9, "unknown field 'train.tf33'", "'tf32'"),
+    ("zip:\n  - train.epochs: [1]\n  - train.tf33: [true]", 9, "unknown field 'train.tf33'", "'tf32'"),
+    ("one_at_a_time:\n  train.epochs: [1]\n  train.tf33: [true]", 9, "unknown field 'train.tf33'", "'tf32'"),
+    ("include:\n  - label: a\n  - label: b\n    train.epoch: 1", 10, "unknown field 'train.epoch'", "'epochs'"),
+    ("exclude:\n  - train.epoch: 1", 8, "exclude: no config has a field 'train.epoch'", "'train.epochs'"),
+    (f"references:\n  - {{match: {{lable: a}}, {REFERENCE}}}", 8, "no config has a field 'lable'", "'label'"),
+    (f"references:\n  - {{mtch: {{label: a}}, {REFERENCE}}}", 8, "unknown field 'mtch'", "'match'"),
+    ("target: {metric: test.accuracy, at_lest: 0.9}", 7, "unknown field 'at_lest'", "'at_least'"),
+    # Unknown names.
+    ("  model.name: mpl", 7, "unknown architecture 'mpl'", "'mlp'"),
+    ("include:\n  - model: torchvision/resnet51", 8, "unknown architecture", "'torchvision/resnet50'"),
+    ("matrix: {data: [digit]}", 7, "unknown dataset 'digit'", "'digits'"),
+    ("matrix:\n  optimizer: [{name: sdg, lr: 1}]", 8, "unknown optimizer 'sdg'", "'sgd'"),
+    ("  schedule: cosin", 7, "unknown schedule 'cosin'", "'cosine'"),
+    ("  loader: residnet", 7, "unknown loader 'residnet'", "'resident'"),
+    # Wrong types, out of range.
+    ("  train.epochs: '5'", 7, 'train.epochs is "5"', "a valid integer"),
+    ("  train.epochs: true", 7, "train.epochs is true", "a valid integer"),
+    ("  train.epochs: 5.0", 7, "train.epochs is 5.0", "a valid integer"),
+    ("  train.epochs: [5]", 7, "train.epochs is [5]", "a valid integer"),
+    ("  train.epochs:", 7, "train.epochs is null", "a valid integer"),
+    ("  train.epochs: 0", 7, "train.epochs is 0", "greater than 0"),
+    ("  train.num_processes: 0", 7, "train.num_processes is 0", "greater than 0"),
+    ("  train.clip_grad_norm: .nan", 7, "train.clip_grad_norm is NaN", "a finite number"),
+    ("  train.clip_grad_norm: .inf", 7, "train.clip_grad_norm is Infinity", "a finite number"),
+    ("  schedule: 3", 7, "'schedule' does not name the schedule", "schedule: {name: ...}"),
+    ("matrix:\n  train.epochs: [1, 2, x]", 8, 'train.epochs is "x"', "a valid integer"),
+    ("matrix:\n  optimizer: [{name: adam}, {name: sgd}]", 8, "'optimizer.lr' is missing", "add optimizer.lr"),
+    ("description: 3", 7, "description is 3", "a valid string"),
+    ("include: {label: a}", 7, 'include is {"label": "a"}', "a list"),
+    ("target: 0.9", 7, "target is 0.9", "a mapping"),
+    # Axes.
+    ("matrix: {}", 7, "the matrix is empty", "leave it out"),
+    ("matrix:", 7, "the matrix is empty", "leave it out"),
+    ("matrix: [train.epochs]", 7, "matrix is [", "a mapping"),
+    ("matrix:\n  train.epochs: 5", 8, "matrix.train.epochs is 5", "a list"),
+    ("matrix:\n  train.epochs: [1]\n  train.tf32: []", 9, "'train.tf32' has no values", "list at least one"),
+    ("one_at_a_time:\n  train.tf32: []", 8, "'train.tf32' has no values", "list at least one"),
+    ("zip:\n  - train.tf32: []", 8, "'train.tf32' has no values", "list at least one"),
+    ("zip:\n  - {}", 8, "a group of 'zip' is empty", "give it paths"),
+    ("zip:\n  - {train.epochs: [1], model: [mlp]}\n  - {train.epochs: [1]}", 9, "varied twice", "in one place"),
+    ("matrix: {model: [mlp]}\nzip:\n  - {model: [cnn3]}", 9, "'model' is varied twice", "in one place"),
+    (
+        "zip:\n  - {train.epochs: [1, 2], train.tf32: [true]}",
+        8,
+        "differ in length: {'train.epochs': 2, 'train.tf32': 1}",
+        "as many values",
+    ),
+    (
+        "matrix: {train.epochs: [1]}\none_at_a_time: {train.tf32: [true]}",
+        8,
+        "matrix and one_at_a_time exclude each other",
+        "full product",
+    ),
+    # Identities and labels.
+    ("matrix:\n  train.epochs: [1, 1]", 7, "two runs with the same identity: 'epochs=1' and 'epochs=1'", "leave one"),
+    (
+        "matrix: {train.epochs: [1, 2]}\ninclude:\n  - {label: a, train.epochs: 2}",
+        9,
+        "two runs with the same identity: 'epochs=2' and 'a'",
+        "leave one out",
+    ),
+    ("one_at_a_time:\n  train.epochs: [10]", 7, "the same identity: 'base' and 'epochs=10'", "leave one out"),
+    (
+        "include:\n  - {label: a, train.epochs: 1}\n  - {label: a, train.epochs: 2}",
+        9,
+        "the label 'a' stands for two configs",
+        "a label of its own",
+    ),
+    ('include:\n  - {label: "a\\nb"}', 8, 'the label "a\\nb" has control characters', "tables"),
+    ("include:\n  - {label: 3}", 8, "label is 3", "a valid string"),
+    ("  label: a", 7, "'label' is not set in the base", "include"),
+    ("  seed: 3", 7, "'seed' is not set in a config", "seeds"),
+    # Seeds.
+    *(
+        (f"seeds: {seeds}", 7, "seeds", "a count such as 3, or a list of distinct seeds")
+        for seeds in ("0", "-1", "[]", "[-1]", "[1, 1]", "true", "1.0", "a", "[1.5]", "[4294967296]", "1000000000", "~")
+    ),
+    # Excluded, referred to, targeted.
+    ("exclude:\n  - {train.epochs: 3}", 8, 'an exclusion matches no run: {"train.epochs": 3}', "harness plan"),
+    ("exclude:\n  - {model: mlp}", 7, "every run is excluded", "loosen"),
+    (f"references:\n  - {{match: {{label: b}}, {REFERENCE}}}", 8, "a reference matches no run: {", "harness plan"),
+    (f"references:\n  - {{match: {{}}, {REFERENCE}}}", 8, "references.0.match is {}", "at least 1 item"),
+    ("references:\n  - {match: {label: mlp}, metric: test.accuracy, value: 1}", 8, "'source' is missing", "add source"),
+    (
+        "references:\n  - {match: {label: mlp}, metric: test.acc, value: 1, source: x}",
+        8,
+        "unknown metric 'test.acc'",
+        "'test.accuracy'",
+    ),
+    (
+        "references:\n  - {match: {label: mlp}, metric: test.loss, value: .nan, source: x}",
+        8,
+        "references.0.value is NaN",
+        "a finite number",
+    ),
+    ("target: {metric: accuracy, at_least: 0.9}", 7, "unknown metric 'accuracy'", "'test.accuracy'"),
+    ("target: {metric: train.accuracy, at_least: 0.9}", 7, "unknown metric 'train.accuracy'", "'test.accuracy'"),
+    ("target: {metric: clock.train_seconds, at_least: 9}", 7, "unknown metric 'clock.t", "valid: test.accuracy, "),
+    ("target: {metric: test.loss, at_least: 0.9}", 7, "unknown metric 'test.loss'", "valid: test.accuracy, "),
+    ("target: {metric: test.accuracy, at_least: .nan}", 7, "target.at_least is NaN", "a finite number"),
+    ("target: {metric: test.accuracy, at_least: '1'}", 7, 'target.at_least is "1"', "a valid number"),
+    ("target: {metric: validation.accuracy, at_least: 0.9}", 7, "'mlp' has none", "set data.validation"),
+    # Batches.
+    ("  train.gradient_accumulation_steps: 7", 6, "60 does not divide into 7 equal micro-batches", "must divide it"),
+    (
+        "matrix:\n  train.global_batch_size: [10, 11]\n  train.num_processes: [5]",
+        8,
+        "11 does not divide into 5",
+        "must",
+    ),
+    # YAML.
+    ("seeds: 3\nseeds: 4", 8, "the key 'seeds' stands twice, also on line 7", "keep one"),
+    ("  train: {global_batch_size: 3}", 7, "the key 'global_batch_size' stands twice, also on line 6", "keep one"),
+    ("matrix: [\n", 9, "not valid YAML", "check the indentation"),
+    ("  train.epochs: !!python/name:os.system", 7, "the tag !!python/name:os.system is not allowed", "plain values"),
+]
+
+
+def error_of(path, text) -> HarnessError:
+    path.write_text(text)
+    with pytest.raises(HarnessError) as caught:
+        load_suite(path).plan(lambda data: "fingerprint")
+    return caught.value
+
+
+def test_the_head_is_right(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text(HEAD)
+    assert len(load_suite(path).plan(lambda data: "fingerprint").runs) == 1
+
+
+@pytest.mark.parametrize(("text", "line", "message", "hint"), WRONG, ids=[case[0].replace("\n", ";") for case in WRONG])
+def test_a_bad_suite(tmp_path, text, line, message, hint):
+    path = tmp_path / "suite.yaml"
+    error = error_of(path, f"{HEAD}{text}\n")
+    assert error.message.startswith(f"{path}:{line}: ")
+    assert message in error.message and hint in error.hint
+    assert "\n" not in error.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../x",
+        "a/b",
+        "..",
+        ".hidden",
+        "-x",
+        "",
+        " ",
+        "x" * 300,
+        "süite",
+        "名",
+        "a\0b",
+        "s\n",
+        "a b",
+        "$(id)",
+        5,
+        None,
+    ],
+    ids=lambda name: repr(name)[:10],
+)
+def test_a_name_that_is_no_folder(tmp_path, name):
+    path = tmp_path / "suite.yaml"
+    error = error_of(path, HEAD.replace("name: s", f"name: {json.dumps(name)}", 1))
+    assert error.message.startswith(f"{path}:1: the name ") and "is no folder name" in error.message
+    assert "letters, digits" in error.hint and len(error.message) < 130 + len(str(path))
+
+
+@pytest.mark.parametrize("missing", ["name", "base", "  model", "  data", "  optimizer"])
+def test_what_a_suite_must_have(tmp_path, missing):
+    if missing == "base":
+        text = "name: s\n"
+    else:
+        text = "".join(line for line in HEAD.splitlines(True) if not line.startswith(missing))
+    field = {"base": "model"}.get(missing, missing.strip())
+    assert f"'{field}' is missing" in error_of(tmp_path / "suite.yaml", text).message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["--set", "train.epochs"], "--set train.epochs is no assignment", "write --set train.epochs=5"),
+        (["--set", "=5"], "--set =5 is no assignment", "write --set train.epochs=5"),
+        (["--set", "trian.epochs=5"], "--set trian.epochs: unknown field 'trian'", "'train'"),
+        (["--set", "label=a"], "--set label: unknown field 'label'", "valid: data"),
+        (["--set", "seed=1"], "--set seed: unknown field 'seed'", "'seeds'"),
+        (["--set", "train.epoch=5"], "--set train.epoch: unknown field 'train.epoch'", "'epochs'"),
+        (["--set", "train.epochs=five"], '--set train.epochs: train.epochs is "five"', "a valid integer"),
+        (["--set", "train.epochs="], "--set train.epochs: train.epochs is null", "a valid integer"),
+        (["--set", "train.epochs=[1"], "'[1' is not a YAML value", "quote it"),
+        (["--set", "model=mpl"], "--set model: unknown architecture 'mpl'", "'mlp'"),
+        (["--set", "train.gradient_accumulation_steps=7"], "does not divide into 7 equal", "must divide it"),
+        (["--set", "seeds=0"], "--set seeds=0: not a count", "write --set seeds=3"),
+        (["--set", "seeds=[1, 1]"], "--set seeds=[1, 1]: not a count", "write --set seeds=3"),
+        (["--set", "seeds=true"], "--set seeds=true: not a count", "write --set seeds=3"),
+        (["--only", "label"], "--only label is no selection", "write --only label=best"),
+        (["--only", "=best"], "--only =best is no selection", "write --only label=best"),
+        (["--only", "label=bset"], "--only label=bset selects no run", "labels: mlp"),
+        (["--only", "seed=7"], "--only seed=7 selects no run", "seeds: [0]"),
+        (["--only", "lable=mlp"], "--only lable: no config has a field 'lable'", "'label'"),
+        (["--only", "train.epochs=[1"], "'[1' is not a YAML value", "quote it"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("verb", ["plan", "run"])
+def test_bad_assignments(tmp_path, monkeypatch, capsys, verb, arguments, message, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite.yaml").write_text(HEAD)
+    out, err = fails(capsys, [verb, "suite.yaml", *arguments])
+    assert not out and message in err.splitlines()[0] and hint in err.splitlines()[1]
+    assert [path.name for path in tmp_path.rglob("*")] == ["suite.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD + "seed: 3\n", r"error: suite.yaml:7: unknown field 'seed'"),
+        (HEAD + "matrix: [\n", r"error: suite.yaml:8: not valid YAML"),
+        ("", r"error: suite.yaml:1: the file is empty"),
+        (HEAD.replace("digits", "image_folder"), r"error: suite.yaml:4: 'data.root' is missing"),
+        (HEAD.replace("digits", "{name: image_folder, root: nowhere}"), r"error: .*nowhere"),
+        (HEAD.replace("name: s", "name: ../../x", 1), r"error: suite.yaml:1: the name"),
+    ],
+    ids=lambda value: value[-40:],
+)
+@pytest.mark.parametrize("verb", ["plan", "run", "status", "report"])
+def test_the_command_line_exits_with_2_and_writes_nothing(tmp_path, monkeypatch, capsys, verb, text, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite.yaml").write_text(text)
+    out, err = fails(capsys, [verb, "suite.yaml"])
+    lines = err.splitlines()
+    assert not out and len(lines) == 2 and re.match(message, lines[0]) and lines[1].startswith("hint: ")
+    assert [path.name for path in tmp_path.rglob("*")] == ["suite.yaml"]
+
+
+def test_an_output_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite.yaml").write_text(HEAD)
+    (tmp_path / "file").write_text("")
+    _, err = fails(capsys, ["run", "suite.yaml", "--output", "file/results"])
+    assert re.match(r"error: cannot write to file/results/s: .+\nhint: choose another with --output DIR", err)
+
+
+def test_a_missing_suite(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite.yaml").write_text(HEAD)
+    _, err = fails(capsys, ["plan", "siute.yaml"])
+    assert err == "error: cannot read siute.yaml: No such file or directory\nhint: did you mean 'suite.yaml'?\n"
+
+
+def test_a_tag_runs_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite.yaml").write_text(f"{HEAD}  train.epochs: !!python/object/apply:os.system ['touch canary']\n")
+    _, err = fails(capsys, ["run", "suite.yaml"])
+    assert "suite.yaml:7: the tag !!python/object/apply:os.system is not allowed" in err
+    assert [path.name for path in tmp_path.rglob("*")] == ["suite.yaml"]
+
+
+def fails(capsys, arguments: list[str]) -> tuple[str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    return out, err

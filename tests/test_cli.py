@@ -1,0 +1,198 @@
+"""The verbs, called in this process; a process of its own only where that is the point."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.schema import suite_schema
+from tests.records.test_store import finished
+
+ROOT = Path(__file__).parent.parent
+SUITE = """\
+name: s
+base:
+  model: {name: mlp, hidden_sizes: [4]}
+  data: digits
+  optimizer: {name: sgd, lr: 0.1}
+matrix: {train.epochs: [1, 2]}
+seeds: 2
+"""
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(SUITE)
+    return "s.yaml"
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments: str, code: int = 0) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        assert caught.value.code == code, err
+        return out, err
+
+    return run
+
+
+VERBS = ["list", "plan", "run", "status", "report", "schema"]
+
+
+def test_help_names_every_verb(call):
+    out, err = call("--help")
+    assert not err and all(f"\n  {verb} " in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(call, verb):
+    out, _ = call(verb, "-h")
+    assert f"Usage: harness {verb}" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["plam"], ["plan"], ["plan", "s.yaml", "--olny", "a=b"], ["plan", "s.yaml", "--set"], ["list", "a", "b", "c"]],
+)
+def test_a_call_that_is_wrong(call, arguments):
+    out, err = call(*arguments, code=2)
+    assert not out and err
+
+
+def test_plan(call, suite):
+    out, err = call("plan", suite)
+    lines = out.splitlines()
+    assert lines[0].split() == ["run_id", "seed", "label"]
+    assert [line.split()[1:] for line in lines[1:]] == [
+        ["0", "epochs=1"], ["0", "epochs=2"], ["1", "epochs=1"], ["1", "epochs=2"]
+    ]  # fmt: skip
+    assert err == "4 runs: 2 configs, 2 seeds\n"
+
+
+def test_plan_for_programs(call, suite):
+    out, err = call("plan", suite, "--json", "--set", "seeds=[7]", "--only", "train.epochs=2")
+    rows = json.loads(out)
+    assert not err and [(row["seed"], row["label"]) for row in rows] == [(7, "epochs=2")]
+    assert rows[0]["spec"]["train"]["epochs"] == 2 and rows[0]["spec"]["seed"] == 7
+    assert rows[0]["run_id"] in call("plan", suite, "--set", "seeds=8")[0]
+
+
+def test_set_and_only_may_stand_several_times(call, suite):
+    out, _ = call("plan", suite, "--set", "seeds=1", "--set", "train.tf32=true", "--only", "label=epochs=1", "--json")
+    assert [(row["label"], row["spec"]["train"]["tf32"]) for row in json.loads(out)] == [("epochs=1", True)]
+
+
+def test_list(call, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    out, err = call("list")
+    kinds = [line for line in out.splitlines() if line and not line.startswith(" ")]
+    assert kinds == ["architectures:", "datasets:", "loaders:", "optimizers:", "schedules:", "suites:"]
+    assert not err and re.search(r"\n  benchmarks/quickstart.yaml +Which small network", out)
+    assert list(json.loads(call("list", "loaders", "--json")[0])) == ["loaders"]
+
+
+def test_list_of_one_name(call):
+    out, _ = call("list", "architectures", "resnet18")
+    assert "architecture resnet18: Residual network" in out and "\n  width  " in out
+    out, _ = call("list", "optimizer", "sgd", "--json")
+    own, shared = json.loads(out).values()
+    assert own["lr"].startswith("required") and own["momentum"].startswith("default 0.0")
+    assert list(shared) == ["weight_decay_on"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "architcture"], "error: there is no kind 'architcture'\nhint: did you mean 'architectures'?\n"),
+        (["list", "models", "x"], "error: there is no kind 'models'\nhint: "),
+        (["list", "datasets", "cifar"], "error: unknown dataset 'cifar'\nhint: did you mean 'cifar10"),
+    ],
+)
+def test_list_of_what_is_not_there(call, arguments, message):
+    out, err = call(*arguments, code=2)
+    assert not out and err.startswith(message)
+
+
+def test_schema(call, tmp_path):
+    out, err = call("schema")
+    assert not err and json.loads(out) == suite_schema()
+    out, err = call("schema", str(tmp_path / "new" / "suite.schema.json"))
+    assert not out and not err
+    assert json.loads((tmp_path / "new" / "suite.schema.json").read_text()) == suite_schema()
+
+
+def test_status_before_any_run(call, suite):
+    out, err = call("status", suite)
+    assert out == "s: 4 runs\n  none has been run yet\n" and not err
+    assert not Path("results").exists()
+
+
+def test_status(call, suite):
+    run_ids = [row["run_id"] for row in json.loads(call("plan", suite, "--json")[0])]
+    cause = {"kind": "OutOfMemoryError", "message": "out of memory", "rank": 0}
+    finished(Path("results"), run_ids[0], "m")
+    finished(Path("results"), run_ids[1], "m", "oom", cause=cause, label="epochs=2")
+    finished(Path("results"), "of another plan", "m")
+    finished(Path("results"), run_ids[0], "n")
+    out, _ = call("status", suite)
+    assert out.splitlines() == [
+        "s: 4 runs",
+        "  on machine m (m): 1 ok, 1 oom, 2 open",
+        "    epochs=2 · seed 0 · oom: out of memory",
+        "  on machine n (n): 1 ok, 3 open",
+    ]
+    found = json.loads(call("status", suite, "--json")[0])
+    assert found["total"] == 4 and found["systems"]["n"]["counts"] == {"ok": 1, "open": 3}
+    assert call("status", suite, "--output", "elsewhere")[0].endswith("none has been run yet\n")
+
+
+def test_a_reader_that_leaves_is_no_error(suite):
+    command = f"{sys.executable} -m harness plan {suite} --set seeds=5000 | head -n 1"
+    ran = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=environment())
+    assert ran.stdout.split() == ["run_id", "seed", "label"]
+    assert ran.returncode == 0 and "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["list"],
+        ["list", "architectures", "resnet18"],
+        ["plan", "s.yaml"],
+        ["plan", "s.yaml", "--set", "model=torchvision/resnet18"],
+        ["status", "s.yaml"],
+        ["report", "s.yaml"],
+        ["schema"],
+    ],
+    ids=" ".join,
+)
+def test_a_login_node_needs_no_torch(suite, arguments):
+    program = f"""
+import atexit, sys
+heavy = ("torch", "torchvision", "accelerate", "timm")
+atexit.register(lambda: print([name for name in heavy if name in sys.modules], file=sys.stderr))
+from harness.cli import main
+main({arguments!r})
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment())
+    assert ran.stderr.splitlines()[-1] == "[]", ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_run_by_its_path_imports_the_package_and_not_its_folder(suite):
+    script = ROOT / "harness" / "run.py"
+    ran = subprocess.run([sys.executable, str(script), "none.yaml"], capture_output=True, text=True, env=environment())
+    assert ran.returncode == 2 and ran.stderr.startswith("error: cannot read none.yaml"), ran.stderr
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}

@@ -1,0 +1,75 @@
+"""Both entrances, with one and two processes: the same runs, in records that agree."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.house import ROOT, House
+
+pytestmark = pytest.mark.launch
+
+SUITE = "benchmarks/quickstart.yaml"
+FEW = ["--set", "seeds=1", "--set", "train.epochs=2", "--only", "model.name=mlp", "--only", "model.name=resnet18"]
+
+
+@pytest.fixture
+def project(house: House) -> House:
+    """A house with the shipped suites and launch configs."""
+    for folder in ("benchmarks", "launch"):
+        (house.path / folder).symlink_to(ROOT / folder)
+    return house
+
+
+def test_two_processes_by_accelerate_launch_and_then_by_harness_run(project: House) -> None:
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "launch/cpu.yaml"]
+    launched = project.run(SUITE, *FEW, launcher=[*launcher, "--num_processes", "2"])
+    assert launched.returncode == 0, launched.stderr
+    assert "quickstart on" in launched.stdout, "rank 0 shows the table"
+    assert launched.stdout.count("quickstart on") == 1, "and no other rank does"
+
+    results = project.results("quickstart")
+    assert len(results) == 4
+    for path in (project.path / "results/quickstart").glob("*/*/predictions.npz"):
+        stored = np.load(path)
+        assert stored["confusion_test"].sum() == 359, "each test image is counted once"
+        assert (stored["label"] == stored["prediction"]).sum() == np.trace(stored["confusion_test"])
+    assert {(r["num_processes"], r["status"]) for r in results.values()} == {(2, "ok")}
+
+    # `harness run` knows the same runs: they are done.
+    supervised = project.run(SUITE, *FEW, "--set", "train.num_processes=2")
+    assert supervised.returncode == 0, supervised.stderr
+    assert "4 runs; 4 are done on this system: skipped" in supervised.stderr
+    assert project.results("quickstart") == results
+
+
+def test_one_process_by_each_entrance_gives_the_same_numbers(project: House) -> None:
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "launch/cpu.yaml"]
+    launched = project.run(SUITE, *FEW, "--output", "launched", launcher=launcher)
+    supervised = subprocess.run(
+        [sys.executable, "-m", "harness", "run", SUITE, *FEW, "--output", "supervised"],
+        cwd=project.path,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert launched.returncode == 0, launched.stderr
+    assert supervised.returncode == 0, supervised.stderr
+    assert metrics(project.path / "launched") == metrics(project.path / "supervised")
+    for name in ("table.md", "table.tex", "table.csv", "table.parquet", "runs.csv", "runs.parquet"):
+        assert (project.path / "supervised/quickstart" / name).stat().st_size > 0
+    assert (project.path / "supervised/quickstart/accuracy_over_time.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def metrics(output: Path) -> dict[str, tuple[float, float]]:
+    """Returns test accuracy and loss of each run."""
+    from harness.records.store import read_suite
+
+    results = read_suite(output, "quickstart").results
+    assert len(results) == 4
+    return {result.run_id: (result.metrics["test"].accuracy, result.metrics["test"].loss) for result in results}

@@ -1,0 +1,329 @@
+"""Suite files: what each of their fields means, and the order of the plan."""
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from harness.errors import HarnessError
+from harness.spec import RunSpec
+from harness.suite import TARGETS, Plan, Suite, load_suite, matches
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = sorted((ROOT / "benchmarks").glob("*.yaml"))
+
+# "A suite" of the design, word for word.
+DESIGN = """\
+# yaml-language-server: $schema=suite.schema.json
+name: resnet18_milestones
+base:                                   # every field of a RunSpec may stand here
+  model: {name: resnet18, stem: cifar}
+  data: {name: cifar10, augment: {crop: 4, flip: true, rotate: 15}, normalize: cifar10}
+  optimizer: {name: adam, lr: 1e-3}
+  schedule: {name: multistep, milestones: [10, 15, 18], gamma: 0.5, warmup_epochs: 1}
+  train: {epochs: 20, global_batch_size: 100}
+matrix:                                 # full product; dotted paths
+  train.mixed_precision: ["no", bf16]
+zip:                                    # advance together
+  - {train.global_batch_size: [64, 100], schedule.gamma: [0.2, 0.5]}
+one_at_a_time: {}                       # instead of matrix: the base, then each value alone
+exclude: [{train.mixed_precision: bf16, train.global_batch_size: 64}]
+include: [{label: best, train.global_batch_size: 100}]
+seeds: 7                                # a count or a list
+target: {metric: test.accuracy, at_least: 0.92}
+references:
+  - {match: {label: best}, metric: test.accuracy, value: 0.9212, source: "report 1, table 1"}
+"""
+
+BASE = """\
+name: s
+base:
+  model: {name: resnet18, width: 8}
+  data: {name: digits}
+  optimizer: {name: sgd, lr: 0.1, momentum: 0.9}
+  train: {epochs: 2, global_batch_size: 64}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load_text(text: str, *overrides: str) -> Suite:
+        path = tmp_path / "suite.yaml"
+        path.write_text(text)
+        return load_suite(path, overrides)
+
+    return load_text
+
+
+def planned(suite: Suite, *only: str, num_processes: int = 1) -> Plan:
+    return suite.plan(lambda data: f"fingerprint of {data.name}", num_processes=num_processes, only=only)
+
+
+def labels(plan: Plan) -> list[str]:
+    return [spec.label for spec in plan.configs().values()][::-1]
+
+
+def specs(suite: Suite, *only: str) -> dict[str, RunSpec]:
+    return {run.spec.label: run.spec for run in planned(suite, *only).runs}
+
+
+def test_the_suite_of_the_design(load):
+    plan = planned(load(DESIGN))
+    configs = [
+        "mixed_precision=no, global_batch_size=64, gamma=0.2",
+        "mixed_precision=no, global_batch_size=100, gamma=0.5",
+        "mixed_precision=bf16, global_batch_size=100, gamma=0.5",
+        "best",
+    ]
+    assert [(run.spec.seed, run.spec.label) for run in plan.runs] == [(s, label) for s in range(7) for label in configs]
+    assert len({run.run_id for run in plan.runs}) == 28 and len({run.config_id for run in plan.runs}) == 4
+    assert {run.fingerprint for run in plan.runs} == {"fingerprint of cifar10"}
+    assert all(run.run_id == run.spec.run_id(run.fingerprint) for run in plan.runs)
+    assert all(run.config_id == run.spec.config_id() for run in plan.runs)
+
+    best = next(run for run in plan.runs if run.spec.label == "best")
+    references = plan.references()
+    assert [reference.value for reference in references.pop(best.config_id)] == [0.9212]
+    assert list(references.values()) == [[], [], []]
+
+    assert best.spec.optimizer.model_dump()["lr"] == 0.001
+    assert best.spec.schedule.model_dump()["milestones"] == [10, 15, 18]
+    assert best.spec.data.augment.model_dump() == {"crop": 4, "flip": True, "rotate": 15.0, "cutout": 0}
+    assert (best.spec.train.mixed_precision, best.spec.train.num_processes) == ("auto", 1)
+    target = plan.suite.file.target
+    assert target is not None and (target.metric, target.at_least) == ("test.accuracy", 0.92)
+
+
+def test_runs_are_interleaved_by_seed(load):
+    plan = planned(load(BASE + "matrix: {train.epochs: [1, 2, 3]}\nseeds: [4, 0, 9]\n"))
+    order = [(run.spec.seed, run.spec.train.epochs) for run in plan.runs]
+    assert order == [(4, 1), (4, 2), (4, 3), (0, 1), (0, 2), (0, 3), (9, 1), (9, 2), (9, 3)]
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        ("", ["resnet18"]),
+        ("matrix: {train.epochs: [1, 3], train.tf32: [true, false]}",
+         ["epochs=1, tf32=yes", "epochs=1, tf32=no", "epochs=3, tf32=yes", "epochs=3, tf32=no"]),
+        ("matrix: {model: [resnet18, mlp, {name: cnn3, dropout: 0.5}]}", ["resnet18", "mlp", "cnn3 dropout=0.5"]),
+        ("matrix: {model.name: [resnet18, resnet34]}", ["resnet18", "resnet34"]),
+        ("matrix: {train.mixed_precision: [no, bf16]}", ["mixed_precision=no", "mixed_precision=bf16"]),
+        ("zip: [{train.epochs: [1, 3], train.tf32: [true, false]}]", ["epochs=1, tf32=yes", "epochs=3, tf32=no"]),
+        ("zip: [{train.epochs: [1, 3], label: [short, long]}]", ["short", "long"]),
+        ("zip:\n  - {train.epochs: [1, 3], train.tf32: [true, false]}\n  - {model: [mlp, vgg11]}",
+         ["epochs=1, tf32=yes, mlp", "epochs=1, tf32=yes, vgg11",
+          "epochs=3, tf32=no, mlp", "epochs=3, tf32=no, vgg11"]),
+        ("matrix: {train.compile: [true, false]}\nzip: [{train.epochs: [1, 3], train.tf32: [true, false]}]",
+         ["compile=yes, epochs=1, tf32=yes", "compile=yes, epochs=3, tf32=no",
+          "compile=no, epochs=1, tf32=yes", "compile=no, epochs=3, tf32=no"]),
+        ("one_at_a_time: {train.epochs: [1, 3], train.tf32: [true]}", ["base", "epochs=1", "epochs=3", "tf32=yes"]),
+        ("one_at_a_time: {train.tf32: [true]}\nzip: [{train.epochs: [1, 3]}]",
+         ["epochs=1", "epochs=1, tf32=yes", "epochs=3", "epochs=3, tf32=yes"]),
+        ("include: [{label: a, train.epochs: 1}, {train.epochs: 3}]", ["a", "epochs=3"]),
+        ("matrix: {train.epochs: [1, 3]}\ninclude: [{label: a, train.tf32: true}]", ["epochs=1", "epochs=3", "a"]),
+        ("matrix: {train.epochs: [1, 3], train.tf32: [true, false]}\nexclude: [{train.epochs: 1, train.tf32: true}]",
+         ["epochs=1, tf32=no", "epochs=3, tf32=yes", "epochs=3, tf32=no"]),
+        ("matrix: {train.epochs: [1, 3]}\nexclude: [{label: epochs=1}]", ["epochs=3"]),
+        ("matrix: {train.mixed_precision: [no, bf16]}\nexclude: [{train.mixed_precision: no}]",
+         ["mixed_precision=bf16"]),
+        ("matrix: {model: [mlp, vgg11]}\nexclude: [{model: mlp}]", ["vgg11"]),
+        ("matrix: {model: [mlp, vgg11]}\nexclude: [{model: {name: mlp}}]", ["vgg11"]),
+        ("matrix: {model: [mlp, {name: mlp, hidden_sizes: [8, 9]}]}\nexclude: [{model.hidden_sizes: [8, 9]}]", ["mlp"]),
+        ("matrix: {optimizer.lr: [1, 2]}\nexclude: [{optimizer.lr: 1.0}]", ["lr=2"]),
+        ("matrix: {train.epochs: [1, 3]}\nexclude: [{train.epochs: 1}, {train.epochs: 1, model: resnet18}]",
+         ["epochs=3"]),
+        ("include: [{label: a, train.epochs: 1}, {label: b, train.epochs: 3}]\nexclude: [{label: a}]", ["b"]),
+    ],
+    ids=lambda value: value.replace("\n", "; ") if isinstance(value, str) else "",
+)  # fmt: skip
+def test_configs_and_their_labels(load, rest, expected):
+    assert labels(planned(load(f"{BASE}{rest}\n"))) == expected
+
+
+def test_each_config_has_the_values_of_its_label(load):
+    axes = "matrix: {train.tf32: [true, false]}\nzip: [{train.epochs: [1, 3], optimizer.lr: [0.1, 0.2]}]\n"
+    found = specs(load(BASE + axes))
+    values = {(s.train.tf32, s.train.epochs, s.optimizer.model_dump()["lr"]) for s in found.values()}
+    assert values == {(True, 1, 0.1), (True, 3, 0.2), (False, 1, 0.1), (False, 3, 0.2)}
+    assert all(spec.train.global_batch_size == 64 for spec in found.values())
+
+
+def test_a_mapping_for_a_section_replaces_it_and_a_dotted_path_merges(load):
+    include = "include: [{label: all, model: {name: resnet34}}, {label: part, model.name: resnet34}]\n"
+    found = specs(load(BASE + include))
+    assert {label: spec.model.model_dump()["width"] for label, spec in found.items()} == {"all": 64, "part": 8}
+
+
+@pytest.mark.parametrize(
+    "axes", ["model: [resnet18, resnet34], model.width: [4, 6]", "model.width: [4, 6], model: [resnet18, resnet34]"]
+)
+def test_a_section_comes_before_its_parts_wherever_they_stand(load, axes):
+    runs = planned(load(f"{BASE}matrix: {{{axes}}}\n")).runs
+    models = [run.spec.model.model_dump() for run in runs]
+    found = {(model["name"], model["width"]) for model in models}
+    assert found == {("resnet18", 4), ("resnet18", 6), ("resnet34", 4), ("resnet34", 6)}
+
+
+def test_a_bare_name_takes_dotted_parameters(load):
+    text = BASE.replace("{name: resnet18, width: 8}", "resnet18\n  model.width: 16")
+    assert specs(load(text))["resnet18"].model.model_dump() == {
+        "name": "resnet18", "width": 16, "stem": "cifar", "activation": "relu"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [("3", [0, 1, 2]), ("[5, 2]", [5, 2]), ("1", [0])])
+def test_seeds_are_a_count_or_a_list(load, seeds, expected):
+    assert [run.spec.seed for run in planned(load(f"{BASE}seeds: {seeds}\n")).runs] == expected
+    assert [run.spec.seed for run in planned(load(BASE + "seeds: 9\n", f"seeds={seeds}")).runs] == expected
+
+
+@pytest.mark.parametrize(
+    ("rest", "overrides", "expected"),
+    [
+        ("", ["train.epochs=9"], {"resnet18": 9}),
+        ("matrix: {train.epochs: [1, 3], train.tf32: [true]}", ["train.epochs=9"], {"tf32=yes": 9}),
+        ("matrix: {train.epochs: [1, 3]}", ["train.epochs=9"], {"resnet18": 9}),
+        ("matrix: {train.epochs: [1, 3]}", ["train={epochs: 9}"], {"resnet18": 9}),
+        ("matrix: {train: [{epochs: 1}, {epochs: 3, tf32: true}]}", ["train.epochs=9"],
+         {"train=epochs=1": 9, "train=epochs=3 tf32=yes": 9}),
+        ("zip: [{train.epochs: [1, 3], train.tf32: [true, false]}]", ["train.epochs=9"], {"tf32=yes": 9, "tf32=no": 9}),
+        ("zip: [{train.epochs: [1, 3]}]", ["train.epochs=9"], {"resnet18": 9}),
+        ("one_at_a_time: {train.epochs: [1, 3], train.tf32: [true]}", ["train.epochs=9"], {"base": 9, "tf32=yes": 9}),
+        ("include: [{label: a, train.epochs: 1}]", ["train.epochs=9"], {"a": 9}),
+        ("include: [{label: a, train.epochs: 1}, {label: b, train.epochs: 3}]", ["train.epochs=9"], {"a": 9}),
+        ("", ["train.epochs=8", "train.epochs=9"], {"resnet18": 9}),
+        ("matrix: {train.epochs: [1, 3]}\nexclude: [{train.epochs: 3}]", ["train.epochs=9"], {"resnet18": 9}),
+        ("references: [{match: {train.epochs: 2}, metric: test.accuracy, value: 1, source: x}]", ["train.epochs=9"],
+         {"resnet18": 9}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_set_is_the_last_word(load, rest, overrides, expected):
+    found = specs(load(f"{BASE}{rest}\n", *overrides))
+    assert {label: spec.train.epochs for label, spec in found.items()} == expected
+
+
+def test_set_of_a_section_and_its_part(load):
+    found = specs(load(BASE, "model.width=4", "model=resnet34", "train.mixed_precision=no"))["resnet34"]
+    assert found.model.model_dump()["width"] == 4 and found.train.mixed_precision == "no"
+
+
+GRID = BASE + "matrix: {model: [mlp, vgg11], train.epochs: [1, 2], train.mixed_precision: [no, bf16]}\nseeds: 3\n"
+
+
+@pytest.mark.parametrize(
+    ("only", "count"),
+    [
+        ([], 24),
+        (["model=mlp"], 12),
+        (["model.name=mlp"], 12),
+        (["model=mlp", "model=vgg11"], 24),
+        (["model=mlp", "train.epochs=1"], 6),
+        (["model=mlp", "train.epochs=1", "train.epochs=2"], 12),
+        (["train.mixed_precision=no"], 12),
+        (["seed=0"], 8),
+        (["seed=0", "seed=2"], 16),
+        (["seed=0", "model=mlp", "train.epochs=1", "train.mixed_precision=bf16"], 1),
+        (["label=mlp, epochs=1, mixed_precision=no"], 3),
+    ],
+    ids=str,
+)
+def test_only_selects(load, only, count):
+    suite = load(GRID)
+    runs = planned(suite, *only).runs
+    assert len(runs) == count
+    everything = planned(suite).runs
+    assert list(runs) == [run for run in everything if run in runs]
+
+
+def test_labels_may_hold_an_equals_sign(load):
+    assert set(specs(load(BASE + "matrix: {train.epochs: [1, 3]}\n"), "label=epochs=3")) == {"epochs=3"}
+
+
+def test_num_processes_is_the_launchs_unless_the_config_names_it(load):
+    suite = load(BASE + "include: [{label: two, train.num_processes: 2}, {label: any, train.epochs: 3}]\n")
+    sizes = [run.spec.train.num_processes for run in planned(suite, num_processes=4).runs]
+    assert sizes == [2, 4]
+    one, four = (planned(suite, num_processes=size).runs for size in (1, 4))
+    assert one[0].run_id == four[0].run_id and one[1].run_id != four[1].run_id
+
+
+def test_what_is_planned_twice_is_the_same(load):
+    assert planned(load(DESIGN)).runs == planned(load(DESIGN)).runs
+
+
+def test_the_ids_do_not_depend_on_how_a_suite_is_written(load):
+    short = "name: other\nbase:\n  optimizer: {momentum: 0.9, lr: 1e-1, name: sgd}\n  data: digits\n" + (
+        "  model.width: 8\n  model.name: resnet18\n  train.epochs: 2\n  train.global_batch_size: 64\n"
+    )
+    assert [run.run_id for run in planned(load(short)).runs] == [run.run_id for run in planned(load(BASE)).runs]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_can_be_a_target(load, name):
+    suite = load(f"{BASE}  data.validation: 0.1\ntarget: {{metric: {name}, at_least: 0.5}}\n")
+    assert len(planned(suite).runs) == 1
+
+
+def test_references_go_to_every_config_that_matches(load):
+    reference = "{match: {train.epochs: %d}, metric: test.accuracy, value: 0.%d, source: x}"
+    suite = load(
+        BASE + f"matrix: {{train.epochs: [1, 3], train.tf32: [true, false]}}\n"
+        f"references: [{reference % (1, 1)}, {reference % (3, 3)}, {reference % (3, 4)}]\n"
+    )
+    plan = planned(suite)
+    found = {plan.configs()[i].label: [r.value for r in refs] for i, refs in plan.references().items()}
+    assert found == {
+        "epochs=1, tf32=yes": [0.1],
+        "epochs=1, tf32=no": [0.1],
+        "epochs=3, tf32=yes": [0.3, 0.4],
+        "epochs=3, tf32=no": [0.3, 0.4],
+    }
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ({"a.b": 1}, True),
+        ({"a": {"b": 1}}, True),
+        ({"a.b": True}, False),
+        ({"a.b": 2}, False),
+        ({"a.b.c": 1}, False),
+        ({"m": "net"}, True),
+        ({"m": {"name": "net", "w": 2}}, False),
+        ({"p": False}, True),
+        ({"l": (1, 2)}, True),
+        ({"l": [2, 1]}, False),
+        ({"a.b": 1, "m": "no"}, False),
+    ],
+)
+def test_matches(match, expected):
+    assert matches(match, {"a": {"b": 1}, "m": {"name": "net", "w": 1}, "p": "no", "l": [1, 2]}) is expected
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    for label in ("cat", "dog"):
+        folder = tmp_path / "images" / label
+        folder.mkdir(parents=True)
+        for index in range(10):
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(folder / f"{index}.png")
+    return tmp_path / "images"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_suite_that_ships_can_be_planned(path, image_folder):
+    needs_root = re.search(r"\bimage_folder\b", path.read_text())
+    suite = load_suite(path, [f"data.root={image_folder}"] if needs_root else [])
+    try:
+        plan = planned(suite)
+    except HarnessError as error:
+        pytest.fail(str(error))
+    assert plan.runs and suite.name == path.stem and suite.file.description
+    assert len({run.run_id for run in plan.runs}) == len(plan.runs)
+
+
+def test_suites_do_ship():
+    assert "quickstart" in {path.stem for path in SHIPPED}

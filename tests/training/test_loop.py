@@ -1,0 +1,247 @@
+"""The training loop against steps written out by hand."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from harness.measure.clock import TrainClock
+from harness.spec import RunSpec, parse_run_spec
+from harness.training.loop import Diverged, Trainee, evaluate, train_epoch
+from harness.training.precision import resolve_mixed_precision
+from harness.training.setup import build_ema, build_learning_rate, build_optimizer
+
+CPU = torch.device("cpu")
+CLASSES = 4
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def mlp(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, CLASSES))
+
+
+def batches(sizes: list[int], seed: int = 1) -> Batches:
+    random = torch.Generator().manual_seed(seed)
+    return [
+        (torch.randn(n, 3, 2, 2, generator=random), torch.randint(0, CLASSES, (n,), generator=random)) for n in sizes
+    ]
+
+
+def make(
+    network: nn.Module, optimizer: dict[str, Any] | None = None, steps: int = 4, epochs: int = 1, **train: Any
+) -> Trainee:
+    spec: RunSpec = parse_run_spec(
+        {
+            "model": "mlp",
+            "data": "digits",
+            "optimizer": optimizer or {"name": "sgd", "lr": 0.2},
+            "train": {"global_batch_size": 12, "num_processes": 1, "epochs": epochs, **train},
+        }
+    )
+    stepped = build_optimizer(spec.optimizer, network)
+    return Trainee(
+        accelerator=Accelerator(cpu=True),
+        train=spec.train,
+        mixed_precision=resolve_mixed_precision(spec.train.mixed_precision, CPU),
+        network=network,
+        model=network,
+        optimizer=stepped,
+        learning_rate=build_learning_rate(spec.schedule, stepped, epochs, steps),
+        ema=build_ema(network, spec.train.ema_decay),
+        scaler=torch.amp.GradScaler("cuda", enabled=False),
+        num_classes=CLASSES,
+        on_step=lambda step: None,
+    )
+
+
+def train(trainee: Trainee, given: Batches, first_step: int = 0) -> Any:
+    sizes = [len(labels) for _, labels in given]
+    return train_epoch(trainee, iter(given), sizes, first_step, TrainClock(CPU, 0))
+
+
+def by_hand(
+    network: nn.Module, given: Batches, lr: float = 0.2, clip: float | None = None, label_smoothing: float = 0.0
+) -> Iterator[dict[str, Tensor]]:
+    """Plain gradient descent, a whole batch at once; yields the weights after each step."""
+    for images, labels in given:
+        loss = F.cross_entropy(network(images), labels, label_smoothing=label_smoothing)
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
+        scale = min(1.0, clip / norm) if clip else 1.0
+        with torch.no_grad():
+            for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+                parameter -= lr * scale * gradient
+        yield copy.deepcopy(network.state_dict())
+
+
+def assert_same(found: nn.Module, expected: dict[str, Tensor], rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    for name, value in found.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=rtol, atol=atol)
+
+
+SIZES = [12, 12, 12, 5]
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2, 3, 4])
+def test_accumulated_micro_batches_are_one_large_batch_in_the_tail_too(micro_batches: int) -> None:
+    network, given = mlp(), batches(SIZES)
+    train(make(network, gradient_accumulation_steps=micro_batches), given)
+    *_, expected = by_hand(mlp(), given)
+    assert_same(network, expected)
+
+
+@pytest.mark.parametrize("tail", range(1, 12))
+def test_no_micro_batch_is_larger_than_the_others_by_more_than_one(tail: int) -> None:
+    network, lengths = mlp(), []
+    network.register_forward_hook(lambda module, inputs, output: lengths.append(len(output)))
+    train(make(network, gradient_accumulation_steps=3), batches([12, tail]))
+    assert lengths[:3] == [4, 4, 4]
+    assert sum(lengths[3:]) == tail and max(lengths[3:]) <= 4 and max(lengths[3:]) - min(lengths[3:]) <= 1
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_gradients_are_clipped_by_their_norm_over_the_whole_batch(micro_batches: int) -> None:
+    network, given = mlp(), batches(SIZES)
+    train(make(network, clip_grad_norm=0.05, gradient_accumulation_steps=micro_batches), given)
+    *_, expected = by_hand(mlp(), given, clip=0.05)
+    assert_same(network, expected, rtol=1e-4, atol=1e-6)
+    *_, unclipped = by_hand(mlp(), given)
+    assert not torch.allclose(network.state_dict()["1.weight"], unclipped["1.weight"], atol=1e-3)
+
+
+def test_label_smoothing_is_in_the_objective() -> None:
+    network, given = mlp(), batches(SIZES)
+    counts = train(make(network, label_smoothing=0.3), given)
+    losses, hand = [], mlp()
+    expected: dict[str, Tensor] = {}
+    for images, labels in given:
+        losses.append(F.cross_entropy(hand(images), labels, label_smoothing=0.3, reduction="sum").item())
+        *_, expected = by_hand(hand, [(images, labels)], label_smoothing=0.3)
+    assert_same(network, expected)
+    counts.count()
+    assert counts.metrics()[0].loss == pytest.approx(sum(losses) / sum(SIZES), rel=1e-5)
+
+
+def test_the_moving_average_is_that_of_the_weights_after_each_step() -> None:
+    network, given = mlp(), batches(SIZES)
+    trainee = make(network, ema_decay=0.7)
+    train(trainee, given)
+    average: dict[str, Tensor] | None = None
+    for weights in by_hand(mlp(), given):
+        average = weights if average is None else {k: 0.7 * average[k] + 0.3 * weights[k] for k in weights}
+    assert trainee.ema is not None and average is not None
+    assert_same(trainee.ema.module, average)
+
+
+def test_the_moving_average_has_the_models_batch_norm_statistics() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Linear(12, CLASSES))
+    trainee = make(network, ema_decay=0.7)
+    train(trainee, batches(SIZES))
+    assert trainee.ema is not None and network[1].num_batches_tracked == 4
+    for name, buffer in network.named_buffers():
+        assert torch.equal(dict(trainee.ema.module.named_buffers())[name], buffer)
+
+
+def test_train_metrics_count_every_sample_once_before_its_step() -> None:
+    network, given = mlp(), batches(SIZES)
+    counts = train(make(network, gradient_accumulation_steps=2), given)
+    hits, hand = 0, mlp()
+    for images, labels in given:
+        hits += int((hand(images).argmax(1) == labels).sum())
+        list(by_hand(hand, [(images, labels)]))
+    counts.count()
+    assert counts.confusion.sum() == sum(SIZES)
+    assert counts.metrics()[0].accuracy == hits / sum(SIZES)
+
+
+def test_steps_are_counted_over_the_run() -> None:
+    seen: list[int] = []
+    trainee = make(mlp(), epochs=2)
+    trainee.on_step = seen.append
+    train(trainee, batches(SIZES))
+    train(trainee, batches(SIZES), first_step=4)
+    assert seen == list(range(8))
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize("bad", [0, 2, 3])
+def test_a_loss_that_is_not_finite_is_found_at_its_step(bad: int, micro_batches: int) -> None:
+    given = batches(SIZES)
+    given[bad][0][-1] = math.nan
+    with pytest.raises(Diverged) as error:
+        train(make(mlp(), gradient_accumulation_steps=micro_batches), given, first_step=8)
+    assert error.value.step == 8 + bad
+
+
+def test_a_learning_rate_that_is_far_too_large_diverges() -> None:
+    with pytest.raises(Diverged) as error:
+        train(make(mlp(), {"name": "sgd", "lr": 1e38, "momentum": 0.9}), batches([12] * 8))
+    assert 0 < error.value.step < 8
+
+
+def test_an_infinite_loss_is_not_finite_either() -> None:
+    given = batches(SIZES)
+    given[1][0][:] = math.inf
+    with pytest.raises(Diverged):
+        train(make(nn.Sequential(nn.Flatten(), nn.Linear(12, CLASSES))), given)
+
+
+def test_bfloat16_is_autocast_and_learns_about_the_same() -> None:
+    exact, network, given = mlp(), mlp(), batches(SIZES)
+    types: list[torch.dtype] = []
+    network[3].register_forward_hook(lambda module, inputs, output: types.append(output.dtype))
+    trainee = make(network, mixed_precision="bf16")
+    train(trainee, given)
+    evaluate(trainee, network, given)
+    assert set(types) == {torch.bfloat16} and len(types) == 8
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    train(make(exact), given)
+    assert_same(network, exact.state_dict(), rtol=0.05, atol=0.01)
+    assert not torch.equal(network.get_parameter("1.weight"), exact.get_parameter("1.weight"))
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
+    given, found = batches(SIZES), []
+    for seed in (3, 3, 4):
+        network = nn.Sequential(nn.Dropout(0.5), *mlp(seed))
+        train(make(network, {"name": "adam"}, deterministic=True), given)
+        found.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_evaluation_is_in_evaluation_mode_and_changes_nothing() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout(0.5), nn.Linear(12, CLASSES))
+    trainee, given = make(network), batches([9, 4])
+    before = copy.deepcopy(network.state_dict())
+    counts, predictions = evaluate(trainee, network, given)
+    again = evaluate(trainee, network, given)[1]
+    assert torch.equal(predictions, again) and predictions.shape == (13,) and predictions.dtype == torch.int64
+    assert_same(network, before, rtol=0, atol=0)
+    counts.count()
+    labels = torch.cat([labels for _, labels in given])
+    assert counts.metrics()[0].accuracy == int((predictions == labels).sum()) / 13
+    train(trainee, batches(SIZES))
+    assert network.training
+
+
+def test_evaluation_is_without_label_smoothing() -> None:
+    network, given = mlp(), batches([9])
+    counts, _ = evaluate(make(network, label_smoothing=0.5), network, given)
+    counts.count()
+    assert counts.metrics()[0].loss == pytest.approx(F.cross_entropy(network(given[0][0]), given[0][1]).item())
+
+
+def test_an_empty_share_is_evaluated_to_nothing() -> None:
+    network = mlp()
+    counts, predictions = evaluate(make(network), network, [])
+    counts.count()
+    assert predictions.shape == (0,) and counts.confusion.sum() == 0

@@ -1,0 +1,204 @@
+"""Optimizers against torch.optim's own classes, and which parameters have weight decay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness import registry
+from harness.errors import HarnessError
+from harness.spec import OptimizerSection, parse_run_spec
+from harness.training.setup import build_ema, build_optimizer, parameter_groups
+
+
+def section(name: str, **values: Any) -> OptimizerSection:
+    return parse_run_spec({"model": "mlp", "data": "digits", "optimizer": {"name": name, **values}}).optimizer
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+def after_five_steps(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        images, labels = torch.randn(16, 6, generator=random), torch.randint(0, 3, (16,), generator=random)
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.state_dict()
+
+
+OPTIM = torch.optim
+# What a suite says, and the class and arguments that it means.
+SAME: list[tuple[str, dict[str, Any], Any, dict[str, Any]]] = [
+    ("sgd", {"lr": 0.1}, OPTIM.SGD, {"lr": 0.1}),
+    (
+        "sgd",
+        {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+        OPTIM.SGD,
+        {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+    ),
+    ("adam", {}, OPTIM.Adam, {}),
+    (
+        "adam",
+        {"lr": 0.01, "betas": [0.8, 0.9], "eps": 1e-4, "weight_decay": 0.1, "amsgrad": True},
+        OPTIM.Adam,
+        {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-4, "weight_decay": 0.1, "amsgrad": True},
+    ),
+    ("adamw", {}, OPTIM.AdamW, {}),
+    (
+        "adamw",
+        {"lr": 0.01, "betas": [0.8, 0.9], "eps": 1e-4, "weight_decay": 0.5, "amsgrad": True},
+        OPTIM.AdamW,
+        {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-4, "weight_decay": 0.5, "amsgrad": True},
+    ),
+    ("adagrad", {}, OPTIM.Adagrad, {}),
+    (
+        "adagrad",
+        {"lr": 0.1, "lr_decay": 0.1, "eps": 1e-3, "weight_decay": 0.1},
+        OPTIM.Adagrad,
+        {"lr": 0.1, "lr_decay": 0.1, "eps": 1e-3, "weight_decay": 0.1},
+    ),
+    ("rmsprop", {}, OPTIM.RMSprop, {}),
+    (
+        "rmsprop",
+        {"lr": 0.1, "alpha": 0.9, "eps": 1e-3, "momentum": 0.5, "centered": True, "weight_decay": 0.1},
+        OPTIM.RMSprop,
+        {"lr": 0.1, "alpha": 0.9, "eps": 1e-3, "momentum": 0.5, "centered": True, "weight_decay": 0.1},
+    ),
+    ("torch/NAdam", {}, OPTIM.NAdam, {}),
+    ("torch/Adadelta", {"lr": 0.5, "weight_decay": 0.1}, OPTIM.Adadelta, {"lr": 0.5, "weight_decay": 0.1}),
+    ("torch/Rprop", {"lr": 0.05, "kwargs": {"etas": [0.4, 1.3]}}, OPTIM.Rprop, {"lr": 0.05, "etas": (0.4, 1.3)}),
+    ("torch/SGD", {"lr": 0.1, "kwargs": {"momentum": 0.5}}, OPTIM.SGD, {"lr": 0.1, "momentum": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "torchs", "arguments"), SAME)
+def test_an_optimizer_steps_as_torchs_own(
+    name: str, values: dict[str, Any], torchs: Any, arguments: dict[str, Any]
+) -> None:
+    ours, theirs = network(), network()
+    found = after_five_steps(ours, build_optimizer(section(name, **values), ours))
+    expected = after_five_steps(theirs, torchs(theirs.parameters(), **arguments))
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert not torch.equal(found["0.weight"], network().get_parameter("0.weight"))
+
+
+NOT_FOR_EVERY_LAYER = {"torch/Muon"}
+REFUSED = {"torch/LBFGS", "torch/SparseAdam"}
+
+
+@pytest.mark.parametrize("name", sorted({*registry.names("optimizer")} - REFUSED - NOT_FOR_EVERY_LAYER))
+@pytest.mark.parametrize("weight_decay_on", ["all", "weights"])
+def test_every_optimizer_changes_every_parameter(name: str, weight_decay_on: str) -> None:
+    model = network()
+    values = {"lr": 0.1} if name == "sgd" else {}
+    found = after_five_steps(model, build_optimizer(section(name, weight_decay_on=weight_decay_on, **values), model))
+    for key, before in network().named_parameters():
+        assert found[key].isfinite().all() and not torch.equal(found[key], before), key
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_what_the_loop_cannot_step_is_refused(name: str) -> None:
+    with pytest.raises(HarnessError, match=f"optimizer {name} needs"):
+        build_optimizer(section(name), network())
+
+
+def test_muon_takes_matrices_and_refuses_the_rest() -> None:
+    matrices = nn.Sequential(nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False))
+    before = matrices.get_parameter("0.weight").detach().clone()
+    after_five_steps(matrices, build_optimizer(section("torch/Muon"), matrices))
+    assert not torch.equal(before, matrices.get_parameter("0.weight"))
+    with pytest.raises(HarnessError, match=r"optimizer torch/Muon: .*2D"):
+        build_optimizer(section("torch/Muon"), network())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("torch/Rprop", {"weight_decay": 0.1}),
+        ("torch/NAdam", {"kwargs": {"bettas": [0.9, 0.9]}}),
+        ("torch/NAdam", {"kwargs": {"eps": -1.0}}),
+        ("torch/Adam", {"kwargs": {"lr": 0.1}, "lr": 0.2}),
+        ("torch/Adam", {"kwargs": {"fused": True, "foreach": True}}),
+    ],
+)
+def test_arguments_that_torch_refuses_are_one_error(name: str, values: dict[str, Any]) -> None:
+    with pytest.raises(HarnessError, match=f"optimizer {name}: "):
+        build_optimizer(section(name, **values), network())
+
+
+def test_nesterov_needs_momentum() -> None:
+    with pytest.raises(HarnessError, match="nesterov"):
+        build_optimizer(section("sgd", lr=0.1, nesterov=True), network())
+
+
+class Everything(nn.Module):
+    """All kinds of layers that have parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+        self.batch_norm = nn.BatchNorm2d(4)
+        self.instance_norm = nn.InstanceNorm2d(4, affine=True)
+        self.group_norm = nn.GroupNorm(2, 4)
+        self.attention = nn.MultiheadAttention(8, 2, add_bias_kv=True)
+        self.layer_norm = nn.LayerNorm(8)
+        self.rms_norm = nn.RMSNorm(8)
+        self.linear = nn.Linear(8, 3)
+        self.token = nn.Parameter(torch.zeros(8))
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+        self.tied = self.linear
+
+
+DECAYED = {
+    "convolution.weight",
+    "attention.in_proj_weight",
+    "attention.bias_k",
+    "attention.bias_v",
+    "attention.out_proj.weight",
+    "linear.weight",
+    "token",
+}
+
+
+@pytest.mark.parametrize("weight_decay_on", ["all", "weights"])
+def test_every_trainable_parameter_is_in_exactly_one_group(weight_decay_on: str) -> None:
+    model = Everything()
+    groups = parameter_groups(section("adam", weight_decay_on=weight_decay_on), model)
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+
+
+def test_norms_and_biases_can_be_left_without_decay() -> None:
+    model = Everything()
+    optimizer = build_optimizer(section("adamw", weight_decay=0.3, weight_decay_on="weights"), model)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name for name, parameter in model.named_parameters() if decay.get(id(parameter))}
+    assert found == DECAYED
+    assert {decay[id(p)] for name, p in model.named_parameters() if name in DECAYED} == {0.3}
+
+
+def test_decay_alone_shrinks_weights_and_leaves_the_others() -> None:
+    model = network()
+    optimizer = build_optimizer(section("sgd", lr=0.1, weight_decay=0.5, weight_decay_on="weights"), model)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        factor = 0.95 if name in {"0.weight", "3.weight"} else 1.0
+        torch.testing.assert_close(parameter, before[name] * factor)
+
+
+def test_the_moving_average_is_asked_for() -> None:
+    model = network()
+    assert build_ema(model, None) is None
+    ema = build_ema(model, 0.9)
+    assert ema is not None and ema.module is not model

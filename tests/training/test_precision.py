@@ -1,0 +1,75 @@
+"""What mixed precision and the numerical switches come to on a CPU, and on GPUs as they describe themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from harness.errors import HarnessError
+from harness.spec import TrainSection
+from harness.training.precision import apply_switches, autocast, resolve_mixed_precision
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(("asked", "resolved"), [("auto", "no"), ("no", "no"), ("bf16", "bf16")])
+def test_on_a_cpu(asked: str, resolved: str) -> None:
+    assert resolve_mixed_precision(asked, CPU) == resolved
+
+
+def test_fp16_needs_a_gpu() -> None:
+    with pytest.raises(HarnessError, match="fp16 needs a GPU"):
+        resolve_mixed_precision("fp16", CPU)
+
+
+GPUS = [
+    ("NVIDIA GeForce GTX 1060 6GB", (6, 1), False, "no"),
+    ("NVIDIA GeForce GTX 1660 Ti", (7, 5), False, "no"),
+    ("Tesla V100-SXM2-16GB", (7, 0), False, "fp16"),
+    ("NVIDIA GeForce RTX 2080 Ti", (7, 5), False, "fp16"),
+    ("NVIDIA H200", (9, 0), True, "bf16"),
+]
+
+
+@pytest.mark.parametrize(("name", "capability", "has_bf16", "resolved"), GPUS)
+def test_auto_on_a_gpu(
+    name: str, capability: tuple[int, int], has_bf16: bool, resolved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16 or including_emulation)
+    assert resolve_mixed_precision("auto", CUDA) == resolved
+    assert resolve_mixed_precision("no", CUDA) == "no" and resolve_mixed_precision("fp16", CUDA) == "fp16"
+    if has_bf16:
+        assert resolve_mixed_precision("bf16", CUDA) == "bf16"
+    else:
+        with pytest.raises(HarnessError, match=f"{name} has no bfloat16 units"):
+            resolve_mixed_precision("bf16", CUDA)
+
+
+def test_autocast_can_be_entered_for_every_step() -> None:
+    layer, images = torch.nn.Linear(2, 2), torch.zeros(1, 2)
+    for mixed_precision, expected in [("no", torch.float32), ("bf16", torch.bfloat16)]:
+        context = autocast(mixed_precision, CPU)
+        for _ in range(3):
+            with context:
+                assert layer(images).dtype == expected
+            assert layer(images).dtype == torch.float32
+
+
+@pytest.fixture
+def switches() -> Iterator[None]:
+    yield
+    apply_switches(TrainSection(global_batch_size=1))
+
+
+def test_each_run_sets_the_switches_anew(switches: None) -> None:
+    for tf32, deterministic in [(True, True), (False, False), (False, True), (True, False)]:
+        apply_switches(TrainSection(global_batch_size=1, tf32=tf32, deterministic=deterministic))
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        assert torch.backends.cudnn.deterministic == deterministic
+        assert torch.backends.cudnn.benchmark == (not deterministic)
+        assert torch.backends.cuda.matmul.fp32_precision == ("tf32" if tf32 else "ieee")
+        assert torch.backends.cudnn.conv.fp32_precision == ("tf32" if tf32 else "ieee")  # type: ignore[attr-defined]
