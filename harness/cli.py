@@ -165,14 +165,17 @@ def schema(
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Where to write it; stdout by default.")] = None,
 ) -> None:
     """Write the JSON schema of suite files, for editors."""
-    from harness.records.files import require_writable, write_json
+    from harness.records.files import write_json
     from harness.schema import suite_schema
 
     if file is None:
         _print_data(suite_schema())
-    else:
-        require_writable(file.parent)
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, suite_schema())
+    except OSError as error:
+        raise HarnessError(f"cannot write {file}: {error.strerror}", "name a file that can be written") from None
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from harness.measure.memory import PeakMemory
 from harness.models.size import count_size
 from harness.records.result import Clock, DataFacts, Metrics, Resolved
 from harness.spec import RunSpec, parameters
-from harness.suite import Target
+from harness.suite_file import Target
 from harness.training.distributed import agree_on_time, average_buffers, gather_predictions, sum_tally
 from harness.training.history import Epoch, History
 from harness.training.loop import Trainee, evaluate, train_epoch

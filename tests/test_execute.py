@@ -20,7 +20,7 @@ from harness.execute import Observer, Outcome, build_trainee, execute
 from harness.models.size import count_size
 from harness.records.result import Clock, Energy, Memory, Throughput
 from harness.spec import ImageShape, RunSpec, parse_run_spec
-from harness.suite import Target
+from harness.suite_file import Target
 from harness.training.history import Epoch
 from harness.training.loop import Diverged
 

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from harness.errors import HarnessError
+from harness.settings import matches
 from harness.spec import RunSpec
-from harness.suite import TARGETS, Plan, Suite, load_suite, matches
+from harness.suite import Plan, Suite, load_suite
+from harness.suite_file import TARGETS
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "benchmarks").glob("*.yaml"))
@@ -107,7 +109,8 @@ def test_runs_are_interleaved_by_seed(load):
         ("", ["resnet18"]),
         ("matrix: {train.epochs: [1, 3], train.tf32: [true, false]}",
          ["epochs=1, tf32=yes", "epochs=1, tf32=no", "epochs=3, tf32=yes", "epochs=3, tf32=no"]),
-        ("matrix: {model: [resnet18, mlp, {name: cnn3, dropout: 0.5}]}", ["resnet18", "mlp", "cnn3 dropout=0.5"]),
+        ("matrix: {model: [resnet18, mlp, {name: cnn3, dropout: 0.5}]}", ["resnet18", "mlp", "cnn3"]),
+        ("matrix: {model: [mlp, cnn3, {name: cnn3, dropout: 0.5}]}", ["mlp", "cnn3", "cnn3 dropout=0.5"]),
         ("matrix: {model.name: [resnet18, resnet34]}", ["resnet18", "resnet34"]),
         ("matrix: {train.mixed_precision: [no, bf16]}", ["mixed_precision=no", "mixed_precision=bf16"]),
         ("zip: [{train.epochs: [1, 3], train.tf32: [true, false]}]", ["epochs=1, tf32=yes", "epochs=3, tf32=no"]),

@@ -77,14 +77,10 @@ def time_axis(rows: Sequence[Row], pixels: int) -> Axis:
 def accuracy_axis(rows: Sequence[Row], pixels: int) -> Axis:
     """Returns the axis of test accuracies, in percent."""
     low, high = _domain([row.values["test_accuracy"] for row in rows], 0.01, False, least_span=0.2)
-    return Axis(
-        "Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high) if high < 101 else 100.0, False, pixels
-    )
+    return Axis("Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high) if high < 101 else 100.0, False, pixels)
 
 
-def _domain(
-    values: Sequence[Summary], unit: float, logarithmic: bool, least_span: float
-) -> tuple[float, float]:
+def _domain(values: Sequence[Summary], unit: float, logarithmic: bool, least_span: float) -> tuple[float, float]:
     scaled = [value.mean / unit for value in values]
     lows, highs = [value.low / unit for value in values], [value.high / unit for value in values]
     if logarithmic:

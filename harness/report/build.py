@@ -102,9 +102,7 @@ def build_report(
         by_system.setdefault(row.system_id, []).append(row)
     names = {system_id: one_line(str(own[0].values["system"])) for system_id, own in by_system.items()}
     same_name = Counter(names.values())
-    said = [
-        column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)
-    ]
+    said = [column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
     said += [column for column in columns if column.name.endswith("_source")]
     tables = [
         Table(

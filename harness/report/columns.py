@@ -57,9 +57,7 @@ MEASURED = (
     Column("target_reached", "target reached", priority=7),
     Column("target_reached_runs", "target reached", "count", best="high"),
     Column("train_accuracy", "train accuracy", "percent", "train.accuracy", "mean", "high", 32),
-    Column(
-        "validation_accuracy", "validation accuracy", "percent", "validation.accuracy", "mean", "high", 31
-    ),
+    Column("validation_accuracy", "validation accuracy", "percent", "validation.accuracy", "mean", "high", 31),
     Column("test_top5_accuracy", "test top-5", "percent", "test.top5_accuracy", "mean", "high", 24),
     Column("test_macro_recall", "test macro recall", "percent", "test.macro_recall", "mean", "high", 34),
     Column("test_loss", "test loss", "number", "test.loss", "mean", "low", 33),
@@ -81,9 +79,7 @@ MEASURED = (
         "high",
         50,
     ),
-    Column(
-        "samples_per_second", "samples/s", "per_second", "throughput.samples_per_second", "mean", "high", 20
-    ),
+    Column("samples_per_second", "samples/s", "per_second", "throughput.samples_per_second", "mean", "high", 20),
     Column("data_wait_share", "waited for data", "percent", "throughput.data_wait_share", "mean", "low", 25),
     Column("eval_seconds", "eval time", "seconds", "clock.eval_seconds", "mean", "low", 35),
     Column("build_seconds", "build time", "seconds", "clock.build_seconds", "mean", "low"),

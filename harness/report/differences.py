@@ -27,9 +27,7 @@ def config_columns_of(specs: list[Mapping[str, Any]]) -> list[Column]:
     """Returns a column for every field of the specs that differs between them."""
     paths = list(_differing(specs, ""))
     # The section says it all for a name, the field for the others, unless two fields share it.
-    short = [
-        path.removesuffix(".name") if path.endswith(".name") else path.rpartition(".")[2] for path in paths
-    ]
+    short = [path.removesuffix(".name") if path.endswith(".name") else path.rpartition(".")[2] for path in paths]
     titles = [name if short.count(name) == 1 else path for name, path in zip(short, paths, strict=True)]
     return [
         Column(path, title.replace("_", " "), priority=CONFIG_PRIORITY)

@@ -28,9 +28,7 @@ def fit(table: Table, width: int, gap: int) -> tuple[list[Fitted], list[Column]]
     A column is never cut; only the label may fold, and gets at least two fifths of the width where it needs them.
     Columns of the config come last, as the label usually tells them.
     """
-    fitted = {
-        column.name: _natural(column, column_texts(column, table.cells(column))) for column in table.shown()
-    }
+    fitted = {column.name: _natural(column, column_texts(column, table.cells(column))) for column in table.shown()}
     label = fitted["label"]
     label_least = min(label.width, max(LEAST_LABEL, width * 2 // 5))
     room = width - label_least

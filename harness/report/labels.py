@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 from harness.report.texts import shortened
 
-Box = tuple[
-    float, float, float, float
-]  # left, top, right, bottom; pixels, downwards from the plot's top left
+Box = tuple[float, float, float, float]  # left, top, right, bottom; pixels, downwards from the plot's top left
 Spot = tuple[float, float]
 Align = Literal["left", "center", "right"]
 
@@ -105,18 +103,14 @@ def place_labels(
             cost += _CROSSES_A_LEADER * _touches(leader, obstacles(boxes), 2)
             cost += _PASSES_A_POINT * _touches(leader[3:], all_points, 4)
             choices.append((cost + distance * _A_PIXEL_AWAY, distance, align, box, leader))
-        cost, distance, align, box, leader = min(
-            choices, default=(_TOO_MUCH, 0, "left", (0.0, 0.0, 0.0, 0.0), [])
-        )
+        cost, distance, align, box, leader = min(choices, default=(_TOO_MUCH, 0, "left", (0.0, 0.0, 0.0, 0.0), []))
         if cost >= _TOO_MUCH:
             continue
         boxes.append(box)
         leaders += leader
         across = {"left": box[0], "center": (box[0] + box[2]) / 2, "right": box[2]}[align]
         nearest = _nearest(one, box)
-        labels.append(
-            Label(text, one.strong, align, (across, box[1]), (one.x, one.y), nearest, distance > NEAR)
-        )
+        labels.append(Label(text, one.strong, align, (across, box[1]), (one.x, one.y), nearest, distance > NEAR))
     return labels
 
 
@@ -127,8 +121,7 @@ def without_common_parts(texts: Sequence[str]) -> list[str]:
         return list(texts)
     common = set(parts[0]).intersection(*parts[1:])
     return [
-        ", ".join(part for part in own if part not in common) or text
-        for own, text in zip(parts, texts, strict=True)
+        ", ".join(part for part in own if part not in common) or text for own, text in zip(parts, texts, strict=True)
     ]
 
 

@@ -56,9 +56,7 @@ def _meaning(rows: Sequence[Row]) -> Iterator[str]:
     if single:
         whose = "" if len(single) == len(with_numbers) else f" ({listed(single)})"
         yield f"No interval: one seed{whose}."
-    targets = {
-        f"{run.target.metric} >= {run.target.at_least:g}" for row in rows for run in row.ok if run.target
-    }
+    targets = {f"{run.target.metric} >= {run.target.at_least:g}" for row in rows for run in row.ok if run.target}
     if targets:
         yield f"Time to target: train time until {' or '.join(sorted(targets))}, of the runs that reached it."
     if any(row.values["selected_on_test_test_accuracy"] for row in rows):
@@ -86,11 +84,7 @@ def _same_everywhere(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator
         if same_in_all(rows, column) and rows[0].values.get(column.name) is not None:
             asked = next((path for name, _, path in RAN if name == column.name), None)
             asked_for = {at(row.runs[0].spec, asked) for row in rows} if asked else set()
-            wanted = (
-                f" (asked for: {', '.join(sorted(map(str, asked_for - {None})))})"
-                if asked_for - {None}
-                else ""
-            )
+            wanted = f" (asked for: {', '.join(sorted(map(str, asked_for - {None})))})" if asked_for - {None} else ""
             yield f"All runs here: {column.title} = {column_texts(column, [rows[0].values[column.name]])[0]}{wanted}."
 
 
@@ -102,9 +96,7 @@ def same_in_all(rows: Sequence[Row], column: Column) -> bool:
 def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
     """A mean over runs that were not alike is still shown, but never in silence."""
     for row in rows:
-        unlike = [
-            title for name, title, _ in RAN if isinstance(text := ran(row.ok, name), str) and ", " in text
-        ]
+        unlike = [title for name, title, _ in RAN if isinstance(text := ran(row.ok, name), str) and ", " in text]
         if len({run.data.fingerprint for run in row.ok if run.data}) > 1:
             unlike.append("version of the data")
         if unlike:
@@ -132,9 +124,7 @@ def _causes(rows: Sequence[Row]) -> Iterator[str]:
 def _why(cause: Cause | None) -> str:
     if cause is None:
         return "no cause recorded"
-    where = [
-        f"{name} {value}" for name, value in (("rank", cause.rank), ("step", cause.step)) if value is not None
-    ]
+    where = [f"{name} {value}" for name, value in (("rank", cause.rank), ("step", cause.step)) if value is not None]
     why = shortened(one_line(f"{cause.kind}: {cause.message}").rstrip("."), 200)
     return f"{why} ({', '.join(where)})" if where else why
 

@@ -51,9 +51,7 @@ def report_suite(
     else:
         show(report)
     written = write_report(output / suite.name, report)
-    console.print(
-        f"written to {output / suite.name}/: {', '.join(path.name for path in written)}", soft_wrap=True
-    )
+    console.print(f"written to {output / suite.name}/: {', '.join(path.name for path in written)}", soft_wrap=True)
 
 
 def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, sort: str) -> Report:
@@ -64,9 +62,7 @@ def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, sort: str) -
     ran = {result.config_id for result in results}
     # Of several world sizes those that were not run are not missing: the suite leaves them open.
     configs = {run.config_id: run for plan in plans for run in plan.runs}
-    wanted = {
-        run.config_id: run for run in plans[0].runs if not ran or run.config_id in ran or len(plans) == 1
-    }
+    wanted = {run.config_id: run for run in plans[0].runs if not ran or run.config_id in ran or len(plans) == 1}
     shown = wanted | {config_id: run for config_id, run in configs.items() if config_id in ran}
 
     notes = [f"Overrides: {json.dumps(suite.overrides)}."] if suite.overrides else []

@@ -88,9 +88,7 @@ def build_rows(
             label=label,
             runs_ok=len(row.ok),
             runs=count_by_status(runs),
-            rankable=all(run.data.rankable for run in runs if run.data)
-            if any(run.data for run in runs)
-            else None,
+            rankable=all(run.data.rankable for run in runs if run.data) if any(run.data for run in runs) else None,
         )
         row.values.update({column.name: plain(at(latest.spec, column.name)) for column in config_columns})
         row.values.update(_measured(row.ok))
@@ -110,17 +108,12 @@ def build_rows(
 def count_by_status(runs: Iterable[RunResult]) -> str:
     """Returns e.g. `2 ok, 1 oom`."""
     counts = Counter(run.status for run in runs)
-    return ", ".join(
-        f"{counts[status]} {status}" for status in sorted(counts, key=lambda name: (name != "ok", name))
-    )
+    return ", ".join(f"{counts[status]} {status}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
 
 
 def ran(runs: Iterable[RunResult], name: str) -> str | int | None:
     """Returns one of the columns of `RAN`; where runs differ, all values in one text."""
-    found = [
-        getattr(run.resolved, name.partition(".")[2], None) if "." in name else run.num_processes
-        for run in runs
-    ]
+    found = [getattr(run.resolved, name.partition(".")[2], None) if "." in name else run.num_processes for run in runs]
     distinct = list(dict.fromkeys(value for value in found if value is not None))
     return distinct[0] if len(distinct) == 1 else ", ".join(map(str, distinct)) or None
 
@@ -162,9 +155,7 @@ def _numbered(references: Sequence[Reference]) -> Iterator[tuple[str, Reference]
 
 
 def _published_columns(by_config: Iterable[Sequence[Reference]]) -> list[Column]:
-    metrics = {
-        name: reference.metric for references in by_config for name, reference in _numbered(references)
-    }
+    metrics = {name: reference.metric for references in by_config for name, reference in _numbered(references)}
     columns = []
     for name, metric_name in metrics.items():
         split, _, rest = metric_name.partition(".")
@@ -208,9 +199,7 @@ def _mark_front(rows: list[Row]) -> None:
     for row in rows:
         row.values["on_front"] = None
     for system_id in dict.fromkeys(row.system_id for row in rows):
-        ranked = [
-            row for row in rows if row.system_id == system_id and row.ranked and row.values["train_seconds"]
-        ]
+        ranked = [row for row in rows if row.system_id == system_id and row.ranked and row.values["train_seconds"]]
         points = [(row.values["test_accuracy"].mean, row.values["train_seconds"].mean) for row in ranked]
         for row, on_front in zip(ranked, pareto_front(points), strict=True):
             row.values["on_front"] = on_front

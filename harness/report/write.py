@@ -56,9 +56,7 @@ def write_report(folder: Path, report: Report) -> list[Path]:
             written.append(folder / name)
     if missing:
         names = ", ".join(name for files in missing.values() for name in files)
-        packages = " ".join(
-            sorted({_PACKAGES.get(name.split(".")[0], name.split(".")[0]) for name in missing})
-        )
+        packages = " ".join(sorted({_PACKAGES.get(name.split(".")[0], name.split(".")[0]) for name in missing}))
         sys.stderr.write(f"not written: {names}\nhint: pip install {packages}\n")
     return written
 

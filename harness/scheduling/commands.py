@@ -32,7 +32,10 @@ class Launcher:
         Raises:
             HarnessError: the config file cannot be read.
         """
-        return int(self._config().get("num_processes") or 1) if self.config_file else 1
+        count = self._config().get("num_processes", 1) if self.config_file else 1
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise HarnessError(f"{self.config_file}: num_processes is {count!r}", "it should be a count of processes")
+        return count
 
     def uses_cpu(self) -> bool:
         """Tells whether training will run on the CPU."""
@@ -69,7 +72,7 @@ class Launcher:
         assert self.config_file is not None
         try:
             config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             hint = "see launch/ for examples"
             raise HarnessError(f"cannot read the Accelerate config {self.config_file}: {error}", hint) from None
         if not isinstance(config, dict):

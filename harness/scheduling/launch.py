@@ -15,7 +15,8 @@ from typing import Any
 
 from harness.records.files import write_json
 from harness.spec import parse_run_spec
-from harness.suite import PlannedRun, Target
+from harness.suite import PlannedRun
+from harness.suite_file import Target
 
 FOLDER = "HARNESS_LAUNCH"
 SUPERVISOR = "HARNESS_SUPERVISOR"

@@ -27,11 +27,12 @@ class SuiteStatus:
     suite: str
     total: int
     systems: dict[str, SystemStatus]
+    unreadable: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values."""
         systems = {system_id: vars(status) for system_id, status in self.systems.items()}
-        return {"suite": self.suite, "total": self.total, "systems": systems}
+        return {"suite": self.suite, "total": self.total, "systems": systems, "unreadable": self.unreadable}
 
     def text(self) -> str:
         """Returns lines for a person."""
@@ -42,6 +43,7 @@ class SuiteStatus:
             counts = ", ".join(f"{count} {name}" for name, count in status.counts.items())
             lines.append(f"  on {status.name} ({system_id}): {counts}")
             lines += [f"    {p['label']} · seed {p['seed']} · {p['status']}: {p['cause']}" for p in status.problems]
+        lines += [f"  unreadable: {path}: {reason}" for path, reason in self.unreadable.items()]
         return "\n".join(lines)
 
 
@@ -54,7 +56,7 @@ def suite_status(plan: Plan, output: Path) -> SuiteStatus:
         results = [r for r in stored.results if r.system_id == system_id and r.run_id in planned]
         if not results:
             continue
-        counts = dict(Counter(result.status for result in results))
+        counts: dict[str, int] = dict(Counter(str(result.status) for result in results))
         open_runs = len(planned) - len(results)
         problems = [
             {"label": r.label, "seed": r.seed, "status": r.status, "cause": r.cause.message if r.cause else ""}
@@ -62,5 +64,8 @@ def suite_status(plan: Plan, output: Path) -> SuiteStatus:
             if r.status != "ok"
         ]
         counts |= {"open": open_runs} if open_runs else {}
-        systems[system_id] = SystemStatus(system["name"], {str(k): v for k, v in counts.items()}, problems)
-    return SuiteStatus(plan.suite.name, len(plan.runs), systems)
+        systems[system_id] = SystemStatus(
+            system.get("name", system_id), {str(k): v for k, v in counts.items()}, problems
+        )
+    unreadable = {str(path): reason for path, reason in stored.unreadable.items()}
+    return SuiteStatus(plan.suite.name, len(plan.runs), systems, unreadable)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.measure.clock import EpochTime
 from harness.records.result import Metrics, Selected, TargetReached, Throughput
-from harness.suite import Target
+from harness.suite_file import Target
 
 
 @dataclass(frozen=True)

@@ -105,16 +105,12 @@ def make_result(
         if ok
         else None,
         model=ModelFacts(parameters=11_173_962, multiply_accumulates=556_651_520) if ok else None,
-        clock=Clock(train_seconds=seconds, eval_seconds=4.5, build_seconds=0.8, total_seconds=110.0)
-        if ok
-        else Clock(),
+        clock=Clock(train_seconds=seconds, eval_seconds=4.5, build_seconds=0.8, total_seconds=110.0) if ok else Clock(),
         throughput=Throughput(samples_per_second=25_123.4, data_wait_share=0.034, skipped_samples=0)
         if ok
         else Throughput(skipped_samples=0),
         memory=Memory(max_allocated_bytes=device_bytes, host_rss_bytes=5 * 2**30) if ok else Memory(),
-        metrics={"test": make_metrics(accuracy), "train": make_metrics(0.97)}
-        if ok and accuracy is not None
-        else {},
+        metrics={"test": make_metrics(accuracy), "train": make_metrics(0.97)} if ok and accuracy is not None else {},
         target=target,
         **more,
     )

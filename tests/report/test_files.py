@@ -110,9 +110,7 @@ def test_front_of_the_chart_is_a_rising_staircase(fake: Any) -> None:
 
 
 @pytest.mark.parametrize(("slowest", "logarithmic"), [(90.0, False), (110.0, True), (20_000.0, True)])
-def test_time_axis_is_logarithmic_beyond_a_factor_of_ten(
-    fake: Any, slowest: float, logarithmic: bool
-) -> None:
+def test_time_axis_is_logarithmic_beyond_a_factor_of_ten(fake: Any, slowest: float, logarithmic: bool) -> None:
     results = [fake.result("a", seconds=10.0), fake.result("b", seconds=slowest, train={"epochs": 2})]
     rows = fake.report(results).tables[0].rows
     axis = time_axis(rows, 700)

@@ -120,9 +120,7 @@ def test_csv_round_trip(fake: Any) -> None:
         write_csv(file, rows)
         read = list(csv.DictReader(io.StringIO(file.getvalue().decode(), newline="")))
         assert [row["label"] for row in read] == [row["label"] for row in rows]
-        assert read == [
-            {key: "" if value is None else str(value) for key, value in row.items()} for row in rows
-        ]
+        assert read == [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
 
 
 def test_parquet_round_trip_keeps_types_and_nulls(fake: Any) -> None:
@@ -161,18 +159,14 @@ def test_json_has_no_infinity(fake: Any) -> None:
 
 
 def _everything(fake: Any) -> Any:
-    selected = [
-        Selected(selected_on=split, epoch=1, test=fake.metrics(0.9)) for split in ("validation", "test")
-    ]
+    selected = [Selected(selected_on=split, epoch=1, test=fake.metrics(0.9)) for split in ("validation", "test")]
     target = TargetReached(metric="test.accuracy", at_least=0.5, epoch=1, train_seconds=1.0)
     results = [
         fake.result("a", selected=selected, target=target, train={"mixed_precision": "auto"}),
         fake.result("b", num_processes=2, train={"epochs": 2}),
     ]
     results[1].resolved.loader = "dali"
-    return fake.report(
-        results, references={results[0].config_id: [fake.Published("test.accuracy", 0.9, "report")]}
-    )
+    return fake.report(results, references={results[0].config_id: [fake.Published("test.accuracy", 0.9, "report")]})
 
 
 def test_docs_define_each_column_and_no_other(fake: Any) -> None:
@@ -182,9 +176,7 @@ def test_docs_define_each_column_and_no_other(fake: Any) -> None:
     assert len(documented) == len(set(documented))
 
     written = set(summary_rows(_everything(fake))[0])
-    as_documented = {
-        re.sub(r"^test_accuracy(?=_(published|difference|source)$)", "<metric>", name) for name in written
-    }
+    as_documented = {re.sub(r"^test_accuracy(?=_(published|difference|source)$)", "<metric>", name) for name in written}
     config = {name for name in written if name.startswith(("train.", "model.", "data.", "loader."))}
     assert config == {"train.epochs", "train.mixed_precision"}
     assert as_documented - config | {"<dotted path>"} == set(documented)

@@ -19,9 +19,7 @@ def _notes(report: Any, table: int = 0) -> str:
 
 
 def test_one_row_per_config_with_the_mean_over_its_seeds(fake: Any) -> None:
-    results = [
-        fake.result("a", seed=seed, accuracy=0.9 + seed / 100, seconds=10.0 + seed) for seed in range(3)
-    ]
+    results = [fake.result("a", seed=seed, accuracy=0.9 + seed / 100, seconds=10.0 + seed) for seed in range(3)]
     results.append(fake.result("b", accuracy=0.5, train={"epochs": 3}))
     table = fake.report(results).tables[0]
     first = table.rows[0].values
@@ -157,9 +155,7 @@ def test_what_auto_became_is_said_once_or_gets_a_column(fake: Any) -> None:
 
 
 def test_a_mean_over_unlike_runs_is_not_silent(fake: Any) -> None:
-    report = fake.report(
-        [fake.result("a", seed=0), fake.result("a", seed=1, num_processes=2, fingerprint="other")]
-    )
+    report = fake.report([fake.result("a", seed=0), fake.result("a", seed=1, num_processes=2, fingerprint="other")])
     assert "a: its runs differ in processes and version of the data; the mean mixes them." in _notes(report)
 
 
@@ -184,9 +180,7 @@ def test_references(fake: Any) -> None:
 def test_target_is_the_mean_of_those_that_reached_it(fake: Any) -> None:
     reached = TargetReached(metric="test.accuracy", at_least=0.9, epoch=2, train_seconds=30.0)
     missed = TargetReached(metric="test.accuracy", at_least=0.9)
-    results = [
-        fake.result("a", seed=seed, target=target) for seed, target in enumerate([reached, missed, reached])
-    ]
+    results = [fake.result("a", seed=seed, target=target) for seed, target in enumerate([reached, missed, reached])]
     values = fake.report(results).tables[0].rows[0].values
     assert values["target_seconds"].mean == 30
     assert values["target_reached"] == "2 of 3"

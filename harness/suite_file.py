@@ -1,0 +1,159 @@
+"""The fields of a suite file, read and checked; and what the command line adds to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from harness.errors import HarnessError, nearest
+from harness.problems import first_problem, shown
+from harness.records.result import metric_names
+from harness.settings import Settings, matches
+from harness.spec import RunSpec, Section, Seed
+from harness.yaml_lines import Source, SuiteError, parse_value, read_yaml
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed stands twice")
+    return seeds
+
+
+Count = Annotated[int, Field(gt=0, le=10_000)]
+Seeds = Count | Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+# What is evaluated during a run, and is the better the larger it is.
+TARGETS = [name for name in metric_names() if name.startswith(("validation.", "test.")) and not name.endswith(".loss")]
+
+
+class Target(Section):
+    """An accuracy to reach; the time until then is a column."""
+
+    metric: str
+    at_least: float
+
+
+class Reference(Section):
+    """A published number of the configs that `match`."""
+
+    match: Settings = Field(min_length=1)
+    metric: str
+    value: float
+    source: str = Field(min_length=1)
+
+
+class SuiteFile(Section):
+    """The fields of a suite file; docs/suites.md describes them."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    description: str = ""
+    base: dict[str, Any] = {}
+    matrix: dict[str, list[Any]] | None = None
+    zip: list[dict[str, list[Any]]] = []
+    one_at_a_time: dict[str, list[Any]] = {}
+    include: list[Settings] = []
+    exclude: list[Settings] = []
+    seeds: Seeds = 1
+    target: Target | None = None
+    references: list[Reference] = []
+
+
+def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
+    """Reads and checks a suite file.
+
+    Raises:
+        SuiteError: with file, line, the field and a hint.
+    """
+    source = read_yaml(path)
+    try:
+        file = SuiteFile.model_validate_json(json.dumps(source.values, default=str))
+    except ValidationError as error:
+        raise _file_error(source, error) from None
+    _check_axes(source, file)
+    if file.target:
+        _check_metric(source, ("target",), file.target.metric, TARGETS)
+    for index, reference in enumerate(file.references):
+        _check_metric(source, ("references", index), reference.metric, metric_names())
+    return source, file
+
+
+def parse_overrides(overrides: Sequence[str]) -> Settings:
+    settings: Settings = {}
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise HarnessError(f"--set {text} is no assignment", "write --set train.epochs=5")
+        root = path.partition(".")[0]
+        valid = [*(name for name in RunSpec.model_fields if name not in ("seed", "label")), "seeds"]
+        if root not in valid:
+            raise HarnessError(f"--set {path}: unknown field '{root}'", nearest(root, valid))
+        settings[path] = parse_value(value)
+    if "seeds" in settings:
+        try:
+            TypeAdapter(Seeds).validate_python(settings["seeds"], strict=True)
+        except ValidationError:
+            message = f"--set seeds={shown(settings['seeds'])}: not a count or a list of distinct seeds"
+            raise HarnessError(message, "write --set seeds=3 or --set 'seeds=[0, 5]'") from None
+    return settings
+
+
+def parse_only(only: Sequence[str]) -> dict[str, list[Any]]:
+    selection: dict[str, list[Any]] = {}
+    for text in only:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise HarnessError(f"--only {text} is no selection", "write --only label=best or --only seed=0")
+        selection.setdefault(path, []).append(value if path == "label" else parse_value(value))
+    return selection
+
+
+def selected(selection: dict[str, list[Any]], dump: Settings) -> bool:
+    return all(any(matches({path: value}, dump) for value in values) for path, values in selection.items())
+
+
+def _check_axes(source: Source, file: SuiteFile) -> None:
+    if "matrix" in source.values and not file.matrix:
+        raise source.error(("matrix",), "the matrix is empty", "give it a path and values, or leave it out")
+    if file.matrix and file.one_at_a_time:
+        hint = "use matrix for the full product or one_at_a_time for single changes"
+        raise source.error(("one_at_a_time",), "matrix and one_at_a_time exclude each other", hint)
+    groups = [(("matrix",), file.matrix or {}), (("one_at_a_time",), file.one_at_a_time)]
+    groups += [(("zip", index), group) for index, group in enumerate(file.zip)]
+    taken: set[str] = set()
+    for where, axes in groups:
+        for path, values in axes.items():
+            if not values:
+                raise source.error((*where, path), f"'{path}' has no values", "list at least one")
+            if path in taken:
+                raise source.error((*where, path), f"'{path}' is varied twice", "vary it in one place")
+            taken.add(path)
+    for index, group in enumerate(file.zip):
+        if not group:
+            raise source.error(("zip", index), "a group of 'zip' is empty", "give it paths and values")
+        lengths = {path: len(values) for path, values in group.items()}
+        if len(set(lengths.values())) != 1:
+            raise source.error(("zip", index), f"zipped lists differ in length: {lengths}", "give each as many values")
+
+
+def _check_metric(source: Source, path: tuple[str | int, ...], name: str, known: list[str]) -> None:
+    if name not in known:
+        raise source.error((*path, "metric"), f"unknown metric '{name}'", nearest(name, known))
+
+
+def _file_error(source: Source, error: ValidationError) -> SuiteError:
+    first, path, wanted = first_problem(error, source.values)
+    last = str(path[-1])
+    if first["type"] == "extra_forbidden":
+        model = {"references": Reference, "target": Target}.get(str(path[0]), SuiteFile)
+        return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))
+    if first["type"] == "missing":
+        return source.error(path, f"'{last}' is missing", f"add {last}")
+    if path[0] == "seeds":
+        wanted = "write a count such as 3, or a list of distinct seeds such as [0, 5]"
+    if path[0] == "name":
+        hint = "use up to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit"
+        return source.error(("name",), f"the name {json.dumps(source.values.get('name'))[:80]} is no folder name", hint)
+    return source.error(path, f"{'.'.join(map(str, path))} is {shown(first['input'])}", wanted)
