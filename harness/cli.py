@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -90,6 +91,7 @@ def run(
     sort: Annotated[str, typer.Option("--sort", metavar="COLUMN", help="What the table is sorted by.")] = "",
 ) -> None:
     """Run what is open of a suite, then show and write its tables."""
+    gc.enable()  # a long life, unlike the other verbs'
     from harness.records.files import require_writable
     from harness.records.store import read_suite
     from harness.scheduling.launch import launch_folder
@@ -97,10 +99,14 @@ def run(
     console = _stderr()
     folder = launch_folder()
     if folder:
-        from harness.scheduling.launch import Manifest
+        from harness.scheduling.launch import Manifest, refuse
         from harness.worker import work
 
-        raise typer.Exit(work(Manifest.read(folder), folder, console))
+        try:
+            raise typer.Exit(work(Manifest.read(folder), folder, console))
+        except HarnessError as error:
+            refuse(folder, str(error))
+            raise
     if _under_a_launcher():
         from harness.worker import work_unsupervised
 

@@ -17,16 +17,24 @@ from harness.data.loading import Feed, GlobalBatches, Loader, hash_seed
 from harness.data.prepare import Splits
 from harness.data.transform import Transform, normalization
 from harness.measure.clock import Stopwatch, TrainClock
-from harness.measure.memory import PeakMemory
+from harness.measure.memory import NOT_SAMPLED, PeakMemory
 from harness.models.size import count_size
 from harness.records.result import Clock, DataFacts, Metrics, Resolved
 from harness.spec import RunSpec, parameters
 from harness.suite_file import Target
-from harness.training.distributed import agree_on_time, average_buffers, gather_predictions, sum_tally
+from harness.training.distributed import (
+    agree_on_time,
+    average_buffers,
+    gather_predictions,
+    largest_memory,
+    sum_tally,
+)
 from harness.training.history import Epoch, History
-from harness.training.loop import Trainee, evaluate, train_epoch
+from harness.training.loop import Trainee, evaluate, micro_batch_sizes, train_epoch
 from harness.training.precision import apply_switches, autocast, resolve_mixed_precision
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
+
+DROPOUT = 2**32  # a stream of random numbers apart from those of the permutation and the augmentation
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def execute(
         with stopwatch("compile"):
             compile_ahead(trainee, splits, sampler)
 
-    torch.manual_seed(hash_seed(spec.seed, 0, accelerator.process_index))  # dropout differs from rank to rank
+    torch.manual_seed(hash_seed(spec.seed, 0, DROPOUT + accelerator.process_index))  # differs from rank to rank
     history, clock = History(sampler.sizes, target), TrainClock(device, train.untimed_steps)
     confusion: dict[str, Tensor] = {}
     predictions = torch.empty(0)
@@ -113,6 +121,7 @@ def execute(
         accelerator.free_memory()
 
     memory, no_memory = peaks.read()
+    memory = largest_memory(accelerator, memory)
     throughput, no_throughput = history.throughput(sampler.skipped)
     return Outcome(
         fields={
@@ -150,7 +159,9 @@ def execute(
             "unavailable": {
                 **no_memory,
                 **no_throughput,
-                "energy.train_joules": "not sampled: needs telemetry by NVML",
+                "energy": NOT_SAMPLED,
+                "telemetry": NOT_SAMPLED,
+                "calibration": "the system was not calibrated",
             },
         },
         arrays={
@@ -161,16 +172,21 @@ def execute(
     )
 
 
-def build_loader(spec: RunSpec, splits: Splits, accelerator: Accelerator) -> tuple[Loader, GlobalBatches]:
-    """Returns the loader of this rank and the batches that all ranks share."""
-    mean, std = normalization(spec.data, splits.train.images)
-    sampler = GlobalBatches(
+def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
+    """Returns which samples make up each batch of a run."""
+    return GlobalBatches(
         num_samples=len(splits.train.labels),
         global_batch_size=spec.train.global_batch_size,
-        num_processes=accelerator.num_processes,
+        num_processes=spec.train.num_processes or 1,
         seed=spec.seed,
         drop_last=spec.train.drop_last,
     )
+
+
+def build_loader(spec: RunSpec, splits: Splits, accelerator: Accelerator) -> tuple[Loader, GlobalBatches]:
+    """Returns the loader of this rank and the batches that all ranks share."""
+    mean, std = normalization(spec.data, splits.train.images)
+    sampler = global_batches(spec, splits)
     sampler.require_steps()
     feed = Feed(
         train=splits.train,
@@ -196,7 +212,7 @@ def build_trainee(
     if train.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(accelerator.device)
-    model = accelerator.prepare_model(network)
+    model: Any = accelerator.prepare_model(network)
     if accelerator.num_processes > 1:
         model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
     if train.compile:
@@ -207,7 +223,7 @@ def build_trainee(
         train=train,
         mixed_precision=mixed_precision,
         network=network,
-        model=model,  # type: ignore[arg-type]
+        model=model,
         optimizer=optimizer,
         learning_rate=build_learning_rate(spec.schedule, optimizer, train.epochs, steps_per_epoch),
         ema=build_ema(network, train.ema_decay),
@@ -222,7 +238,12 @@ def compile_ahead(trainee: Trainee, splits: Splits, sampler: GlobalBatches) -> N
     device, train = trainee.accelerator.device, trainee.train
     state = {name: value.clone() for name, value in trainee.network.state_dict().items()}
     trainee.model.train()
-    sizes = {min(size // sampler.num_processes, train.micro_batch_size) for size in sampler.sizes}
+    sizes = {
+        part
+        for size in set(sampler.sizes)
+        for share in {size // sampler.num_processes, -(-size // sampler.num_processes)}
+        for part in micro_batch_sizes(share, train.micro_batch_size)
+    }
     with torch.random.fork_rng():
         for size in sorted(sizes, reverse=True):
             images = torch.zeros(size, *splits.image_shape, device=device)

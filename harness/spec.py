@@ -121,7 +121,7 @@ class TrainSection(Section):
     """How long, how large and how exactly to train."""
 
     epochs: PositiveInt = 10
-    global_batch_size: PositiveInt = Field(128, description="samples an optimizer step, over all processes")
+    global_batch_size: PositiveInt = Field(default=128, description="samples an optimizer step, over all processes")
     num_processes: PositiveInt | None = Field(
         default=None, description="world size; unset: as launched, one by default"
     )

@@ -9,9 +9,8 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or `deterministic: true` fails; read when CUDA starts
 
@@ -23,36 +22,15 @@ from rich.console import Console
 
 from harness.data.prepare import data_source, prepare
 from harness.errors import HarnessError
-from harness.execute import Observer, Outcome, execute
+from harness.execute import Observer, execute, global_batches
 from harness.measure.system import describe_system
-from harness.progress import Display, Silent, display_for
-from harness.records.files import require_writable, write_atomically
-from harness.records.result import Cause, RunResult, Status
-from harness.records.store import RunFolder, now, run_folder
+from harness.open_run import OpenRun, Worker
+from harness.progress import Silent, display_for
+from harness.records.files import require_writable
+from harness.records.result import Cause, Status
 from harness.scheduling.launch import SUPERVISOR, Manifest, Pulse
 from harness.suite import Plan, PlannedRun
-from harness.training.history import Epoch
 from harness.training.loop import Diverged
-
-
-@dataclass(frozen=True)
-class Worker:
-    """This process, and what it knows of its launch."""
-
-    manifest: Manifest
-    accelerator: Accelerator
-    system: dict[str, Any]
-    pulse: Pulse
-    display: Display
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is rank 0, which alone writes results and shows progress."""
-        return self.accelerator.is_main_process
-
-    def folder(self, run: PlannedRun) -> RunFolder:
-        """Returns where a run is recorded."""
-        return run_folder(self.manifest.output, self.manifest.suite, run.run_id, self.system["system_id"])
 
 
 def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
@@ -110,121 +88,52 @@ def work_unsupervised(plan: Plan, output: Path, console: Console) -> int:
 
 
 def _run(worker: Worker, run: PlannedRun) -> Status:
-    folder, spec = worker.folder(run), run.spec
     # Bad data end the suite, before the run is opened.
     began = time.perf_counter()
-    source = data_source(spec.data)
+    source = data_source(run.spec.data)
     if source.download:
         with worker.accelerator.local_main_process_first():
             source.download()
-    splits = prepare(spec.data)
+    splits = prepare(run.spec.data)
     data_seconds = time.perf_counter() - began
 
-    steps_per_epoch = -(-len(splits.train.labels) // spec.train.global_batch_size)
-    attempt, started_at = 1, now()
-    if worker.is_main:
-        described = {"run_id": run.run_id, "config_id": run.config_id, "suite": worker.manifest.suite}
-        attempt = folder.start({**described, "spec": spec.model_dump(mode="json")}, worker.system)
-    worker.pulse.run_opened(run, folder.path)
-    worker.display.run_started(f"{spec.label} · seed {spec.seed}", steps_per_epoch * spec.train.epochs)
-
-    def on_epoch(epoch: Epoch) -> None:
-        note = f"epoch {epoch.epoch + 1}/{spec.train.epochs}"
-        if "test" in epoch.metrics:
-            note += f" · test {epoch.metrics['test'].accuracy:.2%}"
-        worker.display.step((epoch.epoch + 1) * steps_per_epoch, note)
-        if worker.is_main:
-            folder.event("epoch", **_epoch_event(epoch))
-
-    shown = 0.0
-
-    def on_step(step: int) -> None:
-        nonlocal shown
-        if (moment := time.monotonic()) >= shown:
-            shown = moment + 0.1
-            worker.pulse.beat(step)
-            worker.display.step(step + 1, f"epoch {step // steps_per_epoch + 1}/{spec.train.epochs}")
-
-    def record(status: Status, outcome: Outcome | None = None, cause: Cause | None = None) -> RunResult:
-        return RunResult(
-            suite=worker.manifest.suite,
-            label=spec.label,
-            run_id=run.run_id,
-            config_id=run.config_id,
-            system_id=worker.system["system_id"],
-            seed=spec.seed,
-            status=status,
-            cause=cause,
-            started_at=started_at,
-            ended_at=now(),
-            attempt=attempt,
-            num_processes=worker.accelerator.num_processes,
-            spec=spec.model_dump(mode="json"),
-            **(outcome.fields if outcome else {}),
-        )
-
+    open_run = OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))
     try:
         outcome = execute(
-            spec,
+            run.spec,
             splits,
             worker.accelerator,
-            Observer(on_step, on_epoch),
+            Observer(open_run.on_step, open_run.on_epoch),
             fingerprint=run.fingerprint,
             target=worker.manifest.target,
             data_seconds=data_seconds,
         )
-        result = record("ok", outcome)
-        if worker.is_main:
-            _write_predictions(folder, outcome)
+        result = open_run.close("ok", outcome=outcome)
     except Diverged as error:
-        result = record("diverged", cause=Cause(kind="Diverged", message=str(error), step=error.step))
-    except HarnessError as error:  # raised by every rank, before the first step
-        result = record("failed", cause=Cause(kind="HarnessError", message=str(error)))
+        result = open_run.close("diverged", Cause(kind="Diverged", message=str(error), step=error.step))
+    except HarnessError as error:
+        if worker.accelerator.num_processes > 1:  # it may be this rank's own, e.g. its GPU is full
+            _end_process(worker, open_run, error)
+        result = open_run.close("failed", Cause(kind="HarnessError", message=str(error)))
     except Exception as error:
-        # One rank's own: its peers may wait in a collective, so this process ends, and with it the launch.
-        rank = worker.accelerator.process_index
-        cause = Cause(
-            kind=type(error).__name__,
-            message=str(error).partition("\n")[0],
-            rank=rank,
-            traceback=traceback.format_exc(),
-        )
-        if not (folder.path / "result.json").exists():
-            folder.finish(record("oom" if is_out_of_memory(error) else "failed", cause=cause))
-        worker.display.close()
-        sys.stderr.write(f"rank {rank}: {cause.traceback}")
-        sys.stderr.flush()
-        os._exit(1)  # a normal exit would wait for the process group
-    if worker.is_main:
-        folder.finish(result)
-    worker.display.run_ended(result)
+        _end_process(worker, open_run, error)
     return result.status
+
+
+def _end_process(worker: Worker, open_run: OpenRun, error: Exception) -> NoReturn:
+    """Records an error of this rank and ends the process: its peers may wait in a collective, for ever."""
+    rank = worker.accelerator.process_index
+    trace = None if isinstance(error, HarnessError) else traceback.format_exc()
+    cause = Cause(kind=type(error).__name__, message=str(error).partition("\n")[0], rank=rank, traceback=trace)
+    open_run.abandon("oom" if is_out_of_memory(error) else "failed", cause)
+    sys.stderr.write(f"rank {rank}: {trace or error}\n")
+    sys.stderr.flush()
+    os._exit(1)  # a normal exit would wait for the process group
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tells whether an exception says that the device or the host has no memory left."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def _epoch_event(epoch: Epoch) -> dict[str, Any]:
-    scalars = {
-        split: metrics.model_dump(exclude={"recall_by_class"}, mode="json") for split, metrics in epoch.metrics.items()
-    }
-    return {
-        "epoch": epoch.epoch,
-        "train_seconds": epoch.time.train_seconds,
-        "wait_seconds": epoch.time.wait_seconds,
-        "eval_seconds": epoch.eval_seconds,
-        "learning_rate": epoch.learning_rate,
-        "metrics": scalars,
-    }
-
-
-def _write_predictions(folder: RunFolder, outcome: Outcome) -> None:
-    import numpy as np
-
-    arrays: dict[str, Any] = {name: tensor.numpy().astype(np.int32) for name, tensor in outcome.arrays.items()}
-    write_atomically(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
 
 
 def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRun], runs: list[PlannedRun]) -> None:

@@ -48,9 +48,7 @@ def measure(folder: Path, repeats: int) -> dict[str, float]:
     small, large, stored = folder / "small.yaml", folder / "large.yaml", folder / "stored.yaml"
     small.write_text(f"name: small\n{BASE}matrix: {{train.epochs: [1, 2]}}\nseeds: 3\n")
     rates = [round(0.0001 * (i + 1), 4) for i in range(1000)]
-    large.write_text(
-        f"name: large\n{BASE}matrix: {{optimizer.lr: {rates}, train.epochs: {list(range(1, 11))}}}\n"
-    )
+    large.write_text(f"name: large\n{BASE}matrix: {{optimizer.lr: {rates}, train.epochs: {list(range(1, 11))}}}\n")
     stored.write_text(
         f"name: stored\n{BASE}matrix: {{optimizer.lr: {rates[:100]}, train.epochs: [1, 2, 3, 4, 5]}}\nseeds: 4\n"
     )

@@ -61,17 +61,23 @@ def prepare(section: DataSection) -> Splits:
     Raises:
         HarnessError: the data are missing, unreadable, or fewer than the section asks for.
     """
-    return _prepare(section.model_dump_json(exclude={"augment", "normalize"}))
+    text = section.model_dump_json(exclude={"augment", "normalize"})
+    if text not in _kept:
+        _kept.clear()  # before the next data set is read, not after
+        _kept[text] = _prepare(section)
+    return _kept[text]
+
+
+_kept: dict[str, Splits] = {}
 
 
 @functools.cache
 def _fingerprint(section: str) -> str:
-    return data_source(_parse(section)).fingerprint()
+    values = json.loads(section)
+    return data_source(section_model("data", values["name"]).model_validate_json(section)).fingerprint()  # type: ignore[arg-type]
 
 
-@functools.lru_cache(maxsize=1)
-def _prepare(text: str) -> Splits:
-    section = _parse(text)
+def _prepare(section: DataSection) -> Splits:
     dataset = data_source(section).load()
     train, test = dataset.train, dataset.test
     if section.train_samples:
@@ -87,8 +93,3 @@ def _prepare(text: str) -> Splits:
 
 def _select(split: Split, indices: np.ndarray) -> Split:
     return Split(split.images[indices], split.labels[indices])
-
-
-def _parse(text: str) -> DataSection:
-    values = json.loads(text)
-    return section_model("data", values["name"]).model_validate_json(text)  # type: ignore[return-value]

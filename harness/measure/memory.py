@@ -10,7 +10,7 @@ import torch
 from harness.records.result import Memory
 
 NO_CUDA = "no CUDA device"
-NOT_SAMPLED = "not sampled: needs telemetry by NVML"
+NOT_SAMPLED = "not sampled: there is no NVML telemetry yet"
 
 
 class PeakMemory:

@@ -16,10 +16,11 @@ def count_size(network: nn.Module, image: ImageShape, device: torch.device) -> M
     Convolutions, matrix products and attention are counted (`torch.utils.flop_counter`, which counts two operations
     each); norms, activations and pooling are not.
     """
-    training = network.training
+    modes = {module: module.training for module in network.modules()}  # a frozen norm may be in eval mode by intent
     network.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, *image, device=device))
-    network.train(training)
+    for module, training in modes.items():
+        module.training = training
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return ModelFacts(parameters=parameters, multiply_accumulates=counter.get_total_flops() // 2)

@@ -1,6 +1,7 @@
 """RunResult: the schema of `result.json`.
 
-What could not be measured is null, and `unavailable` gives the reason under the field's dotted name.
+What could not be measured is null, and `unavailable` gives the reason under the field's dotted name, or, where it is
+the same for all fields of a section, under the section's name.
 """
 
 from __future__ import annotations
@@ -100,6 +101,22 @@ class Energy(Record):
     train_joules: float | None = None
 
 
+class Telemetry(Record):
+    """The GPUs' state over the train time, sampled."""
+
+    gpu_utilization: float | None = None
+    gpu_power_watts: float | None = None
+    gpu_sm_clock_hertz: float | None = None
+    gpu_temperature_celsius: float | None = None
+    gpu_throttled: bool | None = None
+
+
+class Calibration(Record):
+    """The run beside what its system can do."""
+
+    fraction_of_peak: float | None = None
+
+
 class Metrics(Record):
     """Metrics on one split. `train` ones are taken during the epoch, on augmented images and moving weights."""
 
@@ -152,6 +169,8 @@ class RunResult(Record):
     throughput: Throughput = Throughput()
     memory: Memory = Memory()
     energy: Energy = Energy()
+    telemetry: Telemetry = Telemetry()
+    calibration: Calibration = Calibration()
     metrics: dict[str, Metrics] = Field(default_factory=dict, description="by split, after the last epoch")
     selected: list[Selected] = []
     target: TargetReached | None = None

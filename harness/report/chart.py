@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import subprocess
+import sys
 from typing import IO, TYPE_CHECKING, Any
 
 from harness.report.axes import Axis, accuracy_axis, time_axis
@@ -136,15 +139,41 @@ def _style() -> altair.Config:
     )
 
 
-def write_png(file: IO[bytes], chart: altair.LayerChart) -> None:
-    """Draws a chart with two pixels a unit.
+class Drawing:
+    """A chart that a process of its own draws, two pixels a unit, while this one goes on.
+
+    Args:
+        chart: what to draw.
 
     Raises:
         ImportError: vl-convert is not installed.
     """
-    import vl_convert  # noqa: F401 - altair's own error would be a ValueError
 
-    chart.save(file, format="png", scale_factor=2)
+    def __init__(self, chart: altair.LayerChart) -> None:
+        import altair
+        import vl_convert  # noqa: F401 - the child's own error would be a traceback
+
+        version = "_".join(altair.SCHEMA_VERSION.split(".")[:2])
+        command = [sys.executable, "-c", _DRAW, version]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._child.stdin is not None
+        self._child.stdin.write(json.dumps(chart.to_dict()).encode())
+        self._child.stdin.close()
+        self._child.stdin = None
+
+    def write(self, file: IO[bytes]) -> None:
+        """Writes the PNG, once it is drawn."""
+        picture, words = self._child.communicate()
+        if self._child.returncode:
+            raise RuntimeError(f"the chart could not be drawn: {words.decode(errors='replace').strip()}")
+        file.write(picture)
+
+
+_DRAW = """\
+import sys, vl_convert
+picture = vl_convert.vegalite_to_png(sys.stdin.read(), scale=2, vl_version=sys.argv[1])
+sys.stdout.buffer.write(picture)
+"""
 
 
 def _point(row: Row, x: Axis, y: Axis, looks: Encoding) -> dict[str, Any]:

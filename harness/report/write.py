@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import sys
 from collections.abc import Callable
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from harness.records.files import require_writable, write_atomically
-from harness.report.build import Report, Table
-from harness.report.chart import accuracy_over_time, plotted, write_png
+from harness.report.build import Report
+from harness.report.chart import Drawing, accuracy_over_time, plotted
 from harness.report.latex import latex
 from harness.report.machine import run_rows, summary_rows, write_csv, write_parquet
 from harness.report.markdown import markdown
@@ -28,6 +27,8 @@ def write_report(folder: Path, report: Report) -> list[Path]:
     report that this one does not have are removed.
     """
     require_writable(folder)
+    missing: dict[str, list[str]] = {}
+    drawings = _begin_drawing(report, missing)  # first: it goes on in other processes while the rest is written
     summaries, runs = summary_rows(report), run_rows(report)
     files: dict[str, Callable[[IO[bytes]], object]] = {
         "table.md": lambda file: file.write(markdown(report).encode()),
@@ -37,20 +38,16 @@ def write_report(folder: Path, report: Report) -> list[Path]:
         "table.parquet": lambda file: write_parquet(file, summaries),
         "runs.parquet": lambda file: write_parquet(file, runs),
     }
-    for table in report.tables:
-        suffix = f"_{re.sub(r'[^A-Za-z0-9._-]', '_', table.system_id)}" if len(report.tables) > 1 else ""
-        if plotted(table):
-            files[f"{CHART}{suffix}.png"] = functools.partial(_draw, table=table)
+    files |= {name: drawing.write for name, drawing in drawings.items()}
     for stale in {path.name for path in folder.glob(f"{CHART}*.png")} - files.keys():
-        (folder / stale).unlink()
+        (folder / stale).unlink()  # an earlier report's would contradict the other files
 
     written: list[Path] = []
-    missing: dict[str, list[str]] = {}
     for name, write in files.items():
         try:
             write_atomically(folder / name, write)
         except ImportError as error:
-            (folder / name).unlink(missing_ok=True)  # an earlier report's would contradict the other files
+            (folder / name).unlink(missing_ok=True)
             missing.setdefault(error.name or str(error), []).append(name)
         else:
             written.append(folder / name)
@@ -61,5 +58,13 @@ def write_report(folder: Path, report: Report) -> list[Path]:
     return written
 
 
-def _draw(file: IO[bytes], table: Table) -> None:
-    write_png(file, accuracy_over_time(table))
+def _begin_drawing(report: Report, missing: dict[str, list[str]]) -> dict[str, Drawing]:
+    drawings: dict[str, Drawing] = {}
+    for table in filter(plotted, report.tables):
+        suffix = f"_{re.sub(r'[^A-Za-z0-9._-]', '_', table.system_id)}" if len(report.tables) > 1 else ""
+        name = f"{CHART}{suffix}.png"
+        try:
+            drawings[name] = Drawing(accuracy_over_time(table))
+        except ImportError as error:
+            missing.setdefault(error.name or str(error), []).append(name)
+    return drawings

@@ -107,6 +107,16 @@ def read_open_run(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.exists() else None
 
 
+def refuse(folder: Path, reason: str) -> None:
+    """Tells the supervisor that the input is bad: a launcher in between does not hand on a rank's exit code."""
+    (folder / "refused").write_text(reason)
+
+
+def was_refused(folder: Path) -> bool:
+    """Tells whether a rank said that the input is bad; it has printed why."""
+    return (folder / "refused").exists()
+
+
 def read_pulses(folder: Path) -> dict[int, str]:
     """Returns the raw last word of each rank."""
     return {int(path.stem.partition("-")[2]): path.read_text() for path in folder.glob("rank-*.json")}

@@ -17,7 +17,7 @@ from harness.measure.system import describe_system
 from harness.records.result import Cause, RunResult, Status
 from harness.records.store import RunFolder, now, run_folder
 from harness.scheduling.commands import Launcher
-from harness.scheduling.launch import FOLDER, SUPERVISOR, Manifest, read_open_run, read_pulses
+from harness.scheduling.launch import FOLDER, SUPERVISOR, Manifest, read_open_run, read_pulses, was_refused
 from harness.suite import Plan, PlannedRun
 
 POLL_SECONDS = 0.2
@@ -96,7 +96,7 @@ class Supervisor:
                 if ending.stopped or ending.returncode == STOPPED:
                     self._console.print("stopped: finished runs are kept, the same command goes on from here")
                     return STOPPED
-                if ending.returncode == 2:
+                if ending.returncode == 2 or was_refused(folder):
                     return 2
                 opened = read_open_run(folder)
                 open_folder = RunFolder(Path(opened["folder"])) if opened else None

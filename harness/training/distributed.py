@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from harness.measure.clock import EpochTime
+from harness.records.result import Memory
 from harness.training.metrics import Tally
 
 
@@ -52,3 +53,12 @@ def agree_on_time(accelerator: Accelerator, time: EpochTime) -> EpochTime:
     seconds = accelerator.gather(torch.tensor([own], dtype=torch.float64, device=accelerator.device))
     train, _, timed = seconds.max(0).values.tolist()  # type: ignore[union-attr]
     return EpochTime(train, float(seconds[:, 1].mean()), timed, time.timed_steps)  # type: ignore[index]
+
+
+def largest_memory(accelerator: Accelerator, own: Memory) -> Memory:
+    """Returns each peak of the rank where it is largest; what a rank could not measure stays null."""
+    names = list(Memory.model_fields)
+    values = [-1 if getattr(own, name) is None else getattr(own, name) for name in names]
+    everywhere = accelerator.gather(torch.tensor([values], dtype=torch.int64, device=accelerator.device))
+    peaks = everywhere.max(0).values.tolist()  # type: ignore[union-attr]
+    return Memory(**{name: None if peak < 0 else peak for name, peak in zip(names, peaks, strict=True)})

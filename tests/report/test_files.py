@@ -15,7 +15,7 @@ from PIL import Image
 from harness.records.store import read_suite
 from harness.report.axes import time_axis
 from harness.report.build import build_report
-from harness.report.chart import accuracy_over_time, write_png
+from harness.report.chart import Drawing, accuracy_over_time
 from harness.report.labels import CHARACTER, Wanted, place_labels
 from harness.report.write import write_report
 
@@ -60,7 +60,7 @@ def test_without_altair_and_pyarrow_the_rest_is_written(
     assert _names(tmp_path) == ["runs.csv", "table.csv", "table.md", "table.tex"]
     said = capsys.readouterr().err
     assert said == (
-        "not written: table.parquet, runs.parquet, accuracy_over_time.png\nhint: pip install altair pyarrow\n"
+        "not written: accuracy_over_time.png, table.parquet, runs.parquet\nhint: pip install altair pyarrow\n"
     )
 
 
@@ -79,7 +79,7 @@ def test_png_is_a_picture_of_two_pixels_a_unit(fake: Any, configs: int) -> None:
     chart = accuracy_over_time(fake.report(fake.suite(configs, 2)).tables[0])
     assert isinstance(chart, altair.LayerChart)
     file, half = io.BytesIO(), io.BytesIO()
-    write_png(file, chart)
+    Drawing(chart).write(file)
     chart.save(half, format="png", scale_factor=1)
     image = Image.open(file).convert("RGB")
     small = Image.open(half)

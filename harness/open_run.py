@@ -1,0 +1,137 @@
+"""A run while it goes on: what its process tells the disk, the supervisor and the person who watches."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+
+from harness.execute import Outcome
+from harness.progress import Display
+from harness.records.files import write_atomically
+from harness.records.result import Cause, RunResult, Status
+from harness.records.store import RunFolder, now, run_folder
+from harness.scheduling.launch import Manifest, Pulse
+from harness.suite import PlannedRun
+from harness.training.history import Epoch
+
+SHOWN_EVERY_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Worker:
+    """This process, and what it knows of its launch."""
+
+    manifest: Manifest
+    accelerator: Accelerator
+    system: dict[str, Any]
+    pulse: Pulse
+    display: Display
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which alone writes results and shows progress."""
+        return self.accelerator.is_main_process
+
+    def folder(self, run: PlannedRun) -> RunFolder:
+        """Returns where a run is recorded."""
+        return run_folder(self.manifest.output, self.manifest.suite, run.run_id, self.system["system_id"])
+
+
+class OpenRun:
+    """Opens a run: on rank 0 its folder, everywhere its pulse.
+
+    Args:
+        worker: this process.
+        run: the run.
+        steps_per_epoch: optimizer steps.
+    """
+
+    def __init__(self, worker: Worker, run: PlannedRun, steps_per_epoch: int) -> None:
+        self._worker = worker
+        self._run = run
+        self._steps_per_epoch = max(steps_per_epoch, 1)
+        self._folder = worker.folder(run)
+        self._started_at = now()
+        self._attempt = 1
+        self._shown = 0.0
+        spec = run.spec
+        if worker.is_main:
+            described = {"run_id": run.run_id, "config_id": run.config_id, "suite": worker.manifest.suite}
+            self._attempt = self._folder.start({**described, "spec": spec.model_dump(mode="json")}, worker.system)
+        worker.pulse.run_opened(run, self._folder.path)
+        worker.display.run_started(f"{spec.label} · seed {spec.seed}", self._steps_per_epoch * spec.train.epochs)
+
+    def on_step(self, step: int) -> None:
+        """Takes note of a step, ten times a second at the most."""
+        if (moment := time.monotonic()) >= self._shown:
+            self._shown = moment + SHOWN_EVERY_SECONDS
+            self._worker.pulse.beat(step)
+            epoch = f"epoch {step // self._steps_per_epoch + 1}/{self._run.spec.train.epochs}"
+            self._worker.display.step(step + 1, epoch)
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Shows an epoch and appends it to the run's events."""
+        note = f"epoch {epoch.epoch + 1}/{self._run.spec.train.epochs}"
+        if "test" in epoch.metrics:
+            note += f" · test {epoch.metrics['test'].accuracy:.2%}"
+        self._worker.display.step((epoch.epoch + 1) * self._steps_per_epoch, note)
+        if self._worker.is_main:
+            self._folder.event("epoch", **_epoch_event(epoch))
+
+    def close(self, status: Status, cause: Cause | None = None, outcome: Outcome | None = None) -> RunResult:
+        """Writes the result, on rank 0, and returns it; every rank calls it."""
+        result = self._result(status, cause, outcome)
+        if self._worker.is_main:
+            if outcome:
+                _write_predictions(self._folder, outcome)
+            self._folder.finish(result)
+        self._worker.display.run_ended(result)
+        return result
+
+    def abandon(self, status: Status, cause: Cause) -> None:
+        """Writes the result of a run that this rank alone ends; of several ranks the first is believed."""
+        self._worker.display.close()
+        if not (self._folder.path / "result.json").exists():
+            self._folder.finish(self._result(status, cause, None))
+
+    def _result(self, status: Status, cause: Cause | None, outcome: Outcome | None) -> RunResult:
+        run, spec = self._run, self._run.spec
+        return RunResult(
+            suite=self._worker.manifest.suite,
+            label=spec.label,
+            run_id=run.run_id,
+            config_id=run.config_id,
+            system_id=self._worker.system["system_id"],
+            seed=spec.seed,
+            status=status,
+            cause=cause,
+            started_at=self._started_at,
+            ended_at=now(),
+            attempt=self._attempt,
+            num_processes=self._worker.accelerator.num_processes,
+            spec=spec.model_dump(mode="json"),
+            **(outcome.fields if outcome else {}),
+        )
+
+
+def _epoch_event(epoch: Epoch) -> dict[str, Any]:
+    scalars = {
+        split: metrics.model_dump(exclude={"recall_by_class"}, mode="json") for split, metrics in epoch.metrics.items()
+    }
+    return {
+        "epoch": epoch.epoch,
+        "train_seconds": epoch.time.train_seconds,
+        "wait_seconds": epoch.time.wait_seconds,
+        "eval_seconds": epoch.eval_seconds,
+        "learning_rate": epoch.learning_rate,
+        "metrics": scalars,
+    }
+
+
+def _write_predictions(folder: RunFolder, outcome: Outcome) -> None:
+    arrays: dict[str, Any] = {name: tensor.numpy().astype(np.int32) for name, tensor in outcome.arrays.items()}
+    write_atomically(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
