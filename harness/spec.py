@@ -31,6 +31,13 @@ SPEC_VERSION = 1
 NOT_IDENTITY = {"label": True, "seed": True, "data": {"root", "download"}, "train": {"timeout_seconds"}}
 
 
+def is_identity(path: str) -> bool:
+    """Tells whether a dotted path is part of a run's identity."""
+    section, _, field = path.partition(".")
+    excluded = NOT_IDENTITY.get(section, set())
+    return excluded is not True and field not in excluded  # type: ignore[operator]
+
+
 class ImageShape(NamedTuple):
     """The shape of one image as a network sees it."""
 

@@ -16,6 +16,7 @@ from harness.report.build import DEFAULT_SORT, Report, build_report
 from harness.report.machine import as_json
 from harness.report.terminal import show
 from harness.report.write import write_report
+from harness.spec import RunSpec, is_identity
 from harness.suite import Plan
 
 
@@ -65,7 +66,9 @@ def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, sort: str) -
     wanted = {run.config_id: run for run in plans[0].runs if not ran or run.config_id in ran or len(plans) == 1}
     shown = wanted | {config_id: run for config_id, run in configs.items() if config_id in ran}
 
-    notes = [f"Overrides: {json.dumps(suite.overrides)}."] if suite.overrides else []
+    # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
+    overrides = {path: value for path, value in suite.overrides.items() if is_identity(path)}
+    notes = [f"Overrides: {json.dumps(overrides)}."] if overrides else []
     others = len(stored.results) - len(results)
     if others:
         notes.append(f"{others} stored results belong to no run of this plan and are left out.")
@@ -77,5 +80,10 @@ def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, sort: str) -
         {config_id: refs for plan in plans for config_id, refs in plan.references().items()},
         sort,
         notes,
-        [_Config(config_id, run.spec.label) for config_id, run in shown.items()],
+        [_Config(config_id, _label(run.spec, several=len(plans) > 1)) for config_id, run in shown.items()],
     )
+
+
+def _label(spec: RunSpec, *, several: bool) -> str:
+    """Returns a config's label; where world sizes share a table, with its own."""
+    return f"{spec.label} on {spec.train.num_processes}" if several else spec.label

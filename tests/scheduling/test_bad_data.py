@@ -1,0 +1,62 @@
+"""Bad data end a suite before a run is opened, with one error; by policy they are left out and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.house import House
+
+pytestmark = pytest.mark.launch
+
+SUITE = """\
+name: folder
+base:
+  model: mlp
+  data: {{name: image_folder, root: {root}}}
+  optimizer: {{name: sgd, lr: 0.1}}
+  train: {{epochs: 1, global_batch_size: 8}}
+"""
+
+
+@pytest.fixture
+def suite(house: House) -> Path:
+    """A suite on a folder of images, of which one is cut short."""
+    root = house.path / "images"
+    for split, count in (("train", 12), ("test", 4)):
+        for name in ("cat", "dog"):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                Image.new("RGB", (16, 16), (index * 20, 0, 200)).save(folder / f"{index}.jpg")
+    broken = root / "train/dog/3.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    path = house.path / "suite.yaml"
+    path.write_text(SUITE.format(root=root))
+    return path
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_truncated_image_is_named_and_nothing_is_recorded(house: House, suite: Path, processes: int) -> None:
+    done = house.run(str(suite), "--set", f"train.num_processes={processes}")
+    assert done.returncode == 2
+    assert "train/dog/3.jpg" in done.stderr
+    assert "hint:" in done.stderr
+    assert not list(house.path.glob("results/folder/*/*"))
+
+
+def test_it_is_left_out_and_counted_where_the_suite_says_so(house: House, suite: Path) -> None:
+    done = house.run(str(suite), "--set", "data.unreadable=skip")
+    assert done.returncode == 0, done.stderr
+    [result] = house.results("folder").values()
+    assert result["data"]["skipped_files"] == 1
+    assert result["data"]["train_samples"] == 23
+
+
+def test_an_output_folder_that_cannot_be_written_is_found_before_training(house: House) -> None:
+    (house.path / "file").write_text("")
+    done = house.run(str(house.suite("")), "--output", "file/results")
+    assert done.returncode == 2
+    assert "error: cannot write to" in done.stderr
