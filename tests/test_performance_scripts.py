@@ -30,5 +30,5 @@ def test_overhead() -> None:
 
 def test_commands() -> None:
     found = output_of("commands.py", "--repeats", "1")
-    assert set(found["seconds"]) == {"help", "plan", "plan_10000_runs", "report_2000_runs"}
+    assert set(found["seconds"]) == {"libraries", "help", "plan", "plan_10000_runs", "report_2000_runs"}
     assert all(seconds > 0 for seconds in found["seconds"].values())
