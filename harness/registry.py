@@ -106,7 +106,8 @@ def find(kind: str, name: str) -> Plugin:
         HarnessError: no plug-in has that name; the hint gives the nearest one.
     """
     prefix, _, rest = str(name).partition("/")
-    for plugin in plugins(kind):
+    wanted = f'"{prefix}/*"' if rest else f'"{name}"'
+    for plugin in _read_folder(kind, PACKAGE / FOLDERS[kind], wanted):
         if name in plugin.names and not name.endswith("/*"):
             return plugin
         if rest and plugin.wildcard() == prefix:
@@ -126,8 +127,9 @@ def build(kind: str, name: str, *supplied: Any, **parameters: Any) -> Any:
 
 
 @functools.cache
-def _read_folder(kind: str, folder: Path) -> tuple[Plugin, ...]:
-    found = [plugin for path in sorted(folder.glob("*.py")) for plugin in _read_file(kind, path)]
+def _read_folder(kind: str, folder: Path, containing: str = "") -> tuple[Plugin, ...]:
+    """Reads the plug-ins of a folder, or, as parsing takes its time, only those of files that contain a text."""
+    found = [plugin for path in sorted(folder.glob("*.py")) for plugin in _read_file(kind, path, containing)]
     taken: dict[str, str] = {}
     for plugin in found:
         for name in plugin.names:
@@ -137,9 +139,9 @@ def _read_folder(kind: str, folder: Path) -> tuple[Plugin, ...]:
     return tuple(found)
 
 
-def _read_file(kind: str, path: Path) -> Iterator[Plugin]:
+def _read_file(kind: str, path: Path, containing: str) -> Iterator[Plugin]:
     source = path.read_text(encoding="utf-8")
-    if f"@{kind}(" not in source:
+    if f"@{kind}(" not in source or containing not in source:
         return
     module = ".".join(("harness", *path.relative_to(PACKAGE).with_suffix("").parts))
     try:

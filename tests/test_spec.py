@@ -146,12 +146,12 @@ def net(image: int, *, width: PositiveInt = 8{more}) -> None:
     ids = []
     for more in ("", ", depth: PositiveInt = 3"):
         file.write_text(source.format(name="grows", more=more))
-        with monkeypatch.context() as fresh:
-            fresh.setattr(registry, "plugins", lambda kind, of=more: tuple(registry._read_file(kind, file)))
-            section = section_model.__wrapped__("model", "grows")
+        registry._read_folder.cache_clear()
+        section = section_model.__wrapped__("model", "grows")
         assert ("depth" in section.model_fields) == bool(more)
         for values in ({"name": "grows"}, {"name": "grows", "width": 9}):
             ids.append(spec().model_copy(update={"model": section(**values)}).config_id())
+    registry._read_folder.cache_clear()
     assert ids[:2] == ids[2:] and ids[0] != ids[1]
 
 
