@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from harness import registry
 from harness.records.result import metric_names
 from harness.spec import PLUGIN_SECTIONS, TrainSection, section_model
-from harness.suite_file import TARGETS, SuiteFile
+from harness.suite_file import SuiteFile, target_names
 
 Schema = dict[str, Any]
 
@@ -43,7 +43,7 @@ def suite_schema() -> Schema:
         "include": {"type": "array", "items": labelled, "description": "further configs on top of the base"},
         "exclude": {"type": "array", "items": labelled, "description": "configs to leave out"},
     }
-    definitions["Target"]["properties"]["metric"] = {"enum": TARGETS}
+    definitions["Target"]["properties"]["metric"] = {"enum": target_names()}
     definitions["Reference"]["properties"]["metric"] = {"enum": metric_names()}
     definitions["Reference"]["properties"]["match"] = labelled
     return {

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from harness.errors import HarnessError, nearest
 from harness.problems import first_problem, shown
-from harness.records.result import metric_names
 from harness.settings import Settings, matches
 from harness.spec import RunSpec, Section, Seed
 from harness.yaml_lines import Source, SuiteError, parse_value, read_yaml
@@ -25,8 +24,17 @@ def _distinct(seeds: list[int]) -> list[int]:
 
 Count = Annotated[int, Field(gt=0, le=10_000)]
 Seeds = Count | Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
-# What is evaluated during a run, and is the better the larger it is.
-TARGETS = [name for name in metric_names() if name.startswith(("validation.", "test.")) and not name.endswith(".loss")]
+
+
+def target_names() -> list[str]:
+    """Returns the metrics that are evaluated during a run and are the better the larger they are."""
+    return [name for name in _metric_names() if name.startswith(("validation.", "test.")) and "loss" not in name]
+
+
+def _metric_names() -> list[str]:
+    from harness.records.result import metric_names  # its models take their time, and few suites name a metric
+
+    return metric_names()
 
 
 class Target(Section):
@@ -74,9 +82,9 @@ def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
         raise _file_error(source, error) from None
     _check_axes(source, file)
     if file.target:
-        _check_metric(source, ("target",), file.target.metric, TARGETS)
+        _check_metric(source, ("target",), file.target.metric, target_names())
     for index, reference in enumerate(file.references):
-        _check_metric(source, ("references", index), reference.metric, metric_names())
+        _check_metric(source, ("references", index), reference.metric, _metric_names())
     return source, file
 
 
