@@ -23,6 +23,7 @@ from rich.console import Console
 from harness.data.prepare import data_source, prepare
 from harness.errors import HarnessError
 from harness.execute import Observer, execute, global_batches
+from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.open_run import OpenRun, Worker
 from harness.progress import Silent, display_for
@@ -50,6 +51,7 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
     if launch:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and decides
         _die_with(int(os.environ[SUPERVISOR]))
+    keep_freed_memory()
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()

@@ -32,3 +32,9 @@ def test_commands() -> None:
     found = output_of("commands.py", "--repeats", "1")
     assert set(found["seconds"]) == {"libraries", "help", "plan", "plan_10000_runs", "report_2000_runs"}
     assert all(seconds > 0 for seconds in found["seconds"].values())
+
+
+def test_isolation() -> None:
+    found = output_of("isolation.py", "--rounds", "1", "--epochs", "4")
+    assert set(found["kept/fresh"]) == {"cnn3", "resnet18"}
+    assert all(0 < ratio["low"] <= ratio["median"] and ratio["pairs"] == 4 for ratio in found["kept/fresh"].values())

@@ -1,9 +1,11 @@
 """Whether a process that is kept for all runs changes a run's train time: kept beside a fresh process for each run.
 
-    python benchmarks/performance/isolation.py [--json] [--rounds 3]
+    python benchmarks/performance/isolation.py [--json] [--rounds 4] [--epochs 60]
 
-Each round runs one suite both ways, in turn first. The ratio kept / isolated is taken run by run; the median over all
-runs and rounds decides which of the two `harness run` does by default.
+In each round a process that has done six other runs and one that has just started train the same run in lockstep: one
+waits while the other does an epoch, in turn first, so that a machine's drift falls on both. The ratio kept / fresh is
+taken epoch by epoch; `low` and `high` bound its median (95 %, order statistics). A process's luck with its memory lasts
+for its life, so each round's own median is given too.
 """
 
 from __future__ import annotations
@@ -14,73 +16,121 @@ import math
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
+from typing import Any
 
-from harness.measure.system import describe_system
-from harness.records.store import read_suite
-
-SUITE = """\
-name: isolation
-base:
-  data: {name: synthetic, train: 6400, test: 512}
-  optimizer: {name: sgd, lr: 0.01}
-  train: {epochs: 3, global_batch_size: 64}
-matrix: {model: [cnn3, {name: resnet18, width: 4}]}
-seeds: 4
-"""
+BASE = {
+    "data": {"name": "synthetic", "train": 2048, "test": 128},
+    "optimizer": {"name": "sgd", "lr": 0.01},
+    "train": {"global_batch_size": 64, "evaluate_every_epochs": 1000},
+}
+MODELS: list[dict[str, Any]] = [{"name": "cnn3"}, {"name": "resnet18", "width": 4}]
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--runs", help=argparse.SUPPRESS)  # a trainer: the runs of this process, as JSON
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        found = measure(Path(name), arguments.rounds)
+    if arguments.runs:
+        train(json.loads(arguments.runs))
+        return
+    ratios = {model["name"]: compare(model, arguments.rounds, arguments.epochs) for model in MODELS}
+    from harness.measure.system import describe_system
+
+    found = {"system": describe_system()["name"], "kept/fresh": ratios}
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
-    ratio = found["kept/isolated"]
-    sys.stdout.write(f"{found['system']}\n")
-    sys.stdout.write(
-        f"train time kept / isolated: {ratio['median']:.4f} ({ratio['low']:.4f} to {ratio['high']:.4f}, "
-        f"{ratio['pairs']} pairs)\nwall clock of the suite: kept {found['wall_seconds']['kept']:.1f} s, "
-        f"isolated {found['wall_seconds']['isolated']:.1f} s\n"
-    )
+    sys.stdout.write(f"{found['system']}: train time of an epoch, kept / fresh process\n")
+    for name, r in ratios.items():
+        rounds = ", ".join(f"{value:.3f}" for value in r["rounds"])
+        sys.stdout.write(
+            f"{name}: {r['median']:.4f} ({r['low']:.4f} to {r['high']:.4f}, {r['pairs']} epochs; by round {rounds})\n"
+        )
 
 
-def measure(folder: Path, rounds: int) -> dict:
-    """Returns the ratio of train times run by run, and the suites' wall clock."""
-    suite = folder / "suite.yaml"
-    suite.write_text(SUITE)
-    ratios: list[float] = []
-    wall: dict[str, list[float]] = {"kept": [], "isolated": []}
-    for number in range(rounds):
-        seconds: dict[str, dict[str, float]] = {}
-        for way in ("kept", "isolated") if number % 2 else ("isolated", "kept"):
-            output = folder / f"{way}-{number}"
-            command = [sys.executable, "-m", "harness", "run", str(suite), "--output", str(output)]
-            began = time.perf_counter()
-            subprocess.run([*command, *(["--isolate"] if way == "isolated" else [])], check=True, capture_output=True)
-            wall[way].append(time.perf_counter() - began)
-            results = read_suite(output, "isolation").results
-            seconds[way] = {result.run_id: result.clock.train_seconds or math.nan for result in results}
-        ratios += [seconds["kept"][run] / seconds["isolated"][run] for run in seconds["kept"]]
-    ratios.sort()
+def compare(model: dict[str, Any], rounds: int, epochs: int) -> dict[str, Any]:
+    """Returns the ratios kept / fresh of a model's epochs."""
+    others = [run(other, seed, 3) for seed in (1, 2, 3) for other in MODELS]
+    by_round = []
+    for _ in range(rounds):
+        measured = run(model, 0, epochs + 1)
+        trainers = []
+        for runs in ([*others, measured], [measured]):
+            trainers.append(start(runs))
+            read_seconds(trainers[-1])  # the first epoch is not compared
+        ratios = []
+        for number in range(epochs):
+            seconds = [0.0, 0.0]
+            for which in (0, 1) if number % 2 else (1, 0):
+                seconds[which] = next_epoch(trainers[which])
+            ratios.append(seconds[0] / seconds[1])
+        for trainer in trainers:
+            trainer.communicate("\n")
+        by_round.append(ratios)
+    ratios = sorted(ratio for ratios in by_round for ratio in ratios)
     margin, middle = math.ceil(0.98 * math.sqrt(len(ratios))), len(ratios) // 2
     return {
-        "system": describe_system()["name"],
-        "kept/isolated": {
-            "median": statistics.median(ratios),
-            "low": ratios[max(middle - margin, 0)],
-            "high": ratios[min(middle + margin, len(ratios) - 1)],
-            "pairs": len(ratios),
-        },
-        "wall_seconds": {way: statistics.median(values) for way, values in wall.items()},
+        "median": statistics.median(ratios),
+        "low": ratios[max(middle - margin, 0)],
+        "high": ratios[min(middle + margin, len(ratios) - 1)],
+        "pairs": len(ratios),
+        "rounds": [statistics.median(ratios) for ratios in by_round],
     }
+
+
+def run(model: dict[str, Any], seed: int, epochs: int) -> dict[str, Any]:
+    """Returns a run's spec as JSON has it."""
+    return {**BASE, "model": model, "seed": seed, "train": {**BASE["train"], "epochs": epochs}}
+
+
+def start(runs: list[dict[str, Any]]) -> subprocess.Popen[str]:
+    """Starts a process that does runs, and the last of them an epoch at a time."""
+    command = [sys.executable, __file__, "--runs", json.dumps(runs)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def next_epoch(trainer: subprocess.Popen[str]) -> float:
+    """Lets a trainer do an epoch and returns its seconds."""
+    assert trainer.stdin
+    trainer.stdin.write("\n")
+    trainer.stdin.flush()
+    return read_seconds(trainer)
+
+
+def read_seconds(trainer: subprocess.Popen[str]) -> float:
+    """Waits until a trainer has done an epoch and returns what its train clock took."""
+    assert trainer.stdout
+    if not (line := trainer.stdout.readline()):
+        raise SystemExit(f"error: a trainer ended with exit code {trainer.wait()}")
+    return float(line)
+
+
+def train(runs: list[dict[str, Any]]) -> None:
+    """Does runs as a worker does; in the last one, tells the seconds of each epoch and waits for a line on stdin."""
+    import torch
+    from accelerate import Accelerator
+
+    from harness.data.prepare import prepare
+    from harness.execute import Observer, execute
+    from harness.measure.memory import keep_freed_memory
+    from harness.spec import parse_run_spec
+    from harness.training.history import Epoch
+
+    def take_turns(epoch: Epoch) -> None:
+        sys.stdout.write(f"{epoch.time.train_seconds}\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+
+    keep_freed_memory()
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    for number, values in enumerate(runs):
+        spec = parse_run_spec(values)
+        observer = Observer(lambda _: None, take_turns if number == len(runs) - 1 else lambda _: None)
+        execute(spec, prepare(spec.data), accelerator, observer, fingerprint="none")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +51,26 @@ def test_a_peak_that_cannot_be_read_is_not_reported(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(memory, "_host_peak", lambda: None)
     found, unavailable = PeakMemory(CPU).read()
     assert found.host_rss_bytes is None and "memory.host_rss_bytes" in unavailable
+
+
+FAULTS_OF_STEPS = """
+import resource, sys, torch
+from harness.measure.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for mebibytes in range(2, 22):  # growing, so that what glibc learns from one is too small for the next
+    torch.ones(mebibytes * 2**20, dtype=torch.uint8)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults_of_steps(how: str) -> int:
+    command = [sys.executable, "-c", FAULTS_OF_STEPS, how]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
+def test_what_a_step_frees_serves_the_next() -> None:
+    kept, default = faults_of_steps("keep"), faults_of_steps("default")
+    assert kept < default / 4
