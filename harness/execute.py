@@ -13,14 +13,16 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from harness import registry
-from harness.data.loading import Feed, GlobalBatches, Loader, hash_seed
+from harness.data.augment.batched import Recipe
+from harness.data.loading import Feed, Loader
+from harness.data.normalize import normalization
+from harness.data.order import GlobalBatches, hash_seed
 from harness.data.prepare import Splits
-from harness.data.transform import Transform, normalization
 from harness.measure.clock import Stopwatch, TrainClock
 from harness.measure.memory import NOT_SAMPLED, PeakMemory
 from harness.models.size import count_size
 from harness.records.result import Clock, DataFacts, Metrics, Resolved
-from harness.spec import RunSpec, parameters
+from harness.spec import ImageShape, RunSpec, parameters
 from harness.suite_file import Target
 from harness.training.distributed import (
     agree_on_time,
@@ -31,7 +33,7 @@ from harness.training.distributed import (
 )
 from harness.training.history import Epoch, History
 from harness.training.loop import Trainee, evaluate, micro_batch_sizes, train_epoch
-from harness.training.precision import apply_switches, autocast, resolve_mixed_precision
+from harness.training.precision import DTYPES, apply_switches, autocast, resolve_mixed_precision
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
 
 DROPOUT = 2**32  # a stream of random numbers apart from those of the permutation and the augmentation
@@ -87,10 +89,10 @@ def execute(
         set_seed(spec.seed)
         loader, sampler = build_loader(spec, splits, accelerator)
         trainee = build_trainee(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
-        size = count_size(trainee.network, splits.image_shape, device)
+        size = count_size(trainee.network, splits.image_shape(spec.data.augment), device)
     if train.compile:
         with stopwatch("compile"):
-            compile_ahead(trainee, splits, sampler)
+            compile_ahead(trainee, splits.image_shape(spec.data.augment), sampler)
 
     torch.manual_seed(hash_seed(spec.seed, 0, DROPOUT + accelerator.process_index))  # differs from rank to rank
     history, clock = History(sampler.sizes, target), TrainClock(device, train.untimed_steps)
@@ -129,7 +131,8 @@ def execute(
             "resolved": Resolved(
                 device=device.type,
                 mixed_precision=trainee.mixed_precision,
-                loader=spec.loader.name,
+                loader=loader.name,
+                loader_images_per_second=loader.measured,
                 micro_batch_size=train.micro_batch_size,
             ),
             "data": DataFacts(
@@ -140,6 +143,7 @@ def execute(
                 num_classes=len(splits.class_names),
                 skipped_files=splits.skipped_files,
                 rankable=splits.rankable,
+                decode_seconds=splits.decode_seconds,
             ),
             "model": size,
             "clock": Clock(
@@ -185,12 +189,15 @@ def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
 
 def build_loader(spec: RunSpec, splits: Splits, accelerator: Accelerator) -> tuple[Loader, GlobalBatches]:
     """Returns the loader of this rank and the batches that all ranks share."""
-    mean, std = normalization(spec.data, splits.train.images)
+    mean, std = normalization(spec.data, splits.train)
     sampler = global_batches(spec, splits)
     sampler.require_steps()
+    precision = resolve_mixed_precision(spec.train.mixed_precision, accelerator.device)
+    # What autocast would make of the images in the first layer, the loader can make at once.
+    dtype = DTYPES.get(precision, torch.float32) if accelerator.device.type == "cuda" else torch.float32
     feed = Feed(
         train=splits.train,
-        transform=Transform(spec.data.augment, mean, std, accelerator.device, spec.train.channels_last),
+        recipe=Recipe(spec.data.augment, mean, std, dtype, spec.train.channels_last),
         device=accelerator.device,
         rank=accelerator.process_index,
         num_processes=accelerator.num_processes,
@@ -207,7 +214,11 @@ def build_trainee(
     train = spec.train
     mixed_precision = resolve_mixed_precision(train.mixed_precision, accelerator.device)
     network: nn.Module = registry.build(
-        "architecture", spec.model.name, splits.image_shape, len(splits.class_names), **parameters(spec.model)
+        "architecture",
+        spec.model.name,
+        splits.image_shape(spec.data.augment),
+        len(splits.class_names),
+        **parameters(spec.model),
     )
     if train.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -233,7 +244,7 @@ def build_trainee(
     )
 
 
-def compile_ahead(trainee: Trainee, splits: Splits, sampler: GlobalBatches) -> None:
+def compile_ahead(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> None:
     """Compiles for each batch shape of an epoch, and leaves weights and randomness as they were."""
     device, train = trainee.accelerator.device, trainee.train
     state = {name: value.clone() for name, value in trainee.network.state_dict().items()}
@@ -246,7 +257,7 @@ def compile_ahead(trainee: Trainee, splits: Splits, sampler: GlobalBatches) -> N
     }
     with torch.random.fork_rng():
         for size in sorted(sizes, reverse=True):
-            images = torch.zeros(size, *splits.image_shape, device=device)
+            images = torch.zeros(size, *image, device=device)
             if train.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
             with autocast(trainee.mixed_precision, device):

@@ -96,7 +96,8 @@ def _run(worker: Worker, run: PlannedRun) -> Status:
     if source.download:
         with worker.accelerator.local_main_process_first():
             source.download()
-    splits = prepare(run.spec.data)
+    with worker.accelerator.local_main_process_first():  # it reads image files into the cache, the others map them
+        splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali")
     data_seconds = time.perf_counter() - began
 
     open_run = OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))

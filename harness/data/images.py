@@ -1,4 +1,4 @@
-"""Image files to uint8 arrays.
+"""One image file to uint8.
 
 Every format ends as 8-bit gray (channels=1) or RGB (channels=3), upright as its EXIF tag says: 16-bit images are
 scaled (not clipped), transparent ones are laid on white, of animations the first frame is taken.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
-from harness.data.source import require_memory
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -25,16 +24,25 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 CHUNK = 16
 
 
-def decode(path: str, *, channels: int, size: int | None = None) -> np.ndarray:
+class Image8(NamedTuple):
+    """One image, read: 8 bits a channel.
+
+    Attributes:
+        pixels: uint8 [H, W, channels].
+        plain: whether its file is one that every decoder reads alike: JPEG or PNG, gray or RGB, nothing transparent.
+    """
+
+    pixels: np.ndarray
+    plain: bool
+
+
+def read_image(path: str, *, channels: int, size: int | None = None) -> Image8:
     """Reads one image.
 
     Args:
         path: the file; its content decides the format, not its name.
         channels: 1 (gray) or 3 (RGB).
-        size: height and width in pixels: the shorter side is resized, the centre is cut out; None: as it is.
-
-    Returns:
-        uint8 [H, W, channels].
+        size: height and width in pixels: the middle square is resized (bilinear, antialiased); None: as it is.
 
     Raises:
         HarnessError: the file is not an image, is damaged, or has more pixels than Pillow takes for harmless
@@ -45,13 +53,12 @@ def decode(path: str, *, channels: int, size: int | None = None) -> np.ndarray:
 
     try:
         with Image.open(path, formats=FORMATS) as image:
-            if size is not None:
-                image.draft(None, (2 * size, 2 * size))  # decodes a JPEG smaller, as thumbnail() does
+            plain = image.format in ("JPEG", "PNG") and image.mode in ("L", "RGB") and not image.has_transparency_data
             ImageOps.exif_transpose(image, in_place=True)
-            plain = _to_gray_or_rgb(image, channels)
-            if size is not None and plain.size != (size, size):
-                plain = _resize_and_crop(plain, size)
-            return np.asarray(plain, np.uint8).reshape(plain.height, plain.width, channels)
+            even = _to_gray_or_rgb(image, channels)
+            if size is not None and even.size != (size, size):
+                even = _crop_and_resize(even, size)
+            return Image8(np.asarray(even, np.uint8).reshape(even.height, even.width, channels), plain)
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises almost anything on a damaged file
@@ -63,61 +70,18 @@ def decode(path: str, *, channels: int, size: int | None = None) -> np.ndarray:
         ) from None
 
 
-def decode_all(
-    paths: Sequence[str],
-    *,
-    channels: int,
-    size: int | None = None,
-    unreadable: Literal["fail", "skip"] = "fail",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads images into one array, on every core.
+def for_each(count: int, work: Callable[[int], None]) -> None:
+    """Calls `work` with each number below `count`, on every core; the first exception ends it."""
 
-    Args:
-        paths: the files.
-        channels: 1 (gray) or 3 (RGB).
-        size: as in `decode`; None: all must have one size.
-        unreadable: "fail" stops at the first file that cannot be read, "skip" leaves those out.
+    def chunk(start: int) -> None:
+        for index in range(start, min(start + CHUNK, count)):
+            work(index)
 
-    Returns:
-        The images, uint8 [N, H, W, channels], and which of `paths` they are, bool [len(paths)].
-
-    Raises:
-        HarnessError: an image cannot be read or has an odd size, or all together do not fit in memory.
-    """
-    import numpy as np
-
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ThreadPoolExecutor(_workers()) as pool:
         # Large images and odd metadata are Pillow's to warn of; what cannot be read is dealt with here.
         warnings.filterwarnings("ignore", module=r"PIL\b")
-        shape = (size, size, channels) if size else _first_shape(paths, channels, unreadable)
-        require_memory(len(paths) * shape[0] * shape[1] * channels)
-        images = np.empty((len(paths), *shape), np.uint8)
-        readable = np.ones(len(paths), bool)
-
-        def decode_chunk(start: int) -> None:
-            for index in range(start, min(start + CHUNK, len(paths))):
-                try:
-                    image = decode(paths[index], channels=channels, size=size)
-                except HarnessError:
-                    if unreadable == "fail":
-                        raise
-                    readable[index] = False
-                    continue
-                if image.shape != shape:
-                    raise HarnessError(
-                        f"{paths[index]} is {_width_by_height(image.shape)}, others are {_width_by_height(shape)}",
-                        "set data.size to bring all images to one size",
-                    )
-                images[index] = image
-
-        with ThreadPoolExecutor(_workers()) as pool:
-            for _ in pool.map(decode_chunk, range(0, len(paths), CHUNK)):
-                pass
-    kept = np.flatnonzero(readable)
-    if len(kept) < len(paths):
-        for target, source in enumerate(kept):  # in place: a copy might not fit
-            images[target] = images[source]
-    return images[: len(kept)], readable
+        for _ in pool.map(chunk, range(0, count, CHUNK)):
+            pass
 
 
 def _to_gray_or_rgb(image: Image.Image, channels: int) -> Image.Image:
@@ -135,26 +99,18 @@ def _to_gray_or_rgb(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+def _crop_and_resize(image: Image.Image, size: int) -> Image.Image:
+    import numpy as np
     from PIL import Image
 
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-
-
-def _first_shape(paths: Sequence[str], channels: int, unreadable: str) -> tuple[int, ...]:
-    for path in paths:
-        try:
-            return decode(path, channels=channels).shape
-        except HarnessError:
-            if unreadable == "fail":
-                raise
-    raise HarnessError(f"none of the {len(paths)} images can be read", "check data.root")
-
-
-def _width_by_height(shape: Sequence[int]) -> str:
-    return f"{shape[1]} x {shape[0]}"
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    middle = np.asarray(image)[top : top + side, left : left + side]
+    # At the border the filter repeats the last pixel, as DALI's does, where Pillow's would count fewer.
+    edge = side // size + 1 if side > size else 0
+    middle = np.pad(middle, ((edge, edge), (edge, edge), (0, 0))[: middle.ndim], "edge") if edge else middle
+    box = (edge, edge, edge + side, edge + side)
+    return Image.fromarray(np.ascontiguousarray(middle)).resize((size, size), Image.Resampling.BILINEAR, box=box)
 
 
 def _workers() -> int:

@@ -1,4 +1,4 @@
-"""What every loader is given and gives, and which samples each process sees."""
+"""What every loader is given and gives."""
 
 from __future__ import annotations
 
@@ -9,19 +9,31 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from harness.data.augment.batched import Recipe
+from harness.data.augment.draws import Draws, draw
+from harness.data.order import GlobalBatches
 from harness.data.source import Split
-from harness.data.transform import Transform
-from harness.errors import HarnessError
 
 Batch = tuple[Tensor, Tensor]
-"""Normalised float32 images [n, C, H, W] and int64 labels [n], both on the device."""
+"""Normalised images [n, C, H, W] in the recipe's type and int64 labels [n], both on the device."""
 
 
 class Loader(Protocol):
-    """Feeds one process of one run."""
+    """Feeds one process of one run.
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yields this process's share of each global batch of an epoch, augmented; epochs count from 0."""
+    It has no state that would have to be saved: what it yields depends on seed, epoch and batch alone, so a run goes
+    on in the middle of an epoch by asking for the rest of it.
+
+    Attributes:
+        name: of the loader that does the work.
+        measured: images per second of each candidate that was tried, or why one was not; empty where none was.
+    """
+
+    name: str
+    measured: dict[str, float | str]
+
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+        """Yields this process's share of each global batch of an epoch, augmented; both count from 0."""
         ...
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
@@ -39,7 +51,7 @@ class Feed:
 
     Attributes:
         train: the training images.
-        transform: makes batches of them.
+        recipe: what is made of them.
         device: where batches are wanted.
         rank, num_processes: of this process, and how many share each global batch.
         sampler: which samples make up a batch.
@@ -47,79 +59,17 @@ class Feed:
     """
 
     train: Split
-    transform: Transform
+    recipe: Recipe
     device: torch.device
     rank: int
     num_processes: int
     sampler: GlobalBatches
     seed: int
 
-    def generator(self, epoch: int) -> torch.Generator:
-        """Returns the generator of this process's augmentation in an epoch."""
-        return torch.Generator(self.device).manual_seed(hash_seed(self.seed, epoch, self.rank + 1))
+    def draws(self, epoch: int) -> Draws:
+        """Returns what an epoch does to each training image, on the host."""
+        return draw(self.recipe.augment, len(self.train.labels), self.train.shape, self.seed, epoch)
 
-
-@dataclass(frozen=True)
-class GlobalBatches:
-    """A true permutation of the training set for each epoch, cut into global batches that processes share evenly.
-
-    The order depends on seed and epoch alone, so that a run sees the same batches at any world size. A last batch
-    that would leave a process fewer than two samples is left out of the epoch (batch norm needs two); which samples
-    that strikes changes with the permutation, and their number is recorded.
-    """
-
-    num_samples: int
-    global_batch_size: int
-    num_processes: int
-    seed: int
-    drop_last: bool = False
-
-    @property
-    def sizes(self) -> list[int]:
-        """Samples of each global batch of an epoch."""
-        full, tail = divmod(self.num_samples, self.global_batch_size)
-        keep_tail = tail >= 2 * self.num_processes and (not self.drop_last or full == 0)
-        return [self.global_batch_size] * full + [tail] * keep_tail
-
-    @property
-    def skipped(self) -> int:
-        """Samples that an epoch leaves out."""
-        return self.num_samples - sum(self.sizes)
-
-    def require_steps(self) -> None:
-        """Checks that an epoch has at least one batch.
-
-        Raises:
-            HarnessError: too few samples for the processes.
-        """
-        if not self.sizes:
-            message = f"{self.num_samples} training samples are too few for {self.num_processes} processes"
-            raise HarnessError(message, "use fewer processes or more samples")
-
-    def shares(self, epoch: int, rank: int) -> Iterator[Tensor]:
-        """Yields the sample indices (int64) of one process, batch by batch."""
-        order = torch.randperm(
-            self.num_samples, generator=torch.Generator().manual_seed(hash_seed(self.seed, epoch, 0))
-        )
-        start = 0
-        for size in self.sizes:
-            yield order[start : start + size].tensor_split(self.num_processes)[rank]
-            start += size
-
-
-def evaluation_share(split: Split, rank: int, num_processes: int, batch_size: int) -> Iterator[slice]:
-    """Yields the slices of a split that a process evaluates; together they cover each sample once."""
-    span = batch_size * num_processes
-    for start in range(rank, len(split.labels), span):
-        yield slice(start, min(start + span, len(split.labels)), num_processes)
-
-
-def hash_seed(seed: int, epoch: int, stream: int) -> int:
-    """Mixes three numbers into one 63-bit seed (splitmix64); neighbouring inputs give unrelated seeds."""
-    value = 0
-    for part in (seed, epoch, stream):
-        value = (value + part + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        value ^= value >> 31
-    return value >> 1
+    def shares(self, epoch: int, first_batch: int) -> Iterator[Tensor]:
+        """Yields this process's samples (int64) of each batch of an epoch, from a batch on."""
+        return self.sampler.shares(epoch, self.rank, first_batch)

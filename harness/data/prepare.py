@@ -5,15 +5,11 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harness import registry
 from harness.data.source import DataSource, Split
 from harness.data.split import hold_out, take
-from harness.spec import DataSection, ImageShape, parameters, section_model
-
-if TYPE_CHECKING:
-    import numpy as np
+from harness.spec import Augment, DataSection, ImageShape, parameters, section_model
 
 
 @dataclass(frozen=True)
@@ -26,12 +22,12 @@ class Splits:
     class_names: tuple[str, ...]
     skipped_files: int
     rankable: bool
+    decode_seconds: float = 0.0
 
-    @property
-    def image_shape(self) -> ImageShape:
-        """Channels, height and width."""
-        _, height, width, channels = self.train.images.shape
-        return ImageShape(channels, height, width)
+    def image_shape(self, augment: Augment) -> ImageShape:
+        """Returns channels, height and width as a network sees them."""
+        height, width, channels = self.train.shape
+        return ImageShape(channels, *augment.output_size(height, width))
 
     def held_out(self) -> list[tuple[str, Split]]:
         """Returns the splits that are evaluated, the test split last."""
@@ -53,22 +49,26 @@ def fingerprint(section: DataSection) -> str:
     return _fingerprint(section.model_dump_json())
 
 
-def prepare(section: DataSection) -> Splits:
+def prepare(section: DataSection, *, encoded: bool = False) -> Splits:
     """Reads the data, takes the slices that the section asks for and holds out the validation split.
 
     The last result is kept, so that the runs of a process share one copy.
 
+    Args:
+        section: what to read.
+        encoded: leave image files encoded, for a loader that decodes them itself.
+
     Raises:
         HarnessError: the data are missing, unreadable, or fewer than the section asks for.
     """
-    text = section.model_dump_json(exclude={"augment", "normalize"})
-    if text not in _kept:
+    key = section.model_dump_json(exclude={"augment", "normalize"}), encoded
+    if key not in _kept:
         _kept.clear()  # before the next data set is read, not after
-        _kept[text] = _prepare(section)
-    return _kept[text]
+        _kept[key] = _prepare(section, encoded)
+    return _kept[key]
 
 
-_kept: dict[str, Splits] = {}
+_kept: dict[tuple[str, bool], Splits] = {}
 
 
 @functools.cache
@@ -77,19 +77,17 @@ def _fingerprint(section: str) -> str:
     return data_source(section_model("data", values["name"]).model_validate_json(section)).fingerprint()  # type: ignore[arg-type]
 
 
-def _prepare(section: DataSection) -> Splits:
-    dataset = data_source(section).load()
+def _prepare(section: DataSection, encoded: bool) -> Splits:
+    source = data_source(section)
+    dataset = source.load_encoded() if encoded and source.load_encoded else source.load()
     train, test = dataset.train, dataset.test
     if section.train_samples:
-        train = _select(train, take(train.labels, section.train_samples, seed=0))
+        train = train.take(take(train.labels, section.train_samples, seed=0))
     if section.test_samples:
-        test = _select(test, take(test.labels, section.test_samples, seed=0))
+        test = test.take(take(test.labels, section.test_samples, seed=0))
     kept, held = hold_out(train.labels, section.validation, section.validation_seed)
-    validation = _select(train, held)
+    validation = train.take(held)
     if len(held):
-        train = _select(train, kept)
-    return Splits(train, validation, test, dataset.class_names, len(dataset.skipped), dataset.rankable)
-
-
-def _select(split: Split, indices: np.ndarray) -> Split:
-    return Split(split.images[indices], split.labels[indices])
+        train = train.take(kept)
+    skipped = len(dataset.skipped)
+    return Splits(train, validation, test, dataset.class_names, skipped, dataset.rankable, dataset.decode_seconds)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from harness.errors import HarnessError
 
@@ -18,22 +18,82 @@ if TYPE_CHECKING:
 MEMORY_SHARE = 0.8
 
 
-@dataclass(frozen=True, eq=False)
+class ImageStore(Protocol):
+    """Images of one size that are not in memory; `harness.data.files.ImageFiles` is one.
+
+    Attributes:
+        resized: whether the files differ in size and are cropped and resized as they are read.
+    """
+
+    resized: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """N, H, W and C."""
+        ...
+
+    def array(self) -> np.ndarray:
+        """Returns them as uint8 [N, H, W, C]; it may lie on disk and be mapped into memory."""
+        ...
+
+    def encoded(self) -> list[bytes]:
+        """Returns the path of each image's file; those are JPEG or PNG, gray or RGB, upright."""
+        ...
+
+
 class Split:
     """Images and their classes.
 
     Args:
-        images: uint8 [N, H, W, C].
+        store: uint8 [M, H, W, C], or a store of images; the splits of a dataset may share one.
         labels: int64 [N], indices into the dataset's class names.
+        rows: int64 [N], where the images are in the store; default: it holds these and no others.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    def __init__(self, store: np.ndarray | ImageStore, labels: np.ndarray, rows: np.ndarray | None = None) -> None:
+        self.store = store
+        self.labels = labels
+        self._rows = rows
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        _, height, width, channels = self.store.shape
+        return height, width, channels
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Where the images are in the store, int64 [N]."""
+        import numpy as np
+
+        return np.arange(len(self.labels)) if self._rows is None else self._rows
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """The store's images, uint8 [M, H, W, C]; this split's are at `rows`."""
+        import numpy as np
+
+        return self.store if isinstance(self.store, np.ndarray) else self.store.array()
+
+    @property
+    def images(self) -> np.ndarray:
+        """This split's images, uint8 [N, H, W, C]: the store itself or a copy of a part of it."""
+        return self.pixels if self._rows is None else self.pixels[self._rows]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the images when decoded."""
+        height, width, channels = self.shape
+        return len(self.labels) * height * width * channels
+
+    def take(self, indices: np.ndarray) -> Split:
+        """Returns a part of the split in the order of the indices; no image is copied."""
+        return Split(self.store, self.labels[indices], self.rows[indices])
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset, decoded and in memory.
+    """A dataset, read.
 
     Args:
         train: what is learnt from; a validation split is taken from it, never from `test`.
@@ -41,6 +101,7 @@ class Dataset:
         class_names: one name a label.
         skipped: the paths of unreadable images that were left out.
         rankable: False where accuracy means nothing (random images).
+        decode_seconds: what reading image files took; 0 where the cache had them.
     """
 
     train: Split
@@ -48,6 +109,7 @@ class Dataset:
     class_names: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     rankable: bool = True
+    decode_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,12 +119,14 @@ class DataSource:
     Args:
         fingerprint: returns the identity of the data's content; cheap, decodes nothing.
         load: reads the data from disk; never from the network.
+        load_encoded: the same where images lie in files and the loader decodes them itself.
         download: fetches what is missing, to be called by one process of a machine before `load`; None unless
             the suite asked for it.
     """
 
     fingerprint: Callable[[], str]
     load: Callable[[], Dataset]
+    load_encoded: Callable[[], Dataset] | None = None
     download: Callable[[], None] | None = None
 
 
@@ -84,7 +148,7 @@ def require_memory(needed_bytes: int) -> None:
             80 % of the memory that is available now.
     """
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    available = _available_bytes()
+    available = available_bytes()
     if available is not None and needed_bytes * processes > MEMORY_SHARE * available:
         each = f" in each of {processes} processes" if processes > 1 else ""
         raise HarnessError(
@@ -94,7 +158,8 @@ def require_memory(needed_bytes: int) -> None:
         )
 
 
-def _available_bytes() -> int | None:
+def available_bytes() -> int | None:
+    """Returns the memory that new processes could take without swapping; None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

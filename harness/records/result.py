@@ -44,6 +44,7 @@ class DataFacts(Record):
     num_classes: int
     skipped_files: int = 0
     rankable: bool = True
+    decode_seconds: float = Field(default=0.0, description="reading image files into the cache; 0 where it had them")
 
 
 class ModelFacts(Record):
@@ -59,6 +60,9 @@ class Resolved(Record):
     device: str
     mixed_precision: str
     loader: str
+    loader_images_per_second: dict[str, float | str] = Field(
+        default={}, description="what `auto` measured of each candidate, or why it could not be had"
+    )
     micro_batch_size: int
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.download import fetch, unpack
-from harness.data.images import decode_all
+from harness.data.files import ImageFiles
 from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
 from harness.data.split import rank_in_class
 from harness.errors import HarnessError
@@ -50,7 +50,7 @@ def caltech256(
             fetch(URL, archive, CHECKSUM)
             unpack(archive, CHECKSUM, folder)
 
-    def load() -> Dataset:
+    def load(*, decode: bool = True) -> Dataset:
         if not folder.is_dir():
             if not archive.is_file():
                 raise HarnessError(
@@ -58,19 +58,20 @@ def caltech256(
                     f"set data.download=true, or put {URL} there, or set data.root or HARNESS_DATA",
                 )
             unpack(archive, CHECKSUM, folder)
-        return _load(folder, size, train_per_class, test_per_class, split_seed, clutter)
+        return _load(folder, size, train_per_class, test_per_class, split_seed, clutter, decode)
 
     return DataSource(
         fingerprint=lambda: fingerprint_of(
             "caltech256", CHECKSUM, size, train_per_class, test_per_class, split_seed, clutter
         ),
         load=load,
+        load_encoded=lambda: load(decode=False),
         download=fetch_and_unpack if download else None,
     )
 
 
 def _load(
-    folder: Path, size: int, train_per_class: int, test_per_class: int, split_seed: int, clutter: bool
+    folder: Path, size: int, train_per_class: int, test_per_class: int, split_seed: int, clutter: bool, decode: bool
 ) -> Dataset:
     import numpy as np
 
@@ -95,9 +96,12 @@ def _load(
     rank = rank_in_class(labels, split_seed)
     test = np.flatnonzero(rank < test_per_class)
     train = np.flatnonzero((rank >= test_per_class) & (rank < test_per_class + train_per_class))
-    images, _ = decode_all([paths[index] for index in [*train, *test]], channels=3, size=size)
+    files = ImageFiles([paths[index] for index in [*train, *test]], channels=3, size=size)
+    files.survey(decode=decode)
+    rows = np.arange(len(train) + len(test))
     return Dataset(
-        train=Split(images[: len(train)], labels[train]),
-        test=Split(images[len(train) :], labels[test]),
+        train=Split(files, labels[train], rows[: len(train)]),
+        test=Split(files, labels[test], rows[len(train) :]),
         class_names=tuple(path.name.partition(".")[2] for path in class_folders),
+        decode_seconds=files.seconds,
     )

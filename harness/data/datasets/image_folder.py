@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from harness.data.images import SUFFIXES, decode_all
+from harness.data.files import ImageFiles
+from harness.data.images import SUFFIXES
 from harness.data.source import Dataset, DataSource, Split, fingerprint_of
 from harness.data.split import hold_out
 from harness.errors import HarnessError
 from harness.parameters import Fraction, NonNegativeInt, PositiveInt
 from harness.registry import dataset
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class ImageFile(NamedTuple):
@@ -61,39 +65,36 @@ def image_folder(
         content = sorted((file.path.removeprefix(f"{folder}/"), file.size_bytes) for file in files)
         return fingerprint_of("image_folder", content, split)
 
-    def load() -> Dataset:
+    def load(*, decode: bool = True) -> Dataset:
         listing = _list(folder, test_folder)
         train, test = listing.train, listing.test
         if test is None:
             train, test = _split(train, test_fraction, split_seed)
-        return _load(listing.class_names, train, test, size, channels, unreadable)
+        paths = [file.path for file in train + test]
+        files = ImageFiles(paths, channels=channels, size=size, unreadable=unreadable)
+        return _load(files, listing.class_names, train, test, files.survey(decode=decode).readable)
 
-    return DataSource(fingerprint=fingerprint, load=load)
+    return DataSource(fingerprint=fingerprint, load=load, load_encoded=lambda: load(decode=False))
 
 
 def _load(
-    class_names: tuple[str, ...],
-    train: list[ImageFile],
-    test: list[ImageFile],
-    size: int | None,
-    channels: int,
-    unreadable: Literal["fail", "skip"],
+    files: ImageFiles, class_names: tuple[str, ...], train: list[ImageFile], test: list[ImageFile], readable: np.ndarray
 ) -> Dataset:
     import numpy as np
 
-    files = train + test
-    images, readable = decode_all([file.path for file in files], channels=channels, size=size, unreadable=unreadable)
-    labels = np.array([file.label for file in files], np.int64)[readable]
-    trained = int(readable[: len(train)].sum())
-    missing = sorted(set(range(len(class_names))) - set(labels[:trained].tolist()))
-    if missing or trained == len(images):
+    labels = np.array([file.label for file in train + test], np.int64)
+    rows = np.flatnonzero(readable)
+    trained, tested = rows[rows < len(train)], rows[rows >= len(train)]
+    missing = sorted(set(range(len(class_names))) - set(labels[trained].tolist()))
+    if missing or not len(tested):
         where = f"to train on of class '{class_names[missing[0]]}'" if missing else "to test on"
         raise HarnessError(f"no readable image is left {where}", "repair the files, or leave the class out")
     return Dataset(
-        train=Split(images[:trained], labels[:trained]),
-        test=Split(images[trained:], labels[trained:]),
+        train=Split(files, labels[trained], trained),
+        test=Split(files, labels[tested], tested),
         class_names=class_names,
-        skipped=tuple(_printable(files[index].path) for index in np.flatnonzero(~readable)),
+        skipped=tuple(_printable((train + test)[row].path) for row in np.flatnonzero(~readable)),
+        decode_seconds=files.seconds,
     )
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from harness.data.loading import Batch, Feed, evaluation_share
+from harness.data.augment.batched import Batched
+from harness.data.augment.draws import Draws
+from harness.data.loading import Batch, Feed
+from harness.data.order import evaluation_share
 from harness.data.source import Split
+from harness.errors import HarnessError
 from harness.parameters import NonNegativeInt
 from harness.registry import loader
+
+RawBatch = tuple[Tensor, Tensor, Tensor]
+"""Uint8 images [n, H, W, C], int64 labels [n] and sample numbers [n]."""
 
 
 @loader("pinned")
@@ -27,9 +35,13 @@ def pinned(feed: Feed, *, workers: NonNegativeInt = 2) -> Pinned:
 class Pinned:
     """See `harness.data.loading.Loader`."""
 
+    name = "pinned"
+
     def __init__(self, feed: Feed, workers: int) -> None:
+        self.measured: dict[str, float | str] = {}
         self._feed = feed
         self._cuda = feed.device.type == "cuda"
+        self._transform = OnGpu(feed) if self._cuda else OnCpu(feed)
         self._sampler = _EpochSampler(feed)
         self._loader = DataLoader(
             _Batches(feed.train),
@@ -43,20 +55,26 @@ class Pinned:
         )
         self._stream = torch.cuda.Stream(feed.device) if self._cuda else None
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yields this process's share of each global batch."""
-        self._sampler.epoch = epoch
-        random = self._feed.generator(epoch)
-        for images, labels in self._ahead(iter(self._loader)):
-            yield self._feed.transform.train(images, random), labels
+        self._sampler.start = (epoch, first_batch)
+        draws = self._feed.draws(epoch)
+        batches = (
+            (images, labels, self._transform.bring(draws[samples.numpy()]))
+            for images, labels, samples in self._raw_batches()
+        )
+        for images, labels, drawn in self._ahead(batches):
+            yield self._transform.train(images, drawn), labels
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
-        feed = self._feed
+        feed, pixels = self._feed, split.pixels
         shares = evaluation_share(split, feed.rank, feed.num_processes, batch_size)
-        host = ((torch.from_numpy(split.images[s]), torch.from_numpy(split.labels[s])) for s in shares)
-        for images, labels in self._ahead((i.pin_memory(), t.pin_memory()) if self._cuda else (i, t) for i, t in host):
-            yield feed.transform.evaluate(images), labels
+        rows = split.rows
+        host = ((torch.from_numpy(pixels[rows[s]]), torch.from_numpy(split.labels[s])) for s in shares)
+        batches = ((self._pinned(images), self._pinned(labels), Draws()) for images, labels in host)
+        for images, labels, _ in self._ahead(batches):
+            yield self._transform.evaluate(images), labels
 
     def close(self) -> None:
         """Stops the workers."""
@@ -64,25 +82,88 @@ class Pinned:
         if iterator is not None and hasattr(iterator, "_shutdown_workers"):
             iterator._shutdown_workers()
             self._loader._iterator = None
+        self._transform.close()
 
-    def _ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _raw_batches(self) -> Iterator[RawBatch]:
+        try:
+            yield from self._loader
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise HarnessError(
+                f"a worker of the loader died: {str(error).partition(chr(10))[0]}",
+                "it may have been out of memory; use fewer loader.workers",
+            ) from None
+
+    def _pinned(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory() if self._cuda else tensor
+
+    def _ahead(self, batches: Iterator[tuple[Tensor, Tensor, Draws]]) -> Iterator[tuple[Tensor, Tensor, Draws]]:
         """Copies each batch on a side stream while the device works on the one before."""
         if self._stream is None:
             yield from batches
             return
         # The generator resumes when the step on the last batch has been enqueued: the copy runs beside it.
-        while (batch := self._copy(next(batches, None))) is not None:
-            torch.cuda.current_stream().wait_stream(self._stream)
-            for tensor in batch:
-                tensor.record_stream(torch.cuda.current_stream())
-            yield batch
+        while (batch := next(batches, None)) is not None:
+            images, labels, draws = batch
+            with torch.cuda.stream(self._stream):
+                images = images.to(self._feed.device, non_blocking=True)
+                labels = labels.to(self._feed.device, non_blocking=True)
+                draws = draws.map(lambda values: values.to(self._feed.device, non_blocking=True))
+            current = torch.cuda.current_stream()
+            current.wait_stream(self._stream)
+            for tensor in (images, labels, *draws.arrays()):
+                tensor.record_stream(current)
+            yield images, labels, draws
 
-    def _copy(self, batch: Batch | None) -> Batch | None:
-        if batch is None:
-            return None
-        with torch.cuda.stream(self._stream):
-            images, labels = (tensor.to(self._feed.device, non_blocking=True) for tensor in batch)
-        return images, labels
+
+class OnCpu:
+    """Makes batches of uint8 images [n, H, W, C] in the host's memory."""
+
+    def __init__(self, feed: Feed) -> None:
+        from harness.data.augment.fused import Fused  # Numba, which a GPU does without
+
+        self._fused = Fused(feed.recipe)
+        height, width, channels = feed.train.shape
+        self.train(torch.zeros(1, height, width, channels, dtype=torch.uint8), feed.draws(0)[:1])  # compiles
+
+    def bring(self, draws: Draws) -> Draws:
+        """Returns the draws where the images will be."""
+        return draws
+
+    def train(self, images: Tensor, draws: Draws) -> Tensor:
+        """Augments and normalises."""
+        return self._fused.train(images.numpy().transpose(0, 3, 1, 2), np.arange(len(images)), draws)
+
+    def evaluate(self, images: Tensor) -> Tensor:
+        """Resizes and normalises."""
+        return self._fused.evaluate(images.numpy().transpose(0, 3, 1, 2), np.arange(len(images)))
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._fused.close()
+
+
+class OnGpu:
+    """Makes batches of uint8 images [n, H, W, C] that have been copied to a GPU."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._batched = Batched(feed.recipe, feed.device)
+
+    def bring(self, draws: Draws) -> Draws:
+        """Returns the draws in pinned memory."""
+        return draws.map(lambda values: torch.from_numpy(values).pin_memory())
+
+    def train(self, images: Tensor, draws: Draws) -> Tensor:
+        """Augments and normalises."""
+        return self._batched.train(images.permute(0, 3, 1, 2), draws)
+
+    def evaluate(self, images: Tensor) -> Tensor:
+        """Resizes and normalises."""
+        return self._batched.evaluate(images.permute(0, 3, 1, 2))
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 class _EpochSampler(Sampler[Tensor]):
@@ -90,21 +171,23 @@ class _EpochSampler(Sampler[Tensor]):
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self.epoch = 0
+        self.start: tuple[int, int] = (0, 0)
 
     def __iter__(self) -> Iterator[Tensor]:
-        return self._feed.sampler.shares(self.epoch, self._feed.rank)
+        return self._feed.shares(*self.start)
 
     def __len__(self) -> int:
-        return len(self._feed.sampler.sizes)
+        return len(self._feed.sampler.sizes) - self.start[1]
 
 
-class _Batches(Dataset[Batch]):
-    """Gathers a batch of raw images by its indices."""
+class _Batches(Dataset[RawBatch]):
+    """Gathers a batch of raw images by its samples."""
 
     def __init__(self, split: Split) -> None:
-        self._images = torch.from_numpy(split.images)
+        self._pixels = split.pixels
+        self._rows = split.rows
         self._labels = torch.from_numpy(split.labels)
 
-    def __getitem__(self, indices: Tensor) -> Batch:
-        return self._images[indices], self._labels[indices]
+    def __getitem__(self, samples: Tensor) -> RawBatch:
+        images = torch.from_numpy(self._pixels[self._rows[samples.numpy()]])
+        return images, self._labels[samples], samples

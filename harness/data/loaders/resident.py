@@ -2,67 +2,133 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data.loading import Batch, Feed, evaluation_share
+from harness.data.augment.batched import Batched
+from harness.data.augment.draws import Draws
+from harness.data.copies import on_cpu, on_gpu
+from harness.data.loading import Batch, Feed
+from harness.data.order import evaluation_share
 from harness.data.source import Split
-from harness.errors import HarnessError
 from harness.registry import loader
+
+TRIAL_BATCHES = 50
 
 
 @loader("resident")
-def resident(feed: Feed) -> Resident:
-    """The data set as uint8 on the device: the fastest where it fits."""
-    return Resident(feed)
+def resident(feed: Feed, *, compile: bool | None = None) -> ResidentOnCpu | ResidentOnGpu:
+    """The data set as uint8 on the device: the fastest where it fits.
+
+    Args:
+        compile: compile the augmentation on a GPU with torch.compile; null tries both and takes the faster.
+    """
+    return ResidentOnCpu(feed) if feed.device.type == "cpu" else ResidentOnGpu(feed, compile)
 
 
-class Resident:
+class ResidentOnCpu:
     """See `harness.data.loading.Loader`."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-        self._images, self._labels = _on_device(feed.train, feed.device)
+    name = "resident"
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def __init__(self, feed: Feed) -> None:
+        from harness.data.augment.fused import Fused  # Numba, which a GPU does without
+
+        self.measured: dict[str, float | str] = {}
+        self._feed = feed
+        self._images = on_cpu(feed.train, channels_last=feed.recipe.channels_last)
+        self._labels = torch.from_numpy(feed.train.labels)
+        self._fused = Fused(feed.recipe)
+        self._fused.train(self._images, np.zeros(1, np.int64), feed.draws(0)[:1])  # compiles before the clock runs
+
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yields this process's share of each global batch."""
-        feed = self._feed
-        random = feed.generator(epoch)
-        for share in feed.sampler.shares(epoch, feed.rank):
-            indices = share.to(feed.device, non_blocking=True)
-            images = self._images.index_select(0, indices)
-            yield feed.transform.train(images, random), self._labels.index_select(0, indices)
+        draws = self._feed.draws(epoch)
+        for share in self._feed.shares(epoch, first_batch):
+            rows = share.numpy()
+            yield self._fused.train(self._images, rows, draws[rows]), self._labels.index_select(0, share)
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
-        images, labels = _on_device(split, self._feed.device)
+        images = on_cpu(split, channels_last=self._feed.recipe.channels_last)
         for share in evaluation_share(split, self._feed.rank, self._feed.num_processes, batch_size):
-            yield self._feed.transform.evaluate(images[share]), labels[share]
+            rows = np.arange(share.start, share.stop, share.step)
+            yield self._fused.evaluate(images, rows), torch.from_numpy(split.labels[rows])
+
+    def close(self) -> None:
+        """Ends the threads; the data set stays for the process's next run."""
+        self._fused.close()
+
+
+class ResidentOnGpu:
+    """See `harness.data.loading.Loader`."""
+
+    name = "resident"
+
+    def __init__(self, feed: Feed, compile: bool | None) -> None:
+        self.measured: dict[str, float | str] = {}
+        self._feed = feed
+        self._batched = Batched(feed.recipe, feed.device)
+        self._images, self._labels = on_gpu(feed.train, feed.device)
+        self._make = self._faster() if compile is None else self._compiled() if compile else self._gather
+
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+        """Yields this process's share of each global batch."""
+        device = self._feed.device
+        shares = list(self._feed.shares(epoch, first_batch))
+        # One copy an epoch: a copy a batch would cost more than the batch.
+        samples = torch.cat([torch.empty(0, dtype=torch.int64), *shares])
+        draws = self._feed.draws(epoch)[samples.numpy()].map(lambda values: torch.from_numpy(values).to(device))
+        samples, start = samples.to(device), 0
+        for share in shares:
+            end = start + len(share)
+            yield self._make(samples[start:end], draws[start:end]), self._labels.index_select(0, samples[start:end])
+            start = end
+
+    def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """Yields this process's share of a split, in order."""
+        images, labels = on_gpu(split, self._feed.device)
+        for share in evaluation_share(split, self._feed.rank, self._feed.num_processes, batch_size):
+            yield self._batched.evaluate(images[share].permute(0, 3, 1, 2)), labels[share]
 
     def close(self) -> None:
         """Nothing to stop: the data set stays for the process's next run."""
 
+    def _gather(self, samples: Tensor, draws: Draws) -> Tensor:
+        return self._batched.train(self._images.index_select(0, samples).permute(0, 3, 1, 2), draws)
 
-# One copy for all runs of a process; it goes when the array that it was made of goes.
-_copies: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+    def _compiled(self) -> Callable[[Tensor, Draws], Tensor]:
+        compiled = torch.compile(self._gather, dynamic=False)
+        for size in sorted({len(share) for share in self._feed.shares(0, 0)}):  # before the clock runs
+            self._try(compiled, size, 1)
+        return compiled
 
+    def _faster(self) -> Callable[[Tensor, Draws], Tensor]:
+        size = len(next(self._feed.shares(0, 0)))
+        self._try(self._gather, size, 3)
+        rate = size * TRIAL_BATCHES / self._try(self._gather, size, TRIAL_BATCHES)
+        self.measured["resident, not compiled"] = rate
+        try:
+            compiled = self._compiled()
+        except Exception as error:  # no Triton, no compiler: it says so in the record
+            self.measured["resident, compiled"] = str(error).partition("\n")[0]
+            return self._gather
+        compiled_rate = size * TRIAL_BATCHES / self._try(compiled, size, TRIAL_BATCHES)
+        self.measured["resident, compiled"] = compiled_rate
+        return compiled if compiled_rate > rate else self._gather
 
-def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    if device.type == "cpu":
-        return torch.from_numpy(split.images), torch.from_numpy(split.labels)
-    key = (id(split.images), str(device))
-    if key not in _copies:
-        _require_room(split.images.nbytes, device)
-        _copies[key] = torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
-        weakref.finalize(split.images, _copies.pop, key, None)
-    return _copies[key]
-
-
-def _require_room(needed: int, device: torch.device) -> None:
-    free = torch.cuda.mem_get_info(device)[0]
-    if needed > 0.9 * free:
-        message = f"the data set needs {needed / 2**30:.1f} GiB on {device}, where {free / 2**30:.1f} GiB are free"
-        raise HarnessError(message, "use loader: pinned, or smaller images")
+    def _try(self, make: Callable[[Tensor, Draws], Tensor], size: int, batches: int) -> float:
+        """Returns the seconds of some batches."""
+        device = self._feed.device
+        draws = self._feed.draws(0)[:size].map(lambda values: torch.from_numpy(values).to(device))
+        samples = torch.arange(size, device=device)
+        torch.cuda.synchronize(device)
+        began = time.perf_counter()
+        for _ in range(batches):
+            make(samples, draws)
+        torch.cuda.synchronize(device)
+        return time.perf_counter() - began

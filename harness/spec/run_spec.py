@@ -6,12 +6,11 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
@@ -22,6 +21,8 @@ from harness import registry
 from harness.errors import HarnessError, nearest
 from harness.parameters import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from harness.problems import fields_at, first_problem, shown
+from harness.spec.augment import Augment
+from harness.spec.section import Section, SpecError
 
 # Part of every identity. Raise it when a default changes or an option comes to mean something else: fields at their
 # default are left out of the hash, so that a new option does not disown the results that came before it.
@@ -38,39 +39,8 @@ def is_identity(path: str) -> bool:
     return excluded is not True and field not in excluded  # type: ignore[operator]
 
 
-class ImageShape(NamedTuple):
-    """The shape of one image as a network sees it."""
-
-    channels: int
-    height: int
-    width: int
-
-
-class SpecError(HarnessError):
-    """A field of a RunSpec that is wrong; `path` leads to it, e.g. ("train", "epochs")."""
-
-    def __init__(self, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.path = path
-
-
-class Section(BaseModel):
-    """A mapping in a suite. Unknown keys are errors, numbers are finite and not guessed from strings or booleans."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
-
-
 def _no_to_string(value: Any) -> Any:
     return "no" if value is False else value  # YAML 1.1 reads a bare `no` as false
-
-
-class Augment(Section):
-    """Random changes of the training images, in the order of the fields; all off by default."""
-
-    crop: NonNegativeInt = Field(default=0, description="pad by this many pixels (zeros), then crop at random")
-    flip: bool = Field(default=False, description="mirror left and right with probability one half")
-    rotate: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="rotate by up to this many degrees")
-    cutout: NonNegativeInt = Field(default=0, description="erase a square of this side (arXiv 1708.04552)")
 
 
 class MeanStd(Section):

@@ -1,0 +1,96 @@
+"""Tries the loaders on the machine at hand and takes the fastest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed
+
+from harness import registry
+from harness.data.loading import Batch, Feed, Loader
+from harness.errors import HarnessError
+from harness.parameters import NonNegativeInt, PositiveFloat
+from harness.registry import loader
+
+CANDIDATES = ("resident", "pinned", "dali")
+WARM_UP_BATCHES = 3
+
+
+@loader("auto")
+def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt = 2) -> Loader:
+    """Tries the candidates for a moment each and takes the fastest; the record says what was measured.
+
+    Args:
+        seconds: for how long each is tried.
+        workers: of the pinned loader.
+    """
+    key = (feed.recipe, id(feed.train.store), len(feed.train.labels), feed.sampler.global_batch_size, workers)
+    if key not in _measured:
+        rates = {name: _rate(name, feed, seconds, workers) for name in CANDIDATES}
+        _measured[key] = _over_all_ranks(rates)
+    rates = _measured[key]
+    fastest = max(CANDIDATES, key=lambda name: rate if isinstance(rate := rates[name], float) else -1.0)
+    if isinstance(rates[fastest], str):
+        raise HarnessError(f"no loader can be had: {rates[fastest]}", "name one to see what it needs")
+    chosen = _build(fastest, feed, workers)
+    chosen.measured = rates | chosen.measured
+    return chosen
+
+
+# Measured once for all runs of a process that are fed alike.
+_measured: dict[tuple, dict[str, float | str]] = {}
+
+
+def _build(name: str, feed: Feed, workers: int) -> Loader:
+    return registry.build("loader", name, feed, **({"workers": workers} if name == "pinned" else {}))
+
+
+def _rate(name: str, feed: Feed, seconds: float, workers: int) -> float | str:
+    """Returns images per second of this rank, or why the loader cannot be had."""
+    try:
+        candidate = _build(name, feed, workers)
+    except HarnessError as error:
+        return error.message
+    try:
+        batches = _endless(candidate)
+        for _ in range(WARM_UP_BATCHES):
+            next(batches)
+        _synchronize(feed.device)
+        images, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            images += len(next(batches)[1])
+        _synchronize(feed.device)
+        return images / (time.perf_counter() - began)
+    except HarnessError as error:
+        return error.message
+    finally:
+        candidate.close()
+
+
+def _endless(candidate: Loader) -> Iterator[Batch]:
+    epoch = 0
+    while True:
+        yield from candidate.epoch(epoch)
+        epoch += 1
+
+
+def _over_all_ranks(rates: dict[str, float | str]) -> dict[str, float | str]:
+    """Adds up the ranks' rates, so that all choose alike; a loader that one rank cannot have, none has."""
+    every: list[Any] = [rates]
+    if torch.distributed.is_initialized():
+        every = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(every, rates)
+
+    def together(name: str) -> float | str:
+        values = [rates[name] for rates in every]
+        return next((value for value in values if isinstance(value, str)), None) or sum(values)
+
+    return {name: together(name) for name in rates}
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,48 @@
+"""What a suite may say of one run: its sections, validated, and the hashes that identify it."""
+
+from harness.spec.augment import Augment, ColorJitter, Erase, RandomResizedCrop
+from harness.spec.run_spec import (
+    NOT_IDENTITY,
+    PLUGIN_SECTIONS,
+    SPEC_VERSION,
+    DataSection,
+    LoaderSection,
+    MeanStd,
+    OptimizerSection,
+    RunSpec,
+    ScheduleSection,
+    Seed,
+    TrainSection,
+    is_identity,
+    parameters,
+    parse_run_spec,
+    run_id,
+    section_model,
+)
+from harness.spec.section import ImageShape, Section, SpecError
+
+__all__ = [
+    "NOT_IDENTITY",
+    "PLUGIN_SECTIONS",
+    "SPEC_VERSION",
+    "Augment",
+    "ColorJitter",
+    "DataSection",
+    "Erase",
+    "ImageShape",
+    "LoaderSection",
+    "MeanStd",
+    "OptimizerSection",
+    "RandomResizedCrop",
+    "RunSpec",
+    "ScheduleSection",
+    "Section",
+    "Seed",
+    "SpecError",
+    "TrainSection",
+    "is_identity",
+    "parameters",
+    "parse_run_spec",
+    "run_id",
+    "section_model",
+]

@@ -1,0 +1,59 @@
+"""The one definition of augmentation; `harness.data.augment` executes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from harness.parameters import Fraction, NonNegativeInt, PositiveInt
+from harness.spec.section import Range, Section
+
+
+class RandomResizedCrop(Section):
+    """A box of random area and shape, brought to one size (arXiv 1409.4842); evaluation sees the whole image."""
+
+    size: PositiveInt = Field(description="height and width of the result, in pixels")
+    scale: Range = Field(default=(0.08, 1.0), description="area of the box, as a share of the image's")
+    ratio: Range = Field(default=(3 / 4, 4 / 3), description="width of the box over its height")
+
+
+class ColorJitter(Section):
+    """Random brightness, contrast about mid-gray, saturation and hue: each by up to so much, as one colour matrix."""
+
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    saturation: Fraction = 0.0
+    hue: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="degrees")
+
+
+class Erase(Section):
+    """A random box set to the mean colour (arXiv 1708.04896)."""
+
+    probability: Annotated[float, Field(gt=0, le=1)] = 0.5
+    scale: Range = Field(default=(0.02, 0.33), description="area of the box, as a share of the image's")
+    ratio: Range = Field(default=(0.3, 3.3), description="height of the box over its width")
+
+
+class Augment(Section):
+    """What is done to the images, in the order of the fields; all off by default.
+
+    Only `resize` is done to evaluated images too, and the size of `random_resized_crop` is theirs as well.
+    """
+
+    resize: PositiveInt | None = Field(default=None, description="height and width in pixels; bilinear, antialiased")
+    random_resized_crop: RandomResizedCrop | None = None
+    crop: NonNegativeInt = Field(default=0, description="pad by this many pixels (zeros), then crop at random")
+    flip: bool | Literal["alternating"] = Field(
+        default=False,
+        description="mirror left and right with probability one half; alternating: each image every other epoch",
+    )
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="rotate by up to this many degrees")
+    color_jitter: ColorJitter | None = None
+    cutout: NonNegativeInt = Field(default=0, description="erase a square of this side (arXiv 1708.04552)")
+    erase: Erase | None = None
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the height and width that the network sees of images of the given ones."""
+        size = self.random_resized_crop.size if self.random_resized_crop else self.resize
+        return (size, size) if size else (height, width)
