@@ -26,6 +26,10 @@ class Display(Protocol):
         """The run's result is on disk."""
         ...
 
+    def note(self, text: str) -> None:
+        """Shows a sentence."""
+        ...
+
     def close(self) -> None:
         """Gives the terminal back."""
         ...
@@ -41,6 +45,9 @@ class Silent:
         """Shows nothing."""
 
     def run_ended(self, result: RunResult) -> None:
+        """Shows nothing."""
+
+    def note(self, text: str) -> None:
         """Shows nothing."""
 
     def close(self) -> None:
@@ -67,6 +74,10 @@ class Lines:
         self._console.print(
             f"{self._done}/{self._total}  {summary(result)}", highlight=False, markup=False, soft_wrap=True
         )
+
+    def note(self, text: str) -> None:
+        """Prints a line."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -109,6 +120,10 @@ class Bars:
         self._done += 1
         self._lines.run_ended(result)
         self._bars.update(self._suite, completed=self._done, count=f"{self._done}/{self._total} runs")
+
+    def note(self, text: str) -> None:
+        """Prints a line above the bars."""
+        self._lines.note(text)
 
     def close(self) -> None:
         """Leaves the bars as they stand."""

@@ -20,6 +20,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from rich.console import Console
 
+from harness.data.files import cache_root
 from harness.data.prepare import data_source, prepare
 from harness.errors import HarnessError
 from harness.execute import Observer, execute, global_batches
@@ -99,6 +100,8 @@ def _run(worker: Worker, run: PlannedRun) -> Status:
     with worker.accelerator.local_main_process_first():  # it reads image files into the cache, the others map them
         splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali")
     data_seconds = time.perf_counter() - began
+    if 0 < splits.decode_seconds <= data_seconds:  # now, and not for an earlier run
+        worker.display.note(f"read image files into {cache_root()} in {splits.decode_seconds:.1f} s")
 
     open_run = OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))
     try:
