@@ -105,8 +105,8 @@ def run(
         try:
             raise typer.Exit(work(Manifest.read(folder), folder, console))
         except HarnessError as error:
-            refuse(folder, str(error))
-            raise
+            refuse(folder, error)  # the supervisor prints it, once for all ranks
+            raise typer.Exit(0) from None
     if _under_a_launcher():
         from harness.worker import work_unsupervised
 

@@ -20,9 +20,13 @@ def first_problem(error: ValidationError, values: Any) -> tuple[ErrorDetails, tu
     first, path = max((found for found in problems if found[1][: len(start)] == start), key=lambda found: len(found[1]))
     if first["type"] == "missing" and isinstance(path[-1], int):  # too few items for a tuple
         return {**first, "type": "too_short"}, path[:-1], f"it should have at least {path[-1] + 1} items"
-    messages = dict.fromkeys(problem["msg"].removeprefix("Input should be ") for problem, at in problems if at == path)
+    messages = dict.fromkeys(_wanted(problem["msg"]) for problem, at in problems if at == path)
     wanted = " or ".join(messages).replace("an object", "a mapping").replace("a valid array", "a list")
     return first, path, f"it should be {wanted}" if first["msg"].startswith("Input should be ") else wanted
+
+
+def _wanted(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
 
 
 def shown(value: Any) -> str:

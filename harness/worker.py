@@ -17,11 +17,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or `deterministic
 import psutil
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import broadcast_object_list, parse_flag_from_env
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from rich.console import Console
 
 from harness.data.files import cache_root
-from harness.data.prepare import data_source, prepare
+from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError
 from harness.execute import Observer, execute, global_batches
 from harness.measure.memory import keep_freed_memory
@@ -33,6 +33,10 @@ from harness.records.result import Cause, Status
 from harness.scheduling.launch import SUPERVISOR, Manifest, Pulse
 from harness.suite import Plan, PlannedRun
 from harness.training.loop import Diverged
+
+
+class BadData(HarnessError):
+    """The data of a run cannot be read; every rank raises it."""
 
 
 def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
@@ -47,7 +51,8 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         0 where all runs are ok, else 1.
 
     Raises:
-        HarnessError: the output folder or the data are unusable: no run can start.
+        HarnessError: the output folder or the data are unusable: no run can start. Bad data are raised by rank 0; the
+            other ranks leave.
     """
     if launch:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and decides
@@ -72,12 +77,16 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         done = manifest.done + len(mine) - len(runs)
         worker = Worker(**{**vars(worker), "display": display_for(console, manifest.suite, done, manifest.total)})
     statuses: list[Status] = []
-    with contextlib.closing(worker.display):
-        for run in runs:
-            statuses.append(_run(worker, run))
-    accelerator.end_training()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    try:
+        with contextlib.closing(worker.display):
+            for run in runs:
+                statuses.append(_run(worker, run))
+    except BadData as error:
+        _leave(accelerator)
+        if worker.is_main:
+            raise
+        raise SystemExit(0 if launch else 2) from error
+    _leave(accelerator)
     return 0 if all(status == "ok" for status in statuses) else 1
 
 
@@ -90,15 +99,15 @@ def work_unsupervised(plan: Plan, output: Path, console: Console) -> int:
     return work(manifest, None, console)
 
 
+def _leave(accelerator: Accelerator) -> None:
+    accelerator.end_training()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _run(worker: Worker, run: PlannedRun) -> Status:
-    # Bad data end the suite, before the run is opened.
     began = time.perf_counter()
-    source = data_source(run.spec.data)
-    if source.download:
-        with worker.accelerator.local_main_process_first():
-            source.download()
-    with worker.accelerator.local_main_process_first():  # it reads image files into the cache, the others map them
-        splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali")
+    splits = _read_data(worker, run)
     data_seconds = time.perf_counter() - began
     if 0 < splits.decode_seconds <= data_seconds:  # now, and not for an earlier run
         worker.display.note(f"read image files into {cache_root()} in {splits.decode_seconds:.1f} s")
@@ -124,6 +133,31 @@ def _run(worker: Worker, run: PlannedRun) -> Status:
     except Exception as error:
         _end_process(worker, open_run, error)
     return result.status
+
+
+def _read_data(worker: Worker, run: PlannedRun) -> Splits:
+    """Reads the data of a run, first in one process of each machine: it fetches and decodes, the others map.
+
+    Raises:
+        BadData: on every rank, where one of them cannot; they end the suite before the run is opened.
+    """
+    accelerator = worker.accelerator
+    splits, bad = None, None
+    for turn in (True, False):
+        if accelerator.is_local_main_process == turn:
+            try:
+                source = data_source(run.spec.data)
+                if source.download and turn:
+                    source.download()
+                splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali")
+            except HarnessError as error:
+                bad = error
+        accelerator.wait_for_everyone()
+    found: list[HarnessError | None] = gather_object([bad])
+    if first := next((error for error in found if error), None):
+        raise BadData(first.message, first.hint)
+    assert splits
+    return splits
 
 
 def _end_process(worker: Worker, open_run: OpenRun, error: Exception) -> NoReturn:
@@ -157,8 +191,9 @@ def _die_with(supervisor: int) -> None:
     """Ends this process when its supervisor is gone: a launcher in between would let it live on."""
 
     def watch() -> None:
-        while psutil.pid_exists(supervisor):
-            time.sleep(1.0)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while psutil.Process(supervisor).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(1.0)
         os._exit(75)
 
     threading.Thread(target=watch, daemon=True, name="die-with-supervisor").start()

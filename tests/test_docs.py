@@ -46,5 +46,5 @@ def test_the_architecture_of_the_document_is_one_new_file_and_no_edit_elsewhere(
 
 def test_links_lead_to_files() -> None:
     for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("slurm/*.md"), *ROOT.glob("results/*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        for target in re.findall(r"\]\(([^)#:]+)[)#]", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"

@@ -7,6 +7,7 @@ An entry of the cache is a folder, keyed by the files' paths, sizes and times an
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -113,7 +114,7 @@ class ImageFiles:
                 images = np.load(path, mmap_mode="c")
                 if images.shape == shape and images.dtype == np.uint8:
                     return np.asarray(images)
-            except (OSError, ValueError, EOFError):
+            except Exception:  # numpy raises almost anything on a damaged file
                 pass
             self._read_all(decode=True)
         raise HarnessError(f"{path} is damaged", f"remove {self.folder}")
@@ -134,7 +135,7 @@ class ImageFiles:
             with np.load(self.folder / "survey.npz", allow_pickle=False) as stored:
                 height, width, channels = (int(side) for side in stored["shape"])
                 found = Survey(stored["readable"], stored["plain"], (height, width, channels))
-        except (OSError, ValueError, KeyError, EOFError):
+        except Exception:  # numpy and zipfile raise almost anything on a damaged file
             return None
         return found if len(found.readable) == len(self._paths) else None
 
@@ -179,7 +180,8 @@ class ImageFiles:
                 f"{self.folder} cannot be written: {error.strerror}", "set HARNESS_CACHE to a folder with room"
             ) from None
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         self.seconds += time.perf_counter() - began
         return survey
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.records.files import write_json
 from harness.spec import parse_run_spec
 from harness.suite import PlannedRun
@@ -107,14 +108,15 @@ def read_open_run(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.exists() else None
 
 
-def refuse(folder: Path, reason: str) -> None:
+def refuse(folder: Path, error: HarnessError) -> None:
     """Tells the supervisor that the input is bad: a launcher in between does not hand on a rank's exit code."""
-    (folder / "refused").write_text(reason)
+    write_json(folder / "refused.json", {"message": error.message, "hint": error.hint})
 
 
-def was_refused(folder: Path) -> bool:
-    """Tells whether a rank said that the input is bad; it has printed why."""
-    return (folder / "refused").exists()
+def refusal(folder: Path) -> HarnessError | None:
+    """Returns why a rank found the input bad, or None."""
+    path = folder / "refused.json"
+    return HarnessError(**json.loads(path.read_bytes())) if path.exists() else None
 
 
 def read_pulses(folder: Path) -> dict[int, str]:

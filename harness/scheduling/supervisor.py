@@ -17,7 +17,7 @@ from harness.measure.system import describe_system
 from harness.records.result import Cause, RunResult, Status
 from harness.records.store import RunFolder, now, run_folder
 from harness.scheduling.commands import Launcher
-from harness.scheduling.launch import FOLDER, SUPERVISOR, Manifest, read_open_run, read_pulses, was_refused
+from harness.scheduling.launch import FOLDER, SUPERVISOR, Manifest, read_open_run, read_pulses, refusal
 from harness.suite import Plan, PlannedRun
 
 POLL_SECONDS = 0.2
@@ -96,7 +96,9 @@ class Supervisor:
                 if ending.stopped or ending.returncode == STOPPED:
                     self._console.print("stopped: finished runs are kept, the same command goes on from here")
                     return STOPPED
-                if ending.returncode == 2 or was_refused(folder):
+                if refused := refusal(folder):
+                    raise refused
+                if ending.returncode == 2:
                     return 2
                 opened = read_open_run(folder)
                 open_folder = RunFolder(Path(opened["folder"])) if opened else None
@@ -216,3 +218,4 @@ def _end_all(child: subprocess.Popen[bytes]) -> None:
     _, alive = psutil.wait_procs(family, GRACE_SECONDS)
     for process in alive:
         process.kill()
+    psutil.wait_procs(alive, GRACE_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.scheduling.supervisor import _end_all
 from tests.house import House
 
 pytestmark = pytest.mark.launch
@@ -95,8 +97,18 @@ def test_two_ranks_of_which_one_fails(house: House) -> None:
     assert results["base 0"]["num_processes"] == 2
     raised = results["faulty fault=raise rank=1 0"]
     assert (raised["status"], raised["cause"]["kind"], raised["cause"]["rank"]) == ("failed", "ValueError", 1)
-    assert results["faulty fault=sleep rank=1 0"]["status"] == "timeout"
+    slept = results["faulty fault=sleep rank=1 0"]
+    assert slept["status"] == "timeout"
+    assert "rank 1" in slept["cause"]["message"]
     assert not processes_in(house.path)
+
+
+def test_the_end_of_a_launch_reaches_sessions_of_their_own(tmp_path: Path) -> None:
+    rank = "import subprocess; subprocess.run(['sleep', '60'], start_new_session=True)"
+    launcher = subprocess.Popen([sys.executable, "-c", rank], cwd=tmp_path)
+    assert wait_for(lambda: len(processes_in(tmp_path)) == 2, 10)
+    _end_all(launcher)
+    assert not processes_in(tmp_path)
 
 
 def test_killed_in_the_middle_nothing_finished_is_lost_and_only_the_open_run_is_repeated(house: House) -> None:
@@ -140,6 +152,9 @@ def test_a_signal_stops_with_code_75_and_leaves_the_open_run_open(house: House, 
 
 def test_isolated_runs_have_a_process_each(house: House) -> None:
     suite = house.suite("matrix: {train.global_batch_size: [64, 128]}\n")
+    with (house.path / "harness/models/faulty.py").open("a") as file:
+        file.write('open("imports", "a").write("one\\n")  # once a process\n')
     done = house.run(str(suite), "--isolate")
     assert done.returncode == 0, done.stderr
-    assert {result["status"] for result in house.results().values()} == {"ok"}
+    assert [result["status"] for result in house.results().values()] == ["ok", "ok"]
+    assert (house.path / "imports").read_text() == "one\none\n"

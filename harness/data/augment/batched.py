@@ -54,6 +54,8 @@ class Batched:
 
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self._recipe = recipe
+        cropped = recipe.augment.random_resized_crop
+        self._resize, self._box_size = recipe.augment.resize, cropped.size if cropped else 0
         self._scale = torch.tensor(recipe.scale, device=device).view(1, -1, 1, 1)
         self._shift = torch.tensor(recipe.shift, device=device).view(1, -1, 1, 1)
 
@@ -70,12 +72,10 @@ class Batched:
             images: uint8 [n, C, H, W].
             draws: of these n samples, on the same device.
         """
-        augment = self._recipe.augment
-        if augment.resize:
-            images = _resize(images, augment.resize, augment.resize)
+        if self._resize:
+            images = _resize(images, self._resize, self._resize)
         if draws.box is not None:
-            assert augment.random_resized_crop
-            images = resample(images, draws.box, augment.random_resized_crop.size)
+            images = resample(images, draws.box, self._box_size)
         if draws.offset is not None or draws.flip is not None or draws.turn is not None:
             images = move(images, draws)
         if draws.color is not None:

@@ -20,7 +20,7 @@ from harness.spec import Augment, ColorJitter, Erase, RandomResizedCrop
 ATTEMPTS = 10  # as torchvision's RandomResizedCrop and RandomErasing
 FLIP, CROP, ROTATE, JITTER, CUTOUT, BOX, ERASE = range(1, 8)  # each a stream of its own
 
-# Rows give Y, I, Q of an RGB pixel, as `color_twist` of DALI has them (dali/operators/image/color/color_twist.h).
+# Rows give Y, I, Q of an RGB pixel; `color_twist` of DALI (operators/image/color/color_twist.h) rounds to 0.001.
 RGB_TO_YIQ = np.array(
     [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]], np.float64
 )
@@ -167,7 +167,7 @@ def _colors(jitter: ColorJitter, random: np.random.Generator, count: int, channe
         turned = np.zeros((count, 3, 3))
         turned[:, 0, 0] = 1
         turned[:, 1, 1] = turned[:, 2, 2] = saturation * np.cos(hue)
-        turned[:, 1, 2], turned[:, 2, 1] = -saturation * np.sin(hue), saturation * np.sin(hue)
+        turned[:, 1, 2], turned[:, 2, 1] = saturation * np.sin(hue), -saturation * np.sin(hue)
         linear = np.linalg.inv(RGB_TO_YIQ) @ turned @ RGB_TO_YIQ
     linear = (brightness * contrast)[:, None, None] * linear
     shift = np.broadcast_to((brightness * 128 * (1 - contrast))[:, None, None], (count, channels, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -86,12 +87,17 @@ class Pinned:
 
     def _raw_batches(self) -> Iterator[RawBatch]:
         try:
-            yield from self._loader
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            handler = signal.getsignal(signal.SIGCHLD)
+            batches = iter(self._loader)
+            # torch's own would raise in whatever the rank is doing when a worker dies; it is found out below.
+            if signal.getsignal(signal.SIGCHLD) is not handler:
+                signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
+            yield from batches
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             raise HarnessError(
-                f"a worker of the loader died: {str(error).partition(chr(10))[0]}",
+                f"a worker of the loader died: {str(error).partition(chr(10))[0] or 'it closed the connection'}",
                 "it may have been out of memory; use fewer loader.workers",
             ) from None
 
