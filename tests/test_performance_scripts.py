@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.launch
@@ -38,3 +42,83 @@ def test_isolation() -> None:
     found = output_of("isolation.py", "--rounds", "1", "--epochs", "4")
     assert set(found["kept/fresh"]) == {"cnn3", "resnet18"}
     assert all(0 < ratio["low"] <= ratio["median"] and ratio["pairs"] == 4 for ratio in found["kept/fresh"].values())
+
+
+def test_loaders(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(260):
+        folder = tmp_path / "train" / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.jpg")
+    found = output_of("loaders.py", "--data", str(tmp_path), "--seconds", "0.02", "--rounds", "2")
+    rates = {name: each["images_per_second"] for name, each in found["rates"].items()}
+    every = (
+        "resident",
+        "pinned",
+        "pinned_cached",
+        "dali",
+        "dali_ours_array",
+        "dali_array",
+        "torch_best",
+        "image_folder",
+    )
+    assert all(rates[name] > 0 for name in every)
+    assert rates["torch_best"] == max(rate for name, rate in rates.items() if name.startswith("torch_v"))
+    assert rates["image_folder"] == max(rates[f"image_folder_w{workers}"] for workers in (0, 1, 2))
+    best = found["rates"]["torch_best"]["rounds"]
+    by_round = [ours / torchs for ours, torchs in zip(found["rates"]["resident"]["rounds"], best, strict=True)]
+    assert found["ratios"]["resident/torch_best"] == pytest.approx(sum(by_round) / 2)
+    assert found["limit"]["bytes_per_image"] == 16 * 16 * 3 * 5
+    share = found["limit"]["shares"]["resident"]["memory"]
+    assert share == pytest.approx(rates["resident"] * 16 * 16 * 15 / found["limit"]["memory_bytes_per_second"])
+
+
+def test_loaders_of_which_some_are_not_measured() -> None:
+    found = output_of("loaders.py", "--only", "resident", "--seconds", "0.02", "--rounds", "1")
+    assert set(found["rates"]) == {"resident"}
+    assert found["images"] == 5000
+    assert set(found["ratios"].values()) == {None}
+
+
+def test_a_loader_that_does_less_than_the_task_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "performance")
+    loaders, peers = importlib.import_module("loaders"), importlib.import_module("peers")
+    device = torch.device("cpu")
+    images = np.random.default_rng(0).integers(30, 256, (300, 8, 8, 3), np.uint8)
+    labels = np.arange(300)
+    batch, classes = next(peers.airbench(images, labels, device))
+    loaders.check((batch, classes), (8, 8, 3), device, half=True)
+    unpadded = ((torch.from_numpy(images[:128]) / 255 - torch.tensor(peers.MEAN)) / torch.tensor(peers.STD)).half()
+    for wrong in (batch[:100], batch.float(), unpadded.permute(0, 3, 1, 2)):
+        with pytest.raises(AssertionError):
+            loaders.check((wrong, classes), (8, 8, 3), device, half=True)
+
+
+def test_airbench_takes_windows_of_the_padded_image_and_mirrors_them_every_other_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "performance")
+    peers = importlib.import_module("peers")
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), np.uint8)
+    padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    batches = peers.airbench(images, np.arange(200), torch.device("cpu"))
+    mirrored: list[dict[int, bool]] = [{}, {}]
+    for epoch in range(2):
+        for batch, classes in (next(batches) for _ in range(2)):
+            pixels = batch.permute(0, 2, 3, 1).float() * torch.tensor(peers.STD) + torch.tensor(peers.MEAN)
+            for window, label in zip((255 * pixels).round().numpy(), classes.tolist(), strict=True):
+                mirrored[epoch][label] = is_mirrored(padded[label], window)
+    assert set(mirrored[0]) == set(mirrored[1]) == set(range(200))
+    assert all(mirrored[1][label] is not first for label, first in mirrored[0].items())
+    assert 50 < sum(mirrored[0].values()) < 150
+
+
+def is_mirrored(padded: np.ndarray, window: np.ndarray) -> bool:
+    """Returns whether a window of an image is a mirrored one; fails where it is none."""
+    for top, left in np.ndindex(9, 9):
+        found = padded[top : top + 8, left : left + 8]
+        for straight, seen in ((True, found), (False, found[:, ::-1])):
+            if np.abs(window - seen).max() <= 1:
+                return not straight
+    raise AssertionError("no window of its image")

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -86,12 +88,14 @@ class ImageFiles:
         """Returns which files can be read.
 
         Args:
-            decode: keep the pixels too, if the files have to be read now.
+            decode: keep the pixels too.
 
         Raises:
             HarnessError: an image cannot be read or has an odd size, or the cache cannot be written.
         """
-        found = self._stored_survey() or self._read_all(decode)
+        found = self._stored_survey()
+        if found is None or (decode and not (self.folder / "images.npy").exists()):
+            found = self._read_all(decode)
         if self._unreadable == "fail" and not found.readable.all():
             read_image(self._paths[found.readable.argmin()], channels=self._channels)  # raises what it did at first
             shutil.rmtree(self.folder, ignore_errors=True)  # it can be read now
@@ -101,13 +105,13 @@ class ImageFiles:
     @property
     def shape(self) -> tuple[int, ...]:
         """M, H, W and C."""
-        return (len(self._paths), *self.survey(decode=True).shape)
+        return (len(self._paths), *self.survey(decode=False).shape)
 
     def array(self) -> np.ndarray:
         """Returns uint8 [M, H, W, C], mapped into memory; writes go to this process's own copy of a page."""
         import numpy as np
 
-        shape = self.shape
+        shape = (len(self._paths), *self.survey(decode=True).shape)
         path = self.folder / "images.npy"
         for _ in range(2):
             try:
@@ -132,7 +136,8 @@ class ImageFiles:
         import numpy as np
 
         try:
-            with np.load(self.folder / "survey.npz", allow_pickle=False) as stored:
+            content = io.BytesIO((self.folder / "survey.npz").read_bytes())  # numpy would not close a damaged file
+            with np.load(content, allow_pickle=False) as stored:
                 height, width, channels = (int(side) for side in stored["shape"])
                 found = Survey(stored["readable"], stored["plain"], (height, width, channels))
         except Exception:  # numpy and zipfile raise almost anything on a damaged file
@@ -146,7 +151,7 @@ class ImageFiles:
         count = len(self._paths)
         shape = (self._size, self._size, self._channels) if self._size else self._first_shape()
         readable, plain = np.zeros(count, bool), np.ones(count, bool)
-        temporary = self.folder / f"images.{os.getpid()}.tmp"
+        temporary = self.folder / f"images.{uuid.uuid4().hex}.tmp"  # nodes that share the cache may share process ids
         try:
             self._make_folder(count * shape[0] * shape[1] * shape[2] if decode else 0)
             images = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, *shape)) if decode else None

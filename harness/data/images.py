@@ -54,6 +54,8 @@ def read_image(path: str, *, channels: int, size: int | None = None) -> Image8:
     try:
         with Image.open(path, formats=FORMATS) as image:
             plain = image.format in ("JPEG", "PNG") and image.mode in ("L", "RGB") and not image.has_transparency_data
+            if channels == 1 and image.format == "JPEG":
+                image.draft("L", image.size)  # the luma that is in the file, as DALI has it; colours would be clipped
             ImageOps.exif_transpose(image, in_place=True)
             even = _to_gray_or_rgb(image, channels)
             if size is not None and even.size != (size, size):

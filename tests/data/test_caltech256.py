@@ -1,5 +1,7 @@
 import hashlib
+import os
 import tarfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from harness.data.datasets.caltech256 import caltech256
 from harness.errors import HarnessError
 
 
-def small(root, **parameters):
+def small(root, **parameters) -> Any:
     return caltech256(root=str(root), **{"size": 8, "train_per_class": 3, "test_per_class": 2, **parameters})
 
 
@@ -57,11 +59,33 @@ def test_more_to_train_on_leaves_the_test_images(root):
 
 
 def test_the_clutter_is_a_class_when_asked_for(root):
-    assert small(root, clutter=True).load().class_names == (
-        "ak47",
-        "dog",
-        "clutter",
-    )
+    assert small(root, clutter=True).load().class_names == ("ak47", "dog", "clutter")
+
+
+def test_left_encoded_the_splits_are_the_same_and_nothing_is_decoded(root):
+    encoded = small(root).load_encoded()
+    assert not (encoded.train.store.folder / "images.npy").exists()
+    assert encoded.train.store.resized and encoded.train.shape == (8, 8, 3) and encoded.decode_seconds > 0
+    decoded, again = small(root).load(), small(root).load()
+    assert decoded.decode_seconds > 0 and again.decode_seconds == 0
+    assert reds(encoded.train) == reds(decoded.train) and reds(encoded.test) == reds(decoded.test)
+    paths = [os.fsdecode(path) for path in encoded.train.store.encoded()]
+    for split in (encoded.train, encoded.test):
+        folders = [paths[row].split("/")[-2] for row in split.rows]
+        assert folders == [("001.ak47", "056.dog")[label] for label in split.labels]
+
+
+def test_only_what_is_chosen_is_read(root):
+    data = small(root).load()
+    assert data.train.store is data.test.store and len(data.train.pixels) == 6 + 4
+
+
+def test_a_truncated_photograph_is_named(root):
+    for path in root.glob("*/056.dog/*.jpg"):
+        path.write_bytes(path.read_bytes()[:-40])
+    for load in (small(root).load, small(root).load_encoded):
+        with pytest.raises(HarnessError, match=r"056_\d+\.jpg is not a readable image"):
+            load()
 
 
 def test_more_than_there_are_is_an_error(root):
@@ -94,12 +118,5 @@ def test_missing_data_says_where_it_was_looked_for(tmp_path):
 
 
 def test_the_fingerprint_follows_what_is_chosen(tmp_path):
-    variants = [
-        {},
-        {"size": 32},
-        {"train_per_class": 5},
-        {"test_per_class": 5},
-        {"split_seed": 1},
-        {"clutter": True},
-    ]
+    variants = [{}, {"size": 32}, {"train_per_class": 5}, {"test_per_class": 5}, {"split_seed": 1}, {"clutter": True}]
     assert len({small(tmp_path, **variant).fingerprint() for variant in variants}) == len(variants)

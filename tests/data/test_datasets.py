@@ -93,6 +93,16 @@ def test_synthetic_is_seeded():
 
 
 def test_synthetic_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(source, "_available_bytes", lambda: 2**20)
+    monkeypatch.setattr(source, "available_bytes", lambda: 2**20)
     with pytest.raises(HarnessError, match=r"but only 0\.0 GiB of memory is available"):
         synthetic(size=1024).load()
+
+
+def test_the_processes_of_a_machine_share_its_memory(monkeypatch):
+    needed = 2 * 4 * 8 * 8 * 3
+    monkeypatch.setattr(source, "available_bytes", lambda: needed / 0.8)
+    assert len(synthetic(size=8, train=4, test=4).load().train.labels) == 4
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr(np.random, "Generator", lambda _: pytest.fail("pixels were drawn"))
+    with pytest.raises(HarnessError, match=r"would take .* in each of 2 processes, but only"):
+        synthetic(size=8, train=4, test=4).load()

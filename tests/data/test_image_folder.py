@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,8 +26,13 @@ def split(tmp_path):
     return tmp_path
 
 
-def load(root, **parameters):
+def load(root, **parameters) -> Any:
     return image_folder(root=str(root), **parameters).load()
+
+
+def load_encoded(root, **parameters) -> Any:
+    source: Any = image_folder(root=str(root), **parameters)
+    return source.load_encoded()
 
 
 def fails(root, message, hint="", **parameters):
@@ -57,10 +63,7 @@ def test_the_test_folder_has_any_name(split):
 def test_classes_alone_are_split(tmp_path):
     fill(tmp_path, {"cat": 10, "dog": 20})
     data = load(tmp_path, test_fraction=0.2)
-    assert np.bincount(data.train.labels).tolist() == [8, 16] and np.bincount(data.test.labels).tolist() == [
-        2,
-        4,
-    ]
+    assert np.bincount(data.train.labels).tolist() == [8, 16] and np.bincount(data.test.labels).tolist() == [2, 4]
     cats = [*data.train.images[data.train.labels == 0], *data.test.images[data.test.labels == 0]]
     assert sorted(cat[0, 0, 0] for cat in cats) == list(range(10))
     values = [load(tmp_path, split_seed=seed).test.images[:, 0, 0, 0].tolist() for seed in (0, 0, 1)]
@@ -211,6 +214,58 @@ def test_the_fingerprint_follows_the_split_where_there_is_one(tmp_path):
     fill(tmp_path, {"cat": 4})
     variants = [{}, {"split_seed": 1}, {"test_fraction": 0.5}]
     assert len({image_folder(root=str(tmp_path), **variant).fingerprint() for variant in variants}) == 3
+
+
+def same(first, second):
+    return all(
+        (one.labels == other.labels).all() and (one.rows == other.rows).all() and (one.images == other.images).all()
+        for one, other in ((first.train, second.train), (first.test, second.test))
+    ) and (first.class_names, first.skipped) == (second.class_names, second.skipped)
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["all are readable", "one is left out"])
+def test_left_encoded_the_splits_are_the_same(split, bad):
+    if bad:
+        (split / "train/cat/001.png").write_bytes(b"")
+    encoded = load_encoded(split, unreadable="skip")
+    folder = encoded.train.store.folder
+    assert not (folder / "images.npy").exists() and (folder / "survey.npz").exists()
+    assert encoded.train.shape == (4, 4, 3)
+    decoded = load(split, unreadable="skip")
+    assert (folder / "images.npy").exists()
+    assert same(encoded, decoded)
+    paths = [os.fsdecode(path) for path in decoded.train.store.encoded()]
+    assert [Path(path).stem for path in np.array(paths)[decoded.train.rows]] == (
+        ["000", "002", "000", "001"] if bad else ["000", "001", "002", "000", "001"]
+    )
+
+
+def test_the_splits_share_one_store(split):
+    data = load(split)
+    assert data.train.store is data.test.store and len(data.train.pixels) == 8
+    assert data.train.rows.tolist() == [0, 1, 2, 3, 4] and data.test.rows.tolist() == [5, 6, 7]
+
+
+def test_the_second_load_decodes_nothing(split):
+    first, second = load(split), load(split)
+    assert first.decode_seconds > 0 and second.decode_seconds == 0 and same(first, second)
+    third = load_encoded(split)
+    assert third.decode_seconds == 0 and same(first, third)
+
+
+def test_what_decoding_took_is_told_also_after_a_load_that_decoded_nothing(split):
+    surveyed, decoded = load_encoded(split), load(split)
+    assert surveyed.decode_seconds > 0 and decoded.decode_seconds > 0
+    assert decoded.decode_seconds == decoded.train.store.seconds
+    decoded.train.images.sum()
+    assert decoded.train.store.seconds == decoded.decode_seconds  # it was all there
+
+
+def test_nothing_is_written_beside_the_images(split):
+    before = sorted(split.rglob("*"))
+    load(split, size=3)
+    load_encoded(split)
+    assert sorted(split.rglob("*")) == before
 
 
 @pytest.mark.skipif("HARNESS_CIFAR10_JPEG" not in os.environ, reason="HARNESS_CIFAR10_JPEG is not set")

@@ -1,13 +1,17 @@
 import struct
+import warnings
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import images, source
-from harness.data.images import decode, decode_all
+from harness.data.images import CHUNK, for_each, read_image
 from harness.errors import HarnessError
+
+
+def decode(path, **options):
+    return read_image(path, **options).pixels
 
 
 def save(path, pixels, **options):
@@ -146,61 +150,86 @@ def test_what_is_not_an_image_is_named(tmp_path):
 
 def test_a_huge_image_is_refused(tmp_path):
     with pytest.raises(HarnessError, match=r"bomb\.png is not a readable image"):
-        decode_all([png_that_claims(tmp_path / "bomb.png", 20_000, 11_000)], channels=3)
+        decode(png_that_claims(tmp_path / "bomb.png", 20_000, 11_000), channels=3)
 
 
 def test_a_large_image_is_read_without_a_warning(tmp_path):
     # 100 megapixels: Pillow warns from 89, and a warning is an error in these tests.
-    path = solid(tmp_path / "large.png", "1", 1, size=(12_500, 8_000))
-    found, _ = decode_all([path], channels=1, size=4)
-    assert (found == 255).all()
+    path, found = solid(tmp_path / "large.png", "1", 1, size=(12_500, 8_000)), []
+    for_each(1, lambda _: found.append(decode(path, channels=1, size=4)))
+    assert (found[0] == 255).all()
 
 
-def test_all_are_decoded_in_order(tmp_path):
-    paths = [solid(tmp_path / f"{value}.png", "L", value) for value in range(100)]
-    found, readable = decode_all(paths, channels=1)
-    assert found.shape == (100, 3, 4, 1) and readable.all()
-    assert (found == np.arange(100).reshape(-1, 1, 1, 1)).all()
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.jpg", "RGB"), ("a.jpg", "L"), ("a.png", "RGB"), ("a.png", "L"), ("a.gif", "RGB")]
+)
+def test_plain_are_jpeg_and_png_of_gray_or_colour(tmp_path, name, mode, channels):
+    path = solid(tmp_path / name, mode, 3 if mode == "L" else (1, 2, 3))
+    assert read_image(path, channels=channels).plain == (name != "a.gif")
 
 
-def test_skipping_keeps_the_others_in_order(tmp_path):
-    paths = [solid(tmp_path / f"{value}.png", "L", value) for value in range(40)]
-    for value in (0, 7, 39):
-        (tmp_path / f"{value}.png").write_bytes(b"")
-    found, readable = decode_all(paths, channels=1, unreadable="skip")
-    assert np.flatnonzero(~readable).tolist() == [0, 7, 39]
-    assert found[:, 0, 0, 0].tolist() == [value for value in range(40) if value not in (0, 7, 39)]
+def test_the_content_decides_what_is_plain(tmp_path):
+    assert read_image(solid(tmp_path / "a.gif", "RGB", "red", format="JPEG"), channels=3).plain
+    assert not read_image(solid(tmp_path / "a.jpg", "RGB", "red", format="BMP"), channels=3).plain
 
 
-def test_the_first_unreadable_file_is_the_one_named(tmp_path):
-    paths = [solid(tmp_path / f"{value:02}.png", "L", value) for value in range(40)]
-    for value in (20, 39):
-        (tmp_path / f"{value}.png").write_bytes(b"")
-    with pytest.raises(HarnessError, match=r"20\.png is not"):
-        decode_all(paths, channels=1)
+@pytest.mark.parametrize(
+    ("name", "mode", "options"),
+    [
+        ("a.png", "P", {}),
+        ("a.png", "1", {}),
+        ("a.png", "I;16", {}),
+        ("a.png", "RGBA", {}),
+        ("a.png", "LA", {}),
+        ("a.png", "RGB", {"transparency": (0, 0, 0)}),
+        ("a.png", "L", {"transparency": 0}),
+        ("a.jpg", "CMYK", {}),
+        ("a.webp", "RGB", {}),
+        ("a.tiff", "RGB", {}),
+        ("a.bmp", "RGB", {}),
+        ("a.ppm", "RGB", {}),
+    ],
+)
+def test_what_decoders_may_read_in_different_ways_is_not_plain(tmp_path, name, mode, options):
+    assert not read_image(solid(tmp_path / name, mode, 0, **options), channels=3).plain
 
 
-def test_nothing_readable_is_an_error(tmp_path):
-    (tmp_path / "a.png").touch()
-    with pytest.raises(HarnessError, match="none of the 1 images can be read"):
-        decode_all([str(tmp_path / "a.png")], channels=1, unreadable="skip")
+def test_the_gray_of_a_colour_jpeg_is_the_luma_in_the_file(tmp_path):
+    # Saturated colours are clipped on their way to RGB, so that the gray of RGB is another one.
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    path = save(tmp_path / "a.jpg", noise, quality=95)
+    with Image.open(path) as image:
+        by_rgb = np.asarray(image.convert("L"))
+    with Image.open(path) as image:
+        image.draft("YCbCr", image.size)
+        luma = np.asarray(image.convert("YCbCr"))[..., 0]
+    found = decode(path, channels=1)[..., 0]
+    assert np.array_equal(found, luma)
+    assert np.abs(by_rgb.astype(int) - luma).max() > 2
 
 
-def test_an_odd_size_is_named_with_the_way_out(tmp_path):
-    paths = [solid(tmp_path / "a.png", "L", 1), solid(tmp_path / "odd.png", "L", 1, size=(9, 8))]
-    with pytest.raises(HarnessError, match=r"odd\.png is 9 x 8, others are 4 x 3") as caught:
-        decode_all(paths, channels=1)
-    assert "data.size" in caught.value.hint
+@pytest.mark.parametrize("count", [0, 1, CHUNK - 1, CHUNK, 5 * CHUNK + 3])
+def test_each_number_is_worked_on_once(count):
+    done = []
+    for_each(count, done.append)
+    assert sorted(done) == list(range(count))
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
-    paths = [str(tmp_path / "a.png")] * 10
-    decoded = []
-    monkeypatch.setattr(source, "_available_bytes", lambda: 1000)
-    monkeypatch.setattr(images, "decode", lambda path, **_: decoded.append(path) or np.zeros((8, 8, 1), np.uint8))
-    assert len(decode_all(paths, channels=1, size=8)[0]) == 10  # 640 bytes of 800
-    decoded.clear()
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(HarnessError, match="in each of 2 processes, but only"):
-        decode_all(paths, channels=1, size=8)
-    assert decoded == []
+def test_the_first_error_ends_the_work():
+    done = []
+
+    def work(number):
+        if number in (20, 39):
+            raise HarnessError(f"number {number}")
+        done.append(number)
+
+    with pytest.raises(HarnessError, match="number 20"):
+        for_each(40, work)
+    assert set(range(CHUNK)) <= set(done)
+
+
+def test_filters_of_warnings_are_as_they_were():
+    before = list(warnings.filters)
+    for_each(3, lambda _: None)
+    assert warnings.filters == before

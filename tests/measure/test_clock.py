@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from harness.measure.clock import Stopwatch, TrainClock
+from harness.measure.clock import EpochTime, Stopwatch, TrainClock
+from harness.training.loop import train_epoch
+from tests.training.test_loop import make
 
 CPU = torch.device("cpu")
 
@@ -83,11 +86,6 @@ def test_real_sleeps_within_two_percent() -> None:
     clock, stopwatch = TrainClock(CPU, untimed_steps=1), Stopwatch(CPU)
     waits, steps = [], []
 
-    def timed_sleep(seconds: float, into: list[float]) -> None:
-        began = time.monotonic()
-        time.sleep(seconds)
-        into.append(time.monotonic() - began)
-
     def slow() -> Iterator[int]:
         for number in range(8):
             timed_sleep(0.03, waits)
@@ -101,6 +99,67 @@ def test_real_sleeps_within_two_percent() -> None:
     assert epoch.wait_seconds == pytest.approx(sum(waits), rel=0.02)
     assert epoch.timed_seconds == pytest.approx(sum(waits[1:]) + sum(steps[1:]), rel=0.02)
     assert stopwatch.seconds["train"] == pytest.approx(epoch.train_seconds, rel=0.02)
+
+
+class Sleeper(nn.Linear):
+    """A network whose step takes a known time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(12, 4)
+        self.seconds = seconds
+        self.slept: list[float] = []
+
+    def forward(self, input: Tensor) -> Tensor:
+        timed_sleep(self.seconds, self.slept)
+        return super().forward(input.flatten(1))
+
+
+def timed_sleep(seconds: float, into: list[float]) -> None:
+    began = time.perf_counter()
+    time.sleep(seconds)
+    into.append(time.perf_counter() - began)
+
+
+def train_on_a_slow_loader(wait: float, step: float, batches: int = 10) -> tuple[EpochTime, float, float]:
+    """Trains an epoch; returns its time, and what loader and steps really slept."""
+    slept: list[float] = []
+
+    def slow_loader() -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(batches):
+            timed_sleep(wait, slept)
+            yield torch.zeros(12, 3, 2, 2), torch.zeros(12, dtype=torch.int64)
+
+    network, clock = Sleeper(step), TrainClock(CPU, untimed_steps=0)
+    train_epoch(make(network), slow_loader(), [12] * batches, 0, clock)
+    return clock.last_epoch(), sum(slept), sum(network.slept)
+
+
+@pytest.mark.parametrize(("wait", "step", "share"), [(3.0, 1.0, 0.75), (1.0, 3.0, 0.25), (0.0, 2.0, 0.0)])
+def test_a_loader_that_is_too_slow_for_its_steps_is_found_out_exactly(
+    monkeypatch: pytest.MonkeyPatch, wait: float, step: float, share: float
+) -> None:
+    Slept(monkeypatch)
+    epoch, _, _ = train_on_a_slow_loader(wait, step)
+    assert epoch.train_seconds == pytest.approx(10 * (wait + step))
+    assert epoch.wait_seconds / epoch.train_seconds == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("wait", "step"), [(0.03, 0.01), (0.01, 0.03)])
+def test_a_loader_that_is_really_too_slow_for_its_steps_is_found_out(wait: float, step: float) -> None:
+    train_on_a_slow_loader(0.0, 0.0, batches=1)  # the first step of a process takes far longer
+    epoch, loading, stepping = train_on_a_slow_loader(wait, step)
+    assert epoch.wait_seconds == pytest.approx(loading, rel=0.05)
+    # A step does more than sleep, and a busy machine makes that longer: it can only lower the share.
+    assert (
+        0.6 * loading / (loading + stepping)
+        < epoch.wait_seconds / epoch.train_seconds
+        < 1.05 * loading / (loading + stepping)
+    )
+
+
+def test_a_loader_that_keeps_up_is_not_blamed() -> None:
+    epoch, _, _ = train_on_a_slow_loader(wait=0.0, step=0.01)
+    assert epoch.wait_seconds / epoch.train_seconds < 0.1
 
 
 def test_batches_are_handed_on_as_they_come() -> None:

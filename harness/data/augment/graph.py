@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,13 +21,13 @@ class Pictures:
 
     Attributes:
         shape: height, width and channels of the stored images.
-        encoded: whether the paths of image files are fed, not pixels.
+        form: what is fed: pixels, the content of image files, or their paths.
         resized: whether those files differ in size and are to be cropped and resized to `shape`.
         on_gpu: whether the graph runs on a GPU.
     """
 
     shape: tuple[int, int, int]
-    encoded: bool
+    form: Literal["pixels", "files", "paths"]
     resized: bool
     on_gpu: bool
 
@@ -44,7 +44,7 @@ def build(pictures: Pictures, recipe: Recipe, images: Any, drawn: list[Any], *, 
     Args:
         pictures: what `images` are.
         recipe: what is made of them.
-        images: node of uint8 pixels [H, W, C] or of the bytes of a path.
+        images: node of uint8: pixels [H, W, C], or the bytes of a file or of a path.
         drawn: nodes in the order of `arguments`.
         train: whether to augment.
     """
@@ -52,8 +52,8 @@ def build(pictures: Pictures, recipe: Recipe, images: Any, drawn: list[Any], *, 
     height, width = augment.output_size(*pictures.shape[:2])
     box = next(inputs) if train and augment.random_resized_crop else None
     # Where nothing is resized before it, no more of a file is decoded than its box.
-    early = box if pictures.encoded and not pictures.resized and not augment.resize else None
-    if pictures.encoded:
+    early = box if pictures.form != "pixels" and not pictures.resized and not augment.resize else None
+    if pictures.form != "pixels":
         images = _decode(pictures, images, early)
     elif pictures.on_gpu:
         images = images.gpu()
@@ -104,8 +104,9 @@ def build(pictures: Pictures, recipe: Recipe, images: Any, drawn: list[Any], *, 
     return images
 
 
-def _decode(pictures: Pictures, paths: Any, box: Any) -> Any:
-    encoded = fn.io.file.read(paths)
+def _decode(pictures: Pictures, encoded: Any, box: Any) -> Any:
+    if pictures.form == "paths":
+        encoded = fn.io.file.read(encoded)
     options = {
         "device": "mixed" if pictures.on_gpu else "cpu",
         "output_type": types.RGB if pictures.shape[2] == 3 else types.GRAY,

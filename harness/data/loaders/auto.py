@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,17 +21,20 @@ WARM_UP_BATCHES = 3
 
 
 @loader("auto")
-def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt = 2) -> Loader:
+def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | None = None) -> Loader:
     """Tries the candidates for a moment each and takes the fastest; the record says what was measured.
 
     Args:
         seconds: for how long each is tried.
-        workers: of the pinned loader.
+        workers: of the pinned loader; null: none on a CPU, where handing batches over costs more, else 2.
     """
+    if workers is None:
+        workers = 0 if feed.device.type == "cpu" else 2
     key = (feed.recipe, id(feed.train.store), len(feed.train.labels), feed.sampler.global_batch_size, workers)
     if key not in _measured:
         rates = {name: _rate(name, feed, seconds, workers) for name in CANDIDATES}
         _measured[key] = _over_all_ranks(rates)
+        weakref.finalize(feed.train.store, _measured.pop, key, None)  # its id may be another's then
     rates = _measured[key]
     fastest = max(CANDIDATES, key=lambda name: rate if isinstance(rate := rates[name], float) else -1.0)
     if isinstance(rates[fastest], str):

@@ -1,8 +1,8 @@
 """NVIDIA DALI: image files decoded on the GPU, or without one on the CPU, and augmented in DALI's pipeline.
 
 DALI's readers shuffle within a buffer, pad shards, rotate them between epochs and ignore a reset in mid-epoch. So none
-is used: each batch is fed as paths (or pixels) and draws in the order that all loaders share, and `fn.io.file.read`
-reads the files in DALI's threads, as fast as the reader does.
+is used: each batch is fed in the order that all loaders share, as the files' content where that is small enough to
+keep, else as paths that `fn.io.file.read` reads in DALI's threads, as fast as the reader does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from harness.data.loading import Batch, Feed
 from harness.data.order import evaluation_share
 from harness.data.source import Split
 from harness.errors import HarnessError
-from harness.parameters import PositiveInt
+from harness.parameters import NonNegativeInt, PositiveInt
 from harness.registry import loader
 
 INSTALL = "pip install nvidia-dali-cuda130 (with CUDA 12: nvidia-dali-cuda120)"
@@ -33,13 +34,14 @@ Job = tuple[Any, np.ndarray, Draws]
 
 
 @loader("dali")
-def dali(feed: Feed, *, threads: PositiveInt | None = None) -> Dali:
+def dali(feed: Feed, *, threads: PositiveInt | None = None, keep_bytes: NonNegativeInt = 1073741824) -> Dali:
     """NVIDIA DALI: decodes image files on the GPU, or without one on the CPU.
 
     Args:
         threads: CPU threads of each rank's pipeline; null: its share of the cores.
+        keep_bytes: files, as they are on disk, are kept in each rank's memory if all together are no larger.
     """
-    return Dali(feed, threads or _share_of_cores())
+    return Dali(feed, threads or _share_of_cores(), keep_bytes)
 
 
 class Dali:
@@ -47,7 +49,7 @@ class Dali:
 
     name = "dali"
 
-    def __init__(self, feed: Feed, threads: int) -> None:
+    def __init__(self, feed: Feed, threads: int, keep_bytes: int) -> None:
         try:
             from harness.data.augment import graph  # noqa: F401
         except ImportError as error:
@@ -55,7 +57,9 @@ class Dali:
         self.measured: dict[str, float | str] = {}
         self._feed = feed
         self._threads = threads
-        self._train = _Conveyor(feed, feed.train, threads, max(len(s) for s in feed.shares(0, 0)), train=True)
+        self._keep_bytes = keep_bytes
+        largest = max(len(share) for share in feed.shares(0, 0))
+        self._train = _Conveyor(feed, feed.train, threads, largest, keep_bytes, train=True)
         self._evaluations: dict[int, tuple[Split, int, _Conveyor]] = {}
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
@@ -69,7 +73,7 @@ class Dali:
         shares = list(evaluation_share(split, feed.rank, feed.num_processes, batch_size))
         kept = self._evaluations.get(id(split))
         if kept is None or kept[1] != batch_size:
-            conveyor = _Conveyor(feed, split, self._threads, batch_size, train=False)
+            conveyor = _Conveyor(feed, split, self._threads, batch_size, self._keep_bytes, train=False)
             self._evaluations[id(split)] = kept = (split, batch_size, conveyor)
 
         def jobs(first: Any) -> Iterator[Job]:
@@ -104,7 +108,9 @@ class Dali:
 class _Conveyor:
     """A pipeline and what is on its way through it."""
 
-    def __init__(self, feed: Feed, split: Split, threads: int, batch_size: int, *, train: bool) -> None:
+    def __init__(
+        self, feed: Feed, split: Split, threads: int, batch_size: int, keep_bytes: int, *, train: bool
+    ) -> None:
         from harness.data.augment.graph import Pictures
 
         self._feed = feed
@@ -112,12 +118,12 @@ class _Conveyor:
         self._batch_size = batch_size
         self._threads = threads
         self._is_train = train
-        files = None if isinstance(split.store, np.ndarray) else split.store
-        self._paths = [np.frombuffer(path, np.uint8) for path in files.encoded()] if files else None
+        self._rows = split.rows
+        self._images = _images_of(split, keep_bytes)
         self._pictures = Pictures(
             shape=split.shape,
-            encoded=files is not None,
-            resized=files is not None and files.resized,
+            form=self._images.form,
+            resized=not isinstance(split.store, np.ndarray) and split.store.resized,
             on_gpu=feed.device.type == "cuda",
         )
         self._pipeline: Any = None
@@ -133,10 +139,11 @@ class _Conveyor:
         for _ in range(count):
             try:
                 (output,) = self._pipeline.run()
-            except RuntimeError as error:
+                tensor = output.as_tensor()
+            except (RuntimeError, UnicodeDecodeError) as error:  # the second: of a message with a file's name
                 raise self._explained(error) from error
             _, samples, _ = self._under_way.popleft()
-            yield self._to_torch(output, len(samples)), self._labels(samples)
+            yield self._to_torch(tensor, len(samples)), self._labels(samples)
 
     def close(self) -> None:
         """Drops the pipeline and what was prefetched."""
@@ -154,7 +161,7 @@ class _Conveyor:
         drawn = len(graph.arguments(self._feed.draws(0)[:1])) if self._is_train else 0
         with pipeline:
             images, *draws = fn.external_source(self._next, num_outputs=1 + drawn, batch=True)
-            if not self._pictures.encoded:
+            if self._pictures.form == "pixels":
                 images = fn.reshape(images, layout="HWC")
             output = graph.build(self._pictures, self._feed.recipe, images, draws, train=self._is_train)
             pipeline.set_outputs(output)
@@ -167,18 +174,14 @@ class _Conveyor:
         job = next(self._jobs)
         self._under_way.append(job)
         _, samples, draws = job
-        rows = self._split.rows[samples]
-        if self._paths is None:
-            return [self._split.pixels[rows], *graph.arguments(draws)]
-        return [[self._paths[row] for row in rows], *graph.arguments(draws)]
+        return [self._images.feed(self._rows[samples]), *graph.arguments(draws)]
 
     def _labels(self, samples: np.ndarray) -> Tensor:
         return torch.from_numpy(self._split.labels[samples]).to(self._feed.device)
 
-    def _to_torch(self, output: Any, count: int) -> Tensor:
+    def _to_torch(self, tensor: Any, count: int) -> Tensor:
         from nvidia.dali.plugin.pytorch.torch_utils import feed_ndarray
 
-        tensor = output.as_tensor()
         images = torch.empty(tensor.shape(), dtype=torch.float32, device=self._feed.device)
         stream = torch.cuda.current_stream() if self._pictures.on_gpu else None
         feed_ndarray(tensor, images, cuda_stream=stream)  # DALI writes the next batch where this one was
@@ -187,19 +190,78 @@ class _Conveyor:
             images = images.permute(0, 3, 1, 2)
         return images.to(self._feed.recipe.dtype)
 
-    def _explained(self, error: RuntimeError) -> HarnessError:
+    def _explained(self, error: Exception) -> HarnessError:
         """Returns an error that names the file DALI stumbled over; the pipeline is of no use any more."""
         under_way = list(self._under_way)
         self.close()
-        if self._paths is not None:
-            rows = (row for _, samples, _ in under_way for row in self._split.rows[samples])
-            try:
-                for row in rows:
-                    read_image(os.fsdecode(self._paths[row].tobytes()), channels=self._split.shape[2])
-            except HarnessError as found:
-                return found
+        try:
+            for _, samples, _ in under_way:
+                for path in self._images.paths(self._rows[samples]):
+                    read_image(os.fsdecode(path), channels=self._split.shape[2])
+        except HarnessError as found:
+            return found
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return HarnessError(f"DALI stopped: {lines[0] if lines else error}", "try loader: pinned")
+
+
+class _Pixels:
+    """Images in memory, uint8 [M, H, W, C]."""
+
+    form: Literal["pixels"] = "pixels"
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels = pixels
+
+    def feed(self, rows: np.ndarray) -> np.ndarray:
+        """Returns what goes into the pipeline for some rows of the store."""
+        return self._pixels[rows]
+
+    def paths(self, rows: np.ndarray) -> list[bytes]:
+        """Returns the files of some rows."""
+        return []
+
+
+class _Files:
+    """Image files, their content in memory or read by DALI's threads at each epoch."""
+
+    def __init__(self, paths: list[bytes], keep: bool) -> None:
+        self.form: Literal["files", "paths"] = "files" if keep else "paths"
+        self._paths = paths
+        if keep:
+            self._contents = [np.frombuffer(_content(path), np.uint8) for path in paths]
+        else:  # one array: DALI takes it faster than one a path, and reads a path up to its first zero
+            self._names = np.array(paths, dtype=f"S{max(map(len, paths)) + 1}").view(np.uint8).reshape(len(paths), -1)
+
+    def feed(self, rows: np.ndarray) -> Any:
+        """Returns what goes into the pipeline for some rows of the store."""
+        return self._names[rows] if self.form == "paths" else [self._contents[row] for row in rows]
+
+    def paths(self, rows: np.ndarray) -> list[bytes]:
+        """Returns the files of some rows."""
+        return [self._paths[row] for row in rows]
+
+
+def _content(path: bytes) -> bytes:
+    try:
+        return Path(os.fsdecode(path)).read_bytes() if path else b""
+    except OSError as error:
+        raise HarnessError(f"{os.fsdecode(path)} cannot be read: {error.strerror}", "check data.root") from None
+
+
+def _size_bytes(path: bytes) -> int:
+    try:
+        return Path(os.fsdecode(path)).stat().st_size if path else 0
+    except OSError:
+        return 0
+
+
+def _images_of(split: Split, keep_bytes: int) -> _Pixels | _Files:
+    if isinstance(split.store, np.ndarray):
+        return _Pixels(split.store)
+    paths = split.store.encoded()
+    used = set(split.rows.tolist())
+    paths = [path if row in used else b"" for row, path in enumerate(paths)]
+    return _Files(paths, keep=sum(map(_size_bytes, paths)) <= keep_bytes)
 
 
 def _share_of_cores() -> int:

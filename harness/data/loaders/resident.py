@@ -47,10 +47,10 @@ class ResidentOnCpu:
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yields this process's share of each global batch."""
-        draws = self._feed.draws(epoch)
-        for share in self._feed.shares(epoch, first_batch):
-            rows = share.numpy()
-            yield self._fused.train(self._images, rows, draws[rows]), self._labels.index_select(0, share)
+        batches, samples, draws = self._feed.in_order(epoch, first_batch)
+        labels = self._labels.index_select(0, samples)
+        for batch in batches:
+            yield self._fused.train(self._images, samples[batch].numpy(), draws[batch]), labels[batch]
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
@@ -79,15 +79,13 @@ class ResidentOnGpu:
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yields this process's share of each global batch."""
         device = self._feed.device
-        shares = list(self._feed.shares(epoch, first_batch))
+        batches, samples, draws = self._feed.in_order(epoch, first_batch)
         # One copy an epoch: a copy a batch would cost more than the batch.
-        samples = torch.cat([torch.empty(0, dtype=torch.int64), *shares])
-        draws = self._feed.draws(epoch)[samples.numpy()].map(lambda values: torch.from_numpy(values).to(device))
-        samples, start = samples.to(device), 0
-        for share in shares:
-            end = start + len(share)
-            yield self._make(samples[start:end], draws[start:end]), self._labels.index_select(0, samples[start:end])
-            start = end
+        draws = draws.map(lambda values: torch.from_numpy(values).to(device))
+        samples = samples.to(device)
+        labels = self._labels.index_select(0, samples)
+        for batch in batches:
+            yield self._make(samples[batch], draws[batch]), labels[batch]
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
