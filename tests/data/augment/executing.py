@@ -87,8 +87,7 @@ def in_graph(
         images, *drawn = dali.fn.external_source(lambda: feeds, num_outputs=len(feeds), batch=True)
         if form == "pixels":
             images = dali.fn.reshape(images, layout="HWC")
-        form = "paths" if encoded else "pixels"
-        pictures = graph.Pictures((height, width, channels), form, resized, on_gpu=False)
+        pictures = graph.Pictures((height, width, channels), form=form, resized=resized, on_gpu=False)
         pipeline.set_outputs(graph.build(pictures, recipe, images, drawn, train=draws is not None))
     pipeline.build()
     result = torch.from_numpy(pipeline.run()[0].as_array().copy())
