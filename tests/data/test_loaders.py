@@ -54,7 +54,14 @@ LOADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "pinned-0": ("pinned", {"workers": 0}),
     "pinned-2": ("pinned", {"workers": 2}),
     "dali": ("dali", {"threads": 2}),
+    "dali-paths": ("dali", {"threads": 2, "keep_bytes": 0}),  # reads the files at each epoch
 }
+FED = [
+    (loader, store)
+    for loader in LOADERS
+    for store in ("arrays", "files")
+    if (loader, store) != ("dali-paths", "arrays")
+]
 WORLD_SIZES = [1, 2, 3, 8]
 EVAL_BATCH = 9
 
@@ -88,11 +95,11 @@ class Fed:
         assert_same(loader.evaluation(split, EVAL_BATCH), expected_evaluation(given, split, pixels, EVAL_BATCH), given)
 
 
-@pytest.fixture(params=list(itertools.product(LOADERS, ["arrays", "files"])), ids=" of ".join)
+@pytest.fixture(params=FED, ids=" of ".join)
 def fed(request: pytest.FixtureRequest, photographs: list[str]) -> Iterator[Fed]:
     """Each loader, fed arrays and files."""
     loader, store = request.param
-    if loader == "dali":
+    if loader.startswith("dali"):
         pytest.importorskip("nvidia.dali")
     if store == "arrays":
         train = array_split(COUNT)
@@ -379,6 +386,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def loaded(root: Path, name: str, **options: Any) -> Dataset:
     """Returns the images as a run with a loader reads them."""
+    if name == "dali":
+        pytest.importorskip("nvidia.dali")
     source = image_folder(root=str(root), **options)
     assert source.load_encoded
     return source.load_encoded() if name == "dali" else source.load()
