@@ -11,8 +11,9 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from harness import execute as execute_module
+from harness.data.augment.draws import Draws
+from harness.data.augment.fused import Fused
 from harness.data.prepare import prepare
-from harness.data.transform import Transform
 from harness.execute import Observer, build_trainee, execute
 from harness.measure.clock import EpochTime
 from harness.spec import parse_run_spec
@@ -26,7 +27,7 @@ def run(accelerator: Accelerator, values: dict[str, Any], poisoned_step: int | N
     built: list[Any] = []
     syncs: list[bool] = []
     calls = 0
-    normalise = Transform.train
+    normalise = Fused.train
 
     def spied_build(*arguments: Any, **named: Any) -> Any:
         built.append(build_trainee(*arguments, **named))
@@ -36,22 +37,24 @@ def run(accelerator: Accelerator, values: dict[str, Any], poisoned_step: int | N
         )
         return built[-1]
 
-    def poisoned(self: Transform, images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    def poisoned(self: Fused, store: Any, rows: Any, draws: Draws) -> torch.Tensor:
         nonlocal calls
-        batch = normalise(self, images, random)
+        batch = normalise(self, store, rows, draws)
+        if len(batch) == 1:  # the loader compiles with one image
+            return batch
         if calls == poisoned_step and accelerator.process_index == accelerator.num_processes - 1:
             batch[0] = torch.nan
         calls += 1
         return batch
 
-    execute_module.build_trainee, Transform.train = spied_build, poisoned
+    execute_module.build_trainee, Fused.train = spied_build, poisoned
     try:
         observer = Observer(lambda step: None, lambda epoch: None)
         outcome = execute(spec, prepare(spec.data), accelerator, observer, fingerprint="f")
     except Diverged as error:
         return {"diverged": error.step}
     finally:
-        execute_module.build_trainee, Transform.train = build_trainee, normalise
+        execute_module.build_trainee, Fused.train = build_trainee, normalise
     return {
         "weights": {key: value.clone() for key, value in built[0].network.state_dict().items()},
         "average": {key: value.clone() for key, value in built[0].ema.state_dict().items()} if built[0].ema else {},
