@@ -27,6 +27,7 @@ from harness import registry
 from harness.data import copies
 from harness.data.datasets.image_folder import image_folder
 from harness.data.images import read_image
+from harness.data.loaders.pinned import _Batches
 from harness.data.loading import Loader
 from harness.data.order import GlobalBatches, evaluation_share, hash_seed
 from harness.data.source import Dataset, Split
@@ -611,6 +612,34 @@ def test_a_worker_may_be_killed_at_any_time(monkeypatch: pytest.MonkeyPatch, tak
     # torch looks after its workers every 5 s; here more often.
     monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.3,))
     kill_a_worker(taken, step_seconds)
+
+
+def test_workers_do_not_collect_what_the_rank_has_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # DALI's pipelines, for instance: their threads are the rank's, and ending them elsewhere is a crash.
+    rank, gather = os.getpid(), _Batches.__getitem__
+
+    class Dropped:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            (tmp_path / ("rank" if os.getpid() == rank else "worker")).touch()
+
+    def collecting(self: _Batches, samples: torch.Tensor) -> Any:
+        gc.collect()
+        return gather(self, samples)
+
+    monkeypatch.setattr(_Batches, "__getitem__", collecting)
+    loader = build("pinned", {"workers": 2}, feed(array_split(40), batch=8))
+    gc.disable()
+    try:
+        Dropped()
+        assert len(list(loader.epoch(0))) == 5
+    finally:
+        gc.enable()
+    loader.close()
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir()] == ["rank"]
 
 
 # The memory of the resident loader

@@ -7,6 +7,7 @@ keep, else as paths that `fn.io.file.read` reads in DALI's threads, as fast as t
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -73,6 +74,8 @@ class Dali:
         shares = list(evaluation_share(split, feed.rank, feed.num_processes, batch_size))
         kept = self._evaluations.get(id(split))
         if kept is None or kept[1] != batch_size:
+            if kept is not None:
+                kept[2].close()
             conveyor = _Conveyor(feed, split, self._threads, batch_size, self._keep_bytes, train=False)
             self._evaluations[id(split)] = kept = (split, batch_size, conveyor)
 
@@ -92,6 +95,7 @@ class Dali:
         for _, _, conveyor in self._evaluations.values():
             conveyor.close()
         self._evaluations.clear()
+        gc.collect()  # a pipeline is part of a cycle; collected in a forked worker of the next loader, it would end it
         backend.ReleaseUnusedMemory()  # type: ignore[attr-defined]
 
     def _jobs(self, first: tuple[int, int]) -> Iterator[Job]:

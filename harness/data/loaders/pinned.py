@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -88,7 +89,11 @@ class Pinned:
     def _raw_batches(self) -> Iterator[RawBatch]:
         try:
             handler = signal.getsignal(signal.SIGCHLD)
-            batches = iter(self._loader)
+            gc.freeze()  # a worker that collected what the rank has dropped would crash on DALI's pipelines
+            try:
+                batches = iter(self._loader)
+            finally:
+                gc.unfreeze()
             # torch's own would raise in whatever the rank is doing when a worker dies; it is found out below.
             if signal.getsignal(signal.SIGCHLD) is not handler:
                 signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)

@@ -139,6 +139,10 @@ def test_batches_that_were_prefetched_are_used_and_not_thrown_away(
     next(loader.epoch(0))
     list(loader.epoch(1))
     assert len(built) == 4  # one from the start of epoch 0, one for what was asked for instead of its rest
+    list(loader.epoch(3, 2))
+    for epoch in range(4, 7):
+        list(loader.epoch(epoch))
+    assert len(built) == 5
     loader.close()
 
 
@@ -160,6 +164,7 @@ def test_close_frees_the_pipelines_and_the_memory_that_dali_would_keep(
     loader = dali(train)
     list(loader.epoch(0))
     list(loader.evaluation(train, 40))
+    list(loader.evaluation(train, 20))  # in place of the other
     assert alive() == before + 2 and released == []
     loader.close()
     assert released == [before]  # when the pool is freed, no pipeline holds a part of it
