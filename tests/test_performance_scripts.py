@@ -83,16 +83,16 @@ def test_loaders_of_which_some_are_not_measured() -> None:
 
 def test_a_loader_that_does_less_than_the_task_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks" / "performance")
-    loaders, peers = importlib.import_module("loaders"), importlib.import_module("peers")
+    contenders, peers = importlib.import_module("contenders"), importlib.import_module("peers")
     device = torch.device("cpu")
     images = np.random.default_rng(0).integers(30, 256, (300, 8, 8, 3), np.uint8)
     labels = np.arange(300)
     batch, classes = next(peers.airbench(images, labels, device))
-    loaders.check((batch, classes), (8, 8, 3), device, half=True)
+    contenders.check((batch, classes), (8, 8, 3), device, half=True)
     unpadded = ((torch.from_numpy(images[:128]) / 255 - torch.tensor(peers.MEAN)) / torch.tensor(peers.STD)).half()
     for wrong in (batch[:100], batch.float(), unpadded.permute(0, 3, 1, 2)):
         with pytest.raises(AssertionError):
-            loaders.check((wrong, classes), (8, 8, 3), device, half=True)
+            contenders.check((wrong, classes), (8, 8, 3), device, half=True)
 
 
 def test_airbench_takes_windows_of_the_padded_image_and_mirrors_them_every_other_epoch(
