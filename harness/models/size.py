@@ -22,5 +22,9 @@ def count_size(network: nn.Module, image: ImageShape, device: torch.device) -> M
         network(torch.zeros(1, *image, device=device))
     for module, training in modes.items():
         module.training = training
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return ModelFacts(parameters=parameters, multiply_accumulates=counter.get_total_flops() // 2)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+    return ModelFacts(
+        parameters=sum(size for size, _ in sizes),
+        trainable_parameters=sum(size for size, trains in sizes if trains),
+        multiply_accumulates=counter.get_total_flops() // 2,
+    )

@@ -26,6 +26,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "cnn3": {"padding": "same", "hidden_size": 16},
     "mlp": {},
     **{f"resnet{depth}": {"width": 4} for depth in (18, 34, 50)},
+    "small_vgg": {"blocks": ((4, 4), (8, 8))},
+    "tutorial_cnn": {"padding": "same"},
     **{f"vgg{depth}": {"width": 4} for depth in (11, 13, 16, 19)},
 }
 OWN = [name for name in registry.names("architecture") if "/" not in name]
@@ -153,6 +155,23 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
     },
     "mlp": {"hidden_sizes": [32], "activation": "tanh", "batch_norm": True, "dropout": 0.5},
     "resnet18": {"stem": "imagenet", "width": 8, "activation": "elu"},
+    "small_vgg": {
+        "blocks": [[8], [16, 16]],
+        "batch_norm": "each",
+        "activation": "elu",
+        "hidden_sizes": [32],
+        "dropout": 0.5,
+        "init": "xavier",
+    },
+    "tutorial_cnn": {
+        "filters": [12, 32],
+        "kernel_size": 3,
+        "padding": "same",
+        "activation": "leaky_relu",
+        "batch_norm": True,
+        "hidden_sizes": [],
+        "dropout": 0.4,
+    },
     "vgg11": {
         "width": 8,
         "batch_norm": False,
@@ -202,7 +221,13 @@ def test_each_parameter_changes_the_network(name: str, parameter: str) -> None:
         ("vgg11", "init", "zeros"),
         ("vgg11", "batch_norm", "yes"),
         ("resnet18", "depth", 18),
+        ("small_vgg", "blocks", [64, 64]),
+        ("small_vgg", "blocks", [[64], [0]]),
+        ("small_vgg", "batch_norm", True),
         ("torchvision/resnet18", "kwargs", 3),
+        ("torchvision/resnet18", "weights", True),
+        ("torchvision/resnet18", "freeze", "all"),
+        ("torchvision/resnet18", "hidden_sizes", [0]),
     ],
 )
 def test_a_bad_parameter_is_refused(name: str, parameter: str, value: Any) -> None:
