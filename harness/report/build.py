@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,13 @@ from harness.errors import HarnessError, nearest
 from harness.records.result import RunResult
 from harness.report import columns as declared
 from harness.report.columns import Column
-from harness.report.notes import same_in_all, table_notes
+from harness.report.effects import factor_table
+from harness.report.factors import Design
+from harness.report.notes import overfitting_notes, same_in_all, table_notes
+from harness.report.pictures import PictureFile
+from harness.report.published import AtEpoch, side_by_side
 from harness.report.rows import Reference, Row, build_rows
-from harness.report.texts import one_line
+from harness.report.texts import Beside, Written, one_line, written
 
 DEFAULT_SORT = "test_accuracy"
 
@@ -29,7 +34,7 @@ class PlannedConfig(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """The configs of a suite on one system, ranked."""
+    """The configs of a suite on one system, ranked; and below them the published numbers, and what its factors do."""
 
     suite: str
     system_id: str
@@ -37,6 +42,17 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    published: Beside | None = None
+    factors: Beside | None = None
+
+    def beside(self) -> list[Beside]:
+        """Returns the tables that stand below the ranking."""
+        return [beside for beside in (self.published, self.factors) if beside]
+
+    def written(self) -> list[Written]:
+        """Returns the columns that are shown, as people read them."""
+        own = {"overfitting": overfitting_notes(self.rows)}
+        return [written(column, self.cells(column), own.get(column.name, ())) for column in self.shown()]
 
     def shown(self) -> list[Column]:
         """Returns the columns that tell a reader something; the others are only in the files."""
@@ -60,13 +76,24 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the renderings need."""
+    """All that the renderings need.
+
+    Attributes:
+        published: the published numbers of a suite that has no results; otherwise each table has its own.
+        pictures: what `harness visualize` drew of these runs.
+    """
 
     suite: str
     tables: tuple[Table, ...]
     columns: tuple[Column, ...]
     runs: tuple[RunResult, ...]
     notes: tuple[str, ...]
+    published: Beside | None = None
+    pictures: tuple[PictureFile, ...] = ()
+
+    def beside(self) -> list[Beside]:
+        """Returns the tables that belong to no system."""
+        return [self.published] if self.published else []
 
 
 def build_report(
@@ -77,22 +104,33 @@ def build_report(
     sort: str = DEFAULT_SORT,
     notes: Sequence[str] = (),
     planned: Sequence[PlannedConfig] = (),
+    overrides: Mapping[str, Any] | None = None,
+    design: Design | None = None,
+    at_epoch: AtEpoch = lambda run, name, epoch: None,
+    pictures: Sequence[PictureFile] = (),
 ) -> Report:
     """Makes the report of a suite.
 
     Args:
         systems: by system_id; `name` is the title of its table.
-        references: published numbers by config_id.
+        references: published numbers by config_id, in the order in which they are shown.
         sort: a column's name; accuracies and throughputs descend, times and sizes ascend.
-        notes: what to say under all tables, e.g. overrides or records that could not be read.
+        notes: what to say under all tables, e.g. records that could not be read.
         planned: the configs of the suite, with their labels of today; may name a config more than once.
+        overrides: what the command line changed in the suite.
+        design: the suite's factors, where their effects are wanted.
+        at_epoch: gives metrics of epochs before the last.
+        pictures: of these runs.
 
     Raises:
         HarnessError: there is no column named `sort`.
     """
     runs = tuple(results)
+    references, overrides = references or {}, overrides or {}
+    if overrides:
+        notes = [f"Overrides: {json.dumps(overrides)}.", *notes]
     labels = {config.config_id: config.label or config.config_id for config in planned}
-    columns, rows = build_rows(runs, systems, references or {}, labels)
+    columns, rows = build_rows(runs, systems, references, labels)
     sortable = declared.sortable(columns)
     if runs and sort not in sortable:
         raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))
@@ -103,20 +141,28 @@ def build_report(
     names = {system_id: one_line(str(own[0].values["system"])) for system_id, own in by_system.items()}
     same_name = Counter(names.values())
     said = [column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
-    said += [column for column in columns if column.name.endswith("_source")]
-    tables = [
-        Table(
-            suite=suite,
-            system_id=system_id,
-            system=names[system_id] + (f" ({system_id})" if same_name[names[system_id]] > 1 else ""),
-            columns=tuple(columns),
-            rows=tuple(_ranked(own, sortable[sort])),
-            notes=tuple(table_notes(own, said, labels)),
+    tables = []
+    for system_id, own in sorted(by_system.items(), key=lambda item: (names[item[0]], item[0])):
+        system = names[system_id] + (f" ({system_id})" if same_name[names[system_id]] > 1 else "")
+        facts = system_id, str(own[0].values["system"]), own
+        beside = f"Published numbers beside {suite} on {system}"
+        effects = f"Factors of {suite} on {system}"
+        tables.append(
+            Table(
+                suite=suite,
+                system_id=system_id,
+                system=system,
+                columns=tuple(columns),
+                rows=tuple(_ranked(own, sortable[sort])),
+                notes=tuple(table_notes(own, said, labels)),
+                published=side_by_side(beside, *facts, references, labels, overrides, at_epoch),
+                factors=factor_table(effects, *facts, design, labels) if design else None,
+            )
         )
-        for system_id, own in sorted(by_system.items(), key=lambda item: (names[item[0]], item[0]))
-    ]
+    beside = f"Published numbers of {suite}"
+    published = None if tables else side_by_side(beside, None, None, (), references, labels, overrides, at_epoch)
     no_results = () if runs else (f"No results of {suite} yet.",)
-    return Report(suite, tuple(tables), tuple(columns), runs, (*no_results, *notes))
+    return Report(suite, tuple(tables), tuple(columns), runs, (*no_results, *notes), published, tuple(pictures))
 
 
 def _ranked(rows: list[Row], column: Column) -> list[Row]:

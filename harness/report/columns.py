@@ -79,6 +79,8 @@ MEASURED = (
         "high",
         50,
     ),
+    Column("overfitting", "overfitting?", priority=38),
+    Column("accuracy_gap", "train - test accuracy", "percent", over=INTERVAL, signed=True),
     Column("samples_per_second", "samples/s", "per_second", "throughput.samples_per_second", "mean", "high", 20),
     Column("data_wait_share", "waited for data", "percent", "throughput.data_wait_share", "mean", "low", 25),
     Column("eval_seconds", "eval time", "seconds", "clock.eval_seconds", "mean", "low", 35),
@@ -116,7 +118,6 @@ RAN = (
 )
 RAN_PRIORITY = 11
 CONFIG_PRIORITY = 12
-PUBLISHED_PRIORITY = {"published": 5, "difference": 4, "source": None}
 
 
 def kind_of(metric: str) -> Kind:

@@ -9,7 +9,8 @@ from typing import Any
 from harness.report.columns import CONFIG_PRIORITY, Column
 from harness.spec import NOT_IDENTITY
 
-_SAME_CONFIG = {
+# Dotted paths of what is no part of a config.
+NOT_PART = {
     path
     for key, fields in NOT_IDENTITY.items()
     for path in ([key] if isinstance(fields, bool) else [f"{key}.{field}" for field in fields])
@@ -43,7 +44,7 @@ def _differing(sections: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[s
     for key in dict.fromkeys(key for section in sections for key in section):
         path = f"{prefix}{key}"
         values = [section[key] for section in sections if key in section]
-        if path in _SAME_CONFIG:
+        if path in NOT_PART:
             continue
         if all(isinstance(value, Mapping) for value in values):
             yield from _differing(values, f"{path}.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from harness.report.build import Report, Table
+from harness.report.build import Report
 from harness.report.fitting import fit
-from harness.report.texts import FRONT, one_line
+from harness.report.texts import FRONT, Written, notes_under, one_line
 
 PAGE_WIDTH = 110
 _SPECIAL = {
@@ -27,24 +27,28 @@ _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
 def latex(report: Report) -> str:
-    """Returns a tabular per system, with the columns that a page has room for."""
+    """Returns a tabular for each table of each system, with the columns that a page has room for."""
     head = "% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}."
-    parts = [head, *("\n".join(_tabular(table)) for table in report.tables)]
-    parts += [_comment(note) for note in report.notes]
+    tabulars = []
+    for table in report.tables:
+        tabulars.append(_tabular(f"{table.suite} on {table.system}", table.written(), table.notes))
+        tabulars += [_tabular(beside.title, beside.columns, beside.notes) for beside in table.beside()]
+    tabulars += [_tabular(beside.title, beside.columns, beside.notes) for beside in report.beside()]
+    parts = [head, *("\n".join(tabular) for tabular in tabulars), *(_comment(note) for note in report.notes)]
     return "\n\n".join(parts) + "\n"
 
 
-def _tabular(table: Table) -> Iterator[str]:
-    columns, _ = fit(table, PAGE_WIDTH, gap=2)
-    yield _comment(f"{table.suite} on {table.system}")
-    yield f"\\begin{{tabular}}{{{''.join('l' if one.column.kind in ('text', 'flag') else 'r' for one in columns)}}}"
+def _tabular(title: str, columns: Sequence[Written], notes: Sequence[str]) -> Iterator[str]:
+    kept = [one.column for one in fit(columns, PAGE_WIDTH, gap=2)[0]]
+    yield _comment(title)
+    yield f"\\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in kept)}}}"
     yield "\\toprule"
-    yield _line([one.column.title for one in columns])
+    yield _line([column.title for column in kept])
     yield "\\midrule"
-    yield from (_line(list(cells)) for cells in zip(*(one.cells for one in columns), strict=True))
+    yield from (_line(list(cells)) for cells in zip(*(column.cells for column in kept), strict=True))
     yield "\\bottomrule"
     yield "\\end{tabular}"
-    yield from map(_comment, table.notes)
+    yield from map(_comment, notes_under(kept, notes))
 
 
 def _line(cells: list[str]) -> str:

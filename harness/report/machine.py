@@ -31,18 +31,39 @@ def run_rows(report: Report) -> list[dict[str, Any]]:
     return [{name: row.get(name) for name in names} for row in rows]
 
 
+def reference_rows(report: Report) -> list[dict[str, Any]]:
+    """Returns one flat mapping per published number and system; of a suite without results, without a system."""
+    tables = [table.published for table in report.tables] or [report.published]
+    return [row for beside in tables if beside for row in beside.records]
+
+
+def factor_rows(report: Report) -> list[dict[str, Any]]:
+    """Returns one flat mapping per changed factor and system."""
+    return [row for table in report.tables if table.factors for row in table.factors.records]
+
+
 def as_json(report: Report) -> dict[str, Any]:
     """Returns the report for `--json`; a number that is not finite becomes null, as JSON has none."""
     tables = [
         {
             "system_id": table.system_id,
             "system": table.system,
-            "configs": [{name: _finite(value) for name, value in row.items()} for row in _table_rows(table)],
+            "configs": [_all_finite(row) for row in _table_rows(table)],
             "notes": list(table.notes),
         }
         for table in report.tables
     ]
-    return {"suite": report.suite, "systems": tables, "notes": list(report.notes)}
+    return {
+        "suite": report.suite,
+        "systems": tables,
+        "references": [_all_finite(row) for row in reference_rows(report)],
+        "factors": [_all_finite(row) for row in factor_rows(report)],
+        "pictures": [
+            {"path": picture.path.as_posix(), "run": picture.run, "caption": picture.caption}
+            for picture in report.pictures
+        ],
+        "notes": list(report.notes),
+    }
 
 
 def write_csv(file: IO[bytes], rows: list[dict[str, Any]]) -> None:
@@ -105,5 +126,7 @@ def _one_type(values: list[Any]) -> list[Any]:
     return [None if value is None else str(value) for value in values]
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _all_finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
-from harness.report.build import Report, Table
-from harness.report.texts import column_texts, one_line
+from harness.report.build import Report
+from harness.report.texts import Beside, Written, notes_under, one_line
 
 
 def markdown(report: Report) -> str:
-    """Returns a section per system: its table, and the notes as a list."""
+    """Returns a section per system: its tables, and the notes of each as a list."""
     parts = [f"# {_escaped(report.suite)}"]
-    parts += ["\n".join(_section(table)) for table in report.tables]
+    for table in report.tables:
+        parts.append("\n".join(_section("##", table.system, table.written(), table.notes)))
+        parts += _beside("###", table.beside())
+    parts += _beside("##", report.beside())
+    if report.pictures:
+        parts.append("## Pictures")
+    for picture in report.pictures:
+        place = quote(picture.path.as_posix())
+        parts.append(
+            f"{_escaped(picture.run)}: {_escaped(picture.caption)}\n\n![{_escaped(picture.path.stem)}]({place})"
+        )
     if report.notes:
         parts.append("\n".join(f"- {_escaped(note)}" for note in report.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def _section(table: Table) -> Iterator[str]:
-    columns = table.shown()
-    texts = [column_texts(column, table.cells(column)) for column in columns]
-    yield f"## {_escaped(table.system)}\n"
+def _beside(heading: str, tables: Sequence[Beside]) -> list[str]:
+    return ["\n".join(_section(heading, beside.title, beside.columns, beside.notes)) for beside in tables]
+
+
+def _section(heading: str, title: str, columns: Sequence[Written], notes: Sequence[str]) -> Iterator[str]:
+    yield f"{heading} {_escaped(title)}\n"
     yield _line([column.title for column in columns])
-    yield f"|{'|'.join(':---' if column.kind in ('text', 'flag') else '---:' for column in columns)}|"
-    yield from (_line(list(cells)) for cells in zip(*texts, strict=True))
+    yield f"|{'|'.join('---:' if column.numeric else ':---' for column in columns)}|"
+    yield from (_line(list(cells)) for cells in zip(*(column.cells for column in columns), strict=True))
     yield ""
-    yield from (f"- {_escaped(note)}" for note in table.notes)
+    yield from (f"- {_escaped(note)}" for note in notes_under(columns, notes))
 
 
 def _line(cells: list[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.records.result import Cause
 from harness.report.columns import RAN, Column
 from harness.report.differences import at
+from harness.report.generalisation import GAP, GAP_PER_TRAIN_ERROR, TRAIN_ERROR
 from harness.report.rows import Row, count_by_status, ran
 from harness.report.texts import FRONT, column_texts, listed, one_line, shortened
 
@@ -24,12 +25,27 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
         *_runs(rows, planned),
         *_meaning(rows),
         *_not_ranked(rows),
-        *_references(rows, columns),
         *_same_everywhere(rows, columns),
         *_mixtures(rows),
         *_unmeasured(rows),
         *_causes(rows),
     ]
+
+
+def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Returns what stands under a table that shows the column of this name."""
+    definition = (
+        f"Overfitting?: overfitting where train accuracy lies more than {100 * GAP:g} points above test accuracy, and "
+        f"beyond the seeds' noise; underfitting where more than {100 * TRAIN_ERROR:g} % of the training images are "
+        f"misread, and of the test images hardly more (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
+    )
+    if all(at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
+        return (definition,)
+    caution = (
+        "Train accuracy is taken during the last epoch, with augmentation and dropout and while the weights still "
+        "move. As a rule it is too low, so overfitting is the surer verdict, and underfitting a hint."
+    )
+    return definition, caution
 
 
 def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
@@ -67,15 +83,6 @@ def _not_ranked(rows: Sequence[Row]) -> Iterator[str]:
     synthetic = [row.label for row in rows if row.ok and not row.values["rankable"]]
     if synthetic:
         yield f"Not ranked, since accuracy on synthetic data means nothing: {listed(synthetic)}."
-
-
-def _references(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[str]:
-    for column in columns:
-        if column.name.endswith("_source"):
-            sources = dict.fromkeys(row.values[column.name] for row in rows if row.values.get(column.name))
-            if sources:
-                what = column.title
-                yield f"{what[:1].upper()}{what[1:]}: {listed(list(sources))}."
 
 
 def _same_everywhere(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[str]:

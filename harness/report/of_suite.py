@@ -11,9 +11,11 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.records.result import RunResult
-from harness.records.store import SuiteResults
+from harness.records.store import RunFolder, SuiteResults, run_folder
 from harness.report.build import DEFAULT_SORT, Report, build_report
+from harness.report.factors import design_of
 from harness.report.machine import as_json
+from harness.report.pictures import pictures_of
 from harness.report.terminal import show
 from harness.report.write import write_report
 from harness.spec import RunSpec, is_identity
@@ -46,7 +48,7 @@ def report_suite(
         json_wanted: JSON on stdout instead of tables.
     """
     suite = plans[0].suite
-    report = build_suite_report(plans, stored, sort or DEFAULT_SORT)
+    report = build_suite_report(plans, stored, output, sort or DEFAULT_SORT)
     if json_wanted:
         sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
     else:
@@ -55,8 +57,8 @@ def report_suite(
     console.print(f"written to {output / suite.name}/: {', '.join(path.name for path in written)}", soft_wrap=True)
 
 
-def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, sort: str) -> Report:
-    """Returns the report on the stored results that belong to the plans."""
+def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, output: Path, sort: str) -> Report:
+    """Returns the report on the stored results, of the results root `output`, that belong to the plans."""
     suite = plans[0].suite
     planned = {run.run_id: run for plan in plans for run in plan.runs}
     results: list[RunResult] = [result for result in stored.results if result.run_id in planned]
@@ -68,19 +70,31 @@ def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, sort: str) -
 
     # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
     overrides = {path: value for path, value in suite.overrides.items() if is_identity(path)}
-    notes = [f"Overrides: {json.dumps(overrides)}."] if overrides else []
+    notes = []
     others = len(stored.results) - len(results)
     if others:
         notes.append(f"{others} stored results belong to no run of this plan and are left out.")
     notes += [f"Unreadable record {path}: {reason}." for path, reason in stored.unreadable.items()]
+
+    def folder(run: RunResult) -> RunFolder:
+        return run_folder(output, suite.name, run.run_id, run.system_id)
+
+    def at_epoch(run: RunResult, name: str, epoch: int) -> float | None:
+        return folder(run).metric_at(name, epoch)
+
+    references = {config_id: own for plan in plans for config_id, own in plan.references().items()}
     return build_report(
         suite.name,
         results,
         stored.systems,
-        {config_id: refs for plan in plans for config_id, refs in plan.references().items()},
+        {config_id: references[config_id] for config_id in shown if config_id in references},
         sort,
         notes,
         [_Config(config_id, _label(run.spec, several=len(plans) > 1)) for config_id, run in shown.items()],
+        overrides,
+        design_of(plans, shown.keys()),
+        at_epoch,
+        [picture for run in results for picture in pictures_of(run, folder(run), output / suite.name)],
     )
 
 

@@ -11,6 +11,7 @@ from harness.records.result import SPLITS, RunResult, metric
 from harness.report import columns as declared
 from harness.report.columns import Column
 from harness.report.differences import at, config_columns_of, plain
+from harness.report.generalisation import accuracy_gap, fit_of
 from harness.report.intervals import summarise
 from harness.report.pareto import pareto_front
 
@@ -20,6 +21,8 @@ class Reference(Protocol):
 
     @property
     def metric(self) -> str: ...
+    @property
+    def epoch(self) -> int | None: ...
     @property
     def value(self) -> float: ...
     @property
@@ -92,6 +95,8 @@ def build_rows(
         )
         row.values.update({column.name: plain(at(latest.spec, column.name)) for column in config_columns})
         row.values.update(_measured(row.ok))
+        if not row.values["rankable"]:
+            row.values["overfitting"] = None
         row.values.update(_published(row.ok, references.get(config_id, ())))
         row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})
         rows.append(row)
@@ -126,6 +131,8 @@ def _measured(ok: list[RunResult]) -> dict[str, Any]:
             values[column.name] = max((int(value) for value in numbers if value is not None), default=None)
         elif column.metric:
             values[column.name] = summarise(numbers)
+    values["accuracy_gap"] = accuracy_gap(ok)
+    values["overfitting"] = fit_of(values["train_accuracy"], values["accuracy_gap"])
     for name in ("test_accuracy", "train_seconds"):
         values[f"{name}_sd"] = values[name].sd if values[name] else None
     aimed = [run.target for run in ok if run.target]
@@ -162,17 +169,11 @@ def _published_columns(by_config: Iterable[Sequence[Reference]]) -> list[Column]
         what = f"{split} {rest}" if split in SPLITS else rest
         kind = declared.kind_of(metric_name)
         titles = {"published": "published {}", "difference": "{}, ours - published", "source": "source of {}"}
-        for part, priority in declared.PUBLISHED_PRIORITY.items():
-            columns.append(
-                Column(
-                    f"{name}_{part}",
-                    titles[part].format(what.replace("_", " ")),
-                    "text" if part == "source" else kind,
-                    priority=priority,
-                    best="high",
-                    signed=part == "difference",
-                )
-            )
+        for part, title in titles.items():
+            title = title.format(what.replace("_", " "))
+            shown_as: declared.Kind = "text" if part == "source" else kind
+            # People find them in a table of their own, see `published`.
+            columns.append(Column(f"{name}_{part}", title, shown_as, best="high", signed=part == "difference"))
     return columns
 
 

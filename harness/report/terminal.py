@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from harness.report.build import Report, Table
+from harness.report.build import Report
 from harness.report.fitting import fit
-from harness.report.texts import one_line
+from harness.report.texts import Beside, Written, notes_under, one_line
 
 PIPE_WIDTH = 160
 _GAP = 2  # one space of padding, and one that the box puts between columns
@@ -21,13 +22,23 @@ def show(report: Report, console: Console | None = None) -> None:
     """Writes the tables to stdout, as wide as the terminal is; NO_COLOR is respected."""
     console = console or _console()
     for table in report.tables:
-        left_out = _show_table(table, console)
-        notes = [*table.notes]
-        if left_out:
-            notes.append(f"{left_out} more columns in table.md, or in a wider terminal.")
-        _show_notes(notes, console)
-        console.print()
+        styles = ["bold green" if row.values["on_front"] else "" if row.ranked else "dim" for row in table.rows]
+        title = f"{one_line(table.suite)} on {table.system}"
+        _show_table(title, table.written(), styles, table.notes, console)
+        _show_beside(table.beside(), console)
+    _show_beside(report.beside(), console)
     _show_notes(report.notes, console)
+    if report.pictures:
+        runs = len({picture.run for picture in report.pictures})
+        _show_notes(
+            [f"Pictures: {len(report.pictures)}, of {runs} run{'s' * (runs > 1)}; table.md shows them."], console
+        )
+
+
+def _show_beside(tables: Sequence[Beside], console: Console) -> None:
+    for beside in tables:
+        styles = ["dim" if faint else "" for faint in beside.faint]
+        _show_table(beside.title, beside.columns, styles, beside.notes, console)
 
 
 def _console() -> Console:
@@ -36,10 +47,12 @@ def _console() -> Console:
     return Console(width=PIPE_WIDTH) if narrow_pipe else console
 
 
-def _show_table(table: Table, console: Console) -> int:
-    fitted, left_out = fit(table, console.width, _GAP)
+def _show_table(
+    title: str, columns: Sequence[Written], styles: Sequence[str], notes: Sequence[str], console: Console
+) -> None:
+    fitted, left_out = fit(columns, console.width, _GAP)
     grid = RichTable(
-        title=Text(f"{one_line(table.suite)} on {table.system}", style="bold"),
+        title=Text(one_line(title), style="bold"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -48,21 +61,21 @@ def _show_table(table: Table, console: Console) -> int:
         header_style="bold",
     )
     for one in fitted:
-        text = one.column.kind in ("text", "flag")
         grid.add_column(
             Text(one.column.title),
-            justify="left" if text else "right",
+            justify="right" if one.column.numeric else "left",
             vertical="top",
             overflow="fold",
             width=one.width,
         )
-    for index, row in enumerate(table.rows):
-        style = "bold green" if row.values["on_front"] else "dim" if not row.ranked else ""
-        grid.add_row(*(Text(one.cells[index]) for one in fitted), style=style)
+    for index, style in enumerate(styles):
+        grid.add_row(*(Text(one.column.cells[index]) for one in fitted), style=style)
     console.print(grid)
-    return len(left_out)
+    more = f"{len(left_out)} more column{'s' * (len(left_out) > 1)} in table.md, or in a wider terminal."
+    _show_notes([*notes_under([one.column for one in fitted], notes), *([more] if left_out else [])], console)
+    console.print()
 
 
-def _show_notes(notes: list[str] | tuple[str, ...], console: Console) -> None:
+def _show_notes(notes: Sequence[str], console: Console) -> None:
     for note in notes:
         console.print(Text(one_line(note)), style="dim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from harness.report.columns import INTERVAL, Column, number
@@ -15,12 +16,64 @@ NOTHING = "-"
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
+@dataclass(frozen=True)
+class Written:
+    """A column as people read it.
+
+    Attributes:
+        name: "label" for the one column whose cells may fold.
+        priority: a narrow table keeps the smallest.
+        numeric: to be aligned at the right.
+        notes: what a reader of the column must know.
+    """
+
+    name: str
+    title: str
+    cells: list[str]
+    priority: int = 0
+    numeric: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A table that stands below the ranking of a system.
+
+    Attributes:
+        faint: which rows have nothing to tell.
+        records: a flat mapping per row, for programs; all with the same keys.
+    """
+
+    title: str
+    columns: tuple[Written, ...]
+    faint: tuple[bool, ...]
+    records: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+
+def written(column: Column, values: Sequence[Any], notes: tuple[str, ...] = ()) -> Written:
+    """Returns a column of the ranking as people read it."""
+    numeric = column.kind not in ("text", "flag")
+    return Written(column.name, column.title, column_texts(column, values), column.priority or 0, numeric, notes)
+
+
+def notes_under(columns: Sequence[Written], notes: Sequence[str]) -> list[str]:
+    """Returns a table's notes with those of the columns that are shown."""
+    return [*notes, *(note for column in columns for note in column.notes)]
+
+
 def column_texts(column: Column, values: Sequence[Any]) -> list[str]:
     """Returns the cells of one column."""
     if column.name == "on_front":
         return [FRONT if value else "" for value in values]
     decimals = _decimals(column, values)
     return [_cell(column, value, decimals) for value in values]
+
+
+def span(low: str, high: str) -> str:
+    """Returns `91.61 to 92.41 %` from two cells, with their unit once."""
+    number_, space, unit = low.partition(" ")
+    return f"{number_ if space and high.endswith(f' {unit}') else low} to {high}"
 
 
 def one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable
@@ -12,10 +13,11 @@ from harness.records.files import require_writable, write_atomically
 from harness.report.build import Report
 from harness.report.chart import Drawing, accuracy_over_time, plotted
 from harness.report.latex import latex
-from harness.report.machine import run_rows, summary_rows, write_csv, write_parquet
+from harness.report.machine import factor_rows, reference_rows, run_rows, summary_rows, write_csv, write_parquet
 from harness.report.markdown import markdown
 
 CHART = "accuracy_over_time"
+_ENDINGS = ("csv", "parquet")
 # What an import is called, and what installs it.
 _PACKAGES = {"vl_convert": "vl-convert-python"}
 
@@ -23,24 +25,26 @@ _PACKAGES = {"vl_convert": "vl-convert-python"}
 def write_report(folder: Path, report: Report) -> list[Path]:
     """Writes all files of the report and returns those that were written.
 
-    What needs a library that is missing is named on stderr; the rest is written all the same. Charts of an earlier
-    report that this one does not have are removed.
+    What needs a library that is missing is named on stderr; the rest is written all the same. Charts and
+    tables of an earlier report that this one does not have are removed.
     """
     require_writable(folder)
     missing: dict[str, list[str]] = {}
     drawings = _begin_drawing(report, missing)  # first: it goes on in other processes while the rest is written
-    summaries, runs = summary_rows(report), run_rows(report)
     files: dict[str, Callable[[IO[bytes]], object]] = {
         "table.md": lambda file: file.write(markdown(report).encode()),
         "table.tex": lambda file: file.write(latex(report).encode()),
-        "table.csv": lambda file: write_csv(file, summaries),
-        "runs.csv": lambda file: write_csv(file, runs),
-        "table.parquet": lambda file: write_parquet(file, summaries),
-        "runs.parquet": lambda file: write_parquet(file, runs),
     }
+    records = {"table": summary_rows(report), "runs": run_rows(report)}
+    beside = {"references": reference_rows(report), "factors": factor_rows(report)}
+    records |= {name: rows for name, rows in beside.items() if rows}
+    files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
+    files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}
     files |= {name: drawing.write for name, drawing in drawings.items()}
-    for stale in {path.name for path in folder.glob(f"{CHART}*.png")} - files.keys():
-        (folder / stale).unlink()  # an earlier report's would contradict the other files
+    earlier = [*folder.glob(f"{CHART}*.png"), *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
+    for path in earlier:
+        if path.name not in files:
+            path.unlink(missing_ok=True)  # an earlier report's would contradict the other files
 
     written: list[Path] = []
     for name, write in files.items():

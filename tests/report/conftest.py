@@ -37,6 +37,7 @@ class Published(NamedTuple):
     metric: str
     value: float
     source: str
+    epoch: int | None = None
 
 
 class Planned(NamedTuple):

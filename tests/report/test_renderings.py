@@ -16,8 +16,17 @@ import pytest
 from rich.console import Console
 
 from harness.records.result import Selected, TargetReached
+from harness.report.factors import Change, Design
 from harness.report.latex import latex
-from harness.report.machine import as_json, run_rows, summary_rows, write_csv, write_parquet
+from harness.report.machine import (
+    as_json,
+    factor_rows,
+    reference_rows,
+    run_rows,
+    summary_rows,
+    write_csv,
+    write_parquet,
+)
 from harness.report.markdown import markdown
 from harness.report.terminal import show
 
@@ -166,17 +175,36 @@ def _everything(fake: Any) -> Any:
         fake.result("b", num_processes=2, train={"epochs": 2}),
     ]
     results[1].resolved.loader = "dali"
-    return fake.report(results, references={results[0].config_id: [fake.Published("test.accuracy", 0.9, "report")]})
+    references = {results[0].config_id: [fake.Published("test.accuracy", 0.9, "report")]}
+    change = Change("train.epochs", "10", "2", ((results[0].config_id, results[1].config_id),))
+    return fake.report(results, references=references, design=Design(True, (change,), ()))
+
+
+def _documented(file: str) -> list[str]:
+    """Returns the names in the first cells of the tables in the section on a file."""
+    text = (Path(__file__).parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
+    section = next(part for part in text.split("\n## ") if f"`{file}`" in part.partition("\n")[0])
+    first_cells = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+    names = [name for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)]
+    assert len(names) == len(set(names))
+    return names
 
 
 def test_docs_define_each_column_and_no_other(fake: Any) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
-    first_cells = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
-    documented = [name for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)]
-    assert len(documented) == len(set(documented))
-
     written = set(summary_rows(_everything(fake))[0])
     as_documented = {re.sub(r"^test_accuracy(?=_(published|difference|source)$)", "<metric>", name) for name in written}
     config = {name for name in written if name.startswith(("train.", "model.", "data.", "loader."))}
     assert config == {"train.epochs", "train.mixed_precision"}
-    assert as_documented - config | {"<dotted path>"} == set(documented)
+    assert as_documented - config | {"<dotted path>"} == set(_documented("table.csv"))
+
+
+def test_docs_define_the_columns_of_the_tables_beside(fake: Any) -> None:
+    report = _everything(fake)
+    assert list(reference_rows(report)[0]) == _documented("references.csv")
+    assert list(factor_rows(report)[0]) == _documented("factors.csv")
+
+
+def test_docs_name_each_verdict() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
+    for verdict in ("reproduced", "differs", "one seed", "other system", "not measured", "not run"):
+        assert f"\n| {verdict} | " in text

@@ -1,0 +1,37 @@
+"""The pictures that `harness visualize` left in the folders of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.records.result import RunResult
+from harness.records.store import RunFolder
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture of a run.
+
+    Attributes:
+        path: from the folder of the report.
+        run: label and seed.
+        caption: what is seen.
+    """
+
+    path: Path
+    run: str
+    caption: str
+
+
+def pictures_of(result: RunResult, folder: RunFolder, report: Path) -> Iterator[PictureFile]:
+    """Yields the pictures of a run, by name.
+
+    Args:
+        report: the folder of the report, above the run's.
+    """
+    for path in sorted((folder.path / "pictures").glob("*.png")):
+        caption = path.with_suffix(".txt")
+        text = caption.read_text(encoding="utf-8").strip() if caption.is_file() else path.stem
+        yield PictureFile(path.relative_to(report), f"{result.label}, seed {result.seed}", text)
