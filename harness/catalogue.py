@@ -53,10 +53,11 @@ def describe(kind: str, name: str) -> Catalogue:
         HarnessError: there is no such kind or name.
     """
     singular = kind.removesuffix("s")
-    field = next((field for field, (known, _) in PLUGIN_SECTIONS.items() if known == singular), None)
-    if field is None:
+    if singular not in registry.FOLDERS:
         raise HarnessError(f"there is no kind '{kind}'", nearest(kind, [f"{k}s" for k in registry.FOLDERS]))
-    plugin, base = registry.find(singular, name), PLUGIN_SECTIONS[field][1]
+    plugin = registry.find(singular, name)
+    # A picture stands in no suite, so that there is nothing that all of them share.
+    base = next((base for known, base in PLUGIN_SECTIONS.values() if known == singular), registry.Parameters)
     own = {key: _parameter(info.description, info) for key, info in plugin.parameters().model_fields.items()}
     shared = {key: _parameter(info.description, info) for key, info in base.model_fields.items() if key != "name"}
     title = f"{singular} {name}: {plugin.summary}"

@@ -36,6 +36,7 @@ Selections = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PATH=VALUE", help="Runs that match, e.g. label=best. Several: all; one path: any."),
 ]
+Small = Annotated[bool, typer.Option("--smoke", help="What the suite's 'smoke' makes of it: a minute on a CPU.")]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
 ConfigFile = Annotated[
@@ -62,11 +63,12 @@ def plan(
     suite: SuitePath,
     set_: Overrides = None,
     only: Selections = None,
+    smoke: Small = False,
     config_file: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the runs of a suite in their order, without running them."""
-    planned = _plan(suite, set_, only, config_file)
+    planned = _plan(suite, set_, only, smoke, config_file)
     rows = [
         {"run_id": run.run_id, "config_id": run.config_id, "seed": run.spec.seed, "label": run.spec.label}
         for run in planned.runs
@@ -76,7 +78,9 @@ def plan(
         _print_data([{**row, "spec": spec} for row, spec in zip(rows, specs, strict=True)])
         return
     configs, seeds = len({row["config_id"] for row in rows}), len({row["seed"] for row in rows})
-    sys.stderr.write(f"{len(rows)} runs: {configs} configs, {seeds} seeds\n")
+    counts = ((len(rows), "run"), (configs, "config"), (seeds, "seed"))
+    runs, *of = (f"{count} {name}{'s' * (count != 1)}" for count, name in counts)
+    sys.stderr.write(f"{runs}: {', '.join(of)}\n")
     _print("\n".join(["run_id        seed  label", *(f"{r['run_id']}  {r['seed']:<4}  {r['label']}" for r in rows)]))
 
 
@@ -85,6 +89,7 @@ def run(
     suite: SuitePath,
     set_: Overrides = None,
     only: Selections = None,
+    smoke: Small = False,
     output: Output = RESULTS,
     config_file: ConfigFile = None,
     isolate: Annotated[bool, typer.Option("--isolate", help="A fresh process for each run.")] = False,
@@ -110,7 +115,7 @@ def run(
     if _under_a_launcher():
         from harness.worker import work_unsupervised
 
-        planned = _plan(suite, set_, only, None, num_processes=int(os.environ.get("WORLD_SIZE", "1")))
+        planned = _plan(suite, set_, only, smoke, None, num_processes=int(os.environ.get("WORLD_SIZE", "1")))
         code = work_unsupervised(planned, output, console)
         if int(os.environ.get("RANK", "0")):
             raise typer.Exit(code)
@@ -118,7 +123,7 @@ def run(
         from harness.scheduling.commands import Launcher
         from harness.scheduling.supervisor import Supervisor
 
-        planned = _plan(suite, set_, only, config_file)
+        planned = _plan(suite, set_, only, smoke, config_file)
         require_writable(output / planned.suite.name)
         launcher = Launcher(config_file)
         arguments = [str(suite), "--output", str(output)]
@@ -134,6 +139,7 @@ def status(
     suite: SuitePath,
     set_: Overrides = None,
     only: Selections = None,
+    smoke: Small = False,
     output: Output = RESULTS,
     config_file: ConfigFile = None,
     as_json: AsJson = False,
@@ -141,7 +147,7 @@ def status(
     """Tell which runs of a suite are done, failed or open, on every system that ran them."""
     from harness.scheduling.status import suite_status
 
-    found = suite_status(_plan(suite, set_, only, config_file), output)
+    found = suite_status(_plan(suite, set_, only, smoke, config_file), output)
     _print_data(found.as_json()) if as_json else _print(found.text())
 
 
@@ -150,6 +156,7 @@ def report(
     suite: SuitePath,
     set_: Overrides = None,
     only: Selections = None,
+    smoke: Small = False,
     output: Output = RESULTS,
     config_file: ConfigFile = None,
     sort: Annotated[str, typer.Option("--sort", metavar="COLUMN", help="What the table is sorted by.")] = "",
@@ -158,12 +165,29 @@ def report(
     """Show the table of a suite's results and write it with its chart beside them."""
     from harness.records.store import read_suite
 
-    first = _plan(suite, set_, only, config_file)
+    first = _plan(suite, set_, only, smoke, config_file)
     stored = read_suite(output, first.suite.name)
     planned_for = first.runs[0].spec.train.num_processes
     sizes = {result.num_processes for result in stored.results} - {planned_for}
-    others = [_plan(suite, set_, only, None, num_processes=size) for size in sorted(sizes)]
+    others = [_plan(suite, set_, only, smoke, None, num_processes=size) for size in sorted(sizes)]
     _report([first, *others], stored, output, sort, json_wanted=as_json)
+
+
+@app.command()
+def visualize(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs, or ids as `plan` shows them.")],
+    what: Annotated[list[str], typer.Option("--what", metavar="PICTURE", help="See `harness list pictures`.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the picture, or a path such as data.root."),
+    ] = None,
+    output: Output = RESULTS,
+) -> None:
+    """Draw pictures of trained networks into the folders of their runs: filters, feature maps, curves, ..."""
+    from harness.visualize.draw import draw
+
+    for path in draw(runs, what, set_ or (), output, _stderr()):
+        _print(str(path))
 
 
 @app.command()
@@ -203,6 +227,7 @@ def _plan(
     suite: Path,
     overrides: list[str] | None,
     only: list[str] | None,
+    smoke: bool,
     config_file: Path | None,
     num_processes: int | None = None,
 ) -> Plan:
@@ -213,7 +238,9 @@ def _plan(
         from harness.scheduling.commands import Launcher
 
         num_processes = Launcher(config_file).num_processes()
-    return load_suite(suite, overrides or ()).plan(fingerprint, num_processes=num_processes or 1, only=only or ())
+    return load_suite(suite, overrides or (), smoke=smoke).plan(
+        fingerprint, num_processes=num_processes or 1, only=only or ()
+    )
 
 
 def _report(plans: list[Plan], stored: SuiteResults, output: Path, sort: str, *, json_wanted: bool = False) -> None:

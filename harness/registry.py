@@ -34,6 +34,7 @@ FOLDERS = {
     "loader": "data/loaders",
     "optimizer": "training/optimizers",
     "schedule": "training/schedules",
+    "picture": "visualize/pictures",
 }
 PACKAGE = Path(__file__).parent
 
@@ -54,6 +55,7 @@ dataset = _marker("dataset")
 loader = _marker("loader")
 optimizer = _marker("optimizer")
 schedule = _marker("schedule")
+picture = _marker("picture")
 
 
 class Parameters(BaseModel):

@@ -53,7 +53,9 @@ def test_a_new_file_is_all_that_a_plug_in_needs(folders, kind):
     described = describe(f"{kind}s", f"new_{kind}").kinds[f"{kind} new_{kind}: One more {kind}."]
     assert described == {"size": "default 3  of the thing", "mode": "required", "ratio": "default None"}
 
-    section = next(section for section, (known, _) in PLUGIN_SECTIONS.items() if known == kind)
+    section = next((section for section, (known, _) in PLUGIN_SECTIONS.items() if known == kind), None)
+    if section is None:  # pictures stand in no suite
+        return
     model = section_model(section, f"new_{kind}")
     assert model.model_validate({"name": f"new_{kind}", "mode": "b"}).model_dump()["size"] == 3
     assert plugin.module not in sys.modules
@@ -184,8 +186,8 @@ def test_another_package_that_is_not_installed(folders):
 def test_everything_that_ships_is_described(kind):
     for plugin in plugins(kind):
         assert plugin.summary.endswith("."), plugin.module
-        section = next(section for section, (known, _) in PLUGIN_SECTIONS.items() if known == kind)
-        if not plugin.wildcard():
+        section = next((section for section, (known, _) in PLUGIN_SECTIONS.items() if known == kind), None)
+        if section and not plugin.wildcard():
             assert all(section_model(section, name).model_fields["name"] for name in plugin.names)
 
 

@@ -1,0 +1,84 @@
+"""From the command line's words to pictures in the folders of runs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import ValidationError
+
+from harness import registry
+from harness.errors import HarnessError, nearest
+from harness.problems import first_problem, shown
+from harness.settings import Settings
+from harness.visualize.picture import Picture
+from harness.visualize.trained import find_run, read_run
+from harness.yaml_lines import parse_value
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def draw(runs: Sequence[str], what: Sequence[str], settings: Sequence[str], root: Path, console: Console) -> list[Path]:
+    """Draws pictures and returns the files.
+
+    Args:
+        runs: folders or ids.
+        what: kinds of pictures.
+        settings: `NAME=VALUE`: a parameter of the pictures, or, with a dotted name, of the runs' specs.
+        root: the results root.
+        console: stderr, for what is going on.
+
+    Raises:
+        HarnessError: a run, a kind, a parameter or a layer does not exist; nothing was drawn of that kind.
+    """
+    options, changes = _parse(settings)
+    asked = {kind: _parameters(kind, options, what) for kind in what}
+    trained = [read_run(find_run(text, root), changes) for text in dict.fromkeys(runs)]
+    written: list[Path] = []
+    for kind, parameters in asked.items():
+        function = _function(kind)
+        together = next(iter(inspect.signature(function).parameters)) == "runs"
+        for group in [trained] if together else [[run] for run in trained]:
+            console.print(f"{kind} of {', '.join(run.title for run in group)}", soft_wrap=True)
+            torch.manual_seed(0)  # the same picture again
+            found: list[Picture] = function(group if together else group[0], **parameters)
+            written += [picture.write(group[0].folder.path / "pictures") for picture in found]
+    return written
+
+
+def _function(kind: str) -> Callable[..., list[Picture]]:
+    plugin = registry.find("picture", kind)
+    return getattr(importlib.import_module(plugin.module), plugin.function)
+
+
+def _parse(settings: Sequence[str]) -> tuple[Settings, Settings]:
+    options: Settings = {}
+    changes: Settings = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise HarnessError(f"--set {text} is no assignment", "write --set layer=conv1")
+        (changes if "." in name else options)[name] = parse_value(value)
+    return options, changes
+
+
+def _parameters(kind: str, options: Settings, what: Sequence[str]) -> dict[str, Any]:
+    """Returns the parameters of one kind; an option that another kind asked for has is left to that one."""
+    model = registry.find("picture", kind).parameters()
+    others = {name for other in what for name in registry.find("picture", other).parameters().model_fields}
+    for name in options:
+        if name not in others:
+            raise HarnessError(f"--set {name}: pictures of {kind} have no such parameter", nearest(name, list(others)))
+    own = {name: value for name, value in options.items() if name in model.model_fields}
+    try:
+        parsed = model.model_validate_json(json.dumps(own))
+    except ValidationError as error:
+        first, path, wanted = first_problem(error, own)
+        raise HarnessError(f"--set {'.'.join(map(str, path))}: {shown(first['input'])}", wanted) from None
+    return {name: getattr(parsed, name) for name in model.model_fields}

@@ -1,0 +1,40 @@
+"""Runs that were trained here, as a launch records them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from accelerate import Accelerator
+
+from harness.data.prepare import fingerprint, prepare
+from harness.execute import Observer, execute, global_batches
+from harness.open_run import OpenRun, Worker
+from harness.spec import parse_run_spec
+from harness.suite import PlannedRun
+from harness.visualize.trained import Trained, read_run
+
+
+def train(root: Path, *, suite: str = "quick", system: str = "here", **sections: Any) -> Trained:
+    """Trains a run on digits, two epochs of four steps unless the sections say otherwise, and reads it back."""
+    train = {"epochs": 2, "global_batch_size": 64, "num_processes": 1, **sections.pop("train", {})}
+    data = {"name": "digits", "train_samples": 250, "test_samples": 100, **sections.pop("data", {})}
+    base = {"seed": 1, "label": "mlp", "model": {"name": "mlp"}, "optimizer": {"name": "sgd", "lr": 0.05}}
+    spec = parse_run_spec({**base, "data": data, **sections, "train": train})
+    data_id = fingerprint(spec.data)
+    splits = prepare(spec.data)
+    plan = PlannedRun(spec, config_id=spec.config_id(), run_id=spec.run_id(data_id), fingerprint=data_id)
+    accelerator = Accelerator(cpu=True, mixed_precision="no")
+
+    def ignore(*_: Any) -> None:
+        pass
+
+    watchers = SimpleNamespace(run_opened=ignore, beat=ignore, run_started=ignore, step=ignore, run_ended=ignore)
+    manifest = SimpleNamespace(output=root, suite=suite)
+    worker = Worker(cast(Any, manifest), accelerator, {"system_id": system}, cast(Any, watchers), cast(Any, watchers))
+    record = OpenRun(worker, plan, len(global_batches(spec, splits).sizes))
+    observer = Observer(record.on_step, record.on_epoch)
+    outcome = execute(spec, splits, accelerator, observer, fingerprint=data_id)
+    record.close("ok", outcome=outcome)
+    return read_run(worker.folder(plan), {})
