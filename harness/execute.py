@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -49,10 +49,19 @@ class Observer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: fields of a `RunResult` by name, and arrays to store beside it."""
+    """What a run came to.
+
+    Attributes:
+        fields: those of a `RunResult`, by name.
+        arrays: to store beside it.
+        losses: of each optimizer step, float [steps].
+        network: as it was evaluated after the last epoch.
+    """
 
     fields: dict[str, Any]
     arrays: dict[str, Tensor]
+    losses: Tensor
+    network: nn.Module
 
 
 def execute(
@@ -97,21 +106,23 @@ def execute(
     torch.manual_seed(hash_seed(spec.seed, 0, DROPOUT + accelerator.process_index))  # differs from rank to rank
     history, clock = History(sampler.sizes, target), TrainClock(device, train.untimed_steps)
     confusion: dict[str, Tensor] = {}
+    losses: list[Tensor] = []
     predictions = torch.empty(0)
     try:
         for epoch in range(train.epochs):
             steps_before = epoch * len(sampler.sizes)
-            counts = train_epoch(trainee, loader.epoch(epoch), sampler.sizes, steps_before, clock)
+            counts, of_steps = train_epoch(trainee, loader.epoch(epoch), sampler.sizes, steps_before, clock)
             eval_before = stopwatch.seconds.get("eval", 0.0)
             with stopwatch("eval"):
+                losses.append(cast(Tensor, accelerator.reduce(of_steps, "mean")).cpu())
                 metrics: dict[str, Metrics] = {}
                 metrics["train"], confusion["train"] = sum_tally(accelerator, counts).metrics()
                 if (epoch + 1) % train.evaluate_every_epochs == 0 or epoch + 1 == train.epochs:
-                    network = trainee.network if trainee.ema is None else trainee.ema.module
-                    average_buffers(accelerator, network)
-                    for name, split in splits.held_out():
+                    average_buffers(accelerator, trainee.evaluated)
+                    evaluated = splits.held_out()
+                    for name, split in [("train", splits.train), *evaluated] if train.evaluate_train else evaluated:
                         batches = loader.evaluation(split, train.eval_batch_size)
-                        counts, own = evaluate(trainee, network, batches)
+                        counts, own = evaluate(trainee, batches)
                         metrics[name], confusion[name] = sum_tally(accelerator, counts).metrics()
                         predictions = gather_predictions(accelerator, own, len(split.labels))
             eval_seconds = stopwatch.seconds["eval"] - eval_before
@@ -173,6 +184,8 @@ def execute(
             "prediction": predictions.cpu(),
             **{f"confusion_{split}": matrix for split, matrix in confusion.items()},
         },
+        losses=torch.cat(losses),
+        network=trainee.evaluated,
     )
 
 
@@ -184,6 +197,7 @@ def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
         num_processes=spec.train.num_processes or 1,
         seed=spec.seed,
         drop_last=spec.train.drop_last,
+        shuffle=spec.train.shuffle,
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 
 from harness.execute import Outcome
@@ -84,10 +86,17 @@ class OpenRun:
 
     def close(self, status: Status, cause: Cause | None = None, outcome: Outcome | None = None) -> RunResult:
         """Writes the result, on rank 0, and returns it; every rank calls it."""
+        if self._worker.is_main and outcome:
+            _write_arrays(self._folder, outcome)
+            if self._run.spec.train.keep_weights:
+                began = time.perf_counter()
+                self._folder.weights.parent.mkdir(exist_ok=True)
+                write_atomically(self._folder.weights, functools.partial(torch.save, outcome.network.state_dict()))
+                clock = outcome.fields["clock"]
+                clock.checkpoint_seconds = time.perf_counter() - began
+                clock.total_seconds += clock.checkpoint_seconds
         result = self._result(status, cause, outcome)
         if self._worker.is_main:
-            if outcome:
-                _write_predictions(self._folder, outcome)
             self._folder.finish(result)
         self._worker.display.run_ended(result)
         return result
@@ -132,6 +141,8 @@ def _epoch_event(epoch: Epoch) -> dict[str, Any]:
     }
 
 
-def _write_predictions(folder: RunFolder, outcome: Outcome) -> None:
+def _write_arrays(folder: RunFolder, outcome: Outcome) -> None:
     arrays: dict[str, Any] = {name: tensor.numpy().astype(np.int32) for name, tensor in outcome.arrays.items()}
     write_atomically(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
+    losses = outcome.losses.numpy().astype(np.float32)
+    write_atomically(folder.path / "losses.npz", lambda file: np.savez_compressed(file, loss=losses))

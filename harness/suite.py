@@ -56,11 +56,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Suite:
-    """A validated suite file with the overrides of the command line."""
+    """A validated suite file with the overrides of the command line.
+
+    Attributes:
+        overrides: the last word on their paths.
+        only: what is selected where the command line selects nothing.
+    """
 
     source: Source
     file: SuiteFile
     overrides: Settings = dataclasses.field(default_factory=dict)
+    only: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -115,7 +121,7 @@ class Suite:
             num_processes: the world size of configs that do not name one.
             only: selections such as `label=best`; different paths must all hold, of one path any.
         """
-        selection = parse_only(only)
+        selection = parse_only(only) or dict(self.only)
         configs = self.configs(num_processes)
         wanted_seeds = selection.pop("seed", None)
         seeds = [seed for seed in self.seeds() if wanted_seeds is None or seed in wanted_seeds]
@@ -127,7 +133,8 @@ class Suite:
             chosen = {config_id: configs[config_id] for config_id, dump in dumps.items() if selected(selection, dump)}
         if not chosen or not seeds:
             labels = ", ".join(sorted({spec.label for spec in configs.values()})[:20])
-            raise HarnessError(f"--only {' '.join(only)} selects no run", f"labels: {labels}; seeds: {self.seeds()}")
+            asked = " ".join(only) or f"{shown(self.only)} of 'smoke'"
+            raise HarnessError(f"--only {asked} selects no run", f"labels: {labels}; seeds: {self.seeds()}")
         parts = [(spec, config_id, fingerprint(spec.data)) for config_id, spec in chosen.items()]
         runs = (
             PlannedRun(spec.model_copy(update={"seed": seed}), config_id, run_id(config_id, seed, print_), print_)
@@ -160,11 +167,18 @@ class Suite:
         if axes or file.matrix or file.zip or not file.include:
             for parts in itertools.product(*axes):
                 settings = {path: value for part in parts for path, value in part.settings.items()}
-                label = label_of(settings, by_name)
+                named = [part.settings["label"] for part in parts if "label" in part.settings]
+                unnamed = {
+                    path: value
+                    for part in parts
+                    if "label" not in part.settings
+                    for path, value in part.settings.items()
+                }
+                label = ", ".join(filter(None, [*map(str, named), label_of(unnamed, by_name)]))
                 if not label and file.one_at_a_time:
                     label = "base"
                 yield Variation(
-                    {"label": label, **settings}, tuple(origin for part in parts for origin in part.origins)
+                    {**settings, "label": label}, tuple(origin for part in parts for origin in part.origins)
                 )
         for index, entry in enumerate(file.include):
             settings = {path: value for path, value in entry.items() if not self._pinned(path)}
@@ -235,18 +249,24 @@ class Suite:
         return by_id
 
 
-def load_suite(path: Path, overrides: Sequence[str] = ()) -> Suite:
+def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Suite:
     """Reads and checks a suite file.
 
     Args:
         path: the YAML file.
         overrides: assignments such as `train.epochs=5`, each the last word on its path.
+        smoke: take what the file's `smoke` makes of it: a suite with a name of its own, that compares with nothing.
 
     Raises:
         SuiteError: with file, line, the field and a hint.
     """
     source, file = read_suite_file(path)
-    return Suite(source, file, parse_overrides(overrides))
+    if not smoke:
+        return Suite(source, file, parse_overrides(overrides))
+    if file.smoke is None:
+        raise HarnessError(f"{path} has no 'smoke'", "add smoke: {set: {train.epochs: 1}}, or leave --smoke out")
+    small = file.model_copy(update={"name": f"{file.name}_smoke", "references": [], "target": None})
+    return Suite(source, small, file.smoke.set | parse_overrides(overrides), file.smoke.only)
 
 
 def _check_label(label: str) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from harness.errors import HarnessError, nearest
+from harness.parameters import PositiveInt
 from harness.problems import first_problem, shown
 from harness.settings import Settings, matches
 from harness.spec import RunSpec, Section, Seed
@@ -49,8 +50,16 @@ class Reference(Section):
 
     match: Settings = Field(min_length=1)
     metric: str
+    epoch: PositiveInt | None = Field(default=None, description="of which the number is, from 1; the last by default")
     value: float
     source: str = Field(min_length=1)
+
+
+class Smoke(Section):
+    """What `--smoke` makes of a suite: a minute on a laptop's CPU that shows that all of it works."""
+
+    set: Settings = Field(default={}, description="as --set")
+    only: dict[str, list[Any]] = Field(default={}, description="as --only: the values of one path are alternatives")
 
 
 class SuiteFile(Section):
@@ -65,6 +74,7 @@ class SuiteFile(Section):
     include: list[Settings] = []
     exclude: list[Settings] = []
     seeds: Seeds = 1
+    smoke: Smoke | None = None
     target: Target | None = None
     references: list[Reference] = []
 
@@ -85,6 +95,11 @@ def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
         _check_metric(source, ("target",), file.target.metric, target_names())
     for index, reference in enumerate(file.references):
         _check_metric(source, ("references", index), reference.metric, _metric_names())
+    if file.smoke:
+        try:
+            check_overrides(file.smoke.set)
+        except HarnessError as error:
+            raise source.error(("smoke", "set"), error.message, error.hint) from None
     return source, file
 
 
@@ -94,18 +109,23 @@ def parse_overrides(overrides: Sequence[str]) -> Settings:
         path, equals, value = text.partition("=")
         if not equals or not path:
             raise HarnessError(f"--set {text} is no assignment", "write --set train.epochs=5")
+        settings[path] = parse_value(value)
+    check_overrides(settings)
+    return settings
+
+
+def check_overrides(settings: Settings) -> None:
+    valid = [*(name for name in RunSpec.model_fields if name not in ("seed", "label")), "seeds"]
+    for path in settings:
         root = path.partition(".")[0]
-        valid = [*(name for name in RunSpec.model_fields if name not in ("seed", "label")), "seeds"]
         if root not in valid:
             raise HarnessError(f"--set {path}: unknown field '{root}'", nearest(root, valid))
-        settings[path] = parse_value(value)
     if "seeds" in settings:
         try:
             TypeAdapter(Seeds).validate_python(settings["seeds"], strict=True)
         except ValidationError:
             message = f"--set seeds={shown(settings['seeds'])}: not a count or a list of distinct seeds"
             raise HarnessError(message, "write --set seeds=3 or --set 'seeds=[0, 5]'") from None
-    return settings
 
 
 def parse_only(only: Sequence[str]) -> dict[str, list[Any]]:
@@ -155,7 +175,7 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
     first, path, wanted = first_problem(error, source.values)
     last = str(path[-1])
     if first["type"] == "extra_forbidden":
-        model = {"references": Reference, "target": Target}.get(str(path[0]), SuiteFile)
+        model = {"references": Reference, "target": Target, "smoke": Smoke}.get(str(path[0]), SuiteFile)
         return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))
     if first["type"] == "missing":
         return source.error(path, f"'{last}' is missing", f"add {last}")

@@ -94,7 +94,7 @@ def test_list(call, monkeypatch):
     monkeypatch.chdir(ROOT)
     out, err = call("list")
     kinds = [line for line in out.splitlines() if line and not line.startswith(" ")]
-    assert kinds == ["architectures:", "datasets:", "loaders:", "optimizers:", "schedules:", "suites:"]
+    assert kinds == ["architectures:", "datasets:", "loaders:", "optimizers:", "schedules:", "pictures:", "suites:"]
     assert not err and re.search(r"\n  benchmarks/quickstart.yaml +Which small network", out)
     assert list(json.loads(call("list", "loaders", "--json")[0])) == ["loaders"]
 

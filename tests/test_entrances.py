@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.errors import HarnessError
+from harness.records.store import RunFolder
+from harness.visualize.trained import read_run
 from tests.house import ROOT, House
 
 pytestmark = pytest.mark.launch
@@ -30,7 +34,7 @@ def test_two_processes_by_accelerate_launch_and_then_by_harness_run(project: Hou
     launched = project.run(SUITE, *FEW, launcher=[*launcher, "--num_processes", "2"])
     assert launched.returncode == 0, launched.stderr
     assert "quickstart on" in launched.stdout, "rank 0 shows the table"
-    assert launched.stdout.count("quickstart on") == 1, "and no other rank does"
+    assert len(re.findall("^quickstart on", launched.stdout, re.MULTILINE)) == 1, "and no other rank does"
 
     results = project.results("quickstart")
     assert len(results) == 4
@@ -38,6 +42,15 @@ def test_two_processes_by_accelerate_launch_and_then_by_harness_run(project: Hou
         stored = np.load(path)
         assert stored["confusion_test"].sum() == 359, "each test image is counted once"
         assert (stored["label"] == stored["prediction"]).sum() == np.trace(stored["confusion_test"])
+        run = read_run(RunFolder(path.parent), {})
+        images, _ = run.test_images(range(359))
+        assert (run.network(images).argmax(1).numpy() == stored["prediction"]).mean() > 0.99, "the weights that ended"
+        with np.load(path.parent / "losses.npz") as arrays:
+            of_steps = arrays["loss"]
+        assert len(of_steps) == run.result.throughput.steps == 24
+        last_epoch = (128 * of_steps[12:23].sum() + 30 * of_steps[23]) / 1438
+        assert last_epoch == pytest.approx(run.result.metrics["train"].loss, rel=1e-3), "over both ranks"
+        assert run.result.clock.checkpoint_seconds
     assert {(r["num_processes"], r["status"]) for r in results.values()} == {(2, "ok")}
 
     # `harness run` knows the same runs: they are done.
@@ -73,3 +86,14 @@ def metrics(output: Path) -> dict[str, tuple[float, float]]:
     results = read_suite(output, "quickstart").results
     assert len(results) == 4
     return {result.run_id: (result.metrics["test"].accuracy, result.metrics["test"].loss) for result in results}
+
+
+def test_weights_are_kept_unless_the_suite_says_no(project: House) -> None:
+    one = ["--set", "seeds=1", "--set", "train.epochs=1", "--only", "model.name=mlp", "--only", "optimizer.name=sgd"]
+    done = project.run(SUITE, *one, "--set", "train.keep_weights=false")
+    assert done.returncode == 0, done.stderr
+    [folder] = [path.parent for path in (project.path / "results/quickstart").glob("*/*/result.json")]
+    assert not (folder / "checkpoints").exists()
+    with pytest.raises(HarnessError, match=r"final\.pt does not exist") as caught:
+        _ = read_run(RunFolder(folder), {}).network
+    assert "keep_weights: true" in caught.value.hint

@@ -290,6 +290,7 @@ def test_counting_the_size_of_a_network_leaves_it_as_it_was() -> None:
         size = count_size(network, ImageShape(3, 5, 5), CPU)
         assert all(module.training == training for module in network.modules())
     assert size.parameters == 4 * 27 + 4 + 8 + 600 + 6
+    assert size.trainable_parameters == size.parameters - (4 * 27 + 4)
     assert size.multiply_accumulates == 27 * 4 * 25 + 600
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert torch.equal(random, torch.get_rng_state())
@@ -305,3 +306,21 @@ def test_images_that_are_trained_on_are_not_tested_on() -> None:
 
     assert sorted(rows(splits.train) + rows(splits.validation)) == sorted(rows(whole.train))
     assert rows(splits.test) == rows(whole.test)
+
+
+def test_train_metrics_may_come_from_a_pass_of_their_own() -> None:
+    augmented = {"name": "digits", "augment": {"crop": 3, "erase": {"probability": 1.0}}, "normalize": "none"}
+    seen = run(make_spec(data=augmented, train={"epochs": 1, "evaluate_train": True}))
+    train = prepare(make_spec().data).train
+    pixels = torch.from_numpy(train.images).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        hits = seen.network.eval()(pixels).argmax(1).numpy() == train.labels
+    assert seen.metrics["train"].accuracy == pytest.approx(hits.mean())
+    assert seen.outcome.arrays["confusion_train"].sum() == len(train.labels)
+
+
+def test_the_loss_of_every_step_and_the_network_are_handed_over() -> None:
+    assert len(plain().outcome.losses) == plain().throughput.steps
+    train_loss = plain().outcome.losses[-plain().throughput.steps // 2 :].mean().item()
+    assert train_loss == pytest.approx(plain().metrics["train"].loss, rel=0.02)  # the last batch is smaller
+    assert plain().outcome.network is plain().network

@@ -11,7 +11,8 @@ from harness.registry import plugins
 from harness.schema import suite_schema
 from harness.spec import PLUGIN_SECTIONS
 from harness.yaml_lines import parse_value
-from tests.test_suite import DESIGN, SHIPPED
+from tests.test_benchmarks import SUITES
+from tests.test_suite import DESIGN
 
 COMMITTED = Path(__file__).parent.parent / "benchmarks" / "suite.schema.json"
 SUITE = """\
@@ -50,7 +51,7 @@ def test_it_does_not_depend_on_what_is_installed(monkeypatch):
     assert suite_schema() == before
 
 
-@pytest.mark.parametrize("text", [DESIGN, SUITE, *(path.read_text() for path in SHIPPED)], ids=lambda text: text[:60])
+@pytest.mark.parametrize("text", [DESIGN, SUITE, *(path.read_text() for path in SUITES)], ids=lambda text: text[:60])
 def test_suites_that_are_accepted(validator, text):
     assert problems(validator, text) == []
 

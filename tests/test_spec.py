@@ -52,7 +52,7 @@ def test_parameters_are_the_plugins_own():
         {"label": "another"},
         {"seed": 3},
         {"data": {"name": "cifar10", "root": "/elsewhere", "download": True}},
-        {"train": {"epochs": 5, "timeout_seconds": 5.0}},
+        {"train": {"epochs": 5, "timeout_seconds": 5.0, "keep_weights": False}},
         {"model": {"stem": "cifar", "name": "resnet18", "width": 64}},
         {"data": {"name": "cifar10", "augment": {"crop": 0, "flip": False}, "normalize": "train", "validation": 0}},
         {"optimizer": {"lr": parse_value("1e-1"), "name": "sgd"}},
@@ -109,6 +109,11 @@ REAL_CHANGES: list[dict[str, Any]] = [
         "evaluate_every_epochs": 2,
         "eval_batch_size": 64,
         "untimed_steps": 0,
+        "shuffle": "once",
+        "loss": "cross_entropy_after_softmax",
+        "evaluate_train": True,
+        "dropout_in_evaluation": True,
+        "mean_batch_recall": True,
     }.items()),
     {"train": {"epochs": 6}},
 ]  # fmt: skip
@@ -121,7 +126,7 @@ def test_each_real_field_is_part_of_the_identity(changes):
 
 def test_every_train_field_is_known_to_the_identity_tests():
     fields = {field for changes in REAL_CHANGES for field in changes.get("train", {})}
-    assert fields == TrainSection.model_fields.keys() - {"timeout_seconds"}
+    assert fields == TrainSection.model_fields.keys() - {"timeout_seconds", "keep_weights"}
 
 
 def test_the_version_is_part_of_the_identity(monkeypatch):

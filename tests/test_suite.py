@@ -1,19 +1,12 @@
 """Suite files: what each of their fields means, and the order of the plan."""
 
-import re
-from pathlib import Path
-
 import pytest
-from PIL import Image
 
 from harness.errors import HarnessError
 from harness.settings import matches
 from harness.spec import RunSpec
 from harness.suite import Plan, Suite, load_suite
 from harness.suite_file import target_names
-
-ROOT = Path(__file__).parent.parent
-SHIPPED = sorted((ROOT / "benchmarks").glob("*.yaml"))
 
 # "A suite" of the design, word for word.
 DESIGN = """\
@@ -124,6 +117,10 @@ def test_runs_are_interleaved_by_seed(load):
         ("one_at_a_time: {train.epochs: [1, 3], train.tf32: [true]}", ["base", "epochs=1", "epochs=3", "tf32=yes"]),
         ("one_at_a_time: {train.tf32: [true]}\nzip: [{train.epochs: [1, 3]}]",
          ["epochs=1", "epochs=1, tf32=yes", "epochs=3", "epochs=3, tf32=yes"]),
+        ("one_at_a_time: {train.tf32: [true]}\nzip: [{train.epochs: [1, 3], label: [short, long]}]",
+         ["short", "short, tf32=yes", "long", "long, tf32=yes"]),
+        ("matrix: {train.tf32: [true, false]}\nzip: [{train.epochs: [1, 3], label: [short, long]}]",
+         ["short, tf32=yes", "long, tf32=yes", "short, tf32=no", "long, tf32=no"]),
         ("include: [{label: a, train.epochs: 1}, {train.epochs: 3}]", ["a", "epochs=3"]),
         ("matrix: {train.epochs: [1, 3]}\ninclude: [{label: a, train.tf32: true}]", ["epochs=1", "epochs=3", "a"]),
         ("matrix: {train.epochs: [1, 3], train.tf32: [true, false]}\nexclude: [{train.epochs: 1, train.tf32: true}]",
@@ -306,27 +303,44 @@ def test_matches(match, expected):
     assert matches(match, {"a": {"b": 1}, "m": {"name": "net", "w": 1}, "p": "no", "l": [1, 2]}) is expected
 
 
-@pytest.fixture
-def image_folder(tmp_path):
-    for label in ("cat", "dog"):
-        folder = tmp_path / "images" / label
-        folder.mkdir(parents=True)
-        for index in range(10):
-            Image.new("RGB", (8, 8), (index, 0, 0)).save(folder / f"{index}.png")
-    return tmp_path / "images"
+SMOKE = """\
+matrix: {model.width: [8, 16], train.tf32: [true, false]}
+seeds: 3
+target: {metric: test.accuracy, at_least: 0.9}
+references: [{match: {model.width: 8, train.tf32: true}, metric: test.accuracy, value: 0.9, source: x}]
+smoke: {set: {train.epochs: 1, seeds: 1}, only: {model.width: [8], train.tf32: [true, false]}}
+"""
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_suite_that_ships_can_be_planned(path, image_folder):
-    needs_root = re.search(r"\bimage_folder\b", path.read_text())
-    suite = load_suite(path, [f"data.root={image_folder}"] if needs_root else [])
-    try:
-        plan = planned(suite)
-    except HarnessError as error:
-        pytest.fail(str(error))
-    assert plan.runs and suite.name == path.stem and suite.file.description
-    assert len({run.run_id for run in plan.runs}) == len(plan.runs)
+def test_smoke_is_a_small_suite_of_its_own_name(load, tmp_path):
+    whole = load(BASE + SMOKE)
+    assert len(planned(whole).runs) == 12 and whole.name == "s"
+    small = load_suite(tmp_path / "suite.yaml", smoke=True)
+    plan = planned(small)
+    assert small.name == "s_smoke" and small.file.target is None and not small.file.references
+    assert [(run.spec.model.width, run.spec.train.tf32) for run in plan.runs] == [(8, True), (8, False)]  # type: ignore
+    assert {(run.spec.train.epochs, run.spec.seed) for run in plan.runs} == {(1, 0)}
 
 
-def test_suites_do_ship():
-    assert "quickstart" in {path.stem for path in SHIPPED}
+def test_the_command_line_has_the_last_word_on_smoke(load, tmp_path):
+    load(BASE + SMOKE)
+    small = load_suite(tmp_path / "suite.yaml", ["train.epochs=5"], smoke=True)
+    assert {run.spec.train.epochs for run in planned(small).runs} == {5}
+    assert len(planned(small, "model.width=16").runs) == 2  # instead of smoke's selection
+
+
+@pytest.mark.parametrize(
+    ("smoke", "message", "hint"),
+    [
+        ("", "has no 'smoke'", "add smoke"),
+        ("smoke: {set: {trian.epochs: 1}}", "suite.yaml:7: --set trian.epochs: unknown field 'trian'", "train"),
+        ("smoke: {set: {seeds: 0}}", "--set seeds=0", "seeds"),
+        ("smoke: {only: {model.width: [99]}}", "selects no run", "labels: resnet18"),
+        ("smoke: {onyl: {}}", "unknown field 'onyl'", "only"),
+    ],
+)
+def test_a_smoke_that_is_wrong_or_missing(load, tmp_path, smoke, message, hint):
+    (tmp_path / "suite.yaml").write_text(BASE + smoke + "\n")
+    with pytest.raises(HarnessError) as caught:
+        planned(load_suite(tmp_path / "suite.yaml", smoke=True))
+    assert message in caught.value.message and hint in caught.value.hint

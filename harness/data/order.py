@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ class GlobalBatches:
     The order depends on seed and epoch alone, so that a run sees the same batches at any world size. A last batch
     that would leave a process fewer than two samples is left out of the epoch (batch norm needs two); which samples
     that strikes changes with the permutation, and their number is recorded.
+
+    Attributes:
+        shuffle: `each_epoch`; `once` for the same permutation in every epoch; `never` for the order as stored.
     """
 
     num_samples: int
@@ -26,6 +30,7 @@ class GlobalBatches:
     num_processes: int
     seed: int
     drop_last: bool = False
+    shuffle: Literal["each_epoch", "once", "never"] = "each_epoch"
 
     @property
     def sizes(self) -> list[int]:
@@ -51,14 +56,18 @@ class GlobalBatches:
 
     def shares(self, epoch: int, rank: int, first_batch: int = 0) -> Iterator[Tensor]:
         """Yields the sample indices (int64) of one process, batch by batch, from a batch of the epoch on."""
-        order = torch.randperm(
-            self.num_samples, generator=torch.Generator().manual_seed(hash_seed(self.seed, epoch, 0))
-        )
+        order = self._order(epoch)
         sizes = self.sizes
         start = sum(sizes[:first_batch])
         for size in sizes[first_batch:]:
             yield order[start : start + size].tensor_split(self.num_processes)[rank]
             start += size
+
+    def _order(self, epoch: int) -> Tensor:
+        if self.shuffle == "never":
+            return torch.arange(self.num_samples)
+        seed = hash_seed(self.seed, 0 if self.shuffle == "once" else epoch, 0)
+        return torch.randperm(self.num_samples, generator=torch.Generator().manual_seed(seed))
 
 
 def evaluation_share(split: Split, rank: int, num_processes: int, batch_size: int) -> Iterator[slice]:

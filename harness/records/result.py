@@ -51,6 +51,7 @@ class ModelFacts(Record):
     """The size of the network."""
 
     parameters: int
+    trainable_parameters: int | None = Field(default=None, description="those that are not frozen")
     multiply_accumulates: int | None = Field(description="of one image's forward pass: convolutions and products")
 
 
@@ -129,6 +130,8 @@ class Metrics(Record):
     loss: float
     macro_recall: float
     recall_by_class: list[float | None]
+    mean_batch_recall: float | None = Field(default=None, description="macro recall of each batch, averaged over them")
+    all_epochs_mean_batch_recall: float | None = Field(default=None, description="and over the epochs until then")
 
 
 class Selected(Record):

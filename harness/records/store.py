@@ -25,11 +25,17 @@ class RunFolder:
 
     path: Path
 
+    @property
+    def weights(self) -> Path:
+        """The state of the network after the last epoch, as `torch.save` writes it."""
+        return self.path / "checkpoints" / "final.pt"
+
     def start(self, spec: dict[str, Any], system: dict[str, Any]) -> int:
         """Begins an attempt: removes an earlier, unfinished one's result and returns the attempt's number."""
         self.path.mkdir(parents=True, exist_ok=True)
         attempt = 1 + sum(event.get("event") == "run_started" for event in self.events())
-        (self.path / "result.json").unlink(missing_ok=True)
+        for earlier in (self.path / "result.json", self.weights):
+            earlier.unlink(missing_ok=True)
         write_json(self.path / "spec.json", spec)
         write_json(self.path / "system.json", system)
         self.event("run_started", attempt=attempt)
@@ -49,6 +55,15 @@ class RunFolder:
         events = self.events()
         starts = [index for index, event in enumerate(events) if event.get("event") == "run_started"]
         return events[starts[-1] :] if starts else []
+
+    def metric_at(self, name: str, epoch: int) -> float | None:
+        """Returns a split's metric, e.g. `test.accuracy`, after an epoch, counted from 1; None where there is none."""
+        split, _, field = name.partition(".")
+        for event in self.last_attempt():
+            if event.get("event") == "epoch" and event["epoch"] == epoch - 1:
+                value = event["metrics"].get(split, {}).get(field)
+                return None if value is None else float(value)
+        return None
 
     def finish(self, result: RunResult) -> None:
         """Writes the result; from here on the run is done."""

@@ -28,8 +28,8 @@ from harness.spec.section import Section, SpecError
 # default are left out of the hash, so that a new option does not disown the results that came before it.
 SPEC_VERSION = 1
 
-# What does not change a result: how a run is called, where the data lie, how long a hang may last.
-NOT_IDENTITY = {"label": True, "seed": True, "data": {"root", "download"}, "train": {"timeout_seconds"}}
+# What does not change a result: how a run is called, where the data lie, how long a hang may last, what is kept of it.
+NOT_IDENTITY = {"label": True, "seed": True, "data": {"root", "download"}, "train": {"timeout_seconds", "keep_weights"}}
 
 
 def is_identity(path: str) -> bool:
@@ -118,9 +118,25 @@ class TrainSection(Section):
         default=None, description="evaluate an exponential moving average of the weights with this decay a step"
     )
     drop_last: bool = Field(default=False, description="leave out the epoch's last, smaller batch")
+    shuffle: Literal["each_epoch", "once", "never"] = Field(
+        default="each_epoch",
+        description="'once' draws one order for all epochs, 'never' keeps the stored one: of folders, class by class",
+    )
+    loss: Literal["cross_entropy", "cross_entropy_after_softmax"] = Field(
+        default="cross_entropy", description="the second applies softmax twice: a mistake that is often published"
+    )
     evaluate_every_epochs: PositiveInt = Field(default=1, description="the last epoch is always evaluated")
     eval_batch_size: PositiveInt = Field(default=512, description="test samples a forward pass, for each process")
+    evaluate_train: bool = Field(
+        default=False,
+        description="take train metrics in a pass of their own after the epoch: images not augmented, weights at rest",
+    )
+    dropout_in_evaluation: bool = Field(default=False, description="a mistake that is often published")
+    mean_batch_recall: bool = Field(
+        default=False, description="also record macro recall averaged over batches, and over epochs (report 3)"
+    )
     untimed_steps: NonNegativeInt = Field(default=5, description="first steps that throughput leaves out")
+    keep_weights: bool = Field(default=True, description="leave the final weights in the run's folder")
     timeout_seconds: PositiveFloat = Field(default=1800.0, description="no step for so long is a hang")
 
     @property

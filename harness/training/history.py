@@ -43,8 +43,12 @@ class History:
         self.epochs: list[Epoch] = []
 
     def add(self, epoch: Epoch) -> None:
-        """Takes the next epoch."""
+        """Takes the next epoch, and averages over all so far what report 3 averages over epochs."""
         self.epochs.append(epoch)
+        for split, metrics in epoch.metrics.items():
+            if metrics.mean_batch_recall is not None:
+                found = [past.metrics[split].mean_batch_recall or 0.0 for past in self.epochs if split in past.metrics]
+                metrics.all_epochs_mean_batch_recall = sum(found) / len(found)
 
     @property
     def train_seconds(self) -> float:

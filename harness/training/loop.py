@@ -53,10 +53,15 @@ class Trainee:
     num_classes: int
     on_step: Callable[[int], None]
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated and kept: with the averaged weights, where the run averages them."""
+        return self.network if self.ema is None else self.ema.module
+
 
 def train_epoch(
     trainee: Trainee, batches: Iterator[tuple[Tensor, Tensor]], sizes: list[int], first_step: int, clock: TrainClock
-) -> Tally:
+) -> tuple[Tally, Tensor]:
     """Trains one epoch.
 
     Args:
@@ -67,7 +72,8 @@ def train_epoch(
         clock: times the steps; its `last_epoch` is this one when this returns.
 
     Returns:
-        The counts of this rank, taken while the weights moved.
+        The counts of this rank, taken while the weights moved, and its part of each step's loss, float [steps]: the
+        mean over ranks is the loss of the global batch.
 
     Raises:
         Diverged: a loss was not finite.
@@ -75,23 +81,27 @@ def train_epoch(
     t, train = trainee, trainee.train
     precision = autocast(t.mixed_precision, t.accelerator.device)
     micro = train.micro_batch_size
-    tally = Tally(t.num_classes, t.accelerator.device, train.label_smoothing)
+    tally = Tally(t.num_classes, t.accelerator.device, train.label_smoothing, by_batch=train.mean_batch_recall)
     losses: list[Tensor] = []
     t.model.train()
 
     for step, (images, labels) in enumerate(clock.batches(batches), first_step):
         t.learning_rate.set(step)
         pieces = micro_batch_sizes(len(labels), micro)
+        parts: list[Tensor] = []
         micro_batches = list(zip(images.split(pieces), labels.split(pieces), strict=True))
         for left, (x, y) in zip(reversed(range(len(micro_batches))), micro_batches, strict=True):
             with t.accelerator.no_sync(t.model) if left else contextlib.nullcontext():
                 with precision:
                     logits = t.model(x)
+                    if train.loss == "cross_entropy_after_softmax":
+                        logits = logits.softmax(1)
                     loss = F.cross_entropy(logits, y, label_smoothing=train.label_smoothing)
                 # DDP averages over ranks; weighted by its samples, each share counts as in one large batch.
                 weight = len(y) * t.accelerator.num_processes / sizes[step - first_step]
-                t.scaler.scale(loss if weight == 1.0 else loss * weight).backward()
-            losses.append(loss.detach())
+                loss = loss if weight == 1.0 else loss * weight
+                t.scaler.scale(loss).backward()
+            parts.append(loss.detach())
             # A CUDA graph's next replay overwrites its outputs.
             tally.add(logits.detach().clone() if isinstance(train.compile, str) else logits.detach(), y)
         if train.clip_grad_norm:
@@ -102,10 +112,12 @@ def train_epoch(
         t.optimizer.zero_grad(set_to_none=True)
         if t.ema is not None:
             t.ema.update_parameters(t.network)
+        losses.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum())
         t.on_step(step)
 
-    _require_finite(t.accelerator, losses, first_step, train.gradient_accumulation_steps)
-    return tally
+    of_steps = torch.stack(losses)
+    _require_finite(t.accelerator, of_steps, first_step)
+    return tally, of_steps
 
 
 def micro_batch_sizes(share: int, micro_batch_size: int) -> list[int]:
@@ -119,31 +131,36 @@ def micro_batch_sizes(share: int, micro_batch_size: int) -> list[int]:
 
 
 @torch.no_grad()
-def evaluate(trainee: Trainee, network: nn.Module, batches: Batches) -> tuple[Tally, Tensor]:
-    """Evaluates a network on this rank's share of a split.
+def evaluate(trainee: Trainee, batches: Batches) -> tuple[Tally, Tensor]:
+    """Evaluates on this rank's share of a split.
 
     Returns:
         The counts of this rank, and its predictions int64 [n] in the order of the batches.
     """
     t = trainee
     precision = autocast(t.mixed_precision, t.accelerator.device)
-    tally = Tally(t.num_classes, t.accelerator.device)
+    tally = Tally(t.num_classes, t.accelerator.device, by_batch=t.train.mean_batch_recall)
     predictions = []
-    network.eval()
+    network = t.evaluated.eval()
+    if t.train.dropout_in_evaluation:
+        for module in network.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.train()
     for images, labels in batches:
         with precision:
             logits = network(images)
+            if t.train.loss == "cross_entropy_after_softmax":
+                logits = logits.softmax(1)
         tally.add(logits, labels)
         predictions.append(logits.argmax(1))
     empty = torch.empty(0, dtype=torch.int64, device=t.accelerator.device)
     return tally, torch.cat([empty, *predictions])
 
 
-def _require_finite(accelerator: Accelerator, losses: list[Tensor], first_step: int, micro_batches: int) -> None:
-    finite = torch.isfinite(torch.stack(losses))
-    never = torch.iinfo(torch.int64).max  # the same on every rank: a tail may have more micro-batches on one
-    bad = torch.where(finite, never, torch.arange(len(losses), device=finite.device)).min()
+def _require_finite(accelerator: Accelerator, losses: Tensor, first_step: int) -> None:
+    never = len(losses)
+    bad = torch.where(losses.isfinite(), never, torch.arange(never, device=losses.device)).min()
     everywhere = cast(Tensor, accelerator.gather(bad.reshape(1)))
     first = int(everywhere.min())
     if first < never:
-        raise Diverged(first_step + first // micro_batches)
+        raise Diverged(first_step + first)

@@ -19,15 +19,19 @@ class Tally:
         num_classes: C.
         device: where the counts live.
         label_smoothing: of the loss, as in the objective.
+        by_batch: count the macro recall of each batch, too.
     """
 
-    def __init__(self, num_classes: int, device: torch.device, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, num_classes: int, device: torch.device, label_smoothing: float = 0.0, *, by_batch: bool = False
+    ) -> None:
         self.num_classes = num_classes
+        self._by_batch = by_batch
         self._label_smoothing = label_smoothing
         self._pending: list[tuple[Tensor, Tensor]] = []
         self._pending_bytes = 0
         self.confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=device)
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, top-5 hits
+        self.sums = torch.zeros(4, dtype=torch.float64, device=device)  # loss, top-5 hits, recalls, batches
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Takes one batch: logits [N, C], labels int64 [N]."""
@@ -40,6 +44,10 @@ class Tally:
         """Counts what is pending."""
         if not self._pending:
             return
+        if self._by_batch:
+            for logits, labels in self._pending:
+                self.sums[2] += batch_recall(logits.argmax(1), labels, self.num_classes)
+                self.sums[3] += 1
         logits = torch.cat([logits for logits, _ in self._pending]).float()
         labels = torch.cat([labels for _, labels in self._pending])
         self._pending.clear()
@@ -53,7 +61,7 @@ class Tally:
     def metrics(self) -> tuple[Metrics, Tensor]:
         """Returns the metrics and the confusion matrix int64 [C, C] (rows: labels, columns: predictions)."""
         confusion = self.confusion.view(self.num_classes, self.num_classes).cpu()
-        loss_sum, top5_hits = self.sums.tolist()
+        loss_sum, top5_hits, recalls, batches = self.sums.tolist()
         total = int(confusion.sum())
         by_class = confusion.sum(1)
         recall = [
@@ -67,5 +75,22 @@ class Tally:
             loss=loss_sum / max(total, 1),
             macro_recall=sum(present) / max(len(present), 1),
             recall_by_class=recall,
+            mean_batch_recall=recalls / batches if batches else None,
         )
         return metrics, confusion
+
+
+def batch_recall(predictions: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Returns the macro recall of one batch, as scikit-learn's `recall_score(average="macro")` takes it.
+
+    The mean is over the classes that occur as a label or as a prediction; one that was only predicted counts as 0.
+
+    Args:
+        predictions: int64 [N].
+        labels: int64 [N].
+        num_classes: C.
+    """
+    hits = torch.bincount(labels[predictions == labels], minlength=num_classes)
+    labelled = torch.bincount(labels, minlength=num_classes)
+    occurring = labelled + torch.bincount(predictions, minlength=num_classes) > 0
+    return (hits / labelled.clamp(min=1)).sum() / occurring.sum()

@@ -707,3 +707,13 @@ def test_parameters_are_read_from_the_source_as_python_has_them(kind: str) -> No
         assert read == declared, plugin.function
         assert plugin.parameters().model_fields.keys() == declared.keys()
         assert plugin.takes_name == (next(iter(signature.parameters)) == "name")
+
+
+@pytest.mark.parametrize("num_processes", WORLD_SIZES)
+def test_one_order_for_all_epochs_and_the_stored_order(num_processes: int) -> None:
+    def sampler(shuffle: Literal["once", "never"], seed: int = 1) -> GlobalBatches:
+        return GlobalBatches(240, 24, num_processes, seed, shuffle=shuffle)
+
+    assert order(sampler("once"), 0) == order(sampler("once"), 3) != order(sampler("once", seed=2), 0)
+    assert order(sampler("once"), 0) == order(GlobalBatches(240, 24, num_processes, 1), 0)
+    assert order(sampler("never"), 0) == order(sampler("never", seed=2), 3) == list(range(240))

@@ -82,3 +82,16 @@ def test_epochs_without_an_evaluation_are_not_selected() -> None:
 def test_train_seconds_and_last_metrics() -> None:
     found = history([0.5, 0.25])
     assert found.train_seconds == 4.0 and found.last_metrics()["test"].accuracy == 0.25
+
+
+def test_the_recall_of_batches_is_averaged_over_the_epochs_that_were_evaluated() -> None:
+    found = History([10, 10, 4], None)
+    time = EpochTime(2.0, 0.5, 2.0, 3)
+    for number, recall in enumerate([0.2, None, 0.6]):
+        train = metrics(0.5).model_copy(update={"mean_batch_recall": 0.9})
+        test = {"test": metrics(0.5).model_copy(update={"mean_batch_recall": recall})} if recall else {}
+        found.add(Epoch(number, time, 0.1, 0.1, {"train": train, **test}))
+    last = found.last_metrics()
+    assert last["test"].all_epochs_mean_batch_recall == pytest.approx(0.4)
+    assert last["train"].all_epochs_mean_batch_recall == pytest.approx(0.9)
+    assert found.epochs[0].metrics["test"].all_epochs_mean_batch_recall == pytest.approx(0.2)

@@ -65,7 +65,7 @@ def make(
 
 def train(trainee: Trainee, given: Batches, first_step: int = 0) -> Any:
     sizes = [len(labels) for _, labels in given]
-    return train_epoch(trainee, iter(given), sizes, first_step, TrainClock(CPU, 0))
+    return train_epoch(trainee, iter(given), sizes, first_step, TrainClock(CPU, 0))[0]
 
 
 def by_hand(
@@ -201,7 +201,7 @@ def test_bfloat16_is_autocast_and_learns_about_the_same() -> None:
     network[3].register_forward_hook(lambda module, inputs, output: types.append(output.dtype))
     trainee = make(network, mixed_precision="bf16")
     train(trainee, given)
-    evaluate(trainee, network, given)
+    evaluate(trainee, given)
     assert set(types) == {torch.bfloat16} and len(types) == 8
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
     train(make(exact), given)
@@ -222,8 +222,8 @@ def test_evaluation_is_in_evaluation_mode_and_changes_nothing() -> None:
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout(0.5), nn.Linear(12, CLASSES))
     trainee, given = make(network), batches([9, 4])
     before = copy.deepcopy(network.state_dict())
-    counts, predictions = evaluate(trainee, network, given)
-    again = evaluate(trainee, network, given)[1]
+    counts, predictions = evaluate(trainee, given)
+    again = evaluate(trainee, given)[1]
     assert torch.equal(predictions, again) and predictions.shape == (13,) and predictions.dtype == torch.int64
     assert_same(network, before, rtol=0, atol=0)
     counts.count()
@@ -235,13 +235,51 @@ def test_evaluation_is_in_evaluation_mode_and_changes_nothing() -> None:
 
 def test_evaluation_is_without_label_smoothing() -> None:
     network, given = mlp(), batches([9])
-    counts, _ = evaluate(make(network, label_smoothing=0.5), network, given)
+    counts, _ = evaluate(make(network, label_smoothing=0.5), given)
     counts.count()
     assert counts.metrics()[0].loss == pytest.approx(F.cross_entropy(network(given[0][0]), given[0][1]).item())
 
 
 def test_an_empty_share_is_evaluated_to_nothing() -> None:
     network = mlp()
-    counts, predictions = evaluate(make(network), network, [])
+    counts, predictions = evaluate(make(network), [])
     counts.count()
     assert predictions.shape == (0,) and counts.confusion.sum() == 0
+
+
+def test_softmax_before_the_loss_is_applied_to_gradients_and_to_the_recorded_loss() -> None:
+    network, by_hand, given = mlp(), mlp(), batches([12])
+    trainee = make(network, loss="cross_entropy_after_softmax")
+    counts = train(trainee, given)
+    images, labels = given[0]
+    loss = F.cross_entropy(by_hand(images).softmax(1), labels)
+    gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
+    for parameter, start, gradient in zip(network.parameters(), by_hand.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter, start - 0.2 * gradient)
+    counts.count()
+    assert counts.metrics()[0].loss == pytest.approx(loss.item(), rel=1e-5)
+    evaluated, _ = evaluate(trainee, given)
+    evaluated.count()
+    assert evaluated.metrics()[0].loss == pytest.approx(
+        F.cross_entropy(network(images).softmax(1), labels).item(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("left_on", [False, True])
+def test_dropout_is_off_in_evaluation_unless_it_is_left_on(left_on: bool) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout(0.5), nn.Linear(12, CLASSES))
+    trainee, given = make(network, dropout_in_evaluation=left_on), batches([200])
+    torch.manual_seed(0)
+    first, again = (evaluate(trainee, given)[1] for _ in range(2))
+    assert torch.equal(first, again) != left_on
+    assert not network[1].training  # only dropout is left on
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_the_loss_of_every_step_is_that_of_its_whole_batch(micro_batches: int) -> None:
+    network, by_hand, given = mlp(), mlp(), batches([12, 12, 7])
+    trainee = make(network, {"name": "sgd", "lr": 1e-9}, gradient_accumulation_steps=micro_batches)
+    sizes = [len(labels) for _, labels in given]
+    _, losses = train_epoch(trainee, iter(given), sizes, 0, TrainClock(CPU, 0))
+    wanted = [F.cross_entropy(by_hand(images), labels).item() for images, labels in given]
+    assert losses.tolist() == pytest.approx(wanted, rel=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -118,3 +119,20 @@ def test_logits_that_are_not_finite_do_not_crash_the_count() -> None:
 def test_nothing_was_counted() -> None:
     found, confusion = tally([]).metrics()
     assert found.accuracy == 0 and confusion.sum() == 0
+
+
+def test_the_recall_of_each_batch_is_sklearns_and_their_mean_is_not_that_of_all() -> None:
+    given = batches(num_classes=8)
+    counts = Tally(8, CPU, by_batch=True)
+    for logits, labels in given:
+        counts.add(logits, labels)
+    counts.count()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes of a small batch that were predicted and did not occur
+        of_batches = [
+            sklearn.metrics.recall_score(labels, logits.argmax(1), average="macro") for logits, labels in given
+        ]
+    found = counts.metrics()[0]
+    assert found.mean_batch_recall == pytest.approx(np.mean(of_batches))
+    assert found.mean_batch_recall != pytest.approx(found.macro_recall, abs=1e-3)
+    assert tally(given).metrics()[0].mean_batch_recall is None

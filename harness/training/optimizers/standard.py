@@ -23,14 +23,14 @@ def sgd(
     groups: Groups,
     *,
     lr: PositiveFloat,
-    momentum: Fraction = 0.0,
+    momentum: NonNegativeFloat = 0.0,
     nesterov: bool = False,
     weight_decay: NonNegativeFloat = 0.0,
 ) -> Optimizer:
     """Stochastic gradient descent.
 
     Args:
-        momentum: heavy-ball momentum.
+        momentum: heavy-ball momentum; from 1 on it grows without end.
         nesterov: Nesterov's momentum; it needs a momentum above zero.
     """
     if nesterov and not momentum:
