@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -100,6 +101,10 @@ def work_unsupervised(plan: Plan, output: Path, console: Console) -> int:
 
 
 def _leave(accelerator: Accelerator) -> None:
+    # DDP's reference cycles hold the process group. Its threads would go on while the interpreter shuts down, and one
+    # that then frees a tensor ends the process with SIGABRT.
+    gc.collect()
+    accelerator.wait_for_everyone()
     accelerator.end_training()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -110,7 +110,7 @@ def harness_loop(name: str, batch_size: int, accelerator: Accelerator, batches: 
     )
     clock = TrainClock(accelerator.device, 0)
     sizes = [batch_size] * len(batches)
-    return lambda: train_epoch(trainee, iter(batches), sizes, 0, clock).count()
+    return lambda: train_epoch(trainee, iter(batches), sizes, 0, clock)[0].count()
 
 
 def bare_loop(name: str, device: torch.device, batches: list) -> Callable[[], None]:

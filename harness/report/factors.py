@@ -90,9 +90,11 @@ def _factors(suite: Suite) -> list[_Factor]:
     axes += [((path,), [{path: value} for value in values], True) for path, values in file.one_at_a_time.items()]
     factors = []
     for paths, settings, single in axes:
-        free = tuple(path for path in paths if not _pinned(path, suite.overrides))
+        # A label names the rows of a zip; it is nothing that they differ in.
+        free = tuple(path for path in paths if path != "label" and not _pinned(path, suite.overrides))
         if free and (single or len(settings) > 1):
-            kept = tuple({path: setting[path] for path in free} for setting in settings)
+            named = ("label", *free) if "label" in paths else free
+            kept = tuple({path: setting[path] for path in named} for setting in settings)
             factors.append(_Factor(free, kept, single))
     return factors
 
@@ -186,7 +188,9 @@ def _name(factor: _Factor) -> str:
 
 
 def _text(settings: Settings) -> str:
-    """Returns the values as labels have them, without the names of their fields."""
+    """Returns the values as labels have them, without the names of their fields; or the label."""
+    if "label" in settings:
+        return str(settings["label"])
     parts = ((path.rpartition(".")[2], label_of({path: value})) for path, value in settings.items())
     return ", ".join(text.removeprefix(f"{key}=") for key, text in parts)
 

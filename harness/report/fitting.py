@@ -47,4 +47,4 @@ def fit(columns: Iterable[Written], width: int, gap: int) -> tuple[list[Fitted],
 def _natural(column: Written) -> Fitted:
     """A heading may break between words, a cell may not."""
     words = max((cell_len(word) for word in column.title.split()), default=1)
-    return Fitted(column, max(words, *map(cell_len, column.cells)))
+    return Fitted(column, max([words, *map(cell_len, column.cells)]))

@@ -139,8 +139,8 @@ def evaluate(trainee: Trainee, batches: Batches) -> tuple[Tally, Tensor]:
     """
     t = trainee
     precision = autocast(t.mixed_precision, t.accelerator.device)
-    tally = Tally(t.num_classes, t.accelerator.device, by_batch=t.train.mean_batch_recall)
-    predictions = []
+    tally = Tally(t.num_classes, t.accelerator.device)
+    predictions, seen = [], []
     network = t.evaluated.eval()
     if t.train.dropout_in_evaluation:
         for module in network.modules():
@@ -153,8 +153,12 @@ def evaluate(trainee: Trainee, batches: Batches) -> tuple[Tally, Tensor]:
                 logits = logits.softmax(1)
         tally.add(logits, labels)
         predictions.append(logits.argmax(1))
+        seen.append(labels)
     empty = torch.empty(0, dtype=torch.int64, device=t.accelerator.device)
-    return tally, torch.cat([empty, *predictions])
+    found = torch.cat([empty, *predictions])
+    if t.train.mean_batch_recall:
+        tally.add_batch_recalls(found, torch.cat([empty, *seen]), t.train.eval_batch_size)
+    return tally, found
 
 
 def _require_finite(accelerator: Accelerator, losses: Tensor, first_step: int) -> None:

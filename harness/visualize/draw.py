@@ -45,7 +45,8 @@ def draw(runs: Sequence[str], what: Sequence[str], settings: Sequence[str], root
         function = _function(kind)
         together = next(iter(inspect.signature(function).parameters)) == "runs"
         for group in [trained] if together else [[run] for run in trained]:
-            console.print(f"{kind} of {', '.join(run.title for run in group)}", soft_wrap=True)
+            of = group[0].title if len(group) == 1 else f"{len(group)} runs"
+            console.print(f"{kind} of {of}", soft_wrap=True)
             torch.manual_seed(0)  # the same picture again
             found: list[Picture] = function(group if together else group[0], **parameters)
             written += [picture.write(group[0].folder.path / "pictures") for picture in found]

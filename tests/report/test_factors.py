@@ -295,3 +295,21 @@ def test_files_for_programs(fake: Any, tmp_path: Path) -> None:
 def test_two_seeds_may_leave_any_interval(fake: Any, tmp_path: Path, far: float, text: str) -> None:
     numbers = {"base": {0: (0.9, 1.0), 1: (0.9, 1.0)}, "lr=0.01": {0: (0.9, 1 / far), 1: (0.9, far)}}
     assert text in markdown(_report(fake, _plan(tmp_path, ONE_AT_A_TIME + "seeds: 2\n"), numbers))
+
+
+def test_a_label_names_the_rows_of_a_zip_and_keeps_no_pair_apart(tmp_path: Path) -> None:
+    text = (
+        "zip: [{label: [short, long], train.epochs: [1, 3], train.drop_last: [true, false]}]\n"
+        "one_at_a_time: {train.tf32: [true]}\n"
+    )
+    assert _said(_plan(tmp_path, text)) == [
+        "train.epochs, train.drop_last: short -> long [short | long; short, tf32=yes | long, tf32=yes]",
+        "train.tf32: no -> yes [short | short, tf32=yes; long | long, tf32=yes]",
+    ]
+
+
+def test_a_design_without_a_pair_is_shown_as_what_it_is(fake: Any, tmp_path: Path) -> None:
+    plan = _plan(tmp_path, ONE_AT_A_TIME + "seeds: 2\n", only=("label=lr=0.01",))
+    report = _report(fake, plan, {"lr=0.01": {0: (0.92, 200.0), 1: (0.83, 400.0)}})
+    show(report, Console(file=(file := io.StringIO()), width=120))
+    assert "optimizer.lr: 0.01" in file.getvalue() and factor_rows(report) == []

@@ -283,3 +283,17 @@ def test_the_loss_of_every_step_is_that_of_its_whole_batch(micro_batches: int) -
     _, losses = train_epoch(trainee, iter(given), sizes, 0, TrainClock(CPU, 0))
     wanted = [F.cross_entropy(by_hand(images), labels).item() for images, labels in given]
     assert losses.tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_recall_of_evaluated_batches_does_not_depend_on_the_order_of_the_images() -> None:
+    images, labels = (torch.cat(list(parts)) for parts in zip(*batches([60] * 4), strict=True))
+    by_class = labels.argsort(stable=True)
+    trainee = make(mlp(), mean_batch_recall=True, eval_batch_size=16)
+    found = []
+    for order in (torch.arange(240), by_class):
+        counts, _ = evaluate(trainee, list(zip(images[order].split(16), labels[order].split(16), strict=True)))
+        counts.count()
+        found.append(counts.metrics()[0])
+    assert found[0].macro_recall == pytest.approx(found[1].macro_recall)
+    for each in found:  # of batches of one class it would be less than half of it
+        assert each.mean_batch_recall == pytest.approx(each.macro_recall, abs=0.05)

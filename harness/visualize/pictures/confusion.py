@@ -68,7 +68,7 @@ def _chart(counts: np.ndarray, names: tuple[str, ...]) -> altair.LayerChart:
     for true, predicted in zip(*np.nonzero(counts if classes > NUMBERS_UP_TO else np.ones_like(counts)), strict=True):
         count = int(counts[true, predicted])
         share = count / sums[true] if sums[true] else 0.0
-        text = f"{share:.0%}" if 0.005 <= share < 0.995 or count == 0 else f"{share:.1%}"
+        text = f"{share:.0%}" if 0.01 <= share < 0.995 or count == 0 else f"{share:.1%}"
         # A count of 0 is left blank: a matrix of a good network would be full of noughts.
         cell = {"x": int(predicted), "y": int(true), "share": float(share)}
         rows.append({**cell, "count": f"{count:,}" if count else "", "percent": text if count else ""})
