@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -101,9 +100,8 @@ def work_unsupervised(plan: Plan, output: Path, console: Console) -> int:
 
 
 def _leave(accelerator: Accelerator) -> None:
-    # DDP's reference cycles hold the process group. Its threads would go on while the interpreter shuts down, and one
-    # that then frees a tensor ends the process with SIGABRT.
-    gc.collect()
+    # Gloo's threads outlive the process group. One that still frees the tensors of a collective while the interpreter
+    # shuts down can end the process with SIGABRT; while a rank waits for the slowest one here, that is done.
     accelerator.wait_for_everyone()
     accelerator.end_training()
     if torch.distributed.is_initialized():
