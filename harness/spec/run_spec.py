@@ -133,7 +133,8 @@ class TrainSection(Section):
     )
     dropout_in_evaluation: bool = Field(default=False, description="a mistake that is often published")
     mean_batch_recall: bool = Field(
-        default=False, description="also record macro recall averaged over batches, and over epochs (report 3)"
+        default=False,
+        description="of evaluated splits, also record macro recall averaged over batches, and over epochs (report 3)",
     )
     untimed_steps: NonNegativeInt = Field(default=5, description="first steps that throughput leaves out")
     keep_weights: bool = Field(default=True, description="leave the final weights in the run's folder")

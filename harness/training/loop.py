@@ -81,7 +81,7 @@ def train_epoch(
     t, train = trainee, trainee.train
     precision = autocast(t.mixed_precision, t.accelerator.device)
     micro = train.micro_batch_size
-    tally = Tally(t.num_classes, t.accelerator.device, train.label_smoothing, by_batch=train.mean_batch_recall)
+    tally = Tally(t.num_classes, t.accelerator.device, train.label_smoothing)
     losses: list[Tensor] = []
     t.model.train()
 

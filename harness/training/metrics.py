@@ -19,14 +19,10 @@ class Tally:
         num_classes: C.
         device: where the counts live.
         label_smoothing: of the loss, as in the objective.
-        by_batch: count the macro recall of each batch, too.
     """
 
-    def __init__(
-        self, num_classes: int, device: torch.device, label_smoothing: float = 0.0, *, by_batch: bool = False
-    ) -> None:
+    def __init__(self, num_classes: int, device: torch.device, label_smoothing: float = 0.0) -> None:
         self.num_classes = num_classes
-        self._by_batch = by_batch
         self._label_smoothing = label_smoothing
         self._pending: list[tuple[Tensor, Tensor]] = []
         self._pending_bytes = 0
@@ -44,10 +40,6 @@ class Tally:
         """Counts what is pending."""
         if not self._pending:
             return
-        if self._by_batch:
-            for logits, labels in self._pending:
-                self.sums[2] += batch_recall(logits.argmax(1), labels, self.num_classes)
-                self.sums[3] += 1
         logits = torch.cat([logits for logits, _ in self._pending]).float()
         labels = torch.cat([labels for _, labels in self._pending])
         self._pending.clear()
