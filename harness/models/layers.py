@@ -1,6 +1,8 @@
-"""What several architectures share: activations and weight initialisations, by name."""
+"""What several architectures share: activations and weight initialisations by name, and the classifier."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -19,6 +21,30 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 def activation(name: Activation) -> nn.Module:
     """Returns a new activation module: one for each place, so that hooks can tell them apart."""
     return ACTIVATIONS[name]()
+
+
+def classifier(
+    features: int, hidden_sizes: Sequence[int], num_classes: int, activation_name: Activation, dropout: float
+) -> nn.Sequential:
+    """Returns linear layers from [N, features] to logits [N, num_classes].
+
+    Args:
+        features: inputs of the first one.
+        hidden_sizes: features of each hidden layer, which an activation follows.
+        num_classes: the number of logits.
+        activation_name: after each hidden layer.
+        dropout: probability of dropping a feature, before each linear layer; 0 leaves the dropout layers out.
+    """
+    layers = nn.Sequential()
+    for hidden_size in hidden_sizes:
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        layers.append(nn.Linear(features, hidden_size))
+        layers.append(activation(activation_name))
+        features = hidden_size
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    return layers.append(nn.Linear(features, num_classes))
 
 
 def initialise(network: nn.Module, init: Init) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.models.layers import activation as activation_module
-from harness.models.layers import initialise
+from harness.models.layers import classifier, initialise
 from harness.parameters import Activation, Fraction, Init, PositiveInt
 from harness.registry import architecture
 from harness.spec import ImageShape
@@ -63,7 +63,9 @@ def tutorial_cnn(
         block.append(nn.MaxPool2d(2))
         network.add_module(f"block{number}", block)
         channels = count
-    _add_classifier(network, channels * height * width, hidden_sizes, num_classes, activation, dropout)
+    network.add_module("flatten", nn.Flatten())
+    features = channels * height * width
+    network.add_module("classifier", classifier(features, hidden_sizes, num_classes, activation, dropout))
     return network
 
 
@@ -105,28 +107,8 @@ def small_vgg(
         block.append(nn.MaxPool2d(2, ceil_mode=True))  # rounding up never rounds to nothing
         network.add_module(f"block{number}", block)
         height, width = -(-height // 2), -(-width // 2)
-    _add_classifier(network, channels * height * width, hidden_sizes, num_classes, activation, dropout)
+    network.add_module("flatten", nn.Flatten())
+    features = channels * height * width
+    network.add_module("classifier", classifier(features, hidden_sizes, num_classes, activation, dropout))
     initialise(network, init)
     return network
-
-
-def _add_classifier(
-    network: nn.Sequential,
-    features: int,
-    hidden_sizes: tuple[int, ...],
-    num_classes: int,
-    activation: Activation,
-    dropout: float,
-) -> None:
-    classifier = nn.Sequential()
-    for hidden_size in hidden_sizes:
-        if dropout:
-            classifier.append(nn.Dropout(dropout))
-        classifier.append(nn.Linear(features, hidden_size))
-        classifier.append(activation_module(activation))
-        features = hidden_size
-    if dropout:
-        classifier.append(nn.Dropout(dropout))
-    classifier.append(nn.Linear(features, num_classes))
-    network.add_module("flatten", nn.Flatten())
-    network.add_module("classifier", classifier)

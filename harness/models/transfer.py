@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Literal, cast
 
 import torch
@@ -11,6 +10,7 @@ from torchvision.models import VGG, AlexNet
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from harness.errors import HarnessError
+from harness.models.layers import classifier
 from harness.spec import ImageShape
 
 
@@ -108,16 +108,10 @@ def add_head(
             f"torchvision/{name} returns no tensor where features_after cuts it", "name the part around it"
         )
     trunk.train()
-    classifier = nn.Sequential()
-    for inputs, outputs in itertools.pairwise((features.numel(), *hidden_sizes)):
-        classifier.append(nn.Linear(inputs, outputs))
-        classifier.append(nn.ReLU())
-    classifier.append(nn.Linear(hidden_sizes[-1] if hidden_sizes else features.numel(), num_classes))
-
     network = nn.Sequential()
     network.add_module("features", trunk)
     network.add_module("flatten", nn.Flatten())
-    network.add_module("classifier", classifier)
+    network.add_module("classifier", classifier(features.numel(), hidden_sizes, num_classes, "relu", dropout=0.0))
     return network
 
 

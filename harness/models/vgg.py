@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from harness.models.layers import activation as activation_module
-from harness.models.layers import initialise
+from harness.models.layers import classifier, initialise
 from harness.parameters import Activation, Fraction, Init, NonNegativeInt, PositiveInt
 from harness.registry import architecture
 from harness.spec import ImageShape
@@ -64,21 +64,7 @@ def vgg(
 
     network.add_module("pool", nn.AdaptiveAvgPool2d(1))
     network.add_module("flatten", nn.Flatten())
-    network.add_module("classifier", _classifier(channels, num_classes, hidden_size, dropout, activation))
+    hidden_sizes = (hidden_size, hidden_size) if hidden_size else ()
+    network.add_module("classifier", classifier(channels, hidden_sizes, num_classes, activation, dropout))
     initialise(network, init)
     return network
-
-
-def _classifier(
-    features: int, num_classes: int, hidden_size: int, dropout: float, activation: Activation
-) -> nn.Sequential:
-    classifier = nn.Sequential()
-    for _ in range(2 if hidden_size else 0):
-        if dropout:
-            classifier.append(nn.Dropout(dropout))
-        classifier.append(nn.Linear(features, hidden_size))
-        classifier.append(activation_module(activation))
-        features = hidden_size
-    if dropout:
-        classifier.append(nn.Dropout(dropout))
-    return classifier.append(nn.Linear(features, num_classes))

@@ -16,8 +16,8 @@ from harness.report.effects import factor_table
 from harness.report.factors import Design
 from harness.report.notes import overfitting_notes, same_in_all, table_notes
 from harness.report.pictures import PictureFile
-from harness.report.published import AtEpoch, side_by_side
-from harness.report.rows import Reference, Row, build_rows
+from harness.report.published import AtEpoch, Reference, side_by_side
+from harness.report.rows import Row, build_rows
 from harness.report.texts import Beside, Written, one_line, written
 
 DEFAULT_SORT = "test_accuracy"
@@ -130,7 +130,7 @@ def build_report(
     if overrides:
         notes = [f"Overrides: {json.dumps(overrides)}.", *notes]
     labels = {config.config_id: config.label or config.config_id for config in planned}
-    columns, rows = build_rows(runs, systems, references, labels)
+    columns, rows = build_rows(runs, systems, labels)
     sortable = declared.sortable(columns)
     if runs and sort not in sortable:
         raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))

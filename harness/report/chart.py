@@ -15,6 +15,7 @@ from harness.report.encodings import Encoding, encodings
 from harness.report.labels import Align, Label, Wanted, place_labels, without_common_parts
 from harness.report.rows import Row
 from harness.report.texts import one_line
+from harness.report.theme import FONT_SIZE, INK, MUTED, style
 
 if TYPE_CHECKING:
     import altair
@@ -23,8 +24,6 @@ WIDTH, HEIGHT = 700, 440  # of the plot itself; title, axes and legend come on t
 LABEL_ALL_UP_TO = 12
 MANY = 40  # from here on the bars are faint
 ALL_BARS_UP_TO = 200  # beyond, only those of the front are drawn
-FONT_SIZE = 12
-_INK, _MUTED, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
 
 
 def plotted(table: Table) -> list[Row]:
@@ -72,7 +71,7 @@ def accuracy_over_time(table: Table) -> altair.LayerChart:
         height=HEIGHT,
         padding=16,
         background="white",
-        config=_style(),
+        config=style(),
     )
 
 
@@ -80,7 +79,7 @@ def _front_line(across: Any, up: Any) -> altair.Chart:
     import altair
 
     line = altair.Chart(altair.NamedData("front")).encode(x=across, y=up)
-    return line.mark_line(interpolate="step-after", color=_INK, strokeWidth=1.5, opacity=0.55, clip=True)
+    return line.mark_line(interpolate="step-after", color=INK, strokeWidth=1.5, opacity=0.55, clip=True)
 
 
 def _bars_and_points(looks: Encoding, across: Any, up: Any, configs: int) -> list[altair.Chart]:
@@ -90,7 +89,7 @@ def _bars_and_points(looks: Encoding, across: Any, up: Any, configs: int) -> lis
         "colour:N",
         title=looks.colour_title,
         scale=altair.Scale(domain=list(looks.colours), range=list(looks.colours.values())),
-        legend=altair.Legend(symbolOpacity=1) if len(looks.colours) > 1 else None,
+        legend=altair.Legend(symbolOpacity=1, labelLimit=200) if len(looks.colours) > 1 else None,
     )
     base = altair.Chart(altair.NamedData("points")).encode(x=across, y=up, color=colour)
     bars = base.mark_rule(strokeWidth=1.4, opacity=0.35 if configs > MANY else 0.65, clip=True)
@@ -99,7 +98,7 @@ def _bars_and_points(looks: Encoding, across: Any, up: Any, configs: int) -> lis
         scale = altair.Scale(domain=list(looks.shapes), range=list(looks.shapes.values()))
         marks = marks.encode(shape=altair.Shape("shape:N", title=looks.shape_title, scale=scale))
     others = marks.mark_point(filled=True, stroke="white", strokeWidth=0.8, opacity=0.55, size=55)
-    front = marks.mark_point(filled=True, stroke=_INK, strokeWidth=1.3, opacity=1, size=120)
+    front = marks.mark_point(filled=True, stroke=INK, strokeWidth=1.3, opacity=1, size=120)
     drawn = "" if configs <= ALL_BARS_UP_TO else "datum.on_front && "
     return [
         bars.encode(x="x_low:Q", x2="x_high:Q").transform_filter(f"{drawn}datum.x_high > datum.x_low"),
@@ -107,36 +106,6 @@ def _bars_and_points(looks: Encoding, across: Any, up: Any, configs: int) -> lis
         others.transform_filter("!datum.on_front"),
         front.transform_filter("datum.on_front"),
     ]
-
-
-def _style() -> altair.Config:
-    import altair
-
-    return altair.Config(
-        title=altair.TitleConfig(
-            fontSize=17, color=_INK, subtitleColor=_MUTED, subtitleFontSize=12.5, subtitlePadding=5
-        ),
-        axis=altair.AxisConfig(
-            labelColor=_MUTED,
-            titleColor=_INK,
-            labelFontSize=12,
-            titleFontSize=13,
-            titleFontWeight="normal",
-            titlePadding=10,
-            gridColor=_GRID,
-            domainColor=_MUTED,
-            tickColor=_MUTED,
-        ),
-        legend=altair.LegendConfig(
-            labelFontSize=12,
-            titleFontSize=12,
-            titleColor=_INK,
-            labelColor=_INK,
-            labelLimit=200,
-            symbolSize=90,
-        ),
-        view=altair.ViewConfig(stroke=None),
-    )
 
 
 class Drawing:
@@ -228,9 +197,9 @@ def _label_layers(aligns: set[Align], across: Any, up: Any) -> list[altair.Chart
     import altair
 
     base = altair.Chart(altair.NamedData("labels"))
-    leaders = base.mark_rule(color=_MUTED, strokeWidth=0.8, opacity=0.8).transform_filter("datum.far")
+    leaders = base.mark_rule(color=MUTED, strokeWidth=0.8, opacity=0.8).transform_filter("datum.far")
     layers = [leaders.encode(x="point_x:Q", y="point_y:Q", x2="near_x", y2="near_y")]
-    ink = altair.condition("datum.strong", altair.value(_INK), altair.value(_MUTED))
+    ink = altair.condition("datum.strong", altair.value(INK), altair.value(MUTED))
     for align in sorted(aligns):
         text = base.transform_filter(f"datum.align == '{align}'").encode(x=across, y=up, text="text:N")
         look: dict[str, Any] = {"align": align, "baseline": "top", "lineBreak": "\n"}

@@ -10,22 +10,10 @@ from harness.report.columns import CONFIG_PRIORITY, Column
 from harness.report.differences import at
 from harness.report.rows import Row
 from harness.report.texts import one_line, shortened
+from harness.report.theme import GREY, PALETTE
 
-# Tableau 10, the paler ones last: they are told apart by most eyes, on white and in print.
-PALETTE: tuple[str, ...] = (
-    "#4c78a8",
-    "#f58518",
-    "#54a24b",
-    "#e45756",
-    "#72b7b2",
-    "#b279a2",
-    "#9d755d",
-    "#eeca3b",
-    "#ff9da6",
-    "#bab0ac",
-)
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle-up", "diamond", "cross")
-OTHERS, GREY = "others", "#9ca3af"
+OTHERS = "others"
 NO_VALUE = "-"
 
 

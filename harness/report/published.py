@@ -7,18 +7,36 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from harness.records.result import SPLITS, RunResult, metric
 from harness.report.columns import Column, kind_of
 from harness.report.intervals import Summary, summarise
-from harness.report.rows import Reference, Row
+from harness.report.rows import Row
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
 
 REPRODUCED, DIFFERS, ONE_SEED = "reproduced", "differs", "one seed"
 OTHER_SYSTEM, NOT_RUN, NOT_MEASURED = "other system", "not run", "not measured"
 AtEpoch = Callable[[RunResult, str, int], float | None]
 """Gives a metric of a run, by its dotted name, after an epoch, counted from 1; None where it was not evaluated then."""
+
+
+class Reference(Protocol):
+    """A published number, as a suite's file has it.
+
+    Attributes:
+        metric: dotted name, e.g. `test.accuracy`.
+        epoch: after which it was taken, counted from 1; None for the last.
+    """
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def epoch(self) -> int | None: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def source(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from harness.records.result import SPLITS, RunResult, metric
+from harness.records.result import RunResult, metric
 from harness.report import columns as declared
 from harness.report.columns import Column
 from harness.report.differences import at, config_columns_of, plain
 from harness.report.generalisation import accuracy_gap, fit_of
 from harness.report.intervals import summarise
 from harness.report.pareto import pareto_front
-
-
-class Reference(Protocol):
-    """A published number, as `harness.suite` defines it."""
-
-    @property
-    def metric(self) -> str: ...
-    @property
-    def epoch(self) -> int | None: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def source(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -56,13 +43,11 @@ class Row:
 def build_rows(
     results: Iterable[RunResult],
     systems: Mapping[str, Mapping[str, Any]],
-    references: Mapping[str, Sequence[Reference]],
     labels: Mapping[str, str],
 ) -> tuple[list[Column], list[Row]]:
     """Returns the columns and the rows, in the order in which the configs were met.
 
     Args:
-        references: by config_id.
         labels: by config_id; a config that is not in it keeps the label of its latest run.
     """
     groups: dict[tuple[str, str], list[RunResult]] = {}
@@ -70,7 +55,6 @@ def build_rows(
         groups.setdefault((result.system_id, result.config_id), []).append(result)
     specs = {config_id: runs[0].spec for (_, config_id), runs in groups.items()}
     config_columns = config_columns_of(list(specs.values()))
-    published_columns = _published_columns(references.get(config_id, ()) for config_id in specs)
 
     latest_runs = {key: max(runs, key=lambda run: run.ended_at) for key, runs in groups.items()}
     shown = {key: labels.get(key[1]) or run.label or key[1] for key, run in latest_runs.items()}
@@ -97,7 +81,6 @@ def build_rows(
         row.values.update(_measured(row.ok))
         if not row.values["rankable"]:
             row.values["overfitting"] = None
-        row.values.update(_published(row.ok, references.get(config_id, ())))
         row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})
         rows.append(row)
     _mark_front(rows)
@@ -106,8 +89,7 @@ def build_rows(
         for name, title, asked in declared.RAN
         if _worth_a_column(rows, name, asked)
     ]
-    facts = [*declared.RUNS, *declared.MEASURED]
-    return [*declared.IDENTITY, *config_columns, *ran_columns, *facts, *published_columns], rows
+    return [*declared.IDENTITY, *config_columns, *ran_columns, *declared.RUNS, *declared.MEASURED], rows
 
 
 def count_by_status(runs: Iterable[RunResult]) -> str:
@@ -150,41 +132,6 @@ def _number(run: RunResult, name: str) -> float | None:
     if head == "selected":
         return next((choice.test.accuracy for choice in run.selected if choice.selected_on == split), None)
     return metric(run, name)
-
-
-def _numbered(references: Sequence[Reference]) -> Iterator[tuple[str, Reference]]:
-    """Yields the beginning of the columns' names; a config's second number for a metric gets a `_2`."""
-    seen: Counter[str] = Counter()
-    for reference in references:
-        seen[reference.metric] += 1
-        count = seen[reference.metric]
-        yield reference.metric.replace(".", "_") + (f"_{count}" if count > 1 else ""), reference
-
-
-def _published_columns(by_config: Iterable[Sequence[Reference]]) -> list[Column]:
-    metrics = {name: reference.metric for references in by_config for name, reference in _numbered(references)}
-    columns = []
-    for name, metric_name in metrics.items():
-        split, _, rest = metric_name.partition(".")
-        what = f"{split} {rest}" if split in SPLITS else rest
-        kind = declared.kind_of(metric_name)
-        titles = {"published": "published {}", "difference": "{}, ours - published", "source": "source of {}"}
-        for part, title in titles.items():
-            title = title.format(what.replace("_", " "))
-            shown_as: declared.Kind = "text" if part == "source" else kind
-            # People find them in a table of their own, see `published`.
-            columns.append(Column(f"{name}_{part}", title, shown_as, best="high", signed=part == "difference"))
-    return columns
-
-
-def _published(ok: list[RunResult], references: Sequence[Reference]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, reference in _numbered(references):
-        ours = summarise([metric(run, reference.metric) for run in ok])
-        values[f"{name}_published"] = reference.value
-        values[f"{name}_difference"] = ours.mean - reference.value if ours else None
-        values[f"{name}_source"] = reference.source
-    return values
 
 
 def _worth_a_column(rows: list[Row], name: str, asked: str) -> bool:

@@ -12,12 +12,11 @@ import altair
 
 from harness.errors import HarnessError
 from harness.records.files import write_json
-from harness.report.encodings import PALETTE
 from harness.report.labels import without_common_parts
 from harness.report.texts import listed, one_line
+from harness.report.theme import PALETTE, style
 from harness.visualize.trained import Trained
 
-INK, MUTED, GRID = "#1f2937", "#6b7280", "#e5e7eb"
 SEQUENTIAL = "viridis"  # even steps look even, also in grey and to most colour-blind eyes
 WIDE_RANGE = 20  # from this ratio of largest to smallest on, a scale is logarithmic
 
@@ -33,7 +32,7 @@ def finished(chart: _Chart, title: str, subtitle: Sequence[str] = ()) -> _Chart:
         subtitle: lines below it: how to read the chart.
     """
     named = altair.TitleParams(title, subtitle=list(subtitle), anchor="start", offset=14)
-    return chart.properties(title=named, padding=16, background="white", config=_style())
+    return chart.properties(title=named, padding=16, background="white", config=style())
 
 
 def up(values: Iterable[float | None], title: str, format: str = ".4~g", *, ticks: int = 5) -> dict[str, Any]:
@@ -135,15 +134,3 @@ def write_numbers(folder: Path, name: str, numbers: Any) -> None:
 def _ranges(numbers: list[int]) -> str:
     consecutive = len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
     return f"{numbers[0]} to {numbers[-1]}" if consecutive else ", ".join(map(str, numbers))
-
-
-def _style() -> altair.Config:
-    axis = {"labelColor": MUTED, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 13, "titlePadding": 10}
-    legend = {"labelFontSize": 12, "titleFontSize": 12, "titleColor": INK, "labelColor": INK}
-    title = {"fontSize": 16, "color": INK, "subtitleColor": MUTED, "subtitleFontSize": 12.5, "subtitlePadding": 5}
-    return altair.Config(
-        title=altair.TitleConfig(**title),
-        axis=altair.AxisConfig(titleFontWeight="normal", gridColor=GRID, domainColor=MUTED, tickColor=MUTED, **axis),
-        legend=altair.LegendConfig(titleFontWeight="normal", **legend),
-        view=altair.ViewConfig(stroke=None),
-    )

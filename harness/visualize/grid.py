@@ -15,6 +15,8 @@ from torch.nn.functional import pad as padded
 from torchvision.transforms.functional import to_pil_image, to_tensor
 from torchvision.utils import make_grid
 
+from harness.report.theme import INK, MUTED
+
 PAGE, NARROWEST = 1600, 1200  # pixels across; printed 16 cm wide, 100 pixels are a centimetre
 HIGHEST = 2000  # pixels of the grid, where cells are not at their smallest
 MARGIN, GAP = 28, 6
@@ -22,7 +24,6 @@ LARGEST_CELL, SMALLEST_CELL = 360, 56
 TITLE_SIZE, TEXT_SIZE = 34, 24  # pixels: 9.6 and 6.8 points where 1600 pixels are 16 cm
 BAR_WIDTH, BAR_HEIGHT = 560, 26
 OUTLINE = 0.75  # grey
-INK, MUTED = "#1f2937", "#6b7280"
 
 Colours = Literal["diverging", "sequential"]
 # ColorBrewer's RdBu, reversed, and eleven points of viridis: both keep their order in grey and for the colour-blind.

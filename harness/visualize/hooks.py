@@ -21,7 +21,7 @@ def output_of(network: nn.Module, layer: str, images: Tensor) -> Tensor:
 
     Args:
         network: in evaluation mode.
-        layer: its dotted name; it is called once in a pass, see `feature_layers`.
+        layer: its dotted name; it is called once in a pass, see `chosen_layers`.
         images: normalised, [N, C, H, W].
     """
     kept: list[Tensor] = []
@@ -40,26 +40,16 @@ def output_of(network: nn.Module, layer: str, images: Tensor) -> Tensor:
     return kept[0]
 
 
-def feature_layers(run: Trained) -> dict[str, tuple[int, int, int]]:
-    """Returns the layers that give feature maps, with channels, height and width, in the order of a pass.
-
-    Their output is [N, channels, height, width], and they are called once in a pass: of one module that stands in
-    several places it is not clear whose maps are meant.
-    """
-    shapes, calls = _one_pass(run)
-    return {name: shape for name, shape in shapes.items() if calls[name] == 1}
-
-
 @torch.no_grad()
-def _one_pass(run: Trained) -> tuple[dict[str, tuple[int, int, int]], Counter[str]]:
-    """Returns the sizes of all feature maps, in the order of a pass, and how often each layer is called."""
-    shapes: dict[str, tuple[int, int, int]] = {}
+def _one_pass(run: Trained) -> tuple[list[str], Counter[str]]:
+    """Returns the layers that give feature maps, in the order of a pass, and how often each layer is called."""
+    with_maps: dict[str, None] = {}
     calls: Counter[str] = Counter()
 
     def note(name: str, output: object) -> None:
         calls[name] += 1
         if isinstance(output, Tensor) and output.dim() == 4:
-            shapes[name] = (output.shape[1], output.shape[2], output.shape[3])
+            with_maps[name] = None
 
     handles = [
         module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
@@ -71,24 +61,29 @@ def _one_pass(run: Trained) -> tuple[dict[str, tuple[int, int, int]], Counter[st
     finally:
         for handle in handles:
             handle.remove()
-    return shapes, calls
+    return list(with_maps), calls
 
 
 def chosen_layers(run: Trained, layer: str | None) -> list[str]:
     """Returns the layer that is asked for, or by default the first and the last convolution.
 
+    It gives feature maps [N, channels, height, width] and is called once in a pass: of one module that stands in
+    several places it is not clear whose maps are meant.
+
     Raises:
-        HarnessError: there is no such layer, or it gives no feature maps.
+        HarnessError: there is no such layer, or it gives no feature maps, or those of several places.
     """
-    shapes, calls = _one_pass(run)
-    found = [name for name in shapes if calls[name] == 1]
+    with_maps, calls = _one_pass(run)
+    found = [name for name in with_maps if calls[name] == 1]
+    hint = f"layers with feature maps of their own: {', '.join(found) or 'none'}"
     if layer is None:
         convolutions = [name for name in run.convolutions() if name in found]
+        if not convolutions:
+            raise HarnessError(f"no convolution of {run.spec.model.name} is called once in a pass", hint)
         return list(dict.fromkeys([convolutions[0], convolutions[-1]]))
     run.layer(layer)
     if layer not in found:
         why = f"is called {calls[layer]} times in a pass" if calls[layer] > 1 else "gives no feature maps"
-        hint = f"layers with feature maps of their own: {', '.join(found)}"
         raise HarnessError(f"layer '{layer}' of {run.spec.model.name} {why}", hint)
     return [layer]
 
@@ -99,7 +94,7 @@ def feature_maps_of(run: Trained, layer: str, images: Tensor) -> Tensor:
 
     Args:
         run: whose network.
-        layer: one of `feature_layers`.
+        layer: one of `chosen_layers`.
         images: normalised, [N, C, H, W].
     """
     return output_of(run.network, layer, images)

@@ -36,7 +36,7 @@ def project(run: Trained, layer: str, images: Tensor, channels: list[int], metho
 
     Args:
         run: whose network.
-        layer: one of `feature_layers`.
+        layer: one of `chosen_layers`.
         images: normalised, [N, C, H, W].
         channels: of the layer.
         method: the rule for a ReLU.

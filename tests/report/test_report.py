@@ -159,24 +159,6 @@ def test_a_mean_over_unlike_runs_is_not_silent(fake: Any) -> None:
     assert "a: its runs differ in processes and version of the data; the mean mixes them." in _notes(report)
 
 
-def test_references(fake: Any) -> None:
-    results = [fake.result("a", seed=seed, accuracy=0.90 + seed / 100) for seed in range(3)]
-    results.append(fake.result("b", train={"epochs": 3}))
-    references = {
-        results[0].config_id: [
-            fake.Published("test.accuracy", 0.9, "report 1"),
-            fake.Published("test.accuracy", 0.95, "report 2"),
-        ]
-    }
-    report = fake.report(results, references=references)
-    values = {row.label: row.values for row in report.tables[0].rows}
-    assert values["a"]["test_accuracy_published"] == 0.9
-    assert values["a"]["test_accuracy_difference"] == pytest.approx(0.01)
-    assert values["a"]["test_accuracy_2_difference"] == pytest.approx(-0.04)
-    assert values["b"].get("test_accuracy_published") is None
-    assert values["a"]["test_accuracy_source"] == "report 1"
-
-
 def test_target_is_the_mean_of_those_that_reached_it(fake: Any) -> None:
     reached = TargetReached(metric="test.accuracy", at_least=0.9, epoch=2, train_seconds=30.0)
     missed = TargetReached(metric="test.accuracy", at_least=0.9)

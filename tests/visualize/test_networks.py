@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.visualize import grid
 from harness.visualize.grid import Scale, around_grey, columns_for, draw_grid, scale_of, symmetric_scale
-from harness.visualize.hooks import chosen_channels, chosen_layers, feature_layers, feature_maps_of
+from harness.visualize.hooks import chosen_channels, chosen_layers, feature_maps_of
 from harness.visualize.pictures import channel_activations as activations_module
 from harness.visualize.pictures import feature_maps as maps_module
 from harness.visualize.pictures import filters as filters_module
@@ -166,8 +166,15 @@ class TestFeatureMaps:
         names = [picture.name for picture in maps_module.feature_maps(shared_run, images=(0, 1))]
         assert names == [f"feature_maps {layer} image {image}" for layer in ("first", "second") for image in (0, 1)]
 
-    def test_layers_that_have_maps(self, shared_run: Trained) -> None:
-        assert feature_layers(shared_run) == {"first": (4, 6, 6), "second": (5, 4, 4), "pool": (5, 1, 1)}
+    def test_no_convolution_of_its_own(self, shared_run: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shared_run.network, "second", shared_run.network.first)
+        monkeypatch.setattr(shared_run.network, "forward", lambda images: shared_run.network.first(images) * 0 + 1)
+        assert chosen_layers(shared_run, None) == ["first"]
+        twice = lambda images: shared_run.network.first(images) + shared_run.network.first(images)  # noqa: E731
+        monkeypatch.setattr(shared_run.network, "forward", twice)
+        with pytest.raises(HarnessError, match="no convolution of .* is called once") as raised:
+            chosen_layers(shared_run, None)
+        assert raised.value.hint.endswith("own: none")
 
     def test_a_module_in_two_places(self, shared_run: Trained) -> None:
         with pytest.raises(HarnessError, match=r"'relu' .* is called 2 times") as raised:

@@ -57,8 +57,8 @@ def channel_activations(
 def _columns(means: Tensor, title: str, subtitle: str, layer: str, labelled: int) -> altair.LayerChart:
     import altair
 
-    from harness.report.encodings import PALETTE
-    from harness.visualize.charts import MUTED, finished, table
+    from harness.report.theme import MUTED, PALETTE
+    from harness.visualize.charts import finished, table
 
     strong = set(means.topk(min(labelled, len(means))).indices.tolist())
     rows: list[dict[str, Any]] = [

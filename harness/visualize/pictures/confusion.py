@@ -11,7 +11,8 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry import picture
 from harness.report.texts import one_line, shortened
-from harness.visualize.charts import INK, MUTED, finished, table
+from harness.report.theme import INK, MUTED
+from harness.visualize.charts import finished, table
 from harness.visualize.picture import Picture
 from harness.visualize.trained import Trained
 

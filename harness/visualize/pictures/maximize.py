@@ -100,7 +100,7 @@ def climb(
 
     Args:
         run: whose network.
-        layer: one of `feature_layers`.
+        layer: one of `chosen_layers`.
         channels: of the layer.
         start: pixel values in [0, 1], float [len(channels), C, H, W].
         steps, lr: of Adam, on the normalised images.

@@ -1,0 +1,40 @@
+"""One look for all charts and pictures: colours, sizes of type, axes and legends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import altair
+
+INK, MUTED, GRID = "#1f2937", "#6b7280", "#e5e7eb"
+# Tableau 10, the paler ones last: they are told apart by most eyes, on white and in print.
+PALETTE: tuple[str, ...] = (
+    "#4c78a8",
+    "#f58518",
+    "#54a24b",
+    "#e45756",
+    "#72b7b2",
+    "#b279a2",
+    "#9d755d",
+    "#eeca3b",
+    "#ff9da6",
+    "#bab0ac",
+)
+GREY = "#9ca3af"
+FONT_SIZE = 12
+
+
+def style() -> altair.Config:
+    """Returns the config of a chart; its outermost part takes it."""
+    import altair
+
+    small = {"labelFontSize": FONT_SIZE, "titleColor": INK, "titleFontWeight": "normal"}
+    lines = {"gridColor": GRID, "domainColor": MUTED, "tickColor": MUTED}
+    subtitle = {"subtitleColor": MUTED, "subtitleFontSize": 12.5, "subtitlePadding": 5}
+    return altair.Config(
+        title=altair.TitleConfig(fontSize=16, color=INK, **subtitle),
+        axis=altair.AxisConfig(labelColor=MUTED, titleFontSize=13, titlePadding=10, **small, **lines),
+        legend=altair.LegendConfig(labelColor=INK, titleFontSize=FONT_SIZE, symbolSize=90, **small),
+        view=altair.ViewConfig(stroke=None),
+    )
