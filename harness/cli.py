@@ -105,10 +105,11 @@ def run(
     folder = launch_folder()
     if folder:
         from harness.scheduling.launch import Manifest, refuse
-        from harness.worker import work
+        from harness.worker import STOPPED, work
 
         try:
-            raise typer.Exit(work(Manifest.read(folder), folder, console))
+            code = work(Manifest.read(folder), folder, console)
+            raise typer.Exit(0 if code == STOPPED else code)  # the supervisor knows; a launcher would print a traceback
         except HarnessError as error:
             refuse(folder, error)  # the supervisor prints it, once for all ranks
             raise typer.Exit(0) from None

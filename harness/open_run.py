@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
-from harness.execute import Outcome
+from harness.errors import HarnessError
+from harness.execute import Keeping, Outcome
 from harness.progress import Display
+from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.files import write_atomically
-from harness.records.result import Cause, RunResult, Status
-from harness.records.store import RunFolder, now, run_folder
+from harness.records.result import FINAL, Cause, RunResult, Status
+from harness.records.store import Attempt, RunFolder, now, run_folder
 from harness.scheduling.launch import Manifest, Pulse
+from harness.stopping import StopRequest
 from harness.suite import PlannedRun
 from harness.training.history import Epoch
+from harness.training.state import tensor_bytes
 
 SHOWN_EVERY_SECONDS = 0.1
 
@@ -31,6 +34,7 @@ class Worker:
     accelerator: Accelerator
     system: dict[str, Any]
     pulse: Pulse
+    stop: StopRequest
     display: Display
 
     @property
@@ -44,12 +48,18 @@ class Worker:
 
 
 class OpenRun:
-    """Opens a run: on rank 0 its folder, everywhere its pulse.
+    """Opens a run: on rank 0 its folder, everywhere its pulse and the checkpoint that it goes on from.
 
     Args:
         worker: this process.
         run: the run.
         steps_per_epoch: optimizer steps.
+
+    Raises:
+        HarnessError: on every rank: its newest checkpoint is of another run.
+
+    Attributes:
+        keeping: where its checkpoints go.
     """
 
     def __init__(self, worker: Worker, run: PlannedRun, steps_per_epoch: int) -> None:
@@ -57,15 +67,32 @@ class OpenRun:
         self._run = run
         self._steps_per_epoch = max(steps_per_epoch, 1)
         self._folder = worker.folder(run)
-        self._started_at = now()
-        self._attempt = 1
         self._shown = 0.0
         spec = run.spec
+        identity = {
+            "run_id": run.run_id,
+            "num_processes": worker.accelerator.num_processes,
+            "fingerprint": run.fingerprint,
+            "spec": spec.model_dump(mode="json"),
+        }
+        checkpoint, problems = self._newest_checkpoint(identity)
+        self._attempt = Attempt(1, now())
         if worker.is_main:
             described = {"run_id": run.run_id, "config_id": run.config_id, "suite": worker.manifest.suite}
-            self._attempt = self._folder.start({**described, "spec": spec.model_dump(mode="json")}, worker.system)
+            described |= {"spec": identity["spec"]}
+            step = checkpoint.step if checkpoint else None
+            self._attempt = self._folder.start(described, worker.system, resumed_at_step=step)
+            for problem in problems:
+                self._folder.event("checkpoint_damaged", problem=problem)
+            # What follows the step is trained again, and what is damaged is of no use.
+            self._folder.checkpoints.clear(after=-1 if step is None else step)
+        self.keeping = Keeping(self._folder.checkpoints, identity, checkpoint)
         worker.pulse.run_opened(run, self._folder.path)
         worker.display.run_started(f"{spec.label} · seed {spec.seed}", self._steps_per_epoch * spec.train.epochs)
+        for problem in problems:
+            worker.display.note(f"checkpoint {problem}: not used")
+        if checkpoint:
+            worker.display.note(f"goes on from step {checkpoint.step}")
 
     def on_step(self, step: int) -> None:
         """Takes note of a step, ten times a second at the most."""
@@ -84,6 +111,13 @@ class OpenRun:
         if self._worker.is_main:
             self._folder.event("epoch", **_epoch_event(epoch))
 
+    def on_checkpoint(self, step: int, problem: str | None) -> None:
+        """Takes note of a checkpoint, or of why it could not be written."""
+        if problem:
+            self._worker.display.note(f"no checkpoint at step {step}: {problem}")
+        if self._worker.is_main:
+            self._folder.event("checkpoint", step=step, problem=problem)
+
     def close(self, status: Status, cause: Cause | None = None, outcome: Outcome | None = None) -> RunResult:
         """Writes the result, on rank 0, and returns it; every rank calls it."""
         if self._worker.is_main and outcome:
@@ -91,13 +125,17 @@ class OpenRun:
             if self._run.spec.train.keep_weights:
                 began = time.perf_counter()
                 self._folder.weights.parent.mkdir(exist_ok=True)
-                write_atomically(self._folder.weights, functools.partial(torch.save, outcome.network.state_dict()))
+                weights = tensor_bytes(outcome.network.state_dict())
+                write_atomically(self._folder.weights, lambda file: file.write(weights))
+                seconds = time.perf_counter() - began
                 clock = outcome.fields["clock"]
-                clock.checkpoint_seconds = time.perf_counter() - began
-                clock.total_seconds += clock.checkpoint_seconds
+                clock.checkpoint_seconds += seconds
+                clock.total_seconds += seconds
         result = self._result(status, cause, outcome)
         if self._worker.is_main:
             self._folder.finish(result)
+            if status in FINAL:
+                self._folder.checkpoints.clear()
         self._worker.display.run_ended(result)
         return result
 
@@ -106,6 +144,22 @@ class OpenRun:
         self._worker.display.close()
         if not (self._folder.path / "result.json").exists():
             self._folder.finish(self._result(status, cause, None))
+
+    def _newest_checkpoint(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
+        """Returns what rank 0 finds, on every rank: they would not agree if each looked for itself."""
+        found: tuple[Checkpoint | None, list[str]] = (None, [])
+        refused = None
+        if self._worker.is_main:
+            found = self._folder.checkpoints.newest()
+            try:
+                if found[0]:
+                    require_same_run(found[0].run, identity, found[0].path)
+            except HarnessError as error:
+                refused = error
+        found, refused = broadcast_object_list([found, refused])
+        if refused:
+            raise refused
+        return found
 
     def _result(self, status: Status, cause: Cause | None, outcome: Outcome | None) -> RunResult:
         run, spec = self._run, self._run.spec
@@ -118,9 +172,9 @@ class OpenRun:
             seed=spec.seed,
             status=status,
             cause=cause,
-            started_at=self._started_at,
+            started_at=self._attempt.started_at,
             ended_at=now(),
-            attempt=self._attempt,
+            attempt=self._attempt.number,
             num_processes=self._worker.accelerator.num_processes,
             spec=spec.model_dump(mode="json"),
             **(outcome.fields if outcome else {}),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
+import socket
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import NoReturn
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or `deterministic: true` fails; read when CUDA starts
 
-import psutil
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
@@ -30,13 +28,17 @@ from harness.open_run import OpenRun, Worker
 from harness.progress import Silent, display_for
 from harness.records.files import require_writable
 from harness.records.result import Cause, Status
-from harness.scheduling.launch import SUPERVISOR, Manifest, Pulse
+from harness.scheduling.launch import SUPERVISOR, Manifest, Pulse, has_stopped
+from harness.stopping import StopRequest
 from harness.suite import Plan, PlannedRun
+from harness.training.epochs import Stopped
 from harness.training.loop import Diverged
+
+STOPPED = 75  # the exit code
 
 
 class BadData(HarnessError):
-    """The data of a run cannot be read; every rank raises it."""
+    """The data of a run, or its checkpoint, are not what they should be; every rank raises it."""
 
 
 def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
@@ -48,15 +50,14 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         console: for progress, on stderr.
 
     Returns:
-        0 where all runs are ok, else 1.
+        0 where all runs are ok, 1 where some are not, 75 where it was stopped.
 
     Raises:
         HarnessError: the output folder or the data are unusable: no run can start. Bad data are raised by rank 0; the
             other ranks leave.
     """
-    if launch:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and decides
-        _die_with(int(os.environ[SUPERVISOR]))
+    stop = StopRequest()
+    stop.listen(launch, _supervisor_here() if launch else None)
     keep_freed_memory()
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
@@ -67,7 +68,7 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         raise HarnessError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)
 
-    worker = Worker(manifest, accelerator, system, Pulse(launch, accelerator.process_index), Silent())
+    worker = Worker(manifest, accelerator, system, Pulse(launch, accelerator.process_index), stop, Silent())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]
     # Rank 0 alone looks at the disk: ranks that disagreed on what is done would wait for each other for ever.
     chosen = broadcast_object_list([[i for i, run in enumerate(mine) if not worker.folder(run).is_done()]])[0]
@@ -80,6 +81,8 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
     try:
         with contextlib.closing(worker.display):
             for run in runs:
+                if _someone_stops(worker):
+                    break
                 statuses.append(_run(worker, run))
     except BadData as error:
         _leave(accelerator)
@@ -87,6 +90,10 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
             raise
         raise SystemExit(0 if launch else 2) from error
     _leave(accelerator)
+    if len(statuses) < len(runs) or "preempted" in statuses:
+        if launch and worker.is_main:
+            has_stopped(launch, stop.reason or "a signal to another rank")
+        return STOPPED
     return 0 if all(status == "ok" for status in statuses) else 1
 
 
@@ -115,18 +122,26 @@ def _run(worker: Worker, run: PlannedRun) -> Status:
     if 0 < splits.decode_seconds <= data_seconds:  # now, and not for an earlier run
         worker.display.note(f"read image files into {cache_root()} in {splits.decode_seconds:.1f} s")
 
-    open_run = OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))
+    try:
+        open_run = OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))
+    except HarnessError as error:
+        raise BadData(error.message, error.hint) from None
     try:
         outcome = execute(
             run.spec,
             splits,
             worker.accelerator,
-            Observer(open_run.on_step, open_run.on_epoch),
+            Observer(open_run.on_step, open_run.on_epoch, open_run.on_checkpoint, worker.stop),
             fingerprint=run.fingerprint,
             target=worker.manifest.target,
             data_seconds=data_seconds,
+            keeping=open_run.keeping,
         )
         result = open_run.close("ok", outcome=outcome)
+    except Stopped as stopped:
+        kept = "a checkpoint is kept" if stopped.kept else "no checkpoint could be kept"
+        cause = Cause(kind=worker.stop.reason or "stop", message=f"{stopped}: {kept}", step=stopped.step)
+        result = open_run.close("preempted", cause)
     except Diverged as error:
         result = open_run.close("diverged", Cause(kind="Diverged", message=str(error), step=error.step))
     except HarnessError as error:
@@ -190,13 +205,12 @@ def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRu
         console.print(f"{len(mine) - len(runs)} of {len(mine)} runs are done on this system: skipped")
 
 
-def _die_with(supervisor: int) -> None:
-    """Ends this process when its supervisor is gone: a launcher in between would let it live on."""
+def _supervisor_here() -> int | None:
+    """Returns the supervisor's process id where it runs on this machine."""
+    host, _, pid = os.environ[SUPERVISOR].rpartition(":")
+    return int(pid) if host == socket.gethostname() else None
 
-    def watch() -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            while psutil.Process(supervisor).status() != psutil.STATUS_ZOMBIE:
-                time.sleep(1.0)
-        os._exit(75)
 
-    threading.Thread(target=watch, daemon=True, name="die-with-supervisor").start()
+def _someone_stops(worker: Worker) -> bool:
+    """Tells whether a rank was asked to stop; every rank calls it between two runs, and all get the same answer."""
+    return any(gather_object([worker.stop()]))

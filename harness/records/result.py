@@ -168,6 +168,10 @@ class RunResult(Record):
     attempt: int = 1
     num_processes: int
     epochs: int = 0
+    resumed_at_steps: list[int] = Field(
+        default=[],
+        description="where it went on from a checkpoint, in optimizer steps; its times are sums over the parts",
+    )
     spec: dict[str, Any]
     resolved: Resolved | None = None
     data: DataFacts | None = None

@@ -1,7 +1,8 @@
 """What a supervisor and the processes it launched tell each other, through a folder.
 
-`manifest.json` lists the runs, written by the supervisor. `open.json` names the run that is open, written by rank 0.
-`rank-K.json` holds the last step that rank K took, written by rank K about once a second.
+The supervisor writes `manifest.json`, the runs, and `orders.json`, which asks the ranks to stop. Rank 0 writes
+`open.json`, the run that is open, and, where the launch ends early, `refused.json` or `stopped.json`. Rank K writes
+`rank-K.json`, the last step that it took, about once a second.
 """
 
 from __future__ import annotations
@@ -117,6 +118,27 @@ def refusal(folder: Path) -> HarnessError | None:
     """Returns why a rank found the input bad, or None."""
     path = folder / "refused.json"
     return HarnessError(**json.loads(path.read_bytes())) if path.exists() else None
+
+
+def order_stop(folder: Path, reason: str) -> None:
+    """Asks the ranks of a launch to save and stop; `reason` is e.g. `SIGTERM`, or '' at the start: do not stop."""
+    write_json(folder / "orders.json", {"stop": reason})
+
+
+def stop_ordered(folder: Path) -> str:
+    """Returns why the supervisor asks to stop, or ''."""
+    try:
+        # Read, not looked for: a network file system may say for long that a new file is not there.
+        return str(json.loads((folder / "orders.json").read_bytes())["stop"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def has_stopped(folder: Path, reason: str = "") -> bool:
+    """Tells whether the ranks stopped as they were asked to; with a `reason`, rank 0 says so."""
+    if reason:
+        write_json(folder / "stopped.json", {"reason": reason})
+    return (folder / "stopped.json").exists()
 
 
 def read_pulses(folder: Path) -> dict[int, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -17,13 +19,23 @@ from harness.measure.system import describe_system
 from harness.records.result import Cause, RunResult, Status
 from harness.records.store import RunFolder, now, run_folder
 from harness.scheduling.commands import Launcher
-from harness.scheduling.launch import FOLDER, SUPERVISOR, Manifest, read_open_run, read_pulses, refusal
+from harness.scheduling.launch import (
+    FOLDER,
+    SUPERVISOR,
+    Manifest,
+    has_stopped,
+    order_stop,
+    read_open_run,
+    read_pulses,
+    refusal,
+)
 from harness.suite import Plan, PlannedRun
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
 START_SECONDS = 300.0  # until the first sign of life: importing torch from a busy network disk is slow
 STOPPED = 75
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,8 @@ class Supervisor:
         self._system_id = describe_system(use_cpu=launcher.uses_cpu())["system_id"]
         self._arguments = arguments
         self._console = console
-        self._stop_requested = False
+        self._stop_requested = ""
+        self._stop_now = False
 
     def run(self, *, isolate: bool = False) -> int:
         """Runs what is open.
@@ -75,7 +88,7 @@ class Supervisor:
         total, done = len(self._plan.runs), len(self._plan.runs) - len(open_runs)
         skipped = f"; {done} are done on this system: skipped" if done else ""
         self._console.print(f"{self._plan.suite.name}: {total} runs{skipped}")
-        previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, self._request_stop) for number in STOP_SIGNALS}
         try:
             for batch in _batches(open_runs, isolate):
                 code = self._run_batch(batch)
@@ -93,8 +106,8 @@ class Supervisor:
             with tempfile.TemporaryDirectory(prefix="harness-") as name:
                 folder = Path(name)
                 ending = self._launch(folder, runs)
-                if ending.stopped or ending.returncode == STOPPED:
-                    self._console.print("stopped: finished runs are kept, the same command goes on from here")
+                if ending.stopped or ending.returncode == STOPPED or has_stopped(folder):
+                    self._console.print("stopped: what was done is kept, the same command goes on from here")
                     return STOPPED
                 if refused := refusal(folder):
                     raise refused
@@ -128,7 +141,9 @@ class Supervisor:
         suite = self._plan.suite
         Manifest(suite.name, self._output, suite.file.target, tuple(runs), done, total).write(folder)
         command = self._launcher.command(world, folder, self._arguments)
-        environment = self._launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: str(psutil.Process().pid)}
+        order_stop(folder, "")
+        supervisor = f"{socket.gethostname()}:{os.getpid()}"
+        environment = self._launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
         timeout = max(run.spec.train.timeout_seconds for run in runs)
         child = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
@@ -139,9 +154,14 @@ class Supervisor:
     def _watch(self, child: subprocess.Popen[bytes], folder: Path, timeout_seconds: float) -> Ending:
         last_words: dict[int, str] = {}
         last_change = time.monotonic()
+        ordered = False
         while child.poll() is None:
-            if self._stop_requested:
+            if self._stop_now:
                 return Ending(STOPPED, stopped=True)
+            if self._stop_requested and not ordered:
+                ordered = True
+                order_stop(folder, self._stop_requested)
+                self._console.print(f"{self._stop_requested}: saving; once more stops at once", markup=False)
             words = read_pulses(folder)
             if words != last_words:
                 last_words, last_change = words, time.monotonic()
@@ -150,12 +170,13 @@ class Supervisor:
                 message = f"no step for {limit:g} s; last: {_describe(last_words)}"
                 return Ending(1, Cause(kind="hang", message=message))
             time.sleep(POLL_SECONDS)
-        return Ending(child.returncode)
+        # Stopped while it started, before it listened: nothing is lost.
+        return Ending(child.returncode, stopped=bool(self._stop_requested) and child.returncode != 0)
 
     def _record_death(self, run: PlannedRun, folder: RunFolder, ending: Ending) -> None:
         status: Status = "timeout" if ending.cause and ending.cause.kind == "hang" else "failed"
         cause = ending.cause or _cause_of_death(ending.returncode)
-        events = folder.last_attempt()
+        attempt = folder.attempt()
         result = RunResult(
             suite=self._plan.suite.name,
             label=run.spec.label,
@@ -165,17 +186,18 @@ class Supervisor:
             seed=run.spec.seed,
             status=status,
             cause=cause,
-            started_at=events[0]["at"] if events else now(),
+            started_at=attempt.started_at,
             ended_at=now(),
-            attempt=events[0].get("attempt", 1) if events else 1,
+            attempt=attempt.number,
             num_processes=run.spec.train.num_processes or 1,
             spec=run.spec.model_dump(mode="json"),
         )
         folder.finish(result)
         self._console.print(f"✗ {run.spec.label} · seed {run.spec.seed} · {status}: {cause.message}", markup=False)
 
-    def _request_stop(self, *_: object) -> None:
-        self._stop_requested = True
+    def _request_stop(self, number: int, _frame: object) -> None:
+        self._stop_now = self._stop_requested == "SIGINT" and number == signal.SIGINT
+        self._stop_requested = self._stop_requested or signal.Signals(number).name
 
 
 def _batches(runs: list[PlannedRun], isolate: bool) -> list[list[PlannedRun]]:

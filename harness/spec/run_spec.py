@@ -28,8 +28,13 @@ from harness.spec.section import Section, SpecError
 # default are left out of the hash, so that a new option does not disown the results that came before it.
 SPEC_VERSION = 1
 
-# What does not change a result: how a run is called, where the data lie, how long a hang may last, what is kept of it.
-NOT_IDENTITY = {"label": True, "seed": True, "data": {"root", "download"}, "train": {"timeout_seconds", "keep_weights"}}
+# What does not change a result: how a run is called, where the data lie, how long a hang may last, what is kept when.
+NOT_IDENTITY = {
+    "label": True,
+    "seed": True,
+    "data": {"root", "download"},
+    "train": {"timeout_seconds", "keep_weights", "checkpoint_every_seconds", "checkpoint_every_steps"},
+}
 
 
 def is_identity(path: str) -> bool:
@@ -138,6 +143,10 @@ class TrainSection(Section):
     )
     untimed_steps: NonNegativeInt = Field(default=5, description="first steps that throughput leaves out")
     keep_weights: bool = Field(default=True, description="leave the final weights in the run's folder")
+    checkpoint_every_seconds: PositiveFloat | None = Field(
+        default=300.0, description="a run that is interrupted goes on from its last checkpoint; null for none by time"
+    )
+    checkpoint_every_steps: PositiveInt | None = None
     timeout_seconds: PositiveFloat = Field(default=1800.0, description="no step for so long is a hang")
 
     @property

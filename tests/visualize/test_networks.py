@@ -172,7 +172,7 @@ class TestFeatureMaps:
         assert chosen_layers(shared_run, None) == ["first"]
         twice = lambda images: shared_run.network.first(images) + shared_run.network.first(images)  # noqa: E731
         monkeypatch.setattr(shared_run.network, "forward", twice)
-        with pytest.raises(HarnessError, match="no convolution of .* is called once") as raised:
+        with pytest.raises(HarnessError, match=r"no convolution of .* is called once") as raised:
             chosen_layers(shared_run, None)
         assert raised.value.hint.endswith("own: none")
 
