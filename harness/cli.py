@@ -122,13 +122,14 @@ def run(
             raise typer.Exit(code)
     else:
         from harness.scheduling.commands import Launcher
+        from harness.scheduling.launch import Manifest
         from harness.scheduling.supervisor import Supervisor
 
         planned = _plan(suite, set_, only, smoke, config_file)
         require_writable(output / planned.suite.name)
         launcher = Launcher(config_file)
         arguments = [str(suite), "--output", str(output)]
-        supervisor = Supervisor(planned, output, launcher, arguments, console)
+        supervisor = Supervisor(Manifest.of(planned, output), launcher, arguments, console)
         code = supervisor.run(isolate=isolate)
     if code in (0, 1):
         _report([planned], read_suite(output, planned.suite.name), output, sort)

@@ -16,7 +16,7 @@ from harness.progress import Display
 from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.files import write_atomically
 from harness.records.result import FINAL, Cause, RunResult, Status
-from harness.records.store import Attempt, RunFolder, now, run_folder
+from harness.records.store import Attempt, RunFolder, now
 from harness.scheduling.launch import Manifest, Pulse
 from harness.stopping import StopRequest
 from harness.suite import PlannedRun
@@ -44,7 +44,7 @@ class Worker:
 
     def folder(self, run: PlannedRun) -> RunFolder:
         """Returns where a run is recorded."""
-        return run_folder(self.manifest.output, self.manifest.suite, run.run_id, self.system["system_id"])
+        return self.manifest.folder(run, self.system["system_id"])
 
 
 class OpenRun:

@@ -102,8 +102,7 @@ def work_unsupervised(plan: Plan, output: Path, console: Console) -> int:
 
     Returns and raises as `work`.
     """
-    manifest = Manifest(plan.suite.name, output, plan.suite.file.target, plan.runs, 0, len(plan.runs))
-    return work(manifest, None, console)
+    return work(Manifest.of(plan, output), None, console)
 
 
 def _leave(accelerator: Accelerator) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.records.files import write_json
+from harness.records.store import RunFolder, run_folder
 from harness.spec import parse_run_spec
-from harness.suite import PlannedRun
+from harness.suite import Plan, PlannedRun
 from harness.suite_file import Target
 
 FOLDER = "HARNESS_LAUNCH"
@@ -27,10 +28,14 @@ BEAT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Manifest:
-    """The runs of one launch, resolved: the suite file is not read again.
+    """Runs that are to be done, resolved: the suite file is not read again.
 
     Attributes:
-        done, total: of the suite, for the progress bar.
+        suite: its name.
+        output: the results root.
+        target: of the suite, if it has one.
+        runs: in the order of the plan.
+        done, total: of all that was asked for, for the progress bar.
     """
 
     suite: str
@@ -39,6 +44,15 @@ class Manifest:
     runs: tuple[PlannedRun, ...]
     done: int
     total: int
+
+    @staticmethod
+    def of(plan: Plan, output: Path) -> Manifest:
+        """Returns the manifest of a whole plan."""
+        return Manifest(plan.suite.name, output, plan.suite.file.target, plan.runs, 0, len(plan.runs))
+
+    def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
+        """Returns where a run is recorded."""
+        return run_folder(self.output, self.suite, run.run_id, system_id)
 
     def write(self, folder: Path) -> None:
         """Writes the manifest into a launch folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from harness.measure.system import describe_system
 from harness.records.result import Cause, RunResult, Status
-from harness.records.store import RunFolder, now, run_folder
+from harness.records.store import RunFolder, now
 from harness.scheduling.commands import Launcher
 from harness.scheduling.launch import (
     FOLDER,
@@ -29,7 +30,7 @@ from harness.scheduling.launch import (
     read_pulses,
     refusal,
 )
-from harness.suite import Plan, PlannedRun
+from harness.suite import PlannedRun
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
@@ -48,11 +49,10 @@ class Ending:
 
 
 class Supervisor:
-    """Runs a plan on this machine.
+    """Runs a manifest on this machine.
 
     Args:
-        plan: the runs.
-        output: the results root.
+        manifest: the runs.
         launcher: starts processes.
         arguments: of the script, to be seen in a list of processes; the runs come from the manifest.
         console: for what a person reads, on stderr.
@@ -60,14 +60,12 @@ class Supervisor:
 
     def __init__(
         self,
-        plan: Plan,
-        output: Path,
+        manifest: Manifest,
         launcher: Launcher,
         arguments: list[str],
         console: Console,
     ) -> None:
-        self._plan = plan
-        self._output = output
+        self._manifest = manifest
         self._launcher = launcher
         self._system_id = describe_system(use_cpu=launcher.uses_cpu())["system_id"]
         self._arguments = arguments
@@ -84,10 +82,10 @@ class Supervisor:
         Returns:
             0 all well, 1 some runs failed, 2 bad input, 75 stopped.
         """
-        open_runs = [run for run in self._plan.runs if not self._folder_of(run).is_done()]
-        total, done = len(self._plan.runs), len(self._plan.runs) - len(open_runs)
+        open_runs = [run for run in self._manifest.runs if not self._folder_of(run).is_done()]
+        total, done = len(self._manifest.runs), len(self._manifest.runs) - len(open_runs)
         skipped = f"; {done} are done on this system: skipped" if done else ""
-        self._console.print(f"{self._plan.suite.name}: {total} runs{skipped}")
+        self._console.print(f"{self._manifest.suite}: {total} runs{skipped}")
         previous = {number: signal.signal(number, self._request_stop) for number in STOP_SIGNALS}
         try:
             for batch in _batches(open_runs, isolate):
@@ -97,7 +95,7 @@ class Supervisor:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-        results = [self._folder_of(run).result() for run in self._plan.runs]
+        results = [self._folder_of(run).result() for run in self._manifest.runs]
         return 0 if all(result is not None and result.status == "ok" for result in results) else 1
 
     def _run_batch(self, runs: list[PlannedRun]) -> int:
@@ -127,7 +125,10 @@ class Supervisor:
         return 0
 
     def _folder_of(self, run: PlannedRun) -> RunFolder:
-        return run_folder(self._output, self._plan.suite.name, run.run_id, self._system_id)
+        return self._manifest.folder(run, self._system_id)
+
+    def _has_ended(self, run: PlannedRun) -> bool:
+        return (self._folder_of(run).path / "result.json").exists()
 
     def _attempted(self, runs: list[PlannedRun], opened: str | None) -> set[str]:
         """Returns the runs up to the one that was opened last: ranks walk them in order."""
@@ -136,10 +137,9 @@ class Supervisor:
 
     def _launch(self, folder: Path, runs: list[PlannedRun]) -> Ending:
         world = runs[0].spec.train.num_processes or 1
-        total = len(self._plan.runs)
-        done = sum((self._folder_of(run).path / "result.json").exists() for run in self._plan.runs)
-        suite = self._plan.suite
-        Manifest(suite.name, self._output, suite.file.target, tuple(runs), done, total).write(folder)
+        total, launched = len(self._manifest.runs), {run.run_id for run in runs}
+        ended = sum(run.run_id not in launched and self._has_ended(run) for run in self._manifest.runs)
+        dataclasses.replace(self._manifest, runs=tuple(runs), done=ended, total=total).write(folder)
         command = self._launcher.command(world, folder, self._arguments)
         order_stop(folder, "")
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
@@ -178,7 +178,7 @@ class Supervisor:
         cause = ending.cause or _cause_of_death(ending.returncode)
         attempt = folder.attempt()
         result = RunResult(
-            suite=self._plan.suite.name,
+            suite=self._manifest.suite,
             label=run.spec.label,
             run_id=run.run_id,
             config_id=run.config_id,
