@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.execute import Keeping, Outcome
 from harness.progress import Display
 from harness.records.checkpoints import Checkpoint, require_same_run
+from harness.records.claims import Claim, claim, owner
 from harness.records.files import write_atomically
 from harness.records.result import FINAL, Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now
@@ -47,8 +48,12 @@ class Worker:
         return self.manifest.folder(run, self.system["system_id"])
 
 
+class Taken(Exception):
+    """Another process owns the run, or has just ended it; every rank raises it. The message says who."""
+
+
 class OpenRun:
-    """Opens a run: on rank 0 its folder, everywhere its pulse and the checkpoint that it goes on from.
+    """Opens a run: on rank 0 its claim and folder, everywhere its pulse and the checkpoint that it goes on from.
 
     Args:
         worker: this process.
@@ -56,7 +61,8 @@ class OpenRun:
         steps_per_epoch: optimizer steps.
 
     Raises:
-        HarnessError: on every rank: its newest checkpoint is of another run.
+        Taken: the run is another's.
+        HarnessError: on every rank: its newest checkpoint is of another run, or its folder cannot be written.
 
     Attributes:
         keeping: where its checkpoints go.
@@ -68,6 +74,7 @@ class OpenRun:
         self._steps_per_epoch = max(steps_per_epoch, 1)
         self._folder = worker.folder(run)
         self._shown = 0.0
+        self._claim: Claim | None = None  # on rank 0
         spec = run.spec
         identity = {
             "run_id": run.run_id,
@@ -75,7 +82,7 @@ class OpenRun:
             "fingerprint": run.fingerprint,
             "spec": spec.model_dump(mode="json"),
         }
-        checkpoint, problems = self._newest_checkpoint(identity)
+        checkpoint, problems = self._take(identity)
         self._attempt = Attempt(1, now())
         if worker.is_main:
             described = {"run_id": run.run_id, "config_id": run.config_id, "suite": worker.manifest.suite}
@@ -120,46 +127,72 @@ class OpenRun:
 
     def close(self, status: Status, cause: Cause | None = None, outcome: Outcome | None = None) -> RunResult:
         """Writes the result, on rank 0, and returns it; every rank calls it."""
-        if self._worker.is_main and outcome:
-            _write_arrays(self._folder, outcome)
-            if self._run.spec.train.keep_weights:
-                began = time.perf_counter()
-                self._folder.weights.parent.mkdir(exist_ok=True)
-                weights = tensor_bytes(outcome.network.state_dict())
-                write_atomically(self._folder.weights, lambda file: file.write(weights))
-                seconds = time.perf_counter() - began
-                clock = outcome.fields["clock"]
-                clock.checkpoint_seconds += seconds
-                clock.total_seconds += seconds
+        if outcome and self._owns():
+            self._write(outcome)
         result = self._result(status, cause, outcome)
-        if self._worker.is_main:
+        if self._owns():
             self._folder.finish(result)
             if status in FINAL:
                 self._folder.checkpoints.clear()
+        elif self._claim:
+            self._worker.display.note(f"not recorded: this run was taken over by {owner(self._folder.path)}")
+        if self._claim:
+            self._claim.release()
         self._worker.display.run_ended(result)
         return result
 
     def abandon(self, status: Status, cause: Cause) -> None:
         """Writes the result of a run that this rank alone ends; of several ranks the first is believed."""
         self._worker.display.close()
-        if not (self._folder.path / "result.json").exists():
+        if (self._claim is None or self._owns()) and not (self._folder.path / "result.json").exists():
             self._folder.finish(self._result(status, cause, None))
 
-    def _newest_checkpoint(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
-        """Returns what rank 0 finds, on every rank: they would not agree if each looked for itself."""
+    def _owns(self) -> bool:
+        """Tells whether this is rank 0, and the run still its own: a process that slept long may have lost it."""
+        return self._claim is not None and self._claim.is_held()
+
+    def _write(self, outcome: Outcome) -> None:
+        _write_arrays(self._folder, outcome)
+        if not self._run.spec.train.keep_weights:
+            return
+        began = time.perf_counter()
+        self._folder.weights.parent.mkdir(exist_ok=True)
+        weights = tensor_bytes(outcome.network.state_dict())
+        write_atomically(self._folder.weights, lambda file: file.write(weights))
+        seconds = time.perf_counter() - began
+        clock = outcome.fields["clock"]
+        clock.checkpoint_seconds += seconds
+        clock.total_seconds += seconds
+
+    def _take(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
+        """Claims the run and returns its newest checkpoint and what is wrong with newer ones.
+
+        Every rank returns, or raises, what rank 0 does: they would not agree if each looked for itself.
+        """
         found: tuple[Checkpoint | None, list[str]] = (None, [])
-        refused = None
+        problem: Exception | None = None
         if self._worker.is_main:
-            found = self._folder.checkpoints.newest()
             try:
-                if found[0]:
-                    require_same_run(found[0].run, identity, found[0].path)
-            except HarnessError as error:
-                refused = error
-        found, refused = broadcast_object_list([found, refused])
-        if refused:
-            raise refused
+                found = self._take_on_main(identity)
+            except (Taken, HarnessError) as error:
+                problem = error
+                if self._claim:
+                    self._claim.release()
+        found, problem = broadcast_object_list([found, problem])
+        if problem:
+            raise problem
         return found
+
+    def _take_on_main(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
+        self._claim = claim(self._folder.path)
+        if self._claim is None:
+            raise Taken(owner(self._folder.path) or "another process")
+        if self._folder.is_done():  # by who owned it until now
+            raise Taken("another process, which has ended it")
+        checkpoint, problems = self._folder.checkpoints.newest()
+        if checkpoint:
+            require_same_run(checkpoint.run, identity, checkpoint.path)
+        return checkpoint, problems
 
     def _result(self, status: Status, cause: Cause | None, outcome: Outcome | None) -> RunResult:
         run, spec = self._run, self._run.spec

@@ -1,8 +1,8 @@
 """The checkpoints of a run on disk: whole or absent, verified when read, and never unpickled.
 
-A checkpoint is a folder `step-00001234` of files, with `manifest.json` among them: size and SHA-256 of each file, and
-whose state it is. It is written under another name, the manifest last, and renamed. Two are kept; the older of three
-goes when the newest is there.
+A checkpoint is a folder `step-00001234` of files, with `manifest.json` among them: size and SHA-256 of each file, whose
+state it is, and the manifest's own SHA-256. It is written under another name, the manifest last, and renamed. Two are
+kept; the older of three goes when the newest is there.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class CheckpointFolder:
                 write_synced(folder / file_name, content)
                 listed[file_name] = [len(content), hashlib.sha256(content).hexdigest()]
             manifest = {"format": FORMAT, "step": step, "run": dict(run), "files": listed}
-            write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+            write_synced(folder / MANIFEST, json.dumps({**manifest, "sha256": _digest(manifest)}, indent=1).encode())
             sync_folder(folder)
             if target.exists():  # of the same step, and so of the same state; it may be damaged
                 target.rename(Path(name) / "replaced")
@@ -192,12 +192,18 @@ def _read_manifest(path: Path) -> Checkpoint:
         manifest = json.loads((path / MANIFEST).read_bytes())
         if manifest["format"] != FORMAT:
             raise Damaged(f"format {manifest['format']}; this harness reads {FORMAT}")
+        if manifest.pop("sha256") != _digest(manifest) or path.name != _name(manifest["step"]):
+            raise Damaged(f"{MANIFEST} is not what was written (SHA-256)")
         files = {str(name): (int(size), str(digest)) for name, (size, digest) in manifest["files"].items()}
         return Checkpoint(path, int(manifest["step"]), dict(manifest["run"]), files)
     except OSError as error:
         raise Damaged(f"{MANIFEST}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{MANIFEST} cannot be read: {error}") from None
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _delete(path: Path) -> None:

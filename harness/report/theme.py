@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import altair
@@ -29,9 +29,9 @@ def style() -> altair.Config:
     """Returns the config of a chart; its outermost part takes it."""
     import altair
 
-    small = {"labelFontSize": FONT_SIZE, "titleColor": INK, "titleFontWeight": "normal"}
-    lines = {"gridColor": GRID, "domainColor": MUTED, "tickColor": MUTED}
-    subtitle = {"subtitleColor": MUTED, "subtitleFontSize": 12.5, "subtitlePadding": 5}
+    small: dict[str, Any] = {"labelFontSize": FONT_SIZE, "titleColor": INK, "titleFontWeight": "normal"}
+    lines: dict[str, Any] = {"gridColor": GRID, "domainColor": MUTED, "tickColor": MUTED}
+    subtitle: dict[str, Any] = {"subtitleColor": MUTED, "subtitleFontSize": 12.5, "subtitlePadding": 5}
     return altair.Config(
         title=altair.TitleConfig(fontSize=16, color=INK, **subtitle),
         axis=altair.AxisConfig(labelColor=MUTED, titleFontSize=13, titlePadding=10, **small, **lines),

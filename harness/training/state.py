@@ -30,7 +30,7 @@ from harness.training.history import Epoch, History
 from harness.training.loop import EpochSoFar, Trainee
 
 Tensors = dict[str, Tensor]
-UNREADABLE = (Damaged, SafetensorError, ValueError, KeyError, IndexError, RuntimeError, TypeError)
+UNREADABLE = (Damaged, SafetensorError, ValueError, KeyError, IndexError, RuntimeError, TypeError, AttributeError)
 
 
 @dataclass
@@ -66,7 +66,8 @@ def checkpoint_files(trainee: Trainee, progress: Progress) -> dict[str, bytes]:
     Raises:
         HarnessError: the optimizer keeps something that is neither a tensor nor a plain value.
     """
-    own = {"tensors": _rank_tensors(trainee, progress.so_far), "plain": _rank_values(progress.so_far)}
+    tensors = tensor_bytes(_rank_tensors(trainee, progress.so_far))
+    own = {"tensors": tensors, "plain": _rank_values(progress.so_far)}
     ranks: list[dict[str, Any]] = gather_object([own])
     if not trainee.accelerator.is_main_process:
         return {}
@@ -90,7 +91,7 @@ def checkpoint_files(trainee: Trainee, progress: Progress) -> dict[str, bytes]:
     return {
         "weights.safetensors": tensor_bytes(trainee.network.state_dict()),
         "training.safetensors": tensor_bytes(training),
-        **{f"rank-{number}.safetensors": tensor_bytes(rank["tensors"]) for number, rank in enumerate(ranks)},
+        **{f"rank-{number}.safetensors": rank["tensors"] for number, rank in enumerate(ranks)},
         "state.json": json.dumps(state).encode(),
     }
 
@@ -185,10 +186,10 @@ def _restore_rank(trainee: Trainee, so_far: EpochSoFar, own: Tensors, values: di
 
 
 def _rank_tensors(trainee: Trainee, so_far: EpochSoFar) -> Tensors:
-    numpy_state = np.random.get_state(legacy=True)
+    _, numpy_keys, *_ = np.random.get_state(legacy=True)
     tensors = {
         "random.torch": torch.get_rng_state(),
-        "random.numpy": torch.from_numpy(np.array(numpy_state[1])),
+        "random.numpy": torch.from_numpy(np.array(numpy_keys)),
         "losses": torch.stack(so_far.losses) if so_far.losses else torch.empty(0),
     }
     if trainee.accelerator.device.type == "cuda":
@@ -196,7 +197,7 @@ def _rank_tensors(trainee: Trainee, so_far: EpochSoFar) -> Tensors:
     tensors |= {f"tally.{name}": tensor for name, tensor in so_far.tally.state().items()}
     for kind, module in _with_buffers(trainee):
         tensors |= {f"{kind}.{name}": buffer for name, buffer in module.named_buffers()}
-    return {name: tensor.cpu() for name, tensor in tensors.items()}
+    return tensors
 
 
 def _rank_values(so_far: EpochSoFar) -> dict[str, Any]:
@@ -236,19 +237,22 @@ def _optimizer_state(trainee: Trainee) -> tuple[Tensors, dict[str, Any]]:
 
 
 def _load_optimizer_state(trainee: Trainee, tensors: Tensors, values: Mapping[str, Any]) -> None:
-    groups = trainee.optimizer.state_dict()["param_groups"]
-    count = sum(len(group["params"]) for group in groups)
+    optimizer = trainee.optimizer
+    groups = optimizer.state_dict()["param_groups"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **values}.items():
         place, _, key = name.partition(".")
         if place.startswith("group"):
             group = groups[int(place.removeprefix("group"))]
             group[key] = tuple(value) if isinstance(group.get(key), tuple) else value
-        elif int(place) < count:
+        elif int(place) < len(parameters):
+            if isinstance(value, Tensor) and value.dim() and value.shape == (own := parameters[int(place)]).shape:
+                value = torch.empty_like(own, dtype=value.dtype).copy_(value)  # channels last, where that is
             state.setdefault(int(place), {})[key] = value
         else:
-            raise ValueError(f"the optimizer has {count} parameters, and no number {place}")
-    trainee.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            raise ValueError(f"the optimizer has {len(parameters)} parameters, and no number {place}")
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _is_plain(value: object) -> bool:

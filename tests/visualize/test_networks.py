@@ -167,11 +167,10 @@ class TestFeatureMaps:
         assert names == [f"feature_maps {layer} image {image}" for layer in ("first", "second") for image in (0, 1)]
 
     def test_no_convolution_of_its_own(self, shared_run: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(shared_run.network, "second", shared_run.network.first)
-        monkeypatch.setattr(shared_run.network, "forward", lambda images: shared_run.network.first(images) * 0 + 1)
+        first = shared_run.layer("first")
+        monkeypatch.setattr(shared_run.network, "forward", lambda images: first(images))
         assert chosen_layers(shared_run, None) == ["first"]
-        twice = lambda images: shared_run.network.first(images) + shared_run.network.first(images)  # noqa: E731
-        monkeypatch.setattr(shared_run.network, "forward", twice)
+        monkeypatch.setattr(shared_run.network, "forward", lambda images: first(images) + first(images))
         with pytest.raises(HarnessError, match=r"no convolution of .* is called once") as raised:
             chosen_layers(shared_run, None)
         assert raised.value.hint.endswith("own: none")
