@@ -12,11 +12,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor, nn
 
-from harness import registry
-from harness.data.augment.batched import Recipe
-from harness.data.loading import ChosenLoader, Feed, Loader
-from harness.data.normalize import normalization
-from harness.data.order import GlobalBatches, hash_seed
+from harness.build import build_loader, build_trainee, compile_ahead
+from harness.data.order import hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
 from harness.measure.clock import Stopwatch
@@ -24,15 +21,14 @@ from harness.measure.memory import NOT_SAMPLED, PeakMemory, larger
 from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
 from harness.records.result import Clock, DataFacts, Memory, Resolved
-from harness.spec import ImageShape, RunSpec, parameters
+from harness.spec import RunSpec
 from harness.suite_file import Target
 from harness.training.distributed import largest_memory
 from harness.training.epochs import run_epochs
 from harness.training.history import Epoch, History
-from harness.training.loop import Trainee, begin_epoch, micro_batch_sizes
+from harness.training.loop import Trainee, begin_epoch
 from harness.training.pauses import Pauses
-from harness.training.precision import DTYPES, apply_switches, autocast, resolve_mixed_precision
-from harness.training.setup import build_ema, build_learning_rate, build_optimizer
+from harness.training.precision import apply_switches
 from harness.training.state import Progress, checkpoint_files, chosen_loader, restore
 
 DROPOUT = 2**32  # a stream of random numbers apart from those of the permutation and the augmentation
@@ -62,11 +58,13 @@ class Keeping:
     Attributes:
         folder: of this run's checkpoints, on a disk that all ranks see.
         run: whose checkpoints they are: what they are checked against when they are read.
+        is_ours: whether this process still owns the run; asked on rank 0.
         resume_from: of the same run, verified; None to begin at the beginning.
     """
 
     folder: CheckpointFolder
     run: Mapping[str, Any]
+    is_ours: Callable[[], bool]
     resume_from: Checkpoint | None = None
 
 
@@ -224,7 +222,9 @@ def keep_checkpoint(
     step, problem = progress.step(steps_per_epoch), None
     try:
         files = checkpoint_files(trainee, progress)
-        if files:
+        if files and not keeping.is_ours():
+            problem = "another process has taken this run over"
+        elif files:
             keeping.folder.commit(step, files, keeping.run)
     except HarnessError as error:
         problem = error.message
@@ -233,105 +233,3 @@ def keep_checkpoint(
     problem = broadcast_object_list([problem])[0]
     on_checkpoint(step, problem)
     return problem is None
-
-
-def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
-    """Returns which samples make up each batch of a run."""
-    return GlobalBatches(
-        num_samples=len(splits.train.labels),
-        global_batch_size=spec.train.global_batch_size,
-        num_processes=spec.train.num_processes or 1,
-        seed=spec.seed,
-        drop_last=spec.train.drop_last,
-        shuffle=spec.train.shuffle,
-    )
-
-
-def build_loader(
-    spec: RunSpec, splits: Splits, accelerator: Accelerator, chosen: ChosenLoader | None = None
-) -> tuple[Loader, GlobalBatches]:
-    """Returns the loader of this rank and the batches that all ranks share.
-
-    Args:
-        spec: the run.
-        splits: its data.
-        accelerator: tells the device and the rank.
-        chosen: what `auto` chose before, for a run that goes on.
-    """
-    mean, std = normalization(spec.data, splits.train)
-    sampler = global_batches(spec, splits)
-    sampler.require_steps()
-    precision = resolve_mixed_precision(spec.train.mixed_precision, accelerator.device)
-    # What autocast would make of the images in the first layer, the loader can make at once.
-    dtype = DTYPES.get(precision, torch.float32) if accelerator.device.type == "cuda" else torch.float32
-    feed = Feed(
-        train=splits.train,
-        recipe=Recipe(spec.data.augment, mean, std, dtype, spec.train.channels_last),
-        device=accelerator.device,
-        rank=accelerator.process_index,
-        num_processes=accelerator.num_processes,
-        sampler=sampler,
-        seed=spec.seed,
-        chosen=chosen,
-    )
-    return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
-
-
-def build_trainee(
-    spec: RunSpec, splits: Splits, accelerator: Accelerator, steps_per_epoch: int, on_step: Callable[[int], None]
-) -> Trainee:
-    """Returns the network with all that steps it, on the device and wrapped in DDP where there are several ranks."""
-    train = spec.train
-    mixed_precision = resolve_mixed_precision(train.mixed_precision, accelerator.device)
-    network: nn.Module = registry.build(
-        "architecture",
-        spec.model.name,
-        splits.image_shape(spec.data.augment),
-        len(splits.class_names),
-        **parameters(spec.model),
-    )
-    if train.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network = network.to(accelerator.device)
-    model: Any = accelerator.prepare_model(network)
-    if accelerator.num_processes > 1:
-        model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
-    if train.compile:
-        model = torch.compile(model, mode=None if train.compile is True else train.compile)
-    optimizer = build_optimizer(spec.optimizer, network)
-    return Trainee(
-        accelerator=accelerator,
-        train=train,
-        mixed_precision=mixed_precision,
-        network=network,
-        model=model,
-        optimizer=optimizer,
-        learning_rate=build_learning_rate(spec.schedule, optimizer, train.epochs, steps_per_epoch),
-        ema=build_ema(network, train.ema_decay),
-        scaler=torch.amp.GradScaler("cuda", enabled=mixed_precision == "fp16"),
-        num_classes=len(splits.class_names),
-        on_step=on_step,
-    )
-
-
-def compile_ahead(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> None:
-    """Compiles for each batch shape of an epoch, and leaves weights and randomness as they were."""
-    device, train = trainee.accelerator.device, trainee.train
-    state = {name: value.clone() for name, value in trainee.network.state_dict().items()}
-    trainee.model.train()
-    sizes = {
-        part
-        for size in set(sampler.sizes)
-        for share in {size // sampler.num_processes, -(-size // sampler.num_processes)}
-        for part in micro_batch_sizes(share, train.micro_batch_size)
-    }
-    with torch.random.fork_rng():
-        for size in sorted(sizes, reverse=True):
-            images = torch.zeros(size, *image, device=device)
-            if train.channels_last:
-                images = images.contiguous(memory_format=torch.channels_last)
-            with autocast(trainee.mixed_precision, device):
-                loss = trainee.model(images).square().mean()
-            loss.backward()
-    trainee.optimizer.zero_grad(set_to_none=True)
-    trainee.network.load_state_dict(state)

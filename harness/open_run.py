@@ -15,7 +15,7 @@ from harness.execute import Keeping, Outcome
 from harness.progress import Display
 from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.claims import Claim, claim, owner
-from harness.records.files import write_atomically
+from harness.records.files import recording, write_atomically
 from harness.records.result import FINAL, Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now
 from harness.scheduling.launch import Manifest, Pulse
@@ -93,7 +93,7 @@ class OpenRun:
                 self._folder.event("checkpoint_damaged", problem=problem)
             # What follows the step is trained again, and what is damaged is of no use.
             self._folder.checkpoints.clear(after=-1 if step is None else step)
-        self.keeping = Keeping(self._folder.checkpoints, identity, checkpoint)
+        self.keeping = Keeping(self._folder.checkpoints, identity, self._owns, checkpoint)
         worker.pulse.run_opened(run, self._folder.path)
         worker.display.run_started(f"{spec.label} · seed {spec.seed}", self._steps_per_epoch * spec.train.epochs)
         for problem in problems:
@@ -152,14 +152,15 @@ class OpenRun:
         return self._claim is not None and self._claim.is_held()
 
     def _write(self, outcome: Outcome) -> None:
-        _write_arrays(self._folder, outcome)
-        if not self._run.spec.train.keep_weights:
-            return
-        began = time.perf_counter()
-        self._folder.weights.parent.mkdir(exist_ok=True)
-        weights = tensor_bytes(outcome.network.state_dict())
-        write_atomically(self._folder.weights, lambda file: file.write(weights))
-        seconds = time.perf_counter() - began
+        with recording(self._folder.path):
+            _write_arrays(self._folder, outcome)
+            if not self._run.spec.train.keep_weights:
+                return
+            began = time.perf_counter()
+            self._folder.weights.parent.mkdir(exist_ok=True)
+            weights = tensor_bytes(outcome.network.state_dict())
+            write_atomically(self._folder.weights, lambda file: file.write(weights))
+            seconds = time.perf_counter() - began
         clock = outcome.fields["clock"]
         clock.checkpoint_seconds += seconds
         clock.total_seconds += seconds

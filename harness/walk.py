@@ -16,10 +16,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from rich.console import Console
 
+from harness.build import global_batches
 from harness.data.files import cache_root
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError
-from harness.execute import Observer, execute, global_batches
+from harness.execute import Observer, execute
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.open_run import OpenRun, Taken, Worker

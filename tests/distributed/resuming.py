@@ -40,7 +40,7 @@ def go(
     spec, steps, rank = parse_run_spec(values), list[int](), accelerator.process_index
     checkpoints = CheckpointFolder(folder) if folder else None
     identity = {"run_id": "r", "num_processes": 2}
-    keeping = Keeping(checkpoints, identity, newest(accelerator, checkpoints)) if checkpoints else None
+    keeping = Keeping(checkpoints, identity, lambda: True, newest(accelerator, checkpoints)) if checkpoints else None
     waiting = Signal(fate, rank, steps)
 
     def on_step(step: int) -> None:

@@ -100,7 +100,7 @@ def go(
     keeping = None
     if folder:
         checkpoints = CheckpointFolder(folder)
-        keeping = Keeping(checkpoints, {"run_id": "r", "num_processes": 1}, checkpoints.newest()[0])
+        keeping = Keeping(checkpoints, {"run_id": "r", "num_processes": 1}, lambda: True, checkpoints.newest()[0])
     _leave_out_of_collections()
     accelerator = Accelerator(cpu=True, mixed_precision="no")
     for seed in (torch.manual_seed, np.random.seed, random.seed):  # a new process has not the random state of this one

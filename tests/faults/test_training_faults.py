@@ -14,8 +14,8 @@ import psutil
 import pytest
 import torch
 
+from harness.build import build_trainee
 from harness.errors import HarnessError
-from harness.execute import build_trainee
 from harness.records.checkpoints import CheckpointFolder
 from harness.training.loop import Diverged
 from tests.faults.runs import EVERY_STEPS, STEPS, Seen, differences, finish, go, make_spec

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from accelerate import Accelerator
 
+from harness.build import global_batches
 from harness.data.prepare import fingerprint, prepare
-from harness.execute import Observer, execute, global_batches
+from harness.execute import Observer, execute
 from harness.open_run import OpenRun, Worker
 from harness.scheduling.launch import Manifest
 from harness.spec import parse_run_spec
