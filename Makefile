@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SUITE ?= benchmarks/quickstart.yaml
 
-.PHONY: help setup demo test check format lock clean
+.PHONY: help setup demo test test-faults check format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -27,6 +27,10 @@ demo: setup  ## run the main job on the quickstart suite and show its table
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
 
+test-faults: setup  ## inject faults, and show what became of each; the table goes to results/reliability
+	$(BIN)/python -m pytest -p tests.faults.report --faults-report results/reliability/faults.json \
+		tests/faults tests/data/test_download.py tests/data/test_cifar.py
+
 check: setup  ## lint, formatting, types, import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,3 +49,7 @@ lock: setup  ## renew the lock files after a change of the dependencies
 
 clean:  ## remove the environment and the caches
 	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache
+
+.PHONY: test-slurm
+test-slurm: setup  ## run the tests on a private SLURM cluster; needs slurm-wlm and munge
+	CI_REQUIRE_SLURM=1 $(BIN)/python -m pytest tests/slurm

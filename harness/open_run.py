@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
-from harness.execute import Outcome
+from harness.errors import HarnessError
+from harness.execute import Keeping, Outcome
 from harness.progress import Display
-from harness.records.files import write_atomically
-from harness.records.result import Cause, RunResult, Status
-from harness.records.store import RunFolder, now, run_folder
+from harness.records.checkpoints import Checkpoint, require_same_run
+from harness.records.claims import Claim, claim, owner
+from harness.records.files import recording, write_atomically
+from harness.records.result import FINAL, Cause, RunResult, Status
+from harness.records.store import Attempt, RunFolder, now
 from harness.scheduling.launch import Manifest, Pulse
+from harness.stopping import StopRequest
 from harness.suite import PlannedRun
 from harness.training.history import Epoch
+from harness.training.state import tensor_bytes
 
 SHOWN_EVERY_SECONDS = 0.1
 
@@ -31,6 +35,7 @@ class Worker:
     accelerator: Accelerator
     system: dict[str, Any]
     pulse: Pulse
+    stop: StopRequest
     display: Display
 
     @property
@@ -40,16 +45,27 @@ class Worker:
 
     def folder(self, run: PlannedRun) -> RunFolder:
         """Returns where a run is recorded."""
-        return run_folder(self.manifest.output, self.manifest.suite, run.run_id, self.system["system_id"])
+        return self.manifest.folder(run, self.system["system_id"])
+
+
+class Taken(Exception):
+    """Another process owns the run, or has just ended it; every rank raises it. The message says who."""
 
 
 class OpenRun:
-    """Opens a run: on rank 0 its folder, everywhere its pulse.
+    """Opens a run: on rank 0 its claim and folder, everywhere its pulse and the checkpoint that it goes on from.
 
     Args:
         worker: this process.
         run: the run.
         steps_per_epoch: optimizer steps.
+
+    Raises:
+        Taken: the run is another's.
+        HarnessError: on every rank: its newest checkpoint is of another run, or its folder cannot be written.
+
+    Attributes:
+        keeping: where its checkpoints go.
     """
 
     def __init__(self, worker: Worker, run: PlannedRun, steps_per_epoch: int) -> None:
@@ -57,15 +73,33 @@ class OpenRun:
         self._run = run
         self._steps_per_epoch = max(steps_per_epoch, 1)
         self._folder = worker.folder(run)
-        self._started_at = now()
-        self._attempt = 1
         self._shown = 0.0
+        self._claim: Claim | None = None  # on rank 0
         spec = run.spec
+        identity = {
+            "run_id": run.run_id,
+            "num_processes": worker.accelerator.num_processes,
+            "fingerprint": run.fingerprint,
+            "spec": spec.model_dump(mode="json"),
+        }
+        checkpoint, problems = self._take(identity)
+        self._attempt = Attempt(1, now())
         if worker.is_main:
             described = {"run_id": run.run_id, "config_id": run.config_id, "suite": worker.manifest.suite}
-            self._attempt = self._folder.start({**described, "spec": spec.model_dump(mode="json")}, worker.system)
+            described |= {"spec": identity["spec"]}
+            step = checkpoint.step if checkpoint else None
+            self._attempt = self._folder.start(described, worker.system, resumed_at_step=step)
+            for problem in problems:
+                self._folder.event("checkpoint_damaged", problem=problem)
+            # What follows the step is trained again, and what is damaged is of no use.
+            self._folder.checkpoints.clear(after=-1 if step is None else step)
+        self.keeping = Keeping(self._folder.checkpoints, identity, self._owns, checkpoint)
         worker.pulse.run_opened(run, self._folder.path)
         worker.display.run_started(f"{spec.label} · seed {spec.seed}", self._steps_per_epoch * spec.train.epochs)
+        for problem in problems:
+            worker.display.note(f"checkpoint {problem}: not used")
+        if checkpoint:
+            worker.display.note(f"goes on from step {checkpoint.step}")
 
     def on_step(self, step: int) -> None:
         """Takes note of a step, ten times a second at the most."""
@@ -84,28 +118,82 @@ class OpenRun:
         if self._worker.is_main:
             self._folder.event("epoch", **_epoch_event(epoch))
 
+    def on_checkpoint(self, step: int, problem: str | None) -> None:
+        """Takes note of a checkpoint, or of why it could not be written."""
+        if problem:
+            self._worker.display.note(f"no checkpoint at step {step}: {problem}")
+        if self._worker.is_main:
+            self._folder.event("checkpoint", step=step, problem=problem)
+
     def close(self, status: Status, cause: Cause | None = None, outcome: Outcome | None = None) -> RunResult:
         """Writes the result, on rank 0, and returns it; every rank calls it."""
-        if self._worker.is_main and outcome:
-            _write_arrays(self._folder, outcome)
-            if self._run.spec.train.keep_weights:
-                began = time.perf_counter()
-                self._folder.weights.parent.mkdir(exist_ok=True)
-                write_atomically(self._folder.weights, functools.partial(torch.save, outcome.network.state_dict()))
-                clock = outcome.fields["clock"]
-                clock.checkpoint_seconds = time.perf_counter() - began
-                clock.total_seconds += clock.checkpoint_seconds
+        if outcome and self._owns():
+            self._write(outcome)
         result = self._result(status, cause, outcome)
-        if self._worker.is_main:
+        if self._owns():
             self._folder.finish(result)
+            if status in FINAL:
+                self._folder.checkpoints.clear()
+        elif self._claim:
+            self._worker.display.note(f"not recorded: this run was taken over by {owner(self._folder.path)}")
+        if self._claim:
+            self._claim.release()
         self._worker.display.run_ended(result)
         return result
 
     def abandon(self, status: Status, cause: Cause) -> None:
         """Writes the result of a run that this rank alone ends; of several ranks the first is believed."""
         self._worker.display.close()
-        if not (self._folder.path / "result.json").exists():
+        if (self._claim is None or self._owns()) and not (self._folder.path / "result.json").exists():
             self._folder.finish(self._result(status, cause, None))
+
+    def _owns(self) -> bool:
+        """Tells whether this is rank 0, and the run still its own: a process that slept long may have lost it."""
+        return self._claim is not None and self._claim.is_held()
+
+    def _write(self, outcome: Outcome) -> None:
+        with recording(self._folder.path):
+            _write_arrays(self._folder, outcome)
+            if not self._run.spec.train.keep_weights:
+                return
+            began = time.perf_counter()
+            self._folder.weights.parent.mkdir(exist_ok=True)
+            weights = tensor_bytes(outcome.network.state_dict())
+            write_atomically(self._folder.weights, lambda file: file.write(weights))
+            seconds = time.perf_counter() - began
+        clock = outcome.fields["clock"]
+        clock.checkpoint_seconds += seconds
+        clock.total_seconds += seconds
+
+    def _take(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
+        """Claims the run and returns its newest checkpoint and what is wrong with newer ones.
+
+        Every rank returns, or raises, what rank 0 does: they would not agree if each looked for itself.
+        """
+        found: tuple[Checkpoint | None, list[str]] = (None, [])
+        problem: Exception | None = None
+        if self._worker.is_main:
+            try:
+                found = self._take_on_main(identity)
+            except (Taken, HarnessError) as error:
+                problem = error
+                if self._claim:
+                    self._claim.release()
+        found, problem = broadcast_object_list([found, problem])
+        if problem:
+            raise problem
+        return found
+
+    def _take_on_main(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
+        self._claim = claim(self._folder.path)
+        if self._claim is None:
+            raise Taken(owner(self._folder.path) or "another process")
+        if self._folder.is_done():  # by who owned it until now
+            raise Taken("another process, which has ended it")
+        checkpoint, problems = self._folder.checkpoints.newest()
+        if checkpoint:
+            require_same_run(checkpoint.run, identity, checkpoint.path)
+        return checkpoint, problems
 
     def _result(self, status: Status, cause: Cause | None, outcome: Outcome | None) -> RunResult:
         run, spec = self._run, self._run.spec
@@ -118,9 +206,9 @@ class OpenRun:
             seed=spec.seed,
             status=status,
             cause=cause,
-            started_at=self._started_at,
+            started_at=self._attempt.started_at,
             ended_at=now(),
-            attempt=self._attempt,
+            attempt=self._attempt.number,
             num_processes=self._worker.accelerator.num_processes,
             spec=spec.model_dump(mode="json"),
             **(outcome.fields if outcome else {}),

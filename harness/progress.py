@@ -70,7 +70,7 @@ class Lines:
 
     def run_ended(self, result: RunResult) -> None:
         """Prints the run's line."""
-        self._done += 1
+        self._done += result.status != "preempted"
         self._console.print(
             f"{self._done}/{self._total}  {summary(result)}", highlight=False, markup=False, soft_wrap=True
         )
@@ -117,7 +117,7 @@ class Bars:
 
     def run_ended(self, result: RunResult) -> None:
         """Prints the run's line above the bars."""
-        self._done += 1
+        self._done += result.status != "preempted"
         self._lines.run_ended(result)
         self._bars.update(self._suite, completed=self._done, count=f"{self._done}/{self._total} runs")
 
@@ -139,6 +139,8 @@ def display_for(console: Console, suite: str, done: int, total: int) -> Display:
 def summary(result: RunResult) -> str:
     """Returns one line on a finished run."""
     title = f"{result.label} · seed {result.seed}"
+    if result.status == "preempted":
+        return f"■ {title} · {result.cause.message if result.cause else 'stopped'}"
     if result.status != "ok":
         return f"✗ {title} · {result.status}: {result.cause.message if result.cause else 'no cause recorded'}"
     accuracy = f"{result.metrics['test'].accuracy:.2%}"

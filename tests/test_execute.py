@@ -13,10 +13,11 @@ from accelerate import Accelerator
 from torch import nn
 
 from harness import execute as execute_module
+from harness.build import build_trainee
 from harness.data.prepare import prepare
 from harness.data.source import Split
 from harness.errors import HarnessError
-from harness.execute import Observer, Outcome, build_trainee, execute
+from harness.execute import Observer, Outcome, execute
 from harness.models.size import count_size
 from harness.records.result import Clock, Energy, Memory, Throughput
 from harness.spec import ImageShape, RunSpec, parse_run_spec

@@ -19,6 +19,19 @@ Batch = tuple[Tensor, Tensor]
 """Normalised images [n, C, H, W] in the recipe's type and int64 labels [n], both on the device."""
 
 
+@dataclass(frozen=True)
+class ChosenLoader:
+    """What `auto` came to.
+
+    Attributes:
+        name: of the loader that it took.
+        measured: images per second of each candidate, or why it could not be had.
+    """
+
+    name: str
+    measured: dict[str, float | str]
+
+
 class Loader(Protocol):
     """Feeds one process of one run.
 
@@ -57,6 +70,7 @@ class Feed:
         rank, num_processes: of this process, and how many share each global batch.
         sampler: which samples make up a batch.
         seed: of the augmentation.
+        chosen: what `auto` took before, for a run that goes on from a checkpoint.
     """
 
     train: Split
@@ -66,6 +80,7 @@ class Feed:
     num_processes: int
     sampler: GlobalBatches
     seed: int
+    chosen: ChosenLoader | None = None
 
     def draws(self, epoch: int) -> Draws:
         """Returns what an epoch does to each training image, on the host."""

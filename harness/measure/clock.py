@@ -14,7 +14,7 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True)
 class EpochTime:
-    """Seconds of one epoch on this rank.
+    """Seconds of one epoch, or of a part of it, on this rank.
 
     Attributes:
         train_seconds: from before the first batch was asked for until the last step was done on the device.
@@ -23,14 +23,23 @@ class EpochTime:
         timed_steps: steps within `timed_seconds`.
     """
 
-    train_seconds: float
-    wait_seconds: float
-    timed_seconds: float
-    timed_steps: int
+    train_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    timed_seconds: float = 0.0
+    timed_steps: int = 0
+
+    def __add__(self, other: EpochTime) -> EpochTime:
+        """Returns the time of two parts together."""
+        return EpochTime(
+            self.train_seconds + other.train_seconds,
+            self.wait_seconds + other.wait_seconds,
+            self.timed_seconds + other.timed_seconds,
+            self.timed_steps + other.timed_steps,
+        )
 
 
 class TrainClock:
-    """Times epochs of training.
+    """Times epochs of training; an epoch that pauses, for a checkpoint, is timed in parts.
 
     Args:
         device: on CUDA time is taken by events on the current stream, elsewhere by the host's monotonic clock.
@@ -44,7 +53,7 @@ class TrainClock:
         self._last: EpochTime | None = None
 
     def batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Yields the batches of one epoch; when they are through, `last_epoch` gives its time."""
+        """Yields batches; when they are through, `last_part` gives their time."""
         mark = self._event if self._cuda else time.perf_counter
         asked, arrived = [], []
         self._synchronize()
@@ -61,9 +70,9 @@ class TrainClock:
         ended = time.perf_counter()
         self._last = self._read(asked, arrived, ended - began)
 
-    def last_epoch(self) -> EpochTime:
-        """Returns the time of the last epoch whose batches are through."""
-        assert self._last is not None, "no epoch is through"
+    def last_part(self) -> EpochTime:
+        """Returns the time of the last batches that are through."""
+        assert self._last is not None, "no batches are through"
         return self._last
 
     def _read(self, asked: list, arrived: list, train_seconds: float) -> EpochTime:

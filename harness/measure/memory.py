@@ -40,6 +40,12 @@ def release_freed_memory(device: torch.device) -> None:
         libc.malloc_trim(0)
 
 
+def larger(a: Memory, b: Memory) -> Memory:
+    """Returns the larger of each peak; one that was not measured gives way to one that was."""
+    pairs = {name: (getattr(a, name), getattr(b, name)) for name in Memory.model_fields}
+    return Memory(**{name: max((v for v in pair if v is not None), default=None) for name, pair in pairs.items()})
+
+
 class PeakMemory:
     """Releases what earlier runs have freed and starts new peaks for the device's allocator and the host process.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import HarnessError
+
+FREE_BYTES = 1 << 16
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -30,11 +33,24 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Writes a new file through to the disk."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes what was renamed in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -66,15 +82,29 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def require_writable(folder: Path) -> None:
-    """Makes the folder and writes a file into it.
+@contextlib.contextmanager
+def recording(folder: Path) -> Iterator[None]:
+    """Wraps what writes a part of a run's record.
 
     Raises:
-        HarnessError: it cannot be made or written.
+        HarnessError: it cannot be written: the disk is full, say. What was there is whole, and the run stays open.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = "see to the disk: the same command goes on from here, or anew with --output DIR"
+        raise HarnessError(f"cannot write to {folder}: {error.strerror or error}", hint) from None
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder and writes a file into it, as large as the records of a run are at least.
+
+    Raises:
+        HarnessError: it cannot be made or written, or the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(FREE_BYTES))
     except OSError as error:
         raise HarnessError(f"cannot write to {folder}: {error.strerror}", "choose another with --output DIR") from None

@@ -27,10 +27,12 @@ class Record(BaseModel):
 class Cause(Record):
     """Why a run has no valid result."""
 
-    kind: str = Field(description="e.g. OutOfMemoryError, SIGKILL, hang, not finite")
+    kind: str = Field(description="e.g. OutOfMemoryError, SIGKILL, hang, no start, not finite")
     message: str
     rank: int | None = None
-    step: int | None = None
+    step: int | None = Field(
+        default=None, description="optimizer steps done; of a killed process, as of a second before at the most"
+    )
     traceback: str | None = None
 
 
@@ -65,6 +67,9 @@ class Resolved(Record):
         default={}, description="what `auto` measured of each candidate, or why it could not be had"
     )
     micro_batch_size: int
+    gradient_accumulation_steps: int | None = Field(
+        default=None, description="more than the spec's where the run was out of memory and tried again"
+    )
 
 
 class Clock(Record):
@@ -168,6 +173,10 @@ class RunResult(Record):
     attempt: int = 1
     num_processes: int
     epochs: int = 0
+    resumed_at_steps: list[int] = Field(
+        default=[],
+        description="where it went on from a checkpoint, in optimizer steps; its times are sums over the parts",
+    )
     spec: dict[str, Any]
     resolved: Resolved | None = None
     data: DataFacts | None = None

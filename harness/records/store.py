@@ -6,17 +6,31 @@ import datetime
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from harness.records.files import append_line, read_lines, write_json
-from harness.records.result import FINAL, SCHEMA_VERSION, RunResult
+from harness.records.checkpoints import CheckpointFolder
+from harness.records.files import append_line, read_lines, recording, write_json
+from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, Status
 
 
 def now() -> str:
     """Returns the time of day in UTC, ISO 8601. For durations use a monotonic clock."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a run.
+
+    Attributes:
+        number: counted from 1.
+        started_at: time of day at which the run began, ISO 8601.
+    """
+
+    number: int
+    started_at: str
 
 
 @dataclass(frozen=True)
@@ -27,23 +41,52 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """The state of the network after the last epoch, as `torch.save` writes it."""
-        return self.path / "checkpoints" / "final.pt"
+        """The state of the network after the last epoch, as safetensors."""
+        return self.path / "checkpoints" / "final.safetensors"
 
-    def start(self, spec: dict[str, Any], system: dict[str, Any]) -> int:
-        """Begins an attempt: removes an earlier, unfinished one's result and returns the attempt's number."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        attempt = 1 + sum(event.get("event") == "run_started" for event in self.events())
-        for earlier in (self.path / "result.json", self.weights):
-            earlier.unlink(missing_ok=True)
-        write_json(self.path / "spec.json", spec)
-        write_json(self.path / "system.json", system)
-        self.event("run_started", attempt=attempt)
-        return attempt
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """The checkpoints of a run that has not ended."""
+        return CheckpointFolder(self.path / "checkpoints")
+
+    def start(self, spec: dict[str, Any], system: dict[str, Any], *, resumed_at_step: int | None = None) -> Attempt:
+        """Begins an attempt: removes an earlier, unfinished one's result.
+
+        Args:
+            spec: of the run.
+            system: that it runs on.
+            resumed_at_step: where it goes on from a checkpoint; None where it begins at the beginning.
+
+        Raises:
+            HarnessError: it cannot be written.
+        """
+        with recording(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            number = 1 + sum(event.get("event") in ("run_started", "run_resumed") for event in self.events())
+            for earlier in (self.path / "result.json", self.weights):
+                earlier.unlink(missing_ok=True)
+            write_json(self.path / "spec.json", spec)
+            write_json(self.path / "system.json", system)
+        if resumed_at_step is None:
+            self.event("run_started", attempt=number)
+        else:
+            self.event("run_resumed", attempt=number, step=resumed_at_step)
+        return self.attempt()
+
+    def attempt(self) -> Attempt:
+        """Returns the last attempt; one that goes on from a checkpoint began where the run began."""
+        events = self.last_attempt()
+        numbers = [event["attempt"] for event in events if "attempt" in event]
+        return Attempt(numbers[-1] if numbers else 1, events[0]["at"] if events else now())
 
     def event(self, name: str, **values: Any) -> None:
-        """Appends one event with the time of day."""
-        append_line(self.path / "events.jsonl", {"event": name, "at": now(), **values})
+        """Appends one event with the time of day.
+
+        Raises:
+            HarnessError: it cannot be written.
+        """
+        with recording(self.path):
+            append_line(self.path / "events.jsonl", {"event": name, "at": now(), **values})
 
     def events(self) -> list[dict[str, Any]]:
         """Returns all events of all attempts."""
@@ -51,7 +94,7 @@ class RunFolder:
         return read_lines(path) if path.exists() else []
 
     def last_attempt(self) -> list[dict[str, Any]]:
-        """Returns the events since the last `run_started`."""
+        """Returns the events since the last `run_started`: of all parts of a run that was taken up again."""
         events = self.events()
         starts = [index for index, event in enumerate(events) if event.get("event") == "run_started"]
         return events[starts[-1] :] if starts else []
@@ -59,16 +102,24 @@ class RunFolder:
     def metric_at(self, name: str, epoch: int) -> float | None:
         """Returns a split's metric, e.g. `test.accuracy`, after an epoch, counted from 1; None where there is none."""
         split, _, field = name.partition(".")
-        for event in self.last_attempt():
-            if event.get("event") == "epoch" and event["epoch"] == epoch - 1:
-                value = event["metrics"].get(split, {}).get(field)
-                return None if value is None else float(value)
-        return None
+        event = self.epochs().get(epoch - 1, {"metrics": {}})
+        value = event["metrics"].get(split, {}).get(field)
+        return None if value is None else float(value)
+
+    def epochs(self) -> dict[int, dict[str, Any]]:
+        """Returns the events of the last attempt's epochs, by their number, counted from 0."""
+        # What followed a checkpoint may have been trained twice: the later event is the one that counts.
+        return {event["epoch"]: event for event in self.last_attempt() if event.get("event") == "epoch"}
 
     def finish(self, result: RunResult) -> None:
-        """Writes the result; from here on the run is done."""
+        """Writes the result; from here on the run is done.
+
+        Raises:
+            HarnessError: it cannot be written.
+        """
         self.event("run_ended", status=result.status)
-        write_json(self.path / "result.json", result.model_dump(mode="json"))
+        with recording(self.path):
+            write_json(self.path / "result.json", result.model_dump(mode="json"))
 
     def result(self) -> RunResult | None:
         """Returns the result, or None where the run has not ended or its record cannot be read."""
@@ -105,6 +156,33 @@ def read_result(path: Path) -> RunResult:
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}; this harness reads {SCHEMA_VERSION}") from None
         raise ValueError(str(error).partition("\n")[0]) from None
+
+
+class _OutlineCause(BaseModel):
+    message: str
+    step: int | None
+
+
+class Outline(BaseModel):
+    """What `harness status` tells of a result."""
+
+    schema_version: Literal[1]
+    label: str
+    seed: int
+    status: Status
+    cause: _OutlineCause | None
+
+
+def read_outline(path: Path) -> Outline:
+    """Reads the outline of a `result.json`, in a fraction of the time of `read_result`: the rest is not checked.
+
+    Raises:
+        ValueError: as `read_result`.
+    """
+    try:
+        return Outline.model_validate_json(path.read_bytes())
+    except ValidationError:
+        return Outline.model_validate(read_result(path).model_dump())  # it knows the reason
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,8 @@ def build_report(
     design: Design | None = None,
     at_epoch: AtEpoch = lambda run, name, epoch: None,
     pictures: Sequence[PictureFile] = (),
+    *,
+    with_resumed: bool = False,
 ) -> Report:
     """Makes the report of a suite.
 
@@ -121,6 +123,7 @@ def build_report(
         design: the suite's factors, where their effects are wanted.
         at_epoch: gives metrics of epochs before the last.
         pictures: of these runs.
+        with_resumed: times of runs that went on from a checkpoint count too.
 
     Raises:
         HarnessError: there is no column named `sort`.
@@ -130,7 +133,7 @@ def build_report(
     if overrides:
         notes = [f"Overrides: {json.dumps(overrides)}.", *notes]
     labels = {config.config_id: config.label or config.config_id for config in planned}
-    columns, rows = build_rows(runs, systems, labels)
+    columns, rows = build_rows(runs, systems, labels, with_resumed=with_resumed)
     sortable = declared.sortable(columns)
     if runs and sort not in sortable:
         raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))

@@ -137,6 +137,12 @@ class Drawing:
             raise RuntimeError(f"the chart could not be drawn: {words.decode(errors='replace').strip()}")
         file.write(picture)
 
+    def end(self) -> None:
+        """Ends the process where its picture is not wanted any more."""
+        if self._child.returncode is None:
+            self._child.kill()
+            self._child.communicate()
+
 
 _DRAW = """\
 import sys, vl_convert

@@ -96,7 +96,9 @@ def _accuracy(row: Row | None) -> dict[int, float]:
 
 
 def _seconds(row: Row | None) -> dict[int, float]:
-    return {run.seed: value for run in (row.ok if row else ()) if (value := metric(run, "clock.train_seconds"))}
+    name = "clock.train_seconds"
+    runs = row.ok_for(name) if row else []
+    return {run.seed: value for run in runs if (value := metric(run, name))}
 
 
 def _columns(effects: Sequence[Effect]) -> Iterator[Written]:

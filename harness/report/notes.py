@@ -27,6 +27,7 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
         *_not_ranked(rows),
         *_same_everywhere(rows, columns),
         *_mixtures(rows),
+        *_resumed(rows),
         *_unmeasured(rows),
         *_causes(rows),
     ]
@@ -108,6 +109,15 @@ def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
             unlike.append("version of the data")
         if unlike:
             yield f"{one_line(row.label)}: its runs differ in {' and '.join(unlike)}; the mean mixes them."
+
+
+def _resumed(rows: Sequence[Row]) -> Iterator[str]:
+    counts = [(row, sum(bool(run.resumed_at_steps) for run in row.ok)) for row in rows]
+    told = [f"{count} of {_count(len(row.ok), 'run')} of {row.label}" for row, count in counts if count]
+    if told and rows[0].with_resumed:
+        yield f"Resumed from a checkpoint: {listed(told)}. Their times are sums over the parts."
+    elif told:
+        yield f"Resumed from a checkpoint: {listed(told)}. Their times are left out; --with-resumed takes them in."
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterator[str]:

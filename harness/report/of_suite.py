@@ -36,6 +36,7 @@ def report_suite(
     console: Console,
     *,
     json_wanted: bool,
+    with_resumed: bool = False,
 ) -> None:
     """Shows the tables of a suite on stdout and writes them with the chart into `output/SUITE/`.
 
@@ -46,9 +47,10 @@ def report_suite(
         sort: a column's name; empty for the default.
         console: stderr, for what was written and left out.
         json_wanted: JSON on stdout instead of tables.
+        with_resumed: times of runs that went on from a checkpoint count too.
     """
     suite = plans[0].suite
-    report = build_suite_report(plans, stored, output, sort or DEFAULT_SORT)
+    report = build_suite_report(plans, stored, output, sort or DEFAULT_SORT, with_resumed=with_resumed)
     if json_wanted:
         sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
     else:
@@ -57,7 +59,9 @@ def report_suite(
     console.print(f"written to {output / suite.name}/: {', '.join(path.name for path in written)}", soft_wrap=True)
 
 
-def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, output: Path, sort: str) -> Report:
+def build_suite_report(
+    plans: Sequence[Plan], stored: SuiteResults, output: Path, sort: str, *, with_resumed: bool = False
+) -> Report:
     """Returns the report on the stored results, of the results root `output`, that belong to the plans."""
     suite = plans[0].suite
     planned = {run.run_id: run for plan in plans for run in plan.runs}
@@ -95,6 +99,7 @@ def build_suite_report(plans: Sequence[Plan], stored: SuiteResults, output: Path
         design_of(plans, shown.keys()),
         at_epoch,
         [picture for run in results for picture in pictures_of(run, folder(run), output / suite.name)],
+        with_resumed=with_resumed,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from harness.records.result import SPLITS, RunResult, metric
 from harness.report.columns import Column, kind_of
 from harness.report.intervals import Summary, summarise
-from harness.report.rows import Row
+from harness.report.rows import Row, is_of_time
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
 
 REPRODUCED, DIFFERS, ONE_SEED = "reproduced", "differs", "one seed"
@@ -116,10 +116,11 @@ def verdict_on(reference: Reference, ours: Summary | None, *, ran: bool) -> str:
 def _compared(
     config_id: str, labels: Mapping[str, str], row: Row | None, reference: Reference, at_epoch: AtEpoch
 ) -> Comparison:
-    ok, name, epoch = row.ok if row else [], reference.metric, reference.epoch
-    ours = summarise([metric(run, name) if epoch is None else at_epoch(run, name, epoch) for run in ok])
+    name, epoch = reference.metric, reference.epoch
+    runs = row.ok_for(name) if row else []
+    ours = summarise([metric(run, name) if epoch is None else at_epoch(run, name, epoch) for run in runs])
     label = row.label if row else labels.get(config_id, config_id)
-    return Comparison(config_id, label, reference, ours, verdict_on(reference, ours, ran=bool(ok)))
+    return Comparison(config_id, label, reference, ours, verdict_on(reference, ours, ran=bool(row and row.ok)))
 
 
 def _columns(comparisons: Sequence[Comparison]) -> Iterator[Written]:
@@ -191,4 +192,5 @@ def _notes(comparisons: Sequence[Comparison], overrides: Mapping[str, Any]) -> I
         yield f"other system: {listed(list(metrics))} was taken elsewhere; times of different systems do not compare."
     if verdicts[NOT_MEASURED]:
         metrics = dict.fromkeys(_metric(one.reference) for one in comparisons if one.verdict == NOT_MEASURED)
-        yield f"not measured: the runs ended ok, but recorded no {listed(list(metrics))}."
+        resumed = ", or were resumed" if any(map(is_of_time, metrics)) else ""
+        yield f"not measured: the runs ended ok, but recorded no {listed(list(metrics))}{resumed}."

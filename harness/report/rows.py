@@ -28,11 +28,18 @@ class Row:
     label: str
     runs: tuple[RunResult, ...]
     values: dict[str, Any]
+    with_resumed: bool = False
 
     @property
     def ok(self) -> list[RunResult]:
         """The runs that numbers are taken from."""
         return [run for run in self.runs if run.status == "ok"]
+
+    def ok_for(self, metric_name: str) -> list[RunResult]:
+        """Returns the runs that a number is taken from: without resumed ones, unless asked for, where it is of time."""
+        if self.with_resumed or not is_of_time(metric_name):
+            return self.ok
+        return [run for run in self.ok if not run.resumed_at_steps]
 
     @property
     def ranked(self) -> bool:
@@ -44,11 +51,14 @@ def build_rows(
     results: Iterable[RunResult],
     systems: Mapping[str, Mapping[str, Any]],
     labels: Mapping[str, str],
+    *,
+    with_resumed: bool = False,
 ) -> tuple[list[Column], list[Row]]:
     """Returns the columns and the rows, in the order in which the configs were met.
 
     Args:
         labels: by config_id; a config that is not in it keeps the label of its latest run.
+        with_resumed: times of runs that went on from a checkpoint count too.
     """
     groups: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
@@ -67,7 +77,7 @@ def build_rows(
         latest, label = latest_runs[key], shown[key]
         if configs_with[system_id, label] > 1:
             label = f"{label} ({config_id})"
-        row = Row(system_id, config_id, label, runs, {})
+        row = Row(system_id, config_id, label, runs, {}, with_resumed)
         row.values.update(
             system_id=system_id,
             system=systems.get(system_id, {}).get("name") or system_id,
@@ -78,7 +88,7 @@ def build_rows(
             rankable=all(run.data.rankable for run in runs if run.data) if any(run.data for run in runs) else None,
         )
         row.values.update({column.name: plain(at(latest.spec, column.name)) for column in config_columns})
-        row.values.update(_measured(row.ok))
+        row.values.update(_measured(row))
         if not row.values["rankable"]:
             row.values["overfitting"] = None
         row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})
@@ -90,6 +100,11 @@ def build_rows(
         if _worth_a_column(rows, name, asked)
     ]
     return [*declared.IDENTITY, *config_columns, *ran_columns, *declared.RUNS, *declared.MEASURED], rows
+
+
+def is_of_time(metric_name: str) -> bool:
+    """Tells whether a number of a run is of its time: one that stopped and went on was not timed like the others."""
+    return metric_name.partition(".")[0] in ("clock", "throughput", "energy", "target")
 
 
 def count_by_status(runs: Iterable[RunResult]) -> str:
@@ -105,10 +120,11 @@ def ran(runs: Iterable[RunResult], name: str) -> str | int | None:
     return distinct[0] if len(distinct) == 1 else ", ".join(map(str, distinct)) or None
 
 
-def _measured(ok: list[RunResult]) -> dict[str, Any]:
+def _measured(row: Row) -> dict[str, Any]:
+    ok = row.ok
     values: dict[str, Any] = {}
     for column in declared.MEASURED:
-        numbers = [_number(run, column.metric) for run in ok]
+        numbers = [_number(run, column.metric) for run in row.ok_for(column.metric)]
         if column.over == "max":
             values[column.name] = max((int(value) for value in numbers if value is not None), default=None)
         elif column.metric:

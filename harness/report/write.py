@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from harness.records.files import require_writable, write_atomically
+from harness.records.files import recording, require_writable, write_atomically
 from harness.report.build import Report
 from harness.report.chart import Drawing, accuracy_over_time, plotted
 from harness.report.latex import latex
@@ -27,10 +27,23 @@ def write_report(folder: Path, report: Report) -> list[Path]:
 
     What needs a library that is missing is named on stderr; the rest is written all the same. Charts and
     tables of an earlier report that this one does not have are removed.
+
+    Raises:
+        HarnessError: the folder cannot be written.
     """
     require_writable(folder)
     missing: dict[str, list[str]] = {}
     drawings = _begin_drawing(report, missing)  # first: it goes on in other processes while the rest is written
+    try:
+        return _write_files(folder, report, drawings, missing)
+    finally:
+        for drawing in drawings.values():
+            drawing.end()
+
+
+def _write_files(
+    folder: Path, report: Report, drawings: dict[str, Drawing], missing: dict[str, list[str]]
+) -> list[Path]:
     files: dict[str, Callable[[IO[bytes]], object]] = {
         "table.md": lambda file: file.write(markdown(report).encode()),
         "table.tex": lambda file: file.write(latex(report).encode()),
@@ -49,7 +62,8 @@ def write_report(folder: Path, report: Report) -> list[Path]:
     written: list[Path] = []
     for name, write in files.items():
         try:
-            write_atomically(folder / name, write)
+            with recording(folder):
+                write_atomically(folder / name, write)
         except ImportError as error:
             (folder / name).unlink(missing_ok=True)
             missing.setdefault(error.name or str(error), []).append(name)

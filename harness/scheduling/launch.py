@@ -1,35 +1,50 @@
-"""What a supervisor and the processes it launched tell each other, through a folder.
+"""What a supervisor and the processes it launched tell each other, through a folder that all of them see.
 
-`manifest.json` lists the runs, written by the supervisor. `open.json` names the run that is open, written by rank 0.
-`rank-K.json` holds the last step that rank K took, written by rank K about once a second.
+The supervisor writes `manifest.json`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 writes
+`open.json`, the run that is open, and at the end `farewell.json`, or `refused.json` where the input is bad. Rank K
+writes `rank-K.json`, how far it is, about once a second; `look-K.json`, where it is, when it is asked; `failed-K.json`,
+the error that ended it; `crash-K.txt`, where it was when a signal such as SIGSEGV ended it. `exits-*.json` is of
+Accelerate's launcher: the exit codes of the ranks that ended first.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import sys
+import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.records.files import write_json
-from harness.spec import parse_run_spec
-from harness.suite import PlannedRun
+from harness.records.result import Cause, Status
+from harness.records.store import RunFolder, run_folder
+from harness.spec import RunSpec, parse_run_spec
+from harness.suite import Plan, PlannedRun
 from harness.suite_file import Target
 
 FOLDER = "HARNESS_LAUNCH"
 SUPERVISOR = "HARNESS_SUPERVISOR"
 BEAT_SECONDS = 1.0
+STOPPED = 75  # the exit code of what was stopped and can be resumed
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The runs of one launch, resolved: the suite file is not read again.
+    """Runs that are to be done, resolved: the suite file is not read again.
 
     Attributes:
-        done, total: of the suite, for the progress bar.
+        suite: its name.
+        output: the results root.
+        target: of the suite, if it has one.
+        runs: in the order of the plan.
+        done, total: of all that was asked for, for the progress bar.
+        accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
     """
 
     suite: str
@@ -38,6 +53,23 @@ class Manifest:
     runs: tuple[PlannedRun, ...]
     done: int
     total: int
+    accumulation: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @staticmethod
+    def of(plan: Plan, output: Path) -> Manifest:
+        """Returns the manifest of a whole plan."""
+        return Manifest(plan.suite.name, output, plan.suite.file.target, plan.runs, 0, len(plan.runs))
+
+    def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
+        """Returns where a run is recorded."""
+        return run_folder(self.output, self.suite, run.run_id, system_id)
+
+    def spec_to_train(self, run: PlannedRun) -> RunSpec:
+        """Returns a run's spec, with smaller micro-batches where it is tried again so; its record keeps the suite's."""
+        if run.run_id not in self.accumulation:
+            return run.spec
+        train = run.spec.train.model_copy(update={"gradient_accumulation_steps": self.accumulation[run.run_id]})
+        return run.spec.model_copy(update={"train": train})
 
     def write(self, folder: Path) -> None:
         """Writes the manifest into a launch folder."""
@@ -47,6 +79,7 @@ class Manifest:
             "target": self.target.model_dump() if self.target else None,
             "done": self.done,
             "total": self.total,
+            "accumulation": self.accumulation,
             "runs": [
                 {
                     "spec": run.spec.model_dump(mode="json"),
@@ -65,7 +98,23 @@ class Manifest:
         value = json.loads((folder / "manifest.json").read_bytes())
         runs = tuple(PlannedRun(**{**run, "spec": parse_run_spec(run["spec"])}) for run in value["runs"])
         target = Target.model_validate(value["target"]) if value["target"] else None
-        return Manifest(value["suite"], Path(value["output"]), target, runs, value["done"], value["total"])
+        counts = value["done"], value["total"], value["accumulation"]
+        return Manifest(value["suite"], Path(value["output"]), target, runs, *counts)
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """The run that rank 0 came to last.
+
+    Attributes:
+        run_id: of the run.
+        folder: where it is recorded; it need not exist before the run was opened.
+        ended: whether its result is written.
+    """
+
+    run_id: str
+    folder: RunFolder
+    ended: bool
 
 
 class Pulse:
@@ -74,27 +123,90 @@ class Pulse:
     Args:
         folder: of the launch; None where nobody supervises.
         rank: of this process.
+
+    Attributes:
+        steps: optimizer steps of the open run that are done; None before the first.
     """
 
     def __init__(self, folder: Path | None, rank: int) -> None:
-        self._path = folder / f"rank-{rank}.json" if folder else None
-        self._folder = folder
-        self._run_id = ""
+        self.folder = folder
+        self.rank = rank
+        self.steps: int | None = None
+        self._run: tuple[PlannedRun, Path] | None = None
         self._next = 0.0
 
+    def run_begins(self, run: PlannedRun, run_folder: Path) -> None:
+        """Names the run whose data are read now: what ends this process from here on is recorded as its end."""
+        self._run, self.steps = (run, run_folder), None
+        self._write_open(ended=False)
+        self.beat("data", force=True)
+
     def run_opened(self, run: PlannedRun, run_folder: Path) -> None:
-        """Names the run that is open from now on."""
-        self._run_id = run.run_id
-        if self._folder and self._path and self._path.name == "rank-0.json":
-            write_json(self._folder / "open.json", {"run_id": run.run_id, "folder": str(run_folder)})
+        """Says that the run's folder was opened."""
+        self._run = run, run_folder
         self.beat("start", force=True)
+
+    def run_ended(self) -> None:
+        """Says that the run's result is written: what ends this process now is not the end of that run."""
+        self._write_open(ended=True)
 
     def beat(self, at: object, *, force: bool = False) -> None:
         """Says that this rank is alive; `at` is a step or a phase."""
         now = time.monotonic()
-        if self._path and (force or now >= self._next):
+        if self.folder and (force or now >= self._next):
             self._next = now + BEAT_SECONDS
-            self._path.write_text(json.dumps({"run_id": self._run_id, "at": at}))
+            run_id = self._run[0].run_id if self._run else ""
+            # Not atomically: a file that is replaced each second costs a network disk much, and a torn one little.
+            (self.folder / f"rank-{self.rank}.json").write_text(json.dumps({"run_id": run_id, "at": at}))
+
+    def look(self, number: int) -> None:
+        """Writes where the main thread is: the answer to the supervisor's look of this number."""
+        main = sys._current_frames().get(threading.main_thread().ident or 0)
+        if self.folder and main:
+            stack = [[frame.filename, frame.lineno, frame.name] for frame in traceback.extract_stack(main)]
+            write_json(self.folder / f"look-{self.rank}.json", {"number": number, "steps": self.steps, "stack": stack})
+
+    def _write_open(self, *, ended: bool) -> None:
+        if self.folder and self._run and self.rank == 0:
+            run, path = self._run
+            write_json(self.folder / "open.json", {"run_id": run.run_id, "folder": str(path), "ended": ended})
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What the supervisor wants of the ranks.
+
+    Attributes:
+        stop: why they shall save and stop, e.g. `SIGTERM`; empty: they shall not.
+        look: the number of the look that they shall answer with where they are; 0 for none yet.
+        end: whether they shall end at once.
+    """
+
+    stop: str = ""
+    look: int = 0
+    end: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where a rank's main thread is.
+
+    Attributes:
+        steps: optimizer steps done; None before the first.
+        stack: file, line and function of each frame, the innermost last.
+    """
+
+    steps: int | None
+    stack: tuple[tuple[str, int, str], ...]
+
+
+@dataclass(frozen=True)
+class LastWord:
+    """The error that ended a rank, and the time of day at which it did."""
+
+    status: Status
+    cause: Cause
+    at: float
 
 
 def launch_folder() -> Path | None:
@@ -102,10 +214,10 @@ def launch_folder() -> Path | None:
     return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
 
 
-def read_open_run(folder: Path) -> dict[str, Any] | None:
-    """Returns `run_id` and `folder` of the run that was opened last."""
-    path = folder / "open.json"
-    return json.loads(path.read_bytes()) if path.exists() else None
+def read_open_run(folder: Path) -> OpenedRun | None:
+    """Returns the run that rank 0 came to last."""
+    value = _read(folder / "open.json")
+    return OpenedRun(value["run_id"], RunFolder(Path(value["folder"])), value["ended"]) if value else None
 
 
 def refuse(folder: Path, error: HarnessError) -> None:
@@ -115,10 +227,67 @@ def refuse(folder: Path, error: HarnessError) -> None:
 
 def refusal(folder: Path) -> HarnessError | None:
     """Returns why a rank found the input bad, or None."""
-    path = folder / "refused.json"
-    return HarnessError(**json.loads(path.read_bytes())) if path.exists() else None
+    value = _read(folder / "refused.json")
+    return HarnessError(**value) if value else None
 
 
-def read_pulses(folder: Path) -> dict[int, str]:
-    """Returns the raw last word of each rank."""
-    return {int(path.stem.partition("-")[2]): path.read_text() for path in folder.glob("rank-*.json")}
+def give_orders(folder: Path, orders: Orders) -> None:
+    """Gives the ranks of a launch their orders, instead of earlier ones."""
+    write_json(folder / "orders.json", dataclasses.asdict(orders))
+
+
+def read_orders(folder: Path) -> Orders:
+    """Returns the orders; none where they cannot be read now."""
+    return Orders(**(_read(folder / "orders.json") or {}))
+
+
+def say_farewell(folder: Path, stopped: str) -> None:
+    """Says that the ranks came to the end of the runs, or that they stopped, and why."""
+    write_json(folder / "farewell.json", {"stopped": stopped})
+
+
+def read_farewell(folder: Path) -> str | None:
+    """Returns why the ranks stopped, '' where they came to the end of the runs, or None where they did neither."""
+    value = _read(folder / "farewell.json")
+    return str(value["stopped"]) if value else None
+
+
+def leave_word(folder: Path, rank: int, status: Status, cause: Cause) -> None:
+    """Writes the error that ends a rank."""
+    value = {"status": status, "cause": cause.model_dump(mode="json"), "at": time.time()}
+    write_json(folder / f"failed-{rank}.json", value)
+
+
+def read_words(folder: Path) -> dict[int, LastWord]:
+    """Returns the errors that ended ranks."""
+    found = _read_ranks(folder, "failed")
+    return {rank: LastWord(v["status"], Cause.model_validate(v["cause"]), v["at"]) for rank, v in found.items()}
+
+
+def read_pulses(folder: Path) -> dict[int, dict[str, Any]]:
+    """Returns how far each rank is, `run_id` and `at`."""
+    return _read_ranks(folder, "rank")
+
+
+def read_looks(folder: Path, number: int) -> dict[int, Look]:
+    """Returns where the ranks are that answered the look of this number."""
+    found = _read_ranks(folder, "look").items()
+    return {k: Look(v["steps"], tuple(map(tuple, v["stack"]))) for k, v in found if v["number"] == number}
+
+
+def read_exits(folder: Path) -> dict[int, int]:
+    """Returns the exit codes of the ranks that ended first, where a launcher stood in between; negative for signals."""
+    return {int(rank): code for path in folder.glob("exits-*.json") for rank, code in (_read(path) or {}).items()}
+
+
+def _read_ranks(folder: Path, name: str) -> dict[int, dict[str, Any]]:
+    found = {int(path.stem.partition("-")[2]): _read(path) for path in sorted(folder.glob(f"{name}-*.json"))}
+    return {rank: value for rank, value in found.items() if value}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        # Read, not looked for: a network file system may say for long that a new file is not there.
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None

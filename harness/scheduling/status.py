@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.records.store import read_suite
+from harness.records.result import FINAL
+from harness.records.store import Outline, read_outline
 from harness.suite import Plan
 
 
 @dataclass(frozen=True)
 class SystemStatus:
-    """The runs of a plan on one system: how many by status, and what went wrong with those that are not ok."""
+    """The runs of a plan on one system.
+
+    Attributes:
+        counts: by status; `open` are those without a result.
+        with_checkpoint: runs that are not done and go on from a checkpoint when they are run again.
+        problems: what there is to say of each result that is not ok.
+    """
 
     name: str
     counts: dict[str, int]
+    with_checkpoint: int
     problems: list[dict[str, Any]]
 
 
@@ -42,30 +53,84 @@ class SuiteStatus:
         for system_id, status in self.systems.items():
             counts = ", ".join(f"{count} {name}" for name, count in status.counts.items())
             lines.append(f"  on {status.name} ({system_id}): {counts}")
-            lines += [f"    {p['label']} · seed {p['seed']} · {p['status']}: {p['cause']}" for p in status.problems]
+            if status.with_checkpoint:
+                lines.append(f"    {status.with_checkpoint} of those that are not done go on from a checkpoint")
+            lines += [f"    {_told(problem)}" for problem in status.problems]
         lines += [f"  unreadable: {path}: {reason}" for path, reason in self.unreadable.items()]
         return "\n".join(lines)
 
 
+@dataclass
+class _Seen:
+    """The planned runs that a system has begun."""
+
+    name: str = ""
+    outlines: list[Outline] = field(default_factory=list)
+    with_checkpoint: int = 0
+
+
 def suite_status(plan: Plan, output: Path) -> SuiteStatus:
     """Reads the records of a suite and counts the plan's runs on each system by status."""
-    stored = read_suite(output, plan.suite.name)
     planned = {run.run_id for run in plan.runs}
-    systems: dict[str, SystemStatus] = {}
-    for system_id, system in stored.systems.items():
-        results = [r for r in stored.results if r.system_id == system_id and r.run_id in planned]
-        if not results:
-            continue
-        counts: dict[str, int] = dict(Counter(str(result.status) for result in results))
-        open_runs = len(planned) - len(results)
-        problems = [
-            {"label": r.label, "seed": r.seed, "status": r.status, "cause": r.cause.message if r.cause else ""}
-            for r in results
-            if r.status != "ok"
-        ]
-        counts |= {"open": open_runs} if open_runs else {}
-        systems[system_id] = SystemStatus(
-            system.get("name", system_id), {str(k): v for k, v in counts.items()}, problems
-        )
-    unreadable = {str(path): reason for path, reason in stored.unreadable.items()}
-    return SuiteStatus(plan.suite.name, len(plan.runs), systems, unreadable)
+    systems: dict[str, _Seen] = {}
+    unreadable: dict[str, str] = {}
+    for run_id, system_id, folder in _folders(output / plan.suite.name):
+        seen = systems.setdefault(system_id, _Seen())
+        try:
+            outline = _read(folder, seen)
+        except (OSError, ValueError, AttributeError) as error:
+            unreadable[f"{folder}/result.json"] = str(error)
+            outline = None
+        if run_id in planned:
+            seen.outlines += [outline] if outline else []
+            if outline is None or outline.status not in FINAL:
+                seen.with_checkpoint += _has_checkpoint(f"{folder}/checkpoints")
+    found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.outlines or seen.with_checkpoint}
+    return SuiteStatus(plan.suite.name, len(plan.runs), found, unreadable)
+
+
+def _read(folder: str, seen: _Seen) -> Outline | None:
+    try:
+        outline = read_outline(Path(f"{folder}/result.json"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not seen.name:
+        seen.name = json.loads(Path(f"{folder}/system.json").read_bytes()).get("name", "")
+    return outline
+
+
+def _status(system_id: str, seen: _Seen, planned: int) -> SystemStatus:
+    counts: dict[str, int] = dict(Counter(str(outline.status) for outline in seen.outlines))
+    if open_runs := planned - len(seen.outlines):
+        counts["open"] = open_runs
+    problems = [
+        {"label": o.label, "seed": o.seed, "status": o.status}
+        | ({"cause": o.cause.message, "step": o.cause.step} if o.cause else {"cause": "", "step": None})
+        for o in seen.outlines
+        if o.status != "ok"
+    ]
+    return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, problems)
+
+
+def _folders(suite: Path) -> Iterator[tuple[str, str, str]]:
+    """Yields run_id, system_id and folder of each run, sorted; texts, as 10,000 Paths take longer than their files."""
+    for run_id in _names(str(suite)):
+        for system_id in _names(f"{suite}/{run_id}"):
+            yield run_id, system_id, f"{suite}/{run_id}/{system_id}"
+
+
+def _names(path: str) -> list[str]:
+    """Returns what is in a folder, sorted; nothing for a file, or where there is none."""
+    try:
+        return sorted(os.listdir(path))  # noqa: PTH208 - see above
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _has_checkpoint(path: str) -> bool:
+    return any(name.startswith("step-") for name in _names(path))
+
+
+def _told(problem: dict[str, Any]) -> str:
+    at = f" at step {problem['step']}" if problem["status"] == "preempted" and problem["step"] is not None else ""
+    return f"{problem['label']} · seed {problem['seed']} · {problem['status']}{at}: {problem['cause']}"

@@ -28,8 +28,20 @@ from harness.spec.section import Section, SpecError
 # default are left out of the hash, so that a new option does not disown the results that came before it.
 SPEC_VERSION = 1
 
-# What does not change a result: how a run is called, where the data lie, how long a hang may last, what is kept of it.
-NOT_IDENTITY = {"label": True, "seed": True, "data": {"root", "download"}, "train": {"timeout_seconds", "keep_weights"}}
+# What does not change a result: how a run is called, where the data lie, how long a hang may last, what is kept when;
+# and what changes it only where there would be none: the record says so.
+NOT_IDENTITY = {
+    "label": True,
+    "seed": True,
+    "data": {"root", "download"},
+    "train": {
+        "timeout_seconds",
+        "keep_weights",
+        "checkpoint_every_seconds",
+        "checkpoint_every_steps",
+        "retry_out_of_memory",
+    },
+}
 
 
 def is_identity(path: str) -> bool:
@@ -138,7 +150,15 @@ class TrainSection(Section):
     )
     untimed_steps: NonNegativeInt = Field(default=5, description="first steps that throughput leaves out")
     keep_weights: bool = Field(default=True, description="leave the final weights in the run's folder")
+    checkpoint_every_seconds: PositiveFloat | None = Field(
+        default=300.0, description="a run that is interrupted goes on from its last checkpoint; null for none by time"
+    )
+    checkpoint_every_steps: PositiveInt | None = None
     timeout_seconds: PositiveFloat = Field(default=1800.0, description="no step for so long is a hang")
+    retry_out_of_memory: bool = Field(
+        default=False,
+        description="out of memory: again with micro-batches half as large; batch norm sees smaller batches then",
+    )
 
     @property
     def micro_batch_size(self) -> int:

@@ -17,6 +17,7 @@ class Epoch:
     Attributes:
         epoch: counted from 0.
         time: of the slowest rank; its wait is the mean over ranks.
+        timed_samples: of all ranks, in the steps of `time.timed_seconds`.
         eval_seconds: for the counts and evaluations after it.
         learning_rate: at its last step.
         metrics: by split; only `train` where the epoch was not evaluated.
@@ -24,6 +25,7 @@ class Epoch:
 
     epoch: int
     time: EpochTime
+    timed_samples: int
     eval_seconds: float
     learning_rate: float
     metrics: dict[str, Metrics]
@@ -65,16 +67,14 @@ class History:
         timed_steps = sum(epoch.time.timed_steps for epoch in self.epochs)
         timed_seconds = sum(epoch.time.timed_seconds for epoch in self.epochs)
         untimed = steps - timed_steps
-        untimed_samples = sum(self._sizes[step % len(self._sizes)] for step in range(untimed))
-        samples = len(self.epochs) * sum(self._sizes)
-        rate = (samples - untimed_samples) / timed_seconds if timed_steps else None
+        rate = sum(epoch.timed_samples for epoch in self.epochs) / timed_seconds if timed_steps else None
         reason = {} if rate else {"throughput.samples_per_second": f"the run has no more than {untimed} untimed steps"}
         waited = sum(epoch.time.wait_seconds for epoch in self.epochs)
         return Throughput(
             samples_per_second=rate,
             data_wait_share=waited / self.train_seconds,
             steps=steps,
-            samples=samples,
+            samples=len(self.epochs) * sum(self._sizes),
             untimed_steps=untimed,
             skipped_samples=skipped_samples * len(self.epochs),
         ), reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from harness.measure.clock import TrainClock
+from harness.measure.clock import EpochTime, TrainClock
 from harness.spec import TrainSection
 from harness.training.metrics import Tally
 from harness.training.precision import autocast
@@ -59,21 +59,49 @@ class Trainee:
         return self.network if self.ema is None else self.ema.module
 
 
+@dataclass
+class EpochSoFar:
+    """What an epoch has come to on this rank: nothing at first, and then more with each part.
+
+    Attributes:
+        epoch: counted from 0.
+        tally: counts of the training images, taken while the weights move.
+        batch: global batches that were stepped.
+        losses: this rank's part of each step's loss; the mean over ranks is the loss of the global batch.
+        time: of its parts together.
+        timed_samples: of all ranks, in the steps of `time.timed_seconds`.
+    """
+
+    epoch: int
+    tally: Tally
+    batch: int = 0
+    losses: list[Tensor] = field(default_factory=list)
+    time: EpochTime = field(default_factory=EpochTime)
+    timed_samples: int = 0
+
+
+def begin_epoch(trainee: Trainee, epoch: int) -> EpochSoFar:
+    """Returns an epoch before its first batch."""
+    return EpochSoFar(epoch, Tally(trainee.num_classes, trainee.accelerator.device, trainee.train.label_smoothing))
+
+
 def train_epoch(
-    trainee: Trainee, batches: Iterator[tuple[Tensor, Tensor]], sizes: list[int], first_step: int, clock: TrainClock
-) -> tuple[Tally, Tensor]:
-    """Trains one epoch.
+    trainee: Trainee,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    sizes: list[int],
+    so_far: EpochSoFar,
+    clock: TrainClock,
+    pauses: Callable[[], bool] = lambda: False,
+) -> None:
+    """Trains an epoch, or goes on with it, to its end or to a pause.
 
     Args:
         trainee: what is stepped.
-        batches: this rank's share of each global batch: images [n, C, H, W] and labels [n].
-        sizes: samples of each global batch, over all ranks.
-        first_step: optimizer steps before this epoch.
-        clock: times the steps; its `last_epoch` is this one when this returns.
-
-    Returns:
-        The counts of this rank, taken while the weights moved, and its part of each step's loss, float [steps]: the
-        mean over ranks is the loss of the global batch.
+        batches: this rank's share of each global batch that is left: images [n, C, H, W] and labels [n].
+        sizes: samples of each global batch of the epoch, over all ranks.
+        so_far: grows.
+        clock: times the steps.
+        pauses: is asked after each step; all ranks answer the same.
 
     Raises:
         Diverged: a loss was not finite.
@@ -81,11 +109,11 @@ def train_epoch(
     t, train = trainee, trainee.train
     precision = autocast(t.mixed_precision, t.accelerator.device)
     micro = train.micro_batch_size
-    tally = Tally(t.num_classes, t.accelerator.device, train.label_smoothing)
-    losses: list[Tensor] = []
+    first_batch, steps_before = so_far.batch, so_far.epoch * len(sizes)
     t.model.train()
 
-    for step, (images, labels) in enumerate(clock.batches(batches), first_step):
+    for batch, (images, labels) in enumerate(clock.batches(_until(pauses, batches)), first_batch):
+        step = steps_before + batch
         t.learning_rate.set(step)
         pieces = micro_batch_sizes(len(labels), micro)
         parts: list[Tensor] = []
@@ -98,12 +126,12 @@ def train_epoch(
                         logits = logits.softmax(1)
                     loss = F.cross_entropy(logits, y, label_smoothing=train.label_smoothing)
                 # DDP averages over ranks; weighted by its samples, each share counts as in one large batch.
-                weight = len(y) * t.accelerator.num_processes / sizes[step - first_step]
+                weight = len(y) * t.accelerator.num_processes / sizes[batch]
                 loss = loss if weight == 1.0 else loss * weight
                 t.scaler.scale(loss).backward()
             parts.append(loss.detach())
             # A CUDA graph's next replay overwrites its outputs.
-            tally.add(logits.detach().clone() if isinstance(train.compile, str) else logits.detach(), y)
+            so_far.tally.add(logits.detach().clone() if isinstance(train.compile, str) else logits.detach(), y)
         if train.clip_grad_norm:
             t.scaler.unscale_(t.optimizer)
             nn.utils.clip_grad_norm_(t.network.parameters(), train.clip_grad_norm)
@@ -112,12 +140,22 @@ def train_epoch(
         t.optimizer.zero_grad(set_to_none=True)
         if t.ema is not None:
             t.ema.update_parameters(t.network)
-        losses.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum())
+        so_far.losses.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum())
+        so_far.batch = batch + 1
         t.on_step(step)
 
-    of_steps = torch.stack(losses)
-    _require_finite(t.accelerator, of_steps, first_step)
-    return tally, of_steps
+    part = clock.last_part()
+    so_far.time += part
+    so_far.timed_samples += sum(sizes[so_far.batch - part.timed_steps : so_far.batch])
+    _require_finite(t.accelerator, so_far.losses[first_batch:], steps_before + first_batch)
+
+
+def _until(pauses: Callable[[], bool], batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields batches until a pause; those that are left stay in `batches`."""
+    for batch in batches:
+        yield batch
+        if pauses():
+            return
 
 
 def micro_batch_sizes(share: int, micro_batch_size: int) -> list[int]:
@@ -161,9 +199,12 @@ def evaluate(trainee: Trainee, batches: Batches) -> tuple[Tally, Tensor]:
     return tally, found
 
 
-def _require_finite(accelerator: Accelerator, losses: Tensor, first_step: int) -> None:
+def _require_finite(accelerator: Accelerator, losses: list[Tensor], first_step: int) -> None:
     never = len(losses)
-    bad = torch.where(losses.isfinite(), never, torch.arange(never, device=losses.device)).min()
+    if not never:
+        return
+    finite = torch.stack(losses).isfinite()
+    bad = torch.where(finite, never, torch.arange(never, device=finite.device)).min()
     everywhere = cast(Tensor, accelerator.gather(bad.reshape(1)))
     first = int(everywhere.min())
     if first < never:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from harness.records.result import Metrics
 
 # Logits are kept and counted many steps at once: a count a step would cost a small network more than its own kernels.
-PENDING_BYTES = 64 * 2**20
+PENDING_BYTES = 16 * 2**20
 
 
 class Tally:
@@ -65,6 +67,21 @@ class Tally:
         for some in order.split(batch_size):
             self.sums[2] += batch_recall(predictions[some], labels[some], self.num_classes)
             self.sums[3] += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns what a checkpoint keeps; what is pending stays so, because a sum's bits depend on its parts."""
+        logits = [logits for logits, _ in self._pending]
+        labels = [labels for _, labels in self._pending]
+        pending = {"logits": torch.cat(logits), "labels": torch.cat(labels)} if logits else {}
+        return {"confusion": self.confusion, "sums": self.sums, **pending}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes what `state` returned."""
+        self.confusion.copy_(state["confusion"])
+        self.sums.copy_(state["sums"])
+        if "logits" in state:
+            device = self.confusion.device
+            self.add(state["logits"].to(device), state["labels"].to(device))
 
     def metrics(self) -> tuple[Metrics, Tensor]:
         """Returns the metrics and the confusion matrix int64 [C, C] (rows: labels, columns: predictions)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch.optim import Optimizer
@@ -20,12 +21,12 @@ class LearningRate:
     def __init__(
         self, optimizer: Optimizer, factor: Callable[[float], float], steps_per_epoch: int, warmup_epochs: float
     ) -> None:
-        self._groups = optimizer.param_groups
-        self._base = [group["lr"] for group in self._groups]
+        self._optimizer = optimizer  # not its groups: a state that is loaded brings others
+        self._base = [group["lr"] for group in optimizer.param_groups]
         self._factor = factor
         self._steps_per_epoch = steps_per_epoch
         self._warmup_steps = warmup_epochs * steps_per_epoch
-        self._current = 1.0
+        self._current = math.nan  # whatever the groups have when a run goes on, the first step sets it
 
     def set(self, step: int) -> None:
         """Sets the rates for the optimizer step `step`, counted from 0 over the whole run."""
@@ -34,10 +35,10 @@ class LearningRate:
             factor *= min(1.0, (step + 1) / self._warmup_steps)
         if factor != self._current:
             self._current = factor
-            for group, base in zip(self._groups, self._base, strict=True):
+            for group, base in zip(self._optimizer.param_groups, self._base, strict=True):
                 group["lr"] = base * factor
 
     @property
     def value(self) -> float:
         """The first group's present learning rate."""
-        return float(self._groups[0]["lr"])
+        return float(self._optimizer.param_groups[0]["lr"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness import registry
@@ -72,9 +73,8 @@ class Trained:
             hint = "run it with train.keep_weights: true (the default); results of older versions have no weights"
             raise HarnessError(f"{path} does not exist", hint)
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            network.load_state_dict(state)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError) as error:
+            network.load_state_dict(load_file(path))
+        except (RuntimeError, SafetensorError) as error:
             first = " ".join(str(error).split())[:200]
             message = f"{path} does not hold the weights of {self.spec.model.name} as the run's spec has it: {first}"
             raise HarnessError(message, "run it again, or restore the file") from None

@@ -11,10 +11,11 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from harness import execute as execute_module
+from harness.build import build_trainee
 from harness.data.augment.draws import Draws
 from harness.data.augment.fused import Fused
 from harness.data.prepare import prepare
-from harness.execute import Observer, build_trainee, execute
+from harness.execute import Observer, execute
 from harness.measure.clock import EpochTime
 from harness.spec import parse_run_spec
 from harness.training.distributed import agree_on_time, gather_predictions, sum_tally

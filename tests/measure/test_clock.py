@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.measure.clock import EpochTime, Stopwatch, TrainClock
-from harness.training.loop import train_epoch
+from harness.training.loop import begin_epoch, train_epoch
 from tests.training.test_loop import make
 
 CPU = torch.device("cpu")
@@ -43,7 +43,7 @@ def test_waiting_and_steps_are_told_apart_exactly(monkeypatch: pytest.MonkeyPatc
     Slept(monkeypatch)
     clock = TrainClock(CPU, untimed_steps=2)
     run(clock, [5.0, 1.0, 2.0, 3.0], step=0.5)
-    epoch = clock.last_epoch()
+    epoch = clock.last_part()
     assert epoch.train_seconds == pytest.approx(11.0 + 2.0)
     assert epoch.wait_seconds == pytest.approx(11.0)
     assert epoch.timed_seconds == pytest.approx(2.0 + 3.0 + 1.0) and epoch.timed_steps == 2
@@ -53,11 +53,11 @@ def test_untimed_steps_are_those_of_the_run_and_not_of_each_epoch(monkeypatch: p
     Slept(monkeypatch)
     clock = TrainClock(CPU, untimed_steps=4)
     run(clock, [1.0, 1.0, 1.0], step=1.0)
-    assert (clock.last_epoch().timed_seconds, clock.last_epoch().timed_steps) == (0.0, 0)
+    assert (clock.last_part().timed_seconds, clock.last_part().timed_steps) == (0.0, 0)
     run(clock, [1.0, 1.0, 1.0], step=1.0)
-    assert (clock.last_epoch().timed_seconds, clock.last_epoch().timed_steps) == (pytest.approx(4.0), 2)
+    assert (clock.last_part().timed_seconds, clock.last_part().timed_steps) == (pytest.approx(4.0), 2)
     run(clock, [1.0, 1.0, 1.0], step=1.0)
-    assert (clock.last_epoch().timed_seconds, clock.last_epoch().timed_steps) == (pytest.approx(6.0), 3)
+    assert (clock.last_part().timed_seconds, clock.last_part().timed_steps) == (pytest.approx(6.0), 3)
 
 
 def test_what_happens_between_epochs_is_on_no_train_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_what_happens_between_epochs_is_on_no_train_clock(monkeypatch: pytest.Mo
     run(clock, [1.0], step=1.0)
     slept.sleep(50.0)
     run(clock, [1.0], step=2.0)
-    assert clock.last_epoch().train_seconds == pytest.approx(3.0)
+    assert clock.last_part().train_seconds == pytest.approx(3.0)
 
 
 def test_a_loader_that_ends_late_is_in_the_train_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_a_loader_that_ends_late_is_in_the_train_time(monkeypatch: pytest.Monkey
     clock = TrainClock(CPU, untimed_steps=0)
     for _ in clock.batches(late()):
         slept.sleep(1.0)
-    assert clock.last_epoch().train_seconds == pytest.approx(8.0)
+    assert clock.last_part().train_seconds == pytest.approx(8.0)
 
 
 def test_real_sleeps_within_two_percent() -> None:
@@ -94,7 +94,7 @@ def test_real_sleeps_within_two_percent() -> None:
     with stopwatch("train"):
         for _ in clock.batches(slow()):
             timed_sleep(0.01, steps)
-    epoch = clock.last_epoch()
+    epoch = clock.last_part()
     assert epoch.train_seconds == pytest.approx(sum(waits) + sum(steps), rel=0.02)
     assert epoch.wait_seconds == pytest.approx(sum(waits), rel=0.02)
     assert epoch.timed_seconds == pytest.approx(sum(waits[1:]) + sum(steps[1:]), rel=0.02)
@@ -130,8 +130,10 @@ def train_on_a_slow_loader(wait: float, step: float, batches: int = 10) -> tuple
             yield torch.zeros(12, 3, 2, 2), torch.zeros(12, dtype=torch.int64)
 
     network, clock = Sleeper(step), TrainClock(CPU, untimed_steps=0)
-    train_epoch(make(network), slow_loader(), [12] * batches, 0, clock)
-    return clock.last_epoch(), sum(slept), sum(network.slept)
+    trainee = make(network)
+    so_far = begin_epoch(trainee, 0)
+    train_epoch(trainee, slow_loader(), [12] * batches, so_far, clock)
+    return so_far.time, sum(slept), sum(network.slept)
 
 
 @pytest.mark.parametrize(("wait", "step", "share"), [(3.0, 1.0, 0.75), (1.0, 3.0, 0.25), (0.0, 2.0, 0.0)])
@@ -169,8 +171,8 @@ def test_batches_are_handed_on_as_they_come() -> None:
 def test_no_epoch_is_through() -> None:
     clock = TrainClock(CPU, 0)
     next(clock.batches(loader([0.0, 0.0])))
-    with pytest.raises(AssertionError, match="no epoch is through"):
-        clock.last_epoch()
+    with pytest.raises(AssertionError, match="no batches are through"):
+        clock.last_part()
 
 
 def test_the_stopwatch_adds_up_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def finished(root, run_id="r", system_id="m", status="ok", **changes) -> RunResu
         "spec": {},
     }
     attempt = folder.start({"spec": 1}, {"system_id": system_id, "name": f"machine {system_id}"})
-    written = RunResult.model_validate({**values, "attempt": attempt, **changes})
+    written = RunResult.model_validate({**values, "attempt": attempt.number, **changes})
     folder.finish(written)
     return written
 
@@ -45,10 +45,10 @@ def test_attempts_are_counted_and_a_new_one_takes_the_old_result_away(tmp_path):
     folder = run_folder(tmp_path, "s", "r", "m")
     assert folder.events() == folder.last_attempt() == [] and not folder.is_done()
     assert finished(tmp_path, status="failed").attempt == 1
-    assert folder.start({}, {}) == 2
+    assert folder.start({}, {}).number == 2
     assert folder.result() is None and not folder.is_done()
     folder.event("epoch", epoch=0)
-    assert folder.start({}, {}) == 3
+    assert folder.start({}, {}).number == 3
     folder.event("epoch", epoch=1)
     assert [(event["event"], event.get("epoch")) for event in folder.last_attempt()] == [
         ("run_started", None), ("epoch", 1)
@@ -61,7 +61,7 @@ def test_a_torn_event_does_not_hide_the_others(tmp_path):
     folder.start({}, {})
     with (folder.path / "events.jsonl").open("ab") as file:
         file.write(b'{"event": "epo')
-    assert folder.start({}, {}) == 2
+    assert folder.start({}, {}).number == 2
     assert len(folder.last_attempt()) == 1
 
 

@@ -5,40 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-import psutil
 import pytest
 
-from harness.scheduling.supervisor import _end_all
 from tests.house import House
+from tests.scheduling.paced import processes_in, wait_for
 
 pytestmark = pytest.mark.launch
-
-
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """Returns the running processes that were started in a folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def wait_for(condition: Callable[[], object], seconds: float) -> bool:
-    """Waits until a condition holds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def test_each_death_is_recorded_with_its_cause_and_the_rest_is_run(house: House) -> None:
@@ -61,12 +34,17 @@ def test_each_death_is_recorded_with_its_cause_and_the_rest_is_run(house: House)
     causes = {label: result["cause"] for label, result in results.items() if result["cause"]}
     assert causes["fault=raise 0"]["kind"] == "ValueError"
     assert causes["fault=raise 0"]["rank"] == 0
+    assert causes["fault=raise 0"]["step"] == 3
     assert "planted" in causes["fault=raise 0"]["traceback"]
     assert causes["fault=segfault 0"]["kind"] == "SIGSEGV"
+    assert "in fail" in causes["fault=segfault 0"]["traceback"], "where it crashed"
     assert causes["fault=kill 0"]["kind"] == "SIGKILL"
     assert causes["fault=oom 0"]["kind"] == "OutOfMemoryError"
     assert "no step for 12 s" in causes["fault=sleep 0"]["message"]
-    assert "rank 0" in causes["fault=sleep 0"]["message"]
+    assert "rank 0 is stuck in fail (harness/models/faulty.py:" in causes["fault=sleep 0"]["message"]
+    assert (causes["fault=sleep 0"]["rank"], causes["fault=sleep 0"]["step"]) == (0, 3)
+    assert done.stderr.count("hint:") == len(causes), "one for each"
+    assert "Traceback" not in done.stderr
     assert not processes_in(house.path)
     assert (house.path / "results/faults/table.md").exists(), "the table is written although runs failed"
 
@@ -85,7 +63,7 @@ def test_a_failed_run_is_tried_again_by_the_next_call_and_the_finished_ones_are_
 def test_two_ranks_of_which_one_fails(house: House) -> None:
     suite = house.suite(
         "base: {model: faulty, data: digits, optimizer: {name: sgd, lr: 0.1}, train: {epochs: 1, num_processes: 2}}\n"
-        "one_at_a_time: {model: [{name: faulty, fault: raise, rank: 1}, {name: faulty, fault: sleep, rank: 1}]}\n"
+        "one_at_a_time: {model: [{name: faulty, fault: oom, rank: 1}, {name: faulty, fault: sleep, rank: 1}]}\n"
     )
     suite.write_text(
         "\n".join(line for line in suite.read_text().splitlines() if "num_processes" in line or "base" not in line)
@@ -95,20 +73,15 @@ def test_two_ranks_of_which_one_fails(house: House) -> None:
     assert done.returncode == 1, done.stderr
     assert results["base 0"]["status"] == "ok"
     assert results["base 0"]["num_processes"] == 2
-    raised = results["faulty fault=raise rank=1 0"]
-    assert (raised["status"], raised["cause"]["kind"], raised["cause"]["rank"]) == ("failed", "ValueError", 1)
+    raised = results["faulty fault=oom rank=1 0"]
+    assert (raised["status"], raised["cause"]["kind"], raised["cause"]["rank"]) == ("oom", "OutOfMemoryError", 1)
     slept = results["faulty fault=sleep rank=1 0"]
     assert slept["status"] == "timeout"
-    assert "rank 1" in slept["cause"]["message"]
+    assert "rank 1 is stuck in fail (" in slept["cause"]["message"]
+    assert "rank 0 waits in " in slept["cause"]["message"]
+    assert slept["cause"]["rank"] == 1
+    assert "Traceback" not in done.stderr and "ChildFailedError" not in done.stderr
     assert not processes_in(house.path)
-
-
-def test_the_end_of_a_launch_reaches_sessions_of_their_own(tmp_path: Path) -> None:
-    rank = "import subprocess; subprocess.run(['sleep', '60'], start_new_session=True)"
-    launcher = subprocess.Popen([sys.executable, "-c", rank], cwd=tmp_path)
-    assert wait_for(lambda: len(processes_in(tmp_path)) == 2, 10)
-    _end_all(launcher)
-    assert not processes_in(tmp_path)
 
 
 def test_killed_in_the_middle_nothing_finished_is_lost_and_only_the_open_run_is_repeated(house: House) -> None:
@@ -133,21 +106,6 @@ def test_killed_in_the_middle_nothing_finished_is_lost_and_only_the_open_run_is_
     results = house.results()
     assert results["slow=0.0 0"] == finished["slow=0.0 0"]
     assert (results["slow=0.4 0"]["status"], results["slow=0.4 0"]["attempt"]) == ("ok", 2)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_with_code_75_and_leaves_the_open_run_open(house: House, number: signal.Signals) -> None:
-    suite = house.suite("matrix: {model.slow: [2.0]}\n")
-    child = subprocess.Popen(
-        house.command(str(suite)), cwd=house.path, env=house.environment(), stderr=subprocess.PIPE, text=True
-    )
-    assert wait_for(lambda: list(house.path.glob("results/faults/*/*/events.jsonl")), 60)
-    child.send_signal(number)
-    _, words = child.communicate(timeout=40)
-    assert child.returncode == 75
-    assert "stopped: finished runs are kept" in words
-    assert not house.results()
-    assert not processes_in(house.path)
 
 
 def test_isolated_runs_have_a_process_each(house: House) -> None:

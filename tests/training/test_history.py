@@ -29,7 +29,7 @@ def history(
         if validation and (held_out := validation[number]) is not None:
             evaluated["validation"] = metrics(held_out)
         time = times[number] if times else EpochTime(2.0, 0.5, 2.0, 3)
-        found.add(Epoch(number, time, 0.1, 0.1, evaluated))
+        found.add(Epoch(number, time, sum([10, 10, 4][3 - time.timed_steps :]), 0.1, 0.1, evaluated))
     return found
 
 
@@ -90,7 +90,7 @@ def test_the_recall_of_batches_is_averaged_over_the_epochs_that_were_evaluated()
     for number, recall in enumerate([0.2, None, 0.6]):
         train = metrics(0.5).model_copy(update={"mean_batch_recall": 0.9})
         test = {"test": metrics(0.5).model_copy(update={"mean_batch_recall": recall})} if recall else {}
-        found.add(Epoch(number, time, 0.1, 0.1, {"train": train, **test}))
+        found.add(Epoch(number, time, 24, 0.1, 0.1, {"train": train, **test}))
     last = found.last_metrics()
     assert last["test"].all_epochs_mean_batch_recall == pytest.approx(0.4)
     assert last["train"].all_epochs_mean_batch_recall == pytest.approx(0.9)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from harness.measure.clock import TrainClock
 from harness.spec import RunSpec, parse_run_spec
-from harness.training.loop import Diverged, Trainee, evaluate, train_epoch
+from harness.training.loop import Diverged, EpochSoFar, Trainee, begin_epoch, evaluate, train_epoch
+from harness.training.metrics import Tally
 from harness.training.precision import resolve_mixed_precision
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
 
@@ -63,9 +64,14 @@ def make(
     )
 
 
-def train(trainee: Trainee, given: Batches, first_step: int = 0) -> Any:
-    sizes = [len(labels) for _, labels in given]
-    return train_epoch(trainee, iter(given), sizes, first_step, TrainClock(CPU, 0))[0]
+def train_whole(trainee: Trainee, given: Batches, epoch: int = 0) -> EpochSoFar:
+    so_far = begin_epoch(trainee, epoch)
+    train_epoch(trainee, iter(given), [len(labels) for _, labels in given], so_far, TrainClock(CPU, 0))
+    return so_far
+
+
+def train(trainee: Trainee, given: Batches, epoch: int = 0) -> Tally:
+    return train_whole(trainee, given, epoch).tally
 
 
 def by_hand(
@@ -168,7 +174,7 @@ def test_steps_are_counted_over_the_run() -> None:
     trainee = make(mlp(), epochs=2)
     trainee.on_step = seen.append
     train(trainee, batches(SIZES))
-    train(trainee, batches(SIZES), first_step=4)
+    train(trainee, batches(SIZES), epoch=1)
     assert seen == list(range(8))
 
 
@@ -178,7 +184,7 @@ def test_a_loss_that_is_not_finite_is_found_at_its_step(bad: int, micro_batches:
     given = batches(SIZES)
     given[bad][0][-1] = math.nan
     with pytest.raises(Diverged) as error:
-        train(make(mlp(), gradient_accumulation_steps=micro_batches), given, first_step=8)
+        train(make(mlp(), gradient_accumulation_steps=micro_batches), given, epoch=2)
     assert error.value.step == 8 + bad
 
 
@@ -279,10 +285,29 @@ def test_dropout_is_off_in_evaluation_unless_it_is_left_on(left_on: bool) -> Non
 def test_the_loss_of_every_step_is_that_of_its_whole_batch(micro_batches: int) -> None:
     network, by_hand, given = mlp(), mlp(), batches([12, 12, 7])
     trainee = make(network, {"name": "sgd", "lr": 1e-9}, gradient_accumulation_steps=micro_batches)
-    sizes = [len(labels) for _, labels in given]
-    _, losses = train_epoch(trainee, iter(given), sizes, 0, TrainClock(CPU, 0))
+    losses = train_whole(trainee, given).losses
     wanted = [F.cross_entropy(by_hand(images), labels).item() for images, labels in given]
-    assert losses.tolist() == pytest.approx(wanted, rel=1e-5)
+    assert torch.stack(losses).tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("pauses_after", [[1], [4], [5], [2, 3], [1, 2, 3, 4, 5]])
+def test_an_epoch_in_parts_is_the_same_epoch(pauses_after: list[int]) -> None:
+    given = batches([12, 12, 12, 12, 5])
+    sizes, whole, parted = [len(labels) for _, labels in given], mlp(), mlp()
+    expected = train_whole(make(whole), given)
+    asked = iter(range(1, 6))
+    trainee, left, clock = make(parted), iter(given), TrainClock(CPU, 3)
+    so_far, parts = begin_epoch(trainee, 0), []
+    while so_far.batch < len(sizes):
+        train_epoch(trainee, left, sizes, so_far, clock, lambda: next(asked) in pauses_after)
+        parts.append(so_far.batch)
+    assert parts == sorted({*pauses_after, 5})
+    assert_same(parted, whole.state_dict(), rtol=0, atol=0)
+    assert torch.equal(torch.stack(so_far.losses), torch.stack(expected.losses))
+    so_far.tally.count()
+    expected.tally.count()
+    assert torch.equal(so_far.tally.confusion, expected.tally.confusion)
+    assert (so_far.time.timed_steps, so_far.timed_samples) == (2, 12 + 5)  # but for the first three steps
 
 
 def test_the_recall_of_evaluated_batches_does_not_depend_on_the_order_of_the_images() -> None:

@@ -8,10 +8,13 @@ from typing import Any, cast
 
 from accelerate import Accelerator
 
+from harness.build import global_batches
 from harness.data.prepare import fingerprint, prepare
-from harness.execute import Observer, execute, global_batches
+from harness.execute import Observer, execute
 from harness.open_run import OpenRun, Worker
+from harness.scheduling.launch import Manifest
 from harness.spec import parse_run_spec
+from harness.stopping import StopRequest
 from harness.suite import PlannedRun
 from harness.visualize.trained import Trained, read_run
 
@@ -31,8 +34,10 @@ def train(root: Path, *, suite: str = "quick", system: str = "here", **sections:
         pass
 
     watchers = SimpleNamespace(run_opened=ignore, beat=ignore, run_started=ignore, step=ignore, run_ended=ignore)
-    manifest = SimpleNamespace(output=root, suite=suite)
-    worker = Worker(cast(Any, manifest), accelerator, {"system_id": system}, cast(Any, watchers), cast(Any, watchers))
+    manifest = Manifest(suite, root, None, (plan,), 0, 1)
+    unwatched = cast(Any, watchers)
+    system_facts = {"system_id": system}
+    worker = Worker(manifest, accelerator, system_facts, unwatched, StopRequest(), unwatched)
     record = OpenRun(worker, plan, len(global_batches(spec, splits).sizes))
     observer = Observer(record.on_step, record.on_epoch)
     outcome = execute(spec, splits, accelerator, observer, fingerprint=data_id)

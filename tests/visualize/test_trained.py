@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from harness.data.prepare import prepare
 from harness.errors import HarnessError
@@ -72,7 +73,7 @@ def test_a_network_without_convolutions(resnet_run: Trained) -> None:
 
 def test_no_weights(copied: Trained) -> None:
     copied.folder.weights.unlink()
-    with pytest.raises(HarnessError, match=r"final\.pt does not exist") as raised:
+    with pytest.raises(HarnessError, match=r"final\.safetensors does not exist") as raised:
         _ = copied.network
     assert "keep_weights" in raised.value.hint
 
@@ -85,7 +86,7 @@ def test_weights_that_cannot_be_read(copied: Trained, content: bytes) -> None:
 
 
 def test_weights_of_another_architecture(copied: Trained) -> None:
-    torch.save(torch.nn.Linear(2, 2).state_dict(), copied.folder.weights)
+    save_file(torch.nn.Linear(2, 2).state_dict(), copied.folder.weights)
     with pytest.raises(HarnessError, match="does not hold the weights of resnet18"):
         _ = copied.network
 

@@ -63,7 +63,7 @@ def curves(runs: Sequence[Trained], *, by: Literal["epoch", "step", "seconds"] =
 
 def _epoch_rows(run: Trained, names: dict[str, str], by: By) -> list[dict[str, Any]]:
     """Returns a row for each number of each epoch of the last attempt."""
-    events = [event for event in run.folder.last_attempt() if event.get("event") == "epoch"]
+    events = list(run.folder.epochs().values())
     if not events:
         path = run.folder.path / "events.jsonl"
         raise HarnessError(f"{path} records no epoch of the last attempt", "run it again, or restore the file")

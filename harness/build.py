@@ -1,0 +1,123 @@
+"""What a run is made of: its batches, loader and trainee, built from its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from harness import registry
+from harness.data.augment.batched import Recipe
+from harness.data.loading import ChosenLoader, Feed, Loader
+from harness.data.normalize import normalization
+from harness.data.order import GlobalBatches
+from harness.data.prepare import Splits
+from harness.spec import ImageShape, RunSpec, parameters
+from harness.training.loop import Trainee, micro_batch_sizes
+from harness.training.precision import DTYPES, autocast, resolve_mixed_precision
+from harness.training.setup import build_ema, build_learning_rate, build_optimizer
+
+
+def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
+    """Returns which samples make up each batch of a run."""
+    return GlobalBatches(
+        num_samples=len(splits.train.labels),
+        global_batch_size=spec.train.global_batch_size,
+        num_processes=spec.train.num_processes or 1,
+        seed=spec.seed,
+        drop_last=spec.train.drop_last,
+        shuffle=spec.train.shuffle,
+    )
+
+
+def build_loader(
+    spec: RunSpec, splits: Splits, accelerator: Accelerator, chosen: ChosenLoader | None = None
+) -> tuple[Loader, GlobalBatches]:
+    """Returns the loader of this rank and the batches that all ranks share.
+
+    Args:
+        spec: the run.
+        splits: its data.
+        accelerator: tells the device and the rank.
+        chosen: what `auto` chose before, for a run that goes on.
+    """
+    mean, std = normalization(spec.data, splits.train)
+    sampler = global_batches(spec, splits)
+    sampler.require_steps()
+    precision = resolve_mixed_precision(spec.train.mixed_precision, accelerator.device)
+    # What autocast would make of the images in the first layer, the loader can make at once.
+    dtype = DTYPES.get(precision, torch.float32) if accelerator.device.type == "cuda" else torch.float32
+    feed = Feed(
+        train=splits.train,
+        recipe=Recipe(spec.data.augment, mean, std, dtype, spec.train.channels_last),
+        device=accelerator.device,
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+        sampler=sampler,
+        seed=spec.seed,
+        chosen=chosen,
+    )
+    return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
+
+
+def build_trainee(
+    spec: RunSpec, splits: Splits, accelerator: Accelerator, steps_per_epoch: int, on_step: Callable[[int], None]
+) -> Trainee:
+    """Returns the network with all that steps it, on the device and wrapped in DDP where there are several ranks."""
+    train = spec.train
+    mixed_precision = resolve_mixed_precision(train.mixed_precision, accelerator.device)
+    network: nn.Module = registry.build(
+        "architecture",
+        spec.model.name,
+        splits.image_shape(spec.data.augment),
+        len(splits.class_names),
+        **parameters(spec.model),
+    )
+    if train.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(accelerator.device)
+    model: Any = accelerator.prepare_model(network)
+    if accelerator.num_processes > 1:
+        model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
+    if train.compile:
+        model = torch.compile(model, mode=None if train.compile is True else train.compile)
+    optimizer = build_optimizer(spec.optimizer, network)
+    return Trainee(
+        accelerator=accelerator,
+        train=train,
+        mixed_precision=mixed_precision,
+        network=network,
+        model=model,
+        optimizer=optimizer,
+        learning_rate=build_learning_rate(spec.schedule, optimizer, train.epochs, steps_per_epoch),
+        ema=build_ema(network, train.ema_decay),
+        scaler=torch.amp.GradScaler("cuda", enabled=mixed_precision == "fp16"),
+        num_classes=len(splits.class_names),
+        on_step=on_step,
+    )
+
+
+def compile_ahead(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> None:
+    """Compiles for each batch shape of an epoch, and leaves weights and randomness as they were."""
+    device, train = trainee.accelerator.device, trainee.train
+    state = {name: value.clone() for name, value in trainee.network.state_dict().items()}
+    trainee.model.train()
+    sizes = {
+        part
+        for size in set(sampler.sizes)
+        for share in {size // sampler.num_processes, -(-size // sampler.num_processes)}
+        for part in micro_batch_sizes(share, train.micro_batch_size)
+    }
+    with torch.random.fork_rng():
+        for size in sorted(sizes, reverse=True):
+            images = torch.zeros(size, *image, device=device)
+            if train.channels_last:
+                images = images.contiguous(memory_format=torch.channels_last)
+            with autocast(trainee.mixed_precision, device):
+                loss = trainee.model(images).square().mean()
+            loss.backward()
+    trainee.optimizer.zero_grad(set_to_none=True)
+    trainee.network.load_state_dict(state)

@@ -1,0 +1,29 @@
+"""The verbs, one a file: each parses, calls one function, prints. Data go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# isort: off
+# The order of `harness --help`.
+from harness.cli import list_, plan, run, submit, status, report, visualize, schema  # noqa: F401
+
+# isort: on
+from harness.cli.app import app
+from harness.errors import HarnessError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a verb and exits: 0 all well, 1 some runs failed, 2 bad input, 75 stopped."""
+    try:
+        app(args=arguments, prog_name="harness")
+    except HarnessError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except BrokenPipeError:  # `harness plan ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped: finished runs are kept, the same command goes on from here\n")
+        sys.exit(75)

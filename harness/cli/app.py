@@ -1,0 +1,80 @@
+"""What the verbs share: the application they belong to, planning, and where words go."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.records.store import SuiteResults
+    from harness.suite import Plan
+
+app = typer.Typer(
+    help="Train every architecture x configuration of a suite and compare run time against accuracy.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+RESULTS = Path("results")
+
+
+def plan_of(
+    suite: Path,
+    overrides: list[str] | None,
+    only: list[str] | None,
+    smoke: bool,
+    config_file: Path | None,
+    num_processes: int | None = None,
+) -> Plan:
+    """Returns the plan of a suite as the options of a verb ask for it.
+
+    Args:
+        suite: its file.
+        overrides, only, smoke, config_file: see `harness.cli.options`.
+        num_processes: of configs that name none; None for the config file's, or one.
+    """
+    from harness.data.prepare import fingerprint
+    from harness.suite import load_suite
+
+    if config_file:
+        from harness.scheduling.commands import Launcher
+
+        num_processes = Launcher(config_file).num_processes()
+    return load_suite(suite, overrides or (), smoke=smoke).plan(
+        fingerprint, num_processes=num_processes or 1, only=only or ()
+    )
+
+
+def show_report(
+    plans: list[Plan], stored: SuiteResults, output: Path, sort: str, *, with_resumed: bool, json_wanted: bool = False
+) -> None:
+    """Prints the tables of a suite and writes them."""
+    from harness.report.of_suite import report_suite
+
+    report_suite(plans, stored, output, sort, stderr(), with_resumed=with_resumed, json_wanted=json_wanted)
+
+
+def stderr() -> Console:
+    """Returns a console for what a person reads."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_text(text: str) -> None:
+    """Prints data, to stdout."""
+    with contextlib.suppress(ValueError):  # a closed stdout
+        sys.stdout.write(text + "\n")
+
+
+def print_json(value: Any) -> None:
+    """Prints plain values, to stdout."""
+    print_text(json.dumps(value, indent=1))

@@ -1,0 +1,55 @@
+"""The options of the verbs: their names, and what `--help` says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="The suite's YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="The last word on a field, e.g. train.epochs=5.")
+]
+Selections = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATH=VALUE", help="Runs that match, e.g. label=best. Several: all; one path: any."),
+]
+Small = Annotated[bool, typer.Option("--smoke", help="What the suite's 'smoke' makes of it: a minute on a CPU.")]
+Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config_file", metavar="FILE", help="An Accelerate config, e.g. of launch/.")
+]
+Sort = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="What the table is sorted by.")]
+WithResumed = Annotated[
+    bool, typer.Option("--with-resumed", help="Count the times of runs that were interrupted, too.")
+]
+
+# Of `submit`, in sbatch's words.
+System = Annotated[
+    str, typer.Option("--system", metavar="NAME", help="Only results of this system, a name or an id, count.")
+]
+RunsPerTask = Annotated[int, typer.Option("--runs-per-task", min=1, help="Runs that a task does in turn.")]
+MaxTasks = Annotated[int | None, typer.Option("--max-tasks", min=1, help="Tasks of an array at one time.")]
+Partition = Annotated[str, typer.Option("--partition", help="As of sbatch.")]
+Account = Annotated[str, typer.Option("--account", help="As of sbatch.")]
+Time = Annotated[str, typer.Option("--time", help="Of a task, as of sbatch, e.g. 4:00:00.")]
+GpusPerNode = Annotated[str, typer.Option("--gpus-per-node", metavar="[TYPE:]COUNT", help="That a node has.")]
+ProcessesPerNode = Annotated[
+    int | None, typer.Option("--processes-per-node", min=1, help="Of a run; by default one for each GPU.")
+]
+Constraint = Annotated[str, typer.Option("--constraint", help="As of sbatch.")]
+Memory = Annotated[str, typer.Option("--memory", help="On a node, e.g. 16G.")]
+CpusPerTask = Annotated[int | None, typer.Option("--cpus-per-task", min=1, help="CPUs on a node.")]
+StopEarly = Annotated[
+    int, typer.Option("--stop-early", metavar="SECONDS", min=1, help="Save and queue again so long before --time.")
+]
+MaxRestarts = Annotated[int, typer.Option("--max-restarts", min=0, help="Of a task, by its time limit.")]
+Sbatch = Annotated[
+    list[str] | None, typer.Option("--sbatch", metavar="LINE", help="Passed through, e.g. '--mail-type=END'.")
+]
+Setup = Annotated[
+    list[str] | None, typer.Option("--setup", metavar="LINE", help="Shell before the harness, e.g. 'module load x'.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the batch scripts and submit nothing.")]

@@ -1,0 +1,92 @@
+"""`harness run`: by a person, by a supervisor for each of its processes, or by a launcher."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.app import RESULTS, app, plan_of, show_report, stderr
+from harness.cli.options import ConfigFile, Output, Overrides, Selections, Small, Sort, WithResumed
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.scheduling.launch import Manifest
+
+
+@app.command()
+def run(
+    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="Its YAML file, or a submission's manifest.jsonl.")],
+    set_: Overrides = None,
+    only: Selections = None,
+    smoke: Small = False,
+    output: Output = RESULTS,
+    config_file: ConfigFile = None,
+    isolate: Annotated[bool, typer.Option("--isolate", help="A fresh process for each run.")] = False,
+    lines: Annotated[str, typer.Option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
+    sort: Sort = "",
+    with_resumed: WithResumed = False,
+) -> None:
+    """Run what is open of a suite, then show and write its tables."""
+    gc.enable()  # a long life, unlike the other verbs'
+    from harness.records.store import read_suite
+    from harness.scheduling.launch import Manifest, launch_folder
+
+    if folder := launch_folder():
+        _work_for_supervisor(folder)
+    if suite.suffix == ".jsonl":
+        if set_ or only or smoke or output != RESULTS:
+            message = f"{suite} is a frozen manifest: --set, --only, --smoke and --output do not change it"
+            raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
+        from harness.scheduling.slurm.manifest import read_manifest
+
+        manifest = read_manifest(suite, lines)
+        raise typer.Exit(_do(manifest, config_file, [str(suite), "--lines", lines], isolate=isolate))
+    if lines:
+        raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
+
+    world_size = int(os.environ.get("WORLD_SIZE", "1")) if _under_a_launcher() else None
+    planned = plan_of(suite, set_, only, smoke, None if world_size else config_file, num_processes=world_size)
+    code = _do(Manifest.of(planned, output), config_file, [str(suite), "--output", str(output)], isolate=isolate)
+    is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
+    if code in (0, 1) and is_main:
+        show_report([planned], read_suite(output, planned.suite.name), output, sort, with_resumed=with_resumed)
+    raise typer.Exit(code)
+
+
+def _work_for_supervisor(folder: Path) -> None:
+    """Does the runs of a launch; a launcher in between would print a traceback for an exit code that is not 0."""
+    from harness.scheduling.launch import Manifest, refuse
+    from harness.worker import STOPPED, work
+
+    try:
+        code = work(Manifest.read(folder), folder, stderr())
+    except HarnessError as error:
+        refuse(folder, error)  # the supervisor prints it, once for all ranks
+        code = 0
+    raise typer.Exit(0 if code == STOPPED else code)
+
+
+def _do(manifest: Manifest, config_file: Path | None, arguments: list[str], *, isolate: bool) -> int:
+    """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
+    if _under_a_launcher():
+        from harness.worker import work
+
+        return work(manifest, None, stderr())
+
+    from harness.records.files import require_writable
+    from harness.scheduling.commands import Launcher
+    from harness.scheduling.supervisor import Supervisor
+
+    folder = manifest.output / manifest.suite
+    require_writable(folder)
+    launcher = Launcher(config_file, shared_folder=folder.resolve())
+    return Supervisor(manifest, launcher, arguments, stderr()).run(isolate=isolate)
+
+
+def _under_a_launcher() -> bool:
+    """Tells whether `accelerate launch` or `torchrun` started this process."""
+    return "ACCELERATE_MIXED_PRECISION" in os.environ or "LOCAL_RANK" in os.environ

@@ -1,0 +1,84 @@
+"""`harness submit`."""
+
+from __future__ import annotations
+
+import sys
+
+from harness.cli.app import RESULTS, app, plan_of, print_text
+from harness.cli.options import (
+    Account,
+    Constraint,
+    CpusPerTask,
+    DryRun,
+    GpusPerNode,
+    MaxRestarts,
+    MaxTasks,
+    Memory,
+    Output,
+    Overrides,
+    Partition,
+    ProcessesPerNode,
+    RunsPerTask,
+    Sbatch,
+    Selections,
+    Setup,
+    Small,
+    StopEarly,
+    SuitePath,
+    System,
+    Time,
+)
+
+
+@app.command()
+def submit(
+    suite: SuitePath,
+    set_: Overrides = None,
+    only: Selections = None,
+    smoke: Small = False,
+    output: Output = RESULTS,
+    system: System = "",
+    runs_per_task: RunsPerTask = 1,
+    max_tasks: MaxTasks = None,
+    partition: Partition = "",
+    account: Account = "",
+    time: Time = "",
+    gpus_per_node: GpusPerNode = "",
+    processes_per_node: ProcessesPerNode = None,
+    constraint: Constraint = "",
+    memory: Memory = "",
+    cpus_per_task: CpusPerTask = None,
+    stop_early: StopEarly = 300,
+    max_restarts: MaxRestarts = 50,
+    sbatch: Sbatch = None,
+    setup: Setup = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Send what is open of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
+    from harness.scheduling.slurm.batch import Resources
+    from harness.scheduling.slurm.submission import Draft
+
+    resources = Resources(
+        partition=partition,
+        account=account,
+        time=time,
+        constraint=constraint,
+        memory=memory,
+        gpus_per_node=gpus_per_node,
+        processes_per_node=processes_per_node,
+        cpus_per_task=cpus_per_task,
+        max_tasks=max_tasks,
+        runs_per_task=runs_per_task,
+        stop_early_seconds=stop_early,
+        max_restarts=max_restarts,
+        sbatch=tuple(sbatch or ()),
+        setup=tuple(setup or ()),
+    )
+    arguments = {"suite": str(suite), "set": set_ or [], "only": only or [], "smoke": smoke, "system": system}
+    draft = Draft.of(plan_of(suite, set_, only, smoke, None), output, resources, system=system, arguments=arguments)
+    sys.stderr.write(draft.summary() + "\n")
+    if dry_run:
+        print_text("\n".join(draft.scripts(draft.folder(), sys.executable)))
+    elif draft.open.runs:
+        print_text(draft.submit(sys.executable).text())
+        sys.stderr.write(f"look after it: harness status {suite} --watch; once more fills the gaps: harness submit\n")

@@ -1,0 +1,271 @@
+"""One owner for each run: claims that hold between processes, nodes and on NFS, without locks.
+
+A claim is a file `claims/GENERATION.json` in the folder of a run. It appears whole, and only one process can make it.
+Who made the highest generation owns the run. It is free again when its file says that it was released, when its process
+is gone, or when its heart, the file's mtime, has stopped; to take it over is to make the next generation. A former
+owner that wakes up finds a higher generation than its own, and writes nothing more.
+
+The highest generation is never deleted. So whoever acted on an old look at the folder, and made a number that had been
+in use before, finds a higher one when it looks again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from harness.errors import HarnessError
+
+CLAIMS = "claims"
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 90.0
+WATCH_SECONDS = 25.0  # for a heart that seems to have stopped: the clock may have been set
+LITTER_SECONDS = 3600.0
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The newest claim on a run.
+
+    Attributes:
+        generation: 0 where there is none.
+        record: what its maker wrote; empty where that cannot be read.
+        beat: mtime in seconds, by the file system's clock.
+    """
+
+    generation: int = 0
+    record: dict[str, Any] = field(default_factory=dict)
+    beat: float = 0.0
+
+
+class Claim:
+    """A run that this process owns, until it releases it or is taken for dead; use `claim` to get one."""
+
+    def __init__(self, claims: Path, generation: int, record: dict[str, Any]) -> None:
+        self.generation = generation
+        self._claims = claims
+        self._record = record
+        self._path = claims / f"{generation}.json"
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True, name=f"claim on {claims.parent}")
+        self._heart.start()
+
+    def is_held(self) -> bool:
+        """Tells whether this process still owns the run: ask before a result is written. False stays False.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        if self._ended.is_set():
+            return False
+        with contextlib.suppress(OSError), _temporary(self._claims, self._record):
+            pass  # an NFS client reads a folder anew after it has changed it
+        return _newest(self._claims).record.get("token") == self._record["token"]
+
+    def release(self) -> None:
+        """Sets the run free; does nothing where it was released or lost before."""
+        # Where this fails, say on a full disk, the claim is stale when this process ends, or after STALE_SECONDS.
+        with contextlib.suppress(OSError):
+            if self.is_held():
+                self._stop_beating()
+                with _temporary(self._claims, {**self._record, "released_at": _now()}) as path:
+                    path.replace(self._path)
+        self._stop_beating()
+
+    def _stop_beating(self) -> None:
+        self._ended.set()
+        self._heart.join(BEAT_SECONDS)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self._path)  # the server's time, on NFS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def claim(folder: Path) -> Claim | None:
+    """Makes this process the owner of a run.
+
+    An owner elsewhere that gives no sign of life is watched for WATCH_SECONDS before its run is taken over.
+
+    Args:
+        folder: of the run; it is made where it does not exist.
+
+    Returns:
+        The claim, or None where another process owns the run, or was faster; see `owner`. Whether the run is done is to
+        be asked again then: who owned it before may have ended it.
+
+    Raises:
+        HarnessError: the folder cannot be written.
+    """
+    claims = folder / CLAIMS
+    try:
+        claims.mkdir(parents=True, exist_ok=True)
+        return _claim(claims)
+    except OSError as error:
+        raise HarnessError(f"cannot claim {folder}: {error.strerror}", "choose another with --output DIR") from None
+
+
+def owner(folder: Path) -> str | None:
+    """Returns e.g. `host n1, pid 123, SLURM job 7, since 2026-01-01T00:00:00+00:00`, or None where nobody owns a run.
+
+    It only reads, and so does not notice that the owner's heart has stopped.
+    """
+    found = _newest(folder / CLAIMS)
+    if _is_given_up(found):
+        return None
+    told = found.record
+    job = f", SLURM job {told['slurm_job']}" if told.get("slurm_job") else ""
+    return f"host {told.get('host')}, pid {told.get('pid')}{job}, since {told.get('claimed_at')}"
+
+
+def _claim(claims: Path) -> Claim | None:
+    record = _this_process()
+    with _temporary(claims, record) as path:
+        os.utime(path)
+        now = path.stat().st_mtime  # by the file system's own clock: nodes may disagree
+        found = _newest(claims)
+        if not (_is_given_up(found) or _heart_has_stopped(claims, found, now)):
+            return None
+        generation = found.generation + 1
+        with contextlib.suppress(FileExistsError):
+            _publish(path, claims / f"{generation}.json")
+    # The folder says who won, not the link's answer: that may be to a repeated NFS request, and the generation may be
+    # one that others have made, left behind and deleted since this process looked.
+    if _newest(claims).record.get("token") != record["token"]:
+        return None
+    _clean(claims, generation, now)
+    return Claim(claims, generation, record)
+
+
+def _publish(path: Path, target: Path) -> None:
+    """Gives a file another name, unless there is one of it already: FileExistsError."""
+    try:
+        os.link(path, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with target.open("xb") as file:  # exclusive as well, but for a moment it is empty
+            file.write(path.read_bytes())
+
+
+def _newest(claims: Path) -> _Found:
+    while True:
+        generation = max((int(path.stem) for path in claims.glob("*.json") if path.stem.isdigit()), default=0)
+        if not generation:
+            return _Found()
+        try:
+            with (claims / f"{generation}.json").open("rb") as file:
+                content, beat = file.read(), os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:  # there is a newer one now
+            time.sleep(0.001)
+            continue
+        try:
+            record = json.loads(content)
+        except ValueError:
+            record = None
+        return _Found(generation, record if isinstance(record, dict) else {}, beat)
+
+
+def _is_given_up(found: _Found) -> bool:
+    """Tells whether there is no claim, or it was released, or its process is seen to be gone."""
+    told = found.record
+    if not found.generation or "released_at" in told:
+        return True
+    here = _machine()
+    return bool(here) and told.get("machine") == here and not _is_alive(told["pid"], told["process_started"])
+
+
+def _heart_has_stopped(claims: Path, found: _Found, now: float) -> bool:
+    if abs(now - found.beat) <= STALE_SECONDS:
+        return False
+    time.sleep(WATCH_SECONDS)
+    return _newest(claims) == found
+
+
+def _clean(claims: Path, generation: int, now: float) -> None:
+    """Deletes older generations, and what processes left that were killed while they claimed."""
+    for path in claims.iterdir():
+        with contextlib.suppress(OSError):
+            is_claim = path.stem.isdigit()
+            if int(path.stem) < generation if is_claim else now - path.stat().st_mtime > LITTER_SECONDS:
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _temporary(claims: Path, record: dict[str, Any]) -> Iterator[Path]:
+    path = claims / f".{uuid.uuid4().hex}"
+    try:
+        path.write_text(json.dumps(record) + "\n")
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _this_process() -> dict[str, Any]:
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_started": _start_of(os.getpid()),
+        "machine": _machine(),
+        "slurm_job": f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID"),
+        "claimed_at": _now(),
+        "token": uuid.uuid4().hex,
+    }
+
+
+def _machine() -> str:
+    """Returns what names this boot, and the process ids seen here, as containers have their own; '' where unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> int | None:
+    """Returns when a process started, in ticks since the boot: no setting of the clock moves it.
+
+    None for one that is dead, though not yet reaped: its last thread too, as a killed one may still end a write.
+
+    Raises:
+        OSError: there is none, or it is hidden.
+    """
+    state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    threads, started = int(rest[16]), int(rest[18])
+    return None if state in "ZX" and threads <= 1 else started
+
+
+def _is_alive(pid: int, started: int) -> bool:
+    try:
+        return _start_of(pid) == started
+    except OSError:
+        pass
+    with contextlib.suppress(PermissionError):  # another user's, which may be hidden in /proc
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

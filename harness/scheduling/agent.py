@@ -1,0 +1,59 @@
+"""Accelerate's launcher, which here tells which of its ranks ended first and how, and lets them hear the signals.
+
+A script of its own: it is started in place of `python -m accelerate.commands.launch`, with the same arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import runpy
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Run by its path, Python puts this folder first on sys.path.
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from harness.records.files import write_json
+from harness.scheduling.launch import FOLDER
+
+LAUNCHER = "accelerate.commands.launch"
+
+
+def through_agent(command: list[str]) -> list[str]:
+    """Returns a command in which this script stands for `-m accelerate.commands.launch`, also within a shell's."""
+    script = str(Path(__file__).resolve())
+    if LAUNCHER in command:
+        place = command.index(LAUNCHER)
+        return [*command[: place - 1], script, *command[place + 1 :]]
+    return [part.replace(f"-m {LAUNCHER} ", f"{shlex.quote(script)} ") for part in command]
+
+
+def main() -> None:
+    """Launches; exits with 1 where a rank failed, after `exits-HOST-PID.json` was written."""
+    # What asks a whole job to stop reaches the ranks as well, or their supervisor: they save, and this one waits.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGHUP,SIGQUIT"
+    os.environ["PET_SHUTDOWN_TIMEOUT"] = "5"  # seconds: what is left waits for a rank that is gone
+    logging.disable(logging.ERROR)  # the supervisor says it in one line
+    try:
+        runpy.run_module(LAUNCHER, run_name="__main__")
+    except Exception as error:
+        failures = getattr(error, "failures", {})  # of torch's ChildFailedError
+        exits = {str(rank): failure.exitcode for rank, failure in failures.items()}
+        if isinstance(error, subprocess.CalledProcessError):  # one process, which Accelerate starts itself
+            exits = {"0": error.returncode}
+        if not exits:
+            raise
+        write_json(Path(os.environ[FOLDER]) / f"exits-{socket.gethostname()}-{os.getpid()}.json", exits)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

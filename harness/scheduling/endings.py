@@ -1,0 +1,168 @@
+"""What the end of a launch means: which rank ended it and how, and what can be done about it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.records.result import Cause, Status
+from harness.scheduling.launch import Look, read_exits, read_pulses, read_words
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# A rank whose innermost Python frame is here has given its part and waits for others', or for its device.
+WAITS_IN = (
+    "/torch/autograd/graph.py",
+    "/torch/distributed/",
+    "/torch/nn/parallel/distributed.py",
+    "/torch/cuda/",
+    "/accelerate/",
+    f"{PACKAGE.name}/training/pauses.py",
+)
+
+
+def cause_of_death(folder: Path, returncode: int, num_processes: int) -> tuple[Status, Cause]:
+    """Returns the status and cause of a run whose launch died.
+
+    Args:
+        folder: of the launch.
+        returncode: of the process that was launched.
+        num_processes: of the launch.
+    """
+    words, exits, pulses = read_words(folder), read_exits(folder), read_pulses(folder)
+    if returncode < 0 and num_processes == 1:
+        exits = exits or {0: returncode}
+    by_time = sorted(words.items(), key=lambda item: item[1].at)
+    if own := [word for _, word in by_time if not _lost_a_peer(word.cause)]:
+        return own[0].status, own[0].cause
+    # One that lost its peer may be aborted by what waits for it in the background.
+    if killed := sorted((code == -signal.SIGABRT, rank) for rank, code in exits.items() if code < 0):
+        rank = killed[0][1]
+        name = signal.Signals(-exits[rank]).name
+        where = folder / f"crash-{rank}.txt"
+        return "failed", Cause(
+            kind=name,
+            message=f"rank {rank} was killed by {name}",
+            rank=rank,
+            step=_last_step(pulses.get(rank)),
+            traceback=(where.read_text(errors="replace") if where.exists() else "") or None,
+        )
+    for rank, code in exits.items():
+        if rank not in words:
+            return "failed", Cause(kind="exit", message=f"rank {rank} ended with code {code} without a word", rank=rank)
+    if by_time:
+        word = by_time[0][1]
+        return word.status, word.cause
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        return "failed", Cause(kind=name, message=f"the launcher was killed by {name}")
+    return "failed", Cause(kind="exit", message=f"the launch ended with code {returncode} without a word")
+
+
+def cause_of_hang(
+    looks: Mapping[int, Look], pulses: Mapping[int, Mapping[str, Any]], num_processes: int, seconds: float
+) -> Cause:
+    """Returns who is stuck where, and who waits.
+
+    Args:
+        looks: where each rank is; those that did not answer are missing.
+        pulses: how far each rank was; those that never began are missing.
+        num_processes: of the launch.
+        seconds: for which there was no step.
+    """
+    waiting = [rank for rank, look in looks.items() if num_processes > 1 and _waits(look)]
+    culprits = [rank for rank in range(num_processes) if rank not in waiting]
+    parts = [f"rank {rank} {_state(rank, looks, pulses)}" for rank in culprits]
+    parts += [f"rank {rank} waits {_where(looks[rank])}" for rank in waiting]
+    blamed = culprits[0] if len(culprits) == 1 else None
+    shown = [rank for rank in culprits if rank in looks] or waiting
+    return Cause(
+        kind="hang",
+        message=f"no step for {seconds:g} s: {'; '.join(parts)}",
+        rank=blamed,
+        step=looks[blamed].steps if blamed is not None and blamed in looks else None,
+        traceback="\n".join(f"rank {rank}\n{_traceback(looks[rank])}" for rank in shown) or None,
+    )
+
+
+def are_without_steps(looks: Mapping[int, Look]) -> bool:
+    """Tells whether a rank evaluates, or has not done a step yet: what may take longer than a step is allowed to."""
+    return any(_is_without_steps(look) for look in looks.values())
+
+
+def are_at_work(earlier: Mapping[int, Look], later: Mapping[int, Look]) -> bool:
+    """Tells whether a rank of which `are_without_steps` holds is elsewhere than it was."""
+    return any(
+        _is_without_steps(look) and rank in earlier and earlier[rank].stack != look.stack
+        for rank, look in later.items()
+    )
+
+
+def hint_for(status: Status, cause: Cause, folder: Path) -> str:
+    """Returns what a person can do about a run that ended so; `folder` is the run's."""
+    record = folder / "result.json"
+    if status == "oom":
+        if in_evaluation(cause):
+            return "lower train.eval_batch_size"
+        return "raise train.gradient_accumulation_steps, or set train.retry_out_of_memory: true"
+    if cause.kind == "hang":
+        return f"if steps take so long, raise train.timeout_seconds; the stack is in {record}"
+    if cause.kind == "SIGKILL":
+        return "the kernel does so where the host's memory runs out: see dmesg; the same command tries again"
+    if cause.kind in ("exit", "no start"):
+        return "its own words stand above"
+    return f"the traceback is in {record}" if cause.traceback else "the same command tries again"
+
+
+def in_evaluation(cause: Cause) -> bool:
+    """Tells whether an error came from an evaluation."""
+    return ", in evaluate\n" in (cause.traceback or "")
+
+
+def _lost_a_peer(cause: Cause) -> bool:
+    """Tells whether an error only says that another rank is gone."""
+    if cause.kind in ("DistBackendError", "DistNetworkError"):
+        return True
+    return cause.kind == "RuntimeError" and ("by peer" in cause.message or "gloo" in cause.message)
+
+
+def _last_step(pulse: Mapping[str, Any] | None) -> int | None:
+    at = pulse["at"] if pulse else None
+    return at + 1 if isinstance(at, int) else None
+
+
+def _waits(look: Look) -> bool:
+    return any(part in look.stack[-1][0] for part in WAITS_IN)
+
+
+def _is_without_steps(look: Look) -> bool:
+    return look.steps is None or any(name == "evaluate" and _is_own(file) for file, _, name in look.stack)
+
+
+def _is_own(file: str) -> bool:
+    return Path(file).is_relative_to(PACKAGE)
+
+
+def _state(rank: int, looks: Mapping[int, Look], pulses: Mapping[int, Mapping[str, Any]]) -> str:
+    if rank in looks:
+        return f"is stuck {_where(looks[rank])}"
+    return "does not answer" if rank in pulses else "never began"
+
+
+def _where(look: Look) -> str:
+    frames = [look.stack[-1]]
+    if not _is_own(look.stack[-1][0]):
+        frames += [frame for frame in look.stack if _is_own(frame[0])][-1:]
+    after = "" if look.steps is None else f" after step {look.steps}"
+    return f"in {', called by '.join(_shown(*frame) for frame in frames)}{after}"
+
+
+def _shown(file: str, line: int, name: str) -> str:
+    path = Path(file)
+    short = path.relative_to(PACKAGE.parent) if _is_own(file) else Path(*path.parts[-2:])
+    return f"{name} ({short}:{line})"
+
+
+def _traceback(look: Look) -> str:
+    return "".join(f'  File "{file}", line {line}, in {name}\n' for file, line, name in look.stack)

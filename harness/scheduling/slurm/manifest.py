@@ -1,0 +1,87 @@
+"""Runs frozen in a file, one a line, that the live suite is never read for again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.records.files import write_atomically
+from harness.records.store import RunFolder
+from harness.scheduling.launch import Manifest
+from harness.spec import SpecError, parse_run_spec
+from harness.suite import PlannedRun
+from harness.suite_file import Target
+
+NAME = "manifest.jsonl"
+COMMON = "submission.json"  # beside it: what its runs have in common
+
+
+def freeze(runs: Sequence[PlannedRun], folder: Path) -> None:
+    """Writes runs into a new manifest."""
+    lines = (json.dumps({**vars(run), "spec": run.spec.model_dump(mode="json")}) + "\n" for run in runs)
+    write_atomically(folder / NAME, lambda file: file.writelines(line.encode() for line in lines))
+
+
+def read_common(folder: Path) -> dict[str, Any]:
+    """Returns what the runs of a manifest have in common.
+
+    Raises:
+        HarnessError: it cannot be read.
+    """
+    try:
+        return json.loads((folder / COMMON).read_bytes())
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder / COMMON, error) from None
+
+
+def read_manifest(path: Path, lines: str = "") -> Manifest:
+    """Reads a frozen manifest, or some of its lines, without the runs that have been done since.
+
+    Args:
+        path: `manifest.jsonl`.
+        lines: `FIRST-LAST`, counted from 1; empty for all.
+
+    Raises:
+        HarnessError: there are no such lines, they cannot be read, or this harness understands them otherwise.
+    """
+    value = read_common(path.parent)
+    total = len(value["run_ids"])
+    match = re.fullmatch(r"(\d+)-(\d+)", lines or f"1-{total}")
+    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= first <= last <= total:
+        raise HarnessError(f"--lines {lines}: {path} has {total} lines", "FIRST-LAST, e.g. 1-4")
+    try:
+        with path.open(encoding="utf-8") as file:
+            runs = [_thaw(json.loads(line), path) for line in itertools.islice(file, first - 1, last)]
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    output, suite = Path(value["output"]), value["suite"]
+    # A task that starts again may be on another system than the one that its first runs were done on.
+    runs = [run for run in runs if not _is_done(output / suite / run.run_id, value["systems"])]
+    target = Target.model_validate(value["target"]) if value["target"] else None
+    return Manifest(suite, output, target, tuple(runs), 0, len(runs))
+
+
+def _is_done(folder: Path, systems: list[str] | None) -> bool:
+    here = (RunFolder(path.parent) for path in folder.glob("*/result.json"))
+    return any(run.is_done() for run in here if systems is None or run.path.name in systems)
+
+
+def _thaw(value: dict[str, Any], path: Path) -> PlannedRun:
+    hint = "submit again: this harness and the one that wrote it are of different versions"
+    try:
+        run = PlannedRun(**{**value, "spec": parse_run_spec(value["spec"])})
+    except SpecError as error:
+        raise HarnessError(f"{path}: {error.message}", hint) from None
+    if run.spec.config_id() != run.config_id:
+        raise HarnessError(f"{path}: run {run.run_id} is another config now", hint)
+    return run
+
+
+def _unreadable(path: Path, error: Exception) -> HarnessError:
+    return HarnessError(f"cannot read {path}: {error}", "it is written by `harness submit`")

@@ -1,0 +1,112 @@
+"""The epochs of a run: train, pause for checkpoints, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from harness.data.loading import Loader
+from harness.data.prepare import Splits
+from harness.measure.clock import Stopwatch, TrainClock
+from harness.records.result import Metrics
+from harness.training.distributed import agree_on_time, average_buffers, gather_predictions, sum_tally
+from harness.training.history import Epoch
+from harness.training.loop import Trainee, begin_epoch, evaluate, train_epoch
+from harness.training.pauses import Pauses, Wish
+from harness.training.state import Progress
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop. Every rank raises it, after the same step.
+
+    Attributes:
+        step: optimizer steps done.
+        kept: whether a checkpoint holds them.
+    """
+
+    def __init__(self, step: int, *, kept: bool) -> None:
+        super().__init__(f"stopped after {step} steps")
+        self.step = step
+        self.kept = kept
+
+
+@dataclass
+class Evaluated:
+    """What the last evaluation saw.
+
+    Attributes:
+        confusion: int64 [C, C] by split; rows are labels, columns predictions.
+        predictions: of the test split, int64 [n].
+    """
+
+    confusion: dict[str, Tensor] = field(default_factory=dict)
+    predictions: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+def run_epochs(
+    trainee: Trainee,
+    splits: Splits,
+    loader: Loader,
+    sizes: list[int],
+    progress: Progress,
+    pauses: Pauses,
+    stopwatch: Stopwatch,
+    save: Callable[[], bool],
+    on_epoch: Callable[[Epoch], None],
+) -> Evaluated:
+    """Trains the epochs that are left, and evaluates.
+
+    Args:
+        trainee: what is stepped.
+        splits: what is evaluated.
+        loader: of this rank.
+        sizes: samples of each global batch of an epoch.
+        progress: of the run; it grows.
+        pauses: says when a checkpoint is due.
+        stopwatch: times what is not training.
+        save: writes a checkpoint; tells whether it could. Every rank calls it.
+        on_epoch: is given each epoch that is through.
+
+    Raises:
+        Diverged: a loss was not finite.
+        Stopped: as the pauses say.
+    """
+    accelerator, train = trainee.accelerator, trainee.train
+    clock, last = TrainClock(accelerator.device, train.untimed_steps), Evaluated()
+
+    while (so_far := progress.so_far).epoch < train.epochs:
+        batches = loader.epoch(so_far.epoch, so_far.batch)
+        while so_far.batch < len(sizes):
+            train_epoch(trainee, batches, sizes, so_far, clock, pauses)
+            if pauses.wish > Wish.GO_ON:
+                with stopwatch("checkpoint"):
+                    kept = save()
+                if pauses.wish == Wish.STOP:
+                    pauses.close()
+                    raise Stopped(progress.step(len(sizes)), kept=kept)
+                pauses.done()
+
+        eval_before = stopwatch.seconds.get("eval", 0.0)
+        with stopwatch("eval"):
+            progress.losses.append(cast(Tensor, accelerator.reduce(torch.stack(so_far.losses), "mean")).cpu())
+            metrics: dict[str, Metrics] = {}
+            metrics["train"], last.confusion["train"] = sum_tally(accelerator, so_far.tally).metrics()
+            if (so_far.epoch + 1) % train.evaluate_every_epochs == 0 or so_far.epoch + 1 == train.epochs:
+                average_buffers(accelerator, trainee.evaluated)
+                evaluated = splits.held_out()
+                for name, split in [("train", splits.train), *evaluated] if train.evaluate_train else evaluated:
+                    counts, own = evaluate(trainee, loader.evaluation(split, train.eval_batch_size))
+                    metrics[name], last.confusion[name] = sum_tally(accelerator, counts).metrics()
+                    last.predictions = gather_predictions(accelerator, own, len(split.labels))
+        eval_seconds = stopwatch.seconds["eval"] - eval_before
+        time, rate = agree_on_time(accelerator, so_far.time), trainee.learning_rate.value
+        progress.history.add(Epoch(so_far.epoch, time, so_far.timed_samples, eval_seconds, rate, metrics))
+        on_epoch(progress.history.epochs[-1])
+        progress.so_far = begin_epoch(trainee, so_far.epoch + 1)
+
+    pauses.close()
+    return last

@@ -1,0 +1,124 @@
+"""When training pauses for a checkpoint: all ranks after the same step, and none waits for another to agree on it."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import math
+import time
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+
+ASK_EVERY_SECONDS = 0.25
+
+
+class Wish(enum.IntEnum):
+    """What a rank would like to do after a step; of several ranks' wishes the greatest is done."""
+
+    GO_ON = 0
+    SAVE = 1
+    STOP = 2
+
+
+class Pauses:
+    """Is asked after each step whether all ranks shall pause.
+
+    One process looks at its wish after each step. Several exchange theirs a few times a second, beside the steps: the
+    exchange begins after one step and is read after a later one, the same on all ranks, so that none stands still.
+
+    Args:
+        num_processes: of the group.
+        stop_requested: whether a signal asks this process to stop.
+        every_seconds: from one checkpoint to the next; rank 0's clock decides. None for never.
+        every_steps: the same in steps of the run; None for never.
+        first_step: steps of the run that were done before.
+    """
+
+    def __init__(
+        self,
+        num_processes: int,
+        stop_requested: Callable[[], bool],
+        every_seconds: float | None,
+        every_steps: int | None,
+        first_step: int = 0,
+    ) -> None:
+        self._exchange = _Exchange() if num_processes > 1 else None
+        self._stop_requested = stop_requested
+        self._every_seconds = every_seconds or math.inf
+        self._every_steps = every_steps
+        self._step = first_step
+        self._saved_at = time.monotonic()
+        self.wish = Wish.GO_ON
+
+    def __call__(self) -> bool:
+        """Takes note of a step; tells whether to pause after it. `wish` says for what, until `done`."""
+        self._step += 1
+        wish = self._own_wish() if self._exchange is None else self._exchange.after_step(self._own_wish)
+        if self._every_steps and self._step % self._every_steps == 0:
+            wish = max(wish, Wish.SAVE)
+        self.wish = max(self.wish, wish)
+        return self.wish > Wish.GO_ON
+
+    def done(self) -> None:
+        """Says that a checkpoint was written, or that it could not be: the next one is due an interval from now."""
+        self.wish = Wish.GO_ON
+        self._saved_at = time.monotonic()
+
+    def close(self) -> None:
+        """Ends the exchange; every rank calls it after the same step."""
+        if self._exchange is not None:
+            self._exchange.close()
+
+    def _own_wish(self) -> Wish:
+        if self._stop_requested():
+            return Wish.STOP
+        is_main = self._exchange is None or dist.get_rank() == 0
+        due = is_main and time.monotonic() - self._saved_at >= self._every_seconds
+        return Wish.SAVE if due else Wish.GO_ON
+
+
+class _Exchange:
+    """The largest wish of all ranks, some steps later."""
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._next = 1
+        self._began = time.monotonic()
+        self._under_way: tuple[dist.Work, torch.Tensor] | None = None
+
+    def after_step(self, own_wish: Callable[[], Wish]) -> Wish:
+        """Returns what all ranks wished when the exchange that ends at this step began; mostly none ends."""
+        self._step += 1
+        if self._step < self._next:
+            return Wish.GO_ON
+        wish, interval = self._read()
+        own_interval = ASK_EVERY_SECONDS * self._step / max(time.monotonic() - self._began, 1e-9)
+        shared = torch.tensor([int(own_wish()), max(1, round(own_interval))])
+        work = dist.all_reduce(shared, dist.ReduceOp.MAX, group=_cpu_group(), async_op=True)
+        assert work is not None
+        self._under_way = work, shared
+        self._next = self._step + interval
+        return wish
+
+    def close(self) -> None:
+        """Waits for the last exchange."""
+        self._read()
+
+    def _read(self) -> tuple[Wish, int]:
+        if self._under_way is None:
+            return Wish.GO_ON, 1
+        work, shared = self._under_way
+        self._under_way = None
+        work.wait()
+        wish, interval = shared.tolist()
+        return Wish(wish), interval
+
+
+@functools.cache
+def _cpu_group() -> dist.ProcessGroup:
+    """Returns a group of its own on the CPU, one for all runs of the process; every rank asks for it at once."""
+    group = dist.new_group(backend="gloo")
+    assert isinstance(group, dist.ProcessGroup)
+    return group

@@ -1,0 +1,226 @@
+"""Walks the runs in the order of the plan, together with the other ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from typing import NoReturn
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or `deterministic: true` fails; read when CUDA starts
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
+from rich.console import Console
+
+from harness.build import global_batches
+from harness.data.files import cache_root
+from harness.data.prepare import Splits, data_source, prepare
+from harness.errors import HarnessError
+from harness.execute import Observer, execute
+from harness.measure.memory import keep_freed_memory
+from harness.measure.system import describe_system
+from harness.open_run import OpenRun, Taken, Worker
+from harness.progress import Silent, display_for
+from harness.records.files import require_writable
+from harness.records.result import Cause, RunResult, Status
+from harness.scheduling.launch import STOPPED, Manifest, Pulse, leave_word, say_farewell
+from harness.stopping import StopRequest
+from harness.suite import PlannedRun
+from harness.training.epochs import Stopped
+from harness.training.loop import Diverged
+
+
+class BadData(HarnessError):
+    """The data of a run, or its checkpoint, are not what they should be; every rank raises it."""
+
+
+def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) -> int:
+    """Runs what is open of a manifest; every rank calls it.
+
+    Returns and raises as `harness.worker.work`.
+    """
+    keep_freed_memory()
+    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+    # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
+    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=use_cpu, mixed_precision="no", kwargs_handlers=[ddp])
+    system = describe_system(use_cpu=accelerator.device.type == "cpu")
+    if accelerator.device.type == "cuda" and system["gpu"] is None:
+        raise HarnessError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
+    require_writable(manifest.output / manifest.suite)
+
+    worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
+    mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]
+    # Rank 0 alone looks at the disk: ranks that disagreed on what is done would wait for each other for ever.
+    chosen = broadcast_object_list([[i for i, run in enumerate(mine) if not worker.folder(run).is_done()]])[0]
+    runs = [mine[i] for i in chosen]
+    _say_what_is_left_out(worker, console, mine, runs)
+    if worker.is_main:
+        done = manifest.done + len(mine) - len(runs)
+        worker = Worker(**{**vars(worker), "display": display_for(console, manifest.suite, done, manifest.total)})
+    statuses: list[Status | None] = []
+    try:
+        with contextlib.closing(worker.display):
+            for run in runs:
+                if _someone_stops(worker):
+                    break
+                statuses.append(_run(worker, run))
+    except BadData as error:
+        _leave(accelerator)
+        if worker.is_main:
+            raise
+        raise SystemExit(0 if pulse.folder else 2) from error
+    stopped = len(statuses) < len(runs) or "preempted" in statuses
+    if pulse.folder and worker.is_main:
+        say_farewell(pulse.folder, (stop.reason or "a signal to another rank") if stopped else "")
+    _leave(accelerator)
+    if stopped:
+        return STOPPED
+    return 0 if pulse.folder or all(status in ("ok", None) for status in statuses) else 1
+
+
+def _leave(accelerator: Accelerator) -> None:
+    # Gloo's threads outlive the process group. One that still frees the tensors of a collective while the interpreter
+    # shuts down can end the process with SIGABRT; while a rank waits for the slowest one here, that is done.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _run(worker: Worker, run: PlannedRun) -> Status | None:
+    """Does one run; None where it is another process's.
+
+    What it cannot record ends the process: its peers may wait in a collective, for ever.
+    """
+    worker.pulse.run_begins(run, worker.folder(run).path)
+    open_run = None
+    try:
+        began = time.perf_counter()
+        splits = _read_data(worker, run)
+        data_seconds = time.perf_counter() - began
+        if 0 < splits.decode_seconds <= data_seconds:  # now, and not for an earlier run
+            worker.display.note(f"read image files into {cache_root()} in {splits.decode_seconds:.1f} s")
+        open_run = _open(worker, run, splits)
+        result = _execute(worker, run, open_run, splits, data_seconds)
+        status = result.status
+    except BadData:
+        raise
+    except Taken as error:
+        worker.display.note(f"{run.spec.label} · seed {run.spec.seed}: left to {error}")
+        status = None
+    except Exception as error:
+        _end_process(worker, open_run, error)
+    worker.pulse.run_ended()
+    return status
+
+
+def _open(worker: Worker, run: PlannedRun, splits: Splits) -> OpenRun:
+    try:
+        return OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))
+    except HarnessError as error:
+        raise BadData(error.message, error.hint) from None
+
+
+def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits, data_seconds: float) -> RunResult:
+    """Trains and measures an open run and writes its result, unless an error that is this rank's own ends it."""
+    spec = worker.manifest.spec_to_train(run)
+
+    def on_step(step: int) -> None:
+        worker.pulse.steps = step + 1
+        open_run.on_step(step)
+
+    try:
+        outcome = execute(
+            spec,
+            splits,
+            worker.accelerator,
+            Observer(on_step, open_run.on_epoch, open_run.on_checkpoint, worker.stop),
+            fingerprint=run.fingerprint,
+            target=worker.manifest.target,
+            data_seconds=data_seconds,
+            keeping=open_run.keeping,
+        )
+    except Stopped as stopped:
+        kept = "a checkpoint is kept" if stopped.kept else "no checkpoint could be kept"
+        cause = Cause(kind=worker.stop.reason or "stop", message=f"{stopped}: {kept}", step=stopped.step)
+        return open_run.close("preempted", cause)
+    except Diverged as error:
+        return open_run.close("diverged", Cause(kind="Diverged", message=str(error), step=error.step))
+    except HarnessError as error:
+        if worker.accelerator.num_processes > 1:  # it may be this rank's own, e.g. its GPU is full
+            raise
+        return open_run.close("failed", Cause(kind="HarnessError", message=str(error)))
+    outcome.fields["resolved"].gradient_accumulation_steps = spec.train.gradient_accumulation_steps
+    return open_run.close("ok", outcome=outcome)
+
+
+def _read_data(worker: Worker, run: PlannedRun) -> Splits:
+    """Reads the data of a run, first in one process of each machine: it fetches and decodes, the others map.
+
+    Raises:
+        BadData: on every rank, where one of them cannot; they end the suite before the run is opened.
+    """
+    accelerator = worker.accelerator
+    splits, bad = None, None
+    for turn in (True, False):
+        if accelerator.is_local_main_process == turn:
+            try:
+                source = data_source(run.spec.data)
+                if source.download and turn:
+                    source.download()
+                splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali")
+            except HarnessError as error:
+                bad = error
+        accelerator.wait_for_everyone()
+    found: list[HarnessError | None] = gather_object([bad])
+    if first := next((error for error in found if error), None):
+        raise BadData(first.message, first.hint)
+    assert splits
+    return splits
+
+
+def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> NoReturn:
+    """Records an error of this rank and ends the process."""
+    pulse = worker.pulse
+    trace = None if isinstance(error, HarnessError) else traceback.format_exc()
+    message = str(error).partition("\n")[0]
+    cause = Cause(kind=type(error).__name__, message=message, rank=pulse.rank, step=pulse.steps, traceback=trace)
+    status: Status = "oom" if is_out_of_memory(error) else "failed"
+    worker.display.close()
+    if pulse.folder:  # of several ranks the supervisor knows which one failed, and which lost its peer
+        leave_word(pulse.folder, pulse.rank, status, cause)
+    else:
+        if open_run:
+            open_run.abandon(status, cause)
+        sys.stderr.write(f"rank {pulse.rank}: {trace or error}\n")
+        sys.stderr.flush()
+    os._exit(1)  # a normal exit would wait for the process group
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tells whether an exception says that the device or the host has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    says = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in says)
+
+
+def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRun], runs: list[PlannedRun]) -> None:
+    if not worker.is_main:
+        return
+    world = worker.accelerator.num_processes
+    other = len(worker.manifest.runs) - len(mine)
+    if other:
+        console.print(f"{other} runs ask for another number of processes than this launch's {world}: left out")
+    if len(mine) > len(runs):
+        console.print(f"{len(mine) - len(runs)} of {len(mine)} runs are done on this system: skipped")
+
+
+def _someone_stops(worker: Worker) -> bool:
+    """Tells whether a rank was asked to stop; every rank calls it between two runs, and all get the same answer."""
+    return any(gather_object([worker.stop()]))

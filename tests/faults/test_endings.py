@@ -1,0 +1,176 @@
+"""Signals at the worst moments, under each launcher; ranks that are killed; launches that lose their supervisor."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.house import House
+from tests.scheduling.paced import Paced, processes_in, stop, wait_for
+
+pytestmark = [pytest.mark.launch, pytest.mark.faults]
+Count = Callable[..., None]
+TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+
+
+REFERENCES: dict[int, dict[str, object]] = {}
+
+
+def uninterrupted(run: Paced) -> dict[str, object]:
+    """Returns the bits of a run that nobody interrupts: the same for all tests with so many processes."""
+    if run.num_processes not in REFERENCES:
+        REFERENCES[run.num_processes] = run.finish(output="reference")
+    return REFERENCES[run.num_processes]
+
+
+def ranks(run: Paced) -> list[psutil.Process]:
+    """Returns the processes that train."""
+    return [process for process in processes_in(run.house.path) if "RANK" in process.environ()]
+
+
+@pytest.mark.parametrize("number", [TERM, INT, USR1])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_signal_stops_a_supervised_launch(
+    house: House, fault: Count, number: signal.Signals, processes: int
+) -> None:
+    run = Paced(house, processes)
+    expected = uninterrupted(run)
+    run.hold("step")
+    child = run.start()
+    run.reached("step")
+    began = time.monotonic()
+    words = stop(child, number)
+    seconds = time.monotonic() - began
+    assert child.returncode == 75, words
+    assert not run.left()
+    run.let_go()
+    fault(f"{number.name} to the supervisor", survived=run.finish() == expected, seconds_lost=seconds, steps_lost=0)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "processes", "number"),
+    # torchrun hands on SIGTERM and SIGINT; SIGUSR1 ends it, and its ranks see that.
+    [
+        ("accelerate", 2, TERM),
+        ("accelerate", 2, INT),
+        ("accelerate", 2, USR1),
+        ("torchrun", 2, TERM),
+        ("accelerate", 1, TERM),
+    ],
+)
+def test_each_signal_to_another_launcher_saves(
+    house: House, fault: Count, launcher: str, processes: int, number: signal.Signals
+) -> None:
+    run = Paced(house, processes, launcher)
+    expected = uninterrupted(run)
+    run.hold("step")
+    child = run.start(stderr=None)
+    run.reached("step")
+    child.send_signal(number)
+    assert wait_for(lambda: not processes_in(house.path), 60), "ranks outlived their launcher"
+    assert child.wait() != 0
+    assert run.result()["status"] == "preempted"
+    run.let_go()
+    fault(f"{number.name} to {launcher}", survived=run.finish() == expected, steps_lost=0)
+
+
+def test_a_signal_during_an_evaluation(house: House, fault: Count) -> None:
+    run = Paced(house, 1)
+    expected = uninterrupted(run)
+    run.hold("evaluation")
+    child = run.start()
+    run.reached("evaluation")
+    words = stop(child, TERM)
+    assert (child.returncode, run.result()["status"]) == (75, "preempted"), words
+    run.let_go()
+    fault("SIGTERM during an evaluation", survived=run.finish() == expected, steps_lost=0)
+
+
+def test_signals_while_it_imports_between_two_runs_and_to_all_processes(house: House, fault: Count) -> None:
+    run = Paced(house, 1)
+    expected = uninterrupted(run)
+    child = run.start()
+    assert wait_for(lambda: len(processes_in(house.path)) == 2, 30)
+    for wait in (0.1, 1.0):
+        time.sleep(wait)
+        words = stop(child, TERM)
+        assert child.returncode == 75, words
+        assert not house.results("paced"), "nothing was begun"
+        assert not run.left()
+        child = run.start()
+        assert wait_for(lambda: len(processes_in(house.path)) == 2, 30)
+    for process in processes_in(house.path):
+        process.send_signal(TERM)
+    _, words = child.communicate(timeout=60)
+    assert child.returncode == 75, words
+    fault("SIGTERM while torch is imported", survived=run.finish() == expected)
+
+    child = run.start("--set", "seeds=2", output="two")
+    assert wait_for(lambda: list((house.path / "two").glob("paced/*/*/result.json")), 120)
+    words = stop(child, TERM)
+    assert child.returncode == 75, words
+    results = house.path / "two/paced"
+    done = run.start("--set", "seeds=2", output="two")
+    _, words = done.communicate(timeout=120)
+    survived = done.returncode == 0 and len(list(results.glob("*/*/losses.npz"))) == 2
+    fault("SIGTERM between two runs", survived=survived)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_second_interrupt_during_a_save_stops_at_once(house: House, fault: Count, processes: int) -> None:
+    run = Paced(house, processes)
+    expected = uninterrupted(run)
+    run.hold("step")
+    run.hold("save")
+    child = run.start()
+    run.reached("step")
+    child.send_signal(INT)
+    run.reached("save")
+    began = time.monotonic()
+    words = stop(child, INT)
+    seconds = time.monotonic() - began
+    assert child.returncode == 75, words
+    assert seconds < 10
+    assert not house.results("paced"), "the save was cut short"
+    assert not run.left()
+    run.let_go()
+    fault("second SIGINT during a save", survived=run.finish() == expected, seconds_lost=seconds)
+
+
+def test_one_rank_of_two_is_killed_beneath_the_launcher(house: House, fault: Count) -> None:
+    run = Paced(house, 2)
+    expected = uninterrupted(run)
+    run.hold("step")
+    child = run.start("--set", "train.checkpoint_every_steps=2")
+    run.reached("step")
+    [victim] = [process for process in ranks(run) if process.environ()["RANK"] == "1"]
+    began = time.monotonic()
+    victim.kill()
+    _, words = child.communicate(timeout=60)
+    seconds = time.monotonic() - began
+    cause = run.result()["cause"]
+    assert (cause["kind"], cause["rank"]) == ("SIGKILL", 1), words
+    assert words.count("hint:") == 1 and "Traceback" not in words
+    assert not run.left()
+    run.let_go()
+    fault("SIGKILL of one rank of two", survived=run.finish() == expected, seconds_lost=seconds)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_no_process_outlives_its_supervisor(house: House, fault: Count, processes: int) -> None:
+    run = Paced(house, processes)
+    expected = uninterrupted(run)
+    run.hold("step")
+    child = run.start("--set", "loader={name: pinned, workers: 2}", stderr=None)
+    run.reached("step")
+    assert len(processes_in(house.path)) >= 2 + processes
+    child.kill()
+    began = time.monotonic()
+    assert not run.left()
+    seconds = time.monotonic() - began
+    run.let_go()
+    fault("SIGKILL of the supervisor", survived=run.finish() == expected, seconds_lost=seconds)

@@ -1,0 +1,124 @@
+"""Suites through a real SLURM: whatever ends a task, its runs end well, once, and leave nobody behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.slurm.conftest import Lab
+
+pytestmark = pytest.mark.launch
+
+ON_N2 = ("--sbatch", "--nodelist=n2", "--cpus-per-task", "2")
+
+
+def test_arrays_run_what_was_planned_and_a_failed_run_ends_no_other(lab: Lab) -> None:
+    suite = lab.suite("several", "one_at_a_time: {train.global_batch_size: [32, 128, 256], model.fault: [raise]}\n")
+    text = suite.read_text()
+    jobs = lab.submit(suite, "--runs-per-task", "2")
+    assert len(jobs) == 2, "this cluster takes two tasks an array"
+    suite.write_text(text.replace("lr: 0.1", "lr: 0.001"))  # the live file is not read again
+    again = lab.harness("submit", str(suite), "--set", "optimizer.lr=0.1")
+    assert "several: 5 runs; left out: 5 in the queue; to submit: 0" in again.stderr
+    shown = lab.harness("status", str(suite), "--watch", "--set", "optimizer.lr=0.1")
+    assert "with 5 runs; jobs" in shown.stdout, shown
+    for job in jobs:
+        lab.wait_for_end(job)
+
+    results = lab.house.results("several")
+    assert {label: result["status"] for label, result in results.items()} == {
+        "base 0": "ok",
+        "global_batch_size=32 0": "ok",
+        "global_batch_size=128 0": "ok",
+        "global_batch_size=256 0": "ok",
+        "fault=raise 0": "failed",
+    }, lab.log(suite)
+    assert {result["spec"]["optimizer"]["lr"] for result in results.values()} == {0.1}
+    assert "several on" not in lab.log(suite), "no table: other tasks have not ended"
+
+    suite.write_text(text)
+    gaps = lab.harness("submit", str(suite), "--dry-run")
+    assert "5 runs; left out: 4 done; to submit: 1" in gaps.stderr
+    assert "queue: empty" in lab.harness("status", str(suite), "--watch").stdout
+
+
+def test_two_nodes_train_one_run_and_count_each_test_image_once(lab: Lab) -> None:
+    suite = lab.suite("two_nodes", "matrix: {train.num_processes: [2]}\n")
+    with (lab.house.path / "harness/models/faulty.py").open("a") as file:
+        file.write("open(f\"rank-{os.environ.get('RANK')}-of-{os.environ.get('SLURMD_NODENAME')}\", \"a\").close()\n")
+    [job] = lab.submit(suite, "--processes-per-node", "1")
+    lab.wait_for_end(job)
+    result = lab.result(suite)
+    assert (result["status"], result["num_processes"]) == ("ok", 2), lab.log(suite)
+    [path] = (lab.house.path / "results/two_nodes").glob("*/*/predictions.npz")
+    with np.load(path) as stored:
+        assert stored["confusion_test"].sum() == 359
+        assert (stored["label"] == stored["prediction"]).sum() == np.trace(stored["confusion_test"])
+    ranks = {file.name.partition("-of-")[2] for file in lab.house.path.glob("rank-[01]-of-*")}
+    assert ranks >= {"n1", "n2"}, "a rank on each"
+
+
+def resumed(lab: Lab, suite: Path) -> None:
+    """Asserts that the only run of a suite was taken up again where it stopped, once, and ended well."""
+    result = lab.result(suite)
+    assert result["status"] == "ok", lab.log(suite)
+    assert len(result["resumed_at_steps"]) == 1, lab.log(suite)
+    assert 2 <= result["resumed_at_steps"][0] < 23
+    assert result["attempt"] == 2
+    assert "restart 1" in lab.log(suite)
+
+
+def test_requeued_in_mid_run_it_goes_on(lab: Lab) -> None:
+    suite = lab.suite("requeued", "matrix: {model.slow: [0.5]}\n")
+    [job] = lab.submit(suite)
+    lab.wait_for_checkpoint(suite)
+    lab.cluster.ask("scontrol", "requeue", f"{job}_0")
+    lab.wait_for_end(job)
+    resumed(lab, suite)
+
+
+@pytest.mark.parametrize("partition", ["low", "graceful"])
+def test_preempted_it_goes_on(lab: Lab, partition: str) -> None:
+    suite = lab.suite(f"preempted_{partition}", "matrix: {model.slow: [0.5]}\n")
+    [job] = lab.submit(suite, "--partition", partition, *ON_N2)
+    lab.wait_for_checkpoint(suite)
+    lab.cluster.ask("sbatch", "-p", "high", "-w", "n2", "-c", "2", "-o", "/dev/null", "--wrap", "sleep 2")
+    lab.wait_for_end(job)
+    resumed(lab, suite)
+
+
+def test_its_node_crashes_and_it_ends_elsewhere(lab: Lab) -> None:
+    suite = lab.suite("crashed", "matrix: {model.slow: [0.5]}\n")
+    lab.cluster.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=other")
+    [job] = lab.submit(suite)
+    lab.wait_for_checkpoint(suite)
+    lab.cluster.ask("scontrol", "update", "nodename=n1", "state=resume")
+    lab.cluster.crash_node("n2")
+    try:
+        lab.wait_for_end(job)
+    finally:
+        lab.cluster.start_node("n2")
+        lab.cluster.ask("scontrol", "update", "nodename=n2", "state=resume")
+    resumed(lab, suite)
+
+
+def test_cancelled_it_stays_away(lab: Lab) -> None:
+    suite = lab.suite("cancelled", "matrix: {model.slow: [0.5]}\n")
+    [job] = lab.submit(suite, *ON_N2)
+    lab.wait_for_checkpoint(suite)
+    lab.cluster.ask("scancel", str(job))
+    lab.wait_for_end(job)
+    assert lab.result(suite)["status"] == "preempted"
+    assert "restart 1" not in lab.log(suite)
+    assert "to submit: 1" in lab.harness("submit", str(suite), "--dry-run").stderr
+
+
+def test_at_its_time_limit_it_saves_queues_again_and_goes_on(lab: Lab, limited: tuple[Path, int]) -> None:
+    suite, job = limited
+    lab.wait_for_end(job)
+    result = lab.result(suite)
+    assert result["status"] == "ok", lab.log(suite)
+    assert result["resumed_at_steps"], lab.log(suite)
+    assert "SIGUSR1: saving" in lab.log(suite)
