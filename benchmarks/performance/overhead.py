@@ -25,7 +25,8 @@ from harness import registry
 from harness.measure.clock import TrainClock
 from harness.measure.system import describe_system
 from harness.spec import ImageShape, parse_run_spec
-from harness.training.loop import Trainee, train_epoch
+from harness.training.loop import Trainee, begin_epoch, train_epoch
+from harness.training.pauses import Pauses
 from harness.training.precision import apply_switches
 from harness.training.setup import build_learning_rate, build_optimizer
 
@@ -110,7 +111,14 @@ def harness_loop(name: str, batch_size: int, accelerator: Accelerator, batches: 
     )
     clock = TrainClock(accelerator.device, 0)
     sizes = [batch_size] * len(batches)
-    return lambda: train_epoch(trainee, iter(batches), sizes, 0, clock)[0].count()
+    pauses = Pauses(1, lambda: False, every_seconds=300.0, every_steps=None)  # as in a run
+
+    def epoch() -> None:
+        so_far = begin_epoch(trainee, 0)
+        train_epoch(trainee, iter(batches), sizes, so_far, clock, pauses)
+        so_far.tally.count()
+
+    return epoch
 
 
 def bare_loop(name: str, device: torch.device, batches: list) -> Callable[[], None]:

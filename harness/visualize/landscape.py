@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.execute import DROPOUT
 from harness.measure.clock import TrainClock
 from harness.spec import RunSpec, parse_run_spec
-from harness.training.loop import Diverged, Trainee, train_epoch
+from harness.training.loop import Diverged, Trainee, begin_epoch, train_epoch
 from harness.training.precision import apply_switches
 
 
@@ -149,7 +149,8 @@ def train_and_measure(
         for epoch in range(min(spec.train.epochs, -(-steps // per_epoch))):
             first = epoch * per_epoch
             clock = TrainClock(accelerator.device, 0)
-            train_epoch(trainee, measured(loader.epoch(epoch), first), sampler.sizes, first, clock)
+            batches = measured(loader.epoch(epoch), first)
+            train_epoch(trainee, batches, sampler.sizes, begin_epoch(trainee, epoch), clock)
     except Diverged as error:
         message = f"training anew, {error}"
         raise HarnessError(message, f"ask for fewer steps, e.g. --set steps={max(error.step, 1)}") from None
