@@ -38,6 +38,11 @@ def test_commands() -> None:
     assert all(seconds > 0 for seconds in found["seconds"].values())
 
 
+def test_status() -> None:
+    found = output_of("status.py", "--repeats", "1", "--runs", "100")
+    assert found["runs"] == 100
+
+
 def test_isolation() -> None:
     found = output_of("isolation.py", "--rounds", "1", "--epochs", "4")
     assert set(found["kept/fresh"]) == {"cnn3", "resnet18"}

@@ -1,6 +1,6 @@
 """What the harness costs for each run of a SLURM array, beyond training: a thousand runs of a second in two slots.
 
-    python benchmarks/performance/array.py [--json] [--runs 1000] [--epochs 55]
+    python benchmarks/performance/slurm_array.py [--json] [--runs 1000] [--epochs 55]
 
 A private cluster (Debian's slurm-wlm and munge, see tests/slurm) runs the array, two tasks at a time. The cost of a run
 is what the slots were busy for, less the train time in the records, divided by the runs: start of the tasks, data,
