@@ -191,15 +191,19 @@ def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> 
     message = str(error).partition("\n")[0]
     cause = Cause(kind=type(error).__name__, message=message, rank=pulse.rank, step=pulse.steps, traceback=trace)
     status: Status = "oom" if is_out_of_memory(error) else "failed"
-    worker.display.close()
-    if pulse.folder:  # of several ranks the supervisor knows which one failed, and which lost its peer
-        leave_word(pulse.folder, pulse.rank, status, cause)
-    else:
-        if open_run:
-            open_run.abandon(status, cause)
-        sys.stderr.write(f"rank {pulse.rank}: {trace or error}\n")
+    try:
+        worker.display.close()
+        if pulse.folder:  # of several ranks the supervisor knows which one failed, and which lost its peer
+            leave_word(pulse.folder, pulse.rank, status, cause)
+        else:
+            sys.stderr.write(f"rank {pulse.rank}: {trace or error}\n")
+            if open_run:
+                open_run.abandon(status, cause)
+    except OSError as problem:  # e.g. a full disk
+        sys.stderr.write(f"rank {pulse.rank}: {trace or error}\nnot recorded: {problem}\n")
+    finally:
         sys.stderr.flush()
-    os._exit(1)  # a normal exit would wait for the process group
+        os._exit(1)  # a normal exit would wait for the process group
 
 
 def is_out_of_memory(error: BaseException) -> bool:

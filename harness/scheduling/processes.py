@@ -29,7 +29,8 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 def end_launch(child: subprocess.Popen[bytes], folder: Path) -> None:
     """Ends a launch, and waits until none of its processes is left: by an order, by SIGTERM, by SIGKILL."""
-    give_orders(folder, Orders(end=True))
+    with contextlib.suppress(OSError):  # a full disk is no reason to leave them alone
+        give_orders(folder, Orders(end=True))
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(OBEY_SECONDS)
     for process in (left := processes_of(folder)):
