@@ -94,6 +94,6 @@ def test_weights_are_kept_unless_the_suite_says_no(project: House) -> None:
     assert done.returncode == 0, done.stderr
     [folder] = [path.parent for path in (project.path / "results/quickstart").glob("*/*/result.json")]
     assert not (folder / "checkpoints").exists()
-    with pytest.raises(HarnessError, match=r"final\.pt does not exist") as caught:
+    with pytest.raises(HarnessError, match=r"final\.safetensors does not exist") as caught:
         _ = read_run(RunFolder(folder), {}).network
     assert "keep_weights: true" in caught.value.hint
