@@ -114,5 +114,9 @@ class House:
 def build_house(path: Path) -> House:
     """Copies the package into a folder and adds the architecture `faulty`."""
     shutil.copytree(ROOT / "harness", path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    # What numba has compiled: each copy would compile it anew, for seconds.
+    compiled = ROOT / "harness/data/augment/__pycache__"
+    compiled.mkdir(exist_ok=True)
+    (path / "harness/data/augment/__pycache__").symlink_to(compiled)
     (path / "harness/models/faulty.py").write_text(FAULTY)
     return House(path)

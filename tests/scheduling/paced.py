@@ -98,10 +98,6 @@ class Paced:
         (package / "models/paced.py").write_text(PLUGIN)
         with (package / "records/files.py").open("a") as file:
             file.write(SLOW_SAVE)
-        # What numba has compiled: each copy of the package would compile it anew.
-        compiled = ROOT / "harness/data/augment/__pycache__"
-        compiled.mkdir(exist_ok=True)
-        (package / "data/augment/__pycache__").symlink_to(compiled)
         (self.house.path / "suite.yaml").write_text(SUITE % self.num_processes)
 
     def start(self, *more: str, output: str = "results", stderr: int | None = subprocess.PIPE) -> subprocess.Popen:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from harness.scheduling.supervisor import Supervisor
 from harness.spec import parse_run_spec
 from harness.suite import PlannedRun
 from tests.house import ROOT
+from tests.scheduling.paced import wait_for
 
 OWN = str(ROOT / "harness/training/loop.py")
 TORCH = "/site-packages/torch"
@@ -248,7 +250,9 @@ def test_runs_that_a_rank_passes_over_without_opening_them_are_not_launched_agai
 
 def test_peers_that_wait_for_a_rank_that_failed_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "LINGER_SECONDS", 0.5)
+    began = time.monotonic()
     _, [result], _ = supervise(tmp_path, "begin(); fail('oom', 'OutOfMemoryError'); time.sleep(60)")
+    assert time.monotonic() - began < 50
     assert (result.status, result.cause and result.cause.kind) == ("oom", "OutOfMemoryError")
 
 
@@ -304,12 +308,12 @@ def test_out_of_memory_is_not_tried_again_unasked(tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_launch_reaches_what_obeys_no_order_and_no_sigterm(tmp_path: Path) -> None:
-    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+    ready = tmp_path / "ready"
+    stubborn = f"import signal, time; signal.signal(15, signal.SIG_IGN); open({str(ready)!r}, 'w'); time.sleep(60)"
     rank = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stubborn!r}], start_new_session=True)"
     environment = {**os.environ, FOLDER: str(tmp_path)}
     launcher = subprocess.Popen([sys.executable, "-c", rank], env=environment)
-    while len(processes_of(tmp_path)) < 2:
-        assert launcher.poll() is None
+    assert wait_for(ready.exists, 30)
     launcher.kill()  # what it started is left to init
     launcher.wait()
     assert len(processes_of(tmp_path)) == 1
