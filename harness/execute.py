@@ -164,6 +164,7 @@ def execute(
                 loader=loader.name,
                 loader_images_per_second=loader.measured,
                 micro_batch_size=train.micro_batch_size,
+                gradient_accumulation_steps=train.gradient_accumulation_steps,
             ),
             "data": DataFacts(
                 fingerprint=fingerprint,

@@ -18,7 +18,8 @@ from harness.records.claims import Claim, claim, owner
 from harness.records.files import recording, write_atomically
 from harness.records.result import FINAL, Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now
-from harness.scheduling.launch import Manifest, Pulse
+from harness.scheduling.launch import Pulse
+from harness.scheduling.manifest import Manifest
 from harness.stopping import StopRequest
 from harness.suite import PlannedRun
 from harness.training.history import Epoch
@@ -85,8 +86,7 @@ class OpenRun:
         checkpoint, problems = self._take(identity)
         self._attempt = Attempt(1, now())
         if worker.is_main:
-            described = {"run_id": run.run_id, "config_id": run.config_id, "suite": worker.manifest.suite}
-            described |= {"spec": identity["spec"]}
+            described = worker.manifest.description(run)
             step = checkpoint.step if checkpoint else None
             self._attempt = self._folder.start(described, worker.system, resumed_at_step=step)
             for problem in problems:
@@ -196,23 +196,9 @@ class OpenRun:
         return checkpoint, problems
 
     def _result(self, status: Status, cause: Cause | None, outcome: Outcome | None) -> RunResult:
-        run, spec = self._run, self._run.spec
-        return RunResult(
-            suite=self._worker.manifest.suite,
-            label=spec.label,
-            run_id=run.run_id,
-            config_id=run.config_id,
-            system_id=self._worker.system["system_id"],
-            seed=spec.seed,
-            status=status,
-            cause=cause,
-            started_at=self._attempt.started_at,
-            ended_at=now(),
-            attempt=self._attempt.number,
-            num_processes=self._worker.accelerator.num_processes,
-            spec=spec.model_dump(mode="json"),
-            **(outcome.fields if outcome else {}),
-        )
+        fields = outcome.fields if outcome else {}
+        system_id = self._worker.system["system_id"]
+        return self._worker.manifest.result(self._run, system_id, self._attempt, status, cause, **fields)
 
 
 def _epoch_event(epoch: Epoch) -> dict[str, Any]:

@@ -35,6 +35,19 @@ class PlannedRun:
     run_id: str
     fingerprint: str
 
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain values, for `from_json`."""
+        return {**vars(self), "spec": self.spec.model_dump(mode="json")}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> PlannedRun:
+        """Returns the run of plain values.
+
+        Raises:
+            SpecError: the spec is of another version of the harness.
+        """
+        return PlannedRun(**{**value, "spec": parse_run_spec(value["spec"])})
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -27,7 +27,9 @@ from harness.open_run import OpenRun, Taken, Worker
 from harness.progress import Silent, display_for
 from harness.records.files import require_writable
 from harness.records.result import Cause, RunResult, Status
-from harness.scheduling.launch import STOPPED, Manifest, Pulse, leave_word, say_farewell
+from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
+from harness.scheduling.manifest import Manifest
+from harness.scheduling.unused import unused_checkpoints
 from harness.stopping import StopRequest
 from harness.suite import PlannedRun
 from harness.training.epochs import Stopped
@@ -155,7 +157,6 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
         if worker.accelerator.num_processes > 1:  # it may be this rank's own, e.g. its GPU is full
             raise
         return open_run.close("failed", Cause(kind="HarnessError", message=str(error)))
-    outcome.fields["resolved"].gradient_accumulation_steps = spec.train.gradient_accumulation_steps
     return open_run.close("ok", outcome=outcome)
 
 
@@ -223,6 +224,9 @@ def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRu
         console.print(f"{other} runs ask for another number of processes than this launch's {world}: left out")
     if len(mine) > len(runs):
         console.print(f"{len(mine) - len(runs)} of {len(mine)} runs are done on this system: skipped")
+    folder = worker.manifest.output / worker.manifest.suite
+    for sentence in unused_checkpoints(folder, worker.system["system_id"], runs):
+        console.print(sentence, markup=False, soft_wrap=True)
 
 
 def _someone_stops(worker: Worker) -> bool:

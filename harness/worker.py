@@ -11,10 +11,9 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.records.result import Cause
-from harness.scheduling.launch import STOPPED, Manifest, Pulse, leave_word
+from harness.scheduling.launch import Pulse, leave_word
+from harness.scheduling.manifest import Manifest
 from harness.stopping import StopRequest
-
-__all__ = ["STOPPED", "work"]
 
 
 def work(manifest: Manifest, launch: Path | None, console: Console) -> int:

@@ -1,4 +1,4 @@
-"""How long the commands take that a person waits for: `--help`, `plan`, planning 10,000 runs, reporting 2,000.
+"""How long the commands take that a person waits for: `--help`, `plan`, `report`, `status`.
 
     python benchmarks/performance/commands.py [--json] [--repeats 5]
 
@@ -18,12 +18,13 @@ from pathlib import Path
 
 from harness.data.prepare import fingerprint
 from harness.measure.system import describe_system
-from harness.records.result import Clock, DataFacts, Memory, Metrics, ModelFacts, Resolved, RunResult, Throughput
+from harness.records.result import Cause, Clock, DataFacts, Memory, Metrics, ModelFacts, Resolved, RunResult, Throughput
 from harness.records.store import run_folder
 from harness.suite import load_suite
 
 LIBRARIES = "import typer, yaml; from pydantic import BaseModel, Field, ValidationError, create_model"
-LIMITS = {"help": 0.4, "plan": 0.4, "plan_10000_runs": 2.0, "report_2000_runs": 5.0}
+LIMITS = {"help": 0.4, "plan": 0.4, "plan_10000_runs": 2.0, "report_2000_runs": 5.0, "status_10000_runs": 2.0}
+CLASSES = 100
 BASE = "base: {model: mlp, data: synthetic, optimizer: {name: sgd, lr: 0.1}}\n"
 
 
@@ -55,12 +56,14 @@ def measure(folder: Path, repeats: int) -> dict[str, float]:
         f"name: stored\n{BASE}matrix: {{optimizer.lr: {rates[:100]}, train.epochs: [1, 2, 3, 4, 5]}}\nseeds: 4\n"
     )
     store_results(stored, folder / "results")
+    store_results(large, folder / "results", preempted_every=10)
     commands = {
         "libraries": ["-c", LIBRARIES],  # what `plan` cannot do without: the floor
         "help": ["-m", "harness", "--help"],
         "plan": ["-m", "harness", "plan", str(small)],
         "plan_10000_runs": ["-m", "harness", "plan", str(large)],
         "report_2000_runs": ["-m", "harness", "report", str(stored), "--output", str(folder / "results")],
+        "status_10000_runs": ["-m", "harness", "status", str(large), "--output", str(folder / "results")],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repeats):
@@ -71,45 +74,50 @@ def measure(folder: Path, repeats: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def store_results(suite: Path, output: Path) -> None:
-    """Writes a result for each run of a suite, with numbers made up."""
+def store_results(suite: Path, output: Path, preempted_every: int | None = None) -> None:
+    """Writes a result for each run of a suite, with numbers made up; each so manyth was preempted."""
     plan = load_suite(suite).plan(fingerprint)
     system = describe_system(use_cpu=True)
     for index, run in enumerate(plan.runs):
-        recall: list[float | None] = [0.9] * 10
+        recall: list[float | None] = [(index * 7919 + label * 104729) % 9973 / 9973 for label in range(CLASSES)]
         accuracy = 0.8 + (index * 7919 % 1000) / 10000
         metrics = Metrics(accuracy=accuracy, top5_accuracy=0.99, loss=0.5, macro_recall=0.9, recall_by_class=recall)
-        folder = run_folder(output, plan.suite.name, run.run_id, system["system_id"])
-        folder.start({}, system)
-        folder.finish(
-            RunResult(
-                suite=plan.suite.name,
-                label=run.spec.label,
-                run_id=run.run_id,
-                config_id=run.config_id,
-                system_id=system["system_id"],
-                seed=run.spec.seed,
-                status="ok",
-                started_at="2026-01-01T00:00:00+00:00",
-                ended_at="2026-01-01T00:00:01+00:00",
-                num_processes=1,
-                epochs=run.spec.train.epochs,
-                spec=run.spec.model_dump(mode="json"),
-                resolved=Resolved(device="cpu", mixed_precision="no", loader="resident", micro_batch_size=128),
-                data=DataFacts(
-                    fingerprint=run.fingerprint,
-                    train_samples=50000,
-                    validation_samples=0,
-                    test_samples=10000,
-                    num_classes=10,
-                ),
-                model=ModelFacts(parameters=1000, multiply_accumulates=1000),
-                clock=Clock(train_seconds=1 + index % 97, eval_seconds=0.1),
-                throughput=Throughput(samples_per_second=1000.0, data_wait_share=0.1),
-                memory=Memory(host_rss_bytes=10**9),
-                metrics={"train": metrics, "test": metrics},
-            )
+        stopped = preempted_every is not None and index % preempted_every == 0
+        result = RunResult(
+            suite=plan.suite.name,
+            label=run.spec.label,
+            run_id=run.run_id,
+            config_id=run.config_id,
+            system_id=system["system_id"],
+            seed=run.spec.seed,
+            status="preempted" if stopped else "ok",
+            cause=Cause(kind="SIGTERM", message="stopped after 7 steps", step=7) if stopped else None,
+            started_at="2026-01-01T00:00:00+00:00",
+            ended_at="2026-01-01T00:00:01+00:00",
+            num_processes=1,
+            epochs=run.spec.train.epochs,
+            spec=run.spec.model_dump(mode="json"),
+            resolved=Resolved(device="cpu", mixed_precision="no", loader="resident", micro_batch_size=128),
+            data=DataFacts(
+                fingerprint=run.fingerprint,
+                train_samples=50000,
+                validation_samples=0,
+                test_samples=10000,
+                num_classes=CLASSES,
+            ),
+            model=ModelFacts(parameters=1000, multiply_accumulates=1000),
+            clock=Clock(train_seconds=1 + index % 97, eval_seconds=0.1),
+            throughput=Throughput(samples_per_second=1000.0, data_wait_share=0.1),
+            memory=Memory(host_rss_bytes=10**9),
+            metrics={"train": metrics, "test": metrics},
         )
+        folder = run_folder(output, plan.suite.name, run.run_id, system["system_id"])
+        folder.checkpoints.path.mkdir(parents=True)
+        if stopped:
+            (folder.checkpoints.path / "step-0000000007").mkdir()
+        # Not through to the disk: that is not what is measured.
+        (folder.path / "result.json").write_text(json.dumps(result.model_dump(mode="json"), indent=1))
+        (folder.path / "system.json").write_text(json.dumps(system))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.slurm.cluster import Cluster, missing_programs, wait_for  # noqa: E402
+from tests.processes import wait_for  # noqa: E402
+from tests.slurm.cluster import Cluster, missing_programs  # noqa: E402
 
 SLOTS = 2
 SUITE = """\
@@ -89,7 +90,7 @@ def measure(folder: Path, runs: int, epochs: int) -> dict[str, Any]:
         said = harness("submit", str(suite), "--runs-per-task", str(-(-runs // SLOTS)), "--cpus-per-task", "1")
         submitted = time.monotonic() - began
         jobs = re.findall(r"^job (\d+):", said, re.MULTILINE)
-        wait_for(lambda: not cluster.queue(), 3600, "the array never ended")
+        assert wait_for(lambda: not cluster.queue(), 3600), "the array never ended"
         wall = time.monotonic() - began - submitted
     train = {where: train_seconds(folder / where / "thousand") for where in ("results", "fresh")}
     assert len(train["results"]) == runs, f"{len(train['results'])} of {runs} runs ended ok"

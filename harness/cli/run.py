@@ -14,7 +14,7 @@ from harness.cli.options import ConfigFile, Output, Overrides, Selections, Small
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.scheduling.launch import Manifest
+    from harness.scheduling.manifest import Manifest
 
 
 @app.command()
@@ -33,7 +33,8 @@ def run(
     """Run what is open of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
     from harness.records.store import read_suite
-    from harness.scheduling.launch import Manifest, launch_folder
+    from harness.scheduling.launch import launch_folder
+    from harness.scheduling.manifest import Manifest
 
     if folder := launch_folder():
         _work_for_supervisor(folder)
@@ -59,8 +60,9 @@ def run(
 
 def _work_for_supervisor(folder: Path) -> None:
     """Does the runs of a launch; a launcher in between would print a traceback for an exit code that is not 0."""
-    from harness.scheduling.launch import Manifest, refuse
-    from harness.worker import STOPPED, work
+    from harness.scheduling.launch import STOPPED, refuse
+    from harness.scheduling.manifest import Manifest
+    from harness.worker import work
 
     try:
         code = work(Manifest.read(folder), folder, stderr())

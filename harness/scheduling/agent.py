@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import runpy
-import shlex
 import signal
 import socket
 import subprocess
@@ -22,17 +21,6 @@ if __name__ == "__main__":
 from harness.records.files import write_json
 from harness.scheduling.launch import FOLDER
 
-LAUNCHER = "accelerate.commands.launch"
-
-
-def through_agent(command: list[str]) -> list[str]:
-    """Returns a command in which this script stands for `-m accelerate.commands.launch`, also within a shell's."""
-    script = str(Path(__file__).resolve())
-    if LAUNCHER in command:
-        place = command.index(LAUNCHER)
-        return [*command[: place - 1], script, *command[place + 1 :]]
-    return [part.replace(f"-m {LAUNCHER} ", f"{shlex.quote(script)} ") for part in command]
-
 
 def main() -> None:
     """Launches; exits with 1 where a rank failed, after `exits-HOST-PID.json` was written."""
@@ -43,7 +31,7 @@ def main() -> None:
     os.environ["PET_SHUTDOWN_TIMEOUT"] = "5"  # seconds: what is left waits for a rank that is gone
     logging.disable(logging.ERROR)  # the supervisor says it in one line
     try:
-        runpy.run_module(LAUNCHER, run_name="__main__")
+        runpy.run_module("accelerate.commands.launch", run_name="__main__")
     except Exception as error:
         failures = getattr(error, "failures", {})  # of torch's ChildFailedError
         exits = {str(rank): failure.exitcode for rank, failure in failures.items()}

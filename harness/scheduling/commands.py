@@ -16,6 +16,7 @@ from harness.measure.system import find_gpus
 from harness.scheduling.slurm.cluster import Allocation
 
 SCRIPT = Path(__file__).parent.parent / "run.py"
+LAUNCH = [sys.executable, str(Path(__file__).with_name("agent.py")), "--config_file"]  # as `accelerate launch`
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ class Launcher:
         if allocation := _several_nodes(num_processes):
             return self._on_nodes(allocation, num_processes, folder, arguments)
         config = self.config_file or _write_config(_own_config(num_processes, 1), folder)
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
-        return [*launch, "--num_processes", str(num_processes), str(SCRIPT), *arguments]
+        return [*LAUNCH, str(config), "--num_processes", str(num_processes), str(SCRIPT), *arguments]
 
     def _on_nodes(self, allocation: Allocation, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
         """Returns the command that starts one `accelerate launch` on each node; they find each other on the first."""
@@ -74,8 +74,8 @@ class Launcher:
         config = self._config() if self.config_file else _own_config(num_processes, nodes)
         # With `same_network`, Accelerate 1.15 gives torchrun a master's address, which c10d does not look at.
         path = _write_config({**config, "same_network": False}, folder)
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path)]
-        launch += ["--num_machines", str(nodes), "--num_processes", str(num_processes), "--rdzv_backend", "c10d"]
+        launch = [*LAUNCH, str(path), "--num_machines", str(nodes), "--num_processes", str(num_processes)]
+        launch += ["--rdzv_backend", "c10d"]
         launch += ["--main_process_ip", allocation.first_address(), "--main_process_port", str(allocation.port)]
         # The node that hosts the rendezvous is named: torchrun guesses it by host names, which need not be the address.
         own = '--machine_rank "$SLURM_NODEID" --rdzv_conf "is_host=$((SLURM_NODEID == 0)),read_timeout=300"'

@@ -23,83 +23,13 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.records.files import write_json
 from harness.records.result import Cause, Status
-from harness.records.store import RunFolder, run_folder
-from harness.spec import RunSpec, parse_run_spec
-from harness.suite import Plan, PlannedRun
-from harness.suite_file import Target
+from harness.records.store import RunFolder
+from harness.suite import PlannedRun
 
 FOLDER = "HARNESS_LAUNCH"
 SUPERVISOR = "HARNESS_SUPERVISOR"
 BEAT_SECONDS = 1.0
 STOPPED = 75  # the exit code of what was stopped and can be resumed
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Runs that are to be done, resolved: the suite file is not read again.
-
-    Attributes:
-        suite: its name.
-        output: the results root.
-        target: of the suite, if it has one.
-        runs: in the order of the plan.
-        done, total: of all that was asked for, for the progress bar.
-        accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
-    """
-
-    suite: str
-    output: Path
-    target: Target | None
-    runs: tuple[PlannedRun, ...]
-    done: int
-    total: int
-    accumulation: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    @staticmethod
-    def of(plan: Plan, output: Path) -> Manifest:
-        """Returns the manifest of a whole plan."""
-        return Manifest(plan.suite.name, output, plan.suite.file.target, plan.runs, 0, len(plan.runs))
-
-    def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
-        """Returns where a run is recorded."""
-        return run_folder(self.output, self.suite, run.run_id, system_id)
-
-    def spec_to_train(self, run: PlannedRun) -> RunSpec:
-        """Returns a run's spec, with smaller micro-batches where it is tried again so; its record keeps the suite's."""
-        if run.run_id not in self.accumulation:
-            return run.spec
-        train = run.spec.train.model_copy(update={"gradient_accumulation_steps": self.accumulation[run.run_id]})
-        return run.spec.model_copy(update={"train": train})
-
-    def write(self, folder: Path) -> None:
-        """Writes the manifest into a launch folder."""
-        value = {
-            "suite": self.suite,
-            "output": str(self.output),
-            "target": self.target.model_dump() if self.target else None,
-            "done": self.done,
-            "total": self.total,
-            "accumulation": self.accumulation,
-            "runs": [
-                {
-                    "spec": run.spec.model_dump(mode="json"),
-                    "config_id": run.config_id,
-                    "run_id": run.run_id,
-                    "fingerprint": run.fingerprint,
-                }
-                for run in self.runs
-            ],
-        }
-        write_json(folder / "manifest.json", value)
-
-    @staticmethod
-    def read(folder: Path) -> Manifest:
-        """Reads the manifest of a launch folder."""
-        value = json.loads((folder / "manifest.json").read_bytes())
-        runs = tuple(PlannedRun(**{**run, "spec": parse_run_spec(run["spec"])}) for run in value["runs"])
-        target = Target.model_validate(value["target"]) if value["target"] else None
-        counts = value["done"], value["total"], value["accumulation"]
-        return Manifest(value["suite"], Path(value["output"]), target, runs, *counts)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from rich.console import Console
 
 from harness.measure.system import describe_system
 from harness.records.claims import claim, owner
-from harness.records.result import Cause, RunResult, Status
-from harness.records.store import RunFolder, now
-from harness.scheduling.agent import through_agent
+from harness.records.result import Cause, Status
+from harness.records.store import RunFolder
 from harness.scheduling.commands import Launcher
 from harness.scheduling.endings import (
     are_at_work,
@@ -34,7 +33,6 @@ from harness.scheduling.launch import (
     STOPPED,
     SUPERVISOR,
     Look,
-    Manifest,
     Orders,
     give_orders,
     read_exits,
@@ -45,6 +43,7 @@ from harness.scheduling.launch import (
     read_words,
     refusal,
 )
+from harness.scheduling.manifest import Manifest
 from harness.scheduling.processes import end_launch
 from harness.suite import PlannedRun
 
@@ -188,7 +187,7 @@ class Supervisor:
             self._manifest, runs=tuple(runs), done=ended, total=total, accumulation=self._accumulation
         )
         manifest.write(folder)
-        command = through_agent(self._launcher.command(world, folder, self._arguments))
+        command = self._launcher.command(world, folder, self._arguments)
         self._orders = Orders()
         give_orders(folder, self._orders)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
@@ -272,24 +271,8 @@ class Supervisor:
 
     def _record_owned(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         if not folder.events():  # it was never opened
-            described = {"run_id": run.run_id, "config_id": run.config_id, "suite": self._manifest.suite}
-            folder.start(described | {"spec": run.spec.model_dump(mode="json")}, self._system)
-        attempt = folder.attempt()
-        result = RunResult(
-            suite=self._manifest.suite,
-            label=run.spec.label,
-            run_id=run.run_id,
-            config_id=run.config_id,
-            system_id=folder.path.name,
-            seed=run.spec.seed,
-            status=status,
-            cause=cause,
-            started_at=attempt.started_at,
-            ended_at=now(),
-            attempt=attempt.number,
-            num_processes=run.spec.train.num_processes or 1,
-            spec=run.spec.model_dump(mode="json"),
-        )
+            folder.start(self._manifest.description(run), self._system)
+        result = self._manifest.result(run, folder.path.name, folder.attempt(), status, cause)
         folder.finish(result)
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""

@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from tests.house import House
-from tests.scheduling.paced import Paced, processes_in, stop, wait_for
+from tests.processes import processes_in, wait_for
+from tests.scheduling.paced import Paced, stop
 
 pytestmark = [pytest.mark.launch, pytest.mark.faults]
 Count = Callable[..., None]

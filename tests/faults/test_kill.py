@@ -20,8 +20,8 @@ import pytest
 from harness.records.checkpoints import CheckpointFolder
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
-from tests.faults.processes import processes_in, wait_for
 from tests.house import House
+from tests.processes import processes_in, wait_for
 
 Fault = Callable[..., None]
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from harness.errors import HarnessError
 from harness.records.claims import claim, owner
 from harness.records.files import append_line, read_lines, require_writable, write_json
 from harness.records.store import read_suite
-from tests.faults.processes import processes_in
 from tests.house import House
+from tests.processes import processes_in, wait_for
 
 SIZE_BYTES = 2 << 20
 
@@ -114,14 +113,6 @@ def test_what_cannot_be_written_is_refused_before_anything_is_trained(disk: Disk
         require_writable(disk.path)
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Waits two minutes at the most."""
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def epochs(disk: Disk) -> int:
     """Returns how many epochs the run has noted."""
     return sum(
@@ -137,7 +128,7 @@ def test_a_disk_that_fails_in_mid_run(house: House, disk: Disk, how: str, fault:
     suite = house.suite("include: [{model.slow: 0.1}]\n")
     command = house.command(str(suite), "--output", str(disk.path), "--set", "train.epochs=4")
     child = subprocess.Popen(command, cwd=house.path, env=house.environment(), stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: epochs(disk) == 1 or child.poll() is not None)
+    assert wait_for(lambda: epochs(disk) == 1 or child.poll() is not None, 120, every=0.02)
     if how == "read-only":
         disk.remount("ro")
     else:

@@ -20,6 +20,7 @@ from harness.records.checkpoints import CheckpointFolder
 from harness.training.loop import Diverged
 from tests.faults.runs import EVERY_STEPS, STEPS, Seen, differences, finish, go, make_spec
 from tests.house import House
+from tests.processes import wait_for
 
 Fault = Callable[..., None]
 
@@ -55,7 +56,8 @@ def test_a_worker_of_the_loader_is_killed(moment: int, tmp_path: Path, fault: Fa
         if step == moment:
             worker = next(iter(set(psutil.Process().children()) - before))
             os.kill(worker.pid, signal.SIGKILL)
-            psutil.wait_procs([worker], 5)
+            # Not `wait`: it would take the exit status that torch looks for.
+            assert wait_for(lambda: worker.status() == psutil.STATUS_ZOMBIE, 5)
 
     before, seen = set(psutil.Process().children()), Seen()
     with pytest.raises(HarnessError, match="a worker of the loader died"):

@@ -5,16 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 
 from tests.house import ROOT, House
+from tests.processes import processes_in, wait_for
 
 PLUGIN = '''
 """A small cnn3 with dropout, which lingers where the test says so, by a file in the working folder."""
@@ -158,25 +156,3 @@ def stop(child: subprocess.Popen, number: signal.Signals, timeout: float = 60) -
     child.send_signal(number)
     _, words = child.communicate(timeout=timeout)
     return words
-
-
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """Returns the running processes that were started in a folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def wait_for(condition: Callable[[], object], seconds: float) -> bool:
-    """Waits until a condition holds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False

@@ -19,16 +19,16 @@ from harness.records.result import Cause, RunResult
 from harness.records.store import read_result
 from harness.scheduling import processes
 from harness.scheduling import supervisor as supervisor_module
-from harness.scheduling.agent import through_agent
 from harness.scheduling.commands import Launcher
 from harness.scheduling.endings import are_at_work, cause_of_death, cause_of_hang, hint_for
-from harness.scheduling.launch import FOLDER, Look, Manifest, leave_word
+from harness.scheduling.launch import FOLDER, Look, leave_word
+from harness.scheduling.manifest import Manifest
 from harness.scheduling.processes import end_launch, processes_of
 from harness.scheduling.supervisor import Supervisor
 from harness.spec import parse_run_spec
 from harness.suite import PlannedRun
 from tests.house import ROOT
-from tests.scheduling.paced import wait_for
+from tests.processes import wait_for
 
 OWN = str(ROOT / "harness/training/loop.py")
 TORCH = "/site-packages/torch"
@@ -138,26 +138,13 @@ def test_each_cause_has_a_hint_of_its_own() -> None:
         assert expected in hint_for(status, cause, Path("run"))
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "run.py"],
-        ["srun", "bash", "-c", "exec python -m accelerate.commands.launch --num_processes 2"],
-    ],
-)
-def test_the_launcher_of_accelerate_is_started_by_the_agent(command: list[str]) -> None:
-    changed = " ".join(through_agent(command))
-    assert "harness/scheduling/agent.py --num_processes 2" in changed
-    assert "-m accelerate.commands.launch" not in changed
-    assert through_agent(["python", "run.py"]) == ["python", "run.py"]
-
-
 # A rank, as far as its supervisor sees it.
 RANK = """
 import json, os, sys, threading, time
 from pathlib import Path
 from harness.records.result import Cause
-from harness.scheduling.launch import Manifest, Pulse, leave_word, launch_folder, say_farewell
+from harness.scheduling.launch import Pulse, leave_word, launch_folder, say_farewell
+from harness.scheduling.manifest import Manifest
 from harness.stopping import StopRequest
 
 folder = launch_folder()

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.house import House
-from tests.scheduling.paced import processes_in, wait_for
+from tests.processes import processes_in, wait_for
 
 pytestmark = pytest.mark.launch
 

@@ -8,12 +8,12 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 import psutil
+
+from tests.processes import wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "srun", "scancel")
 NODES = ("n1", "n2")
@@ -92,7 +92,8 @@ class Cluster:
             self._start("controller", "slurmctld", "-D")
             for node in NODES:
                 self.start_node(node)
-            wait_for(lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle\n", 30, "the nodes never came up")
+            up = wait_for(lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle\n", 30)
+            assert up, "the nodes never came up"
         except BaseException:
             self.__exit__()
             raise
@@ -178,18 +179,6 @@ class Cluster:
             self._daemons[name] = subprocess.Popen(
                 [path, *arguments], env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
-
-
-def wait_for(condition: Callable[[], object], seconds: float, otherwise: str) -> None:
-    """Waits until a condition holds.
-
-    Raises:
-        AssertionError: it never did.
-    """
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.2)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from tests.house import ROOT, House, build_house
-from tests.slurm.cluster import NODES, Cluster, missing_programs, wait_for
+from tests.processes import wait_for
+from tests.slurm.cluster import NODES, Cluster, missing_programs
 
 # 23 steps of an epoch; `slow` is what each of them takes, in seconds.
 BASE = """\
@@ -60,20 +61,15 @@ class Lab:
 
     def wait_for_end(self, job: int, seconds: float = 240) -> None:
         """Waits until no task of a job is in the queue."""
-        wait_for(
-            lambda: not any(task.startswith(f"{job}_") for task in self.cluster.queue()),
-            seconds,
-            f"job {job} never ended",
-        )
+        ended = wait_for(lambda: not any(task.startswith(f"{job}_") for task in self.cluster.queue()), seconds)
+        assert ended, f"job {job} never ended"
 
     def wait_for_checkpoint(self, suite: Path) -> None:
         """Waits until a run of a suite trains and has its first checkpoint."""
         folder = self.house.path / "results" / suite.stem
-        wait_for(
-            lambda: any('"checkpoint"' in path.read_text() for path in folder.glob("*/*/events.jsonl")),
-            240,
-            "no checkpoint was written",
-        )
+        events = "*/*/events.jsonl"
+        written = wait_for(lambda: any('"checkpoint"' in path.read_text() for path in folder.glob(events)), 240)
+        assert written, "no checkpoint was written"
 
     def result(self, suite: Path) -> dict[str, Any]:
         """Returns the only result of a suite."""
@@ -129,4 +125,4 @@ def lab(shared_lab: Lab, limited: tuple[Path, int]) -> Iterator[Lab]:
     def left() -> list[psutil.Process]:
         return [process for node in NODES for process in shared_lab.cluster.processes(node, but=running)]
 
-    wait_for(lambda: not left(), 15, "processes are left behind")
+    assert wait_for(lambda: not left(), 15), "processes are left behind"

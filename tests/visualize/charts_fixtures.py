@@ -12,7 +12,7 @@ from harness.build import global_batches
 from harness.data.prepare import fingerprint, prepare
 from harness.execute import Observer, execute
 from harness.open_run import OpenRun, Worker
-from harness.scheduling.launch import Manifest
+from harness.scheduling.manifest import Manifest
 from harness.spec import parse_run_spec
 from harness.stopping import StopRequest
 from harness.suite import PlannedRun

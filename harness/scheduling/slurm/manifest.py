@@ -12,8 +12,8 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.records.files import write_atomically
 from harness.records.store import RunFolder
-from harness.scheduling.launch import Manifest
-from harness.spec import SpecError, parse_run_spec
+from harness.scheduling.manifest import Manifest
+from harness.spec import SpecError
 from harness.suite import PlannedRun
 from harness.suite_file import Target
 
@@ -23,7 +23,7 @@ COMMON = "submission.json"  # beside it: what its runs have in common
 
 def freeze(runs: Sequence[PlannedRun], folder: Path) -> None:
     """Writes runs into a new manifest."""
-    lines = (json.dumps({**vars(run), "spec": run.spec.model_dump(mode="json")}) + "\n" for run in runs)
+    lines = (json.dumps(run.as_json()) + "\n" for run in runs)
     write_atomically(folder / NAME, lambda file: file.writelines(line.encode() for line in lines))
 
 
@@ -75,7 +75,7 @@ def _is_done(folder: Path, systems: list[str] | None) -> bool:
 def _thaw(value: dict[str, Any], path: Path) -> PlannedRun:
     hint = "submit again: this harness and the one that wrote it are of different versions"
     try:
-        run = PlannedRun(**{**value, "spec": parse_run_spec(value["spec"])})
+        run = PlannedRun.from_json(value)
     except SpecError as error:
         raise HarnessError(f"{path}: {error.message}", hint) from None
     if run.spec.config_id() != run.config_id:

@@ -1,4 +1,4 @@
-"""Processes of a test, and waiting for them."""
+"""Processes that tests start, and waiting for them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def processes_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def wait_for(condition: Callable[[], object], seconds: float) -> bool:
+def wait_for(condition: Callable[[], object], seconds: float, every: float = 0.1) -> bool:
     """Waits until a condition holds; tells whether it did."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(every)
+    return True

@@ -1,0 +1,101 @@
+"""Runs that are to be done, resolved: the suite file is not read again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.records.files import write_json
+from harness.records.result import Cause, RunResult, Status
+from harness.records.store import Attempt, RunFolder, now, run_folder
+from harness.spec import RunSpec
+from harness.suite import Plan, PlannedRun
+from harness.suite_file import Target
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a launch, or a whole call, is to do.
+
+    Attributes:
+        suite: its name.
+        output: the results root.
+        target: of the suite, if it has one.
+        runs: in the order of the plan.
+        done, total: of all that was asked for, for the progress bar.
+        accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
+    """
+
+    suite: str
+    output: Path
+    target: Target | None
+    runs: tuple[PlannedRun, ...]
+    done: int
+    total: int
+    accumulation: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @staticmethod
+    def of(plan: Plan, output: Path) -> Manifest:
+        """Returns the manifest of a whole plan."""
+        return Manifest(plan.suite.name, output, plan.suite.file.target, plan.runs, 0, len(plan.runs))
+
+    def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
+        """Returns where a run is recorded."""
+        return run_folder(self.output, self.suite, run.run_id, system_id)
+
+    def spec_to_train(self, run: PlannedRun) -> RunSpec:
+        """Returns a run's spec, with smaller micro-batches where it is tried again so; its record keeps the suite's."""
+        if run.run_id not in self.accumulation:
+            return run.spec
+        train = run.spec.train.model_copy(update={"gradient_accumulation_steps": self.accumulation[run.run_id]})
+        return run.spec.model_copy(update={"train": train})
+
+    def description(self, run: PlannedRun) -> dict[str, Any]:
+        """Returns what a run's `spec.json` says."""
+        ids = {"run_id": run.run_id, "config_id": run.config_id, "suite": self.suite}
+        return {**ids, "spec": run.spec.model_dump(mode="json")}
+
+    def result(
+        self, run: PlannedRun, system_id: str, attempt: Attempt, status: Status, cause: Cause | None, **fields: Any
+    ) -> RunResult:
+        """Returns the record of a run that ends now; `fields` are those of one that was measured."""
+        return RunResult(
+            **self.description(run),
+            label=run.spec.label,
+            system_id=system_id,
+            seed=run.spec.seed,
+            status=status,
+            cause=cause,
+            started_at=attempt.started_at,
+            ended_at=now(),
+            attempt=attempt.number,
+            num_processes=run.spec.train.num_processes or 1,
+            **fields,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Writes the manifest into a launch folder."""
+        value = {
+            "suite": self.suite,
+            "output": str(self.output),
+            "target": self.target.model_dump() if self.target else None,
+            "done": self.done,
+            "total": self.total,
+            "accumulation": self.accumulation,
+            "runs": [run.as_json() for run in self.runs],
+        }
+        write_json(folder / NAME, value)
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """Reads the manifest of a launch folder."""
+        value = json.loads((folder / NAME).read_bytes())
+        runs = tuple(map(PlannedRun.from_json, value["runs"]))
+        target = Target.model_validate(value["target"]) if value["target"] else None
+        counts = value["done"], value["total"], value["accumulation"]
+        return Manifest(value["suite"], Path(value["output"]), target, runs, *counts)
