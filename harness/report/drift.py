@@ -89,4 +89,4 @@ def drift_notes(drift: Drift | None) -> Iterator[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:+.2g} %"
+    return f"{100 * share:+.1f} %"
