@@ -59,7 +59,9 @@ class Anchors(Section):
     """One config, run again and again between the others: what drifts, shows there."""
 
     label: str = Field(default="", description="of the config; the first one by default")
-    runs: Annotated[int, Field(ge=2, le=1000)] = Field(default=5, description="spread evenly, the first and last included")
+    runs: Annotated[int, Field(ge=2, le=1000)] = Field(
+        default=5, description="spread evenly, the first and last included"
+    )
 
 
 class Smoke(Section):
@@ -188,7 +190,9 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
     first, path, wanted = first_problem(error, source.values)
     last = str(path[-1])
     if first["type"] == "extra_forbidden":
-        model = {"references": Reference, "target": Target, "smoke": Smoke, "anchors": Anchors}.get(str(path[0]), SuiteFile)
+        model = {"references": Reference, "target": Target, "smoke": Smoke, "anchors": Anchors}.get(
+            str(path[0]), SuiteFile
+        )
         return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))
     if first["type"] == "missing":
         return source.error(path, f"'{last}' is missing", f"add {last}")

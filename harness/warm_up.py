@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from accelerate import Accelerator
@@ -32,7 +33,5 @@ def warm_up(spec: RunSpec, splits: Splits, accelerator: Accelerator, stop: StopR
     end = time.monotonic() + seconds
     train = spec.train.model_copy(update={"compile": False})  # it takes minutes, and is no part of the train time
     observer = Observer(lambda step: None, lambda epoch: None, stop_requested=lambda: stop() or time.monotonic() > end)
-    try:
+    with contextlib.suppress(Stopped, Diverged):
         execute(spec.model_copy(update={"train": train}), splits, accelerator, observer, fingerprint="")
-    except (Stopped, Diverged):
-        pass

@@ -1,4 +1,4 @@
-"""Whether the machine drifted while a suite ran, from its anchors: one config, run again and again between the others."""
+"""Whether the machine drifted while a suite ran, by its anchors: one config, run again and again between others."""
 
 from __future__ import annotations
 

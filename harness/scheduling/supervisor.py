@@ -277,8 +277,7 @@ class Supervisor:
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
         self._console.print(
-            f"✗ {run.name} · {status}: {who}{what}{cause.message}\n"
-            f"  hint: {hint_for(status, cause, folder.path)}",
+            f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint_for(status, cause, folder.path)}",
             markup=False,
             soft_wrap=True,
         )

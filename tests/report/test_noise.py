@@ -39,9 +39,7 @@ def test_a_machine_that_slows_down_by_a_tenth_is_said_to_drift(fake: Any) -> Non
 
 
 def test_noise_alone_is_no_drift(fake: Any) -> None:
-    (note,) = [
-        note for note in fake.report(anchors(fake, [100, 101, 99, 101, 100])).tables[0].notes if "Drift" in note
-    ]
+    (note,) = [note for note in fake.report(anchors(fake, [100, 101, 99, 101, 100])).tables[0].notes if "Drift" in note]
     assert "no drift beyond the noise" in note and "scatter by 0.97 %" in note
 
 
@@ -82,9 +80,7 @@ def test_a_run_that_took_longer_is_flagged_with_what_explains_it_and_kept(fake: 
     waited = Throughput(samples_per_second=20_000, data_wait_share=0.3)
     cool = Telemetry(gpu_temperature_celsius=61)
     runs = [run.model_copy(update={"telemetry": cool}) for run in runs]
-    runs[3] = runs[3].model_copy(
-        update={"throughput": waited, "telemetry": Telemetry(gpu_temperature_celsius=84)}
-    )
+    runs[3] = runs[3].model_copy(update={"throughput": waited, "telemetry": Telemetry(gpu_temperature_celsius=84)})
     report = fake.report(runs)
     table = report.tables[0]
     (outlier,) = table.outliers
@@ -107,8 +103,6 @@ def test_an_outlier_that_nothing_explains_says_so(fake: Any) -> None:
     assert "took -30 %" in note and "nothing that was recorded explains it" in note
 
 
-@pytest.mark.parametrize(
-    "seconds", [[100, 150], [100, 101, 150], [100, 100, 100, 100, 100, 100, 100, 100, 100, 150]]
-)
+@pytest.mark.parametrize("seconds", [[100, 150], [100, 101, 150], [100, 100, 100, 100, 100, 100, 100, 100, 100, 150]])
 def test_too_few_seeds_or_no_noise_at_all_flag_nothing(fake: Any, seconds: list[float]) -> None:
     assert fake.report(seeds(fake, "a", seconds)).tables[0].outliers == ()

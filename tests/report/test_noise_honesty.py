@@ -1,4 +1,4 @@
-"""How often drift and outliers are found where there are some, and where there are none, over 1,000 simulated suites."""
+"""How often drift and outliers are found, where there are some and where there are none, in 1,000 simulated suites."""
 
 from __future__ import annotations
 
