@@ -77,13 +77,14 @@ def check_sentence(found: Check) -> str:
         loss, bound, seen = (
             "" if value is None else f"x {times(value)}" for value in (found.worse.mean, found.bound, found.detectable)
         )
+    loss = f"a loss of {loss}" if limit.question == "accuracy" else loss
     how = f"{loss}, one-sided 95 % bound {bound}, {found.worse.n} seeds"
     claim = f"{worse} than {against} by more than {allowed}"
     if found.state == "fails":
         return f"FAILS: {label} is {claim} ({how})."
     if found.state == "not shown":
         return f"FAILS: {label} is not shown not to be {claim} ({how})."
-    blind = f"; a loss of {seen} would have been found 8 times of 10" if seen else ""
+    blind = f"; {seen} would have been found 8 times of 10" if seen else ""
     return f"passes: {label} is not {'' if limit.strict else 'shown to be '}{claim} ({how}{blind})."
 
 
