@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.compare.baseline import Baseline
 from harness.compare.comparison import Comparison, compare
+from harness.compare.differences import LEVEL
 from harness.compare.gate import Check, Limit, check
 from harness.compare.measured import MeasuredConfig, round_seconds
 from harness.compare.of_suite import MeasuredSuite
@@ -72,25 +75,26 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
         notes.append(f"No result yet: {listed(missing)}.")
     if len(with_runs) < 2:
         raise HarnessError(f"{suite.name} has results of {len(with_runs)} config: nothing to compare", "run more of it")
-    if to:
-        named = find(Side(Path(), to), suite.configs, suite.name)
+    named = find(Side(Path(), to), suite.configs, suite.name) if to else best_of(with_runs)
+    if named is None:
+        reason = compare(with_runs[0], with_runs[1], 0.0, test_images=False).accuracy.reason
+        raise HarnessError(f"no config is the best in accuracy: {reason}", "name one with --to LABEL")
+    if len(with_runs) == 2:
+        [other] = [config for config in with_runs if config is not named]
+        found, over = [compare(other, named, suite.round_seconds)], ""
+    elif to:
         found = compare_with(with_runs, named, suite.round_seconds)
-        correction = f"Holm's method over {len(found)} comparisons with {named.label}, for accuracy and for time each"
+        over = f"{len(found)} comparisons with {named.label}"
     else:
-        named = best_of(with_runs)
-        if named is None:
-            reason = compare(with_runs[0], with_runs[1], 0.0, test_images=False).accuracy.reason
-            raise HarnessError(f"no config is the best in accuracy: {reason}", "name one with --to LABEL")
         found = compare_with_best(with_runs, named, suite.round_seconds)
-        pairs = len(with_runs) * (len(with_runs) - 1) // 2
-        correction = f"Holm's method over all {pairs} pairs of the table, for accuracy and for time each"
+        over = f"all {math.comb(len(with_runs), 2)} pairs of the table"
         notes.append(
             f"{named.label} has the highest mean accuracy. It was chosen by these very numbers: so the correction is "
-            f"over all {pairs} pairs, not over those with it alone (--to LABEL names one beforehand)."
+            f"over {over}, not over those with it alone (--to LABEL names one beforehand)."
         )
     _require_answer(found)
-    correction = correction if len(with_runs) > 2 else None
-    return Compared(suite.name, named.label, tuple(found), correction, tuple(notes))
+    notes += _lost(found)
+    return Compared(suite.name, named.label, tuple(found), _correction(over), tuple(notes))
 
 
 def compare_with_baseline(
@@ -122,12 +126,28 @@ def compare_with_baseline(
         notes.append(f"Not in the baseline: {listed(unknown)}.")
     together = round_seconds(config for config, _ in couples)
     found = [compare(config, before, together) for config, before in couples]
-    correction = None
-    if len(found) > 1:
+    over = f"{len(found)} configs" if len(found) > 1 else ""
+    if over:
         found = corrected(found)
-        correction = f"Holm's method over {len(found)} configs, for accuracy and for time each"
     _require_answer(found)
-    return Compared(suite.name, "the baseline", tuple(found), correction, tuple(notes), _checks(found, limits))
+    notes += _lost(found)
+    return Compared(suite.name, "the baseline", tuple(found), _correction(over), tuple(notes), _checks(found, limits))
+
+
+def _correction(over: str) -> str | None:
+    return f"Holm's method over {over}, for accuracy and for time each" if over else None
+
+
+def _lost(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Says how many ties are ties by the correction alone."""
+    answers = [found for one in comparisons for found in one.answers if found.verdict == "tie"]
+    lost = [found.question for found in answers if found.p is not None and found.p < LEVEL]
+    if lost:
+        counts = " and ".join(f"{count} in {question}" for question, count in Counter(lost).items())
+        yield (
+            f"Ties by the correction alone: {counts}. Compared by themselves they would not be ties, but that is no "
+            "proof where so many were looked at: more seeds decide."
+        )
 
 
 def _checks(comparisons: Sequence[Comparison], limits: Sequence[Limit]) -> tuple[Check, ...]:

@@ -81,6 +81,26 @@ def test_a_whole_table(call: Call, suite: str) -> None:
     assert all(one["accuracy"]["p_holm"] >= one["accuracy"]["p"] for one in to["comparisons"])
 
 
+def test_a_table_of_two_is_a_pair(call: Call, tmp_path: Path) -> None:
+    fill(tmp_path / "s.yaml", tmp_path / "results", {"epochs=1": BAD, "epochs=3": GOOD})
+    found = json.loads(call("s.yaml", "--json")[0])
+    assert found["correction"] is None and found["notes"] == ["No result yet: epochs=2."]
+    [one] = found["comparisons"]
+    assert (one["a"]["label"], one["b"]["label"], one["accuracy"]["p_holm"]) == ("epochs=1", "epochs=3", None)
+    assert one["mcnemar"]["p"] < 0.05
+
+
+def test_a_tie_by_the_correction_alone_is_named(call: Call, tmp_path: Path) -> None:
+    a, b, c = [0.95, 0.951, 0.949], [0.945, 0.9478, 0.9455], [0.947, 0.9492, 0.9465]
+    values = {f"epochs={1 + index}": [(one, 100.0) for one in own] for index, own in enumerate((a, b, c))}
+    fill(tmp_path / "s.yaml", tmp_path / "results", values)
+    found = json.loads(call("s.yaml", "--json")[0])
+    answers = [one["accuracy"] for one in found["comparisons"]]
+    lost = [one for one in answers if one["p"] < 0.05 <= one["p_holm"]]
+    assert lost and all(one["verdict"] == "tie" for one in lost)
+    assert any(f"Ties by the correction alone: {len(lost)} in accuracy." in note for note in found["notes"])
+
+
 def test_gate(call: Call, suite: str) -> None:
     gates = ["--fail-if-slower", "2%", "--fail-if-worse", "0.3"]
     out, _ = call(suite, "epochs=2", "epochs=1", *gates, code=1)
