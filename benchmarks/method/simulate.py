@@ -41,7 +41,11 @@ def coverage(
 
 
 def made_up(
-    label: str, accuracies: Sequence[float], seconds: Sequence[float] | None = None, *, slots: Sequence[int] = ()
+    label: str,
+    accuracies: Sequence[float] | np.ndarray,
+    seconds: Sequence[float] | None = None,
+    *,
+    slots: Sequence[int] = (),
 ) -> MeasuredConfig:
     """Returns a config with a run a seed.
 

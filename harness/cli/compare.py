@@ -63,8 +63,8 @@ def compare(
         plans, stored = plans_with(path, set_, only, smoke, None, output)
         suites[path] = measured_suite(plans, stored, output, system)
     suite = next(iter(suites.values()))
-    if baseline or write_baseline:
-        wanted = [find(side, suite.configs, suite.name) for side in call.sides] or list(suite.configs)
+    with_file = baseline or write_baseline
+    wanted = [find(side, suite.configs, suite.name) for side in call.sides if with_file] or list(suite.configs)
     if write_baseline:
         written = files.baseline_of(suite.name, wanted, suite.systems)
         files.write_baseline(write_baseline, written)

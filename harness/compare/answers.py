@@ -147,7 +147,7 @@ def _judged(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], str, str]:
         sizes = f": {a.samples:,} and {b.samples:,}" if a.samples != b.samples else " (another data fingerprint)"
         return [], f"they were tested on different images{sizes}", "compare configs with the same data"
     found = [pair for pair in pairs if pair.a.accuracy is not None and pair.b.accuracy is not None]
-    return found, *(("", "") if found else ("their test accuracy was not recorded", "run them again"))
+    return (found, "", "") if found else ([], "their test accuracy was not recorded", "run them again")
 
 
 def _timed(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], str, str]:

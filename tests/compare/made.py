@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def config(
     return measured_configs("milestones", {config_id: label}, results, output, system=system)[0]
 
 
-def fill(path: Path, output: Path, values: dict[str, Sequence[tuple[float, float]]], **more: Any) -> Plan:
+def fill(path: Path, output: Path, values: Mapping[str, Sequence[tuple[float, float]]], **more: Any) -> Plan:
     """Writes a suite and stores results of it: accuracy and train seconds of each seed, by label; and predictions."""
     path.write_text(SUITE)
     plan = load_suite(path).plan(lambda data: "f00d")

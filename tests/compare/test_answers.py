@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ B = [0.908, 0.910, 0.908, 0.909, 0.909]
 SLOW = [100.0, 101.0, 99.0, 100.5, 100.2]
 
 
-def compared(a: list[float], b: list[float], *seconds: list[float], **more: object) -> Comparison:
+def compared(a: list[float], b: list[float], *seconds: list[float], **more: Any) -> Comparison:
     """Compares two configs that differ in their epochs."""
     times = dict(zip(("a", "b"), seconds, strict=False))
     one = config("a", a, times.get("a"), train={"epochs": 1})

@@ -53,7 +53,7 @@ def test_bound_is_students_one_sided() -> None:
     comparison = slower(0.03)
     [found] = check([comparison], Limit("time", 0.02))
     assert comparison.time.differences
-    test = stats.ttest_1samp(comparison.time.differences.values, found.limit.threshold, alternative="greater")
+    test: Any = stats.ttest_1samp(comparison.time.differences.values, found.limit.threshold, alternative="greater")
     assert found.p == pytest.approx(test.pvalue)
     assert found.bound == pytest.approx(test.confidence_interval(0.95).low)
     [strict] = check([comparison], Limit("time", 0.02, strict=True))
