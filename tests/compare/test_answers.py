@@ -142,6 +142,22 @@ def test_of_several_systems_the_one_that_both_share_is_taken() -> None:
     assert found.time.verdict == "tie"
 
 
+def test_of_two_systems_that_both_share_the_one_with_more_seeds_is_taken() -> None:
+    from harness.compare.measured import measured_configs
+
+    def on_both(label: str, epochs: int) -> Any:
+        results = [
+            make_result(label, seed=seed, accuracy=0.9 + seed / 100, system_id=system, train={"epochs": epochs})
+            for system, seeds in (("a", 1), ("b", 3))
+            for seed in range(seeds)
+        ]
+        return measured_configs("milestones", {results[0].config_id: label}, results, Path())[0]
+
+    found = compare(on_both("a", 1), on_both("b", 2), 120.0, test_images=False)
+    assert [(pair.a.system_id, pair.b.system_id) for pair in found.accuracy.pairs] == [("b", "b")] * 3
+    assert len(found.time.pairs) == 3
+
+
 def test_times_of_resumed_runs_do_not_count_and_their_accuracy_does() -> None:
     found = compared(A, B, resumed_at_steps=[7])
     assert found.time.reason.startswith("no seed has a train time of both")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from scipy import stats
 from harness.compare.baseline import baseline_of, read_baseline, write_baseline
 from harness.compare.comparison import Comparison, compare
 from harness.compare.gate import Limit, check
+from harness.compare.power import detectable
 from harness.compare.sentences import check_sentence
 from harness.errors import HarnessError
 from tests.compare.made import config
@@ -70,12 +72,9 @@ def test_false_alarms_are_rare(truth: float) -> None:
 
 def test_what_would_have_been_found_is_found() -> None:
     [found] = check([slower(0.0, noise=0.01)], Limit("time", 0.02))
-    assert found.detectable
-    import math
-
+    assert found.worse.sd
+    assert found.detectable == pytest.approx(math.log(1.02) + detectable(found.worse.sd, 5, sides=1))
     true_deviation = 0.01 * math.sqrt(2)
-    from harness.compare.power import detectable
-
     by = math.expm1(found.limit.threshold + detectable(true_deviation, 5, sides=1))
     alarms = sum(state(slower(by, noise=0.01, stream=stream), 0.02) == "fails" for stream in range(400))
     low, high = stats.binom.interval(0.999, 400, 0.8)
