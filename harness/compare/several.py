@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.compare.answers import Answer, Question, differences_in, usable
 from harness.compare.comparison import Comparison, compare
@@ -35,9 +35,8 @@ def compare_with_best(
     can go wrong: every verdict that it could have led to is among them.
     """
     comparisons = [compare(one, best, round_seconds, test_images=False) for one in configs if one is not best]
-    elsewhere = list(itertools.combinations([one for one in configs if one is not best], 2))
-    more = {question: _p_values(question, elsewhere) for question in ("accuracy", "time")}
-    return corrected(comparisons, more["accuracy"], more["time"])
+    elsewhere = itertools.combinations([one for one in configs if one is not best], 2)
+    return corrected(comparisons, *_p_values(elsewhere))
 
 
 def corrected(
@@ -78,11 +77,14 @@ def _corrected(answers: Sequence[Answer], more: Sequence[float]) -> list[Answer]
     return [answer if answer.p is None else answer.corrected(next(by_holm)) for answer in answers]
 
 
-def _p_values(question: Question, couples: Sequence[tuple[MeasuredConfig, MeasuredConfig]]) -> list[float]:
-    found = []
+def _p_values(couples: Iterable[tuple[MeasuredConfig, MeasuredConfig]]) -> tuple[list[float], list[float]]:
+    """Returns the p-values of accuracy, and of time, of all couples that have one."""
+    found: dict[Question, list[float]] = {"accuracy": [], "time": []}
     for a, b in couples:
-        pairs, _, _ = usable(question, a, b, pairs_of(a, b))
-        p = p_of(differences_in(question, pairs))
-        if p is not None:
-            found.append(p)
-    return found
+        pairs = pairs_of(a, b)
+        for question, p_values in found.items():
+            used, _, _ = usable(question, a, b, pairs)
+            p = p_of(differences_in(question, used))
+            if p is not None:
+                p_values.append(p)
+    return found["accuracy"], found["time"]
