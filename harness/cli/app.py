@@ -53,6 +53,25 @@ def plan_of(
     )
 
 
+def plans_with(
+    suite: Path,
+    overrides: list[str] | None,
+    only: list[str] | None,
+    smoke: bool,
+    config_file: Path | None,
+    output: Path,
+) -> tuple[list[Plan], SuiteResults]:
+    """Returns the plan of a suite, and that for each other world size it has results of; and all its results."""
+    from harness.records.store import read_suite
+
+    first = plan_of(suite, overrides, only, smoke, config_file)
+    stored = read_suite(output, first.suite.name)
+    planned_for = first.runs[0].spec.train.num_processes
+    sizes = {result.num_processes for result in stored.results} - {planned_for}
+    others = [plan_of(suite, overrides, only, smoke, None, num_processes=size) for size in sorted(sizes)]
+    return [first, *others], stored
+
+
 def show_report(
     plans: list[Plan], stored: SuiteResults, output: Path, sort: str, *, with_resumed: bool, json_wanted: bool = False
 ) -> None:

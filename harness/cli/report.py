@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.cli.app import RESULTS, app, plan_of, show_report
+from harness.cli.app import RESULTS, app, plans_with, show_report
 from harness.cli.options import (
     AsJson,
     ConfigFile,
@@ -29,11 +29,5 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Show the table of a suite's results and write it with its chart beside them."""
-    from harness.records.store import read_suite
-
-    first = plan_of(suite, set_, only, smoke, config_file)
-    stored = read_suite(output, first.suite.name)
-    planned_for = first.runs[0].spec.train.num_processes
-    sizes = {result.num_processes for result in stored.results} - {planned_for}
-    others = [plan_of(suite, set_, only, smoke, None, num_processes=size) for size in sorted(sizes)]
-    show_report([first, *others], stored, output, sort, with_resumed=with_resumed, json_wanted=as_json)
+    plans, stored = plans_with(suite, set_, only, smoke, config_file, output)
+    show_report(plans, stored, output, sort, with_resumed=with_resumed, json_wanted=as_json)

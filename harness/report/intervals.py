@@ -49,8 +49,18 @@ def summarise(values: Sequence[float | None]) -> Summary | None:
 
 
 @functools.cache
-def t_quantile(degrees_of_freedom: int) -> float:
-    """Returns how many standard errors reach from the mean to an end of Student's 95 % interval."""
+def t_quantile(degrees_of_freedom: int, probability: float = 0.5 + CONFIDENCE / 2) -> float:
+    """Returns Student's t below which a share `probability` lies; by default that of the two-sided 95 % interval."""
     from scipy.special import stdtrit  # scipy.stats would take a second longer to import
 
-    return float(stdtrit(degrees_of_freedom, 0.5 + CONFIDENCE / 2))
+    return float(stdtrit(degrees_of_freedom, probability))
+
+
+def chance_above(summary: Summary, value: float = 0.0) -> float | None:
+    """Returns the p-value of Student's one-sided test that the mean lies above a value; None without a deviation."""
+    from scipy.special import stdtr
+
+    if not summary.sd:
+        return None
+    t = (summary.mean - value) / (summary.sd / math.sqrt(summary.n))
+    return float(stdtr(summary.n - 1, -t))

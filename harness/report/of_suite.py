@@ -94,7 +94,7 @@ def build_suite_report(
         {config_id: references[config_id] for config_id in shown if config_id in references},
         sort,
         notes,
-        [_Config(config_id, _label(run.spec, several=len(plans) > 1)) for config_id, run in shown.items()],
+        [_Config(config_id, shown_label(run.spec, several=len(plans) > 1)) for config_id, run in shown.items()],
         overrides,
         design_of(plans, shown.keys()),
         at_epoch,
@@ -103,6 +103,6 @@ def build_suite_report(
     )
 
 
-def _label(spec: RunSpec, *, several: bool) -> str:
+def shown_label(spec: RunSpec, *, several: bool) -> str:
     """Returns a config's label; where world sizes share a table, with its own."""
     return f"{spec.label} on {spec.train.num_processes}" if several else spec.label

@@ -20,7 +20,7 @@ _GAP = 2  # one space of padding, and one that the box puts between columns
 
 def show(report: Report, console: Console | None = None) -> None:
     """Writes the tables to stdout, as wide as the terminal is; NO_COLOR is respected."""
-    console = console or _console()
+    console = console or console_of()
     for table in report.tables:
         styles = ["bold green" if row.values["on_front"] else "" if row.ranked else "dim" for row in table.rows]
         title = f"{one_line(table.suite)} on {table.system}"
@@ -35,20 +35,37 @@ def show(report: Report, console: Console | None = None) -> None:
         )
 
 
+def show_one(table: Beside, notes: Sequence[str], console: Console, all_in: str) -> None:
+    """Writes a table that stands by itself, and notes below it, as `show` does.
+
+    Args:
+        all_in: where the columns are that a narrow terminal leaves out.
+    """
+    styles = ["dim" if faint else "" for faint in table.faint]
+    _show_table(table.title, table.columns, styles, table.notes, console, all_in)
+    _show_notes(notes, console)
+
+
 def _show_beside(tables: Sequence[Beside], console: Console) -> None:
     for beside in tables:
         styles = ["dim" if faint else "" for faint in beside.faint]
         _show_table(beside.title, beside.columns, styles, beside.notes, console)
 
 
-def _console() -> Console:
+def console_of() -> Console:
+    """Returns a console on stdout; a pipe gets a fixed width."""
     console = Console()
     narrow_pipe = not console.is_terminal and "COLUMNS" not in os.environ
     return Console(width=PIPE_WIDTH) if narrow_pipe else console
 
 
 def _show_table(
-    title: str, columns: Sequence[Written], styles: Sequence[str], notes: Sequence[str], console: Console
+    title: str,
+    columns: Sequence[Written],
+    styles: Sequence[str],
+    notes: Sequence[str],
+    console: Console,
+    all_in: str = "table.md",
 ) -> None:
     fitted, left_out = fit(columns, console.width, _GAP)
     grid = RichTable(
@@ -71,7 +88,7 @@ def _show_table(
     for index, style in enumerate(styles):
         grid.add_row(*(Text(one.column.cells[index]) for one in fitted), style=style)
     console.print(grid)
-    more = f"{len(left_out)} more column{'s' * (len(left_out) > 1)} in table.md, or in a wider terminal."
+    more = f"{len(left_out)} more column{'s' * (len(left_out) > 1)} in {all_in}, or in a wider terminal."
     _show_notes([*notes_under([one.column for one in fitted], notes), *([more] if left_out else [])], console)
     console.print()
 

@@ -1,0 +1,165 @@
+"""Made-up suites with a known truth, judged by the very functions of `harness compare`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from harness.compare.bootstrap import bca_interval
+from harness.compare.comparison import Comparison, compare
+from harness.compare.differences import LEVEL, differences_of, is_constant
+from harness.compare.mcnemar import Discordant, combined
+from harness.compare.measured import MeasuredConfig, MeasuredRun, TestImages
+from harness.compare.outcomes import Outcomes
+from harness.compare.power import seeds_for
+from harness.compare.several import best_of, compare_with, compare_with_best, corrected
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+# Differences of two configs, with mean 0: how they may vary over the seeds.
+SHAPES: dict[str, Draw] = {
+    "normal": lambda rng, size: rng.normal(size=size),
+    "heavy tails (t, 4 df)": lambda rng, size: rng.standard_t(4, size=size),
+    "skewed (gamma, shape 4)": lambda rng, size: rng.gamma(4, size=size) - 4,
+    "accuracies on 360 images": lambda rng, size: _on_few_images(rng, size) - _on_few_images(rng, size),
+}
+BEGAN = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+IMAGES = TestImages("f00d", 10_000)
+
+
+def coverage(
+    shape: Draw, seeds: int, times: int, rng: np.random.Generator, resamples: int = 999
+) -> tuple[float, float]:
+    """Returns how often Student's, and the BCa interval hold the true mean, 0; where seeds are alike there is none."""
+    values = np.array([row for row in shape(rng, (times, seeds)) if not is_constant(list(row))])
+    summaries = [differences_of(list(row)).summary for row in values]
+    students = sum(one.low <= 0 <= one.high for one in summaries)
+    low, high = bca_interval(values, resamples)
+    return students / len(values), float(np.mean((low <= 0) & (high >= 0)))
+
+
+def made_up(
+    label: str,
+    accuracies: Sequence[float] | np.ndarray,
+    seconds: Sequence[float] | None = None,
+    *,
+    slots: Sequence[int] = (),
+) -> MeasuredConfig:
+    """Returns a config with a run a seed.
+
+    Args:
+        slots: when each run ran, in runs since the beginning; a run takes a minute.
+    """
+    runs = []
+    for seed, accuracy in enumerate(accuracies):
+        began = BEGAN + timedelta(minutes=slots[seed] if slots else seed)
+        ended = began + timedelta(minutes=1)
+        times = (began.isoformat(), ended.isoformat())
+        time = seconds[seed] if seconds is not None else None
+        runs.append(
+            MeasuredRun(seed, f"{label}-{seed}", "m", float(accuracy), time, *times, IMAGES, True, _no_outcomes)
+        )
+    return MeasuredConfig("made_up", label, label, tuple(runs))
+
+
+def pair(effect: float, seeds: int, rng: np.random.Generator) -> Comparison:
+    """Returns A compared with B, which differ in accuracy and log time by `effect` deviations of the differences."""
+    a, b = (0.9 + 0.002 * rng.normal(size=seeds) / math.sqrt(2) for _ in range(2))
+    fast, slow = (100 * np.exp(0.01 * rng.normal(size=seeds) / math.sqrt(2)) for _ in range(2))
+    better = made_up("a", a + 0.002 * effect, [float(one) for one in fast * math.exp(-0.01 * effect)])
+    return compare(better, made_up("b", b, [float(one) for one in slow]), 120.0, test_images=False)
+
+
+def verdicts(effect: float, seeds: int, times: int, rng: np.random.Generator) -> dict[str, float]:
+    """Returns how often A is called more accurate, less accurate, faster, slower, and each a tie."""
+    found = [pair(effect, seeds, rng) for _ in range(times)]
+    return {
+        f"{question} {verdict}": sum(getattr(one, question).verdict == verdict for one in found) / times
+        for question in ("accuracy", "time")
+        for verdict in ("a", "b", "tie")
+    }
+
+
+def found_as_promised(effect: float, times: int, rng: np.random.Generator) -> tuple[int, float]:
+    """Returns the number of seeds that `seeds_for` promises to be enough, and how often they are."""
+    seeds = seeds_for(effect)
+    assert seeds is not None
+    return seeds, verdicts(effect, seeds, times, rng)["accuracy a"]
+
+
+def planned_seeds(effect: float, pilot: int, times: int, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Returns quartiles of the number of seeds that pilots of few seeds promise; infinite where they promise none."""
+    found = [pair(effect, pilot, rng).accuracy.seeds_for_power for _ in range(times)]
+    low, middle, high = np.quantile([one or math.inf for one in found], (0.25, 0.5, 0.75), method="lower")
+    return float(low), float(middle), float(high)
+
+
+def family(configs: int, seeds: int, times: int, rng: np.random.Generator) -> dict[str, float]:
+    """Returns how often a table of configs without a difference shows one, by what each is compared with."""
+    wrong = {"one named": 0, "the best, all pairs": 0, "the best, those with it alone": 0}
+    for _ in range(times):
+        table = [made_up(str(one), 0.9 + 0.002 * rng.normal(size=seeds)) for one in range(configs)]
+        best = best_of(table)
+        assert best is not None
+        those = corrected([compare(one, best, 0.0, test_images=False) for one in table if one is not best])
+        for name, comparisons in (
+            ("one named", compare_with(table, table[0], 0.0)),
+            ("the best, all pairs", compare_with_best(table, best, 0.0)),
+            ("the best, those with it alone", those),
+        ):
+            wrong[name] += any(one.accuracy.verdict != "tie" for one in comparisons)
+    return {name: count / times for name, count in wrong.items()}
+
+
+def mcnemar_level(images: int, pairs: int, times: int, rng: np.random.Generator) -> float:
+    """Returns how often pairs of networks that are equally good are called different, the images being the same."""
+    wrong = 0
+    for _ in range(times):
+        difficulty = rng.beta(4, 0.4, size=images)  # of an image, for every network alike
+        right = rng.random((2, pairs, images)) < difficulty
+        a, b = right
+        tests = [Discordant(one, int((a[one] & ~b[one]).sum()), int((b[one] & ~a[one]).sum())) for one in range(pairs)]
+        wrong += combined(tests) < LEVEL
+    return wrong / times
+
+
+def drift(
+    total: float, configs: int, seeds: int, times: int, rng: np.random.Generator, *, interleaved: bool
+) -> dict[str, float]:
+    """Returns what a machine that slows down does to two configs of a plan whose train times are the same.
+
+    Args:
+        total: how much slower the last run is than the first, as a fraction; each run has 1 % of noise of its own.
+        configs: of the plan; A is the first and B the second of them.
+        interleaved: by seed, as a plan is; otherwise all seeds of a config, then those of the next.
+
+    Returns:
+        The mean ratio that is found, how often its interval holds 1, and how often the runs are named as far apart.
+    """
+    runs = configs * seeds
+    slots = (
+        (range(0, runs, configs), range(1, runs, configs)) if interleaved else (range(seeds), range(seeds, 2 * seeds))
+    )
+    slowing = np.log1p(total * np.arange(runs) / (runs - 1))
+    ratios, held, named = [], 0, 0
+    for _ in range(times):
+        logs = slowing + 0.01 * rng.normal(size=runs)
+        seconds = [[100 * math.exp(logs[slot]) for slot in own] for own in slots]
+        a, b = (made_up(name, [0.9] * seeds, seconds[one], slots=slots[one]) for one, name in enumerate("ab"))
+        found = compare(a, b, 60.0 * configs, test_images=False)
+        assert found.time.differences is not None
+        summary = found.time.differences.summary
+        ratios.append(summary.mean)
+        held += summary.low <= 0 <= summary.high
+        named += any("side by side" in caution for caution in found.cautions)
+    return {"ratio": math.exp(float(np.mean(ratios))), "interval holds 1": held / times, "named": named / times}
+
+
+def _on_few_images(rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
+    return rng.binomial(360, np.clip(rng.normal(0.97, 0.005, size=size), 0, 1)) / 360
+
+
+def _no_outcomes() -> Outcomes:
+    raise AssertionError("not asked for")

@@ -1,0 +1,162 @@
+"""What a call of `harness compare` finds: two configs, a whole table, or a suite beside its baseline."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.compare.baseline import Baseline
+from harness.compare.comparison import Comparison, compare
+from harness.compare.differences import LEVEL
+from harness.compare.gate import Check, Limit, check
+from harness.compare.measured import MeasuredConfig, round_seconds
+from harness.compare.of_suite import MeasuredSuite
+from harness.compare.several import best_of, compare_with, compare_with_best, corrected
+from harness.compare.sides import Side, find
+from harness.errors import HarnessError
+from harness.report.texts import listed
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The comparisons of one call.
+
+    Attributes:
+        to: what each is compared with, in a word or two.
+        correction: over what p-values are corrected; None where there is one comparison.
+    """
+
+    suite: str
+    to: str
+    comparisons: tuple[Comparison, ...]
+    correction: str | None
+    notes: tuple[str, ...]
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a gate fails."""
+        return any(one.state != "passes" for one in self.checks)
+
+
+def compare_two(suites: dict[Path, MeasuredSuite], sides: Sequence[Side], limits: Sequence[Limit]) -> Compared:
+    """Compares two configs.
+
+    Raises:
+        HarnessError: one is not there, they are the same, or neither question can be answered.
+    """
+    a, b = (find(side, suites[side.suite].configs, suites[side.suite].name) for side in sides)
+    if (a.suite, a.config_id) == (b.suite, b.config_id):
+        raise HarnessError(f"'{a.label}' is compared with itself", "name two configs")
+    found = compare(a, b, sum(suite.round_seconds for suite in suites.values()))
+    _require_answer([found])
+    notes = [note for suite in suites.values() for note in suite.notes]
+    return Compared(a.suite, "B", (found,), None, tuple(notes), _checks([found], limits))
+
+
+def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Compared:
+    """Compares each config of a suite with one that is named, or with the best.
+
+    Args:
+        to: a label or a config_id; empty for the best.
+
+    Raises:
+        HarnessError: there is nothing to compare, or a gate is asked for, which has no old and no new here.
+    """
+    if limits:
+        message = "a gate compares two configs, or a suite with its baseline"
+        raise HarnessError(message, "name two configs, the new one first, or give --baseline FILE")
+    with_runs = [config for config in suite.configs if config.runs]
+    notes = list(suite.notes)
+    if missing := [config.label for config in suite.configs if not config.runs]:
+        notes.append(f"No result yet: {listed(missing)}.")
+    if len(with_runs) < 2:
+        raise HarnessError(f"{suite.name} has results of {len(with_runs)} config: nothing to compare", "run more of it")
+    named = find(Side(Path(), to), suite.configs, suite.name) if to else best_of(with_runs)
+    if named is None:
+        reason = compare(with_runs[0], with_runs[1], 0.0, test_images=False).accuracy.reason
+        raise HarnessError(f"no config is the best in accuracy: {reason}", "name one with --to LABEL")
+    if len(with_runs) == 2:
+        [other] = [config for config in with_runs if config is not named]
+        found, over = [compare(other, named, suite.round_seconds)], ""
+    elif to:
+        found = compare_with(with_runs, named, suite.round_seconds)
+        over = f"{len(found)} comparisons with {named.label}"
+    else:
+        found = compare_with_best(with_runs, named, suite.round_seconds)
+        over = f"all {math.comb(len(with_runs), 2)} pairs of the table"
+        notes.append(
+            f"{named.label} has the highest mean accuracy. It was chosen by these very numbers: so the correction is "
+            f"over {over}, not over those with it alone (--to LABEL names one beforehand)."
+        )
+    _require_answer(found)
+    notes += _lost(found)
+    return Compared(suite.name, named.label, tuple(found), _correction(over), tuple(notes))
+
+
+def compare_with_baseline(
+    suite: MeasuredSuite, wanted: Sequence[MeasuredConfig], baseline: Baseline, limits: Sequence[Limit]
+) -> Compared:
+    """Compares configs of a suite, as they are now, with what a baseline file has of them.
+
+    Args:
+        wanted: those that are asked for.
+
+    Raises:
+        HarnessError: the baseline has none of them, or no question can be answered.
+    """
+    old = baseline.measured()
+    by_id, by_label = {one.config_id: one for one in old}, {one.label: one for one in old}
+    couples, unknown, notes = [], [], list(suite.notes)
+    for config in wanted:
+        before = by_id.get(config.config_id) or by_label.get(config.label)
+        if before is None:
+            unknown.append(config.label)
+            continue
+        if before.config_id != config.config_id:
+            notes.append(f"{config.label}: its config has changed since the baseline.")
+        couples.append((config, before))
+    if not couples:
+        message = f"the baseline has none of: {listed(unknown)}"
+        raise HarnessError(message, f"it has: {listed([one.label for one in old])}")
+    if unknown:
+        notes.append(f"Not in the baseline: {listed(unknown)}.")
+    together = round_seconds(config for config, _ in couples)
+    found = [compare(config, before, together) for config, before in couples]
+    over = f"{len(found)} configs" if len(found) > 1 else ""
+    if over:
+        found = corrected(found)
+    _require_answer(found)
+    notes += _lost(found)
+    return Compared(suite.name, "the baseline", tuple(found), _correction(over), tuple(notes), _checks(found, limits))
+
+
+def _correction(over: str) -> str | None:
+    return f"Holm's method over {over}, for accuracy and for time each" if over else None
+
+
+def _lost(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Says how many ties are ties by the correction alone."""
+    answers = [found for one in comparisons for found in one.answers if found.verdict == "tie"]
+    lost = [found.question for found in answers if found.p is not None and found.p < LEVEL]
+    if lost:
+        counts = " and ".join(f"{count} in {question}" for question, count in Counter(lost).items())
+        yield (
+            f"Ties by the correction alone: {counts}. Compared by themselves they would not be ties, but that is no "
+            "proof where so many were looked at: more seeds decide."
+        )
+
+
+def _checks(comparisons: Sequence[Comparison], limits: Sequence[Limit]) -> tuple[Check, ...]:
+    return tuple(one for limit in limits for one in check(comparisons, limit))
+
+
+def _require_answer(comparisons: Sequence[Comparison]) -> None:
+    """Refuses a call of which neither question can be answered for any pair."""
+    answers = [found for one in comparisons for found in one.answers]
+    if answers and not any(found.pairs for found in answers):
+        reasons = dict.fromkeys(found.reason for found in answers)
+        raise HarnessError("; ".join(list(reasons)[:2]), answers[0].hint)

@@ -1,0 +1,105 @@
+"""A regression gate: is the new one shown to be slower, or less accurate, by more than is allowed?
+
+A gate that fails by chance is switched off, so by default it fails only where the regression is beyond the noise: where
+the one-sided 95 % bound lies above the limit. What it cannot see with so few seeds, it says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.compare.answers import Answer, Question
+from harness.compare.comparison import Comparison
+from harness.compare.differences import LEVEL
+from harness.compare.power import detectable
+from harness.compare.several import holm
+from harness.errors import HarnessError
+from harness.report.intervals import Summary, chance_above, t_quantile
+
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much worse is allowed.
+
+    Attributes:
+        at_most: the loss of accuracy as a fraction, or the growth of train time as a fraction of it.
+        strict: fails, too, where it is not shown that the limit is kept.
+    """
+
+    question: Question
+    at_most: float
+    strict: bool = False
+
+    @property
+    def threshold(self) -> float:
+        """The limit on the scale on which the test is made: a fraction, or the logarithm of a ratio."""
+        return self.at_most if self.question == "accuracy" else math.log1p(self.at_most)
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a gate finds of one config.
+
+    Attributes:
+        worse: how much worse the new one is, on the limit's scale.
+        bound: the end of the one-sided 95 % interval: so much worse at least, or, of a strict gate, at most.
+        p: that it is worse than the limit; corrected by Holm's method over the configs of the gate.
+        state: "passes", "fails", or, of a strict gate, "not shown".
+        detectable: so much worse (on the limit's scale) is found 8 times of 10 with these seeds; None without noise.
+    """
+
+    comparison: Comparison
+    limit: Limit
+    worse: Summary
+    bound: float
+    p: float | None
+    state: Literal["passes", "fails", "not shown"]
+    detectable: float | None
+
+
+def check(comparisons: Sequence[Comparison], limit: Limit) -> list[Check]:
+    """Holds each A, the new one, against its B.
+
+    Raises:
+        HarnessError: it cannot be decided for one of them: a gate that cannot see must not be green.
+    """
+    losses = [_loss(one, limit) for one in comparisons]
+    chances = [_chance(loss, limit.threshold) for loss in losses]
+    found = []
+    for comparison, loss, p in zip(comparisons, losses, holm(chances), strict=True):
+        quantile = t_quantile(loss.n - 1, 1 - LEVEL)
+        reach = quantile * (loss.sd or 0.0) / math.sqrt(loss.n)
+        within = 1 - _chance(loss, limit.threshold) < LEVEL
+        state = "fails" if p < LEVEL else "not shown" if limit.strict and not within else "passes"
+        noise = detectable(loss.sd, loss.n, sides=1) if loss.sd and loss.sd > _ROUNDING else None
+        seen = None if noise is None else limit.threshold + noise
+        found.append(Check(comparison, limit, loss, loss.mean + (reach if limit.strict else -reach), p, state, seen))
+    return found
+
+
+def _loss(comparison: Comparison, limit: Limit) -> Summary:
+    """Returns how much worse A is, over the seeds."""
+    found: Answer = comparison.accuracy if limit.question == "accuracy" else comparison.time
+    option = "--fail-if-worse" if limit.question == "accuracy" else "--fail-if-slower"
+    label = comparison.a.label
+    if found.differences is None:
+        raise HarnessError(f"{option} cannot be decided for '{label}': {found.reason}", found.hint)
+    summary = found.differences.summary
+    if summary.n < 2:
+        message = f"{option} cannot be decided for '{label}' by one seed"
+        raise HarnessError(message, "run at least two seeds of it, better five")
+    mean = -summary.mean if limit.question == "accuracy" else summary.mean
+    return Summary(mean, summary.sd, summary.ci95, summary.n)
+
+
+def _chance(loss: Summary, threshold: float) -> float:
+    """Returns the p-value of the one-sided test that the loss is above the threshold; 0 or 1 where seeds are alike."""
+    if loss.sd is None or loss.sd <= _ROUNDING:
+        return 0.0 if loss.mean > threshold + _ROUNDING else 1.0
+    p = chance_above(loss, threshold)
+    return 1.0 if p is None else p

@@ -1,0 +1,137 @@
+"""Comparisons for programs. docs/columns.md documents every field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from harness.compare.answers import Answer
+from harness.compare.comparison import Comparison
+from harness.compare.gate import Check
+from harness.compare.measured import MeasuredConfig, MeasuredRun
+from harness.compare.sentences import accuracy_sentence, check_sentence, images_sentence, time_sentence
+
+SCHEMA_VERSION = 1
+
+
+def as_json(
+    suite: str,
+    comparisons: Sequence[Comparison],
+    correction: str | None,
+    checks: Sequence[Check],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Returns plain values; what is not known is null.
+
+    Args:
+        correction: over what the p-values are corrected; None where they are not.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "suite": suite,
+        "correction": correction,
+        "comparisons": [_comparison(one) for one in comparisons],
+        "gate": [_check(one) for one in checks],
+        "notes": list(notes),
+    }
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    return {
+        "a": _config(one.a),
+        "b": _config(one.b),
+        "accuracy": _answer(one.accuracy, accuracy_sentence(one), log=False),
+        "time": _answer(one.time, time_sentence(one), log=True),
+        "mcnemar": _mcnemar(one),
+        "cautions": list(one.cautions),
+    }
+
+
+def _config(config: MeasuredConfig) -> dict[str, Any]:
+    return {
+        "suite": config.suite,
+        "label": config.label,
+        "config_id": config.config_id,
+        "from_baseline": config.from_baseline,
+        "seeds": config.seeds,
+        "ended": config.ended,
+        "system_ids": sorted(config.by_system),
+    }
+
+
+def _answer(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
+    """Returns one answer; differences of time are ratios here, but for the deviation, which is of their logarithm."""
+    summary = found.differences.summary if found.differences else None
+    known = summary is not None and summary.ci95 is not None and not (found.differences and found.differences.constant)
+
+    def scaled(value: float | None) -> float | None:
+        if value is None or not log:
+            return value
+        return math.exp(value) if value < 700 else None
+
+    return {
+        "verdict": found.verdict,
+        "reason": found.reason or None,
+        "hint": found.hint or None,
+        "sentence": sentence,
+        "seeds": list(found.seeds),
+        "a_mean": found.a.mean if found.a else None,
+        "b_mean": found.b.mean if found.b else None,
+        "ratio" if log else "difference": scaled(summary.mean) if summary else None,
+        "low": scaled(summary.low) if summary and known else None,
+        "high": scaled(summary.high) if summary and known else None,
+        "deviation": summary.sd if summary else None,
+        "p": found.p,
+        "p_holm": found.p_corrected,
+        "effect_size": found.differences.effect_size if found.differences else None,
+        "bca_low": scaled(found.bca[0]) if found.bca else None,
+        "bca_high": scaled(found.bca[1]) if found.bca else None,
+        "bca_withheld": found.no_bca or None,
+        "seeds_for_power": found.seeds_for_power,
+        "detectable": scaled(found.detectable),
+        "by_seed": [
+            {"seed": pair.seed, "a": _value(pair.a, log), "b": _value(pair.b, log), "seconds_apart": pair.seconds_apart}
+            for pair in found.pairs
+        ],
+    }
+
+
+def _value(run: MeasuredRun, log: bool) -> float | None:
+    return run.train_seconds if log else run.accuracy
+
+
+def _mcnemar(one: Comparison) -> dict[str, Any] | None:
+    if one.mcnemar is None:
+        return None
+    return {
+        "p": one.mcnemar.p,
+        "reason": one.mcnemar.reason or None,
+        "hint": one.mcnemar.hint or None,
+        "sentence": images_sentence(one, one.mcnemar),
+        "by_seed": [
+            {"seed": pair.seed, "only_a": pair.only_a, "only_b": pair.only_b, "p": pair.p} for pair in one.mcnemar.pairs
+        ],
+    }
+
+
+def _check(one: Check) -> dict[str, Any]:
+    log = one.limit.question == "time"
+
+    def scaled(value: float | None) -> float | None:
+        return value if value is None or not log else math.expm1(value)
+
+    return {
+        "question": one.limit.question,
+        "label": one.comparison.a.label,
+        "config_id": one.comparison.a.config_id,
+        "limit": one.limit.at_most,
+        "strict": one.limit.strict,
+        "state": one.state,
+        "sentence": check_sentence(one),
+        "worse": scaled(one.worse.mean),
+        "bound": scaled(one.bound),
+        "p": one.p,
+        "detectable": scaled(one.detectable),
+        "seeds": one.worse.n,
+    }

@@ -1,0 +1,148 @@
+"""The answers in plain words, one sentence each."""
+
+from __future__ import annotations
+
+import math
+
+from harness.compare.answers import Answer
+from harness.compare.comparison import Comparison
+from harness.compare.gate import Check
+from harness.compare.mcnemar import McNemar
+from harness.compare.power import MOST_SEEDS
+from harness.report.intervals import Summary
+
+
+def accuracy_sentence(one: Comparison) -> str:
+    """Returns whether A is more accurate."""
+    (a, b), found = one.names, one.accuracy
+    if found.differences is None:
+        return f"Accuracy is not compared: {found.reason}."
+    difference = found.differences.summary
+    if found.verdict is None:
+        return f"Accuracy, no verdict: {a} - {b} = {points(difference.mean, difference)} points; {found.reason}."
+    evidence = f"({_accuracy_evidence(found, flipped=found.verdict == 'b')})"
+    if found.verdict == "tie":
+        return (
+            f"Accuracy is a tie: {a} - {b} = {points(difference.mean, difference)} points "
+            f"{evidence}; {_would_decide(found)}."
+        )
+    better, other = (a, b) if found.verdict == "a" else (b, a)
+    size = points(abs(difference.mean), difference, signed=False)
+    return f"{better} is more accurate than {other} by {size} points {evidence}."
+
+
+def time_sentence(one: Comparison) -> str:
+    """Returns whether A is faster."""
+    (a, b), found = one.names, one.time
+    if found.differences is None:
+        return f"Train time is not compared: {found.reason}."
+    ratio = found.differences.summary
+    if found.verdict is None:
+        return f"Train time, no verdict: {a} / {b} = x {times(ratio.mean)}; {found.reason}."
+    if found.verdict == "tie":
+        evidence = _time_evidence(found, flipped=False)
+        return f"Train time is a tie: {a} / {b} = x {times(ratio.mean)} ({evidence}); {_would_decide(found)}."
+    flipped = found.verdict == "b"
+    faster, other = (b, a) if flipped else (a, b)
+    evidence = _time_evidence(found, flipped=flipped)
+    return f"{faster} is faster than {other}: x {times(-abs(ratio.mean))} of its train time ({evidence})."
+
+
+def images_sentence(one: Comparison, found: McNemar) -> str:
+    """Returns what McNemar's test says: of these networks, on other test images."""
+    if found.p is None:
+        return f"McNemar's test was not made: {found.reason}."
+    ahead, behind = found.seeds_for
+    (a, b), n = one.names, len(found.pairs)
+    counts = f"{a} recognises more of them with {ahead} of {n} seed{'s' * (n > 1)}, {b} with {behind}"
+    more = f"; seeds without a test: {found.reason}" if found.reason else ""
+    shown = "differ" if found.p < 0.05 else "are not shown to differ"
+    return (
+        f"On other images like these test images, these very networks {shown}: "
+        f"{counts} (McNemar, {p_text(found.p)}){more}."
+    )
+
+
+def check_sentence(found: Check) -> str:
+    """Returns what a gate says of one config."""
+    limit, (label, against) = found.limit, found.comparison.names
+    if limit.question == "accuracy":
+        worse, allowed = "less accurate", f"{100 * limit.at_most:g} points"
+        loss, bound, seen = (
+            "" if value is None else f"{points(value, found.worse, signed=False)} points"
+            for value in (found.worse.mean, found.bound, found.detectable)
+        )
+    else:
+        worse, allowed = "slower", f"{100 * limit.at_most:g} %"
+        loss, bound, seen = (
+            "" if value is None else f"x {times(value)}" for value in (found.worse.mean, found.bound, found.detectable)
+        )
+    loss = f"a loss of {loss}" if limit.question == "accuracy" else loss
+    how = f"{loss}, one-sided 95 % bound {bound}, {found.worse.n} seeds"
+    claim = f"{worse} than {against} by more than {allowed}"
+    if found.state == "fails":
+        return f"FAILS: {label} is {claim} ({how})."
+    if found.state == "not shown":
+        return f"FAILS: {label} is not shown not to be {claim} ({how})."
+    blind = f"; {seen} would have been found 8 times of 10" if seen else ""
+    return f"passes: {label} is not {'' if limit.strict else 'shown to be '}{claim} ({how}{blind})."
+
+
+def points(fraction: float, of: Summary, *, signed: bool = True) -> str:
+    """Returns a difference of accuracies in points, with as many decimals as its interval is worth."""
+    width = 100 * (of.ci95 or abs(of.mean) or 1.0)
+    decimals = min(5, max(2, 1 - math.floor(math.log10(width)))) if width > 1e-9 else 2
+    value = round(100 * fraction, decimals) + 0.0  # no -0.00
+    return f"{value:{'+' if signed else ''}.{decimals}f}"
+
+
+def times(log_ratio: float) -> str:
+    """Returns a ratio of times with three digits or more."""
+    ratio = math.exp(log_ratio) if log_ratio < 700 else math.inf
+    if not 0.001 <= ratio < 1e6:
+        return f"{ratio:.0e}"
+    return f"{ratio:,.{max(0, min(3, 2 - math.floor(math.log10(ratio)) + (0.9 < ratio < 1.1)))}f}"
+
+
+def p_text(p: float) -> str:
+    """Returns e.g. `p = 0.006`."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _accuracy_evidence(found: Answer, *, flipped: bool) -> str:
+    assert found.differences is not None
+    summary = found.differences.summary
+    ends = (-summary.high, -summary.low) if flipped else (summary.low, summary.high)
+    low, high = (points(end, summary, signed=end < 0) for end in ends)
+    return f"95 % interval {low} to {high}, {_seeds(found)}, {_p(found)}"
+
+
+def _time_evidence(found: Answer, *, flipped: bool) -> str:
+    assert found.differences is not None
+    summary = found.differences.summary
+    low, high = (-summary.high, -summary.low) if flipped else (summary.low, summary.high)
+    return f"95 % interval {times(low)} to {times(high)}, {_seeds(found)}, {_p(found)}"
+
+
+def _seeds(found: Answer) -> str:
+    return f"{len(found.pairs)} seeds"
+
+
+def _p(found: Answer) -> str:
+    if found.p_corrected is not None:
+        return f"{p_text(found.p_corrected)} by Holm"
+    return p_text(found.p) if found.p is not None else "no p"
+
+
+def _would_decide(found: Answer) -> str:
+    assert found.differences is not None
+    if found.differences.constant:
+        return "the same at every seed"
+    if found.differences.effect_size is None:
+        return "two seeds do not tell how many would decide it"
+    n = found.seeds_for_power
+    if n is None:
+        return f"not even {MOST_SEEDS:,} seeds would decide a difference of this size"
+    return f"about {max(n, len(found.pairs) + 1)} seeds would decide a difference of this size"

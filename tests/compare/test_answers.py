@@ -1,0 +1,266 @@
+"""Verdicts, and the sentence for each question that has none."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.compare.comparison import Comparison, compare
+from harness.compare.sentences import accuracy_sentence, images_sentence, time_sentence
+from harness.compare.several import best_of, compare_with, compare_with_best
+from harness.records.store import run_folder
+from tests.compare.made import IMAGES, config, write_predictions
+from tests.report.conftest import make_result, store
+
+A = [0.912, 0.915, 0.911, 0.914, 0.913]
+B = [0.908, 0.910, 0.908, 0.909, 0.909]
+SLOW = [100.0, 101.0, 99.0, 100.5, 100.2]
+
+
+def compared(a: list[float], b: list[float], *seconds: list[float], **more: Any) -> Comparison:
+    """Compares two configs that differ in their epochs."""
+    times = dict(zip(("a", "b"), seconds, strict=False))
+    one = config("a", a, times.get("a"), train={"epochs": 1})
+    other = config("b", b, times.get("b"), train={"epochs": 2}, **more)
+    return compare(one, other, 120.0, test_images=False)
+
+
+def test_a_is_more_accurate_and_b_is_faster() -> None:
+    found = compared(A, B, SLOW, [0.9 * one + 0.01 * index for index, one in enumerate(SLOW)])
+    # differences 0.4, 0.5, 0.3, 0.5, 0.4 points: mean 0.42, sd 0.0837, t(0.975, 4) = 2.7764
+    half = 2.7764451 * 0.0836660 / math.sqrt(5)
+    assert found.accuracy.verdict == "a" and found.accuracy.differences
+    assert found.accuracy.differences.summary.ci95 == pytest.approx(half / 100, rel=1e-5)
+    expected = "a is more accurate than b by 0.42 points (95 % interval 0.32 to 0.52, 5 seeds, p < 0.001)."
+    assert accuracy_sentence(found) == expected
+    assert found.time.verdict == "b"
+    assert time_sentence(found).startswith("b is faster than a: x 0.900 of its train time (95 % interval 0.900 to ")
+
+
+def test_swapped_they_say_the_same_of_the_other() -> None:
+    found = compared(B, A)
+    assert found.accuracy.verdict == "b"
+    assert accuracy_sentence(found).startswith("b is more accurate than a by 0.42 points (95 % interval 0.32 to 0.52,")
+
+
+def test_a_tie_says_how_many_seeds_would_decide_it() -> None:
+    found = compared([0.91, 0.92, 0.90, 0.915, 0.905], [0.908, 0.915, 0.905, 0.91, 0.905])
+    assert found.accuracy.verdict == "tie"
+    text = accuracy_sentence(found)
+    assert text.startswith("Accuracy is a tie: a - b = +0.14 points (95 % interval -0.38 to 0.66, 5 seeds, p = 0.49)")
+    assert found.accuracy.seeds_for_power and found.accuracy.seeds_for_power > 5
+    assert f"; about {found.accuracy.seeds_for_power} seeds would decide a difference of this size." in text
+    assert found.accuracy.detectable and found.accuracy.detectable > 0.005
+
+
+def test_two_seeds_say_not_how_many_would_decide_it() -> None:
+    text = accuracy_sentence(compared([0.91, 0.92], [0.908, 0.915]))
+    assert "is a tie" in text and "two seeds do not tell how many would decide it" in text
+
+
+def test_one_seed_has_a_difference_and_no_verdict() -> None:
+    found = compared([0.91], [0.90])
+    for one in found.answers:
+        assert (one.verdict, one.p, one.bca, one.reason) == (
+            None,
+            None,
+            None,
+            "one seed in common: no interval, no verdict",
+        )
+    expected = "Accuracy, no verdict: a - b = +1.00 points; one seed in common: no interval, no verdict."
+    assert accuracy_sentence(found) == expected
+    assert time_sentence(found).startswith("Train time, no verdict: a / b = x 1.000; one seed in common")
+
+
+def test_seeds_that_all_differ_by_the_same_leave_no_noise() -> None:
+    found = compared([0.91, 0.92], [0.90, 0.91])
+    assert found.accuracy.verdict is None and "no noise to judge by" in found.accuracy.reason
+    same = compared([0.91, 0.92], [0.91, 0.92])
+    assert same.accuracy.verdict == "tie" and accuracy_sentence(same).endswith("; the same at every seed.")
+
+
+def test_only_common_seeds_count_and_the_others_are_named() -> None:
+    a = config("a", A, first_seed=1, train={"epochs": 1})
+    found = compare(a, config("b", [0.5, *B], train={"epochs": 2}), 120.0, test_images=False)
+    assert found.accuracy.seeds == (1, 2, 3, 4, 5)
+    assert accuracy_sentence(found).startswith("a is more accurate than b by 0.42 points")
+    assert "Seeds that only one of them has are left out: 0." in found.cautions
+
+
+def test_no_common_seed_and_no_run() -> None:
+    found = compared([0.9, 0.9], [0.9, 0.9], first_seed=7)
+    assert found.accuracy.reason == found.time.reason == "no seed in common: those of 'a' are 0, 1 and of 'b' are 7, 8"
+    failed = compared([0.9, 0.9], [0.9, 0.9], status="oom")
+    assert failed.accuracy.reason == "no result of 'b' yet: 2 oom"
+
+
+def test_runs_that_did_not_end_well_are_named() -> None:
+    results = [make_result("b", seed=seed, accuracy=0.9, status="ok" if seed else "diverged") for seed in range(3)]
+    from harness.compare.measured import measured_configs
+
+    [b] = measured_configs("milestones", {results[0].config_id: "b"}, results, Path())
+    found = compare(config("a", [0.9, 0.91, 0.92], train={"epochs": 1}), b, 120.0, test_images=False)
+    assert found.accuracy.seeds == (1, 2)
+    assert "Of b the runs ended 2 ok, 1 diverged; only those that are ok count." in found.cautions
+
+
+def test_different_test_images_refuse_accuracy_and_not_time() -> None:
+    found = compared(A, B, fingerprint="beef")
+    assert found.accuracy.reason == "they were tested on different images (another data fingerprint)"
+    assert accuracy_sentence(found).startswith("Accuracy is not compared: they were tested on different images")
+    assert found.time.verdict == "tie"
+    assert any("learnt from different data" in caution for caution in found.cautions)
+
+
+def test_synthetic_data_refuse_accuracy_and_not_time() -> None:
+    found = compared(A, B, rankable=False)
+    assert found.accuracy.reason == "accuracy on synthetic data means nothing"
+    assert found.time.verdict == "tie"
+
+
+def test_different_systems_refuse_time_and_not_accuracy() -> None:
+    found = compared(A, B, system_id="other")
+    assert found.time.reason == "run times of different systems do not compare (a1b2c3, other)"
+    assert found.accuracy.verdict == "a"
+    assert "Accuracy, seeds 0, 1, 2, 3, 4: the two ran on different systems." in found.cautions
+
+
+def test_of_several_systems_the_one_that_both_share_is_taken() -> None:
+    results = [
+        make_result("b", seed=seed, accuracy=0.9 + seed / 100, seconds=seconds, system_id=system, train={"epochs": 2})
+        for system, seconds in (("a1b2c3", 100.0), ("other", 1.0))
+        for seed in range(3)
+    ]
+    from harness.compare.measured import measured_configs
+
+    [b] = measured_configs("milestones", {results[0].config_id: "b"}, results, Path())
+    found = compare(config("a", [0.91, 0.92, 0.93], train={"epochs": 1}), b, 120.0, test_images=False)
+    assert {pair.b.system_id for pair in found.time.pairs} == {"a1b2c3"}
+    assert found.time.verdict == "tie"
+
+
+def test_of_two_systems_that_both_share_the_one_with_more_seeds_is_taken() -> None:
+    from harness.compare.measured import measured_configs
+
+    def on_both(label: str, epochs: int) -> Any:
+        results = [
+            make_result(label, seed=seed, accuracy=0.9 + seed / 100, system_id=system, train={"epochs": epochs})
+            for system, seeds in (("a", 1), ("b", 3))
+            for seed in range(seeds)
+        ]
+        return measured_configs("milestones", {results[0].config_id: label}, results, Path())[0]
+
+    found = compare(on_both("a", 1), on_both("b", 2), 120.0, test_images=False)
+    assert [(pair.a.system_id, pair.b.system_id) for pair in found.accuracy.pairs] == [("b", "b")] * 3
+    assert len(found.time.pairs) == 3
+
+
+def test_times_of_resumed_runs_do_not_count_and_their_accuracy_does() -> None:
+    found = compared(A, B, resumed_at_steps=[7])
+    assert found.time.reason.startswith("no seed has a train time of both")
+    assert found.accuracy.verdict == "a"
+
+
+def test_pairs_that_did_not_run_side_by_side_are_named() -> None:
+    near = compared(A, B)
+    assert not any("side by side" in caution for caution in near.cautions)
+    far = compared(A[:2], B[:2], ended_at="2026-01-01T00:00:01.000+00:00")
+    assert not any("side by side" in caution for caution in far.cautions)
+    late = config("b", B, train={"epochs": 2})
+    runs = tuple(
+        type(run)(
+            **{**vars(run), "started_at": f"2026-01-02T0{index}:00:00+00:00", "ended_at": "2026-01-02T09:00:00+00:00"}
+        )
+        for index, run in enumerate(late.runs)
+    )
+    found = compare(
+        config("a", A, train={"epochs": 1}), type(late)(**{**vars(late), "runs": runs}), 120.0, test_images=False
+    )
+    [caution] = [one for one in found.cautions if "side by side" in one]
+    assert (
+        "seeds 0, 1, 2, 3, 4" in caution
+        and "up to 28 h apart" in caution
+        and "round over the plan takes 2 min" in caution
+    )
+
+
+def test_many_seeds_have_a_bootstrap_interval_and_few_the_reason() -> None:
+    import random
+
+    rng = random.Random(0)
+    values = [[0.9 + rng.gauss(0, 0.01) for _ in range(25)] for _ in range(2)]
+    found = compared(values[0], values[1]).accuracy
+    assert found.bca and found.differences and not found.no_bca
+    assert found.bca == pytest.approx((found.differences.summary.low, found.differences.summary.high), abs=0.001)
+    assert "5 seeds are too few for a bootstrap" in compared(A, B).accuracy.no_bca
+
+
+def stored(label: str, right: list[int], root: Path, epochs: int, **more: object) -> object:
+    """Returns a config whose predictions lie on disk."""
+    results = [make_result(label, seed=seed, accuracy=0.9, train={"epochs": epochs}) for seed in range(len(right))]
+    for result in results:
+        assert result.data
+        result.data.test_samples = IMAGES
+    store(root, results)
+    for result, count in zip(results, right, strict=True):
+        write_predictions(run_folder(root, result.suite, result.run_id, result.system_id).path, count, **more)  # type: ignore[arg-type]
+    from harness.compare.measured import measured_configs
+
+    [found] = measured_configs("milestones", {results[0].config_id: label}, results, root)
+    return found
+
+
+def test_mcnemar_reads_the_stored_predictions(tmp_path: Path) -> None:
+    a, b = stored("a", [190, 188, 186], tmp_path, 1), stored("b", [150, 150, 150], tmp_path, 2)
+    found = compare(a, b, 120.0).mcnemar  # type: ignore[arg-type]
+    assert found and [(one.only_a, one.only_b) for one in found.pairs] == [(40, 0), (38, 0), (36, 0)]
+    assert found.p and found.p < 0.001
+    text = images_sentence(compare(a, b, 120.0), found)  # type: ignore[arg-type]
+    assert "these very networks differ: a recognises more of them with 3 of 3 seeds, b with 0" in text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "predictions.npz is missing"),
+        (lambda path: path.write_bytes(b"no archive"), "predictions.npz cannot be read"),
+        (lambda path: write_predictions(path.parent, 100, images=IMAGES - 1), "are of 200 and of 199 test images"),
+    ],
+)
+def test_predictions_that_are_missing_or_of_another_length(tmp_path: Path, spoil: object, message: str) -> None:
+    a, b = stored("a", [190, 188], tmp_path, 1), stored("b", [150, 150], tmp_path, 2)
+    [first, second] = sorted((tmp_path / "milestones").glob(f"{b.config_id}-*/*/predictions.npz"))  # type: ignore[attr-defined]
+    spoil(first)  # type: ignore[operator]
+    found = compare(a, b, 120.0)  # type: ignore[arg-type]
+    assert found.mcnemar and message in found.mcnemar.reason and found.mcnemar.hint
+    assert len(found.mcnemar.pairs) == 1, "the other seed has a test"
+    assert message in images_sentence(found, found.mcnemar)
+    spoil(second)  # type: ignore[operator]
+    none = compare(a, b, 120.0)  # type: ignore[arg-type]
+    assert none.mcnemar and none.mcnemar.p is None
+    assert images_sentence(none, none.mcnemar).startswith("McNemar's test was not made: ")
+
+
+def test_a_table_is_corrected_over_what_it_could_have_compared() -> None:
+    table = [
+        config("best", [0.95, 0.951, 0.949], train={"epochs": 1}),
+        config("near", [0.945, 0.9478, 0.9462], train={"epochs": 2}),
+        config("far", [0.80, 0.82, 0.81], train={"epochs": 3}),
+    ]
+    best = best_of(table)
+    assert best and best.label == "best"
+    alone = {one.a.label: one.accuracy for one in compare_with(table, best, 0.0)}
+    chosen = {one.a.label: one.accuracy for one in compare_with_best(table, best, 0.0)}
+    for label in ("near", "far"):
+        p, named, by_all = alone[label].p, alone[label].p_corrected, chosen[label].p_corrected
+        assert p and named and by_all and p <= named <= by_all
+    third = compare(table[1], table[2], 0.0, test_images=False).accuracy.p
+    p_near, p_far = alone["near"].p, alone["far"].p
+    assert third and p_near and p_far
+    assert alone["near"].p_corrected == pytest.approx(max(p_near, 2 * p_far))
+    assert chosen["near"].p_corrected == pytest.approx(
+        max(p_near, 2 * sorted((p_far, third))[1], 3 * min(p_far, third))
+    )

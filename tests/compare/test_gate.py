@@ -1,0 +1,173 @@
+"""The regression gate and its baseline file."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from harness.compare.baseline import baseline_of, read_baseline, write_baseline
+from harness.compare.comparison import Comparison, compare
+from harness.compare.gate import Limit, check
+from harness.compare.power import detectable
+from harness.compare.sentences import check_sentence
+from harness.errors import HarnessError
+from tests.compare.made import config
+
+STEADY = [100.0, 101.0, 99.0, 100.4, 99.7]
+
+
+def slower(by: float, noise: float = 0.002, seeds: int = 5, stream: int = 0) -> Comparison:
+    """Returns a new config that takes so much longer than the old one, give or take."""
+    rng = random.Random(stream)
+    old = [100 * (1 + rng.gauss(0, noise)) for _ in range(seeds)]
+    new = [100 * (1 + by) * (1 + rng.gauss(0, noise)) for _ in range(seeds)]
+    a = config("new", [0.9 + seed / 1000 for seed in range(seeds)], new, train={"epochs": 1})
+    b = config("old", [0.901 + seed / 1200 for seed in range(seeds)], old, train={"epochs": 2})
+    return compare(a, b, 120.0, test_images=False)
+
+
+def state(comparison: Comparison, at_most: float, *, strict: bool = False) -> str:
+    [found] = check([comparison], Limit("time", at_most, strict))
+    return found.state
+
+
+def test_fails_beyond_the_limit_and_the_noise_only() -> None:
+    assert state(slower(0.05), 0.02) == "fails"
+    assert state(slower(0.0), 0.02) == "passes"
+    assert state(slower(0.021, noise=0.02), 0.02) == "passes", "beyond the limit, but not beyond the noise"
+    assert state(slower(-0.5), 0.02) == "passes"
+
+
+def test_strict_fails_where_keeping_the_limit_is_not_shown() -> None:
+    assert state(slower(0.0), 0.02, strict=True) == "passes"
+    assert state(slower(0.0, noise=0.05), 0.02, strict=True) == "not shown"
+    assert state(slower(0.05), 0.02, strict=True) == "fails"
+
+
+def test_bound_is_students_one_sided() -> None:
+    comparison = slower(0.03)
+    [found] = check([comparison], Limit("time", 0.02))
+    assert comparison.time.differences
+    test: Any = stats.ttest_1samp(comparison.time.differences.values, found.limit.threshold, alternative="greater")
+    assert found.p == pytest.approx(test.pvalue)
+    assert found.bound == pytest.approx(test.confidence_interval(0.95).low)
+    [strict] = check([comparison], Limit("time", 0.02, strict=True))
+    assert strict.bound > strict.worse.mean > found.bound
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.02])
+def test_false_alarms_are_rare(truth: float) -> None:
+    alarms = sum(state(slower(truth, noise=0.01, stream=stream), 0.02) == "fails" for stream in range(400))
+    assert alarms <= stats.binom.ppf(0.999, 400, 0.05 if truth else 0.001)
+    if truth:
+        assert alarms >= stats.binom.ppf(0.001, 400, 0.05), "exactly at the limit it is one in twenty"
+
+
+def test_what_would_have_been_found_is_found() -> None:
+    [found] = check([slower(0.0, noise=0.01)], Limit("time", 0.02))
+    assert found.worse.sd
+    assert found.detectable == pytest.approx(math.log(1.02) + detectable(found.worse.sd, 5, sides=1))
+    true_deviation = 0.01 * math.sqrt(2)
+    by = math.expm1(found.limit.threshold + detectable(true_deviation, 5, sides=1))
+    alarms = sum(state(slower(by, noise=0.01, stream=stream), 0.02) == "fails" for stream in range(400))
+    low, high = stats.binom.interval(0.999, 400, 0.8)
+    assert low <= alarms <= high
+    assert "would have been found 8 times of 10" in check_sentence(found)
+
+
+def test_accuracy_in_points() -> None:
+    worse = [0.905, 0.9, 0.9055, 0.9021, 0.9]
+    old = config("old", [one + 0.01 for one in worse], STEADY, train={"epochs": 2})
+    new = config("new", [*worse[:-1], worse[-1] + 0.001], STEADY, train={"epochs": 1})
+    comparison = compare(new, old, 120.0, test_images=False)
+    assert [one.state for one in check([comparison], Limit("accuracy", 0.003))] == ["fails"]
+    assert [one.state for one in check([comparison], Limit("accuracy", 0.02))] == ["passes"]
+    [found] = check([comparison], Limit("accuracy", 0.003))
+    text = check_sentence(found)
+    assert text.startswith(
+        "FAILS: new is less accurate than old by more than 0.3 points (a loss of 0.980 points, one-sided"
+    )
+
+
+def test_seeds_that_are_alike_are_taken_at_their_word() -> None:
+    same = [0.9, 0.91, 0.92]
+    a, b = (config(name, same, [100.0] * 3, train={"epochs": epochs}) for epochs, name in ((1, "a"), (2, "b")))
+    assert state(compare(a, b, 120.0, test_images=False), 0.0) == "passes"
+    slow = config("a", same, [103.0] * 3, train={"epochs": 1})
+    assert state(compare(slow, b, 120.0, test_images=False), 0.02) == "fails"
+
+
+def test_many_configs_share_one_chance_of_a_false_alarm() -> None:
+    many = [slower(0.022, stream=stream) for stream in range(8)]
+    alone = [state(one, 0.02) for one in many]
+    together = [one.state for one in check(many, Limit("time", 0.02))]
+    assert together.count("fails") <= alone.count("fails")
+    p_values = [one.p for one in check(many, Limit("time", 0.02))]
+    assert all(one is not None for one in p_values)
+
+
+def test_a_gate_that_cannot_see_is_not_green() -> None:
+    with pytest.raises(HarnessError, match="--fail-if-slower cannot be decided for 'new' by one seed"):
+        check([slower(0.0, seeds=1)], Limit("time", 0.02))
+    a, b = config("a", [0.9] * 3, train={"epochs": 1}), config("b", [0.9] * 3, train={"epochs": 2}, system_id="other")
+    with pytest.raises(
+        HarnessError, match="--fail-if-slower cannot be decided for 'a': run times of different systems"
+    ):
+        check([compare(a, b, 120.0, test_images=False)], Limit("time", 0.02))
+
+
+def test_a_baseline_comes_back_as_it_was(tmp_path: Path) -> None:
+    old = config("a", [0.9, 0.91, 0.92], [100.0, 101.0, 102.0], train={"epochs": 1})
+    write_baseline(tmp_path / "new" / "b.json", baseline_of("milestones", [old], {"a1b2c3": "a machine"}))
+    read = read_baseline(tmp_path / "new" / "b.json", "milestones")
+    assert read.systems == {"a1b2c3": "a machine"}
+    [back] = read.measured()
+    assert back.from_baseline and (back.label, back.config_id, back.seeds) == ("a", old.config_id, [0, 1, 2])
+    assert [(run.accuracy, run.train_seconds, run.images) for run in back.runs] == [
+        (run.accuracy, run.train_seconds, run.images) for run in old.runs
+    ]
+    found = compare(old, back, 120.0)
+    assert found.accuracy.verdict == found.time.verdict == "tie"
+    assert any("the baseline's runs are of 2026-01-01" in caution for caution in found.cautions)
+    assert (
+        found.mcnemar and "the baseline has no predictions of 'a', seed 0" not in found.mcnemar.reason.partition(";")[0]
+    )
+
+
+def changed(**fields: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda values: {**values, **fields}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (changed(suite="other"), "is a baseline of the suite 'other', and this is 'milestones'"),
+        (changed(schema_version=2), "is a baseline of schema version 2; this harness reads 1"),
+        (changed(more=1), "is no baseline: more: "),
+        (changed(configs=[{"label": "a"}]), "is no baseline: configs.0.config_id: "),
+        (lambda values: [], "is no baseline"),
+        (lambda values: {}, "is no baseline"),
+    ],
+)
+def test_a_baseline_that_is_none_of_ours(tmp_path: Path, spoil: Callable[[Any], Any], message: str) -> None:
+    path = tmp_path / "b.json"
+    write_baseline(path, baseline_of("milestones", [config("a", [0.9, 0.91])], {}))
+    path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
+    with pytest.raises(HarnessError) as caught:
+        read_baseline(path, "milestones")
+    assert message in caught.value.message and caught.value.hint and "\n" not in caught.value.message
+
+
+def test_a_baseline_that_is_not_there_or_torn(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"cannot read .*No such file"):
+        read_baseline(tmp_path / "none.json", "milestones")
+    (tmp_path / "torn.json").write_text('{"schema_version": 1, ')
+    with pytest.raises(HarnessError, match="not a whole JSON object"):
+        read_baseline(tmp_path / "torn.json", "milestones")

@@ -1,0 +1,100 @@
+"""What `harness compare` promises, on made-up suites whose truth is known.
+
+Limits are those of the binomial distribution that a true promise leaves once in a thousand; the streams are fixed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.compare.bootstrap import LEAST_SEEDS
+
+TIMES = 1000
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The simulations that docs/method.md reports on."""
+    import importlib
+
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks" / "method")
+    return importlib.import_module("simulate")
+
+
+def limits(share: float, times: int = TIMES) -> tuple[float, float]:
+    """Returns between which shares a promise may be found kept."""
+    low, high = stats.binom.interval(0.999, times, share)
+    return low / times, high / times
+
+
+def within(found: float, share: float, times: int = TIMES) -> bool:
+    """Tells whether a share may be the promised one."""
+    low, high = limits(share, times)
+    return low <= found <= high
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10, 20])
+def test_students_interval_holds_the_truth_as_often_as_it_says(simulate: Any, seeds: int) -> None:
+    students, bca = simulate.coverage(simulate.SHAPES["normal"], seeds, TIMES, np.random.default_rng(seeds), 499)
+    assert within(students, 0.95)
+    if seeds >= LEAST_SEEDS:
+        assert bca > limits(0.92)[0], "BCa is shown from here on, and falls short by three points at most"
+    else:
+        assert bca < limits(0.93)[1], "and is withheld before, for a reason"
+
+
+@pytest.mark.parametrize("shape", ["heavy tails (t, 4 df)", "skewed (gamma, shape 4)", "accuracies on 360 images"])
+def test_students_interval_bears_what_is_not_normal(simulate: Any, shape: str) -> None:
+    students, _ = simulate.coverage(simulate.SHAPES[shape], 5, TIMES, np.random.default_rng(1), 9)
+    assert students > limits(0.92)[0]
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_ties_are_called_ties_and_one_in_twenty_is_not(simulate: Any, seeds: int) -> None:
+    found = simulate.verdicts(0.0, seeds, TIMES, np.random.default_rng(seeds))
+    for question in ("accuracy", "time"):
+        assert within(found[f"{question} tie"], 0.95)
+        assert within(found[f"{question} a"], 0.025)
+        assert within(found[f"{question} b"], 0.025)
+
+
+@pytest.mark.parametrize("effect", [1.0, 2.0])
+def test_a_difference_is_found_with_the_promised_seeds(simulate: Any, effect: float) -> None:
+    from harness.compare.power import power_of
+
+    seeds, found = simulate.found_as_promised(effect, TIMES, np.random.default_rng(2))
+    assert power_of(effect, seeds) >= 0.8 > power_of(effect, seeds - 1)
+    assert within(found, power_of(effect, seeds))
+
+
+def test_a_table_without_a_difference_rarely_shows_one(simulate: Any) -> None:
+    times = TIMES // 2
+    found = simulate.family(5, 5, times, np.random.default_rng(3))
+    assert found["one named"] <= limits(0.05, times)[1]
+    assert found["the best, all pairs"] <= limits(0.05, times)[1]
+    assert found["the best, those with it alone"] > limits(0.05, times)[1], "why it is corrected over all pairs"
+
+
+@pytest.mark.parametrize("pairs", [1, 5])
+def test_mcnemar_keeps_its_level(simulate: Any, pairs: int) -> None:
+    found = simulate.mcnemar_level(2000, pairs, TIMES, np.random.default_rng(4))
+    assert found <= limits(0.05)[1]
+
+
+def test_drift_is_in_unpaired_times_and_not_in_those_of_pairs(simulate: Any) -> None:
+    times = TIMES // 2
+    rng = np.random.default_rng(5)
+    by_seed = simulate.drift(0.2, 8, 10, times, rng, interleaved=True)
+    by_config = simulate.drift(0.2, 8, 10, times, rng, interleaved=False)
+    assert by_seed["ratio"] == pytest.approx(1, abs=0.004), "what is left is the drift from a run to the next"
+    assert by_seed["interval holds 1"] > limits(0.92, times)[0]
+    assert by_seed["named"] == 0
+    assert by_config["ratio"] < 0.98
+    assert by_config["interval holds 1"] < 0.05
+    assert by_config["named"] == 1
