@@ -15,7 +15,8 @@ from PIL import Image
 from harness.records.store import read_suite
 from harness.report.axes import time_axis
 from harness.report.build import build_report
-from harness.report.chart import Drawing, accuracy_over_time
+from harness.report.chart import accuracy_over_time
+from harness.report.drawing import Drawing
 from harness.report.labels import CHARACTER, Wanted, place_labels
 from harness.report.write import write_report
 
