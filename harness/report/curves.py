@@ -56,10 +56,14 @@ class Budget:
 
 
 def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
-    """Returns the curve of a run from the events of its epochs, by their number; None where none was evaluated."""
-    numbers = sorted(epochs)
-    elapsed = itertools.accumulate(epochs[number]["train_seconds"] for number in numbers)
-    tests = (epochs[number]["metrics"].get("test") for number in numbers)
+    """Returns the curve of a run from the events of its epochs, by their number.
+
+    None where none was evaluated, or an event was lost: the train time of what follows is then not known.
+    """
+    if sorted(epochs) != list(range(len(epochs))) or any("train_seconds" not in event for event in epochs.values()):
+        return None
+    elapsed = itertools.accumulate(epochs[number]["train_seconds"] for number in range(len(epochs)))
+    tests = (epochs[number]["metrics"].get("test") for number in range(len(epochs)))
     found = [(seconds, test["accuracy"]) for seconds, test in zip(elapsed, tests, strict=True) if test]
     return Curve(*zip(*found, strict=True)) if found else None
 

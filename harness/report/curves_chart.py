@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-import statistics
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 700, 440  # of the plot itself; title, axes and legend come on top
 MOST_COLOURED = 8
 MOST_BANDS = 4
-WIDEST_BAND = 0.4  # of the axis, by the median of its heights; wider ones hide the lines
+WIDEST_BAND = 0.4  # of the axis, by its mean height; wider ones hide the lines
 MOST_FAINT = 40
 MOST_EVALUATIONS = 400  # of a line; a screen has no more
 
@@ -113,9 +113,12 @@ def _lines(table: Table) -> list[Line]:
 
 
 def _height(line: Line) -> float:
-    """Returns the median height of a line's band; 0 where it has none, or none to look at: of two seeds."""
-    heights = [2 * summary.ci95 for _, summary in line.points if summary.ci95 is not None and summary.n > 2]
-    return statistics.median(heights) if heights else 0.0
+    """Returns the mean height of a line's band over its time; 0 where it has none, or none to look at: of two seeds."""
+    if line.points[-1][1].n <= 2:
+        return 0.0
+    held = [(after - at, 2 * (now.ci95 or 0.0)) for (at, now), (after, _) in itertools.pairwise(line.points)]
+    held.append((1e-9, 2 * (line.points[-1][1].ci95 or 0.0)))  # of a single evaluation, too
+    return sum(seconds * height for seconds, height in held) / sum(seconds for seconds, _ in held)
 
 
 def _names(labels: Sequence[str]) -> list[str]:

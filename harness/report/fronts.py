@@ -89,37 +89,44 @@ class Front:
 def front_of(rows: Sequence[Row], cost: Cost) -> Front:
     """Returns the front of one system's ranked rows that have both numbers.
 
-    A config with one seed has no spread, so it takes no part in the samples; where such a one beats a config by its
-    only run, the other's probability cannot be known either.
-
     Args:
         rows: of one system.
     """
-    import numpy
-
     measured = [(row, _by_seed(row, ACCURACY), _by_seed(row, cost.metric)) for row in rows if row.ranked]
     # By their ids, so that the same records give the same samples however the table is sorted.
     measured = sorted((one for one in measured if one[1] and one[2]), key=lambda one: one[0].config_id)
     points = [(_mean(accuracies), _mean(payments)) for _, accuracies, payments in measured]
-    front = pareto_front(points)
-    every = [Place(one[0], *point, on, *one[1:]) for one, point, on in zip(measured, points, front, strict=True)]
-    several = [place for place in every if place.has_spread]
+    front = zip(measured, points, pareto_front(points), strict=True)
+    return Front(cost, tuple(sampled([Place(one[0], *point, on, *one[1:]) for one, point, on in front])))
+
+
+def sampled(places: Sequence[Place]) -> list[Place]:
+    """Returns the places with their samples and probabilities; those that have none come last.
+
+    A config with one seed has no spread, so it takes no part in the samples; where such a one beats a config by its
+    only run, the other's probability cannot be known either.
+    """
+    import numpy
+
+    several = [place for place in places if place.has_spread]
+    single = [place for place in places if not place.has_spread]
     if not several:
-        return Front(cost, tuple(every))
+        return single
     numbers = [*(place.accuracies for place in several), *(place.payments for place in several)]
     samples = samples_of_means(numbers, [*range(len(several))] * 2)
     accuracies, payments = samples[:, : len(several)], samples[:, len(several) :]
     shares = pareto_fronts(accuracies, payments).mean(axis=0)
-    single = [place for place in every if not place.has_spread]
-    sampled = [
-        replace(
-            place,
-            samples=(numpy.ascontiguousarray(accuracies[:, index]), numpy.ascontiguousarray(payments[:, index])),
-            probability=None if any(_beats(other, place) for other in single) else float(shares[index]),
-        )
-        for index, place in enumerate(several)
+    return [
+        *(
+            replace(
+                place,
+                samples=(numpy.ascontiguousarray(accuracies[:, index]), numpy.ascontiguousarray(payments[:, index])),
+                probability=None if any(_beats(other, place) for other in single) else float(shares[index]),
+            )
+            for index, place in enumerate(several)
+        ),
+        *single,
     ]
-    return Front(cost, (*sampled, *single))
 
 
 def mark_fronts(rows: Sequence[Row]) -> list[Front]:

@@ -31,7 +31,7 @@ def test_from_disk_to_all_files(fake: Any, tmp_path: Path) -> None:
     fake.store(tmp_path / "results", fake.suite(4, 2, suite="s"))
     read = read_suite(tmp_path / "results", "s")
     written = write_report(tmp_path / "report", build_report("s", read.results, read.systems))
-    assert _names(tmp_path / "report") == ["accuracy_over_time.png", *TABLES]
+    assert _names(tmp_path / "report") == ["accuracy_over_time.png", "prices.csv", "prices.parquet", *TABLES]
     assert sorted(path.name for path in written) == _names(tmp_path / "report")
 
 
