@@ -13,7 +13,7 @@ from harness.report.columns import Column
 from harness.report.encodings import Encoding, encodings
 from harness.report.labels import Align, Label, Wanted, place_labels, without_common_parts
 from harness.report.rows import Row
-from harness.report.texts import NOTHING, column_texts, one_line
+from harness.report.texts import column_texts, one_line
 from harness.report.theme import FONT_SIZE, INK, MUTED, style
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _point(row: Row, x: Axis, y: Axis, looks: Encoding) -> dict[str, Any]:
 def _labels(points: list[dict[str, Any]], front: list[dict[str, Any]], x: Axis, y: Axis) -> list[Label]:
     """Labels the front, the greatest gains in accuracy first, and the others too where they are few."""
     texts = without_common_parts([point["label"] for point in points])
-    unsure = [point["place"] == "unsure" and point["probability"] != NOTHING for point in points]
+    unsure = [point["place"] in ("unsure", "perhaps") for point in points]
     shares = [point["probability"].replace(" ", "\u00a0") for point in points]
     texts = [f"{t} ({share})" if add else t for t, share, add in zip(texts, shares, unsure, strict=True)]
     where = [(x.pixel(point["x"]), HEIGHT - y.pixel(point["y"])) for point in points]
@@ -206,7 +206,7 @@ def _subtitle(rows: list[Row], has_front: bool) -> list[str]:
         said.append("line and outlined points: Pareto front")
     places = {place_of(row) for row in rows}
     if places & {"unsure", "perhaps"}:
-        said.append(f"dashed outlines: less than {SURE:.0%} sure (how sure is in brackets)".replace("%", "\u00a0%"))
+        said.append("dashed outlines: unsure, with the probability of being on the front")
     if any(not row.ranked for row in rows):
         said.append("synthetic data is not ranked")
     text = "; ".join(said)

@@ -132,7 +132,7 @@ def require_evaluation_by(budget: Budget | None, systems: Sequence[Mapping[str, 
     Raises:
         HarnessError: with the time of the first evaluation.
     """
-    if budget is None or not budget.required:
+    if budget is None or not budget.required or not systems:
         return
     firsts = [first for curves in systems if (first := _first(curves)) is not None]
     if not firsts or min(firsts) > budget.seconds:

@@ -2,61 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.durations import duration_text
 from harness.report.axes import Axis, curve_axes
 from harness.report.build import Table
-from harness.report.curves import Curve, mean_curve
-from harness.report.intervals import Summary
-from harness.report.labels import without_common_parts
-from harness.report.rows import Row
-from harness.report.texts import one_line, shortened
+from harness.report.curve_lines import Line, lines_of
+from harness.report.texts import one_line
 from harness.report.theme import FONT_SIZE, GREY, INK, MUTED, PALETTE, style
 
 if TYPE_CHECKING:
     import altair
 
 WIDTH, HEIGHT = 700, 440  # of the plot itself; title, axes and legend come on top
-MOST_COLOURED = 8
-MOST_BANDS = 4
-WIDEST_BAND = 0.4  # of the axis, by its mean height; wider ones hide the lines
-MOST_FAINT = 40
-MOST_EVALUATIONS = 400  # of a line; a screen has no more
-
-
-@dataclass(frozen=True)
-class Line:
-    """The mean of a config's runs over train time."""
-
-    row: Row
-    name: str
-    coloured: bool
-    banded: bool
-    points: list[tuple[float, Summary]]
-
-
-def drawn(table: Table) -> list[Row]:
-    """Returns the rows that have curves to draw, those of the front first, then by accuracy."""
-    rows = [row for row in table.rows if row.ranked and table.curves.get(row.config_id)]
-    return sorted(rows, key=lambda row: (not row.values["on_front"], -row.values["test_accuracy"].mean))
+STEPS: Any = {"interpolate": "step-after"}
 
 
 def accuracy_curves(table: Table) -> altair.LayerChart:
-    """Returns the chart of one system; some row of it is `drawn`.
+    """Returns the chart of one system; some row of it is drawn.
 
     Raises:
         ImportError: altair is not installed.
     """
     import altair
 
-    lines = _lines(table)
+    lines = lines_of(table)
     x, y = curve_axes([line.points for line in lines], WIDTH, HEIGHT)
     across = altair.X("x:Q", title=x.title, scale=altair.Scale(**x.scale()), axis=altair.Axis(**x.ticks()))
     up = altair.Y("y:Q", title=y.title, scale=altair.Scale(**y.scale()), axis=altair.Axis(**y.ticks()))
@@ -69,23 +41,22 @@ def accuracy_curves(table: Table) -> altair.LayerChart:
         sort=list(palette),
         legend=altair.Legend(symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1, labelLimit=260),
     )
-    steps: dict[str, Any] = {"interpolate": "step-after", "clip": True}
-    base = altair.Chart(altair.NamedData("curves")).encode(x=across, y=up, detail="config:N")
-    faint = base.transform_filter("!datum.coloured").mark_line(color=GREY, strokeWidth=0.8, opacity=0.45, **steps)
-    told = base.transform_filter("datum.coloured").encode(color=colour, tooltip=["config:N", "accuracy:N", "seconds:N"])
-    bands = told.transform_filter("datum.band").mark_area(opacity=0.16, **steps).encode(y=_up(up, "low"), y2="high:Q")
+    told = altair.Chart(altair.NamedData("curves")).encode(x=across, y=up, color=colour, tooltip=_tooltip(x, y))
     layers = [
-        faint,
-        bands,
+        _faint(across, up),
+        _bands(colour, across, up),
         *_marks(table, x, y),
-        told.transform_filter("!datum.front").mark_line(strokeWidth=1.2, opacity=0.9, **steps),
-        told.transform_filter("datum.front").mark_line(strokeWidth=2.6, **steps),
+        # Never `opacity`: the renderer of PNG would draw each line into a picture of its own, for seconds.
+        told.transform_filter("!datum.front").mark_line(strokeWidth=1.2, strokeOpacity=0.9, **STEPS),
+        told.transform_filter("datum.front").mark_line(strokeWidth=2.6, **STEPS),
         _ends(colour, across, up),
     ]
     return altair.LayerChart(
         layer=layers,
         datasets={
-            "curves": [point for line in lines for point in _points(line, x, y)],
+            "faint": [point for line in lines if not line.coloured for point in _points(line, x, y)],
+            "curves": [{**point, "front": line.on_front} for line in coloured for point in _points(line, x, y)],
+            "bands": [point for line in lines if line.banded for point in _band(line, x, y)],
             "ends": [_points(line, x, y)[-1] for line in coloured],
         },
         title=altair.TitleParams(
@@ -99,65 +70,36 @@ def accuracy_curves(table: Table) -> altair.LayerChart:
     )
 
 
-def _lines(table: Table) -> list[Line]:
-    rows = drawn(table)[: MOST_COLOURED + MOST_FAINT]
-    names = _names([one_line(row.label) for row in rows])
-    lines = []
-    for index, (row, name) in enumerate(zip(rows, names, strict=True)):
-        points = mean_curve([_thinned(curve) for curve in table.curves[row.config_id]])
-        lines.append(Line(row, name, index < MOST_COLOURED, False, points))
-    means = [summary.mean for line in lines for _, summary in line.points]
-    widest = WIDEST_BAND * (max(means) - min(means))
-    narrow = [line for line in lines if line.coloured and line.row.values["on_front"] and 0 < _height(line) <= widest]
-    return [dataclasses.replace(line, banded=line in narrow[:MOST_BANDS]) for line in lines]
-
-
-def _height(line: Line) -> float:
-    """Returns the mean height of a line's band over its time; 0 where it has none, or none to look at: of two seeds."""
-    if line.points[-1][1].n <= 2:
-        return 0.0
-    held = [(after - at, 2 * (now.ci95 or 0.0)) for (at, now), (after, _) in itertools.pairwise(line.points)]
-    held.append((1e-9, 2 * (line.points[-1][1].ci95 or 0.0)))  # of a single evaluation, too
-    return sum(seconds * height for seconds, height in held) / sum(seconds for seconds, _ in held)
-
-
-def _names(labels: Sequence[str]) -> list[str]:
-    names = [shortened(text, 40) for text in without_common_parts(labels)]
-    return [f"{name} ({index})" if name in names[:index] else name for index, name in enumerate(names)]
-
-
-def _thinned(curve: Curve) -> Curve:
-    """Leaves out evaluations between others, where a run has more of them than a line can show; never the last."""
-    every = math.ceil(len(curve.seconds) / MOST_EVALUATIONS)
-    if every == 1:
-        return curve
-    kept = slice((len(curve.seconds) - 1) % every, None, every)
-    return Curve(curve.seconds[kept], curve.accuracies[kept])
-
-
-def _up(up: Any, field: str) -> Any:
-    other = up.copy()
-    other.shorthand = f"{field}:Q"
-    return other
-
-
 def _points(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
-    front = bool(line.row.values["on_front"])
+    return [{"config": line.name, "x": at / x.unit, "y": summary.mean / y.unit} for at, summary in line.points]
+
+
+def _band(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
     return [
         {
             "config": line.name,
-            "coloured": line.coloured,
-            "front": front,
-            "band": line.banded and summary.ci95 is not None,
             "x": seconds / x.unit,
-            "y": summary.mean / y.unit,
             "low": y.clamp(summary.low / y.unit),
             "high": y.clamp(summary.high / y.unit),
-            "accuracy": f"{summary.mean:.2%} (n = {summary.n})",
-            "seconds": duration_text(seconds),
         }
         for seconds, summary in line.points
     ]
+
+
+def _faint(across: Any, up: Any) -> altair.Chart:
+    import altair
+
+    base = altair.Chart(altair.NamedData("faint")).encode(x=across, y=up, detail="config:N", tooltip="config:N")
+    return base.mark_line(color=GREY, strokeWidth=0.8, strokeOpacity=0.45, **STEPS)
+
+
+def _bands(colour: Any, across: Any, up: Any) -> altair.Chart:
+    import altair
+
+    low = up.copy()
+    low.shorthand = "low:Q"
+    base = altair.Chart(altair.NamedData("bands")).encode(x=across, y=low, y2="high:Q", color=colour)
+    return base.mark_area(opacity=1, fillOpacity=0.16, **STEPS)
 
 
 def _ends(colour: Any, across: Any, up: Any) -> altair.Chart:
@@ -165,7 +107,17 @@ def _ends(colour: Any, across: Any, up: Any) -> altair.Chart:
     import altair
 
     ends = altair.Chart(altair.NamedData("ends")).encode(x=across, y=up, color=colour)
-    return ends.mark_point(filled=True, size=36, opacity=1, clip=True)
+    return ends.mark_point(filled=True, size=36, opacity=1)
+
+
+def _tooltip(x: Axis, y: Axis) -> list[altair.Tooltip]:
+    import altair
+
+    return [
+        altair.Tooltip("config:N"),
+        altair.Tooltip("y:Q", title=y.title, format=".2f"),
+        altair.Tooltip("x:Q", title=x.title, format=".4~g"),
+    ]
 
 
 def _marks(table: Table, x: Axis, y: Axis) -> list[altair.LayerChart]:
@@ -201,9 +153,9 @@ def _marks(table: Table, x: Axis, y: Axis) -> list[altair.LayerChart]:
 def _subtitle(lines: Sequence[Line]) -> list[str]:
     """Says what is seen."""
     several = any(summary.n > 1 for line in lines for _, summary in line.points[-1:])
-    wanted = [line for line in lines if line.row.values["on_front"] and line.coloured and _height(line) > 0]
+    wanted = [line for line in lines if line.on_front and line.coloured and line.band_height() > 0]
     said = ["Mean over seeds" if several else "One seed each, so no band", "accuracy holds until the next evaluation"]
-    if any(line.row.values["on_front"] for line in lines):
+    if any(line.on_front for line in lines):
         said.append("thick: on the Pareto front")
     if any(line.banded for line in lines):
         said.append("bands: 95 % t interval" + ", where they leave room" * (not all(line.banded for line in wanted)))

@@ -16,7 +16,7 @@ Ending = Literal["png", "svg", "html"]
 
 
 class Drawing:
-    """A chart that is being drawn: as PNG, two pixels a unit; as SVG; as HTML that needs no network.
+    """A chart that is being drawn: as PNG, two pixels a unit; as SVG; as HTML, which loads Vega from the net.
 
     Args:
         chart: what to draw.
@@ -64,6 +64,6 @@ made = {"svg": svg.encode()}
 if "png" in endings:
     made["png"] = vl_convert.svg_to_png(svg, scale=2)
 if "html" in endings:
-    made["html"] = vl_convert.vegalite_to_html(spec, vl_version=version, bundle=True).encode()
+    made["html"] = vl_convert.vegalite_to_html(spec, vl_version=version).encode()
 pickle.dump(made, sys.stdout.buffer)
 """

@@ -12,7 +12,8 @@ from typing import IO
 from harness.records.files import recording, require_writable, write_atomically
 from harness.report.build import Report, Table
 from harness.report.chart import accuracy_over_time, plotted
-from harness.report.curves_chart import accuracy_curves, drawn
+from harness.report.curve_lines import drawn
+from harness.report.curves_chart import accuracy_curves
 from harness.report.drawing import Drawing
 from harness.report.latex import latex
 from harness.report.machine import (

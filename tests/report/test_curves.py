@@ -173,13 +173,15 @@ def test_the_chart_has_the_means_of_the_curves_and_marks_front_target_and_budget
         result.target.at_least = 0.6
     report = fake.report(results, budget=Budget(60.0), curve_of=lambda run: curves[run.config_id][run.seed])
     spec = accuracy_curves(report.tables[0]).to_dict()
-    points = spec["datasets"]["curves"]
-    last = {point["config"]: point for point in points}
+    last = {point["config"]: point for point in spec["datasets"]["curves"]}
+    bands = {point["config"]: point for point in spec["datasets"]["bands"]}
     for row in report.tables[0].rows:
         assert last[row.label]["y"] == pytest.approx(100 * row.values["test_accuracy"].mean)
         assert last[row.label]["front"] == row.values["on_front"]
-        assert last[row.label]["band"] == row.values["on_front"]
-        assert last[row.label]["high"] - last[row.label]["low"] == pytest.approx(200 * row.values["test_accuracy"].ci95)
+        assert (row.label in bands) == row.values["on_front"]
+    for row in report.tables[0].rows[: len(bands)]:
+        band = bands[row.label]
+        assert band["high"] - band["low"] == pytest.approx(200 * row.values["test_accuracy"].ci95)
     text = json.dumps(spec)
     assert "target 60 %" in text
     assert "1 min" in text
@@ -188,17 +190,16 @@ def test_the_chart_has_the_means_of_the_curves_and_marks_front_target_and_budget
 @pytest.mark.parametrize(("seeds", "sd"), [(1, 0.0), (2, 0.001), (3, 0.5)])
 def test_bands_that_say_nothing_are_left_out(fake: Any, seeds: int, sd: float) -> None:
     chart = accuracy_curves(_report(fake, _many(3, seeds, sd), None).tables[0]).to_dict()
-    assert not any(point["band"] for point in chart["datasets"]["curves"])
+    assert chart["datasets"]["bands"] == []
     assert "no band" in " ".join(chart["title"]["subtitle"])
 
 
 def test_of_many_configs_few_are_coloured(fake: Any) -> None:
-    chart = accuracy_curves(_report(fake, _many(70, 1), None).tables[0]).to_dict()
-    configs = {point["config"]: point["coloured"] for point in chart["datasets"]["curves"]}
-    assert len(configs) == 48
-    assert sum(configs.values()) == 8
-    coloured_first = [point for point in chart["datasets"]["curves"] if point["front"]]
-    assert all(point["coloured"] for point in coloured_first)
+    report = _report(fake, _many(70, 1), None)
+    chart = accuracy_curves(report.tables[0]).to_dict()
+    coloured, faint = ({point["config"] for point in chart["datasets"][name]} for name in ("curves", "faint"))
+    assert (len(coloured), len(faint), coloured & faint) == (8, 40, set())
+    assert {row.label for row in report.tables[0].rows if row.values["on_front"]} <= coloured
 
 
 def test_curves_are_read_from_the_events_of_the_last_attempt(tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def test_equal_configs_are_not_told_apart(method: Any, common: float) -> None:
     assert said["under_5_percent"] < 0.05
 
 
+def test_a_tie_in_accuracy_leaves_the_slower_config_at_one_half(method: Any) -> None:
+    said = method.probability_of("equal accuracy, slower by 20 deviations", 5, SUITES)
+    assert said["mean"] == pytest.approx(0.5, abs=0.04)
+    assert said["over_95_percent"] < 0.08
+
+
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_probabilities_are_calibrated(method: Any, seeds: int) -> None:
     found = method.calibration([OURS], seeds, SUITES // 4)[OURS]  # for each of four kinds of suite
