@@ -308,7 +308,8 @@ def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False
         return Suite(source, file, parse_overrides(overrides))
     if file.smoke is None:
         raise HarnessError(f"{path} has no 'smoke'", "add smoke: {set: {train.epochs: 1}}, or leave --smoke out")
-    small = file.model_copy(update={"name": f"{file.name}_smoke", "references": [], "target": None, "anchors": None})
+    none = {"references": [], "target": None, "budget": None, "anchors": None}
+    small = file.model_copy(update={"name": f"{file.name}_smoke", **none})
     return Suite(source, small, file.smoke.set | parse_overrides(overrides), file.smoke.only)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 
+from harness.durations import DURATION_PATTERN, parse_duration
 from harness.errors import HarnessError, nearest
 from harness.parameters import NonNegativeFloat, PositiveInt
 from harness.problems import first_problem, shown
@@ -25,6 +26,17 @@ def _distinct(seeds: list[int]) -> list[int]:
 
 Count = Annotated[int, Field(gt=0, le=10_000)]
 Seeds = Count | Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+
+
+def _seconds(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else parse_duration(json.dumps(value))
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["60s", "1.5min", "2h"]}),
+]
 
 
 def target_names() -> list[str]:
@@ -91,6 +103,7 @@ class SuiteFile(Section):
     )
     smoke: Smoke | None = None
     target: Target | None = None
+    budget: Duration | None = Field(default=None, description="train time that accuracies are compared at, e.g. 60s")
     references: list[Reference] = []
 
 

@@ -197,3 +197,22 @@ def test_run_by_its_path_imports_the_package_and_not_its_folder(suite):
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+
+
+@pytest.mark.parametrize("at", ["60", "1:30", "-5s", "a minute"])
+def test_an_unknown_form_of_time_is_one_sentence(call, suite, at):
+    _, err = call("report", suite, f"--at={at}", code=2)
+    assert err == f"error: --at {at} is no duration\nhint: write a number and s, min or h, e.g. 60s, 1.5min or 2h\n"
+
+
+def test_accuracy_at_a_time_before_there_are_results(call, suite):
+    out, _ = call("report", suite, "--at", "60s")
+    assert "No results of s yet." in out
+
+
+def test_a_suite_names_a_budget(call, suite):
+    Path(suite).write_text(SUITE + "budget: 1.5min\n")
+    call("plan", suite)
+    Path(suite).write_text(SUITE + "budget: 90\n")
+    _, err = call("plan", suite, code=2)
+    assert err.startswith("error: s.yaml:8: budget is 90\nhint: '90' is no duration: write a number and s, min or h")

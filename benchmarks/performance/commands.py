@@ -24,6 +24,7 @@ from harness.suite import load_suite
 
 LIBRARIES = "import typer, yaml; from pydantic import BaseModel, Field, ValidationError, create_model"
 LIMITS = {"help": 0.4, "plan": 0.4, "plan_10000_runs": 2.0, "report_2000_runs": 5.0, "status_10000_runs": 2.0}
+EPOCHS = 20
 BASE = "base: {model: mlp, data: synthetic, optimizer: {name: sgd, lr: 0.1}}\n"
 
 
@@ -118,6 +119,19 @@ def store_results(suite: Path, output: Path, classes: int = 10, preempted_every:
         # Not through to the disk: that is not what is measured.
         (folder.path / "result.json").write_text(json.dumps(result.model_dump(mode="json"), indent=1))
         (folder.path / "system.json").write_text(json.dumps(system))
+        (folder.path / "events.jsonl").write_text(_events(1 + index % 97, accuracy))
+
+
+def _events(train_seconds: float, accuracy: float) -> str:
+    """Returns what a run of many epochs notes down: its accuracy rises to the last."""
+    numbers = {"top5_accuracy": 0.99, "loss": 0.5123456789, "macro_recall": 0.9123456789}
+    events: list[dict[str, object]] = [{"event": "run_started", "at": "2026-01-01T00:00:00.000+00:00", "attempt": 1}]
+    for epoch in range(EPOCHS):
+        split = {"accuracy": accuracy * (1 - 0.5 ** (epoch + 1)), **numbers}
+        seconds = {"train_seconds": train_seconds / EPOCHS, "wait_seconds": 0.0123456789, "eval_seconds": 0.123456789}
+        metrics = {"metrics": {"train": split, "test": split}}
+        events.append({"event": "epoch", "at": "2026-01-01T00:00:01.000+00:00", "epoch": epoch, **seconds, **metrics})
+    return "".join(json.dumps(event) + "\n" for event in events)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config_file", metavar="FILE", help="An Accelerate config, e.g. of launch/.")
 ]
 Sort = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="What the table is sorted by.")]
+At = Annotated[
+    str, typer.Option("--at", metavar="TIME", help="Compare accuracies at this train time, e.g. 60s, 1.5min or 2h.")
+]
 WithResumed = Annotated[
     bool, typer.Option("--with-resumed", help="Count the times of runs that were interrupted, too.")
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.cli.app import RESULTS, app, plans_with, show_report
 from harness.cli.options import (
     AsJson,
+    At,
     ConfigFile,
     Output,
     Overrides,
@@ -25,9 +26,19 @@ def report(
     output: Output = RESULTS,
     config_file: ConfigFile = None,
     sort: Sort = "",
+    at: At = "",
     with_resumed: WithResumed = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the table of a suite's results and write it with its chart beside them."""
+    from harness.durations import HINT, parse_duration
+    from harness.errors import HarnessError
+
+    try:
+        budget = parse_duration(at) if at else None
+    except ValueError:
+        raise HarnessError(f"--at {at} is no duration", HINT) from None
     plans, stored = plans_with(suite, set_, only, smoke, config_file, output)
-    show_report(plans, stored, output, sort, with_resumed=with_resumed, json_wanted=as_json)
+    show_report(
+        plans, stored, output, sort, with_resumed=with_resumed, json_wanted=as_json, budget_seconds=budget
+    )

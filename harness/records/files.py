@@ -71,10 +71,12 @@ def append_line(path: Path, value: Any) -> None:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Returns the whole JSON lines of a file; torn ones are left out."""
+    from pydantic_core import from_json  # in a third of the time of `json`; a report reads all epochs of all runs
+
     lines = []
     for line in path.read_bytes().splitlines():
         try:
-            value = json.loads(line)
+            value = from_json(line)
         except ValueError:
             continue
         if isinstance(value, dict):

@@ -68,16 +68,41 @@ def time_axis(rows: Sequence[Row], pixels: int) -> Axis:
     fastest, slowest = min(time.mean for time in times), max(time.mean for time in times)
     logarithmic = fastest > 0 and slowest / fastest > LOG_FROM
     middle = math.sqrt(fastest * slowest) if logarithmic else slowest / 3
-    unit, name = (1.0, "s") if middle < 300 else (60.0, "min") if middle < 3600 else (3600.0, "h")
+    unit, name = _unit(middle)
     low, high = _domain(times, unit, logarithmic, least_span=0.1 * slowest / unit or 1.0)
-    title = f"Train time ({name}{', log scale' if logarithmic else ''})"
-    return Axis(title, unit, low if logarithmic else max(0.0, low), high, logarithmic, pixels)
+    return Axis(_time_title(name, logarithmic), unit, low if logarithmic else max(0.0, low), high, logarithmic, pixels)
 
 
 def accuracy_axis(rows: Sequence[Row], pixels: int) -> Axis:
     """Returns the axis of test accuracies, in percent."""
     low, high = _domain([row.values["test_accuracy"] for row in rows], 0.01, False, least_span=0.2)
     return Axis("Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high) if high < 101 else 100.0, False, pixels)
+
+
+def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, height: int) -> tuple[Axis, Axis]:
+    """Returns the axes of train time and accuracy for lines of (seconds, accuracy) that have all the room.
+
+    Time is logarithmic where the configs' whole train times span more than a factor of ten. Bands do not widen the axis
+    of accuracy: those of two seeds would leave nothing of the lines.
+    """
+    firsts, lasts = [curve[0][0] for curve in curves], [curve[-1][0] for curve in curves]
+    logarithmic = min(firsts) > 0 and max(lasts) / min(lasts) > LOG_FROM
+    middle = math.sqrt(min(firsts) * max(lasts)) if logarithmic else max(lasts) / 3
+    unit, name = _unit(middle)
+    ends = (min(firsts) * 0.95, max(lasts) * 1.06) if logarithmic else (0.0, max(lasts) * 1.03)
+    x = Axis(_time_title(name, logarithmic), unit, ends[0] / unit, ends[1] / unit, logarithmic, width)
+    means = [100 * summary.mean for curve in curves for _, summary in curve]
+    margin = max(MARGIN * (max(means) - min(means)), 0.1)
+    low, high = max(0.0, min(means) - margin), min(100.0, max(means) + margin)
+    return x, Axis("Test accuracy (%)", 0.01, low, high, False, height)
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    return (1.0, "s") if seconds < 300 else (60.0, "min") if seconds < 3600 else (3600.0, "h")
+
+
+def _time_title(unit: str, logarithmic: bool) -> str:
+    return f"Train time ({unit}{', log scale' if logarithmic else ''})"
 
 
 def _domain(values: Sequence[Summary], unit: float, logarithmic: bool, least_span: float) -> tuple[float, float]:

@@ -5,22 +5,36 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from harness.errors import HarnessError, nearest
 from harness.records.result import RunResult
 from harness.report import columns as declared
 from harness.report.columns import Column
+from harness.report.curves import (
+    Budget,
+    Curve,
+    CurveOf,
+    budget_notes,
+    curves_of,
+    mark_accuracy_at,
+    require_evaluation_by,
+    some_late,
+    with_budget_in_title,
+)
 from harness.report.drift import Drift, drift_notes, drift_of
 from harness.report.effects import factor_table
 from harness.report.factors import Design
+from harness.report.fronts import mark_fronts
 from harness.report.notes import overfitting_notes, same_in_all, table_notes
 from harness.report.outliers import Outlier, outlier_notes, outliers_of
 from harness.report.pictures import PictureFile
+from harness.report.prices import price_table
 from harness.report.published import AtEpoch, Reference, side_by_side
 from harness.report.rows import Row, build_rows
 from harness.report.texts import Beside, Written, one_line, written
+from harness.report.time_to_target import some_missed, target_values
 
 DEFAULT_SORT = "test_accuracy"
 
@@ -36,7 +50,15 @@ class PlannedConfig(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """The configs of a suite on one system, ranked; and below them the published numbers, and what its factors do."""
+    """The configs of a suite on one system, ranked; and below them the tables that say more of them.
+
+    Attributes:
+        published: the published numbers beside ours.
+        factors: what the factors of the suite do.
+        prices: what the next point of accuracy costs along the front.
+        curves: of the timed runs of each config, by config_id.
+        budget: the train time that accuracies are compared at, if any.
+    """
 
     suite: str
     system_id: str
@@ -48,10 +70,13 @@ class Table:
     factors: Beside | None = None
     drift: Drift | None = None
     outliers: tuple[Outlier, ...] = ()
+    prices: Beside | None = None
+    curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
+    budget: Budget | None = None
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
-        return [beside for beside in (self.published, self.factors) if beside]
+        return [beside for beside in (self.prices, self.published, self.factors) if beside]
 
     def written(self) -> list[Written]:
         """Returns the columns that are shown, as people read them."""
@@ -70,6 +95,10 @@ class Table:
         cells = self.cells(column)
         if column.name == "on_front":
             return any(cells)
+        if column.name == "target_median_seconds":  # it says what the mean does, where every run reached the target
+            return some_missed(self.rows)
+        if column.name == "evaluated_by_budget":
+            return some_late(self.rows)
         if column.name == "peak_host_rss_bytes":
             on_device = ("peak_device_allocated_bytes", "peak_device_process_bytes")
             return not any(row.values[name] for row in self.rows for name in on_device) and any(cells)
@@ -114,6 +143,8 @@ def build_report(
     pictures: Sequence[PictureFile] = (),
     *,
     with_resumed: bool = False,
+    curve_of: CurveOf = lambda run: None,
+    budget: Budget | None = None,
 ) -> Report:
     """Makes the report of a suite.
 
@@ -128,9 +159,11 @@ def build_report(
         at_epoch: gives metrics of epochs before the last.
         pictures: of these runs.
         with_resumed: times of runs that went on from a checkpoint count too.
+        curve_of: gives the evaluations of a run.
+        budget: a train time that accuracies are compared at.
 
     Raises:
-        HarnessError: there is no column named `sort`.
+        HarnessError: there is no column named `sort`, or no run was evaluated within a budget that is required.
     """
     every = tuple(results)
     runs = tuple(run for run in every if not run.is_anchor)
@@ -139,6 +172,7 @@ def build_report(
         notes = [f"Overrides: {json.dumps(overrides)}.", *notes]
     labels = {config.config_id: config.label or config.config_id for config in planned}
     columns, rows = build_rows(runs, systems, labels, with_resumed=with_resumed)
+    columns = with_budget_in_title(columns, budget)
     sortable = declared.sortable(columns)
     if runs and sort not in sortable:
         raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))
@@ -146,6 +180,14 @@ def build_report(
     by_system: dict[str, list[Row]] = {}
     for row in rows:
         by_system.setdefault(row.system_id, []).append(row)
+    curves = {system_id: curves_of(own, curve_of) for system_id, own in by_system.items()}
+    require_evaluation_by(budget, list(curves.values()))
+    fronts = {}
+    for system_id, own in by_system.items():
+        for row in own:
+            row.values.update(target_values(row))
+        mark_accuracy_at(own, curves[system_id], budget)
+        fronts[system_id] = mark_fronts(own)
     names = {system_id: one_line(str(own[0].values["system"])) for system_id, own in by_system.items()}
     same_name = Counter(names.values())
     said = [column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
@@ -162,11 +204,19 @@ def build_report(
                 suite=suite,
                 system_id=system_id,
                 system=system,
-                columns=tuple(columns),
+                columns=columns,
                 rows=tuple(_ranked(own, sortable[sort])),
-                notes=(*table_notes(own, said, labels), *drift_notes(drift), *outlier_notes(outliers)),
+                notes=(
+                    *table_notes(own, said, labels),
+                    *budget_notes(own, curves[system_id], budget),
+                    *drift_notes(drift),
+                    *outlier_notes(outliers),
+                ),
                 published=side_by_side(beside, *facts, references, labels, overrides, at_epoch),
                 factors=factor_table(effects, *facts, design, labels) if design else None,
+                prices=price_table(f"Price list of {suite} on {system}", *facts[:2], fronts[system_id]),
+                curves=curves[system_id],
+                budget=budget,
                 drift=drift,
                 outliers=outliers,
             )

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import subprocess
-import sys
-from typing import IO, TYPE_CHECKING, Any
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 from harness.report.axes import Axis, accuracy_axis, time_axis
 from harness.report.build import Table
+from harness.report.columns import Column
 from harness.report.encodings import Encoding, encodings
 from harness.report.labels import Align, Label, Wanted, place_labels, without_common_parts
 from harness.report.rows import Row
-from harness.report.texts import one_line
+from harness.report.texts import column_texts, one_line
 from harness.report.theme import FONT_SIZE, INK, MUTED, style
 
 if TYPE_CHECKING:
     import altair
 
+_PROBABILITY = Column("", "", "probability")
 WIDTH, HEIGHT = 700, 440  # of the plot itself; title, axes and legend come on top
 LABEL_ALL_UP_TO = 12
+SURE = 0.95  # of being on the front, or of not being on it
 MANY = 40  # from here on the bars are faint
 ALL_BARS_UP_TO = 200  # beyond, only those of the front are drawn
 
@@ -29,6 +30,17 @@ ALL_BARS_UP_TO = 200  # beyond, only those of the front are drawn
 def plotted(table: Table) -> list[Row]:
     """Returns the rows that have both numbers."""
     return [row for row in table.rows if row.values["test_accuracy"] and row.values["train_seconds"]]
+
+
+def place_of(row: Row) -> str:
+    """Returns whether a config is on the front: `sure`, `unsure`, `perhaps` (not by its means) or `off`.
+
+    One whose probability cannot be known is where its means put it.
+    """
+    probability = row.values["front_probability"]
+    if row.values["on_front"]:
+        return "sure" if probability is None or probability >= SURE else "unsure"
+    return "perhaps" if probability is not None and probability > 1 - SURE else "off"
 
 
 def accuracy_over_time(table: Table) -> altair.LayerChart:
@@ -93,68 +105,31 @@ def _bars_and_points(looks: Encoding, across: Any, up: Any, configs: int) -> lis
     )
     base = altair.Chart(altair.NamedData("points")).encode(x=across, y=up, color=colour)
     bars = base.mark_rule(strokeWidth=1.4, opacity=0.35 if configs > MANY else 0.65, clip=True)
-    marks = base.encode(tooltip=["label:N", "accuracy:N", "time:N"])
+    marks = base.encode(tooltip=["label:N", "accuracy:N", "time:N", "probability:N"])
     if looks.shapes:
         scale = altair.Scale(domain=list(looks.shapes), range=list(looks.shapes.values()))
         marks = marks.encode(shape=altair.Shape("shape:N", title=looks.shape_title, scale=scale))
     others = marks.mark_point(filled=True, stroke="white", strokeWidth=0.8, opacity=0.55, size=55)
-    front = marks.mark_point(filled=True, stroke=INK, strokeWidth=1.3, opacity=1, size=120)
+    # An unsure place on the front: pale, and outlined with dashes; one that may be on it: outlined thinly.
+    front = marks.mark_point(filled=True, stroke=INK, strokeWidth=1.5, opacity=1, size=120)
+    unsure = marks.mark_point(filled=True, stroke=INK, strokeWidth=1.3, strokeDash=[3, 2], fillOpacity=0.4, size=120)
+    perhaps = marks.mark_point(filled=True, stroke=INK, strokeWidth=0.9, strokeDash=[1, 2], fillOpacity=0.4, size=75)
     drawn = "" if configs <= ALL_BARS_UP_TO else "datum.on_front && "
     return [
         bars.encode(x="x_low:Q", x2="x_high:Q").transform_filter(f"{drawn}datum.x_high > datum.x_low"),
         bars.encode(y="y_low:Q", y2="y_high:Q").transform_filter(f"{drawn}datum.y_high > datum.y_low"),
-        others.transform_filter("!datum.on_front"),
-        front.transform_filter("datum.on_front"),
+        others.transform_filter("datum.place == 'off'"),
+        perhaps.transform_filter("datum.place == 'perhaps'"),
+        unsure.transform_filter("datum.place == 'unsure'"),
+        front.transform_filter("datum.place == 'sure'"),
     ]
-
-
-class Drawing:
-    """A chart that a process of its own draws, two pixels a unit, while this one goes on.
-
-    Args:
-        chart: what to draw.
-
-    Raises:
-        ImportError: vl-convert is not installed.
-    """
-
-    def __init__(self, chart: altair.LayerChart) -> None:
-        import altair
-        import vl_convert  # noqa: F401 - the child's own error would be a traceback
-
-        version = "_".join(altair.SCHEMA_VERSION.split(".")[:2])
-        command = [sys.executable, "-c", _DRAW, version]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert self._child.stdin is not None
-        self._child.stdin.write(json.dumps(chart.to_dict()).encode())
-        self._child.stdin.close()
-        self._child.stdin = None
-
-    def write(self, file: IO[bytes]) -> None:
-        """Writes the PNG, once it is drawn."""
-        picture, words = self._child.communicate()
-        if self._child.returncode:
-            raise RuntimeError(f"the chart could not be drawn: {words.decode(errors='replace').strip()}")
-        file.write(picture)
-
-    def end(self) -> None:
-        """Ends the process where its picture is not wanted any more."""
-        if self._child.returncode is None:
-            self._child.kill()
-            self._child.communicate()
-
-
-_DRAW = """\
-import sys, vl_convert
-picture = vl_convert.vegalite_to_png(sys.stdin.read(), scale=2, vl_version=sys.argv[1])
-sys.stdout.buffer.write(picture)
-"""
 
 
 def _point(row: Row, x: Axis, y: Axis, looks: Encoding) -> dict[str, Any]:
     accuracy, seconds = row.values["test_accuracy"], row.values["train_seconds"]
     return {
         "label": one_line(row.label),
+        "probability": column_texts(_PROBABILITY, [row.values["front_probability"]])[0],
         "x": seconds.mean / x.unit,
         "x_low": x.clamp(seconds.low / x.unit),
         "x_high": x.clamp(seconds.high / x.unit),
@@ -162,6 +137,7 @@ def _point(row: Row, x: Axis, y: Axis, looks: Encoding) -> dict[str, Any]:
         "y_low": y.clamp(accuracy.low / y.unit),
         "y_high": y.clamp(accuracy.high / y.unit),
         "on_front": bool(row.values["on_front"]),
+        "place": place_of(row),
         "colour": looks.colour_of(row),
         "shape": looks.shape_of(row),
         "accuracy": f"{accuracy.mean:.2%} (n = {accuracy.n})",
@@ -172,6 +148,9 @@ def _point(row: Row, x: Axis, y: Axis, looks: Encoding) -> dict[str, Any]:
 def _labels(points: list[dict[str, Any]], front: list[dict[str, Any]], x: Axis, y: Axis) -> list[Label]:
     """Labels the front, the greatest gains in accuracy first, and the others too where they are few."""
     texts = without_common_parts([point["label"] for point in points])
+    unsure = [point["place"] in ("unsure", "perhaps") for point in points]
+    shares = [point["probability"].replace(" ", "\u00a0") for point in points]
+    texts = [f"{t} ({share})" if add else t for t, share, add in zip(texts, shares, unsure, strict=True)]
     where = [(x.pixel(point["x"]), HEIGHT - y.pixel(point["y"])) for point in points]
     wanted = {id(p): Wanted(t, *at, p["on_front"]) for p, t, at in zip(points, texts, where, strict=True)}
 
@@ -225,7 +204,10 @@ def _subtitle(rows: list[Row], has_front: bool) -> list[str]:
         said.append("one seed each, so no interval")
     if has_front:
         said.append("line and outlined points: Pareto front")
+    places = {place_of(row) for row in rows}
+    if places & {"unsure", "perhaps"}:
+        said.append("dashed outlines: unsure, with the probability of being on the front")
     if any(not row.ranked for row in rows):
         said.append("synthetic data is not ranked")
     text = "; ".join(said)
-    return [f"{text[:1].upper()}{text[1:]}"]
+    return textwrap.wrap(f"{text[:1].upper()}{text[1:]}", 110)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.report.intervals import Summary
+from harness.report.intervals import CensoredMedian, Summary
 
-Kind = Literal["text", "flag", "number", "count", "percent", "seconds", "per_second", "bytes", "joules"]
+Kind = Literal["text", "flag", "number", "count", "percent", "probability", "seconds", "per_second", "bytes", "joules"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,15 @@ class Column:
     title: str
     kind: Kind = "text"
     metric: str = ""
-    over: Literal["row", "mean", "mean and interval", "max"] = "row"
+    over: Literal["row", "mean", "mean and interval", "max", "censored median"] = "row"
     best: Literal["high", "low"] = "low"
     priority: int | None = None
     signed: bool = False
 
 
 INTERVAL: Literal["mean and interval"] = "mean and interval"
+MEDIAN: Literal["censored median"] = "censored median"
+AT_BUDGET = "accuracy_at_budget"
 
 IDENTITY = (
     Column("system_id", "system"),
@@ -53,9 +56,26 @@ MEASURED = (
     Column("test_accuracy_sd", "sd of test accuracy", "percent", priority=60),
     Column("train_seconds", "train time", "seconds", "clock.train_seconds", INTERVAL, "low", 2),
     Column("train_seconds_sd", "sd of train time", "seconds", priority=61),
-    Column("target_seconds", "time to target", "seconds", "target.train_seconds", INTERVAL, "low", 6),
-    Column("target_reached", "target reached", priority=7),
+    Column("front_probability", "on the front", "probability", best="high", priority=4),
+    Column("dominated_by", "dominated by", priority=40),
+    Column("dominated_by_probability", "dominated, how surely", "probability", best="high"),
+    Column("energy_front_probability", "on the front of energy", "probability", best="high", priority=41),
+    Column("memory_front_probability", "on the front of memory", "probability", best="high", priority=42),
+    Column(
+        "target_seconds",
+        "time to target, where reached",
+        "seconds",
+        "target.train_seconds",
+        INTERVAL,
+        priority=8,
+    ),
+    Column("target_median_seconds", "time to target, median of all", "seconds", over=MEDIAN, priority=7),
+    Column("target_reached", "target reached", priority=6),
     Column("target_reached_runs", "target reached", "count", best="high"),
+    Column("target_reached_share", "share that reached the target", "percent", best="high"),
+    Column(AT_BUDGET, "test accuracy at the budget", "percent", over=INTERVAL, best="high", priority=5),
+    Column("budget_seconds", "budget", "seconds"),
+    Column("evaluated_by_budget", "evaluated by then", priority=9),
     Column("train_accuracy", "train accuracy", "percent", "train.accuracy", "mean", "high", 32),
     Column("validation_accuracy", "validation accuracy", "percent", "validation.accuracy", "mean", "high", 31),
     Column("test_top5_accuracy", "test top-5", "percent", "test.top5_accuracy", "mean", "high", 24),
@@ -141,6 +161,8 @@ def fields(column: Column) -> list[str]:
         return [f"{column.name}_mean"]
     if column.over == INTERVAL:
         return [f"{column.name}_mean", f"{column.name}_ci95", f"{column.name}_n"]
+    if column.over == MEDIAN:
+        return [column.name, f"{column.name.removesuffix('_seconds')}_above_seconds"]
     return [column.name]
 
 
@@ -150,11 +172,15 @@ def field_values(column: Column, value: Any) -> list[Any]:
         return [value.mean if value else None]
     if column.over == INTERVAL:
         return [value.mean, value.ci95, value.n] if value else [None, None, None]
+    if column.over == MEDIAN:
+        return [value.seconds, value.above] if value else [None, None]
     return [value]
 
 
 def number(value: Any) -> Any:
-    """Returns what a column is sorted by: a summary's mean, or the value."""
+    """Returns what a column is sorted by: a summary's mean, or the value; a time too late to be known is infinite."""
+    if isinstance(value, CensoredMedian):
+        return math.inf if value.seconds is None else value.seconds
     return value.mean if isinstance(value, Summary) else value
 
 

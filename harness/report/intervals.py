@@ -1,4 +1,4 @@
-"""Mean, standard deviation and 95 % interval over the seeds of a config."""
+"""Mean, standard deviation and 95 % interval over the seeds of a config; medians of times that have no end."""
 
 from __future__ import annotations
 
@@ -28,6 +28,19 @@ class Summary:
     def high(self) -> float:
         """The interval's upper end, or the mean where there is no interval."""
         return self.mean + (self.ci95 or 0.0)
+
+
+@dataclass(frozen=True)
+class CensoredMedian:
+    """A median of times of which some are only known to be later than the end of their run.
+
+    Attributes:
+        seconds: the median; None where it is one of those.
+        above: what it is later than, where it is one of those.
+    """
+
+    seconds: float | None
+    above: float | None = None
 
 
 def summarise(values: Sequence[float | None]) -> Summary | None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from harness.report.build import Report
 from harness.report.texts import Beside, Written, notes_under, one_line
 
 
-def markdown(report: Report) -> str:
-    """Returns a section per system: its tables, and the notes of each as a list."""
+def markdown(report: Report, curves: Mapping[str, str] | None = None) -> str:
+    """Returns a section per system: its tables, and the notes of each as a list.
+
+    Args:
+        curves: the name of each system's chart of curves, without its ending, by system_id.
+    """
     parts = [f"# {_escaped(report.suite)}"]
     for table in report.tables:
         parts.append("\n".join(_section("##", table.system, table.written(), table.notes)))
+        if name := (curves or {}).get(table.system_id):
+            links = ", ".join(f"[{ending.upper()}]({quote(name)}.{ending})" for ending in ("svg", "html"))
+            parts.append(f"![Test accuracy over train time]({quote(name)}.png)\n\nThe same as {links}.")
         parts += _beside("###", table.beside())
     parts += _beside("##", report.beside())
     if report.pictures:

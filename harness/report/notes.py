@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.records.result import Cause
 from harness.report.columns import RAN, Column
 from harness.report.differences import at
+from harness.report.fronts import front_notes
 from harness.report.generalisation import GAP, GAP_PER_TRAIN_ERROR, TRAIN_ERROR
 from harness.report.rows import Row, count_by_status, ran
 from harness.report.texts import FRONT, column_texts, listed, one_line, shortened
+from harness.report.time_to_target import target_notes
 
 MOST_CAUSES = 10
 
@@ -66,6 +68,7 @@ def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
 def _meaning(rows: Sequence[Row]) -> Iterator[str]:
     if any(row.values["on_front"] for row in rows):
         yield f"{FRONT} is on the Pareto front: every more accurate config here takes longer."
+    yield from front_notes(rows)
     with_numbers = [row for row in rows if row.ok]
     single = [row.label for row in with_numbers if len(row.ok) == 1]
     if len(single) < len(with_numbers):
@@ -73,9 +76,7 @@ def _meaning(rows: Sequence[Row]) -> Iterator[str]:
     if single:
         whose = "" if len(single) == len(with_numbers) else f" ({listed(single)})"
         yield f"No interval: one seed{whose}."
-    targets = {f"{run.target.metric} >= {run.target.at_least:g}" for row in rows for run in row.ok if run.target}
-    if targets:
-        yield f"Time to target: train time until {' or '.join(sorted(targets))}, of the runs that reached it."
+    yield from target_notes(rows)
     if any(row.values["selected_on_test_test_accuracy"] for row in rows):
         yield "Selected on test: the epoch was chosen by the test set itself, which flatters; never compare with it."
 

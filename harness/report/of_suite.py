@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.records.result import RunResult
 from harness.records.store import RunFolder, SuiteResults, run_folder
 from harness.report.build import DEFAULT_SORT, Report, build_report
+from harness.report.curves import Budget, Curve, curve_of
 from harness.report.factors import design_of
 from harness.report.machine import as_json
 from harness.report.pictures import pictures_of
@@ -37,6 +38,7 @@ def report_suite(
     *,
     json_wanted: bool,
     with_resumed: bool = False,
+    budget_seconds: float | None = None,
 ) -> None:
     """Shows the tables of a suite on stdout and writes them with the chart into `output/SUITE/`.
 
@@ -48,9 +50,16 @@ def report_suite(
         console: stderr, for what was written and left out.
         json_wanted: JSON on stdout instead of tables.
         with_resumed: times of runs that went on from a checkpoint count too.
+        budget_seconds: train time that accuracies are compared at; None for the suite's own, if it has one.
+
+    Raises:
+        HarnessError: there is no column named `sort`, no run was evaluated within `budget_seconds`, or the folder
+            cannot be written.
     """
     suite = plans[0].suite
-    report = build_suite_report(plans, stored, output, sort or DEFAULT_SORT, with_resumed=with_resumed)
+    report = build_suite_report(
+        plans, stored, output, sort or DEFAULT_SORT, with_resumed=with_resumed, budget_seconds=budget_seconds
+    )
     if json_wanted:
         sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
     else:
@@ -60,7 +69,13 @@ def report_suite(
 
 
 def build_suite_report(
-    plans: Sequence[Plan], stored: SuiteResults, output: Path, sort: str, *, with_resumed: bool = False
+    plans: Sequence[Plan],
+    stored: SuiteResults,
+    output: Path,
+    sort: str,
+    *,
+    with_resumed: bool = False,
+    budget_seconds: float | None = None,
 ) -> Report:
     """Returns the report on the stored results, of the results root `output`, that belong to the plans."""
     suite = plans[0].suite
@@ -86,6 +101,13 @@ def build_suite_report(
     def at_epoch(run: RunResult, name: str, epoch: int) -> float | None:
         return folder(run).metric_at(name, epoch)
 
+    def curve(run: RunResult) -> Curve | None:
+        return curve_of(folder(run).epochs())
+
+    budget = Budget(budget_seconds, required=True) if budget_seconds else None
+    if budget is None and suite.file.budget:
+        budget = Budget(suite.file.budget)
+
     references = {config_id: own for plan in plans for config_id, own in plan.references().items()}
     return build_report(
         suite.name,
@@ -100,6 +122,8 @@ def build_suite_report(
         at_epoch,
         [picture for run in results for picture in pictures_of(run, folder(run), output / suite.name)],
         with_resumed=with_resumed,
+        curve_of=curve,
+        budget=budget,
     )
 
 

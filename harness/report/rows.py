@@ -13,7 +13,6 @@ from harness.report.columns import Column
 from harness.report.differences import at, config_columns_of, plain
 from harness.report.generalisation import accuracy_gap, fit_of
 from harness.report.intervals import summarise
-from harness.report.pareto import pareto_front
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,6 @@ def build_rows(
             row.values["overfitting"] = None
         row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})
         rows.append(row)
-    _mark_front(rows)
     ran_columns = [
         Column(name, title, priority=declared.RAN_PRIORITY)
         for name, title, asked in declared.RAN
@@ -133,10 +131,6 @@ def _measured(row: Row) -> dict[str, Any]:
     values["overfitting"] = fit_of(values["train_accuracy"], values["accuracy_gap"])
     for name in ("test_accuracy", "train_seconds"):
         values[f"{name}_sd"] = values[name].sd if values[name] else None
-    aimed = [run.target for run in ok if run.target]
-    reached = sum(target.train_seconds is not None for target in aimed)
-    values["target_reached_runs"] = reached if aimed else None
-    values["target_reached"] = f"{reached} of {len(aimed)}" if aimed else None
     model = next((run.model for run in ok if run.model), None)
     values["parameters"] = model.parameters if model else None
     values["multiply_accumulates"] = model.multiply_accumulates if model else None
@@ -156,14 +150,3 @@ def _worth_a_column(rows: list[Row], name: str, asked: str) -> bool:
         return False  # the config's own column says it, if they differ
     left_open = all(wanted is None for wanted, _ in pairs)
     return not left_open or len({str(got) for _, got in pairs}) > 1
-
-
-def _mark_front(rows: list[Row]) -> None:
-    """Finds the front of each system apart: times of different systems are not compared."""
-    for row in rows:
-        row.values["on_front"] = None
-    for system_id in dict.fromkeys(row.system_id for row in rows):
-        ranked = [row for row in rows if row.system_id == system_id and row.ranked and row.values["train_seconds"]]
-        points = [(row.values["test_accuracy"].mean, row.values["train_seconds"].mean) for row in ranked]
-        for row, on_front in zip(ranked, pareto_front(points), strict=True):
-            row.values["on_front"] = on_front

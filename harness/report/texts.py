@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.columns import INTERVAL, Column, number
-from harness.report.intervals import Summary
+from harness.report.intervals import CensoredMedian, Summary
 
 FRONT = "◆"
 NOTHING = "-"
@@ -114,6 +114,10 @@ def _cell(column: Column, value: Any, decimals: int) -> str:
         return "yes" if value else "no"
     if column.kind == "text":
         return one_line(str(value)) or NOTHING
+    if column.kind == "probability":
+        return "< 1 %" if value < 0.005 else "> 99 %" if value >= 0.995 else f"{100 * value:.0f} %"
+    if isinstance(value, CensoredMedian) and value.seconds is None:
+        return f"> {value.above:,.{decimals}f} s"
     scale, unit = _unit(column, number(value))
     if column.kind in ("count", "bytes", "joules"):
         scaled = number(value) / scale

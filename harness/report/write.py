@@ -5,18 +5,30 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO
 
 from harness.records.files import recording, require_writable, write_atomically
-from harness.report.build import Report
-from harness.report.chart import Drawing, accuracy_over_time, plotted
+from harness.report.build import Report, Table
+from harness.report.chart import accuracy_over_time, plotted
+from harness.report.curve_lines import drawn
+from harness.report.curves_chart import accuracy_curves
+from harness.report.drawing import Drawing
 from harness.report.latex import latex
-from harness.report.machine import factor_rows, reference_rows, run_rows, summary_rows, write_csv, write_parquet
+from harness.report.machine import (
+    factor_rows,
+    price_rows,
+    reference_rows,
+    run_rows,
+    summary_rows,
+    write_csv,
+    write_parquet,
+)
 from harness.report.markdown import markdown
 
 CHART = "accuracy_over_time"
+CURVES = "curves"
 _ENDINGS = ("csv", "parquet")
 # What an import is called, and what installs it.
 _PACKAGES = {"vl_convert": "vl-convert-python"}
@@ -45,16 +57,23 @@ def _write_files(
     folder: Path, report: Report, drawings: dict[str, Drawing], missing: dict[str, list[str]]
 ) -> list[Path]:
     files: dict[str, Callable[[IO[bytes]], object]] = {
-        "table.md": lambda file: file.write(markdown(report).encode()),
+        "table.md": lambda file: file.write(markdown(report, _curves_of(report, drawings)).encode()),
         "table.tex": lambda file: file.write(latex(report).encode()),
     }
     records = {"table": summary_rows(report), "runs": run_rows(report)}
-    beside = {"references": reference_rows(report), "factors": factor_rows(report)}
+    beside = {"references": reference_rows(report), "factors": factor_rows(report), "prices": price_rows(report)}
     records |= {name: rows for name, rows in beside.items() if rows}
     files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
     files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}
-    files |= {name: drawing.write for name, drawing in drawings.items()}
-    earlier = [*folder.glob(f"{CHART}*.png"), *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
+    files |= {
+        f"{name}.{ending}": functools.partial(drawing.write, ending=ending)
+        for name, drawing in drawings.items()
+        for ending in drawing.endings
+    }
+    charts = [
+        path for stem in (CHART, CURVES) for end in ("png", "svg", "html") for path in folder.glob(f"{stem}*.{end}")
+    ]
+    earlier = [*charts, *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
     for path in earlier:
         if path.name not in files:
             path.unlink(missing_ok=True)  # an earlier report's would contradict the other files
@@ -79,10 +98,26 @@ def _write_files(
 def _begin_drawing(report: Report, missing: dict[str, list[str]]) -> dict[str, Drawing]:
     drawings: dict[str, Drawing] = {}
     for table in filter(plotted, report.tables):
-        suffix = f"_{re.sub(r'[^A-Za-z0-9._-]', '_', table.system_id)}" if len(report.tables) > 1 else ""
-        name = f"{CHART}{suffix}.png"
+        name = _file_name(CHART, report, table)
         try:
             drawings[name] = Drawing(accuracy_over_time(table))
         except ImportError as error:
-            missing.setdefault(error.name or str(error), []).append(name)
+            missing.setdefault(error.name or str(error), []).append(f"{name}.png")
+    for table in filter(drawn, report.tables):
+        name = _file_name(CURVES, report, table)
+        try:
+            drawings[name] = Drawing(accuracy_curves(table), ("png", "svg", "html"))
+        except ImportError as error:
+            missing.setdefault(error.name or str(error), []).append(f"{name}.png")
     return drawings
+
+
+def _curves_of(report: Report, drawings: Collection[str]) -> dict[str, str]:
+    """Returns the name of each system's chart of curves, by system_id."""
+    names = {table.system_id: _file_name(CURVES, report, table) for table in report.tables}
+    return {system_id: name for system_id, name in names.items() if name in drawings}
+
+
+def _file_name(stem: str, report: Report, table: Table) -> str:
+    suffix = f"_{re.sub(r'[^A-Za-z0-9._-]', '_', table.system_id)}" if len(report.tables) > 1 else ""
+    return f"{stem}{suffix}"

@@ -15,7 +15,8 @@ from PIL import Image
 from harness.records.store import read_suite
 from harness.report.axes import time_axis
 from harness.report.build import build_report
-from harness.report.chart import Drawing, accuracy_over_time
+from harness.report.chart import accuracy_over_time
+from harness.report.drawing import Drawing
 from harness.report.labels import CHARACTER, Wanted, place_labels
 from harness.report.write import write_report
 
@@ -30,7 +31,7 @@ def test_from_disk_to_all_files(fake: Any, tmp_path: Path) -> None:
     fake.store(tmp_path / "results", fake.suite(4, 2, suite="s"))
     read = read_suite(tmp_path / "results", "s")
     written = write_report(tmp_path / "report", build_report("s", read.results, read.systems))
-    assert _names(tmp_path / "report") == ["accuracy_over_time.png", *TABLES]
+    assert _names(tmp_path / "report") == ["accuracy_over_time.png", "prices.csv", "prices.parquet", *TABLES]
     assert sorted(path.name for path in written) == _names(tmp_path / "report")
 
 

@@ -50,7 +50,7 @@ def test_terminal_fits_and_keeps_what_matters(fake: Any, width: int) -> None:
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     assert "95.00 ± 0.00 %" in text  # never broken over lines
-    label_cells = "".join(line[3:40].strip() for line in lines)
+    label_cells = "".join(line[3:60].strip() for line in lines)
     assert "model.name=resnet18" in label_cells
     assert "schedule.name=multistep" in label_cells
     assert "more columns in table.md" in text

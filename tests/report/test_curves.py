@@ -1,0 +1,213 @@
+"""Accuracy over train time, at a budget, and the time to a target."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.records.result import TargetReached
+from harness.records.store import run_folder
+from harness.report.build import Report
+from harness.report.curves import Budget, Curve, curve_of, mean_curve
+from harness.report.curves_chart import accuracy_curves
+from harness.report.intervals import CensoredMedian
+from harness.report.machine import summary_rows
+
+EVENT = {"event": "epoch", "metrics": {}}
+
+
+def _epochs(*accuracies: float | None, seconds: float = 10.0) -> dict[int, dict[str, Any]]:
+    metrics = [{} if value is None else {"test": {"accuracy": value}} for value in accuracies]
+    return {epoch: {"train_seconds": seconds, "metrics": own} for epoch, own in enumerate(metrics)}
+
+
+def _report(fake: Any, curves: dict[str, list[Curve]], budget: float | None, **options: Any) -> Report:
+    results = [
+        fake.result(label, seed=seed, accuracy=curve.accuracies[-1], seconds=curve.seconds[-1], config_id=label)
+        for label, own in curves.items()
+        for seed, curve in enumerate(own)
+    ]
+    given = Budget(budget, **options) if budget else None
+    return fake.report(results, budget=given, curve_of=lambda run: curves[run.config_id][run.seed])
+
+
+def _notes(report: Report) -> str:
+    return "\n".join(report.tables[0].notes)
+
+
+def _reached(seconds: float | None, metric: str = "test.accuracy") -> TargetReached:
+    return TargetReached(metric=metric, at_least=0.9, epoch=None if seconds is None else 1, train_seconds=seconds)
+
+
+def test_a_curve_adds_up_train_time_alone_and_skips_epochs_that_were_not_evaluated() -> None:
+    assert curve_of(_epochs(0.5, None, 0.7)) == Curve((10.0, 30.0), (0.5, 0.7))
+    assert curve_of(_epochs(None)) is None
+    assert curve_of({}) is None
+
+
+def test_a_lost_event_leaves_no_curve_rather_than_a_wrong_one() -> None:
+    whole = _epochs(0.5, 0.6, 0.7)
+    assert curve_of({number: event for number, event in whole.items() if number != 1}) is None
+    assert curve_of({**whole, 1: {"metrics": {"test": {"accuracy": 0.6}}}}) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "accuracy"), [(9.9, None), (10.0, 0.5), (19.9, 0.5), (20.0, 0.6), (30.0, 0.55), (1e9, 0.55)]
+)
+def test_accuracy_holds_from_one_evaluation_to_the_next(seconds: float, accuracy: float | None) -> None:
+    assert Curve((10.0, 20.0, 30.0), (0.5, 0.6, 0.55)).at(seconds) == accuracy
+
+
+def test_the_mean_curve_is_always_over_the_same_seeds() -> None:
+    mean = mean_curve([Curve((10.0, 20.0), (0.4, 0.6)), Curve((12.0, 24.0), (0.6, 0.8))])
+    assert [(seconds, summary.n) for seconds, summary in mean] == [(12.0, 2), (20.0, 2), (24.0, 2)]
+    assert [summary.mean for _, summary in mean] == pytest.approx([0.5, 0.6, 0.7])
+
+
+def test_accuracy_at_a_budget_is_over_the_seeds_that_were_evaluated_by_then(fake: Any) -> None:
+    curves = {
+        "early": [Curve((10.0, 20.0), (0.5, 0.9)), Curve((12.0, 24.0), (0.6, 0.9))],
+        "late": [Curve((16.0,), (0.8,)), Curve((14.0,), (0.7,))],
+    }
+    report = _report(fake, curves, 15.0)
+    rows = {row["label"]: row for row in summary_rows(report)}
+    assert rows["early"]["accuracy_at_budget_mean"] == pytest.approx(0.55)
+    assert rows["early"]["accuracy_at_budget_n"] == 2
+    assert (rows["late"]["accuracy_at_budget_mean"], rows["late"]["accuracy_at_budget_n"]) == (0.7, 1)
+    assert [rows[label]["evaluated_by_budget"] for label in ("early", "late")] == ["2 of 2", "1 of 2"]
+    assert "test accuracy at 15 s" in [column.title for column in report.tables[0].shown()]
+    assert "late (1 of 2 evaluated)" in _notes(report)
+    assert "early (" not in _notes(report)
+
+
+def test_a_run_that_ended_before_the_budget_counts_with_its_last_evaluation(fake: Any) -> None:
+    report = _report(fake, {"short": [Curve((10.0,), (0.5,))]}, 3600.0)
+    assert summary_rows(report)[0]["accuracy_at_budget_mean"] == 0.5
+    assert "evaluated_by_budget" not in [column.name for column in report.tables[0].shown()]
+
+
+def test_a_budget_before_every_evaluation_is_an_error_of_the_command_and_a_note_of_the_suite(fake: Any) -> None:
+    curves = {"a": [Curve((10.0,), (0.5,))]}
+    with pytest.raises(HarnessError, match=r"^No run was evaluated within 5 s of train time: the first was at 10 s\n"):
+        _report(fake, curves, 5.0, required=True)
+    report = _report(fake, curves, 5.0)
+    assert "No run was evaluated within 5 s of train time: the first was at 10 s." in report.tables[0].notes
+    assert summary_rows(report)[0]["accuracy_at_budget_mean"] is None
+
+
+def test_resumed_runs_have_no_accuracy_at_a_time(fake: Any) -> None:
+    results = [fake.result("a", seed=seed, config_id="a", resumed_at_steps=[7] * seed) for seed in (0, 1)]
+    options = {"budget": Budget(20.0), "curve_of": lambda run: Curve((10.0,), (0.5 + 0.2 * run.seed,))}
+    assert summary_rows(fake.report(results, **options))[0]["accuracy_at_budget_mean"] == 0.5
+    both = summary_rows(fake.report(results, **options, with_resumed=True))[0]
+    assert both["accuracy_at_budget_mean"] == pytest.approx(0.6)
+
+
+def test_runs_that_missed_the_target_are_later_than_all_others_in_the_median(fake: Any) -> None:
+    def median(*times: float | None) -> CensoredMedian:
+        results = [fake.result("a", seed=i, seconds=100.0 + i, target=_reached(t)) for i, t in enumerate(times)]
+        return fake.report(results).tables[0].rows[0].values["target_median_seconds"]
+
+    assert median(30.0, 10.0, 20.0) == CensoredMedian(20.0)
+    assert median(30.0, None, 20.0) == CensoredMedian(30.0)
+    assert median(30.0, None, None) == CensoredMedian(None, 101.0)
+    assert median(30.0, 20.0, None, None) == CensoredMedian(None, pytest.approx((30.0 + 102.0) / 2))
+    assert median(None) == CensoredMedian(None, 100.0)
+
+
+def test_the_table_says_what_the_mean_leaves_out(fake: Any) -> None:
+    half = [fake.result("a", seed=i, target=_reached(t)) for i, t in enumerate([30.0, None])]
+    report = fake.report([*half, fake.result("b", target=_reached(5.0), train={"epochs": 3})])
+    shown = {column.name: column for column in report.tables[0].written()}
+    assert shown["target_reached"].cells == ["1 of 2", "1 of 1"]
+    assert shown["target_median_seconds"].cells == ["> 65.00 s", "5.00 s"]
+    assert [row["target_reached_share"] for row in summary_rows(report)] == [0.5, 1.0]
+    assert [row["target_median_seconds"] for row in summary_rows(report)] == [None, 5.0]
+    assert [row["target_median_above_seconds"] for row in summary_rows(report)] == [65.0, None]
+    assert "the mean is over the runs that reached it" in _notes(report)
+    assert "flatters" in _notes(report)
+    every = fake.report(half[:1])
+    assert "target_median_seconds" not in [column.name for column in every.tables[0].shown()]
+    assert "flatters" not in _notes(every)
+    order = fake.report(
+        [*half, fake.result("b", target=_reached(5.0), train={"epochs": 3})], sort="target_median_seconds"
+    )
+    assert [row.label for row in order.tables[0].rows] == ["b", "a"]
+
+
+def test_a_target_that_no_run_measured_is_said_and_not_counted_as_missed(fake: Any) -> None:
+    results = [fake.result("a", seed=seed, target=_reached(None, "test.mean_batch_recall")) for seed in range(2)]
+    report = fake.report(results)
+    assert "No time to target: no run here measured test.mean_batch_recall." in report.tables[0].notes
+    values = report.tables[0].rows[0].values
+    assert [values[name] for name in ("target_reached", "target_reached_share", "target_median_seconds")] == [None] * 3
+
+
+def _many(configs: int, seeds: int, sd: float = 0.0) -> dict[str, list[Curve]]:
+    return {
+        f"config {i}": [
+            Curve(
+                tuple(10.0 * (1 + i) * (epoch + 1) + seed / 10 for epoch in range(5)),
+                tuple(0.5 + 0.05 * epoch + 0.03 * (i % 3) + sd * seed for epoch in range(5)),
+            )
+            for seed in range(seeds)
+        ]
+        for i in range(configs)
+    }
+
+
+def test_the_chart_has_the_means_of_the_curves_and_marks_front_target_and_budget(fake: Any) -> None:
+    curves = _many(4, 3, sd=0.002)
+    results = [
+        fake.result(
+            label, seed=s, accuracy=c.accuracies[-1], seconds=c.seconds[-1], config_id=label, target=_reached(1.0)
+        )
+        for label, own in curves.items()
+        for s, c in enumerate(own)
+    ]
+    for result in results:
+        result.target.at_least = 0.6
+    report = fake.report(results, budget=Budget(60.0), curve_of=lambda run: curves[run.config_id][run.seed])
+    spec = accuracy_curves(report.tables[0]).to_dict()
+    last = {point["config"]: point for point in spec["datasets"]["curves"]}
+    bands = {point["config"]: point for point in spec["datasets"]["bands"]}
+    for row in report.tables[0].rows:
+        assert last[row.label]["y"] == pytest.approx(100 * row.values["test_accuracy"].mean)
+        assert last[row.label]["front"] == row.values["on_front"]
+        assert (row.label in bands) == row.values["on_front"]
+    for row in report.tables[0].rows[: len(bands)]:
+        band = bands[row.label]
+        assert band["high"] - band["low"] == pytest.approx(200 * row.values["test_accuracy"].ci95)
+    text = json.dumps(spec)
+    assert "target 60 %" in text
+    assert "1 min" in text
+
+
+@pytest.mark.parametrize(("seeds", "sd"), [(1, 0.0), (2, 0.001), (3, 0.5)])
+def test_bands_that_say_nothing_are_left_out(fake: Any, seeds: int, sd: float) -> None:
+    chart = accuracy_curves(_report(fake, _many(3, seeds, sd), None).tables[0]).to_dict()
+    assert chart["datasets"]["bands"] == []
+    assert "no band" in " ".join(chart["title"]["subtitle"])
+
+
+def test_of_many_configs_few_are_coloured(fake: Any) -> None:
+    report = _report(fake, _many(70, 1), None)
+    chart = accuracy_curves(report.tables[0]).to_dict()
+    coloured, faint = ({point["config"] for point in chart["datasets"][name]} for name in ("curves", "faint"))
+    assert (len(coloured), len(faint), coloured & faint) == (8, 40, set())
+    assert {row.label for row in report.tables[0].rows if row.values["on_front"]} <= coloured
+
+
+def test_curves_are_read_from_the_events_of_the_last_attempt(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, "s", "r", "a1b2c3")
+    folder.path.mkdir(parents=True)
+    events = [{"event": "run_started"}, {"epoch": 0, "train_seconds": 99.0, "metrics": {"test": {"accuracy": 0.1}}}]
+    events.append({"event": "run_started"})
+    events += [{"epoch": number, **own} for number, own in _epochs(0.5, 0.6).items()]
+    lines = [json.dumps({**EVENT, **event}) for event in events]
+    (folder.path / "events.jsonl").write_text("\n".join(lines) + "\n")
+    assert curve_of(folder.epochs()) == Curve((10.0, 20.0), (0.5, 0.6))

@@ -1,0 +1,224 @@
+"""The front with its uncertainty, what dominates the others, and the price list."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy
+import pytest
+from scipy import stats
+
+from harness.records.result import Energy
+from harness.report.chart import accuracy_over_time, place_of
+from harness.report.fronts import TIME, front_of
+from harness.report.machine import price_rows, summary_rows
+from harness.report.pareto import pareto_front, pareto_fronts
+from harness.report.prices import CLEAR, NO_INTERVAL, NOISE
+from harness.report.resampling import samples_of_means
+
+# Config -> (accuracy, seconds) of its seeds.
+Runs = dict[str, list[tuple[float, float]]]
+
+
+def _results(fake: Any, runs: Runs, **options: Any) -> list[Any]:
+    return [
+        fake.result(label, seed=seed, accuracy=accuracy, seconds=seconds, config_id=label, **options)
+        for label, own in runs.items()
+        for seed, (accuracy, seconds) in enumerate(own)
+    ]
+
+
+def _rows(fake: Any, runs: Runs) -> dict[str, dict[str, Any]]:
+    return {row["label"]: row for row in summary_rows(fake.report(_results(fake, runs)))}
+
+
+SURE: Runs = {
+    "fast": [(0.900, 10.0), (0.902, 10.1), (0.901, 10.2)],
+    "good": [(0.950, 20.0), (0.951, 20.3), (0.952, 20.1)],
+    "beaten": [(0.850, 30.0), (0.851, 30.2), (0.852, 30.1)],
+}
+
+
+def test_fronts_of_samples_agree_with_the_front_of_points_with_many_ties() -> None:
+    rng = numpy.random.default_rng(0)
+    accuracy, cost = rng.integers(0, 6, (2, 300, 12)) / 4.0
+    fronts = pareto_fronts(accuracy, cost)
+    for index in range(len(accuracy)):
+        assert fronts[index].tolist() == pareto_front(list(zip(accuracy[index], cost[index], strict=True)))
+
+
+def test_samples_of_means_are_t_around_the_mean() -> None:
+    values = [0.1, 0.5, 0.3, 0.2]
+    samples = samples_of_means([dict(enumerate(values))], [0], 200_000)[:, 0]
+    expected = stats.t.interval(0.95, 3, loc=numpy.mean(values), scale=stats.sem(values))
+    assert numpy.quantile(samples, [0.025, 0.975]) == pytest.approx(expected, abs=0.003)
+
+
+def test_with_one_scale_a_difference_is_the_paired_t_test() -> None:
+    rng = random.Random(3)
+    one = [rng.gauss(0, 1) for _ in range(4)]
+    other = [value + rng.gauss(0.3, 0.4) for value in one]
+    samples = samples_of_means([dict(enumerate(one)), dict(enumerate(other))], [0, 0], 200_000)
+    share = float((samples[:, 1] <= samples[:, 0]).mean())
+    assert share == pytest.approx(stats.ttest_rel(one, other, alternative="less").pvalue, abs=0.003)
+
+
+def test_sure_places_and_what_dominates(fake: Any) -> None:
+    rows = _rows(fake, SURE)
+    assert [rows[label]["on_front"] for label in SURE] == [True, True, False]
+    assert rows["fast"]["front_probability"] > 0.95
+    assert rows["good"]["front_probability"] > 0.95
+    assert rows["beaten"]["front_probability"] < 0.05
+    assert [rows[label]["dominated_by"] for label in SURE] == [None, None, "good"]
+    assert rows["beaten"]["dominated_by_probability"] > 0.95
+
+
+def test_the_surest_of_those_that_dominate_is_named(fake: Any) -> None:
+    runs: Runs = {
+        "surely": [(0.90, 10.0), (0.90, 10.1), (0.90, 10.2)],
+        "barely": [(0.97, 28.0), (0.93, 31.0), (0.95, 29.0)],
+        "beaten": [(0.85, 30.0), (0.851, 30.2), (0.852, 30.1)],
+    }
+    row = _rows(fake, runs)["beaten"]
+    assert (row["dominated_by"], row["dominated_by_probability"] > 0.95) == ("surely", True)
+
+
+def test_the_same_records_give_the_same_report_in_whatever_order_they_are_read(fake: Any) -> None:
+    rng = random.Random(1)
+    runs: Runs = {f"c{i}": [(rng.gauss(0.9, 0.01), rng.gauss(10, 1)) for _ in range(3)] for i in range(6)}
+    results = _results(fake, runs)
+    found = [
+        {row["label"]: row["front_probability"] for row in summary_rows(fake.report(order, sort=sort))}
+        for order, sort in ((results, "test_accuracy"), (results[::-1], "train_seconds"))
+    ]
+    assert found[0] == found[1]
+    assert any(0.05 < share < 0.95 for share in found[0].values())
+
+
+def test_one_seed_has_no_probability_and_the_table_says_so(fake: Any) -> None:
+    report = fake.report(_results(fake, {label: own[:1] for label, own in SURE.items()}))
+    assert {row["front_probability"] for row in summary_rows(report)} == {None}
+    assert [row["dominated_by"] for row in summary_rows(report)] == [None, None, "good"]
+    assert "How sure the front is cannot be known with one seed." in report.tables[0].notes
+    assert "front_probability" not in [column.name for column in report.tables[0].shown()]
+
+
+def test_what_a_single_run_decides_has_no_probability(fake: Any) -> None:
+    runs: Runs = {**SURE, "once": [(0.97, 15.0)]}
+    report = fake.report(_results(fake, runs))
+    rows = {row["label"]: row for row in summary_rows(report)}
+    assert rows["fast"]["front_probability"] > 0.95
+    assert [rows[label]["front_probability"] for label in ("good", "beaten", "once")] == [None, None, None]
+    notes = "\n".join(report.tables[0].notes)
+    assert "How sure the front is cannot be known with one seed (once)." in notes
+    assert "as a config with one timed seed decides it: good, beaten." in notes
+
+
+def test_systems_and_synthetic_data_take_no_part(fake: Any) -> None:
+    results = _results(fake, SURE)
+    elsewhere = [fake.result("x", seed=s, accuracy=0.99, seconds=1.0, config_id="x", system_id="s2") for s in range(2)]
+    made_up = [fake.result("y", seed=s, accuracy=1.0, seconds=0.1, config_id="y", rankable=False) for s in range(2)]
+    rows = {row["label"]: row for row in summary_rows(fake.report([*results, *elsewhere, *made_up]))}
+    assert rows["fast"]["front_probability"] > 0.95
+    assert rows["x"]["front_probability"] == 1.0
+    assert (rows["y"]["front_probability"], rows["y"]["on_front"]) == (None, None)
+
+
+def test_resumed_runs_count_for_accuracy_but_not_for_time(fake: Any) -> None:
+    results = _results(fake, SURE)
+    resumed = results[0].model_copy(update={"resumed_at_steps": [5]})
+    [place] = [
+        p for p in front_of(fake.report([resumed, *results[1:]]).tables[0].rows, TIME).places if p.row.label == "fast"
+    ]
+    assert (len(place.accuracies), len(place.payments)) == (3, 2)
+    assert place.paid == pytest.approx(10.15)
+    assert place.probability is not None
+
+
+def test_the_price_list_goes_along_the_front(fake: Any) -> None:
+    [step] = price_rows(fake.report(_results(fake, SURE)))
+    assert (step["from_label"], step["to_label"], step["verdict"]) == ("fast", "good", CLEAR)
+    assert step["test_accuracy_gain"] == pytest.approx(0.05)
+    assert step["cost_increase"] == pytest.approx(10.0333, abs=1e-3)
+    assert step["cost_per_point"] == pytest.approx(10.0333 / 5, abs=1e-3)
+    assert step["cost_per_point_low"] < step["cost_per_point"] < step["cost_per_point_high"]
+
+
+def test_the_interval_of_a_price_is_fiellers(fake: Any) -> None:
+    rng = random.Random(2)
+    runs: Runs = {
+        "a": [(0.90 + rng.gauss(0, 0.003), 10 + rng.gauss(0, 0.4)) for _ in range(6)],
+        "b": [(0.93 + rng.gauss(0, 0.003), 20 + rng.gauss(0, 0.4)) for _ in range(6)],
+    }
+    [step] = price_rows(fake.report(_results(fake, runs)))
+    gains, more = (numpy.array(runs["b"]) - numpy.array(runs["a"])).T
+
+    def rejected(price: float) -> bool:  # the paired test of "a point costs this much"
+        return stats.ttest_1samp(more - price * 100 * gains, 0).pvalue < 0.05
+
+    for end, inside in (("low", 1), ("high", -1)):
+        price = step[f"cost_per_point_{end}"]
+        assert rejected(price * (1 - 0.03 * inside))
+        assert not rejected(price * (1 + 0.03 * inside))
+
+
+def test_a_gain_inside_the_noise_has_no_upper_price(fake: Any) -> None:
+    runs: Runs = {
+        "a": [(0.900, 10.0), (0.910, 10.1), (0.905, 10.2)],
+        "b": [(0.912, 20.0), (0.904, 20.2), (0.904, 20.1)],
+    }
+    report = fake.report(_results(fake, runs))
+    [step] = price_rows(report)
+    assert (step["verdict"], step["cost_per_point_high"]) == (NOISE, None)
+    assert step["test_accuracy_gain_low"] < 0 < step["test_accuracy_gain_high"]
+    shown = {column.name: column.cells for column in report.tables[0].prices.columns}
+    assert shown["verdict"] == [NOISE]
+    assert shown["interval"][0].startswith("more than ")
+
+
+def test_one_seed_has_a_price_without_an_interval(fake: Any) -> None:
+    report = fake.report(_results(fake, {label: own[:1] for label, own in SURE.items()}))
+    [step] = price_rows(report)
+    assert step["verdict"] == NO_INTERVAL
+    assert step["cost_per_point"] == pytest.approx(2.0)
+    assert step["cost_per_point_low"] is step["cost_per_point_high"] is None
+
+
+def test_a_front_of_one_has_no_prices(fake: Any) -> None:
+    report = fake.report(_results(fake, {"a": SURE["good"]}))
+    assert report.tables[0].prices is None
+    assert price_rows(report) == []
+
+
+def test_energy_and_memory_have_fronts_and_prices_of_their_own(fake: Any) -> None:
+    results = _results(fake, SURE)
+    for result in results:
+        good = result.label == "good"
+        result.energy = Energy(train_joules=5_000.0 + 10 * result.seed + 1_000 * good)
+        result.memory.max_allocated_bytes = 2**30 if good else 2**31  # the good one needs less: no step to pay
+    report = fake.report(results)
+    rows = {row["label"]: row for row in summary_rows(report)}
+    assert rows["fast"]["energy_front_probability"] > 0.95
+    assert rows["fast"]["memory_front_probability"] < 0.05 < 0.95 < rows["good"]["memory_front_probability"]
+    assert [step["cost"] for step in price_rows(report)] == ["train_seconds", "train_joules"]
+    shown = {column.name: column.cells for column in report.tables[0].prices.columns}
+    assert shown["cost"] == ["train time", "energy"]
+    assert shown["price"][1] == "200 J"
+
+
+def test_the_chart_tells_sure_places_from_unsure_ones(fake: Any) -> None:
+    runs: Runs = {
+        **SURE,
+        "near": [(0.949, 19.5), (0.953, 20.7), (0.949, 20.4)],
+        "apart": [(0.80, 5.0), (0.801, 5.1), (0.802, 5.2)],
+    }
+    table = fake.report(_results(fake, runs)).tables[0]
+    places = {row.label: place_of(row) for row in table.rows}
+    assert places == {"fast": "sure", "good": "unsure", "beaten": "off", "near": "perhaps", "apart": "sure"}
+    spec = accuracy_over_time(table).to_dict()
+    assert {point["label"]: point["place"] for point in spec["datasets"]["points"]} == places
+    labels = " ".join(label["text"] for label in spec["datasets"]["labels"])
+    probability = next(row.values["front_probability"] for row in table.rows if row.label == "good")
+    assert f"({100 * probability:.0f}\u00a0%)" in labels
+    assert "dashed outlines" in " ".join(spec["title"]["subtitle"])
