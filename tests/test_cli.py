@@ -44,7 +44,7 @@ def call(capsys):
     return run
 
 
-VERBS = ["list", "plan", "run", "status", "report", "schema"]
+VERBS = ["list", "plan", "run", "submit", "status", "report", "visualize", "calibrate", "doctor", "schema"]
 
 
 def test_help_names_every_verb(call):
@@ -171,6 +171,8 @@ def test_a_reader_that_leaves_is_no_error(suite):
         ["plan", "s.yaml", "--set", "model=torchvision/resnet18"],
         ["status", "s.yaml"],
         ["report", "s.yaml"],
+        ["report", "s.yaml", "--normalised"],
+        ["doctor"],
         ["schema"],
     ],
     ids=" ".join,

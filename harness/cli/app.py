@@ -54,12 +54,28 @@ def plan_of(
 
 
 def show_report(
-    plans: list[Plan], stored: SuiteResults, output: Path, sort: str, *, with_resumed: bool, json_wanted: bool = False
+    plans: list[Plan],
+    stored: SuiteResults,
+    output: Path,
+    sort: str,
+    *,
+    with_resumed: bool,
+    json_wanted: bool = False,
+    relative_to: str | None = None,
 ) -> None:
     """Prints the tables of a suite and writes them."""
     from harness.report.of_suite import report_suite
 
-    report_suite(plans, stored, output, sort, stderr(), with_resumed=with_resumed, json_wanted=json_wanted)
+    report_suite(
+        plans,
+        stored,
+        output,
+        sort,
+        stderr(),
+        with_resumed=with_resumed,
+        json_wanted=json_wanted,
+        relative_to=relative_to,
+    )
 
 
 def stderr() -> Console:

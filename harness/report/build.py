@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.errors import HarnessError, nearest
+from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report import columns as declared
 from harness.report.columns import Column
 from harness.report.effects import factor_table
 from harness.report.factors import Design
 from harness.report.notes import overfitting_notes, same_in_all, table_notes
+from harness.report.peak import no_peak_notes, peak_notes
 from harness.report.pictures import PictureFile
 from harness.report.published import AtEpoch, Reference, side_by_side
 from harness.report.rows import Row, build_rows
@@ -44,6 +46,7 @@ class Table:
     notes: tuple[str, ...]
     published: Beside | None = None
     factors: Beside | None = None
+    calibration: Calibration | None = None
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
@@ -51,7 +54,11 @@ class Table:
 
     def written(self) -> list[Written]:
         """Returns the columns that are shown, as people read them."""
-        own = {"overfitting": overfitting_notes(self.rows)}
+        ran = [run for row in self.rows for run in row.ok]
+        own = {
+            "overfitting": overfitting_notes(self.rows),
+            "fraction_of_peak": peak_notes(ran, self.calibration),
+        }
         return [written(column, self.cells(column), own.get(column.name, ())) for column in self.shown()]
 
     def shown(self) -> list[Column]:
@@ -81,6 +88,7 @@ class Report:
     Attributes:
         published: the published numbers of a suite that has no results; otherwise each table has its own.
         pictures: what `harness visualize` drew of these runs.
+        normalised: one table of all systems, where it was asked for.
     """
 
     suite: str
@@ -90,10 +98,11 @@ class Report:
     notes: tuple[str, ...]
     published: Beside | None = None
     pictures: tuple[PictureFile, ...] = ()
+    normalised: Beside | None = None
 
     def beside(self) -> list[Beside]:
         """Returns the tables that belong to no system."""
-        return [self.published] if self.published else []
+        return [beside for beside in (self.normalised, self.published) if beside]
 
 
 def build_report(
@@ -110,6 +119,7 @@ def build_report(
     pictures: Sequence[PictureFile] = (),
     *,
     with_resumed: bool = False,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> Report:
     """Makes the report of a suite.
 
@@ -124,6 +134,7 @@ def build_report(
         at_epoch: gives metrics of epochs before the last.
         pictures: of these runs.
         with_resumed: times of runs that went on from a checkpoint count too.
+        calibrations: of the systems that were calibrated, by system_id.
 
     Raises:
         HarnessError: there is no column named `sort`.
@@ -133,7 +144,7 @@ def build_report(
     if overrides:
         notes = [f"Overrides: {json.dumps(overrides)}.", *notes]
     labels = {config.config_id: config.label or config.config_id for config in planned}
-    columns, rows = build_rows(runs, systems, labels, with_resumed=with_resumed)
+    columns, rows = build_rows(runs, systems, labels, with_resumed=with_resumed, calibrations=calibrations)
     sortable = declared.sortable(columns)
     if runs and sort not in sortable:
         raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))
@@ -148,6 +159,8 @@ def build_report(
     for system_id, own in sorted(by_system.items(), key=lambda item: (names[item[0]], item[0])):
         system = names[system_id] + (f" ({system_id})" if same_name[names[system_id]] > 1 else "")
         facts = system_id, str(own[0].values["system"]), own
+        calibration = (calibrations or {}).get(system_id)
+        ran = [run for row in own for run in row.ok]
         beside = f"Published numbers beside {suite} on {system}"
         effects = f"Factors of {suite} on {system}"
         tables.append(
@@ -157,9 +170,10 @@ def build_report(
                 system=system,
                 columns=tuple(columns),
                 rows=tuple(_ranked(own, sortable[sort])),
-                notes=tuple(table_notes(own, said, labels)),
+                notes=(*table_notes(own, said, labels), *no_peak_notes(ran, calibration)),
                 published=side_by_side(beside, *facts, references, labels, overrides, at_epoch),
                 factors=factor_table(effects, *facts, design, labels) if design else None,
+                calibration=calibration,
             )
         )
     beside = f"Published numbers of {suite}"
