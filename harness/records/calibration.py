@@ -14,6 +14,7 @@ from harness.records.result import Record
 
 SYSTEMS = "systems"
 CALIBRATION_VERSION = 1
+BUSY = 0.1  # of the CPUs: what others take is missing from the rates
 
 
 class Rate(Record):
@@ -40,9 +41,16 @@ class Calibration(Record):
     measured_at: str
     device: Literal["cpu", "cuda"]
     threads: int = Field(description="that operations on the CPU were spread over")
+    neighbours_cpus: float = Field(default=0.0, description="that other processes kept busy meanwhile")
     seconds: float
     rates: dict[str, Rate | None]
     unavailable: dict[str, str] = {}
+
+    def disturbed(self) -> str:
+        """Says what was in its way, where it was: the rounds' scatter does not show a load that is always there."""
+        if self.device == "cpu" and self.neighbours_cpus > BUSY * self.threads:
+            return f"calibrated while other processes kept {self.neighbours_cpus:.2g} CPUs busy"
+        return ""
 
     def rate(self, name: str) -> Rate | None:
         """Returns a rate, or None where it was not measured."""
@@ -107,6 +115,7 @@ def as_text(calibration: Calibration) -> str:
         number = f"{rate.median / 1e9:>10,.2f} {'GFLOP/s' if rate.unit == 'FLOP/s' else 'GB/s':<7}"
         spread = f"± {rate.relative_error:.1%}; half of {rate.rounds} rounds within {_share(rate):.1%}"
         lines.append(f"  {name:<{width}}{number}  {spread}")
+    lines += [f"  {calibration.disturbed()}: too low"] if calibration.disturbed() else []
     lines += [f"  not measured: {name} ({reason})" for name, reason in calibration.unavailable.items()]
     return "\n".join(lines)
 

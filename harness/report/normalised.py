@@ -104,7 +104,7 @@ def normalised_table(
         tuple(_columns(ordered)),
         tuple(one.seconds is None for one in ordered),
         tuple(_record(one, reference) for one in ordered),
-        tuple(_notes(ordered, reference)),
+        (*_notes(ordered, reference), *_disturbed(report.tables, calibrations)),
     )
 
 
@@ -208,3 +208,9 @@ def _notes(found: Sequence[Normalised], reference: Table) -> Iterator[str]:
             reasons.setdefault(one.reason, []).append(f"{one.row.label} on {one.system}")
     for reason, names in reasons.items():
         yield f"Not normalised: {listed(names)} ({reason})."
+
+
+def _disturbed(tables: Sequence[Table], calibrations: Mapping[str, Calibration]) -> Iterator[str]:
+    for table in tables:
+        if why := calibrations[table.system_id].disturbed():
+            yield f"{table.system}: {why}; its speed is too low, by more than the interval says."

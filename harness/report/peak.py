@@ -58,7 +58,8 @@ def peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> tu
         return ()
     operations = f"{OPERATIONS_PER_MULTIPLY_ACCUMULATE} x multiply-accumulates x samples/s"
     measured = f"calibrated here on {calibration.measured_at[:10]}"
-    return (f"Of peak: {operations} over the rate of matrix products {measured}: {', '.join(told)}.",)
+    note = f"Of peak: {operations} over the rate of matrix products {measured}: {', '.join(told)}."
+    return (note, f"Of peak: {disturbed}: too high.") if (disturbed := calibration.disturbed()) else (note,)
 
 
 def no_peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> Iterator[str]:

@@ -31,7 +31,9 @@ def rate(value: float, error: float = 0.01) -> Rate:
 
 
 def calibrated(system_id: str, *, slower: float = 1.0, error: float = 0.01, precision: str = "fp32") -> Calibration:
-    rates = {f"{name}.{precision}": rate(value / slower, error) for name, value in RATES.items()}
+    rates: dict[str, Rate | None] = {
+        f"{name}.{precision}": rate(value / slower, error) for name, value in RATES.items()
+    }
     return Calibration(
         system_id=system_id,
         system=f"system {system_id}",
@@ -113,6 +115,34 @@ def _scattered(result: Any, rng: random.Random, sd: float) -> Any:
 def _disturbed(calibration: Calibration, rng: random.Random, sd: float) -> Calibration:
     rates = {name: rate(own.median * math.exp(rng.gauss(0, sd)), sd) for name, own in calibration.rates.items() if own}
     return calibration.model_copy(update={"rates": rates})
+
+
+def test_the_interval_holds_for_one_more_operation_as_often_as_it_says() -> None:
+    """Operations planted to disagree: the speed of one more of the kind lies inside in 95 of 100 pairs of systems."""
+    rng, held, trials = random.Random(2), 0, 1000
+    for _ in range(trials):
+        own = calibrated("b", error=0.0)
+        speeds = [math.exp(rng.gauss(math.log(3), 0.2)) for _ in RATES]
+        for (name, value), speed in zip(RATES.items(), speeds, strict=True):
+            own.rates[f"{name}.fp32"] = rate(value * speed, 0.0)
+        speed = relative_speed(own, calibrated("a", error=0.0), "fp32")
+        assert speed
+        held += abs(rng.gauss(math.log(3), 0.2) - math.log(speed.ratio)) <= speed.log_error
+    assert 0.93 <= held / trials <= 0.97
+
+
+def test_a_calibration_that_was_disturbed_is_said(fake: Any) -> None:
+    calm = calibrated("a").model_copy(update={"device": "cpu", "threads": 2, "neighbours_cpus": 0.1})
+    busy = calm.model_copy(update={"system_id": "b", "neighbours_cpus": 1.25})
+    cpu = Resolved(device="cpu", mixed_precision="no", loader="resident", micro_batch_size=1)
+    calibrations = {"a": calm, "b": busy}
+    report = fake.report(on_two_systems(fake, 1.0, resolved=cpu), calibrations=calibrations)
+    says = "calibrated while other processes kept 1.2 CPUs busy"
+    table = normalised_table(report, calibrations, "", "test_accuracy")
+    assert table and [note for note in table.notes if "calibrated while" in note] == [
+        f"system b: {says}; its speed is too low, by more than the interval says."
+    ]
+    assert markdown(report).count(f"Of peak: {says}: too high.") == 1
 
 
 def test_the_error_grows_where_the_operations_disagree() -> None:

@@ -64,8 +64,8 @@ def summarise_rate(unit: Any, samples: Sequence[float]) -> Rate:
 def _calls_of_a_sample(one: Workload, device: torch.device) -> int:
     """Warms up, and returns how many calls make a sample long enough to be timed."""
     one.begin()
-    for _ in range(2):  # the first one chooses algorithms and allocates
-        once = time_calls(one.call, 1, device)
+    time_calls(one.call, 1, device)  # chooses algorithms, and allocates
+    once = time_calls(one.call, 1, device)
     return max(1, math.ceil(LEAST_SECONDS / once))
 
 
