@@ -197,7 +197,6 @@ def execute(
                 **no_throughput,
                 "energy": NOT_SAMPLED,
                 "telemetry": NOT_SAMPLED,
-                "calibration": "the system was not calibrated",
             },
         },
         arrays={

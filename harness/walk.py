@@ -51,7 +51,8 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
     accelerator = Accelerator(cpu=use_cpu, mixed_precision="no", kwargs_handlers=[ddp])
-    system = describe_system(use_cpu=accelerator.device.type == "cpu")
+    # Rank 0 writes it down; git is asked once a launch.
+    system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)
     if accelerator.device.type == "cuda" and system["gpu"] is None:
         raise HarnessError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)

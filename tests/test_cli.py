@@ -44,7 +44,7 @@ def call(capsys):
     return run
 
 
-VERBS = ["list", "plan", "run", "status", "report", "compare", "schema"]
+VERBS = ["list", "plan", "run", "submit", "status", "report", "compare", "visualize", "calibrate", "doctor", "schema"]
 
 
 def test_help_names_every_verb(call):
@@ -172,6 +172,8 @@ def test_a_reader_that_leaves_is_no_error(suite):
         ["status", "s.yaml"],
         ["report", "s.yaml"],
         ["compare", "s.yaml"],
+        ["report", "s.yaml", "--normalised"],
+        ["doctor"],
         ["schema"],
     ],
     ids=" ".join,

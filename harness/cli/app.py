@@ -81,6 +81,7 @@ def show_report(
     with_resumed: bool,
     json_wanted: bool = False,
     budget_seconds: float | None = None,
+    relative_to: str | None = None,
 ) -> None:
     """Prints the tables of a suite and writes them."""
     from harness.report.of_suite import report_suite
@@ -94,6 +95,7 @@ def show_report(
         with_resumed=with_resumed,
         json_wanted=json_wanted,
         budget_seconds=budget_seconds,
+        relative_to=relative_to,
     )
 
 

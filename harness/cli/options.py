@@ -28,6 +28,12 @@ At = Annotated[
 WithResumed = Annotated[
     bool, typer.Option("--with-resumed", help="Count the times of runs that were interrupted, too.")
 ]
+Normalised = Annotated[
+    bool, typer.Option("--normalised", help="Also one table of all calibrated systems, with normalised times.")
+]
+RelativeTo = Annotated[
+    str, typer.Option("--relative-to", metavar="SYSTEM", help="Whose times those are, a name or an id.")
+]
 
 # Of `submit`, in sbatch's words.
 System = Annotated[

@@ -7,8 +7,10 @@ from harness.cli.options import (
     AsJson,
     At,
     ConfigFile,
+    Normalised,
     Output,
     Overrides,
+    RelativeTo,
     Selections,
     Small,
     Sort,
@@ -28,17 +30,28 @@ def report(
     sort: Sort = "",
     at: At = "",
     with_resumed: WithResumed = False,
+    normalised: Normalised = False,
+    relative_to: RelativeTo = "",
     as_json: AsJson = False,
 ) -> None:
     """Show the table of a suite's results and write it with its chart beside them."""
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
+    from harness.report.normalised import require_no_ranking_of_raw_times
 
+    require_no_ranking_of_raw_times(sort, relative_to, normalised=normalised)
     try:
         budget = parse_duration(at) if at else None
     except ValueError:
         raise HarnessError(f"--at {at} is no duration", HINT) from None
     plans, stored = plans_with(suite, set_, only, smoke, config_file, output)
     show_report(
-        plans, stored, output, sort, with_resumed=with_resumed, json_wanted=as_json, budget_seconds=budget
+        plans,
+        stored,
+        output,
+        sort,
+        with_resumed=with_resumed,
+        json_wanted=as_json,
+        budget_seconds=budget,
+        relative_to=relative_to if normalised else None,
     )

@@ -121,12 +121,6 @@ class Telemetry(Record):
     gpu_throttled: bool | None = None
 
 
-class Calibration(Record):
-    """The run beside what its system can do."""
-
-    fraction_of_peak: float | None = None
-
-
 class Metrics(Record):
     """Metrics on one split. `train` ones are taken during the epoch, on augmented images and moving weights."""
 
@@ -186,7 +180,11 @@ class RunResult(Record):
     memory: Memory = Memory()
     energy: Energy = Energy()
     telemetry: Telemetry = Telemetry()
-    calibration: Calibration = Calibration()
+    calibration: Any = Field(
+        default=None,
+        exclude=True,
+        description="of earlier records; the report derives it from the system's calibration",
+    )
     metrics: dict[str, Metrics] = Field(default_factory=dict, description="by split, after the last epoch")
     selected: list[Selected] = []
     target: TargetReached | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from harness.errors import HarnessError, nearest
+from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report import columns as declared
 from harness.report.columns import Column
@@ -29,6 +30,7 @@ from harness.report.factors import Design
 from harness.report.fronts import mark_fronts
 from harness.report.notes import overfitting_notes, same_in_all, table_notes
 from harness.report.outliers import Outlier, outlier_notes, outliers_of
+from harness.report.peak import no_peak_notes, peak_notes
 from harness.report.pictures import PictureFile
 from harness.report.prices import price_table
 from harness.report.published import AtEpoch, Reference, side_by_side
@@ -73,6 +75,7 @@ class Table:
     prices: Beside | None = None
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     budget: Budget | None = None
+    calibration: Calibration | None = None
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
@@ -80,7 +83,11 @@ class Table:
 
     def written(self) -> list[Written]:
         """Returns the columns that are shown, as people read them."""
-        own = {"overfitting": overfitting_notes(self.rows)}
+        ran = [run for row in self.rows for run in row.ok]
+        own = {
+            "overfitting": overfitting_notes(self.rows),
+            "fraction_of_peak": peak_notes(ran, self.calibration),
+        }
         return [written(column, self.cells(column), own.get(column.name, ())) for column in self.shown()]
 
     def shown(self) -> list[Column]:
@@ -114,6 +121,7 @@ class Report:
     Attributes:
         published: the published numbers of a suite that has no results; otherwise each table has its own.
         pictures: what `harness visualize` drew of these runs.
+        normalised: one table of all systems, where it was asked for.
     """
 
     suite: str
@@ -123,10 +131,11 @@ class Report:
     notes: tuple[str, ...]
     published: Beside | None = None
     pictures: tuple[PictureFile, ...] = ()
+    normalised: Beside | None = None
 
     def beside(self) -> list[Beside]:
         """Returns the tables that belong to no system."""
-        return [self.published] if self.published else []
+        return [beside for beside in (self.normalised, self.published) if beside]
 
 
 def build_report(
@@ -145,6 +154,7 @@ def build_report(
     with_resumed: bool = False,
     curve_of: CurveOf = lambda run: None,
     budget: Budget | None = None,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> Report:
     """Makes the report of a suite.
 
@@ -161,6 +171,7 @@ def build_report(
         with_resumed: times of runs that went on from a checkpoint count too.
         curve_of: gives the evaluations of a run.
         budget: a train time that accuracies are compared at.
+        calibrations: of the systems that were calibrated, by system_id.
 
     Raises:
         HarnessError: there is no column named `sort`, or no run was evaluated within a budget that is required.
@@ -171,7 +182,7 @@ def build_report(
     if overrides:
         notes = [f"Overrides: {json.dumps(overrides)}.", *notes]
     labels = {config.config_id: config.label or config.config_id for config in planned}
-    columns, rows = build_rows(runs, systems, labels, with_resumed=with_resumed)
+    columns, rows = build_rows(runs, systems, labels, with_resumed=with_resumed, calibrations=calibrations)
     columns = with_budget_in_title(columns, budget)
     sortable = declared.sortable(columns)
     if runs and sort not in sortable:
@@ -195,6 +206,8 @@ def build_report(
     for system_id, own in sorted(by_system.items(), key=lambda item: (names[item[0]], item[0])):
         system = names[system_id] + (f" ({system_id})" if same_name[names[system_id]] > 1 else "")
         facts = system_id, str(own[0].values["system"]), own
+        calibration = (calibrations or {}).get(system_id)
+        ran = [run for row in own for run in row.ok]
         beside = f"Published numbers beside {suite} on {system}"
         effects = f"Factors of {suite} on {system}"
         outliers = tuple(outliers_of(own))
@@ -208,6 +221,7 @@ def build_report(
                 rows=tuple(_ranked(own, sortable[sort])),
                 notes=(
                     *table_notes(own, said, labels),
+                    *no_peak_notes(ran, calibration),
                     *budget_notes(own, curves[system_id], budget),
                     *drift_notes(drift),
                     *outlier_notes(outliers),
@@ -219,6 +233,7 @@ def build_report(
                 budget=budget,
                 drift=drift,
                 outliers=outliers,
+                calibration=calibration,
             )
         )
     beside = f"Published numbers of {suite}"

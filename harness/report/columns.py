@@ -102,6 +102,7 @@ MEASURED = (
     Column("overfitting", "overfitting?", priority=38),
     Column("accuracy_gap", "train - test accuracy", "percent", over=INTERVAL, signed=True),
     Column("samples_per_second", "samples/s", "per_second", "throughput.samples_per_second", "mean", "high", 20),
+    Column("fraction_of_peak", "of peak", "percent", over="mean", best="high", priority=30),
     Column("data_wait_share", "waited for data", "percent", "throughput.data_wait_share", "mean", "low", 25),
     Column("eval_seconds", "eval time", "seconds", "clock.eval_seconds", "mean", "low", 35),
     Column("build_seconds", "build time", "seconds", "clock.build_seconds", "mean", "low"),

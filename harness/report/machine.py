@@ -47,12 +47,18 @@ def price_rows(report: Report) -> list[dict[str, Any]]:
     return [row for table in report.tables if table.prices for row in table.prices.records]
 
 
+def normalised_rows(report: Report) -> list[dict[str, Any]]:
+    """Returns one flat mapping per config and system, in the order of the normalised table; none without it."""
+    return list(report.normalised.records) if report.normalised else []
+
+
 def as_json(report: Report) -> dict[str, Any]:
     """Returns the report for `--json`; a number that is not finite becomes null, as JSON has none."""
     tables = [
         {
             "system_id": table.system_id,
             "system": table.system,
+            "calibration": table.calibration.model_dump(mode="json") if table.calibration else None,
             "configs": [_all_finite(row) for row in _table_rows(table)],
             "drift": table.drift and table.drift.as_json(),
             "outliers": [outlier.as_json() for outlier in table.outliers],
@@ -63,6 +69,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "suite": report.suite,
         "systems": tables,
+        "normalised": [_all_finite(row) for row in normalised_rows(report)],
         "references": [_all_finite(row) for row in reference_rows(report)],
         "factors": [_all_finite(row) for row in factor_rows(report)],
         "prices": [_all_finite(row) for row in price_rows(report)],

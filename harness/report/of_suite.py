@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.records.calibration import read_calibrations
 from harness.records.result import RunResult
 from harness.records.store import RunFolder, SuiteResults, run_folder
 from harness.report.build import DEFAULT_SORT, Report, build_report
 from harness.report.curves import Budget, Curve, curve_of
 from harness.report.factors import design_of
 from harness.report.machine import as_json
+from harness.report.normalised import NORMALISED, normalised_table
 from harness.report.pictures import pictures_of
 from harness.report.terminal import show
 from harness.report.write import write_report
@@ -39,6 +42,7 @@ def report_suite(
     json_wanted: bool,
     with_resumed: bool = False,
     budget_seconds: float | None = None,
+    relative_to: str | None = None,
 ) -> None:
     """Shows the tables of a suite on stdout and writes them with the chart into `output/SUITE/`.
 
@@ -51,6 +55,8 @@ def report_suite(
         json_wanted: JSON on stdout instead of tables.
         with_resumed: times of runs that went on from a checkpoint count too.
         budget_seconds: train time that accuracies are compared at; None for the suite's own, if it has one.
+        relative_to: the system, by name or id, whose times the normalised table gives; empty for the first; None for
+            no such table.
 
     Raises:
         HarnessError: there is no column named `sort`, no run was evaluated within `budget_seconds`, or the folder
@@ -58,7 +64,13 @@ def report_suite(
     """
     suite = plans[0].suite
     report = build_suite_report(
-        plans, stored, output, sort or DEFAULT_SORT, with_resumed=with_resumed, budget_seconds=budget_seconds
+        plans,
+        stored,
+        output,
+        sort or DEFAULT_SORT,
+        with_resumed=with_resumed,
+        budget_seconds=budget_seconds,
+        relative_to=relative_to,
     )
     if json_wanted:
         sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
@@ -76,6 +88,7 @@ def build_suite_report(
     *,
     with_resumed: bool = False,
     budget_seconds: float | None = None,
+    relative_to: str | None = None,
 ) -> Report:
     """Returns the report on the stored results, of the results root `output`, that belong to the plans."""
     suite = plans[0].suite
@@ -93,7 +106,8 @@ def build_suite_report(
     others = len(stored.results) - len(results)
     if others:
         notes.append(f"{others} stored results belong to no run of this plan and are left out.")
-    notes += [f"Unreadable record {path}: {reason}." for path, reason in stored.unreadable.items()]
+    calibrations, unreadable = read_calibrations(output, (result.system_id for result in results))
+    notes += [f"Unreadable record {path}: {reason}." for path, reason in {**stored.unreadable, **unreadable}.items()]
 
     def folder(run: RunResult) -> RunFolder:
         return run_folder(output, suite.name, run.run_id, run.system_id)
@@ -108,13 +122,14 @@ def build_suite_report(
     if budget is None and suite.file.budget:
         budget = Budget(suite.file.budget)
 
+    is_normalised = relative_to is not None
     references = {config_id: own for plan in plans for config_id, own in plan.references().items()}
-    return build_report(
+    report = build_report(
         suite.name,
         results,
         stored.systems,
         {config_id: references[config_id] for config_id in shown if config_id in references},
-        sort,
+        DEFAULT_SORT if is_normalised and sort == NORMALISED.name else sort,
         notes,
         [_Config(config_id, shown_label(run.spec, several=len(plans) > 1)) for config_id, run in shown.items()],
         overrides,
@@ -124,7 +139,11 @@ def build_suite_report(
         with_resumed=with_resumed,
         curve_of=curve,
         budget=budget,
+        calibrations=calibrations,
     )
+    if not is_normalised:
+        return report
+    return dataclasses.replace(report, normalised=normalised_table(report, calibrations, relative_to or "", sort))
 
 
 def shown_label(spec: RunSpec, *, several: bool) -> str:

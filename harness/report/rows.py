@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.records.calibration import Calibration
 from harness.records.result import RunResult, metric
 from harness.report import columns as declared
 from harness.report.columns import Column
 from harness.report.differences import at, config_columns_of, plain
 from harness.report.generalisation import accuracy_gap, fit_of
 from harness.report.intervals import summarise
+from harness.report.peak import fraction_of_peak
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ def build_rows(
     labels: Mapping[str, str],
     *,
     with_resumed: bool = False,
+    calibrations: Mapping[str, Calibration] | None = None,
 ) -> tuple[list[Column], list[Row]]:
     """Returns the columns and the rows, in the order in which the configs were met.
 
     Args:
         labels: by config_id; a config that is not in it keeps the label of its latest run.
         with_resumed: times of runs that went on from a checkpoint count too.
+        calibrations: by system_id.
     """
     groups: dict[tuple[str, str], list[RunResult]] = {}
     for result in results:
@@ -88,6 +92,9 @@ def build_rows(
         )
         row.values.update({column.name: plain(at(latest.spec, column.name)) for column in config_columns})
         row.values.update(_measured(row))
+        calibration = (calibrations or {}).get(system_id)
+        timed = row.ok_for("throughput.samples_per_second")
+        row.values["fraction_of_peak"] = summarise([fraction_of_peak(run, calibration) for run in timed])
         if not row.values["rankable"]:
             row.values["overfitting"] = None
         row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})

@@ -18,6 +18,7 @@ from harness.report.drawing import Drawing
 from harness.report.latex import latex
 from harness.report.machine import (
     factor_rows,
+    normalised_rows,
     price_rows,
     reference_rows,
     run_rows,
@@ -61,7 +62,12 @@ def _write_files(
         "table.tex": lambda file: file.write(latex(report).encode()),
     }
     records = {"table": summary_rows(report), "runs": run_rows(report)}
-    beside = {"references": reference_rows(report), "factors": factor_rows(report), "prices": price_rows(report)}
+    beside = {
+        "references": reference_rows(report),
+        "factors": factor_rows(report),
+        "prices": price_rows(report),
+        "normalised": normalised_rows(report),
+    }
     records |= {name: rows for name, rows in beside.items() if rows}
     files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
     files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}

@@ -1,0 +1,72 @@
+"""An examination for a person and for a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.doctor.examine import Examination
+from harness.doctor.finding import Verdict
+
+_MARKS: dict[Verdict, tuple[str, str]] = {
+    "ok": ("ok", "green"),
+    "warning": ("warning", "yellow"),
+    "stop": ("stops a run", "bold red"),
+}
+_SIZES = ("gpu_memory_bytes", "memory_bytes", "memory_limit_bytes")
+_HEAD = ("system_id", "name")
+
+
+def as_json(examination: Examination) -> dict[str, Any]:
+    """Returns the examination as plain values."""
+    findings = [finding._asdict() for finding in examination.findings]
+    return {"can_run": examination.can_run, "findings": findings, "system": examination.system}
+
+
+def show(examination: Examination, console: Console) -> None:
+    """Writes it as wide as the console is."""
+    system = examination.system
+    console.print(Text.assemble((str(system["name"]), "bold"), f"  system {system['system_id']}"))
+    console.print(Padding(_facts(system), (0, 0, 1, 0)))
+    console.print(_verdicts(examination))
+    stops = sum(finding.verdict == "stop" for finding in examination.findings)
+    warnings = sum(finding.verdict == "warning" for finding in examination.findings)
+    told = f"{stops} would stop a run, {warnings} warning{'s' * (warnings != 1)}"
+    console.print(Text(f"\n{told}", style="bold red" if stops else "yellow" if warnings else "green"))
+
+
+def _facts(system: dict[str, Any]) -> Table:
+    grid = _grid()
+    for name, value in system.items():
+        if name not in (*_HEAD, "unavailable") and value is not None:
+            grid.add_row(Text(name.replace("_bytes", "").replace("_", " "), style="dim"), Text(_written(name, value)))
+    return grid
+
+
+def _verdicts(examination: Examination) -> Table:
+    grid = _grid()
+    grid.add_column(overflow="fold")
+    for finding in examination.findings:
+        word, style = _MARKS[finding.verdict]
+        hint = [Text(f"hint: {finding.hint}", style="dim")] if finding.hint else []
+        grid.add_row(Text(word, style=style), Text(finding.about), Group(Text(finding.says), *hint))
+    return grid
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _written(name: str, value: Any) -> str:
+    if name in _SIZES:
+        return f"{value / 2**30:,.1f} GiB"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
