@@ -100,7 +100,8 @@ def measured_configs(
     """
     own: dict[str, list[RunResult]] = {config_id: [] for config_id in labels}
     for result in results:
-        if result.config_id in own and system in ("", result.system_id):
+        # An anchor repeats a run with the same seed, to show the machine's drift: it is no other sample.
+        if not result.is_anchor and result.config_id in own and system in ("", result.system_id):
             own[result.config_id].append(result)
     return [_config(suite, label, config_id, own[config_id], output) for config_id, label in labels.items()]
 

@@ -158,6 +158,17 @@ def test_of_two_systems_that_both_share_the_one_with_more_seeds_is_taken() -> No
     assert len(found.time.pairs) == 3
 
 
+def test_anchors_do_not_count() -> None:
+    results = [make_result("b", seed=seed, accuracy=0.9 + seed / 100, seconds=100.0) for seed in range(2)]
+    anchor = make_result("b", seed=0, accuracy=0.5, seconds=1.0)
+    anchor.spec["repeat"] = 1
+    assert anchor.is_anchor
+    from harness.compare.measured import measured_configs
+
+    [b] = measured_configs("milestones", {results[0].config_id: "b"}, [*results, anchor], Path())
+    assert [(run.seed, run.accuracy, run.train_seconds) for run in b.runs] == [(0, 0.9, 100.0), (1, 0.91, 100.0)]
+
+
 def test_times_of_resumed_runs_do_not_count_and_their_accuracy_does() -> None:
     found = compared(A, B, resumed_at_steps=[7])
     assert found.time.reason.startswith("no seed has a train time of both")
