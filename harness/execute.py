@@ -17,7 +17,9 @@ from harness.data.order import hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
 from harness.measure.clock import Stopwatch
-from harness.measure.memory import NOT_SAMPLED, PeakMemory, larger
+from harness.measure.memory import PeakMemory, larger
+from harness.measure.readings import Readings
+from harness.measure.recorded import recorded
 from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
 from harness.records.result import Clock, DataFacts, Memory, Resolved
@@ -29,6 +31,7 @@ from harness.training.history import Epoch, History
 from harness.training.loop import Trainee, begin_epoch
 from harness.training.pauses import Pauses
 from harness.training.precision import apply_switches
+from harness.training.sampling import open_sampler, over_ranks
 from harness.training.state import Progress, checkpoint_files, chosen_loader, restore
 
 DROPOUT = 2**32  # a stream of random numbers apart from those of the permutation and the augmentation
@@ -135,26 +138,38 @@ def execute(
         with stopwatch("checkpoint"):
             restore(resume_from, trainee, progress)
     earlier_seconds, first_step = progress.seconds["total"], progress.step(len(sampler.sizes))
+    earlier_readings, telemetry = progress.readings, open_sampler(accelerator)
 
     def peak_memory() -> tuple[Memory, dict[str, str]]:
         own, reasons = peaks.read()
         return larger(progress.memory, largest_memory(accelerator, own)), reasons
 
+    def all_readings() -> Readings:
+        return earlier_readings + over_ranks(accelerator, telemetry.readings)
+
     def save() -> bool:
         progress.seconds["total"] = earlier_seconds + time.perf_counter() - began
         progress.memory, _ = peak_memory()
+        progress.readings = all_readings()
         return keep_checkpoint(keeping, trainee, progress, len(sampler.sizes), observer.on_checkpoint)
 
     every = (train.checkpoint_every_seconds, train.checkpoint_every_steps) if keeping else (None, None)
     pauses = Pauses(accelerator.num_processes, observer.stop_requested, *every, first_step)
     try:
-        last = run_epochs(trainee, splits, loader, sampler.sizes, progress, pauses, stopwatch, save, observer.on_epoch)
+        with telemetry:
+            last = run_epochs(
+                trainee, splits, loader, sampler.sizes, progress, pauses, stopwatch, telemetry, save, observer.on_epoch
+            )
     finally:
         loader.close()
         accelerator.free_memory()
 
     history, (memory, no_memory) = progress.history, peak_memory()
     throughput, no_throughput = history.throughput(sampler.skipped)
+    sampled, reached = recorded(all_readings(), history.train_joules, len(history.epochs)), history.target()
+    no_energy = {}
+    if reached and reached.epoch is not None and reached.train_joules is None:
+        no_energy["target.train_joules"] = sampled.unavailable["energy.train_joules"]
     return Outcome(
         fields={
             "epochs": train.epochs,
@@ -187,16 +202,18 @@ def execute(
                 total_seconds=earlier_seconds + time.perf_counter() - began,
             ),
             "throughput": throughput,
-            "memory": memory,
+            "memory": larger(memory, sampled.memory),
+            "energy": sampled.energy,
+            "telemetry": sampled.telemetry,
             "metrics": history.last_metrics(),
             "selected": history.selected(),
-            "target": history.target(),
+            "target": reached,
             "resumed_at_steps": progress.resumed_at,
             "unavailable": {
                 **no_memory,
                 **no_throughput,
-                "energy": NOT_SAMPLED,
-                "telemetry": NOT_SAMPLED,
+                **sampled.unavailable,
+                **no_energy,
             },
         },
         arrays={

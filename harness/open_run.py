@@ -217,6 +217,7 @@ def _epoch_event(epoch: Epoch) -> dict[str, Any]:
         "wait_seconds": epoch.time.wait_seconds,
         "eval_seconds": epoch.eval_seconds,
         "learning_rate": epoch.learning_rate,
+        "train_joules": epoch.joules,
         "metrics": scalars,
     }
 

@@ -19,7 +19,7 @@ from harness.data.source import Split
 from harness.errors import HarnessError
 from harness.execute import Observer, Outcome, execute
 from harness.models.size import count_size
-from harness.records.result import Clock, Energy, Memory, Throughput
+from harness.records.result import Clock, Energy, Memory, Telemetry, Throughput
 from harness.spec import ImageShape, RunSpec, parse_run_spec
 from harness.suite_file import Target
 from harness.training.history import Epoch
@@ -96,7 +96,7 @@ def test_a_run_learns_and_its_metrics_are_of_all_splits() -> None:
 
 def test_what_is_null_has_a_reason_and_what_has_a_reason_is_null() -> None:
     fields, reasons = plain().outcome.fields, plain().outcome.fields["unavailable"]
-    parts = {"clock": Clock, "throughput": Throughput, "memory": Memory, "energy": Energy}
+    parts = {"clock": Clock, "throughput": Throughput, "memory": Memory, "energy": Energy, "telemetry": Telemetry}
     for part, model in parts.items():
         found = fields.get(part) or model()
         for name in model.model_fields:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 
+from harness.measure.nvml import NO_CUDA
 from harness.records.result import Memory
 
-NO_CUDA = "no CUDA device"
-NOT_SAMPLED = "not sampled: there is no NVML telemetry yet"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # what glibc takes on 64 bit
 
@@ -65,16 +64,14 @@ class PeakMemory:
             self._host_was_reset = False
 
     def read(self) -> tuple[Memory, dict[str, str]]:
-        """Returns the peaks since the start, and the reason for each that is null."""
+        """Returns the peaks since the start that a process knows of itself, and the reason for each that is null."""
         unavailable: dict[str, str] = {}
         allocated = reserved = None
         if self._device.type == "cuda":
             allocated = torch.cuda.max_memory_allocated(self._device)
             reserved = torch.cuda.max_memory_reserved(self._device)
-            unavailable |= dict.fromkeys(("memory.process_device_bytes", "memory.device_bytes"), NOT_SAMPLED)
         else:
-            names = ("max_allocated_bytes", "max_reserved_bytes", "process_device_bytes", "device_bytes")
-            unavailable |= {f"memory.{name}": NO_CUDA for name in names}
+            unavailable |= dict.fromkeys(("memory.max_allocated_bytes", "memory.max_reserved_bytes"), NO_CUDA)
         host = _host_peak() if self._host_was_reset else None
         if host is None:
             unavailable["memory.host_rss_bytes"] = "the kernel does not let this process reset or read its peak"

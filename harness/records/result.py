@@ -103,22 +103,38 @@ class Memory(Record):
     process_device_bytes: int | None = None
     device_bytes: int | None = None
     host_rss_bytes: int | None = None
+    host_tree_rss_bytes: int | None = Field(
+        default=None, description="of all processes of the run on a machine, sampled; shared pages count in each"
+    )
 
 
 class Energy(Record):
-    """Energy of the GPUs over the train time."""
+    """Energy over the train time."""
 
-    train_joules: float | None = None
+    train_joules: float | None = Field(default=None, description="of the GPUs of all ranks")
+    joules_per_epoch: float | None = Field(default=None, description="of the GPUs of all ranks")
+    host_joules: float | None = Field(
+        default=None, description="of the CPU packages (RAPL) of all machines, whatever else ran on them"
+    )
 
 
 class Telemetry(Record):
-    """The GPUs' state over the train time, sampled."""
+    """The state of GPUs and hosts over the train time: means over samples of all ranks, unless named otherwise."""
 
+    samples: int = Field(default=0, description="of all ranks together")
     gpu_utilization: float | None = None
     gpu_power_watts: float | None = None
+    gpu_peak_power_watts: float | None = None
     gpu_sm_clock_hertz: float | None = None
+    gpu_memory_clock_hertz: float | None = None
     gpu_temperature_celsius: float | None = None
-    gpu_throttled: bool | None = None
+    gpu_peak_temperature_celsius: float | None = None
+    gpu_throttled: bool | None = Field(default=None, description="on any rank, in any sample")
+    gpu_throttle_reasons: dict[str, float] | None = Field(default=None, description="share of the samples of each")
+    gpu_shared: bool | None = Field(default=None, description="whether a process that is not of the run used a GPU")
+    gpu_other_pids: list[int] | None = None
+    gpu_energy_from: str | None = Field(default=None, description="`counter`, or `power` integrated over time")
+    host_cpu_share: float | None = Field(default=None, description="processor time over train time x usable cores")
 
 
 class Metrics(Record):
@@ -148,6 +164,7 @@ class TargetReached(Record):
     at_least: float
     epoch: int | None = None
     train_seconds: float | None = None
+    train_joules: float | None = Field(default=None, description="of the GPUs of all ranks, until then")
 
 
 class RunResult(Record):

@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from harness.report.intervals import CensoredMedian, Summary
 
-Kind = Literal["text", "flag", "number", "count", "percent", "probability", "seconds", "per_second", "bytes", "joules"]
+Kind = Literal[
+    "text", "flag", "number", "count", "percent", "probability", "seconds", "per_second", "bytes", "joules", "watts"
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ MEASURED = (
         INTERVAL,
         priority=8,
     ),
+    Column("joules_to_target", "GPU energy to target", "joules", "target.train_joules", "mean", "low", 30),
     Column("target_median_seconds", "time to target, median of all", "seconds", over=MEDIAN, priority=7),
     Column("target_reached", "target reached", priority=6),
     Column("target_reached_runs", "target reached", "count", best="high"),
@@ -127,7 +130,13 @@ MEASURED = (
         26,
     ),
     Column("peak_host_rss_bytes", "peak host memory", "bytes", "memory.host_rss_bytes", "max", "low", 27),
-    Column("train_joules", "energy", "joules", "energy.train_joules", "mean", "low", 28),
+    Column("peak_host_tree_rss_bytes", "peak host memory, all", "bytes", "memory.host_tree_rss_bytes", "max", "low"),
+    Column("host_cpu_share", "CPU busy", "percent", "telemetry.host_cpu_share", "mean", "low"),
+    Column("train_joules", "GPU energy", "joules", "energy.train_joules", "mean", "low", 28),
+    Column("joules_per_epoch", "GPU energy per epoch", "joules", "energy.joules_per_epoch", "mean", "low", 39),
+    Column("gpu_power_watts", "GPU power", "watts", "telemetry.gpu_power_watts", "mean", "low", 40),
+    Column("gpu_utilization", "GPU busy", "percent", "telemetry.gpu_utilization", "mean", "high", 41),
+    Column("host_joules", "CPU energy, whole machine", "joules", "energy.host_joules", "mean", "low", 42),
     Column("parameters", "parameters", "count", priority=22),
     Column("multiply_accumulates", "multiply-accumulates", "count", priority=29),
 )
@@ -148,6 +157,7 @@ def kind_of(metric: str) -> Kind:
         "_seconds": "seconds",
         "_bytes": "bytes",
         "_joules": "joules",
+        "joules_per_epoch": "joules",
         "accuracy": "percent",
         "recall": "percent",
         "share": "percent",

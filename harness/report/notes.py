@@ -30,6 +30,7 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
         *_same_everywhere(rows, columns),
         *_mixtures(rows),
         *_resumed(rows),
+        *_disturbed(rows),
         *_unmeasured(rows),
         *_causes(rows),
     ]
@@ -119,6 +120,21 @@ def _resumed(rows: Sequence[Row]) -> Iterator[str]:
         yield f"Resumed from a checkpoint: {listed(told)}. Their times are sums over the parts."
     elif told:
         yield f"Resumed from a checkpoint: {listed(told)}. Their times are left out; --with-resumed takes them in."
+
+
+def _disturbed(rows: Sequence[Row]) -> Iterator[str]:
+    """Runs whose GPU was not itself, or not theirs alone: they are kept, and marked."""
+    runs = [(f"{one_line(row.label)} seed {run.seed}", run.telemetry) for row in rows for run in row.ok]
+    throttled = [
+        f"{name} ({', '.join(f'{why} in {share:.0%}' for why, share in (seen.gpu_throttle_reasons or {}).items())})"
+        for name, seen in runs
+        if seen.gpu_throttled
+    ]
+    if throttled:
+        yield f"The GPU throttled: {listed(throttled)} of the samples. At its full clock these runs would be faster."
+    shared = [name for name, seen in runs if seen.gpu_shared]
+    if shared:
+        yield f"Another process used the GPU: {listed(shared)}. Times, memory and energy are not of these runs alone."
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterator[str]:

@@ -100,6 +100,10 @@ def _widening(seeds: int) -> float:
 
 
 def _explanations(run: RunResult, row: Row) -> Iterator[str]:
+    if run.telemetry.gpu_throttled:
+        yield f"its GPU throttled ({', '.join(run.telemetry.gpu_throttle_reasons or ())})"
+    if run.telemetry.gpu_shared:
+        yield "another process used its GPU"
     for name, title, least in EXPLANATIONS:
         own = metric(run, name)
         others = [value for other in row.ok if other is not run and (value := metric(other, name)) is not None]

@@ -135,6 +135,8 @@ def _unit(column: Column, value: float) -> tuple[float, str]:
         return 0.01, " points" if column.signed else " %"
     if column.kind == "seconds":
         return 1.0, " s"
+    if column.kind == "watts":
+        return 1.0, " W"
     if column.kind == "bytes":
         return (2.0**30, " GiB") if value >= 2**30 else (2.0**20, " MiB") if value >= 2**20 else (1.0, " B")
     if column.kind in ("count", "joules"):

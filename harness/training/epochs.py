@@ -12,11 +12,13 @@ from torch import Tensor
 from harness.data.loading import Loader
 from harness.data.prepare import Splits
 from harness.measure.clock import Stopwatch, TrainClock
+from harness.measure.telemetry import Sampler
 from harness.records.result import Metrics
 from harness.training.distributed import agree_on_time, average_buffers, gather_predictions, sum_tally
 from harness.training.history import Epoch
 from harness.training.loop import Trainee, begin_epoch, evaluate, train_epoch
 from harness.training.pauses import Pauses, Wish
+from harness.training.sampling import sum_joules
 from harness.training.state import Progress
 
 
@@ -55,6 +57,7 @@ def run_epochs(
     progress: Progress,
     pauses: Pauses,
     stopwatch: Stopwatch,
+    sampler: Sampler,
     save: Callable[[], bool],
     on_epoch: Callable[[Epoch], None],
 ) -> Evaluated:
@@ -68,6 +71,7 @@ def run_epochs(
         progress: of the run; it grows.
         pauses: says when a checkpoint is due.
         stopwatch: times what is not training.
+        sampler: of this rank; it samples while a part is trained.
         save: writes a checkpoint; tells whether it could. Every rank calls it.
         on_epoch: is given each epoch that is through.
 
@@ -81,7 +85,9 @@ def run_epochs(
     while (so_far := progress.so_far).epoch < train.epochs:
         batches = loader.epoch(so_far.epoch, so_far.batch)
         while so_far.batch < len(sizes):
-            train_epoch(trainee, batches, sizes, so_far, clock, pauses)
+            with sampler.training() as part:
+                train_epoch(trainee, batches, sizes, so_far, clock, pauses)
+            so_far.add_joules(part.joules)
             if pauses.wish > Wish.GO_ON:
                 with stopwatch("checkpoint"):
                     kept = save()
@@ -104,7 +110,8 @@ def run_epochs(
                     last.predictions = gather_predictions(accelerator, own, len(split.labels))
         eval_seconds = stopwatch.seconds["eval"] - eval_before
         time, rate = agree_on_time(accelerator, so_far.time), trainee.learning_rate.value
-        progress.history.add(Epoch(so_far.epoch, time, so_far.timed_samples, eval_seconds, rate, metrics))
+        joules = sum_joules(accelerator, so_far.joules)
+        progress.history.add(Epoch(so_far.epoch, time, so_far.timed_samples, eval_seconds, rate, metrics, joules))
         on_epoch(progress.history.epochs[-1])
         progress.so_far = begin_epoch(trainee, so_far.epoch + 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,7 @@ class Epoch:
         eval_seconds: for the counts and evaluations after it.
         learning_rate: at its last step.
         metrics: by split; only `train` where the epoch was not evaluated.
+        joules: of the GPUs; None where it is not known.
     """
 
     epoch: int
@@ -29,6 +31,7 @@ class Epoch:
     eval_seconds: float
     learning_rate: float
     metrics: dict[str, Metrics]
+    joules: float | None = None
 
 
 class History:
@@ -56,6 +59,11 @@ class History:
     def train_seconds(self) -> float:
         """Train time so far."""
         return sum(epoch.time.train_seconds for epoch in self.epochs)
+
+    @property
+    def train_joules(self) -> float | None:
+        """Energy of the GPUs so far; None where that of an epoch is not known."""
+        return total_joules(self.epochs)
 
     def last_metrics(self) -> dict[str, Metrics]:
         """Returns the metrics of the last epoch; it is always evaluated."""
@@ -86,11 +94,14 @@ class History:
         split, _, name = self._target.metric.partition(".")
         seconds = 0.0
         reached = TargetReached(metric=self._target.metric, at_least=self._target.at_least)
-        for epoch in self.epochs:
+        for number, epoch in enumerate(self.epochs, 1):
             seconds += epoch.time.train_seconds
             value = getattr(epoch.metrics.get(split), name, None)
             if value is not None and value >= self._target.at_least:
-                return reached.model_copy(update={"epoch": epoch.epoch, "train_seconds": seconds})
+                joules = total_joules(self.epochs[:number])
+                return reached.model_copy(
+                    update={"epoch": epoch.epoch, "train_seconds": seconds, "train_joules": joules}
+                )
         return reached
 
     def selected(self) -> list[Selected]:
@@ -103,3 +114,13 @@ class History:
             return []
         best = max(evaluated, key=lambda epoch: epoch.metrics[split].accuracy)
         return [Selected(selected_on=split, epoch=best.epoch, test=best.metrics["test"])]
+
+
+def total_joules(parts: Iterable[Epoch]) -> float | None:
+    """Returns the energy of parts together; None where that of one is not known."""
+    total = 0.0
+    for part in parts:
+        if part.joules is None:
+            return None
+        total += part.joules
+    return total

@@ -70,6 +70,7 @@ class EpochSoFar:
         losses: this rank's part of each step's loss; the mean over ranks is the loss of the global batch.
         time: of its parts together.
         timed_samples: of all ranks, in the steps of `time.timed_seconds`.
+        joules: of this rank's GPU; None where it is not known.
     """
 
     epoch: int
@@ -78,6 +79,11 @@ class EpochSoFar:
     losses: list[Tensor] = field(default_factory=list)
     time: EpochTime = field(default_factory=EpochTime)
     timed_samples: int = 0
+    joules: float | None = 0.0
+
+    def add_joules(self, joules: float | None) -> None:
+        """Takes the energy of the next part."""
+        self.joules = None if self.joules is None or joules is None else self.joules + joules
 
 
 def begin_epoch(trainee: Trainee, epoch: int) -> EpochSoFar:

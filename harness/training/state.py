@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from harness.data.loading import ChosenLoader, Loader
 from harness.errors import HarnessError
 from harness.measure.clock import EpochTime
+from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, Damaged
 from harness.records.result import Memory, Metrics
 from harness.training.history import Epoch, History
@@ -44,6 +45,7 @@ class Progress:
         loader: that feeds it.
         losses: of each step of `history`, over all ranks, float [steps].
         memory: the peaks of earlier parts.
+        readings: of the telemetry of earlier parts, over all ranks.
         resumed_at: the steps at which the run was taken up again.
     """
 
@@ -53,6 +55,7 @@ class Progress:
     loader: Loader
     losses: list[Tensor] = field(default_factory=list)
     memory: Memory = field(default_factory=Memory)
+    readings: Readings = field(default_factory=Readings)
     resumed_at: list[int] = field(default_factory=list)
 
     def step(self, steps_per_epoch: int) -> int:
@@ -82,6 +85,7 @@ def checkpoint_files(trainee: Trainee, progress: Progress) -> dict[str, bytes]:
         "history": [_epoch_values(epoch) for epoch in progress.history.epochs],
         "seconds": progress.seconds,
         "memory": progress.memory.model_dump(),
+        "readings": dataclasses.asdict(progress.readings),
         "loader": {"name": progress.loader.name, "measured": progress.loader.measured},
         "resumed_at": progress.resumed_at,
         "optimizer": optimizer_values,
@@ -166,6 +170,7 @@ def _restore_progress(
     for name, seconds in state["seconds"].items():
         progress.seconds[name] = progress.seconds.get(name, 0.0) + seconds
     progress.memory = Memory.model_validate(state["memory"])
+    progress.readings = Readings(**state["readings"])
     progress.resumed_at = [*state["resumed_at"], len(losses) + so_far.batch]
 
 
@@ -175,7 +180,7 @@ def _restore_rank(trainee: Trainee, so_far: EpochSoFar, own: Tensors, values: di
         for name, value in _without_prefix(own, f"{kind}.").items():
             buffers[name].copy_(value)
     so_far.time = EpochTime(**values["time"])
-    so_far.timed_samples = values["timed_samples"]
+    so_far.timed_samples, so_far.joules = values["timed_samples"], values["joules"]
     version, numbers, gauss = values["python"]
     random.setstate((version, tuple(numbers), gauss))
     kind, position, has_gauss, cached = values["numpy"]
@@ -205,6 +210,7 @@ def _rank_values(so_far: EpochSoFar) -> dict[str, Any]:
     return {
         "time": dataclasses.asdict(so_far.time),
         "timed_samples": so_far.timed_samples,
+        "joules": so_far.joules,
         "python": random.getstate(),
         "numpy": [kind, position, has_gauss, cached],
     }
@@ -268,6 +274,7 @@ def _epoch_values(epoch: Epoch) -> dict[str, Any]:
         "timed_samples": epoch.timed_samples,
         "eval_seconds": epoch.eval_seconds,
         "learning_rate": epoch.learning_rate,
+        "joules": epoch.joules,
         "metrics": {split: metrics.model_dump() for split, metrics in epoch.metrics.items()},
     }
 

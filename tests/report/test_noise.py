@@ -80,13 +80,15 @@ def test_a_run_that_took_longer_is_flagged_with_what_explains_it_and_kept(fake: 
     waited = Throughput(samples_per_second=20_000, data_wait_share=0.3)
     cool = Telemetry(gpu_temperature_celsius=61)
     runs = [run.model_copy(update={"telemetry": cool}) for run in runs]
-    runs[3] = runs[3].model_copy(update={"throughput": waited, "telemetry": Telemetry(gpu_temperature_celsius=84)})
+    hot = Telemetry(gpu_temperature_celsius=84, gpu_throttled=True, gpu_throttle_reasons={"thermal": 0.5})
+    runs[3] = runs[3].model_copy(update={"throughput": waited, "telemetry": hot})
     report = fake.report(runs)
     table = report.tables[0]
     (outlier,) = table.outliers
     assert (outlier.label, outlier.seed) == ("a", 3)
     assert outlier.deviation == pytest.approx(0.25) and outlier.score > 10
     assert outlier.because == (
+        "its GPU throttled (thermal)",
         "share of time it waited for data 30 %, of the others 3.4 %",
         "GPU temperature 84, of the others 61",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.measure.clock import EpochTime
@@ -58,6 +60,21 @@ def test_the_target_is_reached_at_the_first_evaluation_that_meets_it() -> None:
     assert reached is not None and (reached.epoch, reached.train_seconds) == (2, 7.0)
     missed = history([0.6, None, 0.69, 0.6], times=times, target=target).target()
     assert missed is not None and missed.epoch is None and missed.train_seconds is None
+
+
+def test_energy_adds_up_and_what_is_not_known_of_one_epoch_is_not_known_of_all() -> None:
+    target = Target(metric="test.accuracy", at_least=0.7)
+    found = history([0.6, 0.7, 0.8], target=target)
+    assert found.train_joules is None
+    found.epochs = [replace(epoch, joules=joules) for epoch, joules in zip(found.epochs, [5.0, 6.0, 7.0], strict=True)]
+    reached = found.target()
+    assert found.train_joules == 18.0 and reached and reached.train_joules == 11.0
+    found.epochs[2] = replace(found.epochs[2], joules=None)
+    reached = found.target()
+    assert found.train_joules is None and reached and reached.train_joules == 11.0
+    found.epochs[0] = replace(found.epochs[0], joules=None)
+    reached = found.target()
+    assert reached and reached.train_joules is None and reached.train_seconds == 4.0
 
 
 def test_no_target_was_asked_for() -> None:

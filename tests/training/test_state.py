@@ -16,6 +16,7 @@ from harness import registry
 from harness.data.loading import ChosenLoader, Loader
 from harness.errors import HarnessError
 from harness.measure.clock import EpochTime, TrainClock
+from harness.measure.readings import Readings
 from harness.records.checkpoints import MANIFEST, Checkpoint, CheckpointFolder
 from harness.records.result import Memory, Metrics
 from harness.training.history import Epoch, History
@@ -233,11 +234,22 @@ def test_the_counts_of_an_open_epoch_go_on(counted: bool, tmp_path: Path) -> Non
 def test_what_went_before_goes_on(tmp_path: Path) -> None:
     trainee, progress = trained()
     metrics = Metrics(accuracy=0.25, top5_accuracy=None, loss=1.5, macro_recall=0.1, recall_by_class=[0.5, None])
-    progress.history.add(Epoch(0, EpochTime(9.0, 1.0, 3.0, 2), 24, 0.5, 0.1, {"train": metrics, "test": metrics}))
+    progress.history.add(Epoch(0, EpochTime(9.0, 1.0, 3.0, 2), 24, 0.5, 0.1, {"train": metrics, "test": metrics}, 7.5))
     progress.losses.append(torch.tensor([0.5, 0.25, 2.0, 1.0]))
     progress.so_far.epoch, progress.so_far.timed_samples = 1, 24
     progress.seconds |= {"build": 1.0, "eval": 2.0, "total": 8.0}
     progress.memory = Memory(host_rss_bytes=5)
+    progress.readings = Readings(
+        samples=2,
+        totals={"gpu_power_watts": 500.0},
+        counts={"gpu_power_watts": 2},
+        peaks={"gpu_power_watts": 300.0},
+        throttles={"power limit": 1},
+        other_pids=[7],
+        energy_from=["counter"],
+        unknown={"host_joules": "no counter"},
+    )
+    progress.so_far.joules = None
     progress.resumed_at = [3]
     checkpoint = commit(tmp_path, trainee, progress)
     other = make(network(2))
@@ -246,6 +258,7 @@ def test_what_went_before_goes_on(tmp_path: Path) -> None:
     restore(checkpoint, other, again)
     assert again.history.epochs == progress.history.epochs
     assert again.seconds == {"build": 1.5, "eval": 2.0, "total": 8.0, "data": 0.25}
+    assert again.readings == progress.readings and again.so_far.joules is None
     assert again.memory == progress.memory and again.resumed_at == [3, 6]
     assert_same(again.losses, [torch.tensor([0.5, 0.25, 2.0, 1.0])])
     assert again.so_far.time == progress.so_far.time and again.so_far.timed_samples == 24
