@@ -164,6 +164,15 @@ def test_processors_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pyte
     assert describe_processor(cpuinfo(tmp_path))["cpu_count"] == 1
 
 
+@pytest.mark.parametrize("name", ["cpu", "cpu_signature", "cpu_count", "cpu_cores"])
+def test_each_fact_of_the_processor_is_in_the_id(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    facts = {"cpu": "AMD EPYC", "cpu_signature": "AuthenticAMD/25/1/1", "cpu_count": 2, "cpu_cores": 2}
+    monkeypatch.setattr("harness.measure.system.describe_processor", lambda: facts)
+    before = described(use_cpu=True)["system_id"]
+    facts = {**facts, name: 1}
+    assert described(use_cpu=True)["system_id"] != before
+
+
 def test_a_processor_of_which_little_is_known(tmp_path: Path) -> None:
     found = describe_processor(tmp_path)
     assert found["cpu"] and found["cpu_signature"] is None and found["cpu_cores"] is None

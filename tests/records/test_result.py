@@ -93,3 +93,10 @@ def test_every_metric_name_is_a_number_of_a_full_result():
 
 def test_the_version_is_in_the_record():
     assert result().model_dump()["schema_version"] == SCHEMA_VERSION
+
+
+def test_an_earlier_record_with_a_calibration_of_its_own_is_read_and_does_not_keep_it():
+    """What the report derives stood in the record once, always null."""
+    earlier = {**result().model_dump(mode="json"), "calibration": {"fraction_of_peak": None}}
+    read = RunResult.model_validate_json(json.dumps(earlier))
+    assert "calibration" not in read.model_dump(mode="json")

@@ -388,3 +388,9 @@ def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Pat
     assert any("Unreadable record" in note and "calibration.json" in note for note in report.notes)
     with pytest.raises(HarnessError, match="was not calibrated"):
         build_suite_report([plan], stored, tmp_path, "test_accuracy", relative_to="")
+
+
+def test_an_earlier_record_does_not_deny_a_calibration(fake: Any) -> None:
+    reasons = {"calibration": "the system was not calibrated", "energy": "not sampled"}
+    [table] = fake.report([fake.result("x", unavailable=reasons)]).tables
+    assert [note for note in table.notes if note.startswith("Not measured")] == ["Not measured: energy (not sampled)."]
