@@ -30,7 +30,7 @@ test: setup  ## run the tests
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-faults: setup  ## inject faults, and show what became of each; the table goes to results/reliability
-	$(BIN)/python -m pytest -p tests.faults.report --faults-report results/reliability/faults.json \
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -p tests.faults.report --faults-report results/reliability/faults.json \
 		tests/faults tests/data/test_download.py tests/data/test_cifar.py
 
 check: setup  ## lint, formatting, types, import layers

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from harness.records.result import Clock, RunResult
+from harness.records.result import Clock, RunResult, Telemetry
 from harness.report.drift import Drift, drift_of
 from harness.report.outliers import outliers_of
 from harness.report.rows import Row
@@ -24,7 +24,14 @@ def run(log_seconds: float, minute: int = 0, seed: int = 0) -> RunResult:
     """Returns what both look at of a result."""
     moment = START + datetime.timedelta(minutes=minute)
     clock = Clock(train_seconds=math.exp(log_seconds))
-    fields = {"status": "ok", "label": "a", "seed": seed, "started_at": moment.isoformat(), "resumed_at_steps": []}
+    fields: dict[str, Any] = {
+        "telemetry": Telemetry(),
+        "status": "ok",
+        "label": "a",
+        "seed": seed,
+        "started_at": moment.isoformat(),
+        "resumed_at_steps": [],
+    }
     return cast(RunResult, SimpleNamespace(clock=clock, run_id=f"{minute}", metrics={}, **fields))
 
 
