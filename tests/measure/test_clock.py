@@ -160,7 +160,7 @@ def test_a_loader_that_is_really_too_slow_for_its_steps_is_found_out(wait: float
 
 
 def test_a_loader_that_keeps_up_is_not_blamed() -> None:
-    epoch, _, _ = train_on_a_slow_loader(wait=0.0, step=0.01)
+    epoch, _, _ = train_on_a_slow_loader(wait=0.0, step=0.05)
     assert epoch.wait_seconds / epoch.train_seconds < 0.1
 
 
