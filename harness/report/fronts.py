@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.records.result import metric
 from harness.report.columns import Kind
@@ -63,8 +63,8 @@ class Place:
     accuracy: float
     paid: float
     on_front: bool
-    accuracies: Mapping[Hashable, float]
-    payments: Mapping[Hashable, float]
+    accuracies: Mapping[Any, float]
+    payments: Mapping[Any, float]
     probability: float | None = None
     samples: tuple[numpy.ndarray, numpy.ndarray] | None = None
 
@@ -164,9 +164,9 @@ def front_notes(rows: Sequence[Row]) -> Iterator[str]:
         yield f"No probability of being on the front, as a config with one timed seed decides it: {listed(shaded)}."
 
 
-def _by_seed(row: Row, name: str) -> dict[Hashable, float]:
+def _by_seed(row: Row, name: str) -> dict[Any, float]:
     """Returns a number of the runs it is taken from; a seed that ran twice, on other data, counts as two."""
-    found: dict[Hashable, float] = {}
+    found: dict[Any, float] = {}
     for run in row.ok_for(name):
         value = metric(run, name)
         if value is not None and math.isfinite(value):
@@ -174,7 +174,7 @@ def _by_seed(row: Row, name: str) -> dict[Hashable, float]:
     return found
 
 
-def _mean(by_seed: Mapping[Hashable, float]) -> float:
+def _mean(by_seed: Mapping[Any, float]) -> float:
     return math.fsum(by_seed.values()) / len(by_seed)
 
 

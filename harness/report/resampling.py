@@ -7,8 +7,8 @@ samples is how unsure it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy
@@ -18,7 +18,7 @@ _RANDOM_SEED = 20260101  # fixed, so that the same records always give the same 
 
 
 def samples_of_means(
-    numbers: Sequence[Mapping[Hashable, float]], scales: Sequence[int], samples: int = SAMPLES
+    numbers: Sequence[Mapping[Any, float]], scales: Sequence[int], samples: int = SAMPLES
 ) -> numpy.ndarray:
     """Draws means by a paired t bootstrap: a parametric one, as three seeds are too few to be drawn from.
 

@@ -55,14 +55,12 @@ def target_values(row: Row) -> dict[str, Any]:
 
 def target_notes(rows: Sequence[Row]) -> Iterator[str]:
     """Yields what a reader of the times to the target must know."""
-    runs = [run for row in rows for run in row.ok if run.target]
-    targets = sorted({f"{run.target.metric} >= {run.target.at_least:g}" for run in runs if run.target})
-    unknown = sorted({run.target.metric for run in runs if run.target})
-    unknown = [name for name in unknown if not any(was_measured(run) for run in runs if run.target.metric == name)]
+    runs = [(run, run.target) for row in rows for run in row.ok if run.target]
+    measured = {target.metric for run, target in runs if was_measured(run)}
+    unknown = sorted({target.metric for _, target in runs} - measured)
     if unknown:
         yield f"No time to target: no run here measured {listed(unknown)}."
-        if len(unknown) == len({run.target.metric for run in runs if run.target}):
-            return
+    targets = sorted({f"{target.metric} >= {target.at_least:g}" for _, target in runs if target.metric in measured})
     if targets:
         yield (
             f"Time to target: train time until an evaluation first gave {' or '.join(targets)}, evaluations not "

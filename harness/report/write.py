@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from harness.records.files import recording, require_writable, write_atomically
 from harness.report.build import Report, Table
 from harness.report.chart import accuracy_over_time, plotted
 from harness.report.curve_lines import drawn
 from harness.report.curves_chart import accuracy_curves
-from harness.report.drawing import Drawing
+from harness.report.drawing import Drawing, Ending
 from harness.report.latex import latex
 from harness.report.machine import (
     factor_rows,
@@ -30,6 +30,7 @@ from harness.report.markdown import markdown
 
 CHART = "accuracy_over_time"
 CURVES = "curves"
+_Chart = Callable[[], Any]
 _ENDINGS = ("csv", "parquet")
 # What an import is called, and what installs it.
 _PACKAGES = {"vl_convert": "vl-convert-python"}
@@ -46,19 +47,20 @@ def write_report(folder: Path, report: Report) -> list[Path]:
     """
     require_writable(folder)
     missing: dict[str, list[str]] = {}
-    drawings = _begin_drawing(report, missing)  # first: it goes on in other processes while the rest is written
+    charts = _charts(report)
+    drawing = _begin_drawing(charts, missing)  # first: it goes on in another process while the rest is written
     try:
-        return _write_files(folder, report, drawings, missing)
+        return _write_files(folder, report, drawing, charts if drawing else (), missing)
     finally:
-        for drawing in drawings.values():
+        if drawing:
             drawing.end()
 
 
 def _write_files(
-    folder: Path, report: Report, drawings: dict[str, Drawing], missing: dict[str, list[str]]
+    folder: Path, report: Report, drawing: Drawing | None, charts: Collection[str], missing: dict[str, list[str]]
 ) -> list[Path]:
     files: dict[str, Callable[[IO[bytes]], object]] = {
-        "table.md": lambda file: file.write(markdown(report, _curves_of(report, drawings)).encode()),
+        "table.md": lambda file: file.write(markdown(report, _curves_of(report, charts)).encode()),
         "table.tex": lambda file: file.write(latex(report).encode()),
     }
     records = {"table": summary_rows(report), "runs": run_rows(report)}
@@ -71,15 +73,14 @@ def _write_files(
     records |= {name: rows for name, rows in beside.items() if rows}
     files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
     files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}
-    files |= {
-        f"{name}.{ending}": functools.partial(drawing.write, ending=ending)
-        for name, drawing in drawings.items()
-        for ending in drawing.endings
-    }
-    charts = [
+    if drawing:
+        for name in charts:
+            for ending in _endings(name):
+                files[f"{name}.{ending}"] = functools.partial(drawing.write, name=name, ending=ending)
+    pictures = [
         path for stem in (CHART, CURVES) for end in ("png", "svg", "html") for path in folder.glob(f"{stem}*.{end}")
     ]
-    earlier = [*charts, *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
+    earlier = [*pictures, *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
     for path in earlier:
         if path.name not in files:
             path.unlink(missing_ok=True)  # an earlier report's would contradict the other files
@@ -101,27 +102,32 @@ def _write_files(
     return written
 
 
-def _begin_drawing(report: Report, missing: dict[str, list[str]]) -> dict[str, Drawing]:
-    drawings: dict[str, Drawing] = {}
-    for table in filter(plotted, report.tables):
-        name = _file_name(CHART, report, table)
-        try:
-            drawings[name] = Drawing(accuracy_over_time(table))
-        except ImportError as error:
-            missing.setdefault(error.name or str(error), []).append(f"{name}.png")
-    for table in filter(drawn, report.tables):
-        name = _file_name(CURVES, report, table)
-        try:
-            drawings[name] = Drawing(accuracy_curves(table), ("png", "svg", "html"))
-        except ImportError as error:
-            missing.setdefault(error.name or str(error), []).append(f"{name}.png")
-    return drawings
+def _begin_drawing(charts: Mapping[str, _Chart], missing: dict[str, list[str]]) -> Drawing | None:
+    """Begins to draw what there is; names the files that a missing library leaves out."""
+    if not charts:
+        return None
+    try:
+        return Drawing(charts)
+    except ImportError as error:
+        missing[error.name or str(error)] = [f"{name}.{ending}" for name in charts for ending in _endings(name)]
+        return None
 
 
-def _curves_of(report: Report, drawings: Collection[str]) -> dict[str, str]:
+def _charts(report: Report) -> dict[str, _Chart]:
+    """Returns what makes each chart, by its file's name without the ending."""
+    points = [(CHART, accuracy_over_time, table) for table in report.tables if plotted(table)]
+    curves = [(CURVES, accuracy_curves, table) for table in report.tables if drawn(table)]
+    return {_file_name(stem, report, table): functools.partial(make, table) for stem, make, table in (*points, *curves)}
+
+
+def _endings(name: str) -> tuple[Ending, ...]:
+    return ("png", "svg", "html") if name.startswith(CURVES) else ("png",)
+
+
+def _curves_of(report: Report, charts: Collection[str]) -> dict[str, str]:
     """Returns the name of each system's chart of curves, by system_id."""
     names = {table.system_id: _file_name(CURVES, report, table) for table in report.tables}
-    return {system_id: name for system_id, name in names.items() if name in drawings}
+    return {system_id: name for system_id, name in names.items() if name in charts}
 
 
 def _file_name(stem: str, report: Report, table: Table) -> str:

@@ -80,7 +80,7 @@ def test_png_is_a_picture_of_two_pixels_a_unit(fake: Any, configs: int) -> None:
     chart = accuracy_over_time(fake.report(fake.suite(configs, 2)).tables[0])
     assert isinstance(chart, altair.LayerChart)
     file, half = io.BytesIO(), io.BytesIO()
-    Drawing(chart).write(file)
+    Drawing({"chart": lambda: chart}).write(file, "chart")
     chart.save(half, format="png", scale_factor=1)
     image = Image.open(file).convert("RGB")
     small = Image.open(half)
