@@ -12,8 +12,10 @@ from harness.errors import HarnessError, nearest
 from harness.records.result import RunResult
 from harness.report import columns as declared
 from harness.report.columns import Column
+from harness.report.crossing import Crossing
 from harness.report.effects import factor_table
 from harness.report.factors import Design
+from harness.report.mattered import WhatMattered, mattered_table, what_mattered
 from harness.report.notes import overfitting_notes, same_in_all, table_notes
 from harness.report.pictures import PictureFile
 from harness.report.published import AtEpoch, Reference, side_by_side
@@ -34,7 +36,12 @@ class PlannedConfig(Protocol):
 
 @dataclass(frozen=True)
 class Table:
-    """The configs of a suite on one system, ranked; and below them the published numbers, and what its factors do."""
+    """The configs of a suite on one system, ranked; and below them the published numbers, and what its factors do.
+
+    Attributes:
+        mattered: a table of main effects and interactions for each number.
+        effects: what those tables say.
+    """
 
     suite: str
     system_id: str
@@ -44,10 +51,12 @@ class Table:
     notes: tuple[str, ...]
     published: Beside | None = None
     factors: Beside | None = None
+    mattered: tuple[Beside, ...] = ()
+    effects: tuple[WhatMattered, ...] = ()
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
-        return [beside for beside in (self.published, self.factors) if beside]
+        return [beside for beside in (self.published, self.factors, *self.mattered) if beside]
 
     def written(self) -> list[Written]:
         """Returns the columns that are shown, as people read them."""
@@ -109,6 +118,7 @@ def build_report(
     at_epoch: AtEpoch = lambda run, name, epoch: None,
     pictures: Sequence[PictureFile] = (),
     *,
+    crossings: Sequence[Crossing] = (),
     with_resumed: bool = False,
 ) -> Report:
     """Makes the report of a suite.
@@ -123,6 +133,7 @@ def build_report(
         design: the suite's factors, where their effects are wanted.
         at_epoch: gives metrics of epochs before the last.
         pictures: of these runs.
+        crossings: the factors whose main effects and interactions are wanted.
         with_resumed: times of runs that went on from a checkpoint count too.
 
     Raises:
@@ -150,6 +161,8 @@ def build_report(
         facts = system_id, str(own[0].values["system"]), own
         beside = f"Published numbers beside {suite} on {system}"
         effects = f"Factors of {suite} on {system}"
+        mattered = what_mattered(own, crossings)
+        place = f"in {suite} on {system}"
         tables.append(
             Table(
                 suite=suite,
@@ -160,6 +173,8 @@ def build_report(
                 notes=tuple(table_notes(own, said, labels)),
                 published=side_by_side(beside, *facts, references, labels, overrides, at_epoch),
                 factors=factor_table(effects, *facts, design, labels) if design else None,
+                mattered=tuple(mattered_table(place, *facts[:2], found) for found in mattered),
+                effects=tuple(mattered),
             )
         )
     beside = f"Published numbers of {suite}"

@@ -13,7 +13,15 @@ from harness.records.files import recording, require_writable, write_atomically
 from harness.report.build import Report
 from harness.report.chart import Drawing, accuracy_over_time, plotted
 from harness.report.latex import latex
-from harness.report.machine import factor_rows, reference_rows, run_rows, summary_rows, write_csv, write_parquet
+from harness.report.machine import (
+    factor_rows,
+    mattered_rows,
+    reference_rows,
+    run_rows,
+    summary_rows,
+    write_csv,
+    write_parquet,
+)
 from harness.report.markdown import markdown
 
 CHART = "accuracy_over_time"
@@ -50,6 +58,7 @@ def _write_files(
     }
     records = {"table": summary_rows(report), "runs": run_rows(report)}
     beside = {"references": reference_rows(report), "factors": factor_rows(report)}
+    beside["what_mattered"] = mattered_rows(report)
     records |= {name: rows for name, rows in beside.items() if rows}
     files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
     files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}
