@@ -66,14 +66,6 @@ def choose_fraction(levels: Sequence[int], wanted: int | None = None) -> Fractio
     raise HarnessError(message, f"write fraction: {' or '.join(map(str, sorted(valid)))}, or leave 'fraction' out")
 
 
-def fewest_runs_of_two_levels(factors: int) -> int:
-    """Returns the size of the smallest regular fraction that tells main effects from two-way interactions.
-
-    Resolution IV takes at least twice as many configs as factors (Margolin 1969), and a power of two has them.
-    """
-    return 1 << max(0, 2 * factors - 1).bit_length()
-
-
 def _candidates(levels: Sequence[int]) -> Iterator[tuple[int, Any]]:
     """Yields (fraction, cells [configs, factors]): a fraction of the factors with two levels times one of the others."""
     twos = [index for index, count in enumerate(levels) if count == 2]

@@ -118,7 +118,7 @@ class Drawing:
         ImportError: vl-convert is not installed.
     """
 
-    def __init__(self, chart: altair.LayerChart) -> None:
+    def __init__(self, chart: altair.TopLevelMixin) -> None:
         import altair
         import vl_convert  # noqa: F401 - the child's own error would be a traceback
 

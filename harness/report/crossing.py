@@ -67,7 +67,7 @@ class Crossing:
         paths = [path for factor in self.factors for path in factor.paths]
         short = [path.rpartition(".")[2] for path in paths]
         shown = {path: name if short.count(name) == 1 else path for path, name in zip(paths, short, strict=True)}
-        return [" and ".join(shown[path] for path in factor.paths) for factor in self.factors]
+        return [_joined([shown[path] for path in factor.paths]) for factor in self.factors]
 
     def readable(self) -> Crossing:
         """Returns the crossing with factors of at most `MOST_LEVELS` levels.
@@ -163,6 +163,10 @@ def _crossings(plan: Plan, config_ids: Set[str]) -> Iterator[Crossing]:
         kept = {i: cell for i, cell in cells.items() if set(changed[i]) <= {index}}
         picked = {i: (*(cell[at] for at in crossed), cell[index]) for i, cell in kept.items()}
         yield Crossing((*rows, made[index]), picked, factor=len(rows))
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(names) if len(names) <= 2 else f"{names[0]} etc."
 
 
 def _values(

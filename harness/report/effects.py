@@ -190,3 +190,4 @@ def _notes(
         yield f"No result for the pairs with: {listed(missing)}."
     if design.alone:
         yield f"Left out, as no config of the plan differs in nothing else: {listed(design.alone)}."
+    yield from design.interactions

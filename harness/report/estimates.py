@@ -8,6 +8,7 @@ leaving out one seed after the other (CRV3, MacKinnon, Nielsen and Webb 2023), w
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -161,6 +162,7 @@ def _by_sums(cells: Any, values: Any, levels: tuple[int, ...], wanted: Sequence[
     return parts
 
 
+@functools.cache
 def _matrix(inner: tuple[int, ...]) -> Any:
     """Returns the contrasts of a term as weights on the means of its levels, an array [contrasts, levels]."""
     import numpy
@@ -180,8 +182,10 @@ def _over_seeds(numbers: Any, centre: float = 0.0) -> tuple[Any, Any, Any]:
     import numpy
 
     rows, seeds = numbers.shape
-    errors = numbers.std(1, ddof=1) / math.sqrt(seeds) if seeds > 1 else None
-    return numbers.mean(1) + centre, errors, numpy.ones(rows, dtype=bool)
+    means = numbers.sum(1) / seeds
+    scatter = numbers - means[:, None]
+    errors = numpy.sqrt((scatter * scatter).sum(1) / (seeds - 1) / seeds) if seeds > 1 else None
+    return means + centre, errors, numpy.ones(rows, dtype=bool)
 
 
 def _judged(
@@ -225,7 +229,7 @@ def _levels(means: Any, errors: Any | None, seeds: int) -> tuple[Level, ...]:
 def _share(means: Any, inner: tuple[int, ...], total: float) -> float | None:
     """Returns which part of the variance between configs an effect makes, each of its levels counted alike."""
     grid = means.reshape(inner)
-    if len(inner) == 2:
-        grid = grid - grid.mean(1, keepdims=True) - grid.mean(0, keepdims=True) + grid.mean()
     part = float(grid.var())
+    if len(inner) == 2:  # of equally many pairs the variances of the levels add up
+        part = max(0.0, part - float(grid.mean(0).var() + grid.mean(1).var()))
     return min(1.0, part / total) if total > 0 else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.differences import NOT_PART, at
+from harness.report.suggestion import interaction_notes
 from harness.settings import Settings, apply, copied, label_of
 from harness.suite import Plan, Suite
 
@@ -38,11 +39,13 @@ class Design:
     Attributes:
         one_at_a_time: whether the suite changes the base in one factor each.
         alone: `factor: level` of those that no other config of the plan can be compared with.
+        interactions: that they were not looked at, and the lines of a suite that would.
     """
 
     one_at_a_time: bool
     changes: tuple[Change, ...]
     alone: tuple[str, ...]
+    interactions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def design_of(plans: Sequence[Plan], config_ids: Set[str]) -> Design | None:
     changes = [Change(*change, tuple(found)) for change, found in pairs.items() if found]
     changes.sort(key=lambda change: order.index(change.factor))
     alone = [f"{factor}: {level}" for (factor, _, level), found in pairs.items() if not found]
-    return Design(one_at_a_time, tuple(changes), tuple(alone)) if pairs else None
+    singles = [path for factor in factors if factor.one_at_a_time for path in factor.paths]
+    return Design(one_at_a_time, tuple(changes), tuple(alone), tuple(interaction_notes(suite, singles))) if pairs else None
 
 
 def factors_of(suite: Suite) -> list[SuiteFactor]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from harness.report.build import Report
 from harness.report.texts import Beside, Written, notes_under, one_line
 
 
-def markdown(report: Report) -> str:
-    """Returns a section per system: its tables, and the notes of each as a list."""
+def markdown(report: Report, interactions: Mapping[str, str] | None = None) -> str:
+    """Returns a section per system: its tables, and the notes of each as a list.
+
+    Args:
+        interactions: the file of each system's interaction chart, by system_id.
+    """
     parts = [f"# {_escaped(report.suite)}"]
     for table in report.tables:
         parts.append("\n".join(_section("##", table.system, table.written(), table.notes)))
         parts += _beside("###", table.beside())
+        if chart := (interactions or {}).get(table.system_id):
+            parts.append(f"![Interactions on {_escaped(table.system)}]({quote(chart)})")
     parts += _beside("##", report.beside())
     if report.pictures:
         parts.append("## Pictures")

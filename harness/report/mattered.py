@@ -92,7 +92,7 @@ def mattered_table(title: str, system_id: str, system: str, found: WhatMattered)
     """Returns the table of one number.
 
     Args:
-        title: e.g. `of SUITE on SYSTEM`.
+        title: e.g. `in SUITE on SYSTEM`.
     """
     shown = found.effects[:MOST_ROWS]
     return Beside(
@@ -113,7 +113,7 @@ def _on(metric: Metric, rows: Mapping[str, Row], crossings: Sequence[Crossing]) 
         made = estimate(cells, values, crossing.levels, crossing.terms(), crossing.wanted())
         parts.append(made)
         lost = [one.term for one in made.effects if one.value is None]
-        states = _states(crossing, lost, cells[~_all_missing(values)]) if lost else {}
+        states = _states(crossing, lost, cells, values) if lost else {}
         effects += [Mattered(crossing, one, None, states.get(one.term, "ok"), made.seeds) for one in made.effects]
     if all(one.estimate.value is None for one in effects):
         effects = [] if not any(part.configs for part in parts) else effects
@@ -146,41 +146,36 @@ def _log_seconds(row: Row | None) -> dict[int, float]:
     return {seed: math.log(seconds) for seed, seconds in seconds_by_seed(row).items()}
 
 
-def _all_missing(values: Any) -> Any:
-    import numpy
-
-    return numpy.isnan(values).all(1)
-
-
-def _states(crossing: Crossing, lost: Sequence[Term], present: Any) -> dict[Term, str]:
+def _states(crossing: Crossing, lost: Sequence[Term], cells: Any, values: Any) -> dict[Term, str]:
     """Returns why each of these effects has no number.
 
     Args:
-        present: the cells that have a result, an array [configs, factors].
+        cells: of all configs, an array [configs, factors].
+        values: of all configs, an array [configs, seeds].
     """
-    planned = list(crossing.cells.values())
-    aliases = untold(planned, crossing.levels, crossing.terms())
+    import numpy
+
+    aliases = untold(list(crossing.cells.values()), crossing.levels, crossing.terms())
     names = crossing.names()
+    results = (~numpy.isnan(values)).sum(1)
     states = {}
     for term in lost:
         if aliases.get(term):
             states[term] = f"aliased with {listed([term_name(other, names) for other in aliases[term]], 1)}"
             continue
-        where = [f"{names[index]}={crossing.factors[index].levels[level]}" for index, level in _hole(term, present)]
-        why = f"no result at {', '.join(where)}" if where else "too few results"
-        states[term] = f"not all combinations are planned ({why})" if term in aliases else why
+        none = _hole(term, cells[results > 0], crossing.levels)
+        hole = none or _hole(term, cells[results > 1], crossing.levels)
+        where = ", ".join(f"{names[index]}={crossing.factors[index].levels[level]}" for index, level in hole)
+        planned = "planned" if term in aliases else "no result" if none else "no result in two seeds"
+        states[term] = f"{'not ' * (term in aliases)}{planned} at {where}" if where else "too few results"
     return states
 
 
-def _hole(term: Term, present: Any) -> list[tuple[int, int]]:
+def _hole(term: Term, present: Any, levels: Sequence[int]) -> list[tuple[int, int]]:
     """Returns the first combination of an effect's levels that no cell has, as (factor, level)."""
-    import numpy
-
-    if not len(present):
-        return []
     there = {tuple(cell) for cell in present[:, list(term)].tolist()}
-    ranges = [range(int(numpy.max(present[:, index])) + 1) for index in term]
-    hole = next((cell for cell in itertools.product(*ranges) if cell not in there), None)
+    every = itertools.product(*(range(levels[index]) for index in term))
+    hole = next((cell for cell in every if cell not in there), None)
     return list(zip(term, hole, strict=True)) if hole else []
 
 
@@ -265,7 +260,7 @@ def _notes(found: WhatMattered) -> Iterator[str]:
     if any(_share(one) is not None for one in effects):
         yield "Share: of the variance between the configs' means; noise is in it, too."
     yield from dict.fromkeys(note for one in effects for note in one.crossing.notes)
-    if any(part.fitted and part.seeds for part in parts):
+    if any(part.fitted and any(one.value is not None for one in part.effects) for part in parts):
         yield "Not every combination has every seed: a model without interactions of three factors fills in."
     if any(part.too_many for part in parts):
         yield "Not looked at: the factors have too many levels for a model with missing runs."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 
+@functools.cache
 def t_quantile(probability: float, degrees_of_freedom: int) -> float:
     """Returns the quantile of Student's t."""
     from scipy.special import stdtrit  # scipy.stats would take a second longer to import

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO
 
 from harness.records.files import recording, require_writable, write_atomically
-from harness.report.build import Report
+from harness.report.build import Report, Table
 from harness.report.chart import Drawing, accuracy_over_time, plotted
+from harness.report.interaction_chart import interactions, with_interactions
 from harness.report.latex import latex
 from harness.report.machine import (
     factor_rows,
@@ -25,6 +26,7 @@ from harness.report.machine import (
 from harness.report.markdown import markdown
 
 CHART = "accuracy_over_time"
+INTERACTIONS = "interactions"
 _ENDINGS = ("csv", "parquet")
 # What an import is called, and what installs it.
 _PACKAGES = {"vl_convert": "vl-convert-python"}
@@ -53,7 +55,7 @@ def _write_files(
     folder: Path, report: Report, drawings: dict[str, Drawing], missing: dict[str, list[str]]
 ) -> list[Path]:
     files: dict[str, Callable[[IO[bytes]], object]] = {
-        "table.md": lambda file: file.write(markdown(report).encode()),
+        "table.md": lambda file: file.write(markdown(report, _interactions_of(report, drawings)).encode()),
         "table.tex": lambda file: file.write(latex(report).encode()),
     }
     records = {"table": summary_rows(report), "runs": run_rows(report)}
@@ -63,7 +65,8 @@ def _write_files(
     files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
     files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}
     files |= {name: drawing.write for name, drawing in drawings.items()}
-    earlier = [*folder.glob(f"{CHART}*.png"), *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
+    charts = [path for name in (CHART, INTERACTIONS) for path in folder.glob(f"{name}*.png")]
+    earlier = [*charts, *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
     for path in earlier:
         if path.name not in files:
             path.unlink(missing_ok=True)  # an earlier report's would contradict the other files
@@ -87,11 +90,23 @@ def _write_files(
 
 def _begin_drawing(report: Report, missing: dict[str, list[str]]) -> dict[str, Drawing]:
     drawings: dict[str, Drawing] = {}
-    for table in filter(plotted, report.tables):
-        suffix = f"_{re.sub(r'[^A-Za-z0-9._-]', '_', table.system_id)}" if len(report.tables) > 1 else ""
-        name = f"{CHART}{suffix}.png"
+    wanted = [(CHART, accuracy_over_time, table) for table in report.tables if plotted(table)]
+    wanted += [(INTERACTIONS, interactions, table) for table in report.tables if with_interactions(table)]
+    for stem, chart, table in wanted:
+        name = _file_name(stem, report, table)
         try:
-            drawings[name] = Drawing(accuracy_over_time(table))
+            drawings[name] = Drawing(chart(table))
         except ImportError as error:
             missing.setdefault(error.name or str(error), []).append(name)
     return drawings
+
+
+def _interactions_of(report: Report, drawings: Collection[str]) -> dict[str, str]:
+    """Returns the file of each system's interaction chart, by system_id."""
+    names = {table.system_id: _file_name(INTERACTIONS, report, table) for table in report.tables}
+    return {system_id: name for system_id, name in names.items() if name in drawings}
+
+
+def _file_name(stem: str, report: Report, table: Table) -> str:
+    suffix = f"_{re.sub(r'[^A-Za-z0-9._-]', '_', table.system_id)}" if len(report.tables) > 1 else ""
+    return f"{stem}{suffix}.png"
