@@ -186,7 +186,8 @@ def _check_axes(source: Source, file: SuiteFile) -> None:
 def _check_design(source: Source, file: SuiteFile) -> None:
     if file.one_at_a_time:
         message = "'design: fractional' and one_at_a_time exclude each other"
-        raise source.error(("design",), message, "put the lists of one_at_a_time, with the base's values, into a matrix")
+        hint = "put the lists of one_at_a_time, with the base's values, into a matrix"
+        raise source.error(("design",), message, hint)
     if file.exclude:
         message = "'exclude' would tear holes into the fraction that 'design' chooses"
         raise source.error(("exclude",), message, "leave those values out of the matrix, or leave 'design' out")
@@ -201,7 +202,8 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
     first, path, wanted = first_problem(error, source.values)
     last = str(path[-1])
     if first["type"] == "extra_forbidden":
-        model = {"references": Reference, "target": Target, "smoke": Smoke, "design": FractionalDesign}.get(str(path[0]), SuiteFile)
+        sections = {"references": Reference, "target": Target, "smoke": Smoke, "design": FractionalDesign}
+        model = sections.get(str(path[0]), SuiteFile)
         return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))
     if first["type"] == "missing":
         return source.error(path, f"'{last}' is missing", f"add {last}")

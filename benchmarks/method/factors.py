@@ -1,6 +1,6 @@
 """Whether the intervals of main effects and interactions keep what they promise, on data with planted effects.
 
-    python benchmarks/method/factors.py [--simulations 1000] [--output results/method/factors.json]
+    python benchmarks/method/factors.py [--simulations 4000] [--output results/method/factors.json]
 
 Four kinds of noise, in units of the scatter of one run:
 independent   every run scatters alone, all alike
@@ -35,7 +35,7 @@ Levels = tuple[int, ...]
 def main() -> None:
     """Simulates, prints and stores."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--simulations", type=int, default=4000)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     found = measure(arguments.simulations)
@@ -161,7 +161,8 @@ def false_positives(seeds: int, kind: str, simulations: int) -> dict[str, float]
         wrong["nothing"] += bool(_found(cells, values, levels, terms))
         main = terms_of(levels)[: len(levels)]
         truth, _ = planted(rng, levels, main, cells)
-        wrong["main effects"] += any(len(term) == 2 for term in _found(cells, values + 20 * truth[:, None], levels, terms))
+        beside = _found(cells, values + 20 * truth[:, None], levels, terms)
+        wrong["main effects"] += any(len(term) == 2 for term in beside)
     return {name: count / simulations for name, count in wrong.items()}
 
 

@@ -21,7 +21,7 @@ def row_space(gram: Any) -> Any:
 
 
 def tells(basis: Any, rows: Any) -> Any:
-    """Returns for each of the rows, an array [rows, columns], whether the model estimates it: is it in the row space?"""
+    """Returns for each of the rows, an array [rows, columns], whether it lies in the row space, and is estimated."""
     import numpy
 
     missed = numpy.linalg.norm(rows - rows @ basis @ basis.T, axis=1)

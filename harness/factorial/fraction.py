@@ -1,4 +1,4 @@
-"""A balanced fraction of a full product, by pyDOE: regular fractions of factors with two levels, else subset designs."""
+"""A balanced fraction of a full product, by pyDOE: regular for factors with two levels, else a subset design."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def choose_fraction(levels: Sequence[int], wanted: int | None = None) -> Fractio
 
 
 def _candidates(levels: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """Yields (fraction, cells [configs, factors]): a fraction of the factors with two levels times one of the others."""
+    """Yields (fraction, cells [configs, factors]): one of the factors with two levels times one of the others."""
     twos = [index for index, count in enumerate(levels) if count == 2]
     others = [index for index, count in enumerate(levels) if count != 2]
     for (part, chosen), (rest, further) in itertools.product(
@@ -98,7 +98,7 @@ def _of_two_levels(factors: int) -> Iterator[tuple[int, Any]]:
 
 
 def _subsets(levels: Sequence[int], *, full: bool = True) -> Iterator[tuple[int, Any]]:
-    """Yields the full product and generalized subset designs (Surowiec et al. 2017, doi 10.1021/acs.analchem.7b00506)."""
+    """Yields the full product, and generalized subset designs (Surowiec et al. 2017, 10.1021/acs.analchem.7b00506)."""
     import numpy
     from pydoe import gsd
 
@@ -127,7 +127,7 @@ def _valid(cells: Any, levels: Sequence[int]) -> bool:
 
 
 def is_balanced(cells: Any, levels: Sequence[int]) -> bool:
-    """Tells whether all levels of a factor, and all pairs of levels of two, stand in equally many cells, give or take one.
+    """Tells whether all levels, and all pairs of levels of two factors, stand in equally many cells, give or take one.
 
     Args:
         cells: an array [cells, factors].

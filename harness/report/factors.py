@@ -87,7 +87,9 @@ def design_of(plans: Sequence[Plan], config_ids: Set[str]) -> Design | None:
     changes.sort(key=lambda change: order.index(change.factor))
     alone = [f"{factor}: {level}" for (factor, _, level), found in pairs.items() if not found]
     singles = [path for factor in factors if factor.one_at_a_time for path in factor.paths]
-    return Design(one_at_a_time, tuple(changes), tuple(alone), tuple(interaction_notes(suite, singles))) if pairs else None
+    if not pairs:
+        return None
+    return Design(one_at_a_time, tuple(changes), tuple(alone), tuple(interaction_notes(suite, singles)))
 
 
 def factors_of(suite: Suite) -> list[SuiteFactor]:

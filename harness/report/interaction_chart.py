@@ -1,4 +1,4 @@
-"""The interaction chart: for the largest interactions the mean over the levels of one factor, a line per level of another."""
+"""The interaction chart: means over the levels of one factor, a line for each level of another."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def interactions(table: Table) -> altair.VConcatChart:
 
     drawn = [(found, _largest(found)) for found in table.effects]
     rows = [
-        [_panel(found, one, _domain(found, own), first=at == 0) for at, one in enumerate(own)] for found, own in drawn if own
+        [_panel(found, one, _domain(found, own), first=at == 0) for at, one in enumerate(own)]
+        for found, own in drawn
+        if own
     ]
     if all(len(row) == 1 for row in rows):
         rows = [[panel for row in rows for panel in row]]
@@ -82,9 +84,7 @@ def _panel(found: WhatMattered, one: Mattered, domain: tuple[float, float], *, f
         sort=legend,
         title=shortened(names[0], 30),
         scale=altair.Scale(domain=legend, range=list(PALETTE[: len(legend)])),
-        legend=altair.Legend(
-            orient="bottom", titleOrient="left", symbolType="circle", symbolOpacity=1, labelLimit=150, columns=2, offset=4
-        ),
+        legend=altair.Legend(orient="bottom", titleOrient="left", symbolOpacity=1, labelLimit=150, columns=2, offset=4),
     )
     step = WIDTH / len(order)
     apart = altair.Scale(domain=legend, range=[0.43 * step, 0.57 * step])  # so that bars do not cover each other

@@ -1,4 +1,4 @@
-"""The tables "what mattered": main effects and two-way interactions on accuracy and on train time, the largest first."""
+"""The tables "what mattered": main effects and two-way interactions on accuracy and train time, the largest first."""
 
 from __future__ import annotations
 
@@ -243,15 +243,15 @@ def _notes(found: WhatMattered) -> Iterator[str]:
     what = "difference" if found.metric == "test_accuracy" else "ratio"
     if any(one.summary for one in effects):
         yield (
-            f"A factor: the {what} between the two of its levels that lie furthest apart, averaged over all levels of the "
-            f"others. a x b: how much a's {what} changes from one level of b to another; the largest there is."
+            f"A factor: the {what} between the two of its levels that lie furthest apart, averaged over all levels of "
+            f"the others. a x b: how much a's {what} changes from one level of b to another; the largest there is."
         )
     tested = sum(one.p is not None for one in effects)
     seeds = max((part.seeds for part in parts), default=0)
     if tested:
         yield (
-            f"95 % intervals over {seeds} seeds as blocks, corrected for the choice of the two levels; p is corrected for "
-            f"all {tested} effects (Holm): below {DECIDED} the effect is there, else the runs do not tell."
+            f"95 % intervals over {seeds} seeds as blocks, corrected for the choice of the levels, not for the number "
+            f"of rows. p is, for {tested} effects (Holm): below {DECIDED} the effect is there, else the runs do not tell."
         )
     elif any(one.summary for one in effects):
         yield "One seed: no interval and no p. The order below may be noise."
@@ -264,7 +264,7 @@ def _notes(found: WhatMattered) -> Iterator[str]:
         yield "Not every combination has every seed: a model without interactions of three factors fills in."
     if any(part.too_many for part in parts):
         yield "Not looked at: the factors have too many levels for a model with missing runs."
-    if any(0 < one.estimate.lost and one.summary for one in effects):
+    if any(one.estimate.lost and one.summary for one in effects):
         names = [one.name for one in effects if one.summary and one.estimate.lost]
         yield f"Some differences cannot be told for want of results: {listed(names)}."
     yield from _aliased(effects)

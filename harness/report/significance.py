@@ -24,7 +24,7 @@ def p_value(value: float, error: float, degrees_of_freedom: int) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Returns the probabilities corrected for their number (Holm 1979): below 0.05, at most one set in 20 errs at all."""
+    """Returns the probabilities corrected for their number (Holm 1979): those below 0.05 err in one set of 20."""
     order = sorted(range(len(ps)), key=ps.__getitem__)
     corrected = [1.0] * len(ps)
     largest = 0.0

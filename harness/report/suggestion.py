@@ -27,9 +27,9 @@ def interaction_notes(suite: Suite, paths: Sequence[str]) -> Iterator[str]:
         return
     origin = _origin(suite)
     matrix = {path: _levels(suite, path, suite.file.one_at_a_time[path], origin) for path in paths}
-    product = math.prod(map(len, matrix.values())) * math.prod(len(next(iter(zip_.values()))) for zip_ in suite.file.zip)
+    product = math.prod(map(len, matrix.values()))
     warning = "Interactions of what was changed were not looked at: two changes together may do something else."
-    for design in (["fractional"] if product > LARGE else []) + [None]:
+    for design in ("fractional", None) if product > LARGE else (None,):
         try:
             configs = _configs(suite, matrix, design)
         except HarnessError:

@@ -1,7 +1,7 @@
 """Intervals of effects hold what was planted as often as they say, and what is not there is not found more often.
 
-A share of 95 % of 1,000 simulations has a standard error of 0.7 points; `ERROR` is three of those, or of those of fewer.
-`benchmarks/method/factors.py` makes 1,000 of each.
+A share of 95 % of n simulations has a standard error of sqrt(0.95 * 0.05 / n); the tests allow four of those, so that
+none of them fails by chance. `benchmarks/method/factors.py` makes 4,000 of each.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from types import ModuleType
 
 import pytest
 
-SIMULATIONS = 1000
-ERROR = 0.021
-FEWER, THEIR_ERROR = 250, 0.042
+SIMULATIONS, ERROR = 1000, 0.028
+MORE, SMALL_ERROR = 3000, 0.016
+FEWER, LARGE_ERROR = 250, 0.055
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +28,11 @@ def simulated() -> ModuleType:
 def test_our_interval_is_nominal_under_every_noise_and_others_are_not(
     simulated: ModuleType, seeds: int, kind: str
 ) -> None:
-    found = simulated.compare_methods(seeds, kind, SIMULATIONS)
-    assert found["leave_one_seed_out"] == pytest.approx(0.95, abs=ERROR)
+    found = simulated.compare_methods(seeds, kind, MORE)
+    assert found["leave_one_seed_out"] == pytest.approx(0.95, abs=SMALL_ERROR)
     if kind == "shared":
         assert found["residuals"] < 0.87
-    assert found["clusters_normal"] < 0.95 - ERROR
+    assert found["clusters_normal"] < 0.95 - SMALL_ERROR
 
 
 def test_intervals_of_all_effects_hold_what_was_planted(simulated: ModuleType) -> None:
@@ -40,12 +40,12 @@ def test_intervals_of_all_effects_hold_what_was_planted(simulated: ModuleType) -
     assert set(found) == {"a", "b", "c", "a x b", "a x c", "b x c"}
     # Of two levels it is nominal, of three the largest of three differences is given more room than it needs.
     assert found["a"] == pytest.approx(0.95, abs=ERROR) and found["a x c"] == pytest.approx(0.95, abs=ERROR)
-    assert all(0.95 - ERROR < share for share in found.values())
+    assert all(share > 0.95 - ERROR for share in found.values())
 
 
 def test_intervals_with_missing_runs(simulated: ModuleType) -> None:
     found = simulated.coverage((2, 2, 2), 4, "shared", FEWER, missing=0.1)
-    assert all(share > 0.95 - THEIR_ERROR for share in found.values())
+    assert all(share > 0.95 - LARGE_ERROR for share in found.values())
 
 
 def test_what_is_not_there_is_found_in_one_table_of_twenty_at_most(simulated: ModuleType) -> None:
