@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SUITE ?= benchmarks/quickstart.yaml
+# A module stays on one worker; the slow ones come first (tests/conftest.py).
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help setup demo test test-faults check format lock clean
 
@@ -25,7 +27,7 @@ demo: setup  ## run the main job on the quickstart suite and show its table
 	$(BIN)/harness run $(SUITE)
 
 test: setup  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-faults: setup  ## inject faults, and show what became of each; the table goes to results/reliability
 	$(BIN)/python -m pytest -p tests.faults.report --faults-report results/reliability/faults.json \

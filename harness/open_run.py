@@ -95,11 +95,17 @@ class OpenRun:
             self._folder.checkpoints.clear(after=-1 if step is None else step)
         self.keeping = Keeping(self._folder.checkpoints, identity, self._owns, checkpoint)
         worker.pulse.run_opened(run, self._folder.path)
-        worker.display.run_started(f"{spec.label} · seed {spec.seed}", self._steps_per_epoch * spec.train.epochs)
+        worker.display.run_started(run.name, self._steps_per_epoch * spec.train.epochs)
         for problem in problems:
             worker.display.note(f"checkpoint {problem}: not used")
         if checkpoint:
             worker.display.note(f"goes on from step {checkpoint.step}")
+
+    def on_warm_up(self, seconds: float) -> None:
+        """Takes note that a run which is thrown away comes first."""
+        self._worker.display.note(f"warming up for {seconds:g} s at the most; its numbers are thrown away")
+        if self._worker.is_main:
+            self._folder.event("warm_up", at_most_seconds=seconds)
 
     def on_step(self, step: int) -> None:
         """Takes note of a step, ten times a second at the most."""

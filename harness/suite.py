@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, nearest
 from harness.problems import shown
 from harness.settings import Settings, apply, copied, label_of, matches, named_apart, require_field
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
@@ -37,6 +37,12 @@ class PlannedRun:
     config_id: str
     run_id: str
     fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """How people call it, e.g. `resnet18 · seed 3`."""
+        repeat = f" · anchor {self.spec.repeat}" if self.spec.repeat else ""
+        return f"{self.spec.label} · seed {self.spec.seed}{repeat}"
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values, for `from_json`."""
@@ -152,12 +158,29 @@ class Suite:
             asked = " ".join(only) or f"{shown(self.only)} of 'smoke'"
             raise HarnessError(f"--only {asked} selects no run", f"labels: {labels}; seeds: {self.seeds()}")
         parts = [(spec, config_id, fingerprint(spec.data)) for config_id, spec in chosen.items()]
-        runs = (
+        runs = [
             PlannedRun(spec.model_copy(update={"seed": seed}), config_id, run_id(config_id, seed, print_), print_)
             for seed in seeds
             for spec, config_id, print_ in parts
-        )
-        return Plan(self, tuple(runs))
+        ]
+        # A selection is what was asked for, and nothing else.
+        return Plan(self, tuple(runs if only or self.only else self._with_anchors(runs)))
+
+    def _with_anchors(self, runs: list[PlannedRun]) -> list[PlannedRun]:
+        """Returns the runs with the anchors among them, the first at the beginning, the last at the end."""
+        anchors = self.file.anchors
+        if anchors is None:
+            return runs
+        wanted = anchors.label or runs[0].spec.label
+        first = next((run for run in runs if run.spec.label == wanted), None)
+        if first is None:
+            labels = [run.spec.label for run in runs]
+            raise self.source.error(("anchors", "label"), f"no config is called '{wanted}'", nearest(wanted, labels))
+        mixed = list(runs)
+        for number in reversed(range(anchors.runs)):
+            place = round(number * len(runs) / (anchors.runs - 1))
+            mixed.insert(place, _repeated(first, number + 1))
+        return mixed
 
     @functools.cached_property
     def fraction(self) -> Fraction | None:
@@ -259,6 +282,8 @@ class Suite:
                     train["num_processes"] = num_processes
             if "seed" in values:
                 raise SpecError(("seed",), "'seed' is not set in a config", "use 'seeds' at the top of the suite")
+            if "repeat" in values:
+                raise SpecError(("repeat",), "'repeat' is not set in a config", "use 'anchors' at the top of the suite")
             if "label" in self.file.base:
                 raise SpecError(("label",), "'label' is not set in the base", "give it to configs of 'include'")
             spec = parse_run_spec(values)
@@ -304,6 +329,11 @@ class Suite:
         return by_id
 
 
+def _repeated(run: PlannedRun, number: int) -> PlannedRun:
+    identity = run_id(run.config_id, run.spec.seed, run.fingerprint, number)
+    return dataclasses.replace(run, spec=run.spec.model_copy(update={"repeat": number}), run_id=identity)
+
+
 def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Suite:
     """Reads and checks a suite file.
 
@@ -320,7 +350,7 @@ def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False
         return Suite(source, file, parse_overrides(overrides))
     if file.smoke is None:
         raise HarnessError(f"{path} has no 'smoke'", "add smoke: {set: {train.epochs: 1}}, or leave --smoke out")
-    small = file.model_copy(update={"name": f"{file.name}_smoke", "references": [], "target": None})
+    small = file.model_copy(update={"name": f"{file.name}_smoke", "references": [], "target": None, "anchors": None})
     return Suite(source, small, file.smoke.set | parse_overrides(overrides), file.smoke.only)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from harness.errors import HarnessError, nearest
-from harness.parameters import PositiveInt
+from harness.parameters import NonNegativeFloat, PositiveInt
 from harness.problems import first_problem, shown
 from harness.settings import Settings, matches
 from harness.spec import RunSpec, Section, Seed
@@ -55,6 +55,15 @@ class Reference(Section):
     source: str = Field(min_length=1)
 
 
+class Anchors(Section):
+    """One config, run again and again between the others: what drifts, shows there."""
+
+    label: str = Field(default="", description="of the config; the first one by default")
+    runs: Annotated[int, Field(ge=2, le=1000)] = Field(
+        default=5, description="spread evenly, the first and last included"
+    )
+
+
 class Smoke(Section):
     """What `--smoke` makes of a suite: a minute on a laptop's CPU that shows that all of it works."""
 
@@ -84,6 +93,12 @@ class SuiteFile(Section):
     include: list[Settings] = []
     exclude: list[Settings] = []
     seeds: Seeds = 1
+    anchors: Anchors | None = Field(default=None, description="repeated runs that show drift; they enter no mean")
+    warm_up_seconds: NonNegativeFloat | None = Field(
+        default=None,
+        description="before a launch's first run, one like it trains so long and is thrown away; "
+        "by default 10 on a GPU and 0 on a CPU",
+    )
     smoke: Smoke | None = None
     target: Target | None = None
     references: list[Reference] = []
@@ -130,7 +145,7 @@ def parse_overrides(overrides: Sequence[str]) -> Settings:
 
 
 def check_overrides(settings: Settings) -> None:
-    valid = [*(name for name in RunSpec.model_fields if name not in ("seed", "label")), "seeds"]
+    valid = [*(name for name in RunSpec.model_fields if name not in ("seed", "label", "repeat")), "seeds"]
     for path in settings:
         root = path.partition(".")[0]
         if root not in valid:
@@ -202,7 +217,8 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
     first, path, wanted = first_problem(error, source.values)
     last = str(path[-1])
     if first["type"] == "extra_forbidden":
-        sections = {"references": Reference, "target": Target, "smoke": Smoke, "design": FractionalDesign}
+        sections = {"references": Reference, "target": Target, "smoke": Smoke, "anchors": Anchors}
+        sections["design"] = FractionalDesign
         model = sections.get(str(path[0]), SuiteFile)
         return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))
     if first["type"] == "missing":

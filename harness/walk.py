@@ -34,6 +34,7 @@ from harness.stopping import StopRequest
 from harness.suite import PlannedRun
 from harness.training.epochs import Stopped
 from harness.training.loop import Diverged
+from harness.warm_up import warm_up, warm_up_seconds
 
 
 class BadData(HarnessError):
@@ -70,7 +71,7 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
             for run in runs:
                 if _someone_stops(worker):
                     break
-                statuses.append(_run(worker, run))
+                statuses.append(_run(worker, run, cold=not statuses))
     except BadData as error:
         _leave(accelerator)
         if worker.is_main:
@@ -94,8 +95,8 @@ def _leave(accelerator: Accelerator) -> None:
         torch.distributed.destroy_process_group()
 
 
-def _run(worker: Worker, run: PlannedRun) -> Status | None:
-    """Does one run; None where it is another process's.
+def _run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
+    """Does one run, the first of a launch after a warm-up; None where it is another process's.
 
     What it cannot record ends the process: its peers may wait in a collective, for ever.
     """
@@ -108,12 +109,14 @@ def _run(worker: Worker, run: PlannedRun) -> Status | None:
         if 0 < splits.decode_seconds <= data_seconds:  # now, and not for an earlier run
             worker.display.note(f"read image files into {cache_root()} in {splits.decode_seconds:.1f} s")
         open_run = _open(worker, run, splits)
+        if cold:
+            _warm_up(worker, run, open_run, splits)
         result = _execute(worker, run, open_run, splits, data_seconds)
         status = result.status
     except BadData:
         raise
     except Taken as error:
-        worker.display.note(f"{run.spec.label} · seed {run.spec.seed}: left to {error}")
+        worker.display.note(f"{run.name}: left to {error}")
         status = None
     except Exception as error:
         _end_process(worker, open_run, error)
@@ -126,6 +129,16 @@ def _open(worker: Worker, run: PlannedRun, splits: Splits) -> OpenRun:
         return OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))
     except HarnessError as error:
         raise BadData(error.message, error.hint) from None
+
+
+def _warm_up(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits) -> None:
+    """Trains as the run will; an error that it meets, the run would have met, too."""
+    accelerator = worker.accelerator
+    seconds = warm_up_seconds(worker.manifest.warm_up_seconds, accelerator.device.type)
+    if seconds:
+        open_run.on_warm_up(seconds)
+        with contextlib.suppress(HarnessError):  # the run will meet it, and record it
+            warm_up(worker.manifest.spec_to_train(run), splits, accelerator, worker.stop, seconds)
 
 
 def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits, data_seconds: float) -> RunResult:

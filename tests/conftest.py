@@ -15,6 +15,12 @@ from tests.house import House, build_house
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that start processes come first: they take longest, and workers that run side by side end together so."""
+    slow = {item.path for item in items if item.get_closest_marker("launch")}
+    items.sort(key=lambda item: ("slurm" not in item.path.parts, item.path not in slow))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where decoded images are kept, by the processes that tests start too: not in the home of who runs them."""

@@ -1,5 +1,7 @@
 """Suite files: what each of their fields means, and the order of the plan."""
 
+import re
+
 import pytest
 
 from harness.errors import HarnessError
@@ -7,6 +9,7 @@ from harness.settings import matches
 from harness.spec import RunSpec
 from harness.suite import Plan, Suite, load_suite
 from harness.suite_file import target_names
+from harness.yaml_lines import SuiteError
 
 # "A suite" of the design, word for word.
 DESIGN = """\
@@ -344,3 +347,57 @@ def test_a_smoke_that_is_wrong_or_missing(load, tmp_path, smoke, message, hint):
     with pytest.raises(HarnessError) as caught:
         planned(load_suite(tmp_path / "suite.yaml", smoke=True))
     assert message in caught.value.message and hint in caught.value.hint
+
+
+ANCHORED = """
+name: s
+base: {model: mlp, data: digits, optimizer: {name: sgd, lr: 0.1}}
+matrix: {train.epochs: [1, 2]}
+seeds: 2
+anchors: {ANCHORS}
+"""
+
+
+@pytest.mark.parametrize(
+    ("anchors", "order"),
+    [
+        ("runs: 2", "e1 1, e1, e2, e1, e2, e1 2"),
+        ("runs: 3, label: epochs=2", "e2 1, e1, e2, e2 2, e1, e2, e2 3"),
+        ("runs: 5", "e1 1, e1, e1 2, e2, e1 3, e1, e1 4, e2, e1 5"),
+    ],
+)
+def test_anchors_stand_evenly_between_the_runs(load, anchors, order):
+    runs = planned(load(ANCHORED.replace("{ANCHORS}", f"{{{anchors}}}"))).runs
+    found = [f"e{run.spec.train.epochs} {run.spec.repeat or ''}".strip() for run in runs]
+    assert ", ".join(found) == order
+    assert len({run.run_id for run in runs}) == len(runs)
+    assert len({run.config_id for run in runs}) == 2
+
+
+def test_anchors_change_no_identity_of_other_runs(load):
+    plain = planned(load(ANCHORED.replace("anchors: {ANCHORS}", "")))
+    anchored = planned(load(ANCHORED.replace("{ANCHORS}", "{runs: 2}")))
+    assert [run.run_id for run in anchored.runs if not run.spec.repeat] == [run.run_id for run in plain.runs]
+
+
+def test_a_selection_is_without_anchors(load):
+    runs = planned(load(ANCHORED.replace("{ANCHORS}", "{runs: 4}")), "seed=1").runs
+    assert [run.spec.repeat for run in runs] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{label: epochs=3}", "no config is called 'epochs=3'"),
+        ("{runs: 1}", "anchors.runs is 1"),
+        ("{number: 3}", "unknown field 'number'"),
+    ],
+)
+def test_wrong_anchors_are_refused(load, text, message):
+    with pytest.raises(SuiteError, match=re.escape(message)):
+        planned(load(ANCHORED.replace("{ANCHORS}", text)))
+
+
+def test_a_config_cannot_be_an_anchor_by_itself(load):
+    with pytest.raises(SuiteError, match="'repeat' is not set in a config"):
+        planned(load(ANCHORED.replace("anchors: {ANCHORS}", "include: [{repeat: 1}]")))

@@ -24,7 +24,6 @@ from harness.suite import load_suite
 
 LIBRARIES = "import typer, yaml; from pydantic import BaseModel, Field, ValidationError, create_model"
 LIMITS = {"help": 0.4, "plan": 0.4, "plan_10000_runs": 2.0, "report_2000_runs": 5.0, "status_10000_runs": 2.0}
-CLASSES = 100
 BASE = "base: {model: mlp, data: synthetic, optimizer: {name: sgd, lr: 0.1}}\n"
 
 
@@ -48,7 +47,7 @@ def main() -> None:
 
 def measure(folder: Path, repeats: int) -> dict[str, float]:
     """Returns the median seconds of each command."""
-    small, large, stored = folder / "small.yaml", folder / "large.yaml", folder / "stored.yaml"
+    small, large, stored, many = (folder / f"{name}.yaml" for name in ("small", "large", "stored", "many"))
     small.write_text(f"name: small\n{BASE}matrix: {{train.epochs: [1, 2]}}\nseeds: 3\n")
     rates = [round(0.0001 * (i + 1), 4) for i in range(1000)]
     large.write_text(f"name: large\n{BASE}matrix: {{optimizer.lr: {rates}, train.epochs: {list(range(1, 11))}}}\n")
@@ -56,14 +55,15 @@ def measure(folder: Path, repeats: int) -> dict[str, float]:
         f"name: stored\n{BASE}matrix: {{optimizer.lr: {rates[:100]}, train.epochs: [1, 2, 3, 4, 5]}}\nseeds: 4\n"
     )
     store_results(stored, folder / "results")
-    store_results(large, folder / "results", preempted_every=10)
+    many.write_text(f"name: many\n{BASE}matrix: {{optimizer.lr: {rates}}}\nseeds: 10\n")
+    store_results(many, folder / "results", classes=100, preempted_every=10)
     commands = {
         "libraries": ["-c", LIBRARIES],  # what `plan` cannot do without: the floor
         "help": ["-m", "harness", "--help"],
         "plan": ["-m", "harness", "plan", str(small)],
         "plan_10000_runs": ["-m", "harness", "plan", str(large)],
         "report_2000_runs": ["-m", "harness", "report", str(stored), "--output", str(folder / "results")],
-        "status_10000_runs": ["-m", "harness", "status", str(large), "--output", str(folder / "results")],
+        "status_10000_runs": ["-m", "harness", "status", str(many), "--output", str(folder / "results")],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repeats):
@@ -74,12 +74,12 @@ def measure(folder: Path, repeats: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def store_results(suite: Path, output: Path, preempted_every: int | None = None) -> None:
+def store_results(suite: Path, output: Path, classes: int = 10, preempted_every: int | None = None) -> None:
     """Writes a result for each run of a suite, with numbers made up; each so manyth was preempted."""
     plan = load_suite(suite).plan(fingerprint)
     system = describe_system(use_cpu=True)
     for index, run in enumerate(plan.runs):
-        recall: list[float | None] = [(index * 7919 + label * 104729) % 9973 / 9973 for label in range(CLASSES)]
+        recall: list[float | None] = [(index * 7919 + label * 104729) % 9973 / 9973 for label in range(classes)]
         accuracy = 0.8 + (index * 7919 % 1000) / 10000
         metrics = Metrics(accuracy=accuracy, top5_accuracy=0.99, loss=0.5, macro_recall=0.9, recall_by_class=recall)
         stopped = preempted_every is not None and index % preempted_every == 0
@@ -103,7 +103,7 @@ def store_results(suite: Path, output: Path, preempted_every: int | None = None)
                 train_samples=50000,
                 validation_samples=0,
                 test_samples=10000,
-                num_classes=CLASSES,
+                num_classes=classes,
             ),
             model=ModelFacts(parameters=1000, multiply_accumulates=1000),
             clock=Clock(train_seconds=1 + index % 97, eval_seconds=0.1),

@@ -109,7 +109,7 @@ def _subsets(levels: Sequence[int], *, full: bool = True) -> Iterator[tuple[int,
     for reduction in range(2, max(levels, default=0) + 1):
         # pyDOE goes through all of its orthogonal array, which has reduction^(factors - 1) rows.
         if len(levels) > 1 and product / reduction <= MOST_CONFIGS and reduction ** (len(levels) - 1) <= MOST_CONFIGS:
-            yield reduction, numpy.asarray(gsd(list(levels), reduction), dtype=int)
+            yield reduction, numpy.asarray(gsd(list(levels), reduction), dtype=int)  # type: ignore[arg-type]
 
 
 def _crossed(chosen: Any, twos: Sequence[int], further: Any, others: Sequence[int]) -> Any:

@@ -120,7 +120,7 @@ def claim(folder: Path) -> Claim | None:
         claims.mkdir(parents=True, exist_ok=True)
         return _claim(claims)
     except OSError as error:
-        raise HarnessError(f"cannot claim {folder}: {error.strerror}", "choose another with --output DIR") from None
+        raise HarnessError(f"cannot write to {folder}: {error.strerror}", "choose another with --output DIR") from None
 
 
 def owner(folder: Path) -> str | None:

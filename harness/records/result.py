@@ -192,6 +192,11 @@ class RunResult(Record):
     target: TargetReached | None = None
     unavailable: dict[str, str] = {}
 
+    @property
+    def is_anchor(self) -> bool:
+        """Whether it repeats a run to show drift; it enters no mean."""
+        return bool(self.spec.get("repeat"))
+
 
 def metric(result: RunResult, name: str) -> float | None:
     """Returns one number of a result by its dotted name, e.g. `test.accuracy` or `clock.train_seconds`."""

@@ -13,10 +13,12 @@ from harness.records.result import RunResult
 from harness.report import columns as declared
 from harness.report.columns import Column
 from harness.report.crossing import Crossing
+from harness.report.drift import Drift, drift_notes, drift_of
 from harness.report.effects import factor_table
 from harness.report.factors import Design
 from harness.report.mattered import WhatMattered, mattered_table, what_mattered
 from harness.report.notes import overfitting_notes, same_in_all, table_notes
+from harness.report.outliers import Outlier, outlier_notes, outliers_of
 from harness.report.pictures import PictureFile
 from harness.report.published import AtEpoch, Reference, side_by_side
 from harness.report.rows import Row, build_rows
@@ -53,6 +55,8 @@ class Table:
     factors: Beside | None = None
     mattered: tuple[Beside, ...] = ()
     effects: tuple[WhatMattered, ...] = ()
+    drift: Drift | None = None
+    outliers: tuple[Outlier, ...] = ()
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
@@ -139,7 +143,8 @@ def build_report(
     Raises:
         HarnessError: there is no column named `sort`.
     """
-    runs = tuple(results)
+    every = tuple(results)
+    runs = tuple(run for run in every if not run.is_anchor)
     references, overrides = references or {}, overrides or {}
     if overrides:
         notes = [f"Overrides: {json.dumps(overrides)}.", *notes]
@@ -163,6 +168,8 @@ def build_report(
         effects = f"Factors of {suite} on {system}"
         mattered = what_mattered(own, crossings)
         place = f"in {suite} on {system}"
+        outliers = tuple(outliers_of(own))
+        drift = _drift(every, system_id)
         tables.append(
             Table(
                 suite=suite,
@@ -170,17 +177,26 @@ def build_report(
                 system=system,
                 columns=tuple(columns),
                 rows=tuple(_ranked(own, sortable[sort])),
-                notes=tuple(table_notes(own, said, labels)),
+                notes=(*table_notes(own, said, labels), *drift_notes(drift), *outlier_notes(outliers)),
                 published=side_by_side(beside, *facts, references, labels, overrides, at_epoch),
                 factors=factor_table(effects, *facts, design, labels) if design else None,
                 mattered=tuple(mattered_table(place, *facts[:2], found) for found in mattered),
                 effects=tuple(mattered),
+                drift=drift,
+                outliers=outliers,
             )
         )
     beside = f"Published numbers of {suite}"
     published = None if tables else side_by_side(beside, None, None, (), references, labels, overrides, at_epoch)
     no_results = () if runs else (f"No results of {suite} yet.",)
-    return Report(suite, tuple(tables), tuple(columns), runs, (*no_results, *notes), published, tuple(pictures))
+    return Report(suite, tuple(tables), tuple(columns), every, (*no_results, *notes), published, tuple(pictures))
+
+
+def _drift(runs: Sequence[RunResult], system_id: str) -> Drift | None:
+    """Returns what a system's anchors show; the run that they repeat is one of them."""
+    here = [run for run in runs if run.system_id == system_id]
+    repeated = {(run.config_id, run.seed) for run in here if run.is_anchor}
+    return drift_of([run for run in here if (run.config_id, run.seed) in repeated])
 
 
 def _ranked(rows: list[Row], column: Column) -> list[Row]:

@@ -17,7 +17,7 @@ from typing import Any
 from harness.factorial.aliasing import MOST_COLUMNS
 from harness.factorial.effects import Contrast, Term, contrasts, model_of
 from harness.report.intervals import CONFIDENCE
-from harness.report.seed_blocks import fit_model, mean_rows
+from harness.report.seed_blocks import Numbers, fit_model, mean_rows
 from harness.report.significance import p_value, t_quantile
 
 
@@ -95,7 +95,7 @@ def estimate(
     if _complete(cells, values, levels):
         parts = _by_sums(cells, values, levels, wanted)
         total = float(values.mean(1).var())
-        return Estimates(tuple(_judged(term, levels, *parts[term], seeds, total) for term in wanted), seeds, configs)
+        return Estimates(tuple(_judged(term, levels, parts[term], seeds, total) for term in wanted), seeds, configs)
     model, places = model_of(cells, levels, terms)
     if model.shape[1] > MOST_COLUMNS:
         return Estimates((), seeds, configs, fitted=True, too_many=True)
@@ -106,7 +106,8 @@ def estimate(
         configs = len(values)
         fit = fit_model(model, values)
     if fit is None:
-        return Estimates((), seeds, configs, fitted=True)
+        unknown = tuple(_unknown(term, levels) for term in wanted)
+        return Estimates(unknown, seeds, configs, fitted=True)
     effects = []
     for term in wanted:
         inner = tuple(levels[index] for index in term)
@@ -114,7 +115,7 @@ def estimate(
         rows = numpy.zeros((len(every), model.shape[1]))
         rows[:, places[term]] = every
         means = mean_rows(levels, term, places, model.shape[1])
-        effects.append(_judged(term, levels, *fit.of(rows), *fit.of(means), seeds, fit.total))
+        effects.append(_judged(term, levels, (fit.of(rows), fit.of(means)), seeds, fit.total))
     return Estimates(tuple(effects), seeds, configs, fitted=True)
 
 
@@ -141,8 +142,10 @@ def _complete(cells: Any, values: Any, levels: tuple[int, ...]) -> bool:
     return bool((counts == counts[0]).all())
 
 
-def _by_sums(cells: Any, values: Any, levels: tuple[int, ...], wanted: Sequence[Term]) -> dict[Term, tuple[Any, ...]]:
-    """Returns differences, their errors, which are told, and the same of the means, from means over complete data."""
+def _by_sums(
+    cells: Any, values: Any, levels: tuple[int, ...], wanted: Sequence[Term]
+) -> dict[Term, tuple[Numbers, Numbers]]:
+    """Returns the differences of each term and the means of its levels, from means over complete data."""
     import numpy
 
     seeds = values.shape[1]
@@ -158,7 +161,7 @@ def _by_sums(cells: Any, values: Any, levels: tuple[int, ...], wanted: Sequence[
         inner = tuple(levels[index] for index in term)
         flat = means.reshape(-1, seeds)
         differences = _matrix(inner) @ flat
-        parts[term] = (*_over_seeds(differences), *_over_seeds(flat - grand, centre=float(grand.mean())))
+        parts[term] = _over_seeds(differences), _over_seeds(flat - grand, centre=float(grand.mean()))
     return parts
 
 
@@ -177,35 +180,27 @@ def _matrix(inner: tuple[int, ...]) -> Any:
     return numpy.array(rows)
 
 
-def _over_seeds(numbers: Any, centre: float = 0.0) -> tuple[Any, Any, Any]:
-    """Returns mean, standard error and that all is told, of numbers [rows, seeds]."""
+def _over_seeds(numbers: Any, centre: float = 0.0) -> Numbers:
+    """Returns the means of numbers [rows, seeds] over the seeds."""
     import numpy
 
     rows, seeds = numbers.shape
     means = numbers.sum(1) / seeds
     scatter = numbers - means[:, None]
     errors = numpy.sqrt((scatter * scatter).sum(1) / (seeds - 1) / seeds) if seeds > 1 else None
-    return means + centre, errors, numpy.ones(rows, dtype=bool)
+    return Numbers(means + centre, errors, numpy.ones(rows, dtype=bool))
 
 
-def _judged(
-    term: Term,
-    levels: tuple[int, ...],
-    values: Any,
-    errors: Any | None,
-    told: Any,
-    means: Any,
-    mean_errors: Any | None,
-    means_told: Any,
-    seeds: int,
-    total: float,
-) -> Estimate:
+def _judged(term: Term, levels: tuple[int, ...], parts: tuple[Numbers, Numbers], seeds: int, total: float) -> Estimate:
+    """Returns an effect from its differences and the means of its levels."""
     import numpy
+
+    (values, errors, told), (means, mean_errors, means_told) = parts
 
     inner = tuple(levels[index] for index in term)
     lost = int((~told).sum())
     if lost == len(told):
-        return Estimate(term, None, None, None, None, None, lost, ())
+        return _unknown(term, levels)
     sizes = numpy.where(told, numpy.abs(values), -1.0)
     best = int(sizes.argmax())
     among = len(told) - lost
@@ -217,6 +212,11 @@ def _judged(
     share = _share(means, inner, total) if known and not lost else None
     shown = _levels(means, mean_errors, seeds) if known else ()
     return Estimate(term, contrasts(inner)[best], float(values[best]), half_width, p, share, lost, shown)
+
+
+def _unknown(term: Term, levels: tuple[int, ...]) -> Estimate:
+    inner = tuple(levels[index] for index in term)
+    return Estimate(term, None, None, None, None, None, len(contrasts(inner)), ())
 
 
 def _levels(means: Any, errors: Any | None, seeds: int) -> tuple[Level, ...]:

@@ -45,11 +45,12 @@ def summarise(values: Sequence[float | None]) -> Summary | None:
     if n == 1:
         return Summary(mean, None, None, 1)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in measured) / (n - 1))
-    return Summary(mean, sd, _t_quantile(n - 1) * sd / math.sqrt(n), n)
+    return Summary(mean, sd, t_quantile(n - 1) * sd / math.sqrt(n), n)
 
 
 @functools.cache
-def _t_quantile(degrees_of_freedom: int) -> float:
+def t_quantile(degrees_of_freedom: int) -> float:
+    """Returns how many standard errors reach from the mean to an end of Student's 95 % interval."""
     from scipy.special import stdtrit  # scipy.stats would take a second longer to import
 
     return float(stdtrit(degrees_of_freedom, 0.5 + CONFIDENCE / 2))

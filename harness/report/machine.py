@@ -54,6 +54,8 @@ def as_json(report: Report) -> dict[str, Any]:
             "system_id": table.system_id,
             "system": table.system,
             "configs": [_all_finite(row) for row in _table_rows(table)],
+            "drift": table.drift and table.drift.as_json(),
+            "outliers": [outlier.as_json() for outlier in table.outliers],
             "notes": list(table.notes),
         }
         for table in report.tables

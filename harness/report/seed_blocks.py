@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.factorial.aliasing import row_space, tells
 from harness.factorial.effects import Term, coding
+
+
+class Numbers(NamedTuple):
+    """Estimated numbers.
+
+    Attributes:
+        values: an array.
+        errors: their standard errors; None with one seed.
+        told: whether each can be estimated at all.
+    """
+
+    values: Any
+    errors: Any | None
+    told: Any
 
 
 @dataclass(frozen=True)
@@ -20,8 +34,8 @@ class Fit:
     mean: float
     total: float
 
-    def of(self, rows: Any) -> tuple[Any, Any, Any]:
-        """Returns values, standard errors and which are told, of combinations [rows, columns] of the coefficients.
+    def of(self, rows: Any) -> Numbers:
+        """Returns combinations [rows, columns] of the coefficients.
 
         A row with an entry more is one of the means, to which the mean of all belongs.
         """
@@ -33,7 +47,7 @@ class Fit:
         errors = None
         if self.covariance is not None:
             errors = numpy.sqrt(numpy.maximum(numpy.einsum("ri,ij,rj->r", inner, self.covariance, inner), 0))
-        return inner @ self.coefficients + centre, errors, tells(self.basis, rows)
+        return Numbers(inner @ self.coefficients + centre, errors, tells(self.basis, rows))
 
 
 def fit_model(model: Any, values: Any) -> Fit | None:

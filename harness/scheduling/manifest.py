@@ -28,6 +28,7 @@ class Manifest:
         target: of the suite, if it has one.
         runs: in the order of the plan.
         done, total: of all that was asked for, for the progress bar.
+        warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
     """
 
@@ -37,12 +38,14 @@ class Manifest:
     runs: tuple[PlannedRun, ...]
     done: int
     total: int
+    warm_up_seconds: float | None = None
     accumulation: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @staticmethod
     def of(plan: Plan, output: Path) -> Manifest:
         """Returns the manifest of a whole plan."""
-        return Manifest(plan.suite.name, output, plan.suite.file.target, plan.runs, 0, len(plan.runs))
+        file = plan.suite.file
+        return Manifest(file.name, output, file.target, plan.runs, 0, len(plan.runs), file.warm_up_seconds)
 
     def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
         """Returns where a run is recorded."""
@@ -86,6 +89,7 @@ class Manifest:
             "target": self.target.model_dump() if self.target else None,
             "done": self.done,
             "total": self.total,
+            "warm_up_seconds": self.warm_up_seconds,
             "accumulation": self.accumulation,
             "runs": [run.as_json() for run in self.runs],
         }
@@ -97,5 +101,5 @@ class Manifest:
         value = json.loads((folder / NAME).read_bytes())
         runs = tuple(map(PlannedRun.from_json, value["runs"]))
         target = Target.model_validate(value["target"]) if value["target"] else None
-        counts = value["done"], value["total"], value["accumulation"]
+        counts = value["done"], value["total"], value["warm_up_seconds"], value["accumulation"]
         return Manifest(value["suite"], Path(value["output"]), target, runs, *counts)

@@ -256,7 +256,7 @@ class Supervisor:
             return False
         self._accumulation[run.run_id] = steps
         folder.event("retried", reason=cause.message, gradient_accumulation_steps=steps, micro_batch_size=size)
-        message = f"↻ {run.spec.label} · seed {run.spec.seed} · out of memory: again with micro-batches of {size}"
+        message = f"↻ {run.name} · out of memory: again with micro-batches of {size}"
         self._console.print(message, markup=False)
         return True
 
@@ -277,8 +277,7 @@ class Supervisor:
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
         self._console.print(
-            f"✗ {run.spec.label} · seed {run.spec.seed} · {status}: {who}{what}{cause.message}\n"
-            f"  hint: {hint_for(status, cause, folder.path)}",
+            f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint_for(status, cause, folder.path)}",
             markup=False,
             soft_wrap=True,
         )

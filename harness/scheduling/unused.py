@@ -31,6 +31,6 @@ def unused_checkpoints(suite_folder: Path, system_id: str, runs: Iterable[Planne
             found = {key: checkpoint.run.get(key) for key in wanted}
             changes = "; ".join(run_differences(found, wanted))
             yield (
-                f"{run.spec.label} · seed {run.spec.seed} begins anew: the checkpoint of step {checkpoint.step} in "
+                f"{run.name} begins anew: the checkpoint of step {checkpoint.step} in "
                 f"{folder} is of another run ({changes})"
             )

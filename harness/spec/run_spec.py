@@ -33,6 +33,7 @@ SPEC_VERSION = 1
 NOT_IDENTITY = {
     "label": True,
     "seed": True,
+    "repeat": True,
     "data": {"root", "download"},
     "train": {
         "timeout_seconds",
@@ -183,6 +184,7 @@ class RunSpec(Section):
 
     label: str = ""
     seed: Seed = 0
+    repeat: NonNegativeInt = Field(default=0, description="of an anchor, which repetition of its config and seed it is")
     model: SerializeAsAny[ModelSection]
     data: SerializeAsAny[DataSection]
     loader: SerializeAsAny[LoaderSection]
@@ -197,12 +199,13 @@ class RunSpec(Section):
 
     def run_id(self, fingerprint: str) -> str:
         """Returns the hash of the config, the seed and the dataset's fingerprint."""
-        return run_id(self.config_id(), self.seed, fingerprint)
+        return run_id(self.config_id(), self.seed, fingerprint, self.repeat)
 
 
-def run_id(config_id: str, seed: int, fingerprint: str) -> str:
+def run_id(config_id: str, seed: int, fingerprint: str, repeat: int = 0) -> str:
     """Returns the identity of a run, from those of its parts."""
-    return _digest({"config": config_id, "seed": seed, "data": fingerprint})
+    parts = {"config": config_id, "seed": seed, "data": fingerprint}
+    return _digest(parts | {"repeat": repeat} if repeat else parts)
 
 
 def parameters(section: Section) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_a_full_disk_while_a_run_is_claimed_and_released(disk: Disk, fault: Call
     held = claim(disk.path / "run")
     assert held
     disk.fill()
-    with pytest.raises(HarnessError, match=r"cannot claim .*: No space left on device"):
+    with pytest.raises(HarnessError, match=r"cannot write to .*: No space left on device"):
         claim(disk.path / "other")
     assert held.is_held()
     held.release()

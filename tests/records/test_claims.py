@@ -267,7 +267,7 @@ def test_what_killed_processes_left_is_cleaned_up_but_not_what_is_in_use(tmp_pat
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(HarnessError, match=r"cannot claim .*file: Not a directory") as caught:
+    with pytest.raises(HarnessError, match=r"cannot write to .*file: Not a directory") as caught:
         claim(tmp_path / "file")
     assert caught.value.hint
 

@@ -39,7 +39,7 @@ def _load(size: int) -> Dataset:
         raise HarnessError("dataset 'digits' needs scikit-learn", "pip install scikit-learn") from None
 
     intensities, targets = load_digits(return_X_y=True)  # float 0..16 [N, 64], int [N]
-    raw, labels = intensities.astype(np.uint8), targets.astype("<i8")
+    raw, labels = np.asarray(intensities).astype(np.uint8), np.asarray(targets).astype("<i8")
     if hashlib.sha256(raw.tobytes() + labels.tobytes()).hexdigest() != CONTENT_SHA256:
         raise HarnessError("scikit-learn's digits are not those this harness knows", "reinstall scikit-learn")
     images = np.round(raw.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)

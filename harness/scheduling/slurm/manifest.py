@@ -64,7 +64,7 @@ def read_manifest(path: Path, lines: str = "") -> Manifest:
     # A task that starts again may be on another system than the one that its first runs were done on.
     runs = [run for run in runs if not _is_done(output / suite / run.run_id, value["systems"])]
     target = Target.model_validate(value["target"]) if value["target"] else None
-    return Manifest(suite, output, target, tuple(runs), 0, len(runs))
+    return Manifest(suite, output, target, tuple(runs), 0, len(runs), value["warm_up_seconds"])
 
 
 def _is_done(folder: Path, systems: list[str] | None) -> bool:

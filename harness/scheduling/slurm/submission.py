@@ -142,7 +142,7 @@ class Draft:
 
     Attributes:
         suite: its name.
-        target: of the suite, if it has one.
+        target, warm_up_seconds: of the suite, if it has them.
         output: the results root.
         open: the runs that need a job.
         arrays: that they are divided into.
@@ -153,6 +153,7 @@ class Draft:
 
     suite: str
     target: Target | None
+    warm_up_seconds: float | None
     output: Path
     open: OpenRuns
     arrays: tuple[Array, ...]
@@ -173,7 +174,8 @@ class Draft:
         systems = counting_systems(stored, system)
         found = open_runs(plan, stored, systems, queue)
         parts = tuple(arrays(found.runs, resources, max_array_size()))
-        return Draft(name, plan.suite.file.target, output, found, parts, resources, systems, arguments)
+        file = plan.suite.file
+        return Draft(name, file.target, file.warm_up_seconds, output, found, parts, resources, systems, arguments)
 
     def summary(self) -> str:
         """Returns a line for a person."""
@@ -224,6 +226,7 @@ class Draft:
         value = {
             "suite": self.suite,
             "target": self.target.model_dump() if self.target else None,
+            "warm_up_seconds": self.warm_up_seconds,
             "output": str(self.output.resolve()),
             "systems": self.systems,
             "arguments": self.arguments,

@@ -1,0 +1,108 @@
+"""Drift, from anchors, and outliers: what a table says of them."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Any
+
+import pytest
+
+from harness.records.result import Telemetry, Throughput
+from harness.report.drift import drift_of
+from harness.report.machine import as_json, run_rows
+
+START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+def anchors(fake: Any, seconds: list[float], minutes_apart: float = 30) -> list[Any]:
+    """Returns a run and its repetitions, in order."""
+    found = []
+    for number, value in enumerate(seconds):
+        made = fake.result(seconds=value, run_id=f"r{number}")
+        moment = START + datetime.timedelta(minutes=minutes_apart * number)
+        repeat = {"spec": {**made.spec, "repeat": number}} if number else {}
+        found.append(made.model_copy(update={"started_at": moment.isoformat(), **repeat}))
+    return found
+
+
+def test_a_machine_that_slows_down_by_a_tenth_is_said_to_drift(fake: Any) -> None:
+    seconds = [100 * 1.1 ** (step / 5) * (1.001 if step % 2 else 0.999) for step in range(6)]
+    drift = drift_of(anchors(fake, seconds))
+    assert drift and drift.low is not None and drift.high is not None
+    assert drift.change == pytest.approx(0.1, abs=0.002)
+    assert 0 < drift.low < 0.1 < drift.high < 0.11
+    assert (drift.runs, drift.hours) == (6, 2.5)
+    assert drift.scatter == pytest.approx(0.0012, abs=0.0004)
+    (note,) = [note for note in fake.report(anchors(fake, seconds)).tables[0].notes if note.startswith("Drift")]
+    assert "Drift: the machine drifted. By 6 runs of base, seed 0, over 2.5 hours" in note and "+10.1 %" in note
+
+
+def test_noise_alone_is_no_drift(fake: Any) -> None:
+    (note,) = [note for note in fake.report(anchors(fake, [100, 101, 99, 101, 100])).tables[0].notes if "Drift" in note]
+    assert "no drift beyond the noise" in note and "scatter by 0.97 %" in note
+
+
+@pytest.mark.parametrize(("seconds", "words"), [([100.0, 101.0], "too few anchors to tell"), ([100.0], None)])
+def test_few_anchors_tell_little(fake: Any, seconds: list[float], words: str | None) -> None:
+    # A single anchor whose repeated run has no result: nothing to compare it with.
+    notes = [note for note in fake.report(anchors(fake, seconds)).tables[0].notes if note.startswith("Drift")]
+    assert [words in note for note in notes] == ([True] if words else [])
+
+
+def test_anchors_enter_no_mean(fake: Any) -> None:
+    report = fake.report(anchors(fake, [100, 400, 400, 400]))
+    (row,) = report.tables[0].rows
+    assert row.values["train_seconds"].mean == 100 and row.values["runs_ok"] == 1
+    assert [run["spec.repeat"] for run in run_rows(report)] == [0, 1, 2, 3]
+    drift = as_json(report)["systems"][0]["drift"]
+    assert drift["runs"] == 4 and math.isclose(drift["hours"], 1.5)
+
+
+def test_anchors_of_another_system_and_resumed_ones_do_not_count(fake: Any) -> None:
+    runs = anchors(fake, [100, 100, 100, 200, 300])
+    runs[3] = runs[3].model_copy(update={"resumed_at_steps": [4]})
+    runs[4] = runs[4].model_copy(update={"system_id": "elsewhere"})
+    here = next(table for table in fake.report(runs).tables if table.system_id != "elsewhere")
+    assert here.drift and here.drift.runs == 3 and here.drift.change == pytest.approx(0)
+
+
+def seeds(fake: Any, label: str, seconds: list[float], **more: Any) -> list[Any]:
+    """Returns a config's runs."""
+    return [
+        fake.result(label, seed=seed, seconds=value, train={"epochs": 1 + len(label)}, **more)
+        for seed, value in enumerate(seconds)
+    ]
+
+
+def test_a_run_that_took_longer_is_flagged_with_what_explains_it_and_kept(fake: Any) -> None:
+    runs = [*seeds(fake, "a", [100, 101, 99, 125, 100]), *seeds(fake, "long", [50, 50.4, 49.6, 50.2, 49.9])]
+    waited = Throughput(samples_per_second=20_000, data_wait_share=0.3)
+    cool = Telemetry(gpu_temperature_celsius=61)
+    runs = [run.model_copy(update={"telemetry": cool}) for run in runs]
+    runs[3] = runs[3].model_copy(update={"throughput": waited, "telemetry": Telemetry(gpu_temperature_celsius=84)})
+    report = fake.report(runs)
+    table = report.tables[0]
+    (outlier,) = table.outliers
+    assert (outlier.label, outlier.seed) == ("a", 3)
+    assert outlier.deviation == pytest.approx(0.25) and outlier.score > 10
+    assert outlier.because == (
+        "share of time it waited for data 30 %, of the others 3.4 %",
+        "GPU temperature 84, of the others 61",
+    )
+    (note,) = [note for note in table.notes if note.startswith("Outlier")]
+    assert "a, seed 3, took +25 % beside the median of its seeds" in note
+    (row,) = [row for row in table.rows if row.label == "a"]
+    assert row.values["train_seconds"].n == 5, "it is not dropped"
+    assert as_json(report)["systems"][0]["outliers"][0]["seed"] == 3
+
+
+def test_an_outlier_that_nothing_explains_says_so(fake: Any) -> None:
+    runs = [*seeds(fake, "a", [100, 101, 99, 70, 100]), *seeds(fake, "bb", [50, 50.4, 49.6, 50.2, 49.9])]
+    (note,) = [note for note in fake.report(runs).tables[0].notes if note.startswith("Outlier")]
+    assert "took -30 %" in note and "nothing that was recorded explains it" in note
+
+
+@pytest.mark.parametrize("seconds", [[100, 150], [100, 101, 150], [100, 100, 100, 100, 100, 100, 100, 100, 100, 150]])
+def test_too_few_seeds_or_no_noise_at_all_flag_nothing(fake: Any, seconds: list[float]) -> None:
+    assert fake.report(seeds(fake, "a", seconds)).tables[0].outliers == ()
