@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, nearest
 from harness.problems import shown
@@ -16,6 +16,9 @@ from harness.settings import Settings, apply, copied, label_of, matches, named_a
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
 from harness.suite_file import Reference, SuiteFile, parse_only, parse_overrides, read_suite_file, selected
 from harness.yaml_lines import Source
+
+if TYPE_CHECKING:
+    from harness.factorial.fraction import Fraction
 
 
 @dataclass(frozen=True)
@@ -179,17 +182,50 @@ class Suite:
             mixed.insert(place, _repeated(first, number + 1))
         return mixed
 
-    def _variations(self) -> Iterator[Variation]:
+    @functools.cached_property
+    def fraction(self) -> Fraction | None:
+        """The cells of the product that a `design` chooses, over all lists of `matrix` and `zip`; None without one.
+
+        What `--set` pins is a factor here all the same: other runs would be chosen otherwise.
+        """
+        if not self.file.design:
+            return None
+        from harness.factorial.fraction import choose_fraction  # with numpy and pyDOE
+
+        try:
+            return choose_fraction([len(axis) for axis in self._axes()], self.file.fraction)
+        except HarnessError as error:
+            raise self.source.error(("design",), error.message, error.hint) from None
+
+    def fraction_notes(self) -> list[str]:
+        """Returns what the fraction that a `design` chose can tell; nothing without one."""
+        if not self.fraction:
+            return []
+        from harness.factorial.words import fraction_notes
+
+        groups = [[path for path in group if path != "label"] or ["label"] for group in self.file.zip]
+        names = [*(self.file.matrix or {}), *map(" and ".join, groups)]
+        return list(fraction_notes(self.fraction, [len(axis) for axis in self._axes()], names))
+
+    def _axes(self) -> list[list[Variation]]:
+        """Returns what each list of the file sets, one list after the other; what `--set` pins sets nothing."""
         file = self.file
-        axes = [
-            [Variation({path: value}, (("matrix",),)) for value in values]
-            for path, values in (file.matrix or {}).items()
-            if not self._pinned(path)
-        ]
+        axes = []
+        for path, values in (file.matrix or {}).items():
+            pinned = self._pinned(path)
+            axes.append([Variation({} if pinned else {path: value}, (("matrix",),)) for value in values])
         for index, group in enumerate(file.zip):
             free = {path: values for path, values in group.items() if not self._pinned(path)}
-            rows = [dict(zip(free, row, strict=True)) for row in zip(*free.values(), strict=True)]
-            axes += [[Variation(row, (("zip", index),)) for row in rows]] if free else []
+            count = len(next(iter(group.values())))
+            rows = [{path: values[row] for path, values in free.items()} for row in range(count)]
+            axes.append([Variation(row, (("zip", index),)) for row in rows])
+        return axes
+
+    def _variations(self) -> Iterator[Variation]:
+        file = self.file
+        axes = self._axes()
+        if not self.fraction:
+            axes = [axis for axis in axes if axis[0].settings]
         if file.one_at_a_time:
             single = [
                 Variation({path: value}, (("one_at_a_time",),))
@@ -198,10 +234,16 @@ class Suite:
                 for value in values
             ]
             axes.append([Variation({}), *single])
+        cells = self.fraction.cells if self.fraction else None
+        chosen = (
+            itertools.product(*axes)
+            if cells is None
+            else (tuple(axis[level] for axis, level in zip(axes, cell, strict=True)) for cell in cells)
+        )
         groups = [file.matrix or {}, *file.zip, file.one_at_a_time]
         by_name = {path for group in groups for path in named_apart(group)}
         if axes or file.matrix or file.zip or not file.include:
-            for parts in itertools.product(*axes):
+            for parts in chosen:
                 settings = {path: value for part in parts for path, value in part.settings.items()}
                 named = [part.settings["label"] for part in parts if "label" in part.settings]
                 unnamed = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 
@@ -83,6 +83,13 @@ class Smoke(Section):
     only: dict[str, list[Any]] = Field(default={}, description="as --only: the values of one path are alternatives")
 
 
+class FractionalDesign(Section):
+    """Which configs of the full product are run: a balanced fraction."""
+
+    name: Literal["fractional"]
+    fraction: int | None = Field(default=None, ge=2, description="which part of the product, e.g. 4 for a quarter")
+
+
 class SuiteFile(Section):
     """The fields of a suite file; docs/suites.md describes them."""
 
@@ -92,6 +99,9 @@ class SuiteFile(Section):
     matrix: dict[str, list[Any]] | None = None
     zip: list[dict[str, list[Any]]] = []
     one_at_a_time: dict[str, list[Any]] = {}
+    design: Literal["fractional"] | FractionalDesign | None = Field(
+        default=None, description="a balanced fraction of the product of matrix and zip, instead of all of it"
+    )
     include: list[Settings] = []
     exclude: list[Settings] = []
     seeds: Seeds = 1
@@ -105,6 +115,11 @@ class SuiteFile(Section):
     target: Target | None = None
     budget: Duration | None = Field(default=None, description="train time that accuracies are compared at, e.g. 60s")
     references: list[Reference] = []
+
+    @property
+    def fraction(self) -> int | None:
+        """Which part of the product `design` asks for; None where it leaves that open, or there is none."""
+        return self.design.fraction if isinstance(self.design, FractionalDesign) else None
 
 
 def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
@@ -192,6 +207,18 @@ def _check_axes(source: Source, file: SuiteFile) -> None:
         lengths = {path: len(values) for path, values in group.items()}
         if len(set(lengths.values())) != 1:
             raise source.error(("zip", index), f"zipped lists differ in length: {lengths}", "give each as many values")
+    if file.design:
+        _check_design(source, file)
+
+
+def _check_design(source: Source, file: SuiteFile) -> None:
+    if file.one_at_a_time:
+        message = "'design: fractional' and one_at_a_time exclude each other"
+        hint = "put the lists of one_at_a_time, with the base's values, into a matrix"
+        raise source.error(("design",), message, hint)
+    if file.exclude:
+        message = "'exclude' would tear holes into the fraction that 'design' chooses"
+        raise source.error(("exclude",), message, "leave those values out of the matrix, or leave 'design' out")
 
 
 def _check_metric(source: Source, path: tuple[str | int, ...], name: str, known: list[str]) -> None:
@@ -203,9 +230,9 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
     first, path, wanted = first_problem(error, source.values)
     last = str(path[-1])
     if first["type"] == "extra_forbidden":
-        model = {"references": Reference, "target": Target, "smoke": Smoke, "anchors": Anchors}.get(
-            str(path[0]), SuiteFile
-        )
+        sections = {"references": Reference, "target": Target, "smoke": Smoke, "anchors": Anchors}
+        sections["design"] = FractionalDesign
+        model = sections.get(str(path[0]), SuiteFile)
         return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))
     if first["type"] == "missing":
         return source.error(path, f"'{last}' is missing", f"add {last}")

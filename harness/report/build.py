@@ -13,6 +13,7 @@ from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report import columns as declared
 from harness.report.columns import Column
+from harness.report.crossing import Crossing
 from harness.report.curves import (
     Budget,
     Curve,
@@ -28,6 +29,7 @@ from harness.report.drift import Drift, drift_notes, drift_of
 from harness.report.effects import factor_table
 from harness.report.factors import Design
 from harness.report.fronts import mark_fronts
+from harness.report.mattered import WhatMattered, mattered_table, what_mattered
 from harness.report.notes import overfitting_notes, same_in_all, table_notes
 from harness.report.outliers import Outlier, outlier_notes, outliers_of
 from harness.report.peak import no_peak_notes, peak_notes
@@ -57,6 +59,8 @@ class Table:
     Attributes:
         published: the published numbers beside ours.
         factors: what the factors of the suite do.
+        mattered: a table of main effects and interactions for each number.
+        effects: what those tables say.
         prices: what the next point of accuracy costs along the front.
         curves: of the timed runs of each config, by config_id.
         budget: the train time that accuracies are compared at, if any.
@@ -70,6 +74,8 @@ class Table:
     notes: tuple[str, ...]
     published: Beside | None = None
     factors: Beside | None = None
+    mattered: tuple[Beside, ...] = ()
+    effects: tuple[WhatMattered, ...] = ()
     drift: Drift | None = None
     outliers: tuple[Outlier, ...] = ()
     prices: Beside | None = None
@@ -79,7 +85,7 @@ class Table:
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
-        return [beside for beside in (self.prices, self.published, self.factors) if beside]
+        return [beside for beside in (self.prices, self.published, self.factors, *self.mattered) if beside]
 
     def written(self) -> list[Written]:
         """Returns the columns that are shown, as people read them."""
@@ -151,6 +157,7 @@ def build_report(
     at_epoch: AtEpoch = lambda run, name, epoch: None,
     pictures: Sequence[PictureFile] = (),
     *,
+    crossings: Sequence[Crossing] = (),
     with_resumed: bool = False,
     curve_of: CurveOf = lambda run: None,
     budget: Budget | None = None,
@@ -168,6 +175,7 @@ def build_report(
         design: the suite's factors, where their effects are wanted.
         at_epoch: gives metrics of epochs before the last.
         pictures: of these runs.
+        crossings: the factors whose main effects and interactions are wanted.
         with_resumed: times of runs that went on from a checkpoint count too.
         curve_of: gives the evaluations of a run.
         budget: a train time that accuracies are compared at.
@@ -210,6 +218,8 @@ def build_report(
         ran = [run for row in own for run in row.ok]
         beside = f"Published numbers beside {suite} on {system}"
         effects = f"Factors of {suite} on {system}"
+        mattered = what_mattered(own, crossings)
+        place = f"in {suite} on {system}"
         outliers = tuple(outliers_of(own))
         drift = _drift(every, system_id)
         tables.append(
@@ -231,6 +241,8 @@ def build_report(
                 prices=price_table(f"Price list of {suite} on {system}", *facts[:2], fronts[system_id]),
                 curves=curves[system_id],
                 budget=budget,
+                mattered=tuple(mattered_table(place, *facts[:2], found) for found in mattered),
+                effects=tuple(mattered),
                 drift=drift,
                 outliers=outliers,
                 calibration=calibration,

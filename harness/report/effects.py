@@ -16,7 +16,7 @@ from harness.report.rows import Row
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
 
 NO_RESULT, NO_COMMON_SEED = "not run", "no common seed"
-_DIFFERENCE = Column("", "", "percent", over=INTERVAL, signed=True)
+DIFFERENCE = Column("", "", "percent", over=INTERVAL, signed=True)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def effect_of(change: Change, rows: Mapping[str, Row]) -> Effect:
     Args:
         rows: of one system, by config_id.
     """
-    accuracy, judged = _paired(change, rows, _accuracy, lambda base, changed: changed - base)
-    log_time, timed = _paired(change, rows, _seconds, lambda base, changed: math.log(changed / base))
+    accuracy, judged = _paired(change, rows, accuracy_by_seed, lambda base, changed: changed - base)
+    log_time, timed = _paired(change, rows, seconds_by_seed, lambda base, changed: math.log(changed / base))
     both = [pair for pair in change.pairs if all(config_id in rows and rows[config_id].ok for config_id in pair)]
     state = "ok" if accuracy or log_time else NO_COMMON_SEED if both else NO_RESULT
     return Effect(change, accuracy, log_time, max(judged, timed), state)
@@ -89,23 +89,25 @@ def _paired(
     return summarise(by_seed), len(pairs) if seeds else 0
 
 
-def _accuracy(row: Row | None) -> dict[int, float]:
+def accuracy_by_seed(row: Row | None) -> dict[int, float]:
+    """Returns the test accuracies of a config; none of synthetic data."""
     if row is None or not row.values["rankable"]:
         return {}
     return {run.seed: value for run in row.ok if (value := metric(run, "test.accuracy")) is not None}
 
 
-def _seconds(row: Row | None) -> dict[int, float]:
+def seconds_by_seed(row: Row | None) -> dict[int, float]:
+    """Returns the train times of a config."""
     name = "clock.train_seconds"
     runs = row.ok_for(name) if row else []
     return {run.seed: value for run in runs if (value := metric(run, name))}
 
 
 def _columns(effects: Sequence[Effect]) -> Iterator[Written]:
-    accuracies = column_texts(_DIFFERENCE, [effect.accuracy for effect in effects])
+    accuracies = column_texts(DIFFERENCE, [effect.accuracy for effect in effects])
     states = ["" if effect.state == "ok" else effect.state for effect in effects]
     accuracies = [state or text for state, text in zip(states, accuracies, strict=True)]
-    times = [state or _ratio_text(effect.log_time) for state, effect in zip(states, effects, strict=True)]
+    times = [state or ratio_text(effect.log_time) for state, effect in zip(states, effects, strict=True)]
     pairs = [f"{effect.pairs} of {len(effect.change.pairs)}" for effect in effects]
     labels = [one_line(f"{one.factor}: {one.base} -> {one.level}") for one in (effect.change for effect in effects)]
     yield Written("label", "change", labels)
@@ -116,7 +118,8 @@ def _columns(effects: Sequence[Effect]) -> Iterator[Written]:
         yield Written("pairs", "pairs of configs", pairs, 4)
 
 
-def _ratio_text(log_time: Summary | None) -> str:
+def ratio_text(log_time: Summary | None) -> str:
+    """Returns e.g. `x 1.32 (1.20 to 1.45)` of the logarithm of a ratio."""
     if log_time is None:
         return NOTHING
     text = f"x {_digits(log_time.mean)}"
@@ -125,13 +128,14 @@ def _ratio_text(log_time: Summary | None) -> str:
 
 def _digits(log_ratio: float) -> str:
     """Returns a ratio with three digits; two seeds can leave any number of zeros."""
-    ratio = _exp(log_ratio)
+    ratio = exp(log_ratio)
     if not 0.001 <= ratio < 1e6:
         return f"{ratio:.0e}"
     return f"{ratio:,.{max(0, min(3, 2 - math.floor(math.log10(ratio))))}f}"
 
 
-def _exp(value: float) -> float:
+def exp(value: float) -> float:
+    """Returns e to a power that may be any: two seeds leave any interval."""
     return math.exp(value) if value < 700 else math.inf
 
 
@@ -154,9 +158,9 @@ def _record(effect: Effect, system_id: str, system: str) -> dict[str, Any]:
         "test_accuracy_difference_mean": accuracy.mean if accuracy else None,
         "test_accuracy_difference_ci95": accuracy.ci95 if accuracy else None,
         "test_accuracy_difference_n": accuracy.n if accuracy else 0,
-        "train_seconds_ratio": _exp(log_time.mean) if log_time else None,
-        "train_seconds_ratio_low": _exp(log_time.low) if log_time and has_interval else None,
-        "train_seconds_ratio_high": _exp(log_time.high) if log_time and has_interval else None,
+        "train_seconds_ratio": exp(log_time.mean) if log_time else None,
+        "train_seconds_ratio_low": exp(log_time.low) if log_time and has_interval else None,
+        "train_seconds_ratio_high": exp(log_time.high) if log_time and has_interval else None,
         "train_seconds_ratio_n": log_time.n if log_time else 0,
     }
 
@@ -186,3 +190,4 @@ def _notes(
         yield f"No result for the pairs with: {listed(missing)}."
     if design.alone:
         yield f"Left out, as no config of the plan differs in nothing else: {listed(design.alone)}."
+    yield from design.interactions

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.differences import NOT_PART, at
+from harness.report.suggestion import interaction_notes
 from harness.settings import Settings, apply, copied, label_of
 from harness.suite import Plan, Suite
 
@@ -38,20 +39,29 @@ class Design:
     Attributes:
         one_at_a_time: whether the suite changes the base in one factor each.
         alone: `factor: level` of those that no other config of the plan can be compared with.
+        interactions: that they were not looked at, and the lines of a suite that would.
     """
 
     one_at_a_time: bool
     changes: tuple[Change, ...]
     alone: tuple[str, ...]
+    interactions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class _Factor:
+class SuiteFactor:
+    """A list of a suite, or the lists of a `zip` entry.
+
+    Attributes:
+        paths: what it sets, without a label.
+        settings: its values, with the label that names them.
+    """
+
     paths: tuple[str, ...]
-    settings: tuple[Settings, ...]  # as the suite lists them
+    settings: tuple[Settings, ...]
     one_at_a_time: bool = False
 
-    def inside(self, other: _Factor) -> bool:
+    def inside(self, other: SuiteFactor) -> bool:
         """Tells whether the other factor replaces the section that this one's fields stand in."""
         return any(path.startswith(f"{outer}.") for path in self.paths for outer in other.paths)
 
@@ -64,7 +74,7 @@ def design_of(plans: Sequence[Plan], config_ids: Set[str]) -> Design | None:
         config_ids: the configs to speak of.
     """
     suite = plans[0].suite
-    factors = _factors(suite)
+    factors = factors_of(suite)
     one_at_a_time = any(factor.one_at_a_time for factor in factors)
     if not one_at_a_time and len(factors) < 2:
         return None  # the ranking says it all
@@ -72,14 +82,17 @@ def design_of(plans: Sequence[Plan], config_ids: Set[str]) -> Design | None:
     for plan in plans:
         for change, pair in _changes(plan, factors, config_ids):
             pairs.setdefault(change, {}).update({pair: None} if pair else {})
-    order = [_name(factor) for factor in factors]
+    order = [name_of(factor) for factor in factors]
     changes = [Change(*change, tuple(found)) for change, found in pairs.items() if found]
     changes.sort(key=lambda change: order.index(change.factor))
     alone = [f"{factor}: {level}" for (factor, _, level), found in pairs.items() if not found]
-    return Design(one_at_a_time, tuple(changes), tuple(alone)) if pairs else None
+    singles = [path for factor in factors if factor.one_at_a_time for path in factor.paths]
+    if not pairs:
+        return None
+    return Design(one_at_a_time, tuple(changes), tuple(alone), tuple(interaction_notes(suite, singles)))
 
 
-def _factors(suite: Suite) -> list[_Factor]:
+def factors_of(suite: Suite) -> list[SuiteFactor]:
     """Returns what varies, without what `--set` pins and without lists of one value."""
     file = suite.file
     axes = [((path,), [{path: value} for value in values], False) for path, values in (file.matrix or {}).items()]
@@ -95,7 +108,7 @@ def _factors(suite: Suite) -> list[_Factor]:
         if free and (single or len(settings) > 1):
             named = ("label", *free) if "label" in paths else free
             kept = tuple({path: setting[path] for path in named} for setting in settings)
-            factors.append(_Factor(free, kept, single))
+            factors.append(SuiteFactor(free, kept, single))
     return factors
 
 
@@ -104,33 +117,33 @@ def _pinned(path: str, overrides: Settings) -> bool:
 
 
 def _changes(
-    plan: Plan, factors: Sequence[_Factor], config_ids: Set[str]
+    plan: Plan, factors: Sequence[SuiteFactor], config_ids: Set[str]
 ) -> Iterator[tuple[tuple[str, str, str], tuple[str, str] | None]]:
     """Yields (factor, base level, level) with a pair of configs, or with None for a config that has no counterpart."""
     suite, num_processes = plan.suite, plan.runs[0].spec.train.num_processes or 1
-    origin = _resolved(suite, {}, num_processes)
-    base = _levels(origin, factors)
-    core = _core(origin, factors)
+    origin = resolved(suite, {}, num_processes)
+    base = levels_of(origin, factors)
+    core = core_of(origin, factors)
     texts = {
-        (index, _levels(_resolved(suite, setting, num_processes), factors)[index]): _text(setting)
+        (index, levels_of(resolved(suite, setting, num_processes), factors)[index]): text_of(setting)
         for index, factor in enumerate(factors)
         for setting in factor.settings
     }
     cells: dict[Levels, tuple[str, str]] = {}
     for config_id, run in {run.config_id: run for run in plan.runs if run.config_id in config_ids}.items():
         dump = run.spec.model_dump(mode="json")
-        if _core(dump, factors) == core:
-            cells[_levels(dump, factors)] = config_id, run.spec.label
+        if core_of(dump, factors) == core:
+            cells[levels_of(dump, factors)] = config_id, run.spec.label
     for levels, (config_id, label) in cells.items():
         for index, reset in _changed(levels, base, factors):
             factor = factors[index]
             partner = cells.get(tuple(base[i] if i in reset else level for i, level in enumerate(levels)))
             level = texts.get((index, levels[index]), label)
-            change = _name(factor), texts.get((index, base[index])) or _base_text(suite, factor, origin), level
+            change = name_of(factor), texts.get((index, base[index])) or _base_text(suite, factor, origin), level
             yield change, (partner[0], config_id) if partner else None
 
 
-def _changed(levels: Levels, base: Levels, factors: Sequence[_Factor]) -> Iterator[tuple[int, set[int]]]:
+def _changed(levels: Levels, base: Levels, factors: Sequence[SuiteFactor]) -> Iterator[tuple[int, set[int]]]:
     """Yields each factor that is off its base level, and all to be reset in the counterpart.
 
     Of `one_at_a_time` just one may be off; where that replaces a section, what stands in it follows.
@@ -144,18 +157,19 @@ def _changed(levels: Levels, base: Levels, factors: Sequence[_Factor]) -> Iterat
         yield index, single if index in outer else {index}
 
 
-def _resolved(suite: Suite, settings: Settings, num_processes: int) -> dict[str, Any]:
+def resolved(suite: Suite, settings: Settings, num_processes: int) -> dict[str, Any]:
     """Returns the dumped config with the first value of every factor, but for the settings."""
     matrix = {path: values[:1] for path, values in (suite.file.matrix or {}).items()}
     matrix |= {path: values[:1] for group in suite.file.zip for path, values in group.items()}
     matrix |= {path: [value] for path, value in settings.items()}
     alone: dict[str, Any] = {"zip": [], "one_at_a_time": {}, "include": [], "exclude": [], "references": []}
-    file = suite.file.model_copy(update={**alone, "target": None, "matrix": matrix or None})
+    alone |= {"design": None, "target": None}
+    file = suite.file.model_copy(update={**alone, "matrix": matrix or None})
     (spec,) = dataclasses.replace(suite, file=file).configs(num_processes).values()
     return spec.model_dump(mode="json")
 
 
-def _levels(dump: Mapping[str, Any], factors: Sequence[_Factor]) -> Levels:
+def levels_of(dump: Mapping[str, Any], factors: Sequence[SuiteFactor]) -> Levels:
     """Returns the value of each factor; one inside another's section counts for itself alone."""
     paths = [path for factor in factors for path in factor.paths]
     levels = []
@@ -168,7 +182,7 @@ def _levels(dump: Mapping[str, Any], factors: Sequence[_Factor]) -> Levels:
     return tuple(levels)
 
 
-def _core(dump: Mapping[str, Any], factors: Sequence[_Factor]) -> Any:
+def core_of(dump: Mapping[str, Any], factors: Sequence[SuiteFactor]) -> Any:
     """Returns what the configs of the design have in common."""
     return _without(dump, [*NOT_PART, *(path for factor in factors for path in factor.paths)])
 
@@ -183,11 +197,11 @@ def _without(value: Any, paths: Sequence[str]) -> Any:
     return kept
 
 
-def _name(factor: _Factor) -> str:
+def name_of(factor: SuiteFactor) -> str:
     return ", ".join(factor.paths)
 
 
-def _text(settings: Settings) -> str:
+def text_of(settings: Settings) -> str:
     """Returns the values as labels have them, without the names of their fields; or the label."""
     if "label" in settings:
         return str(settings["label"])
@@ -195,7 +209,7 @@ def _text(settings: Settings) -> str:
     return ", ".join(text.removeprefix(f"{key}=") for key, text in parts)
 
 
-def _base_text(suite: Suite, factor: _Factor, origin: Mapping[str, Any]) -> str:
+def _base_text(suite: Suite, factor: SuiteFactor, origin: Mapping[str, Any]) -> str:
     """Returns the base's values: as they stand in the file, or the default."""
     values: Settings = {}
     apply(values, copied(suite.file.base))
@@ -206,4 +220,4 @@ def _base_text(suite: Suite, factor: _Factor, origin: Mapping[str, Any]) -> str:
         if value is None and isinstance(default, Mapping):
             value = default.get("name", "default")
         found[path] = default if value is None else value
-    return _text(found)
+    return text_of(found)

@@ -52,6 +52,11 @@ def normalised_rows(report: Report) -> list[dict[str, Any]]:
     return list(report.normalised.records) if report.normalised else []
 
 
+def mattered_rows(report: Report) -> list[dict[str, Any]]:
+    """Returns one flat mapping per effect, number and system."""
+    return [row for table in report.tables for beside in table.mattered for row in beside.records]
+
+
 def as_json(report: Report) -> dict[str, Any]:
     """Returns the report for `--json`; a number that is not finite becomes null, as JSON has none."""
     tables = [
@@ -73,6 +78,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "references": [_all_finite(row) for row in reference_rows(report)],
         "factors": [_all_finite(row) for row in factor_rows(report)],
         "prices": [_all_finite(row) for row in price_rows(report)],
+        "what_mattered": [_all_finite(row) for row in mattered_rows(report)],
         "pictures": [
             {"path": picture.path.as_posix(), "run": picture.run, "caption": picture.caption}
             for picture in report.pictures

@@ -10,11 +10,14 @@ from harness.report.build import Report
 from harness.report.texts import Beside, Written, notes_under, one_line
 
 
-def markdown(report: Report, curves: Mapping[str, str] | None = None) -> str:
+def markdown(
+    report: Report, curves: Mapping[str, str] | None = None, interactions: Mapping[str, str] | None = None
+) -> str:
     """Returns a section per system: its tables, and the notes of each as a list.
 
     Args:
         curves: the name of each system's chart of curves, without its ending, by system_id.
+        interactions: the same of its chart of interactions.
     """
     parts = [f"# {_escaped(report.suite)}"]
     for table in report.tables:
@@ -23,6 +26,8 @@ def markdown(report: Report, curves: Mapping[str, str] | None = None) -> str:
             links = ", ".join(f"[{ending.upper()}]({quote(name)}.{ending})" for ending in ("svg", "html"))
             parts.append(f"![Test accuracy over train time]({quote(name)}.png)\n\nThe same as {links}.")
         parts += _beside("###", table.beside())
+        if chart := (interactions or {}).get(table.system_id):
+            parts.append(f"![Interactions on {_escaped(table.system)}]({quote(chart)}.png)")
     parts += _beside("##", report.beside())
     if report.pictures:
         parts.append("## Pictures")

@@ -15,6 +15,7 @@ from harness.records.calibration import read_calibrations
 from harness.records.result import RunResult
 from harness.records.store import RunFolder, SuiteResults, run_folder
 from harness.report.build import DEFAULT_SORT, Report, build_report
+from harness.report.crossing import crossings_of
 from harness.report.curves import Budget, Curve, curve_of
 from harness.report.factors import design_of
 from harness.report.machine import as_json
@@ -136,6 +137,7 @@ def build_suite_report(
         design_of(plans, shown.keys()),
         at_epoch,
         [picture for run in results for picture in pictures_of(run, folder(run), output / suite.name)],
+        crossings=crossings_of(plans, shown.keys()) if results else (),
         with_resumed=with_resumed,
         curve_of=curve,
         budget=budget,

@@ -15,9 +15,11 @@ from harness.report.chart import accuracy_over_time, plotted
 from harness.report.curve_lines import drawn
 from harness.report.curves_chart import accuracy_curves
 from harness.report.drawing import Drawing, Ending
+from harness.report.interaction_chart import interactions, with_interactions
 from harness.report.latex import latex
 from harness.report.machine import (
     factor_rows,
+    mattered_rows,
     normalised_rows,
     price_rows,
     reference_rows,
@@ -30,6 +32,7 @@ from harness.report.markdown import markdown
 
 CHART = "accuracy_over_time"
 CURVES = "curves"
+INTERACTIONS = "interactions"
 _Chart = Callable[[], Any]
 _ENDINGS = ("csv", "parquet")
 # What an import is called, and what installs it.
@@ -60,13 +63,16 @@ def _write_files(
     folder: Path, report: Report, drawing: Drawing | None, charts: Collection[str], missing: dict[str, list[str]]
 ) -> list[Path]:
     files: dict[str, Callable[[IO[bytes]], object]] = {
-        "table.md": lambda file: file.write(markdown(report, _curves_of(report, charts)).encode()),
+        "table.md": lambda file: file.write(
+            markdown(report, _charts_of(CURVES, report, charts), _charts_of(INTERACTIONS, report, charts)).encode()
+        ),
         "table.tex": lambda file: file.write(latex(report).encode()),
     }
     records = {"table": summary_rows(report), "runs": run_rows(report)}
     beside = {
         "references": reference_rows(report),
         "factors": factor_rows(report),
+        "what_mattered": mattered_rows(report),
         "prices": price_rows(report),
         "normalised": normalised_rows(report),
     }
@@ -77,9 +83,8 @@ def _write_files(
         for name in charts:
             for ending in _endings(name):
                 files[f"{name}.{ending}"] = functools.partial(drawing.write, name=name, ending=ending)
-    pictures = [
-        path for stem in (CHART, CURVES) for end in ("png", "svg", "html") for path in folder.glob(f"{stem}*.{end}")
-    ]
+    stems, endings = (CHART, CURVES, INTERACTIONS), ("png", "svg", "html")
+    pictures = [path for stem in stems for end in endings for path in folder.glob(f"{stem}*.{end}")]
     earlier = [*pictures, *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
     for path in earlier:
         if path.name not in files:
@@ -115,18 +120,19 @@ def _begin_drawing(charts: Mapping[str, _Chart], missing: dict[str, list[str]]) 
 
 def _charts(report: Report) -> dict[str, _Chart]:
     """Returns what makes each chart, by its file's name without the ending."""
-    points = [(CHART, accuracy_over_time, table) for table in report.tables if plotted(table)]
-    curves = [(CURVES, accuracy_curves, table) for table in report.tables if drawn(table)]
-    return {_file_name(stem, report, table): functools.partial(make, table) for stem, make, table in (*points, *curves)}
+    wanted = [(CHART, accuracy_over_time, table) for table in report.tables if plotted(table)]
+    wanted += [(CURVES, accuracy_curves, table) for table in report.tables if drawn(table)]
+    wanted += [(INTERACTIONS, interactions, table) for table in report.tables if with_interactions(table)]
+    return {_file_name(stem, report, table): functools.partial(make, table) for stem, make, table in wanted}
 
 
 def _endings(name: str) -> tuple[Ending, ...]:
     return ("png", "svg", "html") if name.startswith(CURVES) else ("png",)
 
 
-def _curves_of(report: Report, charts: Collection[str]) -> dict[str, str]:
-    """Returns the name of each system's chart of curves, by system_id."""
-    names = {table.system_id: _file_name(CURVES, report, table) for table in report.tables}
+def _charts_of(stem: str, report: Report, charts: Collection[str]) -> dict[str, str]:
+    """Returns the name of each system's chart of a kind, by system_id."""
+    names = {table.system_id: _file_name(stem, report, table) for table in report.tables}
     return {system_id: name for system_id, name in names.items() if name in charts}
 
 
