@@ -155,8 +155,8 @@ def test_the_interval_of_a_price_is_fiellers(fake: Any) -> None:
     gains, more = (numpy.array(runs["b"]) - numpy.array(runs["a"])).T
 
     def rejected(price: float) -> bool:  # the paired test of "a point costs this much"
-        _, p = stats.ttest_1samp(more - price * 100 * gains, 0)
-        return p < 0.05
+        found: Any = stats.ttest_1samp(more - price * 100 * gains, 0)
+        return found.pvalue < 0.05
 
     for end, inside in (("low", 1), ("high", -1)):
         price = step[f"cost_per_point_{end}"]
