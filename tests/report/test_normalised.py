@@ -375,6 +375,7 @@ def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Pat
     for one in (calibrated("a"), calibrated("b", slower=3.0)):
         write_calibration(tmp_path, one, {"system_id": one.system_id})
     monkeypatch.setattr("harness.report.of_suite.design_of", lambda *_: None)
+    monkeypatch.setattr("harness.report.of_suite.crossings_of", lambda *_: ())
     plan: Any = _Plan(results, SimpleNamespace(name="milestones", overrides={}, file=SimpleNamespace(budget=None)))
     stored = read_suite(tmp_path, "milestones")
     report = build_suite_report([plan], stored, tmp_path, "normalised_train_seconds", relative_to="")
