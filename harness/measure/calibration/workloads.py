@@ -102,7 +102,7 @@ def precisions(device: torch.device) -> tuple[list[str], dict[str, str]]:
 
 
 def cpu_has_bf16(proc: Path = Path("/proc")) -> bool:
-    """Tells whether the processor multiplies bfloat16: without, a product takes a hundred times as long as in fp32."""
+    """Tells whether the processor multiplies bfloat16: without, a product takes far longer than in fp32."""
     try:
         text = (proc / "cpuinfo").read_text()
     except OSError:
