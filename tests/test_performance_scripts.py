@@ -47,6 +47,13 @@ def test_isolation() -> None:
     assert all(0 < ratio["low"] <= ratio["median"] and ratio["pairs"] == 4 for ratio in found["kept/fresh"].values())
 
 
+def test_sampling() -> None:
+    found = output_of("sampling.py", "--pairs", "2", "--steps", "10", "--period", "0.02")
+    assert found["low"] <= found["median"] <= found["high"] and found["pairs"] == 2 and found["samples"] > 0
+    assert found["sample_cpu_milliseconds"] > 0 and found["bounds_milliseconds"] > 0
+    assert found["share_of_a_core"] == pytest.approx(found["sample_cpu_milliseconds"] / 20)
+
+
 def test_loaders(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for number in range(260):

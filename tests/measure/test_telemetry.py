@@ -67,7 +67,7 @@ class Watcher:
 
     def on_step(self, step: int) -> None:
         self.steps.append(step)
-        if self.nvml and (step + 1) % STEPS == 0:
+        if self.nvml and ((step + 1) % STEPS == 0 or step + 1 == self.stop_after):
             begun = self.nvml.samples
             nvml = self.nvml
             assert wait_for(lambda: nvml.is_lost or nvml.samples >= begun + self.samples, 20, every=0.002)
@@ -322,15 +322,18 @@ def test_a_run_shorter_than_the_period_says_that_it_has_no_sample(monkeypatch: p
 
 
 def test_the_parts_of_a_resumed_run_add_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    first = install(dataclasses.replace(recordings.THROTTLING, energy=(0, 1000, 31_000)), monkeypatch)
+    hot = recordings.Reading(temperature=88, used=9000, reasons=recordings.SW_THERMAL)
+    first = install(Recording((hot,), energy=(0, 1000, 31_000)), monkeypatch)
     with pytest.raises(Stopped):
-        execute_run(Watcher(first, 1, stop_after=5), folder=tmp_path)
+        execute_run(Watcher(first, 2, stop_after=5), folder=tmp_path)
     second = dataclasses.replace(NORMAL, energy=(0, 7000, 107_000, 150_000, 350_000))
     fake = install(second, monkeypatch)
     result = execute_run(Watcher(fake, 3), epochs=1, folder=tmp_path)
     assert result.resumed_at_steps == [5]
     assert result.energy.train_joules == 130.0  # 30 J before, 100 J after
-    assert result.memory.device_bytes and result.memory.device_bytes >= 3000 * MIB
+    assert result.memory.device_bytes == 9000 * MIB and result.telemetry.gpu_peak_temperature_celsius == 88
+    assert result.telemetry.gpu_throttled and result.telemetry.samples >= 1 + 2
+    assert 38 < (result.telemetry.gpu_temperature_celsius or 0) < 88
 
 
 def test_on_a_cpu_nothing_of_a_gpu_is_made_up(tmp_path: Path) -> None:
