@@ -190,7 +190,7 @@ class Suite:
         """
         if not self.file.design:
             return None
-        from harness.factorial.fraction import choose_fraction  # with numpy and pyDOE
+        from harness.factorial.fraction import choose_fraction  # with numpy
 
         try:
             return choose_fraction([len(axis) for axis in self._axes()], self.file.fraction)

@@ -101,6 +101,13 @@ def test_plan_says_what_the_fraction_can_tell(tmp_path: Path, capsys: pytest.Cap
     assert err.splitlines()[1].startswith("Fractional design: 8 configs") and "Aliased" in err.splitlines()[2]
 
 
+def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydoe", None)
+    with pytest.raises(SuiteError, match="suite.yaml:8: 'design: fractional' needs pydoe") as caught:
+        _plan(tmp_path, MATRIX + ZIP + DESIGN)
+    assert caught.value.hint == "pip install pydoe"
+
+
 @pytest.mark.launch
 @pytest.mark.parametrize(("design", "imported"), [("", "False"), (DESIGN, "True")], ids=["full", "fractional"])
 def test_only_a_fraction_needs_its_library(tmp_path: Path, design: str, imported: str) -> None:

@@ -53,7 +53,11 @@ def measure(simulations: int) -> dict[str, Any]:
         f"{seeds} seeds": {kind: compare_methods(seeds, kind, simulations) for kind in NOISES} for seeds in (2, 3, 4, 5)
     }
     found["coverage"] = {
-        f"{seeds} seeds": {kind: coverage((2, 3, 2), seeds, kind, simulations) for kind in NOISES}
+        f"{seeds} seeds": {kind: coverage((2, 4, 2), seeds, kind, simulations) for kind in NOISES}
+        for seeds in (2, 3, 5)
+    }
+    found["coverage_of_nothing"] = {
+        f"{seeds} seeds": {kind: coverage((2, 4, 2), seeds, kind, simulations, size=0.0) for kind in NOISES}
         for seeds in (2, 3, 5)
     }
     found["coverage_with_missing_runs"] = {
@@ -131,14 +135,22 @@ def compare_methods(seeds: int, kind: str, simulations: int) -> dict[str, float]
     return {name: int(count) / simulations for name, count in hits.items()}
 
 
-def coverage(levels: Levels, seeds: int, kind: str, simulations: int, *, missing: float = 0.0) -> dict[str, float]:
-    """Returns how often the intervals hold what was planted, for each effect; with a share of all runs missing."""
+def coverage(
+    levels: Levels, seeds: int, kind: str, simulations: int, *, size: float = 1.0, missing: float = 0.0
+) -> dict[str, float]:
+    """Returns how often the intervals hold what was planted, for each effect.
+
+    Args:
+        size: of what is planted; where there is nothing, noise alone picks the largest difference.
+        missing: share of all runs that are missing.
+    """
     rng = np.random.default_rng([2, seeds, NOISES.index(kind)])
     cells, terms = grid(levels), terms_of(levels)
     hits, counted = dict.fromkeys(terms, 0), dict.fromkeys(terms, 0)
     for _ in range(simulations):
         truth, weights = planted(rng, levels, terms, cells)
-        values = truth[:, None] + noise(rng, kind, cells, seeds)
+        weights = {term: size * own for term, own in weights.items()}
+        values = size * truth[:, None] + noise(rng, kind, cells, seeds)
         values[rng.random(values.shape) < missing] = np.nan
         for one in estimate(cells, values, levels, terms).effects:
             if one.half_width is not None:
@@ -148,12 +160,12 @@ def coverage(levels: Levels, seeds: int, kind: str, simulations: int, *, missing
 
 
 def false_positives(seeds: int, kind: str, simulations: int) -> dict[str, float]:
-    """Returns how often any effect that is not there is found, among 2 x 2 x 3 cells, after Holm.
+    """Returns how often any effect that is not there is found, among 2 x 2 x 4 cells, after Holm.
 
     "nothing": no effect is there; "main effects": large ones are, and no interaction.
     """
     rng = np.random.default_rng([3, seeds, NOISES.index(kind)])
-    levels = (2, 2, 3)
+    levels = (2, 2, 4)
     cells, terms = grid(levels), terms_of(levels)
     wrong = {"nothing": 0, "main effects": 0}
     for _ in range(simulations):

@@ -82,8 +82,8 @@ def _candidates(levels: Sequence[int]) -> Iterator[tuple[int, Any]]:
 def _of_two_levels(factors: int) -> Iterator[tuple[int, Any]]:
     """Yields the full product, where it is no monster, and the smallest regular fractions of resolution IV and more."""
     import numpy
-    from pydoe import fracfact_by_res
 
+    fracfact_by_res = _pydoe().fracfact_by_res
     if 2**factors <= MOST_CONFIGS:
         yield 1, numpy.array(list(itertools.product((0, 1), repeat=factors)), dtype=int).reshape(2**factors, factors)
     sizes = set()
@@ -100,8 +100,8 @@ def _of_two_levels(factors: int) -> Iterator[tuple[int, Any]]:
 def _subsets(levels: Sequence[int], *, full: bool = True) -> Iterator[tuple[int, Any]]:
     """Yields the full product, and generalized subset designs (Surowiec et al. 2017, 10.1021/acs.analchem.7b00506)."""
     import numpy
-    from pydoe import gsd
 
+    gsd = _pydoe().gsd
     product = math.prod(levels)
     if full and product <= MOST_CONFIGS:
         ranges = itertools.product(*map(range, levels))
@@ -109,7 +109,15 @@ def _subsets(levels: Sequence[int], *, full: bool = True) -> Iterator[tuple[int,
     for reduction in range(2, max(levels, default=0) + 1):
         # pyDOE goes through all of its orthogonal array, which has reduction^(factors - 1) rows.
         if len(levels) > 1 and product / reduction <= MOST_CONFIGS and reduction ** (len(levels) - 1) <= MOST_CONFIGS:
-            yield reduction, numpy.asarray(gsd(list(levels), reduction), dtype=int)  # type: ignore[arg-type]
+            yield reduction, numpy.asarray(gsd(list(levels), reduction), dtype=int)
+
+
+def _pydoe() -> Any:
+    try:
+        import pydoe  # takes a second
+    except ImportError:
+        raise HarnessError("'design: fractional' needs pydoe", "pip install pydoe") from None
+    return pydoe
 
 
 def _crossed(chosen: Any, twos: Sequence[int], further: Any, others: Sequence[int]) -> Any:

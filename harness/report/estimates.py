@@ -9,6 +9,7 @@ leaving out one seed after the other (CRV3, MacKinnon, Nielsen and Webb 2023), w
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,14 +63,14 @@ class Estimates:
     Attributes:
         seeds, configs: how many the estimates are from.
         fitted: whether data were missing, so that a model had to fill in for them.
-        too_many: the model would have more columns than can be fitted; then there are no effects.
+        refused: why data that are not complete were not fitted; then there are no effects.
     """
 
     effects: tuple[Estimate, ...]
     seeds: int
     configs: int
     fitted: bool = False
-    too_many: bool = False
+    refused: str | None = None
 
 
 def estimate(
@@ -98,7 +99,9 @@ def estimate(
         return Estimates(tuple(_judged(term, levels, parts[term], seeds, total) for term in wanted), seeds, configs)
     model, places = model_of(cells, levels, terms)
     if model.shape[1] > MOST_COLUMNS:
-        return Estimates((), seeds, configs, fitted=True, too_many=True)
+        return Estimates((), seeds, configs, fitted=True, refused="its factors have too many levels")
+    if seeds > 1 and importlib.util.find_spec("statsmodels") is None:
+        return Estimates((), seeds, configs, fitted=True, refused="it needs statsmodels (pip install statsmodels)")
     complete = ~numpy.isnan(values).any(1)
     fit = fit_model(model, values)
     if fit is None and complete.any():  # without some seed the others cannot tell what all can

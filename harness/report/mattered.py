@@ -85,7 +85,7 @@ def what_mattered(rows: Sequence[Row], crossings: Sequence[Crossing]) -> list[Wh
     by_config = {row.config_id: row for row in rows}
     readable = [crossing.readable() for crossing in crossings]
     found = [_on(metric, by_config, readable) for metric in METRICS]
-    return [one for one in found if one.effects or any(part.too_many for part in one.estimates)]
+    return [one for one in found if one.effects or any(part.refused for part in one.estimates)]
 
 
 def mattered_table(title: str, system_id: str, system: str, found: WhatMattered) -> Beside:
@@ -262,8 +262,8 @@ def _notes(found: WhatMattered) -> Iterator[str]:
     yield from dict.fromkeys(note for one in effects for note in one.crossing.notes)
     if any(part.fitted and any(one.value is not None for one in part.effects) for part in parts):
         yield "Not every combination has every seed: a model without interactions of three factors fills in."
-    if any(part.too_many for part in parts):
-        yield "Not looked at: the factors have too many levels for a model with missing runs."
+    for reason in dict.fromkeys(part.refused for part in parts if part.refused):
+        yield f"Not looked at: not every combination has every seed, and no model could fill in: {reason}."
     if any(one.estimate.lost and one.summary for one in effects):
         names = [one.name for one in effects if one.summary and one.estimate.lost]
         yield f"Some differences cannot be told for want of results: {listed(names)}."

@@ -58,7 +58,6 @@ def fit_model(model: Any, values: Any) -> Fit | None:
         values: an array [configs, seeds].
     """
     import numpy
-    from statsmodels.regression.linear_model import OLS
 
     config, seed = numpy.nonzero(~numpy.isnan(values))
     y, x = values[config, seed], model[config]
@@ -71,7 +70,11 @@ def fit_model(model: Any, values: Any) -> Fit | None:
     if not basis.shape[1]:
         return None
     inner = x @ basis
-    if seeds > 1:
+    if seeds == 1:
+        coefficients, covariance = numpy.linalg.lstsq(inner, y, rcond=None)[0], None
+    else:
+        from statsmodels.regression.linear_model import OLS  # with pandas: two seconds
+
         gram = inner.T @ inner
         for one in range(seeds):
             part = inner[seed == one]
@@ -79,10 +82,7 @@ def fit_model(model: Any, values: Any) -> Fit | None:
                 return None
         groups = {"groups": seed}
         result = OLS(y, inner).fit(cov_type="cluster-crv3", cov_kwds=groups, use_t=True)
-        covariance = result.cov_params()
-    else:
-        result, covariance = OLS(y, inner).fit(), None
-    coefficients = numpy.asarray(result.params)
+        coefficients, covariance = numpy.asarray(result.params), numpy.asarray(result.cov_params())
     constants = y_means - means @ basis @ coefficients
     adjusted = numpy.where(numpy.isnan(values), 0.0, values - constants)
     per_config = adjusted.sum(1) / (~numpy.isnan(values)).sum(1)

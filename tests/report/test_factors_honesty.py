@@ -35,10 +35,11 @@ def test_our_interval_is_nominal_under_every_noise_and_others_are_not(
     assert found["clusters_normal"] < 0.95 - SMALL_ERROR
 
 
-def test_intervals_of_all_effects_hold_what_was_planted(simulated: ModuleType) -> None:
-    found = simulated.coverage((2, 3, 2), 3, "shared", SIMULATIONS)
+@pytest.mark.parametrize("size", [0.0, 1.0])
+def test_intervals_of_all_effects_hold_what_was_planted(simulated: ModuleType, size: float) -> None:
+    found = simulated.coverage((2, 4, 2), 3, "shared", SIMULATIONS, size=size)
     assert set(found) == {"a", "b", "c", "a x b", "a x c", "b x c"}
-    # Of two levels it is nominal, of three the largest of three differences is given more room than it needs.
+    # Of two levels it is nominal; of four the largest of six differences is given more room than it needs.
     assert found["a"] == pytest.approx(0.95, abs=ERROR) and found["a x c"] == pytest.approx(0.95, abs=ERROR)
     assert all(share > 0.95 - ERROR for share in found.values())
 

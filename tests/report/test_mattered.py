@@ -192,6 +192,20 @@ def test_runs_of_one_seed_only_say_nothing_where_others_have_more(fake: Any, tmp
     assert state == "no result in two seeds at lr=0.01, global_batch_size=64"
 
 
+def test_without_statsmodels_incomplete_data_say_what_they_need(
+    fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    report = _report(
+        fake,
+        _plan(tmp_path, TWO_BY_TWO + "seeds: 3\n"),
+        lambda dump, seed: None if _level(dump) == (1, 1) and seed == 2 else (0.8 + 0.01 * _wobble(dump, seed), 10.0),
+    )
+    assert mattered_rows(report) == []
+    assert "it needs statsmodels (pip install statsmodels)" in " ".join(report.tables[0].mattered[0].notes)
+    show(report, Console(file=io.StringIO(), width=80))
+
+
 def test_a_fraction_gives_main_effects_and_names_what_is_aliased(fake: Any, tmp_path: Path) -> None:
     plan = _plan(tmp_path, FOUR)
     assert len(plan.configs()) == 8
@@ -236,8 +250,8 @@ def test_one_at_a_time_within_a_zip_shows_the_interaction_with_the_zip_alone(fak
     )
 
     def numbers(dump: dict[str, Any], seed: int) -> tuple[float, float]:
-        lr, _ = _level(dump)
-        return 0.5 + 0.1 * (dump["train"]["epochs"] == 3) * (1 + lr) + 0.01 * seed, 10.0
+        lr, batch = _level(dump)
+        return 0.3 + 0.1 * (dump["train"]["epochs"] == 3) * (1 + lr) + 0.2 * batch + 0.01 * seed, 10.0
 
     rows = _by_effect(_report(fake, _plan(tmp_path, text), numbers))
     assert set(rows) == {
@@ -248,6 +262,9 @@ def test_one_at_a_time_within_a_zip_shows_the_interaction_with_the_zip_alone(fak
         "train.epochs x train.global_batch_size",
     }
     assert rows["train.epochs x optimizer.lr"]["estimate"] == pytest.approx(0.1)
+    assert rows["optimizer.lr"]["estimate"] == pytest.approx(
+        0.1 / 2
+    )  # beside the base, not beside the other batch size
     assert rows["train.epochs"]["estimate"] == pytest.approx((0.1 + 0.2 + 0.1) / 3)
     assert {row["share"] for row in rows.values()} == {None}
 
