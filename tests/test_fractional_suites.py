@@ -103,7 +103,7 @@ def test_plan_says_what_the_fraction_can_tell(tmp_path: Path, capsys: pytest.Cap
 
 def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydoe", None)
-    with pytest.raises(SuiteError, match="suite.yaml:8: 'design: fractional' needs pydoe") as caught:
+    with pytest.raises(SuiteError, match=r"suite.yaml:8: 'design: fractional' needs pydoe") as caught:
         _plan(tmp_path, MATRIX + ZIP + DESIGN)
     assert caught.value.hint == "pip install pydoe"
 
