@@ -15,9 +15,9 @@ from harness.compare.answers import Answer, Question
 from harness.compare.comparison import Comparison
 from harness.compare.differences import LEVEL
 from harness.compare.power import detectable
-from harness.compare.several import holm
 from harness.errors import HarnessError
 from harness.report.intervals import Summary, chance_above, t_quantile
+from harness.report.significance import holm
 
 _ROUNDING = 1e-12
 

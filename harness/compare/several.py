@@ -12,6 +12,7 @@ from harness.compare.differences import p_of
 from harness.compare.measured import MeasuredConfig
 from harness.compare.pairs import pairs_of
 from harness.report.intervals import summarise
+from harness.report.significance import holm
 
 
 def best_of(configs: Sequence[MeasuredConfig]) -> MeasuredConfig | None:
@@ -53,22 +54,6 @@ def corrected(
         dataclasses.replace(one, accuracy=judged, time=timed)
         for one, judged, timed in zip(comparisons, accuracy, time, strict=True)
     ]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values corrected by Holm's method: below 5 %, not one is wrong in 95 % of families.
-
-    As `statsmodels.stats.multitest.multipletests`, which takes seconds to import, and 0.2 s for its garbage collection.
-
-    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979) 65.
-    """
-    in_order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    found = list(p_values)
-    so_far = 0.0
-    for rank, index in enumerate(in_order):
-        so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[index]))
-        found[index] = so_far
-    return found
 
 
 def _corrected(answers: Sequence[Answer], more: Sequence[float]) -> list[Answer]:

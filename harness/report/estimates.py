@@ -17,9 +17,9 @@ from typing import Any
 
 from harness.factorial.aliasing import MOST_COLUMNS
 from harness.factorial.effects import Contrast, Term, contrasts, model_of
-from harness.report.intervals import CONFIDENCE
+from harness.report.intervals import CONFIDENCE, t_quantile
 from harness.report.seed_blocks import Numbers, fit_model, mean_rows
-from harness.report.significance import p_value, t_quantile
+from harness.report.significance import p_value
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _judged(term: Term, levels: tuple[int, ...], parts: tuple[Numbers, Numbers],
     among = len(told) - lost
     half_width = p = None
     if errors is not None:
-        half_width = float(errors[best]) * t_quantile(1 - (1 - CONFIDENCE) / 2 / among, seeds - 1)
+        half_width = float(errors[best]) * t_quantile(seeds - 1, 1 - (1 - CONFIDENCE) / 2 / among)
         p = min(1.0, among * p_value(float(values[best]), float(errors[best]), seeds - 1))
     known = bool(means_told.all())
     share = _share(means, inner, total) if known and not lost else None
@@ -225,7 +225,7 @@ def _unknown(term: Term, levels: tuple[int, ...]) -> Estimate:
 def _levels(means: Any, errors: Any | None, seeds: int) -> tuple[Level, ...]:
     if errors is None:
         return tuple(Level(float(mean), None) for mean in means)
-    t = t_quantile(0.5 + CONFIDENCE / 2, seeds - 1)
+    t = t_quantile(seeds - 1)
     return tuple(Level(float(mean), float(error) * t) for mean, error in zip(means, errors, strict=True))
 
 

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-
-
-@functools.cache
-def t_quantile(probability: float, degrees_of_freedom: int) -> float:
-    """Returns the quantile of Student's t."""
-    from scipy.special import stdtrit  # scipy.stats would take a second longer to import
-
-    return float(stdtrit(degrees_of_freedom, probability))
 
 
 def p_value(value: float, error: float, degrees_of_freedom: int) -> float:
@@ -23,12 +14,17 @@ def p_value(value: float, error: float, degrees_of_freedom: int) -> float:
     return 2 * float(stdtr(degrees_of_freedom, -abs(value) / error))
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Returns the probabilities corrected for their number (Holm 1979): those below 0.05 err in one set of 20."""
-    order = sorted(range(len(ps)), key=ps.__getitem__)
-    corrected = [1.0] * len(ps)
-    largest = 0.0
-    for place, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(ps) - place) * ps[index]))
-        corrected[index] = largest
-    return corrected
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values corrected by Holm's method: below 5 %, not one is wrong in 95 % of families.
+
+    As `statsmodels.stats.multitest.multipletests`, which takes seconds to import, and 0.2 s for its garbage collection.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979) 65.
+    """
+    in_order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    found = list(p_values)
+    so_far = 0.0
+    for rank, index in enumerate(in_order):
+        so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[index]))
+        found[index] = so_far
+    return found
