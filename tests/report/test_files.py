@@ -16,6 +16,7 @@ from harness.records.store import read_suite
 from harness.report.axes import time_axis
 from harness.report.build import build_report
 from harness.report.chart import accuracy_over_time
+from harness.report.curves import Curve
 from harness.report.drawing import Drawing
 from harness.report.labels import CHARACTER, Wanted, place_labels
 from harness.report.write import write_report
@@ -146,3 +147,17 @@ def test_no_torch_and_nothing_heavy_at_import() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_curves_are_three_files_that_the_table_links_to(fake: Any, tmp_path: Path) -> None:
+    results = [fake.result(label, seed=seed, config_id=label) for label in ("a", "b") for seed in range(3)]
+    curve = Curve((50.0, 100.0), (0.5, 0.9))
+    write_report(tmp_path, fake.report(results, curve_of=lambda run: curve))
+    assert {f"curves.{ending}" for ending in ("png", "svg", "html")} <= set(_names(tmp_path))
+    text = (tmp_path / "table.md").read_text()
+    assert "![Test accuracy over train time](curves.png)" in text
+    assert "[SVG](curves.svg), [HTML](curves.html)" in text
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
+    write_report(tmp_path, fake.report(results))  # of records without evaluations there is nothing to draw
+    assert not list(tmp_path.glob("curves*"))
+    assert "curves" not in (tmp_path / "table.md").read_text()

@@ -147,21 +147,26 @@ def test_the_price_list_goes_along_the_front(fake: Any) -> None:
 
 def test_the_interval_of_a_price_is_fiellers(fake: Any) -> None:
     rng = random.Random(2)
-    runs: Runs = {
-        "a": [(0.90 + rng.gauss(0, 0.003), 10 + rng.gauss(0, 0.4)) for _ in range(6)],
-        "b": [(0.93 + rng.gauss(0, 0.003), 20 + rng.gauss(0, 0.4)) for _ in range(6)],
-    }
+    common = [(rng.gauss(0, 0.006), rng.gauss(0, 1.0)) for _ in range(4)]  # what the runs of a seed share
+
+    def runs_at(accuracy: float, seconds: float) -> list[tuple[float, float]]:
+        return [(accuracy + a + rng.gauss(0, 0.002), seconds + s + rng.gauss(0, 0.3)) for a, s in common]
+
+    runs: Runs = {"a": runs_at(0.90, 10.0), "b": runs_at(0.93, 20.0)}
     [step] = price_rows(fake.report(_results(fake, runs)))
     gains, more = (numpy.array(runs["b"]) - numpy.array(runs["a"])).T
 
     def rejected(price: float) -> bool:  # the paired test of "a point costs this much"
-        found: Any = stats.ttest_1samp(more - price * 100 * gains, 0)
-        return found.pvalue < 0.05
+        return float(stats.ttest_1samp(more - price * 100 * gains, 0)[1]) < 0.05
 
-    for end, inside in (("low", 1), ("high", -1)):
-        price = step[f"cost_per_point_{end}"]
-        assert rejected(price * (1 - 0.03 * inside))
-        assert not rejected(price * (1 + 0.03 * inside))
+    low, high = step["cost_per_point_low"], step["cost_per_point_high"]
+    near = 0.05 * (high - low)
+    assert [rejected(price) for price in (low - near, low + near, high - near, high + near)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_gain_inside_the_noise_has_no_upper_price(fake: Any) -> None:

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from harness.records.result import Selected, TargetReached
+from harness.report.columns import Column
 from harness.report.factors import Change, Design
 from harness.report.latex import latex
 from harness.report.machine import (
@@ -29,6 +30,7 @@ from harness.report.machine import (
 )
 from harness.report.markdown import markdown
 from harness.report.terminal import show
+from harness.report.texts import column_texts
 
 NASTY = "a|b <script>alert(1)</script> 50% & $x_1$ {#} ~^\\ [bold]né→日本[/bold]\nnext\x1b[31m"
 
@@ -207,3 +209,15 @@ def test_docs_name_each_verdict() -> None:
     text = (Path(__file__).parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
     for verdict in ("reproduced", "differs", "one seed", "other system", "not measured", "not run"):
         assert f"\n| {verdict} | " in text
+
+
+def test_a_probability_is_never_shown_as_certain() -> None:
+    column = Column("front_probability", "on the front", "probability")
+    assert column_texts(column, [0.0, 0.004, 0.5, 0.994, 1.0, None]) == [
+        "< 1 %",
+        "< 1 %",
+        "50 %",
+        "99 %",
+        "> 99 %",
+        "-",
+    ]
