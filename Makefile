@@ -31,7 +31,8 @@ test: setup  ## run the tests
 
 test-faults: setup  ## inject faults, and show what became of each; the table goes to results/reliability
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -p tests.faults.report --faults-report results/reliability/faults.json \
-		tests/faults tests/data/test_download.py tests/data/test_cifar.py
+		tests/faults tests/data/test_download.py tests/data/test_cifar.py \
+		tests/records/test_files.py tests/records/test_store.py
 
 check: setup  ## lint, formatting, types, import layers
 	$(BIN)/ruff check .

@@ -14,11 +14,17 @@ from typing import Any
 import pytest
 
 FAULT, FIGURE = "fault", "figure"
-# Tests of data that inject a fault each; they stand beside what they test.
+# Tests of data and records that inject a fault each; they stand beside what they test.
 ELSEWHERE = {
     "tests/data/test_download.py::test_unsafe_members_are_refused_and_nothing_is_left": "tar with ../ or links",
     "tests/data/test_download.py::test_an_archive_with_a_wrong_checksum_is_not_opened": "wrong checksum of data",
     "tests/data/test_cifar.py::test_an_archive_with_a_wrong_checksum_is_not_opened": "wrong checksum of data",
+    "tests/records/test_files.py::test_a_torn_line_is_closed_and_left_out": "torn last line of a record",
+    "tests/records/test_files.py::test_a_file_that_is_only_a_torn_line": "torn last line of a record",
+    "tests/records/test_store.py::test_a_torn_event_does_not_hide_the_others": "torn last line of a record",
+    "tests/records/test_store.py::test_a_record_that_cannot_be_read_is_reported_and_the_run_is_open": (
+        "torn record, or of an unknown schema version"
+    ),
     "tests/data/test_cifar.py::test_nothing_is_unpickled_before_it_is_verified": "malicious pickle among the data",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 import psutil
 import pytest
@@ -143,6 +144,29 @@ def test_a_second_interrupt_during_a_save_stops_at_once(house: House, fault: Cou
     assert not run.left()
     run.let_go()
     fault("second SIGINT during a save", survived=run.finish() == expected, seconds_lost=seconds)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_rank_that_sleeps_for_ever_is_found(
+    house: House, fault: Count, figure: Callable[[str, float], None], processes: int
+) -> None:
+    limit, last = 12, processes - 1
+    suite = house.suite(f"include: [{{model: {{name: faulty, fault: sleep, rank: {last}}}}}, {{model: faulty}}]\n")
+    sizes = ["--set", f"train.num_processes={processes}", "--set", f"train.timeout_seconds={limit}"]
+    done = house.run(str(suite), *sizes)
+    assert done.returncode == 1, done.stderr
+    results = {result["status"]: result for result in house.results().values()}
+    assert set(results) == {"timeout", "ok"}, "it costs its own run, and no other"
+    cause = results["timeout"]["cause"]
+    assert cause["rank"] == last and f"rank {last} is stuck in fail (" in cause["message"]
+    assert processes == 1 or "rank 0 waits in " in cause["message"]
+    began, ended = (datetime.fromisoformat(results["timeout"][name]) for name in ("started_at", "ended_at"))
+    noticed = (ended - began).total_seconds() - limit  # the three steps before it take milliseconds
+    figure("hang_noticed_seconds_after_timeout", noticed)
+    assert 0 < noticed < 60
+    orphans = processes_in(house.path)
+    figure("orphans", len(orphans))
+    fault("rank that sleeps for ever", survived=not orphans, seconds_lost=limit + noticed)
 
 
 def test_one_rank_of_two_is_killed_beneath_the_launcher(house: House, fault: Count) -> None:
