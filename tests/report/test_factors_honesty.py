@@ -1,7 +1,7 @@
 """Intervals of effects hold what was planted as often as they say, and what is not there is not found more often.
 
 A share of 95 % of n simulations has a standard error of sqrt(0.95 * 0.05 / n); the tests allow four of those, so that
-none of them fails by chance. `benchmarks/method/factors.py` makes 4,000 of each.
+none of them fails by chance. `benchmarks/method/factors.py` makes 1,000 of each, or more.
 """
 
 from __future__ import annotations
