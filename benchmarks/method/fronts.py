@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.report.fronts import TIME, Front, Place, sampled
-from harness.report.pareto import pareto_front, pareto_fronts
-from harness.report.prices import prices_along
-from harness.report.resampling import SAMPLES, samples_of_means
+from harness.report.numbers.fronts import TIME, Front, Place, sampled
+from harness.report.numbers.prices import prices_along
+from harness.report.statistics.pareto import pareto_front, pareto_fronts
+from harness.report.statistics.resampling import SAMPLES, samples_of_means
 
 SEEDS = (2, 3, 5, 10)
 CONFIGS = 8

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.records.store import SuiteResults
+    from harness.report.options import Options
     from harness.suite import Plan
 
 app = typer.Typer(
@@ -73,30 +74,12 @@ def plans_with(
 
 
 def show_report(
-    plans: list[Plan],
-    stored: SuiteResults,
-    output: Path,
-    sort: str,
-    *,
-    with_resumed: bool,
-    json_wanted: bool = False,
-    budget_seconds: float | None = None,
-    relative_to: str | None = None,
+    plans: list[Plan], stored: SuiteResults, output: Path, options: Options, *, json_wanted: bool = False
 ) -> None:
     """Prints the tables of a suite and writes them."""
     from harness.report.of_suite import report_suite
 
-    report_suite(
-        plans,
-        stored,
-        output,
-        sort,
-        stderr(),
-        with_resumed=with_resumed,
-        json_wanted=json_wanted,
-        budget_seconds=budget_seconds,
-        relative_to=relative_to,
-    )
+    report_suite(plans, stored, output, stderr(), options, json_wanted=json_wanted)
 
 
 def stderr() -> Console:

@@ -38,6 +38,7 @@ def report(
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
     from harness.report.normalised import require_no_ranking_of_raw_times
+    from harness.report.options import DEFAULT_SORT, Options
 
     require_no_ranking_of_raw_times(sort, relative_to, normalised=normalised)
     try:
@@ -45,13 +46,5 @@ def report(
     except ValueError:
         raise HarnessError(f"--at {at} is no duration", HINT) from None
     plans, stored = plans_with(suite, set_, only, smoke, config_file, output)
-    show_report(
-        plans,
-        stored,
-        output,
-        sort,
-        with_resumed=with_resumed,
-        json_wanted=as_json,
-        budget_seconds=budget,
-        relative_to=relative_to if normalised else None,
-    )
+    options = Options(sort or DEFAULT_SORT, with_resumed, budget, relative_to if normalised else None)
+    show_report(plans, stored, output, options, json_wanted=as_json)

@@ -54,7 +54,10 @@ def run(
     code = _do(Manifest.of(planned, output), config_file, [str(suite), "--output", str(output)], isolate=isolate)
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     if code in (0, 1) and is_main:
-        show_report([planned], read_suite(output, planned.suite.name), output, sort, with_resumed=with_resumed)
+        from harness.report.options import DEFAULT_SORT, Options
+
+        options = Options(sort or DEFAULT_SORT, with_resumed)
+        show_report([planned], read_suite(output, planned.suite.name), output, options)
     raise typer.Exit(code)
 
 

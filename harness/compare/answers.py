@@ -13,7 +13,7 @@ from harness.compare.differences import LEVEL, Differences, differences_of
 from harness.compare.measured import MeasuredConfig, MeasuredRun
 from harness.compare.pairs import Pair, timed_pairs
 from harness.compare.power import detectable, seeds_for
-from harness.report.intervals import Summary, summarise
+from harness.report.statistics.intervals import Summary, summarise
 
 Question = Literal["accuracy", "time"]
 Verdict = Literal["a", "b", "tie"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.report.intervals import CONFIDENCE
+from harness.report.statistics.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.intervals import Summary, chance_above, summarise
+from harness.report.statistics.intervals import Summary, chance_above, summarise
 
 LEVEL = 0.05  # a verdict is wrong so often where there is no difference
 

@@ -16,8 +16,8 @@ from harness.compare.comparison import Comparison
 from harness.compare.differences import LEVEL
 from harness.compare.power import detectable
 from harness.errors import HarnessError
-from harness.report.intervals import Summary, chance_above, t_quantile
-from harness.report.significance import holm
+from harness.report.statistics.intervals import Summary, chance_above, t_quantile
+from harness.report.statistics.significance import holm
 
 _ROUNDING = 1e-12
 

@@ -12,7 +12,7 @@ from harness.compare.outcomes import Outcomes, read_outcomes
 from harness.errors import HarnessError
 from harness.records.result import RunResult, metric
 from harness.records.store import run_folder
-from harness.report.rows import Row, count_by_status
+from harness.report.numbers.rows import Row, count_by_status
 
 ACCURACY, SECONDS = "test.accuracy", "clock.train_seconds"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.compare.differences import LEVEL
-from harness.report.intervals import t_quantile
+from harness.report.statistics.intervals import t_quantile
 
 POWER = 0.8
 MOST_SEEDS = 1000

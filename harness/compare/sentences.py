@@ -9,7 +9,7 @@ from harness.compare.comparison import Comparison
 from harness.compare.gate import Check
 from harness.compare.mcnemar import McNemar
 from harness.compare.power import MOST_SEEDS
-from harness.report.intervals import Summary
+from harness.report.statistics.intervals import Summary
 
 
 def accuracy_sentence(one: Comparison) -> str:

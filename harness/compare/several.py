@@ -11,8 +11,8 @@ from harness.compare.comparison import Comparison, compare
 from harness.compare.differences import p_of
 from harness.compare.measured import MeasuredConfig
 from harness.compare.pairs import pairs_of
-from harness.report.intervals import summarise
-from harness.report.significance import holm
+from harness.report.statistics.intervals import summarise
+from harness.report.statistics.significance import holm
 
 
 def best_of(configs: Sequence[MeasuredConfig]) -> MeasuredConfig | None:

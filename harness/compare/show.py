@@ -12,7 +12,7 @@ from harness.compare.compared import Compared
 from harness.compare.comparison import Comparison
 from harness.compare.sentences import accuracy_sentence, check_sentence, images_sentence, time_sentence
 from harness.compare.tables import many_table, pair_table
-from harness.report.terminal import console_of, show_one
+from harness.report.formats.terminal import console_of, show_one
 
 
 def show(found: Compared, console: Console | None = None) -> None:

@@ -8,7 +8,7 @@ from harness.compare.answers import Answer
 from harness.compare.bootstrap import LEAST_SEEDS
 from harness.compare.comparison import Comparison
 from harness.compare.sentences import p_text, points, times
-from harness.report.columns import INTERVAL, Column
+from harness.report.numbers.columns import INTERVAL, Column
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
 
 _ACCURACY = Column("", "", "percent", over=INTERVAL)

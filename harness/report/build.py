@@ -1,4 +1,4 @@
-"""The report of a suite: one table per system, since run times of different systems share no ranking."""
+"""From the results of a suite to its report: one table per system, ranked."""
 
 from __future__ import annotations
 
@@ -11,36 +11,34 @@ from typing import Any, Protocol
 from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
-from harness.report import columns as declared
-from harness.report.columns import Column
-from harness.report.crossing import Crossing
-from harness.report.curves import (
+from harness.report.factors.crossing import Crossing
+from harness.report.factors.design import Design
+from harness.report.factors.effects import factor_table
+from harness.report.factors.mattered import mattered_table, what_mattered
+from harness.report.numbers import columns as declared
+from harness.report.numbers.columns import Column
+from harness.report.numbers.curves import (
     Budget,
-    Curve,
     CurveOf,
     budget_notes,
     curves_of,
     mark_accuracy_at,
     require_evaluation_by,
-    some_late,
     with_budget_in_title,
 )
-from harness.report.drift import Drift, drift_notes, drift_of
-from harness.report.effects import factor_table
-from harness.report.factors import Design
-from harness.report.fronts import mark_fronts
-from harness.report.mattered import WhatMattered, mattered_table, what_mattered
-from harness.report.notes import overfitting_notes, same_in_all, table_notes
-from harness.report.outliers import Outlier, outlier_notes, outliers_of
-from harness.report.peak import no_peak_notes, peak_notes
+from harness.report.numbers.drift import Drift, drift_notes, drift_of
+from harness.report.numbers.fronts import mark_fronts
+from harness.report.numbers.notes import table_notes
+from harness.report.numbers.outliers import outlier_notes, outliers_of
+from harness.report.numbers.peak import no_peak_notes
+from harness.report.numbers.prices import price_table
+from harness.report.numbers.published import AtEpoch, Reference, side_by_side
+from harness.report.numbers.rows import Row, build_rows
+from harness.report.numbers.time_to_target import target_values
+from harness.report.options import Options
 from harness.report.pictures import PictureFile
-from harness.report.prices import price_table
-from harness.report.published import AtEpoch, Reference, side_by_side
-from harness.report.rows import Row, build_rows
-from harness.report.texts import Beside, Written, one_line, written
-from harness.report.time_to_target import some_missed, target_values
-
-DEFAULT_SORT = "test_accuracy"
+from harness.report.tables import Report, Table
+from harness.report.texts import one_line
 
 
 class PlannedConfig(Protocol):
@@ -53,205 +51,170 @@ class PlannedConfig(Protocol):
 
 
 @dataclass(frozen=True)
-class Table:
-    """The configs of a suite on one system, ranked; and below them the tables that say more of them.
+class Material:
+    """What a report is made of.
 
     Attributes:
-        published: the published numbers beside ours.
-        factors: what the factors of the suite do.
-        mattered: a table of main effects and interactions for each number.
-        effects: what those tables say.
-        prices: what the next point of accuracy costs along the front.
-        curves: of the timed runs of each config, by config_id.
-        budget: the train time that accuracies are compared at, if any.
-    """
-
-    suite: str
-    system_id: str
-    system: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...]
-    published: Beside | None = None
-    factors: Beside | None = None
-    mattered: tuple[Beside, ...] = ()
-    effects: tuple[WhatMattered, ...] = ()
-    drift: Drift | None = None
-    outliers: tuple[Outlier, ...] = ()
-    prices: Beside | None = None
-    curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
-    budget: Budget | None = None
-    calibration: Calibration | None = None
-
-    def beside(self) -> list[Beside]:
-        """Returns the tables that stand below the ranking."""
-        return [beside for beside in (self.prices, self.published, self.factors, *self.mattered) if beside]
-
-    def written(self) -> list[Written]:
-        """Returns the columns that are shown, as people read them."""
-        ran = [run for row in self.rows for run in row.ok]
-        own = {
-            "overfitting": overfitting_notes(self.rows),
-            "fraction_of_peak": peak_notes(ran, self.calibration),
-        }
-        return [written(column, self.cells(column), own.get(column.name, ())) for column in self.shown()]
-
-    def shown(self) -> list[Column]:
-        """Returns the columns that tell a reader something; the others are only in the files."""
-        return [column for column in self.columns if column.priority is not None and self._tells(column)]
-
-    def cells(self, column: Column) -> list[Any]:
-        """Returns a column's values, a row each."""
-        return [row.values.get(column.name) for row in self.rows]
-
-    def _tells(self, column: Column) -> bool:
-        cells = self.cells(column)
-        if column.name == "on_front":
-            return any(cells)
-        if column.name == "target_median_seconds":  # it says what the mean does, where every run reached the target
-            return some_missed(self.rows)
-        if column.name == "evaluated_by_budget":
-            return some_late(self.rows)
-        if column.name == "peak_host_rss_bytes":
-            on_device = ("peak_device_allocated_bytes", "peak_device_process_bytes")
-            return not any(row.values[name] for row in self.rows for name in on_device) and any(cells)
-        if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY):
-            return not same_in_all(self.rows, column)
-        return any(cell is not None for cell in cells)
-
-
-@dataclass(frozen=True)
-class Report:
-    """All that the renderings need.
-
-    Attributes:
-        published: the published numbers of a suite that has no results; otherwise each table has its own.
-        pictures: what `harness visualize` drew of these runs.
-        normalised: one table of all systems, where it was asked for.
-    """
-
-    suite: str
-    tables: tuple[Table, ...]
-    columns: tuple[Column, ...]
-    runs: tuple[RunResult, ...]
-    notes: tuple[str, ...]
-    published: Beside | None = None
-    pictures: tuple[PictureFile, ...] = ()
-    normalised: Beside | None = None
-
-    def beside(self) -> list[Beside]:
-        """Returns the tables that belong to no system."""
-        return [beside for beside in (self.normalised, self.published) if beside]
-
-
-def build_report(
-    suite: str,
-    results: Iterable[RunResult],
-    systems: Mapping[str, Mapping[str, Any]],
-    references: Mapping[str, Sequence[Reference]] | None = None,
-    sort: str = DEFAULT_SORT,
-    notes: Sequence[str] = (),
-    planned: Sequence[PlannedConfig] = (),
-    overrides: Mapping[str, Any] | None = None,
-    design: Design | None = None,
-    at_epoch: AtEpoch = lambda run, name, epoch: None,
-    pictures: Sequence[PictureFile] = (),
-    *,
-    crossings: Sequence[Crossing] = (),
-    with_resumed: bool = False,
-    curve_of: CurveOf = lambda run: None,
-    budget: Budget | None = None,
-    calibrations: Mapping[str, Calibration] | None = None,
-) -> Report:
-    """Makes the report of a suite.
-
-    Args:
+        suite: its name.
+        results: of all systems, anchors among them.
         systems: by system_id; `name` is the title of its table.
-        references: published numbers by config_id, in the order in which they are shown.
-        sort: a column's name; accuracies and throughputs descend, times and sizes ascend.
-        notes: what to say under all tables, e.g. records that could not be read.
-        planned: the configs of the suite, with their labels of today; may name a config more than once.
-        overrides: what the command line changed in the suite.
-        design: the suite's factors, where their effects are wanted.
-        at_epoch: gives metrics of epochs before the last.
-        pictures: of these runs.
-        crossings: the factors whose main effects and interactions are wanted.
-        with_resumed: times of runs that went on from a checkpoint count too.
-        curve_of: gives the evaluations of a run.
-        budget: a train time that accuracies are compared at.
         calibrations: of the systems that were calibrated, by system_id.
+        planned: the configs of the suite, with their labels of today; may name a config more than once.
+        references: published numbers by config_id, in the order in which they are shown.
+        overrides: what the command line changed in the suite.
+        design: the suite's factors, where their effects beside a base are wanted.
+        crossings: the factors whose main effects and interactions are wanted.
+        budget_seconds: the suite's own.
+        pictures: of these runs.
+        notes: what to say under all tables, e.g. records that could not be read.
+        at_epoch: gives metrics of epochs before the last.
+        curve_of: gives the evaluations of a run.
+    """
+
+    suite: str
+    results: Sequence[RunResult]
+    systems: Mapping[str, Mapping[str, Any]]
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    planned: Sequence[PlannedConfig] = ()
+    references: Mapping[str, Sequence[Reference]] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    design: Design | None = None
+    crossings: Sequence[Crossing] = ()
+    budget_seconds: float | None = None
+    pictures: Sequence[PictureFile] = ()
+    notes: Sequence[str] = ()
+    at_epoch: AtEpoch = lambda run, name, epoch: None
+    curve_of: CurveOf = lambda run: None
+
+    def labels(self) -> dict[str, str]:
+        """Returns the label of each config by its id."""
+        return {config.config_id: config.label or config.config_id for config in self.planned}
+
+
+def build_report(material: Material, options: Options | None = None) -> Report:
+    """Returns the report; its normalised table is made from it (`harness.report.normalised`).
 
     Raises:
-        HarnessError: there is no column named `sort`, or no run was evaluated within a budget that is required.
+        HarnessError: there is no column to sort by, or no run was evaluated within the budget that was asked for.
     """
-    every = tuple(results)
-    runs = tuple(run for run in every if not run.is_anchor)
-    references, overrides = references or {}, overrides or {}
-    if overrides:
-        notes = [f"Overrides: {json.dumps(overrides)}.", *notes]
-    labels = {config.config_id: config.label or config.config_id for config in planned}
-    columns, rows = build_rows(runs, systems, labels, with_resumed=with_resumed, calibrations=calibrations)
+    options = options or Options()
+    budget = _budget(material, options)
+    runs = [run for run in material.results if not run.is_anchor]
+    columns, rows = build_rows(
+        runs,
+        material.systems,
+        material.labels(),
+        with_resumed=options.with_resumed,
+        calibrations=material.calibrations,
+    )
     columns = with_budget_in_title(columns, budget)
     sortable = declared.sortable(columns)
-    if runs and sort not in sortable:
-        raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))
+    if runs and options.sort not in sortable:
+        raise HarnessError(f"cannot sort by '{options.sort}': no such column", nearest(options.sort, sortable))
 
-    by_system: dict[str, list[Row]] = {}
+    systems = _by_system(rows)
+    curves = [curves_of(own, material.curve_of) for _, own in systems]
+    require_evaluation_by(budget, curves)
+    tables = [
+        _table(material, system, own, columns, options.sort, budget, its_curves)
+        for (system, own), its_curves in zip(systems, curves, strict=True)
+    ]
+    return Report(
+        material.suite,
+        tuple(tables),
+        columns,
+        tuple(material.results),
+        tuple(_notes(material, any_runs=bool(runs))),
+        None if tables else _published(material, f"Published numbers of {material.suite}", None, None, ()),
+        tuple(material.pictures),
+    )
+
+
+def _budget(material: Material, options: Options) -> Budget | None:
+    if options.budget_seconds:
+        return Budget(options.budget_seconds, required=True)
+    return Budget(material.budget_seconds) if material.budget_seconds else None
+
+
+def _notes(material: Material, *, any_runs: bool) -> Iterable[str]:
+    if not any_runs:
+        yield f"No results of {material.suite} yet."
+    if material.overrides:
+        yield f"Overrides: {json.dumps(material.overrides)}."
+    yield from material.notes
+
+
+def _by_system(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Returns the rows of each system with its name, in the order of the names; equal ones have the ids in them."""
+    rows_of: dict[str, list[Row]] = {}
     for row in rows:
-        by_system.setdefault(row.system_id, []).append(row)
-    curves = {system_id: curves_of(own, curve_of) for system_id, own in by_system.items()}
-    require_evaluation_by(budget, list(curves.values()))
-    fronts = {}
-    for system_id, own in by_system.items():
-        for row in own:
-            row.values.update(target_values(row))
-        mark_accuracy_at(own, curves[system_id], budget)
-        fronts[system_id] = mark_fronts(own)
-    names = {system_id: one_line(str(own[0].values["system"])) for system_id, own in by_system.items()}
-    same_name = Counter(names.values())
+        rows_of.setdefault(row.system_id, []).append(row)
+    names = {system_id: one_line(str(own[0].values["system"])) for system_id, own in rows_of.items()}
+    count = Counter(names.values())
+    unique = {id_: name + (f" ({id_})" if count[name] > 1 else "") for id_, name in names.items()}
+    return [(unique[id_], rows_of[id_]) for id_ in sorted(rows_of, key=lambda id_: (names[id_], id_))]
+
+
+def _table(
+    material: Material,
+    system: str,
+    rows: list[Row],
+    columns: tuple[Column, ...],
+    sort: str,
+    budget: Budget | None,
+    curves: Mapping[str, Any],
+) -> Table:
+    """Returns what there is to say of one system."""
+    facts = rows[0].system_id, str(rows[0].values["system"])
+    for row in rows:
+        row.values.update(target_values(row))
+    mark_accuracy_at(rows, curves, budget)
+    fronts = mark_fronts(rows)
+
+    labels, suite = material.labels(), material.suite
+    calibration = material.calibrations.get(facts[0])
+    effects = what_mattered(rows, material.crossings)
+    outliers = tuple(outliers_of(rows))
+    drift = _drift(material.results, facts[0])
     said = [column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
-    tables = []
-    for system_id, own in sorted(by_system.items(), key=lambda item: (names[item[0]], item[0])):
-        system = names[system_id] + (f" ({system_id})" if same_name[names[system_id]] > 1 else "")
-        facts = system_id, str(own[0].values["system"]), own
-        calibration = (calibrations or {}).get(system_id)
-        ran = [run for row in own for run in row.ok]
-        beside = f"Published numbers beside {suite} on {system}"
-        effects = f"Factors of {suite} on {system}"
-        mattered = what_mattered(own, crossings)
-        place = f"in {suite} on {system}"
-        outliers = tuple(outliers_of(own))
-        drift = _drift(every, system_id)
-        tables.append(
-            Table(
-                suite=suite,
-                system_id=system_id,
-                system=system,
-                columns=columns,
-                rows=tuple(_ranked(own, sortable[sort])),
-                notes=(
-                    *table_notes(own, said, labels),
-                    *no_peak_notes(ran, calibration),
-                    *budget_notes(own, curves[system_id], budget),
-                    *drift_notes(drift),
-                    *outlier_notes(outliers),
-                ),
-                published=side_by_side(beside, *facts, references, labels, overrides, at_epoch),
-                factors=factor_table(effects, *facts, design, labels) if design else None,
-                prices=price_table(f"Price list of {suite} on {system}", *facts[:2], fronts[system_id]),
-                curves=curves[system_id],
-                budget=budget,
-                mattered=tuple(mattered_table(place, *facts[:2], found) for found in mattered),
-                effects=tuple(mattered),
-                drift=drift,
-                outliers=outliers,
-                calibration=calibration,
-            )
-        )
-    beside = f"Published numbers of {suite}"
-    published = None if tables else side_by_side(beside, None, None, (), references, labels, overrides, at_epoch)
-    no_results = () if runs else (f"No results of {suite} yet.",)
-    return Report(suite, tuple(tables), tuple(columns), every, (*no_results, *notes), published, tuple(pictures))
+    factors = f"Factors of {suite} on {system}"
+    return Table(
+        suite=suite,
+        system_id=facts[0],
+        system=system,
+        columns=columns,
+        rows=tuple(_ranked(rows, declared.sortable(columns)[sort])),
+        notes=(
+            *table_notes(rows, said, labels),
+            *no_peak_notes([run for row in rows for run in row.ok], calibration),
+            *budget_notes(rows, curves, budget),
+            *drift_notes(drift),
+            *outlier_notes(outliers),
+        ),
+        published=_published(material, f"Published numbers beside {suite} on {system}", *facts, rows),
+        factors=factor_table(factors, *facts, rows, material.design, labels) if material.design else None,
+        prices=price_table(f"Price list of {suite} on {system}", *facts, fronts),
+        mattered=tuple(mattered_table(f"in {suite} on {system}", *facts, found) for found in effects),
+        effects=tuple(effects),
+        curves=curves,
+        budget=budget,
+        drift=drift,
+        outliers=outliers,
+        calibration=calibration,
+    )
+
+
+def _published(material: Material, title: str, system_id: str | None, system: str | None, rows: Sequence[Row]) -> Any:
+    return side_by_side(
+        title,
+        system_id,
+        system,
+        rows,
+        material.references,
+        material.labels(),
+        material.overrides,
+        material.at_epoch,
+    )
 
 
 def _drift(runs: Sequence[RunResult], system_id: str) -> Drift | None:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
-from harness.report import columns as declared
-from harness.report.columns import Column
-from harness.report.intervals import Summary, summarise
-from harness.report.peak import precision_of
-from harness.report.rows import Row
-from harness.report.speed import MIX, Speed, relative_speed
+from harness.report.numbers import columns as declared
+from harness.report.numbers.columns import Column
+from harness.report.numbers.peak import precision_of
+from harness.report.numbers.rows import Row
+from harness.report.numbers.speed import MIX, Speed, relative_speed
+from harness.report.statistics.intervals import Summary, summarise
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
 
 if TYPE_CHECKING:
-    from harness.report.build import Report, Table
+    from harness.report.tables import Report, Table
 
 NORMALISED = Column("normalised_train_seconds", "normalised train time", "seconds")
 _ACCURACY = next(column for column in declared.MEASURED if column.name == "test_accuracy")

@@ -14,15 +14,17 @@ from rich.console import Console
 from harness.records.calibration import read_calibrations
 from harness.records.result import RunResult
 from harness.records.store import RunFolder, SuiteResults, run_folder
-from harness.report.build import DEFAULT_SORT, Report, build_report
-from harness.report.crossing import crossings_of
-from harness.report.curves import Budget, Curve, curve_of
-from harness.report.factors import design_of
-from harness.report.machine import as_json
+from harness.report.build import Material, build_report
+from harness.report.factors.crossing import crossings_of
+from harness.report.factors.design import design_of
+from harness.report.formats.machine import as_json
+from harness.report.formats.terminal import show
 from harness.report.normalised import NORMALISED, normalised_table
+from harness.report.numbers.curves import curve_of
+from harness.report.options import DEFAULT_SORT, Options
 from harness.report.pictures import pictures_of
-from harness.report.terminal import show
-from harness.report.write import write_report
+from harness.report.tables import Report
+from harness.report.write import ReportFiles
 from harness.spec import RunSpec, is_identity
 from harness.suite import Plan
 
@@ -37,61 +39,52 @@ def report_suite(
     plans: Sequence[Plan],
     stored: SuiteResults,
     output: Path,
-    sort: str,
     console: Console,
+    options: Options | None = None,
     *,
-    json_wanted: bool,
-    with_resumed: bool = False,
-    budget_seconds: float | None = None,
-    relative_to: str | None = None,
+    json_wanted: bool = False,
 ) -> None:
-    """Shows the tables of a suite on stdout and writes them with the chart into `output/SUITE/`.
+    """Shows the tables of a suite on stdout and writes them with the charts into `output/SUITE/`.
 
     Args:
         plans: of one suite, for each world size that configs without `num_processes` may have been run at.
         stored: the suite's results.
         output: the results root.
-        sort: a column's name; empty for the default.
         console: stderr, for what was written and left out.
         json_wanted: JSON on stdout instead of tables.
-        with_resumed: times of runs that went on from a checkpoint count too.
-        budget_seconds: train time that accuracies are compared at; None for the suite's own, if it has one.
-        relative_to: the system, by name or id, whose times the normalised table gives; empty for the first; None for
-            no such table.
 
     Raises:
-        HarnessError: there is no column named `sort`, no run was evaluated within `budget_seconds`, or the folder
-            cannot be written.
+        HarnessError: no column to sort by, no run within the budget, a system that is not calibrated or unknown, or
+            a folder that cannot be written.
     """
-    suite = plans[0].suite
-    report = build_suite_report(
-        plans,
-        stored,
-        output,
-        sort or DEFAULT_SORT,
-        with_resumed=with_resumed,
-        budget_seconds=budget_seconds,
-        relative_to=relative_to,
-    )
-    if json_wanted:
-        sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
-    else:
-        show(report)
-    written = write_report(output / suite.name, report)
-    console.print(f"written to {output / suite.name}/: {', '.join(path.name for path in written)}", soft_wrap=True)
+    report = build_suite_report(plans, stored, output, options)
+    with ReportFiles(report) as files:  # the charts are drawn while the tables are shown
+        if json_wanted:
+            sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
+        else:
+            show(report)
+        folder = output / report.suite
+        written = files.write(folder)
+    console.print(f"written to {folder}/: {', '.join(path.name for path in written)}", soft_wrap=True)
 
 
 def build_suite_report(
-    plans: Sequence[Plan],
-    stored: SuiteResults,
-    output: Path,
-    sort: str,
-    *,
-    with_resumed: bool = False,
-    budget_seconds: float | None = None,
-    relative_to: str | None = None,
+    plans: Sequence[Plan], stored: SuiteResults, output: Path, options: Options | None = None
 ) -> Report:
     """Returns the report on the stored results, of the results root `output`, that belong to the plans."""
+    options = options or Options()
+    material = _material(plans, stored, output)
+    if options.relative_to is None:
+        return build_report(material, options)
+    # A column of the normalised table is none of the others'.
+    sort = DEFAULT_SORT if options.sort == NORMALISED.name else options.sort
+    report = build_report(material, dataclasses.replace(options, sort=sort))
+    normalised = normalised_table(report, material.calibrations, options.relative_to, options.sort)
+    return dataclasses.replace(report, normalised=normalised)
+
+
+def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Material:
+    """Returns what the plans and the disk have to say."""
     suite = plans[0].suite
     planned = {run.run_id: run for plan in plans for run in plan.runs}
     results: list[RunResult] = [result for result in stored.results if result.run_id in planned]
@@ -101,8 +94,6 @@ def build_suite_report(
     wanted = {run.config_id: run for run in plans[0].runs if not ran or run.config_id in ran or len(plans) == 1}
     shown = wanted | {config_id: run for config_id, run in configs.items() if config_id in ran}
 
-    # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
-    overrides = {path: value for path, value in suite.overrides.items() if is_identity(path)}
     notes = []
     others = len(stored.results) - len(results)
     if others:
@@ -113,39 +104,24 @@ def build_suite_report(
     def folder(run: RunResult) -> RunFolder:
         return run_folder(output, suite.name, run.run_id, run.system_id)
 
-    def at_epoch(run: RunResult, name: str, epoch: int) -> float | None:
-        return folder(run).metric_at(name, epoch)
-
-    def curve(run: RunResult) -> Curve | None:
-        return curve_of(folder(run).epochs())
-
-    budget = Budget(budget_seconds, required=True) if budget_seconds else None
-    if budget is None and suite.file.budget:
-        budget = Budget(suite.file.budget)
-
-    is_normalised = relative_to is not None
     references = {config_id: own for plan in plans for config_id, own in plan.references().items()}
-    report = build_report(
-        suite.name,
-        results,
-        stored.systems,
-        {config_id: references[config_id] for config_id in shown if config_id in references},
-        DEFAULT_SORT if is_normalised and sort == NORMALISED.name else sort,
-        notes,
-        [_Config(config_id, shown_label(run.spec, several=len(plans) > 1)) for config_id, run in shown.items()],
-        overrides,
-        design_of(plans, shown.keys()),
-        at_epoch,
-        [picture for run in results for picture in pictures_of(run, folder(run), output / suite.name)],
-        crossings=crossings_of(plans, shown.keys()) if results else (),
-        with_resumed=with_resumed,
-        curve_of=curve,
-        budget=budget,
+    return Material(
+        suite=suite.name,
+        results=results,
+        systems=stored.systems,
         calibrations=calibrations,
+        planned=[_Config(config_id, shown_label(run.spec, several=len(plans) > 1)) for config_id, run in shown.items()],
+        references={config_id: references[config_id] for config_id in shown if config_id in references},
+        # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
+        overrides={path: value for path, value in suite.overrides.items() if is_identity(path)},
+        design=design_of(plans, shown.keys()),
+        crossings=crossings_of(plans, shown.keys()) if results else (),
+        budget_seconds=suite.file.budget,
+        pictures=[picture for run in results for picture in pictures_of(run, folder(run), output / suite.name)],
+        notes=notes,
+        at_epoch=lambda run, name, epoch: folder(run).metric_at(name, epoch),
+        curve_of=lambda run: curve_of(folder(run).epochs()),
     )
-    if not is_normalised:
-        return report
-    return dataclasses.replace(report, normalised=normalised_table(report, calibrations, relative_to or "", sort))
 
 
 def shown_label(spec: RunSpec, *, several: bool) -> str:

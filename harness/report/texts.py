@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report.columns import INTERVAL, Column, number
-from harness.report.intervals import CensoredMedian, Summary
+from harness.report.numbers.columns import INTERVAL, Column, number
+from harness.report.statistics.intervals import CensoredMedian, Summary
 
 FRONT = "◆"
 NOTHING = "-"

@@ -5,19 +5,17 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from harness.records.files import recording, require_writable, write_atomically
-from harness.report.build import Report, Table
-from harness.report.chart import accuracy_over_time, plotted
-from harness.report.curve_lines import drawn
-from harness.report.curves_chart import accuracy_curves
-from harness.report.drawing import Drawing, Ending
-from harness.report.interaction_chart import interactions, with_interactions
-from harness.report.latex import latex
-from harness.report.machine import (
+from harness.report.charts.accuracy_over_time import accuracy_over_time
+from harness.report.charts.curves import curves
+from harness.report.charts.drawing import Chart, Drawing, Ending
+from harness.report.charts.interactions import interactions
+from harness.report.formats.latex import latex
+from harness.report.formats.machine import (
     factor_rows,
     mattered_rows,
     normalised_rows,
@@ -28,35 +26,61 @@ from harness.report.machine import (
     write_csv,
     write_parquet,
 )
-from harness.report.markdown import markdown
+from harness.report.formats.markdown import markdown
+from harness.report.tables import Report, Table
 
 CHART = "accuracy_over_time"
 CURVES = "curves"
 INTERACTIONS = "interactions"
-_Chart = Callable[[], Any]
+_CHARTS: dict[str, Callable[[Table], Chart | None]] = {
+    CHART: accuracy_over_time,
+    CURVES: curves,
+    INTERACTIONS: interactions,
+}
 _ENDINGS = ("csv", "parquet")
 # What an import is called, and what installs it.
 _PACKAGES = {"vl_convert": "vl-convert-python"}
 
 
 def write_report(folder: Path, report: Report) -> list[Path]:
-    """Writes all files of the report and returns those that were written.
+    """Writes all files of a report; see `ReportFiles`."""
+    with ReportFiles(report) as files:
+        return files.write(folder)
 
-    What needs a library that is missing is named on stderr; the rest is written all the same. Charts and
-    tables of an earlier report that this one does not have are removed.
 
-    Raises:
-        HarnessError: the folder cannot be written.
-    """
-    require_writable(folder)
-    missing: dict[str, list[str]] = {}
-    charts = _charts(report)
-    drawing = _begin_drawing(charts, missing)  # first: it goes on in another process while the rest is written
-    try:
-        return _write_files(folder, report, drawing, charts if drawing else (), missing)
-    finally:
-        if drawing:
-            drawing.end()
+class ReportFiles:
+    """The files of a report, whose charts are being drawn from here on until the context ends."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._missing: dict[str, list[str]] = {}
+        self._charts = _charts(report)
+        self._drawing: Drawing | None = None
+        if self._charts:
+            try:
+                self._drawing = Drawing(self._charts)
+            except ImportError as error:
+                names = [f"{name}.{ending}" for name in self._charts for ending in _endings(name)]
+                self._missing[error.name or str(error)] = names
+
+    def __enter__(self) -> ReportFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawing:
+            self._drawing.end()
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes all files and returns those that were written.
+
+        What needs a library that is missing is named on stderr; the rest is written all the same. Charts and
+        tables of an earlier report that this one does not have are removed.
+
+        Raises:
+            HarnessError: the folder cannot be written.
+        """
+        require_writable(folder)
+        return _write_files(folder, self._report, self._drawing, self._charts if self._drawing else (), self._missing)
 
 
 def _write_files(
@@ -107,23 +131,10 @@ def _write_files(
     return written
 
 
-def _begin_drawing(charts: Mapping[str, _Chart], missing: dict[str, list[str]]) -> Drawing | None:
-    """Begins to draw what there is; names the files that a missing library leaves out."""
-    if not charts:
-        return None
-    try:
-        return Drawing(charts)
-    except ImportError as error:
-        missing[error.name or str(error)] = [f"{name}.{ending}" for name in charts for ending in _endings(name)]
-        return None
-
-
-def _charts(report: Report) -> dict[str, _Chart]:
-    """Returns what makes each chart, by its file's name without the ending."""
-    wanted = [(CHART, accuracy_over_time, table) for table in report.tables if plotted(table)]
-    wanted += [(CURVES, accuracy_curves, table) for table in report.tables if drawn(table)]
-    wanted += [(INTERACTIONS, interactions, table) for table in report.tables if with_interactions(table)]
-    return {_file_name(stem, report, table): functools.partial(make, table) for stem, make, table in wanted}
+def _charts(report: Report) -> dict[str, Chart]:
+    """Returns each chart, by its file's name without the ending."""
+    made = {_file_name(stem, report, table): make(table) for stem, make in _CHARTS.items() for table in report.tables}
+    return {name: chart for name, chart in made.items() if chart}
 
 
 def _endings(name: str) -> tuple[Ending, ...]:

@@ -15,7 +15,7 @@ from torch.nn.functional import pad as padded
 from torchvision.transforms.functional import to_pil_image, to_tensor
 from torchvision.utils import make_grid
 
-from harness.report.theme import INK, MUTED
+from harness.report.charts.theme import INK, MUTED
 
 PAGE, NARROWEST = 1600, 1200  # pixels across; printed 16 cm wide, 100 pixels are a centimetre
 HIGHEST = 2000  # pixels of the grid, where cells are not at their smallest

@@ -17,8 +17,8 @@ from harness.compare.bootstrap import bca_interval
 from harness.compare.differences import differences_of, hedges_g, p_of
 from harness.compare.mcnemar import Discordant, combined
 from harness.compare.power import MOST_SEEDS, detectable, power_of, seeds_for
-from harness.report.intervals import chance_above, summarise
-from harness.report.significance import holm
+from harness.report.statistics.intervals import chance_above, summarise
+from harness.report.statistics.significance import holm
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 20])

@@ -36,7 +36,7 @@ from harness.records.calibration import (
     read_calibrations,
     write_calibration,
 )
-from harness.report.speed import MIX
+from harness.report.numbers.speed import MIX
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

@@ -25,8 +25,9 @@ from harness.measure.telemetry import OTHER_NUMBERS, Sampler
 from harness.records.checkpoints import CheckpointFolder
 from harness.records.result import Memory, RunResult
 from harness.records.store import read_suite, run_folder
-from harness.report.build import Report, build_report
-from harness.report.machine import run_rows, summary_rows
+from harness.report.build import Material, build_report
+from harness.report.formats.machine import run_rows, summary_rows
+from harness.report.tables import Report
 from harness.suite_file import Target
 from harness.training.epochs import Stopped
 from tests.house import House
@@ -142,7 +143,7 @@ def report_of(results: list[RunResult], root: Path) -> Report:
         folder.finish(result)
     found = read_suite(root, "replayed")
     assert not found.unreadable
-    return build_report("replayed", found.results, found.systems)
+    return build_report(Material("replayed", found.results, found.systems))
 
 
 def reasons_of_nulls(result: RunResult) -> dict[str, str]:

@@ -25,7 +25,10 @@ from harness.records.result import (
     Throughput,
 )
 from harness.records.store import run_folder
-from harness.report.build import Report, build_report
+from harness.report.build import Material, build_report
+from harness.report.charts.drawing import Chart
+from harness.report.options import DEFAULT_SORT, Options
+from harness.report.tables import Report
 from harness.spec import parse_run_spec
 
 SYSTEM = {"system_id": "a1b2c3", "name": "1x NVIDIA GTX 1060, torch 2.10"}
@@ -166,11 +169,25 @@ def store(root: Path, results: Sequence[RunResult], system: Mapping[str, Any] = 
         (folder.path / "system.json").write_text(json.dumps({**system, "system_id": result.system_id}))
 
 
-def make_report(results: Sequence[RunResult], **options: Any) -> Report:
+def make_report(
+    results: Sequence[RunResult],
+    *,
+    sort: str = DEFAULT_SORT,
+    with_resumed: bool = False,
+    asked_seconds: float | None = None,
+    **material: Any,
+) -> Report:
     """Returns the report of results on systems that are named after their ids, but for the usual one."""
     systems = {result.system_id: {"name": f"system {result.system_id}"} for result in results}
     systems[SYSTEM["system_id"]] = SYSTEM
-    return build_report(results[0].suite if results else "empty", results, systems, **options)
+    suite = results[0].suite if results else "empty"
+    return build_report(Material(suite, results, systems, **material), Options(sort, with_resumed, asked_seconds))
+
+
+def spec_of(chart: Chart | None) -> dict[str, Any]:
+    """Returns a chart's specification, which Altair has validated."""
+    assert chart
+    return chart.draw().to_dict()
 
 
 @pytest.fixture
@@ -181,6 +198,7 @@ def fake() -> SimpleNamespace:
         suite=make_suite,
         metrics=make_metrics,
         report=make_report,
+        spec=spec_of,
         store=store,
         Published=Published,
         Planned=Planned,

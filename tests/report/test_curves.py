@@ -11,11 +11,11 @@ import pytest
 from harness.errors import HarnessError
 from harness.records.result import TargetReached
 from harness.records.store import run_folder
-from harness.report.build import Report
-from harness.report.curves import Budget, Curve, curve_of, mean_curve
-from harness.report.curves_chart import accuracy_curves
-from harness.report.intervals import CensoredMedian
-from harness.report.machine import summary_rows
+from harness.report.charts.curves import curves as curves_chart
+from harness.report.formats.machine import summary_rows
+from harness.report.numbers.curves import Curve, curve_of, mean_curve
+from harness.report.statistics.intervals import CensoredMedian
+from harness.report.tables import Report
 
 EVENT = {"event": "epoch", "metrics": {}}
 
@@ -25,14 +25,14 @@ def _epochs(*accuracies: float | None, seconds: float = 10.0) -> dict[int, dict[
     return {epoch: {"train_seconds": seconds, "metrics": own} for epoch, own in enumerate(metrics)}
 
 
-def _report(fake: Any, curves: dict[str, list[Curve]], budget: float | None, **options: Any) -> Report:
+def _report(fake: Any, curves: dict[str, list[Curve]], budget: float | None, *, required: bool = False) -> Report:
     results = [
         fake.result(label, seed=seed, accuracy=curve.accuracies[-1], seconds=curve.seconds[-1], config_id=label)
         for label, own in curves.items()
         for seed, curve in enumerate(own)
     ]
-    given = Budget(budget, **options) if budget else None
-    return fake.report(results, budget=given, curve_of=lambda run: curves[run.config_id][run.seed])
+    given = {"asked_seconds" if required else "budget_seconds": budget}
+    return fake.report(results, **given, curve_of=lambda run: curves[run.config_id][run.seed])
 
 
 def _notes(report: Report) -> str:
@@ -101,7 +101,7 @@ def test_a_budget_before_every_evaluation_is_an_error_of_the_command_and_a_note_
 
 def test_resumed_runs_have_no_accuracy_at_a_time(fake: Any) -> None:
     results = [fake.result("a", seed=seed, config_id="a", resumed_at_steps=[7] * seed) for seed in (0, 1)]
-    options = {"budget": Budget(20.0), "curve_of": lambda run: Curve((10.0,), (0.5 + 0.2 * run.seed,))}
+    options = {"budget_seconds": 20.0, "curve_of": lambda run: Curve((10.0,), (0.5 + 0.2 * run.seed,))}
     assert summary_rows(fake.report(results, **options))[0]["accuracy_at_budget_mean"] == 0.5
     both = summary_rows(fake.report(results, **options, with_resumed=True))[0]
     assert both["accuracy_at_budget_mean"] == pytest.approx(0.6)
@@ -171,8 +171,8 @@ def test_the_chart_has_the_means_of_the_curves_and_marks_front_target_and_budget
     ]
     for result in results:
         result.target.at_least = 0.6
-    report = fake.report(results, budget=Budget(60.0), curve_of=lambda run: curves[run.config_id][run.seed])
-    spec = accuracy_curves(report.tables[0]).to_dict()
+    report = fake.report(results, budget_seconds=60.0, curve_of=lambda run: curves[run.config_id][run.seed])
+    spec = fake.spec(curves_chart(report.tables[0]))
     last = {point["config"]: point for point in spec["datasets"]["curves"]}
     bands = {point["config"]: point for point in spec["datasets"]["bands"]}
     for row in report.tables[0].rows:
@@ -189,14 +189,14 @@ def test_the_chart_has_the_means_of_the_curves_and_marks_front_target_and_budget
 
 @pytest.mark.parametrize(("seeds", "sd"), [(1, 0.0), (2, 0.001), (3, 0.5)])
 def test_bands_that_say_nothing_are_left_out(fake: Any, seeds: int, sd: float) -> None:
-    chart = accuracy_curves(_report(fake, _many(3, seeds, sd), None).tables[0]).to_dict()
+    chart = fake.spec(curves_chart(_report(fake, _many(3, seeds, sd), None).tables[0]))
     assert chart["datasets"]["bands"] == []
     assert "no band" in " ".join(chart["title"]["subtitle"])
 
 
 def test_of_many_configs_few_are_coloured(fake: Any) -> None:
     report = _report(fake, _many(70, 1), None)
-    chart = accuracy_curves(report.tables[0]).to_dict()
+    chart = fake.spec(curves_chart(report.tables[0]))
     coloured, faint = ({point["config"] for point in chart["datasets"][name]} for name in ("curves", "faint"))
     assert (len(coloured), len(faint), coloured & faint) == (8, 40, set())
     assert {row.label for row in report.tables[0].rows if row.values["on_front"]} <= coloured

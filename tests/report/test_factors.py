@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from harness.records.store import SuiteResults
-from harness.report.factors import Design, design_of
-from harness.report.machine import factor_rows
-from harness.report.markdown import markdown
+from harness.report.factors.design import Design, design_of
+from harness.report.formats.machine import factor_rows
+from harness.report.formats.markdown import markdown
+from harness.report.formats.terminal import show
 from harness.report.of_suite import build_suite_report
-from harness.report.terminal import show
 from harness.report.write import write_report
 from harness.suite import Plan, load_suite
 
@@ -79,7 +79,7 @@ def _report(fake: Any, plan: Plan, numbers: Numbers, **options: Any) -> Any:
         for run in plan.runs
         if run.spec.seed in numbers.get(run.spec.label, {})
     ]
-    return build_suite_report([plan], SuiteResults(results, {}, {}), Path(), "test_accuracy")
+    return build_suite_report([plan], SuiteResults(results, {}, {}), Path())
 
 
 def test_one_at_a_time_by_hand(fake: Any, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_systems_are_kept_apart(fake: Any, tmp_path: Path) -> None:
         fake.result("x", config_id=run.config_id, run_id=run.run_id, suite="s", system_id=system)
         for run, system in zip(plan.runs, ["one", "two", "two"], strict=True)
     ]
-    report = build_suite_report([plan], SuiteResults(results, {}, {}), Path(), "test_accuracy")
+    report = build_suite_report([plan], SuiteResults(results, {}, {}), Path())
     assert {(row["system_id"], row["state"]) for row in factor_rows(report)} == {("one", "not run"), ("two", "not run")}
 
 

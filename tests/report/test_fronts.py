@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 
 from harness.records.result import Energy
-from harness.report.chart import accuracy_over_time, place_of
-from harness.report.fronts import TIME, front_of
-from harness.report.machine import price_rows, summary_rows
-from harness.report.pareto import pareto_front, pareto_fronts
-from harness.report.prices import CLEAR, NO_INTERVAL, NOISE
-from harness.report.resampling import samples_of_means
+from harness.report.charts.accuracy_over_time import accuracy_over_time, place_of
+from harness.report.formats.machine import price_rows, summary_rows
+from harness.report.numbers.fronts import TIME, front_of
+from harness.report.numbers.prices import CLEAR, NO_INTERVAL, NOISE
+from harness.report.statistics.pareto import pareto_front, pareto_fronts
+from harness.report.statistics.resampling import samples_of_means
 
 # Config -> (accuracy, seconds) of its seeds.
 Runs = dict[str, list[tuple[float, float]]]
@@ -223,7 +223,7 @@ def test_the_chart_tells_sure_places_from_unsure_ones(fake: Any) -> None:
     table = fake.report(_results(fake, runs)).tables[0]
     places = {row.label: place_of(row) for row in table.rows}
     assert places == {"fast": "sure", "good": "unsure", "beaten": "off", "near": "perhaps", "apart": "sure"}
-    spec = accuracy_over_time(table).to_dict()
+    spec = fake.spec(accuracy_over_time(table))
     assert {point["label"]: point["place"] for point in spec["datasets"]["points"]} == places
     labels = " ".join(label["text"] for label in spec["datasets"]["labels"])
     probability = next(row.values["front_probability"] for row in table.rows if row.label == "good")

@@ -19,15 +19,15 @@ from rich.console import Console
 
 from harness.factorial.effects import terms_of
 from harness.records.store import SuiteResults
-from harness.report import estimates
-from harness.report.build import Report
-from harness.report.crossing import crossings_of
-from harness.report.estimates import estimate
-from harness.report.interaction_chart import interactions, with_interactions
-from harness.report.machine import as_json, mattered_rows
+from harness.report.charts.interactions import interactions
+from harness.report.factors import estimates
+from harness.report.factors.crossing import crossings_of
+from harness.report.factors.estimates import estimate
+from harness.report.formats.machine import as_json, mattered_rows
+from harness.report.formats.terminal import show
 from harness.report.of_suite import build_suite_report
-from harness.report.significance import holm
-from harness.report.terminal import show
+from harness.report.statistics.significance import holm
+from harness.report.tables import Report
 from harness.report.write import write_report
 from harness.suite import Plan, load_suite
 
@@ -74,7 +74,7 @@ def _report(fake: Any, plan: Plan | list[Plan], numbers: Numbers) -> Report:
             made = fake.result(run.spec.label, seed=run.spec.seed, accuracy=found[0], seconds=found[1], suite="s",
                                config_id=run.config_id, run_id=run.run_id)  # fmt: skip
             results.append(made)
-    return build_suite_report(plans, SuiteResults(results, {}, {}), Path(), "test_accuracy")
+    return build_suite_report(plans, SuiteResults(results, {}, {}), Path())
 
 
 def _by_effect(report: Report, metric: str = "test_accuracy") -> dict[str, dict[str, Any]]:
@@ -224,7 +224,7 @@ def test_a_fraction_gives_main_effects_and_names_what_is_aliased(fake: Any, tmp_
     notes = " ".join(report.tables[0].mattered[0].notes)
     assert "lr x global_batch_size = epochs x momentum" in notes
     assert _by_effect(report, "train_seconds")["train.epochs"]["estimate"] == pytest.approx(2.0)
-    assert not with_interactions(report.tables[0])
+    assert interactions(report.tables[0]) is None
 
 
 def test_many_numbers_are_halved_and_many_names_averaged_over(fake: Any, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_the_chart_has_a_line_per_level_of_one_factor(fake: Any, tmp_path: Path)
     report = _report(
         fake, _plan(tmp_path, text), lambda dump, seed: (0.5 + 0.1 * _level(dump)[0] * _level(dump)[1], 8.0)
     )
-    chart = interactions(report.tables[0]).to_dict()
+    chart = fake.spec(interactions(report.tables[0]))
     [row] = chart["vconcat"]
     accuracy = row["hconcat"][0]
     encoding = accuracy["layer"][0]["encoding"]
@@ -358,7 +358,7 @@ def test_complete_data_need_no_slow_library(tmp_path: Path) -> None:
 import itertools, sys
 import numpy as np
 from harness.factorial.effects import terms_of
-from harness.report.estimates import estimate
+from harness.report.factors.estimates import estimate
 cells = np.array(list(itertools.product(range(2), range(2))))
 values = np.random.default_rng(0).normal(size=(4, 3))
 estimate(cells, values, (2, 2), terms_of((2, 2)))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from harness.records.result import Clock, RunResult, Telemetry
-from harness.report.drift import Drift, drift_of
-from harness.report.outliers import outliers_of
-from harness.report.rows import Row
+from harness.report.numbers.drift import Drift, drift_of
+from harness.report.numbers.outliers import outliers_of
+from harness.report.numbers.rows import Row
 
 SIMULATIONS = 1000
 NOISE = 0.01  # of log time

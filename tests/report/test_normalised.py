@@ -15,12 +15,13 @@ import pytest
 from harness.errors import HarnessError
 from harness.records.calibration import Calibration, Rate, write_calibration
 from harness.records.result import ModelFacts, Resolved, Throughput
-from harness.report.machine import as_json, summary_rows
-from harness.report.markdown import markdown
+from harness.report.formats.machine import as_json, summary_rows
+from harness.report.formats.markdown import markdown
 from harness.report.normalised import normalised_table, require_no_ranking_of_raw_times
+from harness.report.numbers.peak import fraction_of_peak
+from harness.report.numbers.speed import relative_speed
 from harness.report.of_suite import build_suite_report
-from harness.report.peak import fraction_of_peak
-from harness.report.speed import relative_speed
+from harness.report.options import Options
 from harness.report.write import write_report
 
 RATES = {"matmul": 5e10, "conv_resnet18_stem": 5e9, "conv_resnet18": 5e10, "conv_cnn3": 2e10, "conv_vgg": 5e10}
@@ -378,17 +379,17 @@ def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Pat
     monkeypatch.setattr("harness.report.of_suite.crossings_of", lambda *_: ())
     plan: Any = _Plan(results, SimpleNamespace(name="milestones", overrides={}, file=SimpleNamespace(budget=None)))
     stored = read_suite(tmp_path, "milestones")
-    report = build_suite_report([plan], stored, tmp_path, "normalised_train_seconds", relative_to="")
+    report = build_suite_report([plan], stored, tmp_path, Options("normalised_train_seconds", relative_to=""))
     assert report.normalised and len(report.normalised.records) == 4
     assert report.tables[0].rows[0].values["fraction_of_peak"]
     assert json.loads(json.dumps(as_json(report)))["systems"][0]["calibration"]["system_id"] == "a"
 
     (tmp_path / "systems" / "b" / "calibration.json").write_text("{")
-    report = build_suite_report([plan], stored, tmp_path, "test_accuracy")
+    report = build_suite_report([plan], stored, tmp_path)
     assert report.normalised is None
     assert any("Unreadable record" in note and "calibration.json" in note for note in report.notes)
     with pytest.raises(HarnessError, match="was not calibrated"):
-        build_suite_report([plan], stored, tmp_path, "test_accuracy", relative_to="")
+        build_suite_report([plan], stored, tmp_path, Options(relative_to=""))
 
 
 def test_an_earlier_record_does_not_deny_a_calibration(fake: Any) -> None:

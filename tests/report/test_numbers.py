@@ -9,8 +9,8 @@ import numpy
 import pytest
 from scipy import stats
 
-from harness.report.intervals import summarise
-from harness.report.pareto import pareto_front
+from harness.report.statistics.intervals import summarise
+from harness.report.statistics.pareto import pareto_front
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 40])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from harness.records.store import SuiteResults, read_suite, run_folder
-from harness.report.latex import latex
-from harness.report.machine import as_json, reference_rows
-from harness.report.markdown import markdown
+from harness.report.formats.latex import latex
+from harness.report.formats.machine import as_json, reference_rows
+from harness.report.formats.markdown import markdown
 from harness.report.of_suite import build_suite_report
 from harness.report.write import write_report
 from harness.suite import load_suite
@@ -61,7 +61,7 @@ def test_a_plan_gives_the_numbers_of_what_it_would_run_or_has_run(fake: Any, tmp
             for run in plan.runs
             if size in ran
         ]
-        report = build_suite_report(plans, SuiteResults(results, {}, {}), Path(), "test_accuracy")
+        report = build_suite_report(plans, SuiteResults(results, {}, {}), Path())
         beside = report.tables[0].published if report.tables else report.published
         assert beside is not None
         if overrides:
@@ -190,7 +190,7 @@ def test_a_number_of_an_earlier_epoch_is_compared_with_that_epoch(fake: Any, tmp
         folder.event("run_started", attempt=1)
         for epoch, accuracy in enumerate(accuracies):
             folder.event("epoch", epoch=epoch, metrics={"test": {"accuracy": accuracy}})
-    report = build_suite_report([plan], read_suite(tmp_path, "many"), tmp_path, "test_accuracy")
+    report = build_suite_report([plan], read_suite(tmp_path, "many"), tmp_path)
     row = _only(report)
     assert (row["epoch"], row["ours_mean"]) == (2, 0.65) and row["difference"] == pytest.approx(-0.05)
     assert "test.accuracy, epoch 2" in markdown(report)
@@ -210,7 +210,7 @@ def test_pictures_of_runs_are_listed_with_their_captions(fake: Any, tmp_path: Pa
     for name in ("curves", "a b"):
         (drawn / f"{name}.png").write_bytes(b"")
     (drawn / "curves.txt").write_text("Accuracy | by epoch.\n")
-    report = build_suite_report([plan], read_suite(tmp_path, "many"), tmp_path, "test_accuracy")
+    report = build_suite_report([plan], read_suite(tmp_path, "many"), tmp_path)
     text = markdown(report)
     where = f"{result.run_id}/{result.system_id}/pictures"
     assert f"mlp, seed 0: Accuracy \\| by epoch.\n\n![curves]({where}/curves.png)" in text

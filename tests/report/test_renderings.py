@@ -16,10 +16,9 @@ import pytest
 from rich.console import Console
 
 from harness.records.result import Selected, TargetReached
-from harness.report.columns import Column
-from harness.report.factors import Change, Design
-from harness.report.latex import latex
-from harness.report.machine import (
+from harness.report.factors.design import Change, Design
+from harness.report.formats.latex import latex
+from harness.report.formats.machine import (
     as_json,
     factor_rows,
     reference_rows,
@@ -28,8 +27,9 @@ from harness.report.machine import (
     write_csv,
     write_parquet,
 )
-from harness.report.markdown import markdown
-from harness.report.terminal import show
+from harness.report.formats.markdown import markdown
+from harness.report.formats.terminal import show
+from harness.report.numbers.columns import Column
 from harness.report.texts import column_texts
 
 NASTY = "a|b <script>alert(1)</script> 50% & $x_1$ {#} ~^\\ [bold]né→日本[/bold]\nnext\x1b[31m"

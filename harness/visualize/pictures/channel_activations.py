@@ -57,7 +57,7 @@ def channel_activations(
 def _columns(means: Tensor, title: str, subtitle: str, layer: str, labelled: int) -> altair.LayerChart:
     import altair
 
-    from harness.report.theme import MUTED, PALETTE
+    from harness.report.charts.theme import MUTED, PALETTE
     from harness.visualize.charts import finished, table
 
     strong = set(means.topk(min(labelled, len(means))).indices.tolist())

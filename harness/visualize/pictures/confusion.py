@@ -10,8 +10,8 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry import picture
+from harness.report.charts.theme import INK, MUTED
 from harness.report.texts import one_line, shortened
-from harness.report.theme import INK, MUTED
 from harness.visualize.charts import finished, table
 from harness.visualize.picture import Picture
 from harness.visualize.trained import Trained

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.registry import picture
-from harness.report.theme import INK, MUTED
+from harness.report.charts.theme import INK, MUTED
 from harness.visualize.charts import finished
 from harness.visualize.picture import Picture
 from harness.visualize.trained import Trained

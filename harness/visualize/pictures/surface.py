@@ -15,7 +15,7 @@ from harness.data.split import take
 from harness.errors import HarnessError
 from harness.parameters import NonNegativeInt, PositiveFloat, PositiveInt
 from harness.registry import picture
-from harness.report.theme import INK
+from harness.report.charts.theme import INK
 from harness.visualize.charts import SEQUENTIAL, finished, log_axis_values, table, write_numbers
 from harness.visualize.landscape import filter_normalised, objective, surface
 from harness.visualize.picture import Picture

@@ -1,0 +1,1 @@
+"""The charts, each declared once with Altair; `drawing` makes files of them."""

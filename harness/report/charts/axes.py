@@ -1,0 +1,122 @@
+"""The chart's axes: unit, domain, and where a value lies in pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.report.numbers.rows import Row
+from harness.report.statistics.intervals import Summary
+
+LOG_FROM = 10  # a span of times from which a linear axis would crowd the fast ones
+MARGIN = 0.06
+# Intervals of two seeds can be far wider than all the points lie apart: they then leave the plot at its edge.
+MOST_FOR_INTERVALS = 1.0
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis in units of its own."""
+
+    title: str
+    unit: float
+    low: float
+    high: float
+    logarithmic: bool
+    pixels: int
+
+    def pixel(self, value: float) -> float:
+        """Returns the distance from the axis's lower end."""
+        low, high, at = (self._linear(number) for number in (self.low, self.high, value))
+        return (at - low) / (high - low) * self.pixels
+
+    def value(self, pixel: float) -> float:
+        """Returns what lies at a distance from the lower end."""
+        low, high = self._linear(self.low), self._linear(self.high)
+        at = low + pixel / self.pixels * (high - low)
+        return 10**at if self.logarithmic else at
+
+    def clamp(self, value: float) -> float:
+        """Returns the value, or the end of the axis that it lies beyond."""
+        return min(max(value, self.low), self.high)
+
+    def scale(self) -> dict[str, Any]:
+        """Returns the arguments of an Altair scale."""
+        kind = "log" if self.logarithmic else "linear"
+        return {"type": kind, "domain": [self.low, self.high], "nice": False, "zero": False}
+
+    def ticks(self) -> dict[str, Any]:
+        """Returns the arguments of an Altair axis."""
+        if not self.logarithmic:
+            return {"tickCount": 6}
+        ticks = [
+            digit * 10.0**power
+            for power in range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            for digit in ((1, 2, 5) if self.high / self.low < 3000 else (1,))
+        ]
+        return {"values": [tick for tick in ticks if self.low <= tick <= self.high], "format": "~g"}
+
+    def _linear(self, value: float) -> float:
+        return math.log10(value) if self.logarithmic else value
+
+
+def time_axis(rows: Sequence[Row], pixels: int) -> Axis:
+    """Returns the axis of train times; logarithmic where they span more than a factor of ten."""
+    times = [row.values["train_seconds"] for row in rows]
+    fastest, slowest = min(time.mean for time in times), max(time.mean for time in times)
+    logarithmic = fastest > 0 and slowest / fastest > LOG_FROM
+    middle = math.sqrt(fastest * slowest) if logarithmic else slowest / 3
+    unit, name = _unit(middle)
+    low, high = _domain(times, unit, logarithmic, least_span=0.1 * slowest / unit or 1.0)
+    return Axis(_time_title(name, logarithmic), unit, low if logarithmic else max(0.0, low), high, logarithmic, pixels)
+
+
+def accuracy_axis(rows: Sequence[Row], pixels: int) -> Axis:
+    """Returns the axis of test accuracies, in percent."""
+    low, high = _domain([row.values["test_accuracy"] for row in rows], 0.01, False, least_span=0.2)
+    return Axis("Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high) if high < 101 else 100.0, False, pixels)
+
+
+def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, height: int) -> tuple[Axis, Axis]:
+    """Returns the axes of train time and accuracy for lines of (seconds, accuracy) that have all the room.
+
+    Time is logarithmic where the configs' whole train times span more than a factor of ten. Bands do not widen the axis
+    of accuracy: those of two seeds would leave nothing of the lines.
+    """
+    firsts, lasts = [curve[0][0] for curve in curves], [curve[-1][0] for curve in curves]
+    logarithmic = min(firsts) > 0 and max(lasts) / min(lasts) > LOG_FROM
+    middle = math.sqrt(min(firsts) * max(lasts)) if logarithmic else max(lasts) / 3
+    unit, name = _unit(middle)
+    ends = (min(firsts) * 0.95, max(lasts) * 1.06) if logarithmic else (0.0, max(lasts) * 1.03)
+    x = Axis(_time_title(name, logarithmic), unit, ends[0] / unit, ends[1] / unit, logarithmic, width)
+    means = [100 * summary.mean for curve in curves for _, summary in curve]
+    margin = max(MARGIN * (max(means) - min(means)), 0.1)
+    low, high = max(0.0, min(means) - margin), min(100.0, max(means) + margin)
+    return x, Axis("Test accuracy (%)", 0.01, low, high, False, height)
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    return (1.0, "s") if seconds < 300 else (60.0, "min") if seconds < 3600 else (3600.0, "h")
+
+
+def _time_title(unit: str, logarithmic: bool) -> str:
+    return f"Train time ({unit}{', log scale' if logarithmic else ''})"
+
+
+def _domain(values: Sequence[Summary], unit: float, logarithmic: bool, least_span: float) -> tuple[float, float]:
+    scaled = [value.mean / unit for value in values]
+    lows, highs = [value.low / unit for value in values], [value.high / unit for value in values]
+    if logarithmic:
+        lows = [low if low > 0 else mean for low, mean in zip(lows, scaled, strict=True)]
+        scaled, lows, highs = ([math.log10(value) for value in part] for part in (scaled, lows, highs))
+        least_span = 0.0
+    span = max(max(scaled) - min(scaled), least_span)
+    centre = (max(scaled) + min(scaled)) / 2
+    most = MOST_FOR_INTERVALS * span
+    low = min(centre - span / 2, max(min(lows), min(scaled) - most))
+    high = max(centre + span / 2, min(max(highs), max(scaled) + most))
+    margin = MARGIN * (high - low)
+    ends = (low - margin, high + margin)
+    return (10 ** ends[0], 10 ** ends[1]) if logarithmic else ends

@@ -1,0 +1,83 @@
+"""Charts as files: a process of its own draws them all, while this one goes on.
+
+Its start and the first chart take longer than all the others, so there is one for all, and what it is given is plain
+data: this process never imports Altair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import altair
+
+Ending = Literal["png", "svg", "html"]
+
+
+class Chart(Protocol):
+    """A chart as plain data, which can be pickled."""
+
+    def draw(self) -> altair.TopLevelMixin:
+        """Returns it, declared."""
+        ...
+
+
+class Drawing:
+    """Charts that are being drawn: as PNG, two pixels a unit; as SVG; as HTML, which loads Vega from the net.
+
+    Raises:
+        ImportError: altair or vl-convert is not installed.
+    """
+
+    def __init__(self, charts: Mapping[str, Chart]) -> None:
+        for package in ("altair", "vl_convert"):  # the child's own error would be a traceback
+            if importlib.util.find_spec(package) is None:
+                raise ImportError(f"no {package}", name=package)
+        self._made: dict[str, dict[Ending, bytes]] = {}
+        command = [sys.executable, "-m", "harness.report.charts.drawing"]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a child that failed says why when it is waited for
+            self._child.stdin.write(pickle.dumps(dict(charts)))
+            self._child.stdin.close()
+        self._child.stdin = None
+
+    def write(self, file: IO[bytes], name: str, ending: Ending = "png") -> None:
+        """Writes one of the files, once it is drawn."""
+        if not self._made:
+            made, words = self._child.communicate()
+            if self._child.returncode:
+                raise RuntimeError(f"the chart could not be drawn: {words.decode(errors='replace').strip()}")
+            self._made = pickle.loads(made)
+        file.write(self._made[name][ending])
+
+    def end(self) -> None:
+        """Ends the process where its files are not wanted any more."""
+        if self._child.returncode is None:
+            self._child.kill()
+            self._child.communicate()
+
+
+def draw(charts: Mapping[str, Chart]) -> dict[str, dict[Ending, bytes]]:
+    """Returns the files of each chart."""
+    import altair
+    import vl_convert
+
+    version = "_".join(altair.SCHEMA_VERSION.split(".")[:2])
+    made: dict[str, dict[Ending, bytes]] = {}
+    for name, chart in charts.items():
+        spec = chart.draw().to_dict(validate=False)  # the tests do, which takes longer than all the rest
+        svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
+        html = vl_convert.vegalite_to_html(spec, vl_version=version)
+        made[name] = {"svg": svg.encode(), "png": vl_convert.svg_to_png(svg, scale=2), "html": html.encode()}
+    return made
+
+
+if __name__ == "__main__":
+    pickle.dump(draw(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)

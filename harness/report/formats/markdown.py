@@ -1,0 +1,64 @@
+"""The tables as GitHub Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
+
+from harness.report.tables import Report
+from harness.report.texts import Beside, Written, notes_under, one_line
+
+
+def markdown(
+    report: Report, curves: Mapping[str, str] | None = None, interactions: Mapping[str, str] | None = None
+) -> str:
+    """Returns a section per system: its tables, and the notes of each as a list.
+
+    Args:
+        curves: the name of each system's chart of curves, without its ending, by system_id.
+        interactions: the same of its chart of interactions.
+    """
+    parts = [f"# {_escaped(report.suite)}"]
+    for table in report.tables:
+        parts.append("\n".join(_section("##", table.system, table.written(), table.notes)))
+        if name := (curves or {}).get(table.system_id):
+            links = ", ".join(f"[{ending.upper()}]({quote(name)}.{ending})" for ending in ("svg", "html"))
+            parts.append(f"![Test accuracy over train time]({quote(name)}.png)\n\nThe same as {links}.")
+        parts += _beside("###", table.beside())
+        if chart := (interactions or {}).get(table.system_id):
+            parts.append(f"![Interactions on {_escaped(table.system)}]({quote(chart)}.png)")
+    parts += _beside("##", report.beside())
+    if report.pictures:
+        parts.append("## Pictures")
+    for picture in report.pictures:
+        place = quote(picture.path.as_posix())
+        parts.append(
+            f"{_escaped(picture.run)}: {_escaped(picture.caption)}\n\n![{_escaped(picture.path.stem)}]({place})"
+        )
+    if report.notes:
+        parts.append("\n".join(f"- {_escaped(note)}" for note in report.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _beside(heading: str, tables: Sequence[Beside]) -> list[str]:
+    return ["\n".join(_section(heading, beside.title, beside.columns, beside.notes)) for beside in tables]
+
+
+def _section(heading: str, title: str, columns: Sequence[Written], notes: Sequence[str]) -> Iterator[str]:
+    yield f"{heading} {_escaped(title)}\n"
+    yield _line([column.title for column in columns])
+    yield f"|{'|'.join('---:' if column.numeric else ':---' for column in columns)}|"
+    yield from (_line(list(cells)) for cells in zip(*(column.cells for column in columns), strict=True))
+    yield ""
+    yield from (f"- {_escaped(note)}" for note in notes_under(columns, notes))
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(text: str) -> str:
+    entities = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = re.sub(r"([\\`*\[\]|~$])", r"\\\1", entities)
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # inside a word it does not emphasise

@@ -1,0 +1,149 @@
+"""Test accuracy over train time: what each run's evaluations say, and what a config's runs say together."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.durations import duration_text
+from harness.errors import HarnessError
+from harness.records.result import RunResult
+from harness.report.numbers.columns import AT_BUDGET, Column
+from harness.report.numbers.rows import Row
+from harness.report.statistics.intervals import Summary, summarise
+from harness.report.texts import listed
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The evaluations of a run, in their order.
+
+    Attributes:
+        seconds: train time until each.
+        accuracies: on the test split, fractions.
+    """
+
+    seconds: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+    def at(self, seconds: float) -> float | None:
+        """Returns the accuracy at the last evaluation within a train time; None before the first.
+
+        It holds until the next evaluation, and after the last for ever.
+        """
+        index = bisect.bisect_right(self.seconds, seconds)
+        return self.accuracies[index - 1] if index else None
+
+
+CurveOf = Callable[[RunResult], Curve | None]
+"""Gives the curve of a run; None where its record has none."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A train time at which configs are compared.
+
+    Attributes:
+        required: whether it is an error that no run was evaluated by then: of a command, not of a suite's file.
+    """
+
+    seconds: float
+    required: bool = False
+
+
+def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
+    """Returns the curve of a run from the events of its epochs, by their number.
+
+    None where none was evaluated, or an event was lost: the train time of what follows is then not known.
+    """
+    if sorted(epochs) != list(range(len(epochs))) or any("train_seconds" not in event for event in epochs.values()):
+        return None
+    elapsed = itertools.accumulate(epochs[number]["train_seconds"] for number in range(len(epochs)))
+    tests = (epochs[number]["metrics"].get("test") for number in range(len(epochs)))
+    found = [(seconds, test["accuracy"]) for seconds, test in zip(elapsed, tests, strict=True) if test]
+    return Curve(*zip(*found, strict=True)) if found else None
+
+
+def curves_of(rows: Sequence[Row], curve_of_run: CurveOf) -> dict[str, list[Curve]]:
+    """Returns the curves of each config's timed runs, by config_id."""
+    curves = {row.config_id: [curve_of_run(run) for run in row.ok_for("clock.train_seconds")] for row in rows}
+    return {config_id: [curve for curve in own if curve] for config_id, own in curves.items()}
+
+
+def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, Summary]]:
+    """Returns the mean over seeds from each train time on at which one of them was evaluated.
+
+    It begins where all seeds have been evaluated, so that it is always over the same seeds.
+    """
+    start = max(curve.seconds[0] for curve in curves)
+    times = sorted({seconds for curve in curves for seconds in curve.seconds if seconds >= start})
+    summaries = ((seconds, summarise([curve.at(seconds) for curve in curves])) for seconds in times)
+    return [(seconds, summary) for seconds, summary in summaries if summary]
+
+
+def mark_accuracy_at(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], budget: Budget | None) -> None:
+    """Gives the rows of one system their accuracy at a budget, over the seeds that were evaluated by then."""
+    for row in rows:
+        own = curves.get(row.config_id, ())
+        values = [curve.at(budget.seconds) for curve in own] if budget else []
+        evaluated = sum(value is not None for value in values)
+        row.values["budget_seconds"] = budget.seconds if budget else None
+        row.values[AT_BUDGET] = summarise(values)
+        row.values["evaluated_by_budget"] = f"{evaluated} of {len(values)}" if values else None
+
+
+def with_budget_in_title(columns: Sequence[Column], budget: Budget | None) -> tuple[Column, ...]:
+    """Returns the columns, the accuracy at the budget with the budget in its title."""
+    said = f"test accuracy at {duration_text(budget.seconds)}" if budget else ""
+    return tuple(dataclasses.replace(one, title=said) if budget and one.name == AT_BUDGET else one for one in columns)
+
+
+def budget_notes(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], budget: Budget | None) -> Iterator[str]:
+    """Yields what a reader of the accuracy at a budget must know."""
+    if budget is None:
+        return
+    said = duration_text(budget.seconds)
+    if not any(row.values[AT_BUDGET] for row in rows):
+        yield _none_by(said, _first(curves))
+        return
+    yield f"Test accuracy at {said}: at each run's last evaluation within {said} of train time."
+    late = [
+        f"{row.label} ({row.values['evaluated_by_budget']} evaluated)"
+        for row in rows
+        if curves.get(row.config_id) and any(curve.at(budget.seconds) is None for curve in curves[row.config_id])
+    ]
+    if late:
+        yield f"Not all evaluated within {said}, so the mean there is over the others alone: {listed(late)}."
+
+
+def some_late(rows: Sequence[Row]) -> bool:
+    """Tells whether a mean at the budget is not over all runs."""
+    counts = [row.values["evaluated_by_budget"].split(" of ") for row in rows if row.values["evaluated_by_budget"]]
+    return any(evaluated != every for evaluated, every in counts)
+
+
+def require_evaluation_by(budget: Budget | None, systems: Sequence[Mapping[str, Sequence[Curve]]]) -> None:
+    """Refuses a budget that ends before the first evaluation of every run.
+
+    Raises:
+        HarnessError: with the time of the first evaluation.
+    """
+    if budget is None or not budget.required or not systems:
+        return
+    firsts = [first for curves in systems if (first := _first(curves)) is not None]
+    if not firsts or min(firsts) > budget.seconds:
+        message = _none_by(duration_text(budget.seconds), min(firsts, default=None)).rstrip(".")
+        raise HarnessError(message, "give --at a longer time, or evaluate more often: train.evaluate_every_epochs")
+
+
+def _first(curves: Mapping[str, Sequence[Curve]]) -> float | None:
+    return min((curve.seconds[0] for own in curves.values() for curve in own), default=None)
+
+
+def _none_by(said: str, first: float | None) -> str:
+    why = "no run has evaluations on record" if first is None else f"the first was at {duration_text(first)}"
+    return f"No run was evaluated within {said} of train time: {why}."

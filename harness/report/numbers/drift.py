@@ -1,0 +1,92 @@
+"""Whether the machine drifted while a suite ran, by its anchors: one config, run again and again between others."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.records.result import RunResult
+from harness.report.statistics.intervals import t_quantile
+from harness.report.texts import one_line, span
+
+LEAST_RUNS = 3  # a line through two points has no scatter
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The line through the logarithms of the anchors' train times, over the time of day at which they began.
+
+    Attributes:
+        label, seed: what was repeated.
+        runs: how many.
+        hours: from the first to the last.
+        change: of the train time over those hours, as a fraction.
+        low, high: the ends of its 95 % interval; None with less than three runs.
+        scatter: standard deviation about the line, as a fraction of the train time.
+    """
+
+    label: str
+    seed: int
+    runs: int
+    hours: float
+    change: float
+    low: float | None = None
+    high: float | None = None
+    scatter: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain values."""
+        return asdict(self)
+
+
+def drift_of(anchors: Sequence[RunResult]) -> Drift | None:
+    """Returns the drift that the repetitions of one config and seed on one system show; None with less than two.
+
+    The slope is that of least squares, its interval Student's with n - 2 degrees of freedom.
+    """
+    timed = [run for run in anchors if run.status == "ok" and run.clock.train_seconds and not run.resumed_at_steps]
+    timed.sort(key=lambda run: run.started_at)
+    if len(timed) < 2:
+        return None
+    began = [datetime.datetime.fromisoformat(run.started_at) for run in timed]
+    hours = [(moment - began[0]).total_seconds() / 3600 for moment in began]
+    logs = [math.log(run.clock.train_seconds or math.nan) for run in timed]
+    about = timed[0].label, timed[0].seed, len(timed), hours[-1]
+    if hours[-1] == 0:
+        return None
+    slope, intercept = statistics.linear_regression(hours, logs)
+    change = slope * hours[-1]
+    if len(timed) < LEAST_RUNS:
+        return Drift(*about, math.expm1(change))
+    squares = math.fsum((y - intercept - slope * x) ** 2 for x, y in zip(hours, logs, strict=True))
+    scatter = math.sqrt(squares / (len(timed) - 2))
+    middle = statistics.fmean(hours)
+    error = scatter / math.sqrt(math.fsum((x - middle) ** 2 for x in hours)) * hours[-1]
+    half = t_quantile(len(timed) - 2) * error
+    return Drift(*about, math.expm1(change), math.expm1(change - half), math.expm1(change + half), scatter)
+
+
+def drift_notes(drift: Drift | None) -> Iterator[str]:
+    """Yields what a table's reader should know of the drift."""
+    if drift is None:
+        return
+    long = f"{drift.hours:.1f} hours" if drift.hours >= 1 else f"{60 * drift.hours:.1f} minutes"
+    whose = f"{drift.runs} runs of {one_line(drift.label)}, seed {drift.seed}, over {long}"
+    if drift.low is None or drift.high is None or drift.scatter is None:
+        yield f"Drift: too few anchors to tell ({whose}); the train time changed by {_percent(drift.change)}."
+        return
+    interval = f"95 % interval {span(_percent(drift.low), _percent(drift.high))}"
+    sure = drift.low > 0 or drift.high < 0
+    verdict = "the machine drifted" if sure else "no drift beyond the noise"
+    yield (
+        f"Drift: {verdict}. By {whose}, the train time changed by {_percent(drift.change)} ({interval}) from the "
+        f"first to the last; about that line they scatter by {100 * drift.scatter:.2g} %."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.1f} %"

@@ -1,0 +1,196 @@
+"""The front of accuracy over what it costs, and how sure each config's place on it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from harness.records.result import metric
+from harness.report.numbers.columns import Kind
+from harness.report.numbers.rows import Row
+from harness.report.statistics.pareto import pareto_front, pareto_fronts
+from harness.report.statistics.resampling import SAMPLES, samples_of_means
+from harness.report.texts import listed
+
+if TYPE_CHECKING:
+    import numpy
+
+ACCURACY = "test.accuracy"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What accuracy is paid with.
+
+    Attributes:
+        name: in the files, with the unit.
+        word: in what people read.
+        metric: the number of a run.
+        kind: how it is written.
+        probability: the column of how likely a config is on the front of accuracy over this cost.
+    """
+
+    name: str
+    word: str
+    metric: str
+    kind: Kind
+    probability: str
+
+
+TIME = Cost("train_seconds", "train time", "clock.train_seconds", "seconds", "front_probability")
+COSTS = (
+    TIME,
+    Cost("train_joules", "energy", "energy.train_joules", "joules", "energy_front_probability"),
+    Cost("peak_device_allocated_bytes", "memory", "memory.max_allocated_bytes", "bytes", "memory_front_probability"),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A config on the plane of accuracy and cost.
+
+    Attributes:
+        accuracy, paid: means over the seeds.
+        on_front: whether no other config here beats these means.
+        accuracies, payments: by seed.
+        probability: the share of the samples in which it is on the front; None where it cannot be known.
+        samples: of both means, each [SAMPLES]; None with one seed.
+    """
+
+    row: Row
+    accuracy: float
+    paid: float
+    on_front: bool
+    accuracies: Mapping[Any, float]
+    payments: Mapping[Any, float]
+    probability: float | None = None
+    samples: tuple[numpy.ndarray, numpy.ndarray] | None = None
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether there are two seeds or more of both."""
+        return min(len(self.accuracies), len(self.payments)) > 1
+
+
+@dataclass(frozen=True)
+class Front:
+    """The configs of one system, by what they reach and cost."""
+
+    cost: Cost
+    places: tuple[Place, ...]
+
+    def members(self) -> list[Place]:
+        """Returns the configs on the front of the means, the cheapest first."""
+        return sorted((place for place in self.places if place.on_front), key=lambda place: place.paid)
+
+
+def front_of(rows: Sequence[Row], cost: Cost) -> Front:
+    """Returns the front of one system's ranked rows that have both numbers.
+
+    Args:
+        rows: of one system.
+    """
+    measured = [(row, _by_seed(row, ACCURACY), _by_seed(row, cost.metric)) for row in rows if row.ranked]
+    # By their ids, so that the same records give the same samples however the table is sorted.
+    measured = sorted((one for one in measured if one[1] and one[2]), key=lambda one: one[0].config_id)
+    points = [(_mean(accuracies), _mean(payments)) for _, accuracies, payments in measured]
+    front = zip(measured, points, pareto_front(points), strict=True)
+    return Front(cost, tuple(sampled([Place(one[0], *point, on, *one[1:]) for one, point, on in front])))
+
+
+def sampled(places: Sequence[Place]) -> list[Place]:
+    """Returns the places with their samples and probabilities; those that have none come last.
+
+    A config with one seed has no spread, so it takes no part in the samples; where such a one beats a config by its
+    only run, the other's probability cannot be known either.
+    """
+    import numpy
+
+    several = [place for place in places if place.has_spread]
+    single = [place for place in places if not place.has_spread]
+    if not several:
+        return single
+    numbers = [*(place.accuracies for place in several), *(place.payments for place in several)]
+    samples = samples_of_means(numbers, [*range(len(several))] * 2)
+    accuracies, payments = samples[:, : len(several)], samples[:, len(several) :]
+    shares = pareto_fronts(accuracies, payments).mean(axis=0)
+    return [
+        *(
+            replace(
+                place,
+                samples=(numpy.ascontiguousarray(accuracies[:, index]), numpy.ascontiguousarray(payments[:, index])),
+                probability=None if any(_beats(other, place) for other in single) else float(shares[index]),
+            )
+            for index, place in enumerate(several)
+        ),
+        *single,
+    ]
+
+
+def mark_fronts(rows: Sequence[Row]) -> list[Front]:
+    """Gives the rows of one system their places on the fronts; returns those of the costs that were measured."""
+    fronts = [front_of(rows, cost) for cost in COSTS]
+    for row in rows:
+        names = ("on_front", "dominated_by", "dominated_by_probability", *(cost.probability for cost in COSTS))
+        row.values.update(dict.fromkeys(names))
+    for front in fronts:
+        for place in front.places:
+            place.row.values[front.cost.probability] = place.probability
+    for place in fronts[0].places:
+        place.row.values["on_front"] = place.on_front
+        if not place.on_front:
+            beating, probability = _dominating(place, fronts[0])
+            place.row.values["dominated_by"] = beating.row.label
+            place.row.values["dominated_by_probability"] = probability
+    return [front for front in fronts if front.places]
+
+
+def front_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields what a reader of the column `front_probability` must know."""
+    ranked = [row for row in rows if row.values["on_front"] is not None]
+    if any(row.values["front_probability"] is not None for row in ranked):
+        yield (
+            f"On the front: the share of {SAMPLES:,} samples of the means in which the config is on the front. The "
+            "samples scatter as the seeds do (paired t bootstrap); few seeds make it unsure."
+        )
+    single = [row.label for row in ranked if row.values["front_probability"] is None and len(row.ok) == 1]
+    if single:
+        whose = "" if len(single) == len(ranked) else f" ({listed(single)})"
+        yield f"How sure the front is cannot be known with one seed{whose}."
+    shaded = [row.label for row in ranked if row.values["front_probability"] is None and len(row.ok) > 1]
+    if shaded:
+        yield f"No probability of being on the front, as a config with one timed seed decides it: {listed(shaded)}."
+
+
+def _by_seed(row: Row, name: str) -> dict[Any, float]:
+    """Returns a number of the runs it is taken from; a seed that ran twice, on other data, counts as two."""
+    found: dict[Any, float] = {}
+    for run in row.ok_for(name):
+        value = metric(run, name)
+        if value is not None and math.isfinite(value):
+            found[run.seed if run.seed not in found else (run.seed, run.run_id)] = value
+    return found
+
+
+def _mean(by_seed: Mapping[Any, float]) -> float:
+    return math.fsum(by_seed.values()) / len(by_seed)
+
+
+def _beats(one: Place, other: Place) -> bool:
+    better = one.accuracy > other.accuracy or one.paid < other.paid
+    return better and one.accuracy >= other.accuracy and one.paid <= other.paid
+
+
+def _dominating(place: Place, front: Front) -> tuple[Place, float | None]:
+    """Returns the member of the front that beats a config most surely, and the share of samples in which it does."""
+    found = [(member, _surely(member, place)) for member in front.members() if _beats(member, place)]
+    return max(found, key=lambda one: (-1.0 if one[1] is None else one[1], one[0].accuracy))
+
+
+def _surely(one: Place, other: Place) -> float | None:
+    if one.samples is None or other.samples is None:
+        return None
+    better = one.samples[0] >= other.samples[0]
+    return float((better & (one.samples[1] <= other.samples[1])).mean())

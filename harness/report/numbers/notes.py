@@ -1,0 +1,169 @@
+"""What stands under a table: what its numbers are, and what is missing from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.records.result import Cause
+from harness.report.numbers.columns import RAN, Column
+from harness.report.numbers.differences import at
+from harness.report.numbers.fronts import front_notes
+from harness.report.numbers.generalisation import GAP, GAP_PER_TRAIN_ERROR, TRAIN_ERROR
+from harness.report.numbers.rows import Row, count_by_status, ran
+from harness.report.numbers.time_to_target import target_notes
+from harness.report.texts import FRONT, column_texts, listed, one_line, shortened
+
+MOST_CAUSES = 10
+
+
+def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping[str, str]) -> list[str]:
+    """Returns the notes of one system's table.
+
+    Args:
+        columns: those that may say the same of every row, and are then said here.
+        planned: labels by config_id.
+    """
+    return [
+        *_runs(rows, planned),
+        *_meaning(rows),
+        *_not_ranked(rows),
+        *_same_everywhere(rows, columns),
+        *_mixtures(rows),
+        *_resumed(rows),
+        *_disturbed(rows),
+        *_unmeasured(rows),
+        *_causes(rows),
+    ]
+
+
+def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Returns what stands under a table that shows the column of this name."""
+    definition = (
+        f"Overfitting?: overfitting where train accuracy lies more than {100 * GAP:g} points above test accuracy, and "
+        f"beyond the seeds' noise; underfitting where more than {100 * TRAIN_ERROR:g} % of the training images are "
+        f"misread, and of the test images hardly more (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
+    )
+    if all(at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
+        return (definition,)
+    caution = (
+        "Train accuracy is taken during the last epoch, with augmentation and dropout and while the weights still "
+        "move. As a rule it is too low, so overfitting is the surer verdict, and underfitting a hint."
+    )
+    return definition, caution
+
+
+def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
+    runs = [run for row in rows for run in row.runs]
+    sizes = sorted({run.num_processes for run in runs})
+    processes = f" on {sizes[0]} process{'es' * (sizes[0] > 1)}" if len(sizes) == 1 else ""
+    yield f"{_count(len(runs), 'run')} of {_count(len(rows), 'config')}{processes}: {count_by_status(runs)}."
+    here = {row.config_id for row in rows}
+    missing = [label for config_id, label in planned.items() if config_id not in here]
+    if missing:
+        yield f"No result yet on this system: {listed(missing)} ({len(missing)} of {len(planned)} planned configs)."
+    strangers = [row.label for row in rows if row.config_id not in planned]
+    if planned and strangers:
+        yield f"Not in the plan, but in the results: {listed(strangers)}."
+
+
+def _meaning(rows: Sequence[Row]) -> Iterator[str]:
+    if any(row.values["on_front"] for row in rows):
+        yield f"{FRONT} is on the Pareto front: every more accurate config here takes longer."
+    yield from front_notes(rows)
+    with_numbers = [row for row in rows if row.ok]
+    single = [row.label for row in with_numbers if len(row.ok) == 1]
+    if len(single) < len(with_numbers):
+        yield "Numbers are means over the seeds that ended ok; ± is half of the 95 % Student-t interval of the mean."
+    if single:
+        whose = "" if len(single) == len(with_numbers) else f" ({listed(single)})"
+        yield f"No interval: one seed{whose}."
+    yield from target_notes(rows)
+    if any(row.values["selected_on_test_test_accuracy"] for row in rows):
+        yield "Selected on test: the epoch was chosen by the test set itself, which flatters; never compare with it."
+
+
+def _not_ranked(rows: Sequence[Row]) -> Iterator[str]:
+    synthetic = [row.label for row in rows if row.ok and not row.values["rankable"]]
+    if synthetic:
+        yield f"Not ranked, since accuracy on synthetic data means nothing: {listed(synthetic)}."
+
+
+def _same_everywhere(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[str]:
+    """The counterpart of `build.Table.shown`, which leaves these columns out."""
+    for column in columns:
+        if same_in_all(rows, column) and rows[0].values.get(column.name) is not None:
+            asked = next((path for name, _, path in RAN if name == column.name), None)
+            asked_for = {at(row.runs[0].spec, asked) for row in rows} if asked else set()
+            wanted = f" (asked for: {', '.join(sorted(map(str, asked_for - {None})))})" if asked_for - {None} else ""
+            yield f"All runs here: {column.title} = {column_texts(column, [rows[0].values[column.name]])[0]}{wanted}."
+
+
+def same_in_all(rows: Sequence[Row], column: Column) -> bool:
+    """Tells whether a column of the configs, or of what ran, says the same in each row."""
+    return len({str(row.values.get(column.name)) for row in rows}) == 1
+
+
+def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
+    """A mean over runs that were not alike is still shown, but never in silence."""
+    for row in rows:
+        unlike = [title for name, title, _ in RAN if isinstance(text := ran(row.ok, name), str) and ", " in text]
+        if len({run.data.fingerprint for run in row.ok if run.data}) > 1:
+            unlike.append("version of the data")
+        if unlike:
+            yield f"{one_line(row.label)}: its runs differ in {' and '.join(unlike)}; the mean mixes them."
+
+
+def _resumed(rows: Sequence[Row]) -> Iterator[str]:
+    counts = [(row, sum(bool(run.resumed_at_steps) for run in row.ok)) for row in rows]
+    told = [f"{count} of {_count(len(row.ok), 'run')} of {row.label}" for row, count in counts if count]
+    if told and rows[0].with_resumed:
+        yield f"Resumed from a checkpoint: {listed(told)}. Their times are sums over the parts."
+    elif told:
+        yield f"Resumed from a checkpoint: {listed(told)}. Their times are left out; --with-resumed takes them in."
+
+
+def _disturbed(rows: Sequence[Row]) -> Iterator[str]:
+    """Runs whose GPU was not itself, or not theirs alone: they are kept, and marked."""
+    runs = [(f"{one_line(row.label)} seed {run.seed}", run.telemetry) for row in rows for run in row.ok]
+    throttled = [
+        f"{name} ({', '.join(f'{why} in {share:.0%}' for why, share in (seen.gpu_throttle_reasons or {}).items())})"
+        for name, seen in runs
+        if seen.gpu_throttled
+    ]
+    if throttled:
+        yield f"The GPU throttled: {listed(throttled)} of the samples. At its full clock these runs would be faster."
+    shared = [name for name, seen in runs if seen.gpu_shared]
+    if shared:
+        yield f"Another process used the GPU: {listed(shared)}. Times, memory and energy are not of these runs alone."
+
+
+def _unmeasured(rows: Sequence[Row]) -> Iterator[str]:
+    reasons: dict[str, dict[str, None]] = {}
+    runs = [run for row in rows for run in row.ok]
+    for run in runs:
+        for name, reason in run.unavailable.items():
+            if name == "calibration":
+                continue  # of earlier records: it is not the run that knows
+            reasons.setdefault(one_line(reason), {})[name] = None
+    for reason, names in reasons.items():
+        yield f"Not measured: {listed(list(names))} ({reason})."
+
+
+def _causes(rows: Sequence[Row]) -> Iterator[str]:
+    bad = [(row, run) for row in rows for run in row.runs if run.status != "ok"]
+    for row, run in bad[:MOST_CAUSES]:
+        yield f"{one_line(row.label)}, seed {run.seed}: {run.status}, {_why(run.cause)}."
+    if len(bad) > MOST_CAUSES:
+        yield f"{len(bad) - MOST_CAUSES} more runs without a result; `harness status` lists them."
+
+
+def _why(cause: Cause | None) -> str:
+    if cause is None:
+        return "no cause recorded"
+    where = [f"{name} {value}" for name, value in (("rank", cause.rank), ("step", cause.step)) if value is not None]
+    why = shortened(one_line(f"{cause.kind}: {cause.message}").rstrip("."), 200)
+    return f"{why} ({', '.join(where)})" if where else why
+
+
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"

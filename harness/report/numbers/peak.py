@@ -1,0 +1,74 @@
+"""How much of what its system can do a run made use of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.records.calibration import Calibration, Rate
+from harness.records.result import RunResult
+from harness.report.numbers.differences import at
+
+# A multiply-accumulate is two operations. The backward pass makes two products for each one of the forward pass, for
+# the gradients of weights and of inputs: training is three forward passes (Kaplan et al., arXiv 2001.08361, 2.1).
+OPERATIONS_PER_MULTIPLY_ACCUMULATE = 2 * 3
+
+
+def precision_of(run: RunResult) -> str | None:
+    """Returns the precision of a run's products, as calibrations name it."""
+    if run.resolved is None:
+        return None
+    if run.resolved.mixed_precision != "no":
+        return run.resolved.mixed_precision
+    return "tf32" if run.resolved.device == "cuda" and at(run.spec, "train.tf32") else "fp32"
+
+
+def peak_of(run: RunResult, calibration: Calibration | None) -> Rate | None:
+    """Returns the calibrated rate of matrix products in the precision that ran, of one GPU or of all CPUs."""
+    precision = precision_of(run)
+    device = run.resolved.device if run.resolved else None
+    if calibration is None or precision is None or calibration.device != device:
+        return None
+    return calibration.rate(f"matmul.{precision}")
+
+
+def fraction_of_peak(run: RunResult, calibration: Calibration | None) -> float | None:
+    """Returns the run's model FLOPs a second over the calibrated rate of its devices.
+
+    None where a number is missing, and where a part of the network is frozen: how much of the backward pass is then
+    left out is not recorded.
+    """
+    peak, model, rate = peak_of(run, calibration), run.model, run.throughput.samples_per_second
+    if peak is None or rate is None or model is None or model.multiply_accumulates is None:
+        return None
+    if model.trainable_parameters is not None and model.trainable_parameters < model.parameters:
+        return None
+    # A process has a GPU of its own; on CPUs the processes of a machine share what was calibrated as one.
+    devices = run.num_processes if run.resolved and run.resolved.device == "cuda" else 1
+    return OPERATIONS_PER_MULTIPLY_ACCUMULATE * model.multiply_accumulates * rate / peak.median / devices
+
+
+def peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> tuple[str, ...]:
+    """Returns what a reader of the column must know: the rates that it is over."""
+    told = [
+        f"{name} {peak.median / 1e9:,.3g} GFLOP/s ± {peak.relative_error:.1%}"
+        for name, peak in _peaks(runs, calibration)
+        if peak
+    ]
+    if calibration is None or not told:
+        return ()
+    operations = f"{OPERATIONS_PER_MULTIPLY_ACCUMULATE} x multiply-accumulates x samples/s"
+    measured = f"calibrated here on {calibration.measured_at[:10]}"
+    note = f"Of peak: {operations} over the rate of matrix products {measured}: {', '.join(told)}."
+    return (note, f"Of peak: {disturbed}: too high.") if (disturbed := calibration.disturbed()) else (note,)
+
+
+def no_peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> Iterator[str]:
+    """Yields why runs on a calibrated system have no peak to be compared with."""
+    for name, peak in _peaks(runs, calibration):
+        if calibration and peak is None:
+            yield f"Of peak: no rate to compare with in {name} ({calibration.unavailable.get(name, 'not measured')})."
+
+
+def _peaks(runs: Sequence[RunResult], calibration: Calibration | None) -> list[tuple[str, Rate | None]]:
+    by_precision = {precision_of(run): peak_of(run, calibration) for run in runs}
+    return sorted((name, peak) for name, peak in by_precision.items() if name)

@@ -1,0 +1,196 @@
+"""Published numbers beside ours, a row each, with a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.records.result import SPLITS, RunResult, metric
+from harness.report.numbers.columns import Column, kind_of
+from harness.report.numbers.rows import Row, is_of_time
+from harness.report.statistics.intervals import Summary, summarise
+from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+
+REPRODUCED, DIFFERS, ONE_SEED = "reproduced", "differs", "one seed"
+OTHER_SYSTEM, NOT_RUN, NOT_MEASURED = "other system", "not run", "not measured"
+AtEpoch = Callable[[RunResult, str, int], float | None]
+"""Gives a metric of a run, by its dotted name, after an epoch, counted from 1; None where it was not evaluated then."""
+
+
+class Reference(Protocol):
+    """A published number, as a suite's file has it.
+
+    Attributes:
+        metric: dotted name, e.g. `test.accuracy`.
+        epoch: after which it was taken, counted from 1; None for the last.
+    """
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def epoch(self) -> int | None: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def source(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published number and what we have beside it."""
+
+    config_id: str
+    label: str
+    reference: Reference
+    ours: Summary | None
+    verdict: str
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the published number; None where the two do not compare."""
+        if self.ours is None or self.verdict == OTHER_SYSTEM:
+            return None
+        return self.ours.mean - self.reference.value
+
+
+def side_by_side(
+    title: str,
+    system_id: str | None,
+    system: str | None,
+    rows: Sequence[Row],
+    references: Mapping[str, Sequence[Reference]],
+    labels: Mapping[str, str],
+    overrides: Mapping[str, Any],
+    at_epoch: AtEpoch,
+) -> Beside | None:
+    """Returns the table of a system, or None for a suite without references.
+
+    Args:
+        rows: of this system.
+        references: by config_id; every one gets a row, whether its config has a result or not.
+        labels: of the configs, by config_id.
+        overrides: what the runs were given that the suite does not say.
+        at_epoch: for numbers of another epoch than the last.
+    """
+    by_config = {row.config_id: row for row in rows}
+    comparisons = [
+        _compared(config_id, labels, by_config.get(config_id), reference, at_epoch)
+        for config_id, own in references.items()
+        for reference in own
+    ]
+    if not comparisons:
+        return None
+    return Beside(
+        title,
+        tuple(_columns(comparisons)),
+        tuple(one.ours is None for one in comparisons),
+        tuple(_record(one, system_id, system) for one in comparisons),
+        tuple(_notes(comparisons, overrides)),
+    )
+
+
+def verdict_on(reference: Reference, ours: Summary | None, *, ran: bool) -> str:
+    """Returns the verdict on one published number.
+
+    What a split's images say compares across systems; times, throughput, memory and energy never do.
+
+    Args:
+        ours: our mean, where the runs have the number.
+        ran: whether the config has a valid result at all.
+    """
+    if ours is None:
+        return NOT_MEASURED if ran else NOT_RUN
+    if reference.metric.partition(".")[0] not in SPLITS:
+        return OTHER_SYSTEM
+    if ours.n == 1:
+        return ONE_SEED
+    rounding = 1e-12 * max(1.0, abs(reference.value))  # equal seeds leave an interval as wide as floats err
+    inside = ours.low - rounding <= reference.value <= ours.high + rounding
+    return REPRODUCED if inside else DIFFERS
+
+
+def _compared(
+    config_id: str, labels: Mapping[str, str], row: Row | None, reference: Reference, at_epoch: AtEpoch
+) -> Comparison:
+    name, epoch = reference.metric, reference.epoch
+    runs = row.ok_for(name) if row else []
+    ours = summarise([metric(run, name) if epoch is None else at_epoch(run, name, epoch) for run in runs])
+    label = row.label if row else labels.get(config_id, config_id)
+    return Comparison(config_id, label, reference, ours, verdict_on(reference, ours, ran=bool(row and row.ok)))
+
+
+def _columns(comparisons: Sequence[Comparison]) -> Iterator[Written]:
+    """A row's numbers share a precision; its kind is its metric's."""
+    numbers = [_texts(one) for one in comparisons]
+    yield Written("label", "config", [one_line(one.label) for one in comparisons])
+    yield Written("metric", "metric", [_metric(one.reference) for one in comparisons], 2)
+    yield Written("published", "published", [texts[0] for texts in numbers], 2, numeric=True)
+    yield Written("ours", "ours (mean)", [texts[1] for texts in numbers], 2, numeric=True)
+    yield Written("difference", "difference", [texts[2] for texts in numbers], 3, numeric=True)
+    yield Written("interval", "our 95 % interval", [texts[3] for texts in numbers], 4, numeric=True)
+    yield Written("seeds", "seeds", [str(one.ours.n) if one.ours else "0" for one in comparisons], 5, numeric=True)
+    yield Written("source", "source", [one_line(one.reference.source) for one in comparisons], 6)
+    yield Written("verdict", "verdict", [one.verdict for one in comparisons], 1)
+
+
+def _metric(reference: Reference) -> str:
+    return reference.metric if reference.epoch is None else f"{reference.metric}, epoch {reference.epoch}"
+
+
+def _texts(one: Comparison) -> tuple[str, str, str, str]:
+    column = Column("", "", kind_of(one.reference.metric))
+    ours = one.ours
+    ends = [ours.low, ours.high] if ours and ours.ci95 is not None else []
+    own = [ours.mean if ours else None, *ends]
+    texts = column_texts(column, [one.reference.value, *own])
+    if one.difference is None:  # a time of another system may be of another size
+        texts = [*column_texts(column, [one.reference.value]), *column_texts(column, own)]
+    difference = column_texts(dataclasses.replace(column, signed=True), [one.difference])[0]
+    return texts[0], texts[1], difference, span(texts[2], texts[3]) if ends else NOTHING
+
+
+def _record(one: Comparison, system_id: str | None, system: str | None) -> dict[str, Any]:
+    return {
+        "system_id": system_id,
+        "system": system,
+        "config_id": one.config_id,
+        "label": one.label,
+        "metric": one.reference.metric,
+        "epoch": one.reference.epoch,
+        "published": one.reference.value,
+        "ours_mean": one.ours.mean if one.ours else None,
+        "ours_ci95": one.ours.ci95 if one.ours else None,
+        "ours_n": one.ours.n if one.ours else 0,
+        "difference": one.difference,
+        "verdict": one.verdict,
+        "source": one.reference.source,
+    }
+
+
+def _notes(comparisons: Sequence[Comparison], overrides: Mapping[str, Any]) -> Iterator[str]:
+    verdicts = Counter(one.verdict for one in comparisons)
+    yield f"Published numbers: {', '.join(f'{verdicts[name]} {name}' for name in sorted(verdicts))}."
+    changed = {path: value for path, value in overrides.items() if path != "seeds"}
+    if changed:
+        yield (
+            f"Overrides: {json.dumps(changed)}. The published runs had none: "
+            "a verdict here says nothing of the set-up that was published."
+        )
+    if verdicts[REPRODUCED] or verdicts[DIFFERS]:
+        yield (
+            "reproduced: the published number lies in the 95 % interval of our mean, which few seeds make wide; "
+            "differs: outside. A published number of a single run scatters more than a mean, and may differ by chance."
+        )
+    if verdicts[ONE_SEED]:
+        yield "one seed: no interval, and so no verdict; a second seed gives both."
+    if verdicts[OTHER_SYSTEM]:
+        metrics = dict.fromkeys(_metric(one.reference) for one in comparisons if one.verdict == OTHER_SYSTEM)
+        yield f"other system: {listed(list(metrics))} was taken elsewhere; times of different systems do not compare."
+    if verdicts[NOT_MEASURED]:
+        metrics = dict.fromkeys(_metric(one.reference) for one in comparisons if one.verdict == NOT_MEASURED)
+        resumed = ", or were resumed" if any(map(is_of_time, metrics)) else ""
+        yield f"not measured: the runs ended ok, but recorded no {listed(list(metrics))}{resumed}."

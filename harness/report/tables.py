@@ -1,0 +1,113 @@
+"""What a report holds: one table per system, since run times of different systems share no ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.records.calibration import Calibration
+from harness.records.result import RunResult
+from harness.report.factors.mattered import WhatMattered
+from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
+from harness.report.numbers.curves import Budget, Curve, some_late
+from harness.report.numbers.drift import Drift
+from harness.report.numbers.notes import overfitting_notes, same_in_all
+from harness.report.numbers.outliers import Outlier
+from harness.report.numbers.peak import peak_notes
+from harness.report.numbers.rows import Row
+from harness.report.numbers.time_to_target import some_missed
+from harness.report.pictures import PictureFile
+from harness.report.texts import Beside, Written, written
+
+
+@dataclass(frozen=True)
+class Table:
+    """The configs of a suite on one system, ranked; and below them the tables that say more of them.
+
+    Attributes:
+        published: the published numbers beside ours.
+        factors: what the factors of the suite do.
+        mattered: a table of main effects and interactions for each number.
+        effects: what those tables say.
+        prices: what the next point of accuracy costs along the front.
+        curves: of the timed runs of each config, by config_id.
+        budget: the train time that accuracies are compared at, if any.
+    """
+
+    suite: str
+    system_id: str
+    system: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    published: Beside | None = None
+    factors: Beside | None = None
+    mattered: tuple[Beside, ...] = ()
+    effects: tuple[WhatMattered, ...] = ()
+    drift: Drift | None = None
+    outliers: tuple[Outlier, ...] = ()
+    prices: Beside | None = None
+    curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
+    budget: Budget | None = None
+    calibration: Calibration | None = None
+
+    def beside(self) -> list[Beside]:
+        """Returns the tables that stand below the ranking."""
+        return [beside for beside in (self.prices, self.published, self.factors, *self.mattered) if beside]
+
+    def written(self) -> list[Written]:
+        """Returns the columns that are shown, as people read them."""
+        ran = [run for row in self.rows for run in row.ok]
+        own = {
+            "overfitting": overfitting_notes(self.rows),
+            "fraction_of_peak": peak_notes(ran, self.calibration),
+        }
+        return [written(column, self.cells(column), own.get(column.name, ())) for column in self.shown()]
+
+    def shown(self) -> list[Column]:
+        """Returns the columns that tell a reader something; the others are only in the files."""
+        return [column for column in self.columns if column.priority is not None and self._tells(column)]
+
+    def cells(self, column: Column) -> list[Any]:
+        """Returns a column's values, a row each."""
+        return [row.values.get(column.name) for row in self.rows]
+
+    def _tells(self, column: Column) -> bool:
+        cells = self.cells(column)
+        if column.name == "on_front":
+            return any(cells)
+        if column.name == "target_median_seconds":  # it says what the mean does, where every run reached the target
+            return some_missed(self.rows)
+        if column.name == "evaluated_by_budget":
+            return some_late(self.rows)
+        if column.name == "peak_host_rss_bytes":
+            on_device = ("peak_device_allocated_bytes", "peak_device_process_bytes")
+            return not any(row.values[name] for row in self.rows for name in on_device) and any(cells)
+        if column.priority in (CONFIG_PRIORITY, RAN_PRIORITY):
+            return not same_in_all(self.rows, column)
+        return any(cell is not None for cell in cells)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the renderings need.
+
+    Attributes:
+        published: the published numbers of a suite that has no results; otherwise each table has its own.
+        pictures: what `harness visualize` drew of these runs.
+        normalised: one table of all systems, where it was asked for.
+    """
+
+    suite: str
+    tables: tuple[Table, ...]
+    columns: tuple[Column, ...]
+    runs: tuple[RunResult, ...]
+    notes: tuple[str, ...]
+    published: Beside | None = None
+    pictures: tuple[PictureFile, ...] = ()
+    normalised: Beside | None = None
+
+    def beside(self) -> list[Beside]:
+        """Returns the tables that belong to no system."""
+        return [beside for beside in (self.normalised, self.published) if beside]
