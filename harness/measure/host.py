@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -68,15 +69,17 @@ class Rapl:
         self._ranges = [_number(zone / "max_energy_range_uj") for zone in self._zones]
         self._last = [_number(zone / "energy_uj") for zone in self._zones]
         self._microjoules = 0
+        self._lock = threading.Lock()  # a sample may be read while a part of training ends
 
     def joules(self) -> float:
         """Returns the energy since the start; the counters wrap around, so it must be asked every few minutes."""
-        for index, zone in enumerate(self._zones):
-            now = _number(zone / "energy_uj")
-            grown = now - self._last[index]
-            self._microjoules += grown if grown >= 0 else grown + self._ranges[index]
-            self._last[index] = now
-        return self._microjoules / 1e6
+        with self._lock:
+            for index, zone in enumerate(self._zones):
+                now = _number(zone / "energy_uj")
+                grown = now - self._last[index]
+                self._microjoules += grown if grown >= 0 else grown + self._ranges[index]
+                self._last[index] = now
+            return self._microjoules / 1e6
 
 
 def belongs_to(pid: int, pids: Collection[int]) -> bool:
