@@ -79,7 +79,8 @@ def build_trainee(
     if train.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(accelerator.device)
-    model: Any = accelerator.prepare_model(network)
+    # It is placed; asked to, Accelerate would import all of torch.distributed.tensor first.
+    model: Any = accelerator.prepare_model(network, device_placement=False)
     if accelerator.num_processes > 1:
         model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
     if train.compile:

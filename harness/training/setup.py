@@ -9,13 +9,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from harness import registry
 from harness.spec import OptimizerSection, ScheduleSection, parameters
 from harness.training.schedule import LearningRate
+from harness.without_compiler import make_optimizer
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def build_optimizer(section: OptimizerSection, model: nn.Module) -> Optimizer:
     """Returns the optimizer over the trainable parameters of `model`."""
-    return registry.build("optimizer", section.name, parameter_groups(section, model), **parameters(section))
+    groups = parameter_groups(section, model)
+    return make_optimizer(lambda: registry.build("optimizer", section.name, groups, **parameters(section)))
 
 
 def parameter_groups(section: OptimizerSection, model: nn.Module) -> list[dict]:
