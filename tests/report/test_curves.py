@@ -211,3 +211,23 @@ def test_curves_are_read_from_the_events_of_the_last_attempt(tmp_path: Path) -> 
     lines = [json.dumps({**EVENT, **event}) for event in events]
     (folder.path / "events.jsonl").write_text("\n".join(lines) + "\n")
     assert curve_of(folder.epochs()) == Curve((10.0, 20.0), (0.5, 0.6))
+
+
+def test_a_budget_that_one_system_misses_is_no_error(fake: Any) -> None:
+    seconds = {"quick": 4.0, "slow": 10.0}
+    results = [fake.result(name, system_id=name, config_id=name) for name in seconds]
+    report = fake.report(results, asked_seconds=5.0, curve_of=lambda run: Curve((seconds[run.system_id],), (0.5,)))
+    found = {row["system_id"]: row["accuracy_at_budget_mean"] for row in summary_rows(report)}
+    assert found == {"quick": 0.5, "slow": None}
+
+
+def test_a_line_of_many_evaluations_is_thinned_and_keeps_its_end(fake: Any) -> None:
+    many = Curve(tuple(map(float, range(1, 5001))), tuple(0.5 + step / 20_000 for step in range(5000)))
+    report = _report(fake, {"a": [many], "b": [many]}, None)
+    spec = fake.spec(curves_chart(report.tables[0]))
+    for name in ("a", "b"):
+        line = [point for point in spec["datasets"]["curves"] if point["config"] == name]
+        assert 100 < len(line) <= 400
+        assert line[-1]["y"] == pytest.approx(100 * many.accuracies[-1])
+        unit = 60.0 if "min" in curves_chart(report.tables[0]).x.title else 1.0
+        assert line[-1]["x"] * unit == pytest.approx(5000.0)

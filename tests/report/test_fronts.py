@@ -229,3 +229,40 @@ def test_the_chart_tells_sure_places_from_unsure_ones(fake: Any) -> None:
     probability = next(row.values["front_probability"] for row in table.rows if row.label == "good")
     assert f"({100 * probability:.0f}\u00a0%)" in labels
     assert "dashed outlines" in " ".join(spec["title"]["subtitle"])
+
+
+def test_a_seed_that_ran_twice_on_other_data_counts_as_two(fake: Any) -> None:
+    runs = _results(fake, {"a": [(0.90, 10.0)]}) + _results(fake, {"a": [(0.92, 11.0)]}, run_id="on other data")
+    (place,) = front_of(fake.report(runs).tables[0].rows, TIME).places
+    assert sorted(place.accuracies.values()) == [0.90, 0.92] and place.accuracy == pytest.approx(0.91)
+    assert place.has_spread
+
+
+def test_one_seed_that_is_just_as_good_hides_nobodys_probability(fake: Any) -> None:
+    rows = _rows(fake, {"several": [(0.875, 9.0), (0.875, 11.0)], "single": [(0.875, 10.0)]})
+    assert rows["several"]["on_front"] and rows["single"]["on_front"]
+    assert rows["several"]["front_probability"] == 1.0
+    assert (
+        _rows(fake, {"several": [(0.875, 9.0), (0.875, 11.0)], "single": [(0.875, 9.5)]})["several"][
+            "front_probability"
+        ]
+        is None
+    )
+
+
+def test_between_equals_on_the_front_nothing_has_a_price(fake: Any) -> None:
+    report = fake.report(_results(fake, {"a": [(0.75, 10.0)], "b": [(0.75, 10.0)], "c": [(0.5, 5.0)]}))
+    assert [row.values["on_front"] for row in report.tables[0].rows] == [True] * 3
+    (step,) = price_rows(report)
+    assert step["from_label"] == "c" and step["to_label"] in ("a", "b")
+
+
+def test_a_price_of_noise_is_shown_faintly(fake: Any) -> None:
+    noisy = {
+        "near": [(0.900, 10.0), (0.904, 10.1), (0.902, 10.2)],
+        "far": [(0.905, 20.0), (0.899, 20.2), (0.904, 20.1)],
+    }
+    for runs, verdict in ((SURE, CLEAR), (noisy, NOISE)):
+        prices = fake.report(_results(fake, runs)).tables[0].prices
+        assert [record["verdict"] for record in prices.records] == [verdict]
+        assert prices.faint == (verdict == NOISE,)

@@ -108,3 +108,35 @@ def test_an_outlier_that_nothing_explains_says_so(fake: Any) -> None:
 @pytest.mark.parametrize("seconds", [[100, 150], [100, 101, 150], [100, 100, 100, 100, 100, 100, 100, 100, 100, 150]])
 def test_too_few_seeds_or_no_noise_at_all_flag_nothing(fake: Any, seconds: list[float]) -> None:
     assert fake.report(seeds(fake, "a", seconds)).tables[0].outliers == ()
+
+
+def test_a_machine_that_speeds_up_drifts_too(fake: Any) -> None:
+    seconds = [100 * 0.9 ** (step / 5) * (1.001 if step % 2 else 0.999) for step in range(6)]
+    drift = drift_of(anchors(fake, seconds))
+    assert drift and drift.high is not None and drift.change == pytest.approx(-0.1, abs=0.002) and drift.high < 0
+    (note,) = [note for note in fake.report(anchors(fake, seconds)).tables[0].notes if note.startswith("Drift")]
+    assert "Drift: the machine drifted." in note
+
+
+def test_the_score_is_in_deviations_of_noise_that_few_seeds_make_look_too_small(fake: Any) -> None:
+    noise = 0.01
+    configs = ["a", "bb", "ccc", "dddd", "eeeee"]
+    runs = [run for label in configs for run in seeds(fake, label, [100 * math.exp(k * noise) for k in (-1, 0, 1)])]
+    runs += seeds(fake, "odd one", [100, 100 * math.exp(noise), 100 * math.exp(-noise), 100 * math.exp(20 * noise)])
+    (outlier,) = fake.report(runs).tables[0].outliers
+    # Residuals of three seeds: noise * sqrt(3 / 2); the odd one stands 19.5 noise above the median of its four.
+    assert outlier.score == pytest.approx(19.5 / (1.4826 * math.sqrt(3 / 2)), rel=0.01)
+
+
+def test_an_outlier_is_explained_beside_the_others_alone(fake: Any) -> None:
+    runs = [
+        *seeds(fake, "a", [100, 101, 150]),
+        *(run for label in ("bb", "ccc") for run in seeds(fake, label, [50, 50.5, 49.5])),
+    ]
+    runs += seeds(fake, "dddd", [50, 50.5, 49.5])
+    shares = (0.1, 0.2, 0.9)
+    for index, share in enumerate(shares):
+        waited = Throughput(samples_per_second=20_000, data_wait_share=share)
+        runs[index] = runs[index].model_copy(update={"throughput": waited})
+    (outlier,) = fake.report(runs).tables[0].outliers
+    assert outlier.because == ("share of time it waited for data 90 %, of the others 15 %",)
