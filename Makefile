@@ -26,8 +26,8 @@ setup: .venv/installed  ## build .venv in this folder, locked with hashes
 demo: setup  ## run the main job on the quickstart suite and show its table
 	$(BIN)/harness run $(SUITE)
 
-test: setup  ## run the tests
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+test: setup  ## run the tests; with SELECT="-m 'faults or not faults'" the slow faults, too
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(SELECT)
 
 test-faults: setup  ## inject faults, and show what became of each; the table goes to results/reliability
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -p tests.faults.report --faults-report results/reliability/faults.json \

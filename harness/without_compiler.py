@@ -23,7 +23,7 @@ def call_at_once(method: Callable[..., Any]) -> None:
     """
     body = getattr(method, "__wrapped__", None)
     if body is not None:
-        setattr(body, "__dynamo_disable", body)  # noqa: B010 - not an attribute of a class
+        setattr(body, "__dynamo_disable", body)
 
 
 def make_optimizer(make: Callable[[], Optimizer]) -> Optimizer:

@@ -36,13 +36,13 @@ def test_overhead() -> None:
 
 
 def test_commands() -> None:
-    found = output_of("commands.py", "--repeats", "1")
+    found = output_of("commands.py", "--repeats", "1", "--configs", "20")
     assert set(found["seconds"]) == {*LIMITS, "libraries"}
     assert all(seconds > 0 for seconds in found["seconds"].values())
 
 
 def test_isolation() -> None:
-    found = output_of("isolation.py", "--rounds", "1", "--epochs", "4")
+    found = output_of("isolation.py", "--rounds", "1", "--epochs", "4", "--images", "128")
     assert set(found["kept/fresh"]) == {"cnn3", "resnet18"}
     assert all(0 < ratio["low"] <= ratio["median"] and ratio["pairs"] == 4 for ratio in found["kept/fresh"].values())
 

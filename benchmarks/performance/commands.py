@@ -33,9 +33,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--configs", type=int, default=1000, help="less than 1000 to try the script")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        found = measure(Path(name), arguments.repeats)
+        found = measure(Path(name), arguments.repeats, arguments.configs)
     result = {"system": describe_system()["name"], "seconds": found, "limits": LIMITS}
     if arguments.json:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
@@ -46,11 +47,11 @@ def main() -> None:
         sys.stdout.write(f"{command}: {seconds:.2f} s{limit}\n")
 
 
-def measure(folder: Path, repeats: int) -> dict[str, float]:
+def measure(folder: Path, repeats: int, configs: int = 1000) -> dict[str, float]:
     """Returns the median seconds of each command."""
     small, large, stored, many = (folder / f"{name}.yaml" for name in ("small", "large", "stored", "many"))
     small.write_text(f"name: small\n{BASE}matrix: {{train.epochs: [1, 2]}}\nseeds: 3\n")
-    rates = [round(0.0001 * (i + 1), 4) for i in range(1000)]
+    rates = [round(0.0001 * (i + 1), 4) for i in range(configs)]
     large.write_text(f"name: large\n{BASE}matrix: {{optimizer.lr: {rates}, train.epochs: {list(range(1, 11))}}}\n")
     stored.write_text(
         f"name: stored\n{BASE}matrix: {{optimizer.lr: {rates[:100]}, train.epochs: [1, 2, 3, 4, 5]}}\nseeds: 4\n"

@@ -32,11 +32,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--images", type=int, default=BASE["data"]["train"], help="of an epoch")
     parser.add_argument("--runs", help=argparse.SUPPRESS)  # a trainer: the runs of this process, as JSON
     arguments = parser.parse_args()
     if arguments.runs:
         train(json.loads(arguments.runs))
         return
+    BASE["data"]["train"] = arguments.images
     ratios = {model["name"]: compare(model, arguments.rounds, arguments.epochs) for model in MODELS}
     from harness.measure.system import describe_system
 

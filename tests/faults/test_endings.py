@@ -34,51 +34,50 @@ def ranks(run: Paced) -> list[psutil.Process]:
     return [process for process in processes_in(run.house.path) if "RANK" in process.environ()]
 
 
-@pytest.mark.parametrize("number", [TERM, INT, USR1])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_each_signal_stops_a_supervised_launch(
-    house: House, fault: Count, number: signal.Signals, processes: int
-) -> None:
+def test_each_signal_stops_a_supervised_launch(house: House, fault: Count, processes: int) -> None:
     run = Paced(house, processes)
     expected = uninterrupted(run)
     run.hold("step")
-    child = run.start()
-    run.reached("step")
-    began = time.monotonic()
-    words = stop(child, number)
-    seconds = time.monotonic() - began
-    assert child.returncode == 75, words
-    assert not run.left()
+    seconds = {}
+    for number in (TERM, INT, USR1):  # one life of the run after the other
+        child = run.start()
+        run.reached("step")
+        began = time.monotonic()
+        words = stop(child, number)
+        seconds[number] = time.monotonic() - began
+        assert child.returncode == 75, words
+        assert not run.left()
     run.let_go()
-    fault(f"{number.name} to the supervisor", survived=run.finish() == expected, seconds_lost=seconds, steps_lost=0)
+    same = run.finish() == expected
+    assert len(run.result()["resumed_at_steps"]) == 3
+    for number in seconds:
+        fault(f"{number.name} to the supervisor", survived=same, seconds_lost=seconds[number], steps_lost=0)
 
 
 @pytest.mark.parametrize(
-    ("launcher", "processes", "number"),
+    ("launcher", "processes", "signals"),
     # torchrun hands on SIGTERM and SIGINT; SIGUSR1 ends it, and its ranks see that.
-    [
-        ("accelerate", 2, TERM),
-        ("accelerate", 2, INT),
-        ("accelerate", 2, USR1),
-        ("torchrun", 2, TERM),
-        ("accelerate", 1, TERM),
-    ],
+    [("accelerate", 2, [TERM, INT, USR1]), ("torchrun", 2, [TERM]), ("accelerate", 1, [TERM])],
 )
 def test_each_signal_to_another_launcher_saves(
-    house: House, fault: Count, launcher: str, processes: int, number: signal.Signals
+    house: House, fault: Count, launcher: str, processes: int, signals: list[signal.Signals]
 ) -> None:
     run = Paced(house, processes, launcher)
     expected = uninterrupted(run)
     run.hold("step")
-    child = run.start(stderr=None)
-    run.reached("step")
-    child.send_signal(number)
-    assert wait_for(lambda: not processes_in(house.path), 60), "ranks outlived their launcher"
-    assert child.wait() != 0
-    if number != USR1:  # it takes the store of the ranks with it, without which they may not come to save
-        assert run.result()["status"] == "preempted"
+    for number in signals:
+        child = run.start(stderr=None)
+        run.reached("step")
+        child.send_signal(number)
+        assert wait_for(lambda: not processes_in(house.path), 60), "ranks outlived their launcher"
+        assert child.wait() != 0
+        if number != USR1:  # it takes the store of the ranks with it, without which they may not come to save
+            assert run.result()["status"] == "preempted"
     run.let_go()
-    fault(f"{number.name} to {launcher}", survived=run.finish() == expected, steps_lost=0)
+    same = run.finish() == expected
+    for number in signals:
+        fault(f"{number.name} to {launcher}", survived=same, steps_lost=0)
 
 
 def test_a_signal_during_an_evaluation(house: House, fault: Count) -> None:

@@ -174,7 +174,7 @@ def test_the_clocks_of_a_run_in_parts_are_the_sums_of_its_parts(tmp_path: Path) 
 @pytest.mark.faults
 def test_killed_or_stopped_anywhere_under_any_config(tmp_path: Path, fault: Fault) -> None:
     draw = random.Random(0)
-    for number in range(40):
+    for number in range(25):
         name = draw.choice(list(CONFIGS))
         spec, seen, folder = make_spec(**CONFIGS[name]), Seen(), tmp_path / str(number)
         expected = uninterrupted(name)

@@ -100,6 +100,8 @@ class Paced:
 
     def start(self, *more: str, output: str = "results", stderr: int | None = subprocess.PIPE) -> subprocess.Popen:
         """Starts the run, or goes on with it."""
+        for earlier in self.house.path.glob("in-*"):
+            earlier.unlink()
         start = [part.format(self.num_processes) for part in LAUNCHERS[self.launcher]]
         return subprocess.Popen(
             [*start, "suite.yaml", "--output", output, *more],
