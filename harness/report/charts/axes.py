@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.report.numbers.fronts import TIME, Cost
 from harness.report.numbers.rows import Row
 from harness.report.statistics.intervals import Summary
 
@@ -63,14 +64,19 @@ class Axis:
 
 
 def time_axis(rows: Sequence[Row], pixels: int) -> Axis:
-    """Returns the axis of train times; logarithmic where they span more than a factor of ten."""
-    times = [row.values["train_seconds"] for row in rows]
-    fastest, slowest = min(time.mean for time in times), max(time.mean for time in times)
-    logarithmic = fastest > 0 and slowest / fastest > LOG_FROM
-    middle = math.sqrt(fastest * slowest) if logarithmic else slowest / 3
-    unit, name = _unit(middle)
-    low, high = _domain(times, unit, logarithmic, least_span=0.1 * slowest / unit or 1.0)
-    return Axis(_time_title(name, logarithmic), unit, low if logarithmic else max(0.0, low), high, logarithmic, pixels)
+    """Returns the axis of train times; see `cost_axis`."""
+    return cost_axis([row.values["train_seconds"] for row in rows], TIME, pixels)
+
+
+def cost_axis(paid: Sequence[Summary], cost: Cost, pixels: int) -> Axis:
+    """Returns the axis of what is paid; logarithmic where it spans more than a factor of ten."""
+    least, most = min(one.mean for one in paid), max(one.mean for one in paid)
+    logarithmic = least > 0 and most / least > LOG_FROM
+    middle = math.sqrt(least * most) if logarithmic else most / 3
+    unit, name = time_unit(middle) if cost.kind == "seconds" else _UNITS[cost.kind](middle)
+    low, high = _domain(paid, unit, logarithmic, least_span=0.1 * most / unit or 1.0)
+    title = f"{cost.word[:1].upper()}{cost.word[1:]} ({name}{', log scale' if logarithmic else ''})"
+    return Axis(title, unit, low if logarithmic else max(0.0, low), high, logarithmic, pixels)
 
 
 def accuracy_axis(rows: Sequence[Row], pixels: int) -> Axis:
@@ -88,7 +94,7 @@ def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, he
     firsts, lasts = [curve[0][0] for curve in curves], [curve[-1][0] for curve in curves]
     logarithmic = min(firsts) > 0 and max(lasts) / min(lasts) > LOG_FROM
     middle = math.sqrt(min(firsts) * max(lasts)) if logarithmic else max(lasts) / 3
-    unit, name = _unit(middle)
+    unit, name = time_unit(middle)
     ends = (min(firsts) * 0.95, max(lasts) * 1.06) if logarithmic else (0.0, max(lasts) * 1.03)
     x = Axis(_time_title(name, logarithmic), unit, ends[0] / unit, ends[1] / unit, logarithmic, width)
     means = [100 * summary.mean for curve in curves for _, summary in curve]
@@ -97,8 +103,20 @@ def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, he
     return x, Axis("Test accuracy (%)", 0.01, low, high, False, height)
 
 
-def _unit(seconds: float) -> tuple[float, str]:
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Returns what one of the unit is worth in seconds, and its name."""
     return (1.0, "s") if seconds < 300 else (60.0, "min") if seconds < 3600 else (3600.0, "h")
+
+
+def _joules(joules: float) -> tuple[float, str]:
+    return (1.0, "J") if joules < 1e3 else (1e3, "kJ") if joules < 1e6 else (1e6, "MJ")
+
+
+def _bytes(size: float) -> tuple[float, str]:
+    return (2.0**20, "MiB") if size < 2**30 else (2.0**30, "GiB")
+
+
+_UNITS = {"joules": _joules, "bytes": _bytes}
 
 
 def _time_title(unit: str, logarithmic: bool) -> str:
