@@ -114,9 +114,10 @@ def _write_files(
     files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
     files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}
     if drawing:
-        for file_name in _chart_files(charts):
-            name, _, ending = file_name.rpartition(".")
-            files[file_name] = functools.partial(drawing.write, name=name, ending=ending)
+        for name, wanted in charts.items():
+            for ending in wanted.endings:
+                if ending != "json":
+                    files[f"{name}.{ending}"] = functools.partial(drawing.write, name=name, ending=ending)
     # A page that was written earlier keeps the files that are its own.
     own = [(stem, ending) for stem in stems(for_page=for_page) for ending in endings_of(stem, for_page=for_page)]
     pictures = [path for stem, ending in own for path in folder.glob(f"{stem}*.{ending}")]

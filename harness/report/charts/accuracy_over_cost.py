@@ -37,7 +37,7 @@ class Size(NamedTuple):
     height: int
 
 
-WIDE, NARROW = Size(700, 440), Size(290, 340)  # the second is for a phone
+WIDE, NARROW = Size(700, 440), Size(264, 340)  # the second is for a phone
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _labels(points: list[dict[str, Any]], front: list[dict[str, Any]], x: Axis, 
     gains = {id(after): after["y"] - before["y"] for before, after in itertools.pairwise(front)}
     order = sorted(front, key=lambda point: -gains.get(id(point), math.inf))
     order = [*front[-1:], *(point for point in order if point is not front[-1])]
-    if len(points) <= LABEL_ALL_UP_TO:
+    if len(points) <= LABEL_ALL_UP_TO and x.pixels >= WIDE.width:
         order += [point for point in points if not point["on_front"]]
     return place_labels([wanted[id(point)] for point in order], where, lines, (x.pixels, y.pixels), FONT_SIZE)
 

@@ -45,8 +45,9 @@ class Axis:
 
     def scale(self) -> dict[str, Any]:
         """Returns the arguments of an Altair scale."""
-        kind = "log" if self.logarithmic else "linear"
-        return {"type": kind, "domain": [self.low, self.high], "nice": False, "zero": False}
+        if self.logarithmic:  # it has no zero
+            return {"type": "log", "domain": [self.low, self.high], "nice": False}
+        return {"type": "linear", "domain": [self.low, self.high], "nice": False, "zero": False}
 
     def ticks(self) -> dict[str, Any]:
         """Returns the arguments of an Altair axis."""
@@ -83,6 +84,19 @@ def accuracy_axis(rows: Sequence[Row], pixels: int) -> Axis:
     """Returns the axis of test accuracies, in percent."""
     low, high = _domain([row.values["test_accuracy"] for row in rows], 0.01, False, least_span=0.2)
     return Axis("Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high) if high < 101 else 100.0, False, pixels)
+
+
+def plain_time_axis(times: Sequence[float], ends: Sequence[float], pixels: int) -> Axis:
+    """Returns the axis of train times within runs.
+
+    Args:
+        times: all that are drawn, above 0.
+        ends: the last of each config; logarithmic where they span more than a factor of ten.
+    """
+    logarithmic = max(ends) / min(ends) > LOG_FROM
+    unit, name = time_unit(math.sqrt(min(times) * max(ends)) if logarithmic else max(ends) / 3)
+    low = min(times) * 0.95 if logarithmic else 0.0
+    return Axis(_time_title(name, logarithmic), unit, low / unit, max(ends) * 1.02 / unit, logarithmic, pixels)
 
 
 def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, height: int) -> tuple[Axis, Axis]:

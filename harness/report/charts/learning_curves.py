@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.report.charts.axes import time_unit
+from harness.report.charts.axes import Axis, plain_time_axis
 from harness.report.charts.curve_lines import MOST_COLOURED, drawn, names_of
 from harness.report.charts.theme import PALETTE, style
 from harness.report.numbers.by_epoch import METRICS, SPLITS, ByEpoch, by_epoch, thinned
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, STRIP = 700, 230, 44
 MOST_POINTS = 120  # of a line
+EPOCH = "Epoch"
 _Y = {"accuracy": "Accuracy (%)", "loss": "Loss"}
 
 
@@ -28,15 +29,14 @@ class LearningCurves:
     Attributes:
         palette: a colour for each config.
         points: `config`, `split`, `epoch`, `x`, and `accuracy` (%) and `loss` where they were measured.
-        end: of the x axis.
+        x: epochs from 1, or train time.
     """
 
     title: str
     subtitle: str
-    x_title: str
+    x: Axis
     palette: dict[str, str]
     points: list[dict[str, Any]]
-    end: float
 
     def draw(self) -> altair.VConcatChart:
         """Returns the chart; what is brushed in the strip below fills the panels above.
@@ -62,7 +62,8 @@ class LearningCurves:
     def _panel(self, metric: str, brush: Any) -> altair.LayerChart:
         import altair
 
-        x = altair.X("x:Q", title=self.x_title, scale=altair.Scale(domain=brush, nice=False))
+        scale = {**self.x.scale(), "domain": brush}
+        x = altair.X("x:Q", title=self.x.title, scale=altair.Scale(**scale), axis=self._ticks())
         y = altair.Y(f"{metric}:Q", title=_Y[metric], scale=altair.Scale(zero=False), axis=altair.Axis(tickCount=5))
         dashes = altair.Scale(domain=list(SPLITS), range=[[1, 0], [3, 3]])
         base = altair.Chart(altair.NamedData("points")).transform_filter(f"isValid(datum.{metric})")
@@ -75,7 +76,7 @@ class LearningCurves:
             altair.Tooltip("split:N"),
             altair.Tooltip("epoch:Q", format="d"),
             altair.Tooltip(f"{metric}:Q", title=_Y[metric], format=".4~g"),
-            altair.Tooltip("x:Q", title=self.x_title, format=".4~g"),
+            altair.Tooltip("x:Q", title=self.x.title, format=".4~g"),
         ]
         # Points to hover on: seen only where the test split was evaluated seldom enough.
         spots = base.mark_point(filled=True, size=26, opacity=1, clip=True).encode(tooltip=told, detail="split:N")
@@ -84,11 +85,19 @@ class LearningCurves:
     def _strip(self, brush: Any) -> altair.Chart:
         import altair
 
-        x = altair.X("x:Q", title="Drag here to look closer", scale=altair.Scale(domain=[0, self.end], nice=False))
+        scale = altair.Scale(**self.x.scale())
+        x = altair.X("x:Q", title="Drag here to look closer", scale=scale, axis=self._ticks())
         y = altair.Y("accuracy:Q", title=None, axis=None, scale=altair.Scale(zero=False))
         base = altair.Chart(altair.NamedData("points"), width=WIDTH, height=STRIP)
         only = base.transform_filter("datum.split == 'test' && isValid(datum.accuracy)")
         return only.mark_line(strokeWidth=1).encode(x=x, y=y, color=self._colour()).add_params(brush)
+
+    def _ticks(self) -> altair.Axis:
+        """What is brushed may lie between round numbers, so none are fixed; there are only whole epochs."""
+        import altair
+
+        whole = {"format": "d", "tickMinStep": 1} if self.x.title == EPOCH else {"format": "~g"}
+        return altair.Axis(tickCount=8, **whole)
 
     def _colour(self) -> altair.Color:
         import altair
@@ -108,26 +117,31 @@ def learning_curves(table: Table, over: Literal["epoch", "seconds"]) -> Learning
     if not shown:
         return None
     names = names_of([one_line(one.row.label) for one in shown])
-    ends = [epoch.seconds for one in shown for epoch in one.epochs if epoch.seconds is not None]
-    if over == "seconds" and not ends:
+    x = epoch_axis(shown) if over == "epoch" else elapsed_axis(shown, WIDTH)
+    if x is None:
         return None
-    unit, unit_name = time_unit(max(ends) / 3) if over == "seconds" else (1.0, "")
-    points = [
-        point
-        for one, name in zip(shown, names, strict=True)
-        for point in _points(one, name, None if over == "epoch" else unit)
-    ]
-    if not points:
-        return None
+    points = [point for one, name in zip(shown, names, strict=True) for point in _points(one, name, x)]
     seeds = "Mean over seeds" if any(one.runs > 1 for one in shown) else "One seed each"
     return LearningCurves(
         title=f"{one_line(table.suite)} on {table.system}",
         subtitle=f"{seeds}; solid: test, dashed: train (taken during the epoch)",
-        x_title="Epoch" if over == "epoch" else f"Train time ({unit_name})",
+        x=x,
         palette=dict(zip(names, PALETTE, strict=False)),
         points=points,
-        end=max(point["x"] for point in points),
     )
+
+
+def epoch_axis(shown: Sequence[ByEpoch]) -> Axis:
+    """Returns the axis of epochs, from the first to the last."""
+    last = max(one.epochs[-1].number for one in shown)
+    return Axis(EPOCH, 1.0, min(1.0, last - 1.0), float(last), False, WIDTH)
+
+
+def elapsed_axis(shown: Sequence[ByEpoch], width: int) -> Axis | None:
+    """Returns the axis of train time; None where no epoch's is known."""
+    times = [[epoch.seconds for epoch in one.epochs if epoch.seconds] for one in shown]
+    times = [own for own in times if own]
+    return plain_time_axis([min(own) for own in times], [max(own) for own in times], width) if times else None
 
 
 def shown_by_epoch(table: Table) -> list[ByEpoch]:
@@ -136,17 +150,15 @@ def shown_by_epoch(table: Table) -> list[ByEpoch]:
     return [one for one in found if one and one.epochs]
 
 
-def _points(one: ByEpoch, name: str, unit: float | None) -> list[dict[str, Any]]:
+def _points(one: ByEpoch, name: str, x: Axis) -> list[dict[str, Any]]:
     points = []
-    kept = [epoch for epoch in one.epochs if unit is None or epoch.seconds is not None]
+    kept = [epoch for epoch in one.epochs if x.title == EPOCH or epoch.seconds]
     for epoch in thinned(kept, MOST_POINTS):
-        x = epoch.number if unit is None else (epoch.seconds or 0.0) / unit
+        at = epoch.number if x.title == EPOCH else (epoch.seconds or 0.0) / x.unit
         for split in SPLITS:
             accuracy, loss = (epoch.values.get(f"{split}.{metric}") for metric in METRICS)
             if accuracy is None and loss is None:
                 continue
-            point = {"config": name, "split": split, "epoch": epoch.number, "x": x}
-            point["accuracy"] = None if accuracy is None else 100 * accuracy
-            point["loss"] = None if loss is None or not math.isfinite(loss) else loss
-            points.append(point)
+            point = {"config": name, "split": split, "epoch": epoch.number, "x": at, "loss": loss}
+            points.append({**point, "accuracy": None if accuracy is None else 100 * accuracy})
     return points

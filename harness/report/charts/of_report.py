@@ -59,7 +59,9 @@ def charts_of(report: Report, *, for_page: bool = False) -> dict[str, Wanted]:
     for stem, make in {**_ALWAYS, **(_WITH_A_PAGE if for_page else {})}.items():
         for table in report.tables:
             if chart := make(table):
-                endings = (*endings_of(stem, for_page=for_page), *(("json",) if for_page else ()))
+                endings = endings_of(stem, for_page=for_page)
+                if for_page:
+                    endings = (*endings, "json")
                 found[chart_name(stem, report, table)] = Wanted(chart, endings)
     for stem, place in (_PLACED if for_page else {}).items():
         for table in report.tables:

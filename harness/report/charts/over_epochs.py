@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.report.charts.axes import time_unit
+from harness.report.charts.axes import LOG_FROM, Axis
 from harness.report.charts.curve_lines import names_of
-from harness.report.charts.learning_curves import shown_by_epoch
+from harness.report.charts.learning_curves import elapsed_axis, shown_by_epoch
 from harness.report.charts.theme import PALETTE, style
 from harness.report.numbers.by_epoch import thinned
 from harness.report.tables import Table
@@ -36,7 +36,7 @@ class OverEpochs:
 
     title: str
     subtitle: str
-    x_title: str
+    x: Axis
     palette: dict[str, str]
     panels: list[str]
     points: list[dict[str, Any]]
@@ -60,8 +60,11 @@ class OverEpochs:
         for name in self.panels:
             last = name == self.panels[-1]
             title = PANELS[name][0]
-            x = altair.X("x:Q", title=self.x_title if last else None, scale=altair.Scale(zero=True, nice=False))
-            y = altair.Y(f"{name}:Q", title=title, axis=altair.Axis(tickCount=4))
+            x_title = self.x.title if last else None
+            scale = altair.Scale(**self.x.scale())
+            x = altair.X("x:Q", title=x_title, scale=scale, axis=altair.Axis(**self.x.ticks()))
+            kind = altair.Scale(type="log" if self._spans(name) else "linear")
+            y = altair.Y(f"{name}:Q", title=title, scale=kind, axis=altair.Axis(tickCount=4))
             base = altair.Chart(altair.NamedData("points"), width=WIDTH, height=HEIGHT)
             base = base.transform_filter(f"isValid(datum.{name})").encode(x=x, y=y, color=colour)
             told = [
@@ -80,25 +83,29 @@ class OverEpochs:
             config=style(),
         )
 
+    def _spans(self, name: str) -> bool:
+        """Tells whether a linear axis would press the small values together."""
+        values = [point[name] for point in self.points if name in point]
+        return min(values) > 0 and max(values) / min(values) > LOG_FROM
+
 
 def over_epochs(table: Table) -> OverEpochs | None:
     """Returns the chart of one system; None where no epoch's time is on record."""
     shown = shown_by_epoch(table)
-    ends = [epoch.seconds for one in shown for epoch in one.epochs if epoch.seconds]
+    x = elapsed_axis(shown, WIDTH)
     panels = [name for name in PANELS if any(name in epoch.values for one in shown for epoch in one.epochs)]
-    if not ends or not panels:
+    if not x or not panels:
         return None
-    unit, unit_name = time_unit(max(ends) / 3)
     names = names_of([one_line(one.row.label) for one in shown])
     points = []
     for one, name in zip(shown, names, strict=True):
-        for epoch in thinned([epoch for epoch in one.epochs if epoch.seconds is not None], MOST_POINTS):
+        for epoch in thinned([epoch for epoch in one.epochs if epoch.seconds], MOST_POINTS):
             own = {panel: epoch.values[panel] * PANELS[panel][1] for panel in panels if panel in epoch.values}
-            points.append({"config": name, "epoch": epoch.number, "x": (epoch.seconds or 0.0) / unit, **own})
+            points.append({"config": name, "epoch": epoch.number, "x": (epoch.seconds or 0.0) / x.unit, **own})
     return OverEpochs(
         f"{one_line(table.suite)} on {table.system}",
         "A point for each epoch, where it ended; means over the seeds",
-        f"Train time ({unit_name})",
+        x,
         dict(zip(names, PALETTE, strict=False)),
         panels,
         points,

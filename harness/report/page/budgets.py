@@ -80,7 +80,7 @@ def _runs(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[Any, Curve]]:
 
 
 def _between(first: float, last: float, own: float | None) -> list[float]:
-    budgets = sorted({*ROUND_BUDGETS, *([own] if own else [])})
+    budgets: list[float] = sorted({*ROUND_BUDGETS, own or ROUND_BUDGETS[0]})
     below = [budget for budget in budgets if budget < first][-1:]
     inside = [budget for budget in budgets if first <= budget < last]
     return [*below, *inside, *[budget for budget in budgets if budget >= last][:1]] or [math.ceil(last)]

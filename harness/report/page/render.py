@@ -37,7 +37,7 @@ def render(suites: Sequence[SuitePage], specs: Mapping[str, dict[str, Any]], veg
     environment.filters |= {"as_json": _as_json, "emphasised": _emphasised}
     css = _file("page.css")
     wanted = [script for script in _SCRIPTS if specs or script != "charts.js"]
-    # A name of its own, as `window.vega` is not declared in strict mode; `</script` never stands in a script.
+    # `</script` would end a script, even in a string.
     scripts = [
         script.replace("</script", "<\\/script") for script in ([vega] if specs else []) + list(map(_file, wanted))
     ]
@@ -64,7 +64,7 @@ def vega_bundle(version: str) -> str:
     """
     import vl_convert
 
-    return vl_convert.javascript_bundle(vl_version=version)
+    return vl_convert.javascript_bundle(None, vl_version=version)
 
 
 def _policy(css: str, scripts: Sequence[str]) -> str:
@@ -103,7 +103,8 @@ def _as_json(value: Any) -> Any:
 
 
 def _emphasised(text: str) -> Any:
-    """Returns the text, escaped, with names in “quotes” in bold type instead."""
+    """Returns the text, escaped, with names in “quotes” in bold type and `commands` as code instead."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub("“(.*?)”", r"<b>\1</b>", str(escape(text))))
+    bold = re.sub("“(.*?)”", r"<b>\1</b>", str(escape(text)))
+    return Markup(re.sub("`(.*?)`", r"<code>\1</code>", bold))

@@ -8,8 +8,9 @@ from pathlib import Path
 from harness.durations import duration_text
 from harness.report.charts.learning_curves import shown_by_epoch
 from harness.report.numbers.rows import count_by_status
+from harness.report.page.alternatives import grid_of
 from harness.report.page.budgets import Taken, budgets
-from harness.report.page.figures import Figures, grid_of
+from harness.report.page.figures import Figures
 from harness.report.page.gallery import MOST_BYTES, gallery
 from harness.report.page.machines import machines
 from harness.report.page.method import method

@@ -42,7 +42,7 @@ def accuracy_text(summary: Summary) -> str:
 def seconds_text(seconds: float) -> str:
     """Returns a duration with three digits, e.g. `4.32 min`."""
     if seconds < 1:
-        return f"{seconds:.2g} s"
+        return f"{seconds:.3f} s" if seconds >= 0.01 else f"{seconds:.2g} s"
     digits = max(0, 2 - math.floor(math.log10(seconds / _unit(seconds))))
     return f"{seconds / _unit(seconds):.{digits}f} {duration_text(seconds).split(' ')[1]}"
 

@@ -30,9 +30,22 @@
     return { ...rest, vconcat: parts.map((part) => widened(part, room)) };
   }
 
+  // Legends that say how wide they are do not know of phones.
+  function stacked(node, room) {
+    if (Array.isArray(node)) return node.map((one) => stacked(one, room));
+    if (node === null || typeof node !== "object") return node;
+    const copy = {};
+    for (const [name, value] of Object.entries(node)) {
+      if (name === "datasets" || name === "values") copy[name] = value;
+      else if (name === "legend" && value) copy[name] = { ...value, columns: 1, titleOrient: "top", direction: "vertical", labelLimit: room - 60 };
+      else copy[name] = stacked(value, room);
+    }
+    return copy;
+  }
+
   function fitted(spec, room, map) {
     const narrow = room < NARROW;
-    const copy = recoloured(spec, map, "");
+    const copy = narrow ? stacked(recoloured(spec, map, ""), room) : recoloured(spec, map, "");
     const legend = { ...copy.config.legend };
     if (narrow || copy.vconcat) {
       Object.assign(legend, { orient: "bottom", columns: Math.max(1, Math.floor(room / 230)), labelLimit: Math.min(260, room - 60) });
