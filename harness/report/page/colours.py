@@ -48,8 +48,9 @@ def colours() -> dict[str, dict[str, Any]]:
         GRID: "#2c3037",
         GREY: "#7b818c",
     }
-    return {name: {**exchanged, "config": _config()} for name, exchanged in (("light", light), ("dark", dark))}
+    themes = {"light": light, "dark": dark}
+    return {name: {**exchanged, "config": _config(exchanged[MUTED])} for name, exchanged in themes.items()}
 
 
-def _config() -> dict[str, Any]:
-    return {"background": "transparent", "font": FONT, "padding": 4}
+def _config(muted: str) -> dict[str, Any]:
+    return {"background": "transparent", "font": FONT, "padding": 4, "legend": {"symbolBaseFillColor": muted}}

@@ -50,7 +50,7 @@
     if (narrow || copy.vconcat) {
       Object.assign(legend, { orient: "bottom", columns: Math.max(1, Math.floor(room / 230)), labelLimit: Math.min(260, room - 60) });
     }
-    copy.config = { ...copy.config, ...map.config, legend };
+    copy.config = { ...copy.config, ...map.config, legend: { ...legend, ...map.config.legend } };
     if (copy.vconcat || copy.hconcat) return widened(copy, room);
     return { ...copy, width: room, autosize: { type: "fit-x", contains: "padding" } };
   }
@@ -83,7 +83,9 @@
     drawn.set(element, { ...before, state });
     const spec = fitted(specs[key], room, dark ? colours.dark : colours.light);
     // Vega's own expressions are compiled by `Function`, which the page's policy forbids: they are interpreted instead.
-    const made = await vegaEmbed(element, spec, {
+    // Into an element of its own, as Vega gives that another role than this one has.
+    const inside = element.firstElementChild || element.appendChild(document.createElement("div"));
+    const made = await vegaEmbed(inside, spec, {
       mode: "vega-lite", renderer: "svg", actions: false, defaultStyle: false, ast: true, tooltip: showTip,
     });
     if (before && before.view) before.view.finalize();

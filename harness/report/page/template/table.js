@@ -34,7 +34,7 @@ document.querySelectorAll(".ranking").forEach((ranking) => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const row of rows) {
-      const text = row.textContent.toLowerCase();
+      const text = [...row.cells].filter((cell) => !cell.hidden).map((cell) => cell.textContent).join(" ").toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
       shown += !row.hidden;
     }
@@ -44,6 +44,7 @@ document.querySelectorAll(".ranking").forEach((ranking) => {
   ranking.querySelectorAll(".choose input").forEach((box) => box.addEventListener("change", () => {
     const index = Number(box.value);
     for (const row of [heads[0].parentElement, ...rows]) row.cells[index].hidden = !box.checked;
+    filter();  // what is hidden is not searched
   }));
   document.addEventListener("keydown", (event) => {
     const open = ranking.querySelector(".choose[open]");
