@@ -74,8 +74,8 @@ def source_of(
     specs = {}
     if charts:  # their specifications alone: to make pictures of them all takes longest
         wanted = {name: one.chart for name, one in charts_of(report, for_page=True).items()}
-        drawing = Drawing(wanted, dict.fromkeys(wanted, ("json",)))
-        specs = {name: drawing.spec(name) for name in wanted}
+        drawing = Drawing(wanted, dict.fromkeys(wanted, ("json",))) if wanted else None
+        specs = {name: drawing.spec(name) for name in wanted if drawing}
     return Source(
         report,
         folder,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def test_energy_and_memory_have_charts_where_they_were_measured(fake: Any) -> No
 
 def test_of_many_configs_the_front_and_the_most_accurate_are_kept(fake: Any) -> None:
     table = _table(fake, fake.suite(30, 1))
-    points = fake.spec(accuracy_over_time(table, NARROW, 10))["datasets"]["points"]
-    assert len(points) == 10
+    points = fake.spec(accuracy_over_time(table, NARROW, 20))["datasets"]["points"]
+    assert len(points) == 20
     front = {row.label for row in table.rows if row.values["on_front"]}
     assert front <= {point["label"] for point in points}
 
@@ -91,7 +92,7 @@ def test_phases_add_up_to_the_time_of_a_run(fake: Any) -> None:
     assert "compiling" not in spent
     bars = [bar for bar in fake.spec(phases(table))["datasets"]["bars"] if bar["config"] == row.label]
     assert [bar["phase"] for bar in bars] == ["waiting for data", "computing", "evaluating"]
-    assert all(one["high"] == other["low"] for one, other in zip(bars, bars[1:], strict=False))
+    assert all(one["high"] == other["low"] for one, other in itertools.pairwise(bars))
     assert sum(bar["share"] for bar in bars) == pytest.approx(1)
 
 
@@ -128,6 +129,7 @@ def test_a_specification_comes_back_from_the_child(fake: Any) -> None:
         drawing.spec("b")
 
 
+@pytest.mark.launch
 def test_beside_a_page_every_chart_is_png_and_svg_and_a_plain_report_leaves_them(fake: Any, tmp_path: Path) -> None:
     from harness.report.write import ReportFiles
 
@@ -148,7 +150,7 @@ def test_beside_a_page_every_chart_is_png_and_svg_and_a_plain_report_leaves_them
 def test_a_price_in_joules_may_have_no_upper_end(fake: Any) -> None:
     results = [
         fake.result(label, seed=seed, accuracy=accuracy + seed * sign / 50, seconds=seconds, config_id=label)
-        for label, accuracy, seconds, sign in (("a", 0.8, 10.0, 1), ("b", 0.81, 20.0, -1))
+        for label, accuracy, seconds, sign in (("a", 0.8, 10.0, 1), ("b", 0.85, 20.0, -1))
         for seed in range(3)
     ]
     table = fake.report(fake.measured(results)).tables[0]

@@ -139,7 +139,7 @@ def test_the_config_stays_in_sight_when_the_table_is_scrolled(words: Path, open_
 
 def test_curves_are_shown_by_epoch_or_by_train_time(everything: Path, look_at: Open) -> None:
     tab = look_at(everything).tab
-    chart = tab.locator("#suite-learning_curves_by_epoch svg")
+    chart = tab.locator("#suite-chart-learning_curves_by_epoch svg")
     assert "Epoch" in chart.text_content()
     tab.locator(".views input").first.focus()
     for key, title in (("ArrowRight", "Train time"), ("ArrowLeft", "Epoch")):
@@ -150,7 +150,7 @@ def test_curves_are_shown_by_epoch_or_by_train_time(everything: Path, look_at: O
 
 def test_hovering_names_the_config(everything: Path, look_at: Open) -> None:
     tab = look_at(everything).tab
-    point = tab.locator("#suite-accuracy_over_time svg .role-mark.mark-symbol path").last
+    point = tab.locator("#suite-chart-accuracy_over_time svg .role-mark.mark-symbol path").last
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -166,7 +166,7 @@ def test_hovering_names_the_config(everything: Path, look_at: Open) -> None:
 
 def test_brushing_the_strip_zooms_the_curves(everything: Path, look_at: Open) -> None:
     tab = look_at(everything).tab
-    chart = tab.locator("#suite-learning_curves_by_epoch .chart")
+    chart = tab.locator("#suite-chart-learning_curves_by_epoch .chart")
     chart.scroll_into_view_if_needed()
 
     def epochs() -> list[str]:
@@ -194,7 +194,7 @@ def test_the_switch_makes_page_and_charts_dark_and_light_again(everything: Path,
     def look() -> tuple[str, str, str | None]:
         drawn(tab)
         background = tab.evaluate("() => getComputedStyle(document.body).backgroundColor")
-        label = tab.locator("#suite-accuracy_over_time svg text").first.get_attribute("fill")
+        label = tab.locator("#suite-chart-accuracy_over_time svg text").first.get_attribute("fill")
         return background, label, switch.get_attribute("aria-pressed")
 
     assert look() == ("rgb(253, 252, 250)", "#585e69", "false")
@@ -228,7 +228,7 @@ def test_what_is_printed_is_black_on_white_and_without_controls(everything: Path
     for control in ("#theme", ".tools", ".ask", "nav"):
         assert not tab.locator(control).first.is_visible(), control
     tab.evaluate("() => dispatchEvent(new Event('beforeprint'))")
-    label = tab.locator("#suite-accuracy_over_time svg text").first
+    label = tab.locator("#suite-chart-accuracy_over_time svg text").first
     assert label.get_attribute("fill") == "#585e69"
     tab.evaluate("() => dispatchEvent(new Event('afterprint'))")
     assert label.get_attribute("fill") == "#a8adb7"

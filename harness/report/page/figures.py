@@ -48,7 +48,7 @@ class Figures:
         views = tuple(view for stem, label in stems if (view := self._view(stem, label)))
         if not views:
             return None
-        return Figure(f"{self._key}-{self._name(stems[0][0])}", title, caption, views, grid())
+        return Figure(f"{self._key}-chart-{self._name(stems[0][0])}", title, caption, views, grid())
 
     def _view(self, stem: str, label: str) -> View | None:
         specs = self._source.specs

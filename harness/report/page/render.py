@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import importlib.resources
 import json
@@ -53,6 +54,7 @@ def render(suites: Sequence[SuitePage], specs: Mapping[str, dict[str, Any]], veg
     )
 
 
+@functools.cache
 def vega_bundle(version: str) -> str:
     """Returns vega, vega-lite and vega-embed in one script.
 
