@@ -131,13 +131,13 @@ def test_records_without_events_have_no_curves(fake: Any, tmp_path: Path) -> Non
 
 @pytest.mark.launch
 def test_5000_runs_stay_usable(fake: Any, tmp_path: Path, open_page: Any) -> None:
-    results = fake.suite(1000, 5)
+    results = fake.suite(500, 10)
     path = fake.page(tmp_path, results)
     assert path.stat().st_size < 5_000_000
     page = path.read_text()
     assert page.count('<td class="runs">') == MOST_ROWS
-    assert f"{1000 - MOST_ROWS} more configs are not on this page" in page
-    assert "The front and the most accurate 400 of 1,000 configs." in page
+    assert f"{500 - MOST_ROWS} more configs are not on this page" in page
+    assert "The front and the most accurate 400 of 500 configs." in page
     seen: Seen = open_page(path)
     seen.tab.locator("input[type=search]").fill("vgg16")
     assert "of 400 configs" in seen.tab.locator(".count").inner_text()
