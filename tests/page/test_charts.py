@@ -33,10 +33,12 @@ def test_energy_and_memory_have_charts_where_they_were_measured(fake: Any) -> No
         (accuracy_over_energy, "train_joules", "Energy (kJ, log scale)"),
         (accuracy_over_memory, "peak_device_allocated_bytes", "Memory (MiB"),
     ):
-        spec = fake.spec(make(table))
+        chart = make(table)
+        assert chart
+        spec = fake.spec(chart)
         assert title in json.dumps(spec)
         points = {point["label"]: point for point in spec["datasets"]["points"]}
-        unit = make(table).x.unit
+        unit = chart.x.unit
         for row in table.rows:
             mean = getattr(row.values[name], "mean", row.values[name])
             assert points[row.label]["x"] * unit == pytest.approx(mean)

@@ -96,7 +96,7 @@ class LearningCurves:
         """What is brushed may lie between round numbers, so none are fixed; there are only whole epochs."""
         import altair
 
-        whole = {"format": "d", "tickMinStep": 1} if self.x.title == EPOCH else {"format": "~g"}
+        whole: dict[str, Any] = {"format": "d", "tickMinStep": 1} if self.x.title == EPOCH else {"format": "~g"}
         return altair.Axis(tickCount=8, **whole)
 
     def _colour(self) -> altair.Color:

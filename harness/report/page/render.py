@@ -66,7 +66,7 @@ def vega_bundle(version: str) -> str:
     """
     import vl_convert
 
-    return vl_convert.javascript_bundle(None, vl_version=version)
+    return vl_convert.javascript_bundle(None, vl_version=version)  # type: ignore[arg-type]
 
 
 def _policy(css: str, scripts: Sequence[str]) -> str:
