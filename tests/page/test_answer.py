@@ -130,7 +130,7 @@ def test_the_budget_of_the_suite_is_among_those_that_are_listed(fake: Any) -> No
 def test_a_config_counts_once_all_its_seeds_were_evaluated(fake: Any) -> None:
     curves = {
         "uneven": [Curve((10.0,), (0.99,)), Curve((40.0,), (0.99,))],
-        "even": [Curve((10.0,), (0.5,)), Curve((10.0,), (0.6,))],
+        "even": [Curve((10.0,), (0.3,)), Curve((10.0,), (0.2,))],
     }
     found = {one.seconds: one for one in budgets(_curves(fake, curves))}
     for seconds, label in ((20.0, "even"), (45.0, "uneven")):

@@ -185,3 +185,21 @@ def test_the_charts_colours_can_be_told_from_their_background() -> None:
                     f"rgb({', '.join(str(int(one[at : at + 2], 16)) for at in (1, 3, 5))})" for one in (to, background)
                 ]
                 assert contrast(rgb[0], rgb[1]) >= 3, (theme, to)
+
+
+def test_the_command_names_the_page_and_the_suites_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        Path(f"{name}.yaml").write_text(f"name: {name}\nbase: {{data: digits, model: mlp, optimizer: sgd}}\n")
+    for suites, page in ((["one"], "results/one/report.html"), (["one", "two"], "results/report.html")):
+        with pytest.raises(SystemExit) as ended:
+            main(["report", *(f"{name}.yaml" for name in suites), "--html"])
+        assert not ended.value.code
+        said = capsys.readouterr().err
+        assert f"page of {', '.join(suites)}: {page} (" in said
+        assert "No results yet." in _text(tmp_path / page)
+    assert "harness run one.yaml" in _text(tmp_path / "results/one/report.html")
