@@ -194,7 +194,8 @@ def test_the_command_names_the_page_and_the_suites_on_it(
 
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
-        Path(f"{name}.yaml").write_text(f"name: {name}\nbase: {{data: digits, model: mlp, optimizer: {{name: sgd, lr: 0.1}}}}\n")
+        base = "base: {data: digits, model: mlp, optimizer: {name: sgd, lr: 0.1}}"
+        Path(f"{name}.yaml").write_text(f"name: {name}\n{base}\n")
     for suites, page in ((["one"], "results/one/report.html"), (["one", "two"], "results/report.html")):
         with pytest.raises(SystemExit) as ended:
             main(["report", *(f"{name}.yaml" for name in suites), "--html"])
