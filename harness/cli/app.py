@@ -74,12 +74,18 @@ def plans_with(
 
 
 def show_report(
-    plans: list[Plan], stored: SuiteResults, output: Path, options: Options, *, json_wanted: bool = False
+    plans: list[Plan],
+    stored: SuiteResults,
+    output: Path,
+    options: Options,
+    *,
+    json_wanted: bool = False,
+    page_wanted: bool = False,
 ) -> None:
     """Prints the tables of a suite and writes them."""
     from harness.report.of_suite import report_suite
 
-    report_suite(plans, stored, output, stderr(), options, json_wanted=json_wanted)
+    report_suite(plans, stored, output, stderr(), options, json_wanted=json_wanted, page_wanted=page_wanted)
 
 
 def stderr() -> Console:

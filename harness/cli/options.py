@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="The suite's YAML file.")]
+SuitePaths = Annotated[list[Path], typer.Argument(metavar="SUITE...", help="The suites' YAML files.")]
+AsPage = Annotated[bool, typer.Option("--html", help="Also a page, report.html; of several suites, one of them all.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="The last word on a field, e.g. train.epochs=5.")
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from harness.cli.app import RESULTS, app, plans_with, show_report
+from harness.cli.app import RESULTS, app, plans_with, show_report, stderr
 from harness.cli.options import (
     AsJson,
+    AsPage,
     At,
     ConfigFile,
     Normalised,
@@ -14,14 +15,14 @@ from harness.cli.options import (
     Selections,
     Small,
     Sort,
-    SuitePath,
+    SuitePaths,
     WithResumed,
 )
 
 
 @app.command()
 def report(
-    suite: SuitePath,
+    suites: SuitePaths,
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
@@ -33,8 +34,9 @@ def report(
     normalised: Normalised = False,
     relative_to: RelativeTo = "",
     as_json: AsJson = False,
+    html: AsPage = False,
 ) -> None:
-    """Show the table of a suite's results and write it with its chart beside them."""
+    """Show the table of a suite's results and write it with its charts beside them; --html makes a page of it all."""
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
     from harness.report.normalised import require_no_ranking_of_raw_times
@@ -45,6 +47,14 @@ def report(
         budget = parse_duration(at) if at else None
     except ValueError:
         raise HarnessError(f"--at {at} is no duration", HINT) from None
-    plans, stored = plans_with(suite, set_, only, smoke, config_file, output)
+    if as_json and len(suites) > 1:
+        raise HarnessError("--json is of one suite", "call it once for each")
+    wanted = [plans_with(suite, set_, only, smoke, config_file, output) for suite in suites]
     options = Options(sort or DEFAULT_SORT, with_resumed, budget, relative_to if normalised else None)
-    show_report(plans, stored, output, options, json_wanted=as_json)
+    if html and len(wanted) > 1:
+        from harness.report.of_suite import report_suites
+
+        report_suites(wanted, output, stderr(), options)
+        return
+    for plans, stored in wanted:
+        show_report(plans, stored, output, options, json_wanted=as_json, page_wanted=html)

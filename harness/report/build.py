@@ -16,6 +16,7 @@ from harness.report.factors.design import Design
 from harness.report.factors.effects import factor_table
 from harness.report.factors.mattered import mattered_table, what_mattered
 from harness.report.numbers import columns as declared
+from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import Column
 from harness.report.numbers.curves import (
     Budget,
@@ -69,6 +70,7 @@ class Material:
         notes: what to say under all tables, e.g. records that could not be read.
         at_epoch: gives metrics of epochs before the last.
         curve_of: gives the evaluations of a run.
+        epochs_of: gives the events of its epochs.
     """
 
     suite: str
@@ -85,6 +87,7 @@ class Material:
     notes: Sequence[str] = ()
     at_epoch: AtEpoch = lambda run, name, epoch: None
     curve_of: CurveOf = lambda run: None
+    epochs_of: EpochsOf = lambda run: {}
 
     def labels(self) -> dict[str, str]:
         """Returns the label of each config by its id."""
@@ -201,6 +204,7 @@ def _table(
         drift=drift,
         outliers=outliers,
         calibration=calibration,
+        epochs_of=material.epochs_of,
     )
 
 

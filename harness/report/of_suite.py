@@ -22,6 +22,9 @@ from harness.report.formats.terminal import show
 from harness.report.normalised import NORMALISED, normalised_table
 from harness.report.numbers.curves import curve_of
 from harness.report.options import DEFAULT_SORT, Options
+from harness.report.page.again import commands_for
+from harness.report.page.source import Source
+from harness.report.page.write import write_page
 from harness.report.pictures import pictures_of
 from harness.report.tables import Report
 from harness.report.write import ReportFiles
@@ -43,6 +46,7 @@ def report_suite(
     options: Options | None = None,
     *,
     json_wanted: bool = False,
+    page_wanted: bool = False,
 ) -> None:
     """Shows the tables of a suite on stdout and writes them with the charts into `output/SUITE/`.
 
@@ -52,20 +56,68 @@ def report_suite(
         output: the results root.
         console: stderr, for what was written and left out.
         json_wanted: JSON on stdout instead of tables.
+        page_wanted: also all of it as a page, `report.html`.
 
     Raises:
         HarnessError: no column to sort by, no run within the budget, a system that is not calibrated or unknown, or
             a folder that cannot be written.
     """
+    source = _show_and_write(plans, stored, output, console, options, json_wanted=json_wanted, for_page=page_wanted)
+    if source:
+        _write_page(source.folder, [source], console)
+
+
+def report_suites(
+    wanted: Sequence[tuple[Sequence[Plan], SuiteResults]], output: Path, console: Console, options: Options | None
+) -> None:
+    """Does so for each of several suites, and writes one page of them all into the results root."""
+    sources = [
+        _show_and_write(plans, stored, output, console, options, json_wanted=False, for_page=True)
+        for plans, stored in wanted
+    ]
+    _write_page(output, [source for source in sources if source], console)
+
+
+def _show_and_write(
+    plans: Sequence[Plan],
+    stored: SuiteResults,
+    output: Path,
+    console: Console,
+    options: Options | None,
+    *,
+    json_wanted: bool,
+    for_page: bool,
+) -> Source | None:
+    """Shows and writes a suite's report; returns what its page is made from, where one is wanted."""
     report = build_suite_report(plans, stored, output, options)
-    with ReportFiles(report) as files:  # the charts are drawn while the tables are shown
+    with ReportFiles(report, for_page=for_page) as files:  # the charts are drawn while the tables are shown
         if json_wanted:
             sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
         else:
             show(report)
         folder = output / report.suite
         written = files.write(folder)
+        specs, missing = (files.specs(), files.charts_missing()) if for_page else ({}, "")
     console.print(f"written to {folder}/: {', '.join(path.name for path in written)}", soft_wrap=True)
+    if not for_page:
+        return None
+    return Source(
+        report=report,
+        folder=folder,
+        question=plans[0].suite.file.description,
+        systems=stored.systems,
+        specs=specs,
+        commands=commands_for(plans[0].suite, output),
+        charts_missing=missing,
+    )
+
+
+def _write_page(folder: Path, sources: Sequence[Source], console: Console) -> None:
+    path = write_page(folder, sources)
+    suites = ", ".join(source.report.suite for source in sources)
+    console.print(
+        f"page of {suites}: {path} ({path.stat().st_size / 1e6:.1f} MB, opens in any browser)", soft_wrap=True
+    )
 
 
 def build_suite_report(
@@ -121,6 +173,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
         notes=notes,
         at_epoch=lambda run, name, epoch: folder(run).metric_at(name, epoch),
         curve_of=lambda run: curve_of(folder(run).epochs()),
+        epochs_of=lambda run: folder(run).epochs(),
     )
 
 

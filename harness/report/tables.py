@@ -9,6 +9,7 @@ from typing import Any
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report.factors.mattered import WhatMattered
+from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
 from harness.report.numbers.curves import Budget, Curve, some_late
 from harness.report.numbers.drift import Drift
@@ -33,6 +34,7 @@ class Table:
         prices: what the next point of accuracy costs along the front.
         curves: of the timed runs of each config, by config_id.
         budget: the train time that accuracies are compared at, if any.
+        epochs_of: gives the events of a run's epochs; asked where something is drawn of them.
     """
 
     suite: str
@@ -51,6 +53,7 @@ class Table:
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     budget: Budget | None = None
     calibration: Calibration | None = None
+    epochs_of: EpochsOf = lambda run: {}
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""

@@ -121,7 +121,8 @@ def _cell(column: Column, value: Any, decimals: int) -> str:
     scale, unit = _unit(column, number(value))
     if column.kind in ("count", "bytes", "joules"):
         scaled = number(value) / scale
-        text = f"{scaled:,.0f}" if scale == 1 else f"{scaled:.{max(0, 2 - math.floor(math.log10(scaled)))}f}"
+        whole = scale == 1 or not math.isfinite(scaled)
+        text = f"{scaled:,.0f}" if whole else f"{scaled:.{max(0, 2 - math.floor(math.log10(scaled)))}f}"
         return f"{text}{unit}"
     text = f"{number(value) / scale:{'+' if column.signed else ''},.{decimals}f}"
     if column.over == INTERVAL and isinstance(value, Summary) and value.ci95 is not None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from harness.records.files import recording, require_writable, write_atomically
-from harness.report.charts.accuracy_over_time import accuracy_over_time
-from harness.report.charts.curves import curves
-from harness.report.charts.drawing import Chart, Drawing, Ending
-from harness.report.charts.interactions import interactions
+from harness.report.charts.drawing import Drawing
+from harness.report.charts.of_report import CURVES, INTERACTIONS, Wanted, chart_name, charts_of, endings_of, stems
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
     factor_rows,
@@ -27,16 +24,8 @@ from harness.report.formats.machine import (
     write_parquet,
 )
 from harness.report.formats.markdown import markdown
-from harness.report.tables import Report, Table
+from harness.report.tables import Report
 
-CHART = "accuracy_over_time"
-CURVES = "curves"
-INTERACTIONS = "interactions"
-_CHARTS: dict[str, Callable[[Table], Chart | None]] = {
-    CHART: accuracy_over_time,
-    CURVES: curves,
-    INTERACTIONS: interactions,
-}
 _ENDINGS = ("csv", "parquet")
 # What an import is called, and what installs it.
 _PACKAGES = {"vl_convert": "vl-convert-python"}
@@ -49,19 +38,23 @@ def write_report(folder: Path, report: Report) -> list[Path]:
 
 
 class ReportFiles:
-    """The files of a report, whose charts are being drawn from here on until the context ends."""
+    """The files of a report, whose charts are being drawn from here on until the context ends.
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
+    Args:
+        for_page: the charts of the page, too.
+    """
+
+    def __init__(self, report: Report, *, for_page: bool = False) -> None:
+        self._report, self._for_page = report, for_page
         self._missing: dict[str, list[str]] = {}
-        self._charts = _charts(report)
+        self._charts = charts_of(report, for_page=for_page)
         self._drawing: Drawing | None = None
         if self._charts:
             try:
-                self._drawing = Drawing(self._charts)
+                charts = {name: wanted.chart for name, wanted in self._charts.items()}
+                self._drawing = Drawing(charts, {name: wanted.endings for name, wanted in self._charts.items()})
             except ImportError as error:
-                names = [f"{name}.{ending}" for name in self._charts for ending in _endings(name)]
-                self._missing[error.name or str(error)] = names
+                self._missing[error.name or str(error)] = _chart_files(self._charts)
 
     def __enter__(self) -> ReportFiles:
         return self
@@ -80,11 +73,28 @@ class ReportFiles:
             HarnessError: the folder cannot be written.
         """
         require_writable(folder)
-        return _write_files(folder, self._report, self._drawing, self._charts if self._drawing else (), self._missing)
+        charts = self._charts if self._drawing else {}
+        return _write_files(folder, self._report, self._drawing, charts, self._missing, for_page=self._for_page)
+
+    def charts_missing(self) -> str:
+        """Says why there are no charts, where a library is missing; empty otherwise."""
+        missing = [name for name, files in self._missing.items() if any(file.endswith(".png") for file in files)]
+        return f"There are no charts: {', '.join(missing)} is not installed." if missing else ""
+
+    def specs(self) -> dict[str, dict[str, Any]]:
+        """Returns the specification of each chart of the page, by its name; none where they cannot be drawn."""
+        wanted = [name for name, one in self._charts.items() if "json" in one.endings]
+        return {name: self._drawing.spec(name) for name in wanted} if self._drawing else {}
 
 
 def _write_files(
-    folder: Path, report: Report, drawing: Drawing | None, charts: Collection[str], missing: dict[str, list[str]]
+    folder: Path,
+    report: Report,
+    drawing: Drawing | None,
+    charts: Mapping[str, Wanted],
+    missing: dict[str, list[str]],
+    *,
+    for_page: bool,
 ) -> list[Path]:
     files: dict[str, Callable[[IO[bytes]], object]] = {
         "table.md": lambda file: file.write(
@@ -104,11 +114,13 @@ def _write_files(
     files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
     files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}
     if drawing:
-        for name in charts:
-            for ending in _endings(name):
-                files[f"{name}.{ending}"] = functools.partial(drawing.write, name=name, ending=ending)
-    stems, endings = (CHART, CURVES, INTERACTIONS), ("png", "svg", "html")
-    pictures = [path for stem in stems for end in endings for path in folder.glob(f"{stem}*.{end}")]
+        for name, wanted in charts.items():
+            for ending in wanted.endings:
+                if ending != "json":
+                    files[f"{name}.{ending}"] = functools.partial(drawing.write, name=name, ending=ending)
+    # A page that was written earlier keeps the files that are its own.
+    own = [(stem, ending) for stem in stems(for_page=for_page) for ending in endings_of(stem, for_page=for_page)]
+    pictures = [path for stem, ending in own for path in folder.glob(f"{stem}*.{ending}")]
     earlier = [*pictures, *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
     for path in earlier:
         if path.name not in files:
@@ -131,22 +143,11 @@ def _write_files(
     return written
 
 
-def _charts(report: Report) -> dict[str, Chart]:
-    """Returns each chart, by its file's name without the ending."""
-    made = {_file_name(stem, report, table): make(table) for stem, make in _CHARTS.items() for table in report.tables}
-    return {name: chart for name, chart in made.items() if chart}
-
-
-def _endings(name: str) -> tuple[Ending, ...]:
-    return ("png", "svg", "html") if name.startswith(CURVES) else ("png",)
+def _chart_files(charts: Mapping[str, Wanted]) -> list[str]:
+    return [f"{name}.{ending}" for name, wanted in charts.items() for ending in wanted.endings if ending != "json"]
 
 
 def _charts_of(stem: str, report: Report, charts: Collection[str]) -> dict[str, str]:
     """Returns the name of each system's chart of a kind, by system_id."""
-    names = {table.system_id: _file_name(stem, report, table) for table in report.tables}
+    names = {table.system_id: chart_name(stem, report, table) for table in report.tables}
     return {system_id: name for system_id, name in names.items() if name in charts}
-
-
-def _file_name(stem: str, report: Report, table: Table) -> str:
-    suffix = f"_{re.sub(r'[^A-Za-z0-9._-]', '_', table.system_id)}" if len(report.tables) > 1 else ""
-    return f"{stem}{suffix}"

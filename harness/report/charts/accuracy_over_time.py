@@ -1,233 +1,63 @@
-"""The chart: accuracy over train time, a point per config, the Pareto front as a line."""
+"""Accuracy over train time, energy and memory: what each config pays, for the chart of accuracy over cost."""
 
 from __future__ import annotations
 
-import itertools
-import math
-import textwrap
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from harness.report.charts.axes import Axis, accuracy_axis, time_axis
-from harness.report.charts.encodings import Encoding, encodings
-from harness.report.charts.labels import Align, Label, Wanted, place_labels, without_common_parts
-from harness.report.charts.theme import FONT_SIZE, INK, MUTED, style
-from harness.report.numbers.columns import Column
-from harness.report.numbers.rows import Row
+from harness.report.charts.accuracy_over_cost import WIDE, AccuracyOverCost, Paying, Size, accuracy_over_cost
+from harness.report.numbers.fronts import COSTS, TIME, Cost, front_of
+from harness.report.statistics.intervals import summarise
 from harness.report.tables import Table
-from harness.report.texts import column_texts, one_line
 
-if TYPE_CHECKING:
-    import altair
-
-_PROBABILITY = Column("", "", "probability")
-WIDTH, HEIGHT = 700, 440  # of the plot itself; title, axes and legend come on top
-LABEL_ALL_UP_TO = 12
-SURE = 0.95  # of being on the front, or of not being on it
-MANY = 40  # from here on the bars are faint
-ALL_BARS_UP_TO = 200  # beyond, only those of the front are drawn
+_, ENERGY, MEMORY = COSTS
 
 
-def plotted(table: Table) -> list[Row]:
-    """Returns the rows that have both numbers."""
-    return [row for row in table.rows if row.values["test_accuracy"] and row.values["train_seconds"]]
+def accuracy_over_time(table: Table, size: Size = WIDE, most: int | None = None) -> AccuracyOverCost | None:
+    """Returns the chart of one system; None where no config has both numbers.
 
-
-def place_of(row: Row) -> str:
-    """Returns whether a config is on the front: `sure`, `unsure`, `perhaps` (not by its means) or `off`.
-
-    One whose probability cannot be known is where its means put it.
+    Args:
+        most: configs; beyond those of the front the most accurate ones are kept.
     """
-    probability = row.values["front_probability"]
-    if row.values["on_front"]:
-        return "sure" if probability is None or probability >= SURE else "unsure"
-    return "perhaps" if probability is not None and probability > 1 - SURE else "off"
+    return accuracy_over_cost(table, _kept(paying_time(table), most), TIME, size)
 
 
-@dataclass(frozen=True)
-class AccuracyOverTime:
-    """The chart of one system as plain data.
-
-    Attributes:
-        points: one for each config; `front` and `labels` likewise are the data of their layers.
-    """
-
-    title: str
-    subtitle: list[str]
-    x: Axis
-    y: Axis
-    looks: Encoding
-    points: list[dict[str, Any]]
-    front: list[dict[str, Any]]
-    labels: list[dict[str, Any]]
-
-    def draw(self) -> altair.LayerChart:
-        """Returns the chart.
-
-        Raises:
-            ImportError: altair is not installed.
-        """
-        import altair
-
-        x, y = self.x, self.y
-        across = altair.X("x:Q", title=x.title, scale=altair.Scale(**x.scale()), axis=altair.Axis(**x.ticks()))
-        up = altair.Y("y:Q", title=y.title, scale=altair.Scale(**y.scale()), axis=altair.Axis(**y.ticks()))
-        layers = [
-            _front_line(across, up),
-            *_bars_and_points(self.looks, across, up, len(self.points)),
-            *_label_layers({label["align"] for label in self.labels}, across, up),
-        ]
-        return altair.LayerChart(
-            layer=layers,
-            # Data that stand apart are not copied and validated with each layer: half a second for 500 configs.
-            datasets={"points": self.points, "front": self.front, "labels": self.labels},
-            title=altair.TitleParams(self.title, subtitle=self.subtitle, anchor="start", offset=14),
-            width=WIDTH,
-            height=HEIGHT,
-            padding=16,
-            background="white",
-            config=style(),
-        )
+def accuracy_over_energy(table: Table, size: Size = WIDE, most: int | None = None) -> AccuracyOverCost | None:
+    """Returns the chart over the energy of the GPUs; None where no config's was measured."""
+    return accuracy_over_cost(table, _kept(paying_energy(table), most), ENERGY, size)
 
 
-def accuracy_over_time(table: Table) -> AccuracyOverTime | None:
-    """Returns the chart of one system; None where no config has both numbers."""
-    rows = plotted(table)
-    if not rows:
-        return None
-    x, y = time_axis(rows, WIDTH), accuracy_axis(rows, HEIGHT)
-    looks = encodings(rows, table.columns)
-    points = [_point(row, x, y, looks) for row in rows]
-    front = sorted((point for point in points if point["on_front"]), key=lambda point: point["x"])
-    steps = [{"x": point["x"], "y": point["y"]} for point in front]
-    if front:
-        steps.append({"x": x.high, "y": front[-1]["y"]})
-    labels = [_label(label, x, y) for label in _labels(points, front, x, y)]
-    title = f"{one_line(table.suite)} on {table.system}"
-    return AccuracyOverTime(title, _subtitle(rows, bool(front)), x, y, looks, points, steps, labels)
+def accuracy_over_memory(table: Table, size: Size = WIDE, most: int | None = None) -> AccuracyOverCost | None:
+    """Returns the chart over the peak of a GPU's allocated memory; None where no config's was measured."""
+    return accuracy_over_cost(table, _kept(paying_memory(table), most), MEMORY, size)
 
 
-def _front_line(across: Any, up: Any) -> altair.Chart:
-    import altair
-
-    line = altair.Chart(altair.NamedData("front")).encode(x=across, y=up)
-    return line.mark_line(interpolate="step-after", color=INK, strokeWidth=1.5, opacity=0.55, clip=True)
-
-
-def _bars_and_points(looks: Encoding, across: Any, up: Any, configs: int) -> list[altair.Chart]:
-    import altair
-
-    colour = altair.Color(
-        "colour:N",
-        title=looks.colour_title,
-        scale=altair.Scale(domain=list(looks.colours), range=list(looks.colours.values())),
-        legend=altair.Legend(symbolOpacity=1, labelLimit=200) if len(looks.colours) > 1 else None,
-    )
-    base = altair.Chart(altair.NamedData("points")).encode(x=across, y=up, color=colour)
-    bars = base.mark_rule(strokeWidth=1.4, opacity=0.35 if configs > MANY else 0.65, clip=True)
-    marks = base.encode(tooltip=["label:N", "accuracy:N", "time:N", "probability:N"])
-    if looks.shapes:
-        scale = altair.Scale(domain=list(looks.shapes), range=list(looks.shapes.values()))
-        marks = marks.encode(shape=altair.Shape("shape:N", title=looks.shape_title, scale=scale))
-    others = marks.mark_point(filled=True, stroke="white", strokeWidth=0.8, opacity=0.55, size=55)
-    # An unsure place on the front: pale, and outlined with dashes; one that may be on it: outlined thinly.
-    front = marks.mark_point(filled=True, stroke=INK, strokeWidth=1.5, opacity=1, size=120)
-    unsure = marks.mark_point(filled=True, stroke=INK, strokeWidth=1.3, strokeDash=[3, 2], fillOpacity=0.4, size=120)
-    perhaps = marks.mark_point(filled=True, stroke=INK, strokeWidth=0.9, strokeDash=[1, 2], fillOpacity=0.4, size=75)
-    drawn = "" if configs <= ALL_BARS_UP_TO else "datum.on_front && "
+def paying_time(table: Table) -> list[Paying]:
+    """Returns the configs that have both numbers, in the order of the table."""
     return [
-        bars.encode(x="x_low:Q", x2="x_high:Q").transform_filter(f"{drawn}datum.x_high > datum.x_low"),
-        bars.encode(y="y_low:Q", y2="y_high:Q").transform_filter(f"{drawn}datum.y_high > datum.y_low"),
-        others.transform_filter("datum.place == 'off'"),
-        perhaps.transform_filter("datum.place == 'perhaps'"),
-        unsure.transform_filter("datum.place == 'unsure'"),
-        front.transform_filter("datum.place == 'sure'"),
+        Paying(row, row.values["train_seconds"], bool(row.values["on_front"]), row.values["front_probability"])
+        for row in table.rows
+        if row.values["test_accuracy"] and row.values["train_seconds"]
     ]
 
 
-def _point(row: Row, x: Axis, y: Axis, looks: Encoding) -> dict[str, Any]:
-    accuracy, seconds = row.values["test_accuracy"], row.values["train_seconds"]
-    return {
-        "label": one_line(row.label),
-        "probability": column_texts(_PROBABILITY, [row.values["front_probability"]])[0],
-        "x": seconds.mean / x.unit,
-        "x_low": x.clamp(seconds.low / x.unit),
-        "x_high": x.clamp(seconds.high / x.unit),
-        "y": accuracy.mean / y.unit,
-        "y_low": y.clamp(accuracy.low / y.unit),
-        "y_high": y.clamp(accuracy.high / y.unit),
-        "on_front": bool(row.values["on_front"]),
-        "place": place_of(row),
-        "colour": looks.colour_of(row),
-        "shape": looks.shape_of(row),
-        "accuracy": f"{accuracy.mean:.2%} (n = {accuracy.n})",
-        "time": f"{seconds.mean:,.2f} s",
-    }
+def paying_energy(table: Table) -> list[Paying]:
+    """Returns the ranked configs whose energy was measured."""
+    return _measured(table, ENERGY)
 
 
-def _labels(points: list[dict[str, Any]], front: list[dict[str, Any]], x: Axis, y: Axis) -> list[Label]:
-    """Labels the front, the greatest gains in accuracy first, and the others too where they are few."""
-    texts = without_common_parts([point["label"] for point in points])
-    unsure = [point["place"] in ("unsure", "perhaps") for point in points]
-    shares = [point["probability"].replace(" ", "\u00a0") for point in points]
-    texts = [f"{t} ({share})" if add else t for t, share, add in zip(texts, shares, unsure, strict=True)]
-    where = [(x.pixel(point["x"]), HEIGHT - y.pixel(point["y"])) for point in points]
-    wanted = {id(p): Wanted(t, *at, p["on_front"]) for p, t, at in zip(points, texts, where, strict=True)}
-
-    lines = []
-    for point, (across, down) in zip(points, where, strict=True):
-        lines.append((x.pixel(point["x_low"]), down, x.pixel(point["x_high"]), down))
-        lines.append((across, HEIGHT - y.pixel(point["y_high"]), across, HEIGHT - y.pixel(point["y_low"])))
-    corners = [(wanted[id(point)].x, wanted[id(point)].y) for point in front]
-    for (left, down), (right, up) in zip(corners, [*corners[1:], (WIDTH, 0)], strict=False):
-        lines.append((left, down, right, down))
-        lines.append((right, up, right, down))
-
-    gains = {id(after): after["y"] - before["y"] for before, after in itertools.pairwise(front)}
-    order = sorted(front, key=lambda point: -gains.get(id(point), math.inf))
-    order = [*front[-1:], *(point for point in order if point is not front[-1])]
-    if len(points) <= LABEL_ALL_UP_TO:
-        order += [point for point in points if not point["on_front"]]
-    return place_labels([wanted[id(point)] for point in order], where, lines, (WIDTH, HEIGHT), FONT_SIZE)
+def paying_memory(table: Table) -> list[Paying]:
+    """Returns the ranked configs whose memory was measured."""
+    return _measured(table, MEMORY)
 
 
-def _label(label: Label, x: Axis, y: Axis) -> dict[str, Any]:
-    spots = {"": label.anchor, "point_": label.point, "near_": label.nearest}
-    where = {f"{name}x": x.value(spot[0]) for name, spot in spots.items()}
-    where |= {f"{name}y": y.value(HEIGHT - spot[1]) for name, spot in spots.items()}
-    return {**where, "text": label.text, "strong": label.strong, "align": label.align, "far": label.far}
+def _measured(table: Table, cost: Cost) -> list[Paying]:
+    found = []
+    for place in front_of(table.rows, cost).places:
+        paid = summarise(list(place.payments.values()))
+        if paid:
+            found.append(Paying(place.row, paid, place.on_front, place.probability))
+    return found
 
 
-def _label_layers(aligns: set[Align], across: Any, up: Any) -> list[altair.Chart]:
-    import altair
-
-    base = altair.Chart(altair.NamedData("labels"))
-    leaders = base.mark_rule(color=MUTED, strokeWidth=0.8, opacity=0.8).transform_filter("datum.far")
-    layers = [leaders.encode(x="point_x:Q", y="point_y:Q", x2="near_x", y2="near_y")]
-    ink = altair.condition("datum.strong", altair.value(INK), altair.value(MUTED))
-    for align in sorted(aligns):
-        text = base.transform_filter(f"datum.align == '{align}'").encode(x=across, y=up, text="text:N")
-        look: dict[str, Any] = {"align": align, "baseline": "top", "lineBreak": "\n"}
-        look |= {"fontSize": FONT_SIZE, "lineHeight": FONT_SIZE + 2}
-        layers.append(text.mark_text(**look, stroke="white", strokeWidth=3, strokeOpacity=0.85))  # a halo
-        layers.append(text.mark_text(**look).encode(color=ink))
-    return layers
-
-
-def _subtitle(rows: list[Row], has_front: bool) -> list[str]:
-    said = []
-    if any(row.values["test_accuracy"].n > 1 for row in rows):
-        said.append("mean over seeds")
-    if any(row.values["test_accuracy"].ci95 is not None for row in rows):
-        said.append("bars: 95 % t interval" + ", of the front only" * (len(rows) > ALL_BARS_UP_TO))
-    if all(row.values["test_accuracy"].n == 1 for row in rows):
-        said.append("one seed each, so no interval")
-    if has_front:
-        said.append("line and outlined points: Pareto front")
-    places = {place_of(row) for row in rows}
-    if places & {"unsure", "perhaps"}:
-        said.append("dashed outlines: unsure, with the probability of being on the front")
-    if any(not row.ranked for row in rows):
-        said.append("synthetic data is not ranked")
-    text = "; ".join(said)
-    return textwrap.wrap(f"{text[:1].upper()}{text[1:]}", 110)
+def _kept(paying: list[Paying], most: int | None) -> list[Paying]:
+    if most is None or len(paying) <= most:
+        return paying
+    return sorted(paying, key=lambda one: (not one.on_front, -one.accuracy.mean))[:most]

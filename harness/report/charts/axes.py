@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.report.numbers.fronts import TIME, Cost
 from harness.report.numbers.rows import Row
 from harness.report.statistics.intervals import Summary
 
@@ -44,8 +45,9 @@ class Axis:
 
     def scale(self) -> dict[str, Any]:
         """Returns the arguments of an Altair scale."""
-        kind = "log" if self.logarithmic else "linear"
-        return {"type": kind, "domain": [self.low, self.high], "nice": False, "zero": False}
+        if self.logarithmic:  # it has no zero
+            return {"type": "log", "domain": [self.low, self.high], "nice": False}
+        return {"type": "linear", "domain": [self.low, self.high], "nice": False, "zero": False}
 
     def ticks(self) -> dict[str, Any]:
         """Returns the arguments of an Altair axis."""
@@ -63,20 +65,38 @@ class Axis:
 
 
 def time_axis(rows: Sequence[Row], pixels: int) -> Axis:
-    """Returns the axis of train times; logarithmic where they span more than a factor of ten."""
-    times = [row.values["train_seconds"] for row in rows]
-    fastest, slowest = min(time.mean for time in times), max(time.mean for time in times)
-    logarithmic = fastest > 0 and slowest / fastest > LOG_FROM
-    middle = math.sqrt(fastest * slowest) if logarithmic else slowest / 3
-    unit, name = _unit(middle)
-    low, high = _domain(times, unit, logarithmic, least_span=0.1 * slowest / unit or 1.0)
-    return Axis(_time_title(name, logarithmic), unit, low if logarithmic else max(0.0, low), high, logarithmic, pixels)
+    """Returns the axis of train times; see `cost_axis`."""
+    return cost_axis([row.values["train_seconds"] for row in rows], TIME, pixels)
+
+
+def cost_axis(paid: Sequence[Summary], cost: Cost, pixels: int) -> Axis:
+    """Returns the axis of what is paid; logarithmic where it spans more than a factor of ten."""
+    least, most = min(one.mean for one in paid), max(one.mean for one in paid)
+    logarithmic = least > 0 and most / least > LOG_FROM
+    middle = math.sqrt(least * most) if logarithmic else most / 3
+    unit, name = time_unit(middle) if cost.kind == "seconds" else _UNITS[cost.kind](middle)
+    low, high = _domain(paid, unit, logarithmic, least_span=0.1 * most / unit or 1.0)
+    title = f"{cost.word[:1].upper()}{cost.word[1:]} ({name}{', log scale' if logarithmic else ''})"
+    return Axis(title, unit, low if logarithmic else max(0.0, low), high, logarithmic, pixels)
 
 
 def accuracy_axis(rows: Sequence[Row], pixels: int) -> Axis:
     """Returns the axis of test accuracies, in percent."""
     low, high = _domain([row.values["test_accuracy"] for row in rows], 0.01, False, least_span=0.2)
     return Axis("Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high) if high < 101 else 100.0, False, pixels)
+
+
+def plain_time_axis(times: Sequence[float], ends: Sequence[float], pixels: int) -> Axis:
+    """Returns the axis of train times within runs.
+
+    Args:
+        times: all that are drawn, above 0.
+        ends: the last of each config; logarithmic where they span more than a factor of ten.
+    """
+    logarithmic = max(ends) / min(ends) > LOG_FROM
+    unit, name = time_unit(math.sqrt(min(times) * max(ends)) if logarithmic else max(ends) / 3)
+    low = min(times) * 0.95 if logarithmic else 0.0
+    return Axis(_time_title(name, logarithmic), unit, low / unit, max(ends) * 1.02 / unit, logarithmic, pixels)
 
 
 def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, height: int) -> tuple[Axis, Axis]:
@@ -88,7 +108,7 @@ def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, he
     firsts, lasts = [curve[0][0] for curve in curves], [curve[-1][0] for curve in curves]
     logarithmic = min(firsts) > 0 and max(lasts) / min(lasts) > LOG_FROM
     middle = math.sqrt(min(firsts) * max(lasts)) if logarithmic else max(lasts) / 3
-    unit, name = _unit(middle)
+    unit, name = time_unit(middle)
     ends = (min(firsts) * 0.95, max(lasts) * 1.06) if logarithmic else (0.0, max(lasts) * 1.03)
     x = Axis(_time_title(name, logarithmic), unit, ends[0] / unit, ends[1] / unit, logarithmic, width)
     means = [100 * summary.mean for curve in curves for _, summary in curve]
@@ -97,8 +117,20 @@ def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, he
     return x, Axis("Test accuracy (%)", 0.01, low, high, False, height)
 
 
-def _unit(seconds: float) -> tuple[float, str]:
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Returns what one of the unit is worth in seconds, and its name."""
     return (1.0, "s") if seconds < 300 else (60.0, "min") if seconds < 3600 else (3600.0, "h")
+
+
+def _joules(joules: float) -> tuple[float, str]:
+    return (1.0, "J") if joules < 1e3 else (1e3, "kJ") if joules < 1e6 else (1e6, "MJ")
+
+
+def _bytes(size: float) -> tuple[float, str]:
+    return (2.0**20, "MiB") if size < 2**30 else (2.0**30, "GiB")
+
+
+_UNITS = {"joules": _joules, "bytes": _bytes}
 
 
 def _time_title(unit: str, logarithmic: bool) -> str:

@@ -56,7 +56,7 @@ def drawn(table: Table) -> list[Row]:
 def lines_of(table: Table) -> list[Line]:
     """Returns a line for each config that is drawn, the coloured ones first."""
     rows = drawn(table)[: MOST_COLOURED + MOST_FAINT]
-    names = _names([one_line(row.label) for row in rows])
+    names = names_of([one_line(row.label) for row in rows])
     lines = []
     for index, (row, name) in enumerate(zip(rows, names, strict=True)):
         curves, coloured = table.curves[row.config_id], index < MOST_COLOURED
@@ -69,7 +69,8 @@ def lines_of(table: Table) -> list[Line]:
     return [dataclasses.replace(line, banded=line.name in banded) for line in lines]
 
 
-def _names(labels: Sequence[str]) -> list[str]:
+def names_of(labels: Sequence[str]) -> list[str]:
+    """Returns a short name for each label, no two alike."""
     names = [shortened(text, 40) for text in without_common_parts(labels)]
     return [f"{name} ({index})" if name in names[:index] else name for index, name in enumerate(names)]
 

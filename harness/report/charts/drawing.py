@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import altair
 
-Ending = Literal["png", "svg", "html"]
+Ending = Literal["png", "svg", "html", "json"]
 
 
 class Chart(Protocol):
@@ -29,13 +30,17 @@ class Chart(Protocol):
 
 
 class Drawing:
-    """Charts that are being drawn: as PNG, two pixels a unit; as SVG; as HTML, which loads Vega from the net.
+    """Charts that are being drawn: as PNG, two pixels a unit; as SVG; as HTML, which loads Vega from the net; as
+    JSON, their specification.
+
+    Args:
+        endings: what is wanted of each; PNG where nothing is said.
 
     Raises:
         ImportError: altair or vl-convert is not installed.
     """
 
-    def __init__(self, charts: Mapping[str, Chart]) -> None:
+    def __init__(self, charts: Mapping[str, Chart], endings: Mapping[str, Sequence[Ending]] | None = None) -> None:
         for package in ("altair", "vl_convert"):  # the child's own error would be a traceback
             if importlib.util.find_spec(package) is None:
                 raise ImportError(f"no {package}", name=package)
@@ -44,18 +49,25 @@ class Drawing:
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # a child that failed says why when it is waited for
-            self._child.stdin.write(pickle.dumps(dict(charts)))
+            self._child.stdin.write(pickle.dumps((dict(charts), dict(endings or {}))))
             self._child.stdin.close()
         self._child.stdin = None
 
     def write(self, file: IO[bytes], name: str, ending: Ending = "png") -> None:
         """Writes one of the files, once it is drawn."""
+        file.write(self._files()[name][ending])
+
+    def spec(self, name: str) -> dict[str, Any]:
+        """Returns the specification of a chart that was wanted as JSON, once it is drawn."""
+        return json.loads(self._files()[name]["json"])
+
+    def _files(self) -> dict[str, dict[Ending, bytes]]:
         if not self._made:
             made, words = self._child.communicate()
             if self._child.returncode:
                 raise RuntimeError(f"the chart could not be drawn: {words.decode(errors='replace').strip()}")
             self._made = pickle.loads(made)
-        file.write(self._made[name][ending])
+        return self._made
 
     def end(self) -> None:
         """Ends the process where its files are not wanted any more."""
@@ -64,8 +76,8 @@ class Drawing:
             self._child.communicate()
 
 
-def draw(charts: Mapping[str, Chart]) -> dict[str, dict[Ending, bytes]]:
-    """Returns the files of each chart."""
+def draw(charts: Mapping[str, Chart], endings: Mapping[str, Sequence[Ending]]) -> dict[str, dict[Ending, bytes]]:
+    """Returns the wanted files of each chart."""
     import altair
     import vl_convert
 
@@ -73,11 +85,18 @@ def draw(charts: Mapping[str, Chart]) -> dict[str, dict[Ending, bytes]]:
     made: dict[str, dict[Ending, bytes]] = {}
     for name, chart in charts.items():
         spec = chart.draw().to_dict(validate=False)  # the tests do, which takes longer than all the rest
-        svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
-        html = vl_convert.vegalite_to_html(spec, vl_version=version)
-        made[name] = {"svg": svg.encode(), "png": vl_convert.svg_to_png(svg, scale=2), "html": html.encode()}
+        wanted, own = endings.get(name, ("png",)), made.setdefault(name, {})
+        if "json" in wanted:
+            own["json"] = json.dumps(spec).encode()
+        if "html" in wanted:
+            own["html"] = vl_convert.vegalite_to_html(spec, vl_version=version).encode()
+        if "png" in wanted or "svg" in wanted:
+            svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
+            own["svg"] = svg.encode()
+            if "png" in wanted:
+                own["png"] = vl_convert.svg_to_png(svg, scale=2)
     return made
 
 
 if __name__ == "__main__":
-    pickle.dump(draw(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
+    pickle.dump(draw(*pickle.load(sys.stdin.buffer)), sys.stdout.buffer)

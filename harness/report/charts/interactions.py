@@ -52,8 +52,8 @@ class Panel:
         angle = 0 if max(map(len, self.levels)) * len(self.levels) <= 28 else -35
         bands = altair.Scale(paddingInner=0, paddingOuter=0)
         x = altair.X("x:N", sort=self.levels, title=self.x_title, axis=altair.Axis(labelAngle=angle), scale=bands)
-        kind = "log" if self.logarithmic else "linear"
-        scale = altair.Scale(domain=list(self.domain), zero=False, nice=False, type=kind)
+        kind: dict[str, Any] = {"type": "log"} if self.logarithmic else {"type": "linear", "zero": False}
+        scale = altair.Scale(domain=list(self.domain), nice=False, **kind)
         y = altair.Y("y:Q", title=self.y_title, scale=scale, axis=altair.Axis(tickCount=5))
         colour = altair.Color(
             "line:N",

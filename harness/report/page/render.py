@@ -1,0 +1,112 @@
+"""Plain data -> one HTML file: the template, its style and scripts, Vega, and a policy that lets nothing else in."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import hashlib
+import importlib.resources
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.report.page.colours import colours
+from harness.report.page.parts import SuitePage
+
+_SCRIPTS = ("theme.js", "charts.js", "table.js", "budget.js")
+
+
+def render(suites: Sequence[SuitePage], specs: Mapping[str, dict[str, Any]], vega: str, made: str) -> str:
+    """Returns the page.
+
+    Args:
+        specs: of the charts, by the keys that the views name.
+        vega: vega, vega-lite and vega-embed in one script; empty where nothing is drawn.
+        made: when.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_file),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"as_json": _as_json, "emphasised": _emphasised}
+    css = _file("page.css")
+    wanted = [script for script in _SCRIPTS if specs or script != "charts.js"]
+    # `</script` would end a script, even in a string.
+    scripts = [
+        script.replace("</script", "<\\/script") for script in ([vega] if specs else []) + list(map(_file, wanted))
+    ]
+    return environment.get_template("page.html.jinja").render(
+        suites=suites,
+        title=suites[0].name if len(suites) == 1 else f"{suites[0].name} and {len(suites) - 1} more",
+        made=made,
+        policy=_policy(css, scripts),
+        css=css,
+        scripts=scripts,
+        specs=specs,
+        colours=colours(),
+    )
+
+
+@functools.cache
+def vega_bundle(version: str) -> str:
+    """Returns vega, vega-lite and vega-embed in one script.
+
+    Args:
+        version: of Vega-Lite, e.g. `6.1`.
+
+    Raises:
+        ImportError: vl-convert is not installed.
+    """
+    import vl_convert
+
+    return vl_convert.javascript_bundle(None, vl_version=version)  # type: ignore[arg-type]
+
+
+def _policy(css: str, scripts: Sequence[str]) -> str:
+    """Nothing is loaded from anywhere, and of scripts and styles only those that stand in the file are taken.
+
+    There is no 'unsafe-eval': Vega's expressions are interpreted, which is slower than compiling them, but lets the
+    policy refuse all code that is not in the file.
+    """
+    hashes = " ".join(map(_hash, scripts))
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src {_hash(css)}; img-src data:; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _file(name: str) -> str:
+    return (importlib.resources.files("harness.report.page") / "template" / name).read_text(encoding="utf-8")
+
+
+def _as_json(value: Any) -> Any:
+    """Returns JSON that no text in it can end: a label with `</script>` stays a label."""
+    from markupsafe import Markup
+
+    def plain(one: Any) -> Any:
+        return dataclasses.asdict(one)
+
+    text = json.dumps(value, default=plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Python writes the line separators as they are; JSON may, scripts of old may not.
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
+
+
+def _emphasised(text: str) -> Any:
+    """Returns the text, escaped, with names in “quotes” in bold type and `commands` as code instead."""
+    from markupsafe import Markup, escape
+
+    bold = re.sub("“(.*?)”", r"<b>\1</b>", str(escape(text)))
+    return Markup(re.sub("`(.*?)`", r"<code>\1</code>", bold))

@@ -1,0 +1,154 @@
+"""What the page says to take, and how sure it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.report.numbers.curves import Curve
+from harness.report.page.budgets import budgets
+from harness.report.page.standing import Contender, standing
+from harness.report.page.words import advice, answer, seconds_text
+
+
+def _contenders(fake: Any, numbers: dict[str, list[float]]) -> list[Contender]:
+    results = [fake.result(label, config_id=label) for label in numbers]
+    rows = {row.label: row for row in fake.report(results).tables[0].rows}
+    return [Contender(rows[label], dict(enumerate(own))) for label, own in numbers.items()]
+
+
+def test_a_config_that_is_worse_in_every_seed_alike_does_not_tie(fake: Any) -> None:
+    found = standing(_contenders(fake, {"a": [0.90, 0.92, 0.94], "b": [0.88, 0.9001, 0.92], "c": [0.93, 0.92, 0.90]}))
+    assert found
+    assert found.best.row.label == "a"
+    assert [one.row.label for one in found.ties] == ["c"]
+    assert found.known
+
+
+def test_ties_are_corrected_for_the_number_of_comparisons(fake: Any) -> None:
+    """p = 0.023 alone is no tie; among eleven such comparisons it is."""
+    near = [0.890, 0.896, 0.894]
+    numbers = {"best": [0.900, 0.902, 0.904], "near": near}
+    alone = standing(_contenders(fake, numbers))
+    assert alone
+    assert alone.ties == ()
+    others = {f"other {index}": near for index in range(10)}
+    among = standing(_contenders(fake, {**numbers, **others}))
+    assert among
+    assert "near" in [one.row.label for one in among.ties]
+
+
+def test_one_seed_says_nothing(fake: Any) -> None:
+    found = standing(_contenders(fake, {"a": [0.9], "b": [0.1]}))
+    assert found
+    assert not found.known
+    assert len(found.unknown) == 1
+    assert standing([]) is None
+
+
+def _table(fake: Any, numbers: dict[str, tuple[list[float], float]], **material: Any) -> Any:
+    results = [
+        fake.result(label, seed=seed, accuracy=value, seconds=seconds + seed / 10, config_id=label)
+        for label, (own, seconds) in numbers.items()
+        for seed, value in enumerate(own)
+    ]
+    return fake.report(results, **material).tables[0]
+
+
+def test_the_answer_names_the_most_accurate_its_ties_and_the_fastest_of_them(fake: Any) -> None:
+    table = _table(
+        fake,
+        {
+            "slow, good": ([0.90, 0.92, 0.94], 100.0),
+            "fast, good": ([0.93, 0.92, 0.90], 10.0),
+            "fastest, bad": ([0.50, 0.52, 0.54], 1.0),
+        },
+    )
+    first, second = answer(table)
+    assert first == (
+        "“slow, good” is the most accurate, with 92.00 ± 4.97 % of the test images right, "
+        "but “fast, good” ties with it within the noise of 3 seeds."
+    )
+    assert second.startswith("“fast, good” is the fastest of these: 10.1 s of training, 9.9 times as fast as")
+    assert "fastest, bad" not in second
+
+
+def test_a_clear_winner_is_called_clear(fake: Any) -> None:
+    first, second = answer(_table(fake, {"a": ([0.90, 0.92, 0.94], 100.0), "b": ([0.50, 0.52, 0.54], 1.0)}))
+    assert first.endswith("beyond the noise of 3 seeds.")
+    assert second == "It takes 1.67 min of training."
+
+
+@pytest.mark.parametrize(
+    ("results", "said"),
+    [
+        ({"status": "failed"}, "no run has ended ok"),
+        ({"rankable": False}, "synthetic data"),
+        ({}, "nothing to compare it with"),
+    ],
+)
+def test_where_there_is_no_answer_it_says_so(fake: Any, results: dict[str, Any], said: str) -> None:
+    assert said in " ".join(answer(fake.report([fake.result(**results)]).tables[0]))
+
+
+def _curves(fake: Any, curves: dict[str, list[Curve]], **material: Any) -> Any:
+    results = [
+        fake.result(label, seed=seed, accuracy=curve.accuracies[-1], seconds=curve.seconds[-1], config_id=label)
+        for label, own in curves.items()
+        for seed, curve in enumerate(own)
+    ]
+    return fake.report(results, curve_of=lambda run: curves[run.config_id][run.seed], **material).tables[0]
+
+
+def test_a_budget_takes_what_is_best_by_then_and_not_at_the_end(fake: Any) -> None:
+    curves = {
+        "early": [Curve((10.0, 60.0), (0.70 + seed / 1000, 0.80 + seed / 1000)) for seed in range(3)],
+        "late": [Curve((100.0, 250.0), (0.85 + seed / 1000, 0.95 + seed / 1000)) for seed in range(3)],
+    }
+    found = {one.seconds: one for one in budgets(_curves(fake, curves))}
+    assert min(found) == 7.0
+    assert found[7.0].standing is None
+    assert advice(found[7.0]) == "Nothing has been evaluated in so short a time."
+    assert advice(found[10.0]) == "Take “early”: 70.10 ± 0.25 % by then, the only one by then."
+    assert (found[45.0].late, found[120.0].late) == (1, 0)
+    assert advice(found[60.0]) == "Take “early”: 80.10 ± 0.25 % by then, the only one by then."
+    assert advice(found[120.0]) == "Take “late”: 85.10 ± 0.25 % by then, clear of all others."
+    assert max(found) == 300.0
+    assert [one.seconds for one in found.values() if one.whole] == [300.0]
+    listed = [one.seconds for one in found.values() if one.listed]
+    assert listed == [10.0, 30.0, 60.0, 120.0, 300.0]
+
+
+def test_the_budget_of_the_suite_is_among_those_that_are_listed(fake: Any) -> None:
+    curves = {"a": [Curve((10.0, 60.0), (0.7, 0.8))], "b": [Curve((12.0, 61.0), (0.6, 0.9))]}
+    found = budgets(_curves(fake, curves, budget_seconds=37.0))
+    assert 37.0 in [one.seconds for one in found if one.listed]
+    assert advice(found[-1]) == "Take “b”: 90.00 % by then, one seed: how sure this is cannot be known."
+
+
+def test_a_config_counts_once_all_its_seeds_were_evaluated(fake: Any) -> None:
+    curves = {
+        "uneven": [Curve((10.0,), (0.99,)), Curve((40.0,), (0.99,))],
+        "even": [Curve((10.0,), (0.3,)), Curve((10.0,), (0.2,))],
+    }
+    found = {one.seconds: one for one in budgets(_curves(fake, curves))}
+    for seconds, label in ((20.0, "even"), (45.0, "uneven")):
+        standing_then = found[seconds].standing
+        assert standing_then
+        assert standing_then.best.row.label == label
+
+
+def test_without_evaluations_on_record_a_run_counts_from_its_end(fake: Any) -> None:
+    table = _table(fake, {"a": ([0.9, 0.91], 100.0), "b": ([0.8, 0.81], 10.0)})
+    found = {one.seconds: one for one in budgets(table)}
+    assert advice(found[15.0]).startswith("Take “b”")
+    assert advice(found[120.0]).startswith("Take “a”")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.1954, "0.195 s"), (0.001234, "0.0012 s"), (2.0, "2.00 s"), (100.0, "1.67 min"), (7300.0, "2.03 h")],
+)
+def test_durations_have_three_digits(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text

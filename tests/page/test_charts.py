@@ -1,0 +1,167 @@
+"""The charts that the page adds: valid, and with the numbers of the records."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.report.charts.accuracy_over_cost import NARROW
+from harness.report.charts.accuracy_over_time import accuracy_over_energy, accuracy_over_memory, accuracy_over_time
+from harness.report.charts.beside_published import beside_published
+from harness.report.charts.drawing import Drawing
+from harness.report.charts.learning_curves import learning_curves
+from harness.report.charts.over_epochs import over_epochs
+from harness.report.charts.phases import phase_seconds, phases
+from harness.report.numbers.by_epoch import by_epoch
+from harness.report.numbers.curves import curve_of
+from harness.report.write import write_report
+
+
+def _table(fake: Any, results: Any, events: Any = None, **material: Any) -> Any:
+    events = events or fake.events
+    return fake.report(results, epochs_of=events, curve_of=lambda run: curve_of(events(run)), **material).tables[0]
+
+
+def test_energy_and_memory_have_charts_where_they_were_measured(fake: Any) -> None:
+    table = _table(fake, fake.measured(fake.suite(6, 3)))
+    for make, name, title in (
+        (accuracy_over_energy, "train_joules", "Energy (kJ, log scale)"),
+        (accuracy_over_memory, "peak_device_allocated_bytes", "Memory (MiB"),
+    ):
+        chart = make(table)
+        assert chart
+        spec = fake.spec(chart)
+        assert title in json.dumps(spec)
+        points = {point["label"]: point for point in spec["datasets"]["points"]}
+        unit = chart.x.unit
+        for row in table.rows:
+            mean = getattr(row.values[name], "mean", row.values[name])
+            assert points[row.label]["x"] * unit == pytest.approx(mean)
+    plain = _table(fake, [fake.result("a", device_bytes=None)])
+    assert accuracy_over_energy(plain) is None
+    assert accuracy_over_memory(plain) is None
+
+
+def test_of_many_configs_the_front_and_the_most_accurate_are_kept(fake: Any) -> None:
+    table = _table(fake, fake.suite(30, 1))
+    points = fake.spec(accuracy_over_time(table, NARROW, 20))["datasets"]["points"]
+    assert len(points) == 20
+    front = {row.label for row in table.rows if row.values["on_front"]}
+    assert front <= {point["label"] for point in points}
+
+
+def test_learning_curves_are_means_over_seeds_of_both_splits_and_both_numbers(fake: Any) -> None:
+    results = [fake.result("a", seed=s, accuracy=0.9 + s / 100, seconds=60.0 + 6 * s, config_id="a") for s in range(3)]
+    table = _table(fake, results)
+    by_number = fake.spec(learning_curves(table, "epoch"))["datasets"]["points"]
+    by_time = fake.spec(learning_curves(table, "seconds"))["datasets"]["points"]
+    assert len(by_number) == len(by_time) == 2 * 6
+    last = {point["split"]: point for point in by_number if point["x"] == 6}
+    assert last["test"]["accuracy"] == pytest.approx(91.0)
+    assert last["train"]["accuracy"] == pytest.approx(93.0)
+    assert last["test"]["loss"] == pytest.approx(1.5 - 0.91)
+    assert [point["x"] for point in by_time if point["split"] == "test"] == pytest.approx([11, 22, 33, 44, 55, 66])
+
+
+def test_an_epoch_that_one_run_lost_is_left_out_and_times_after_it_are_not_known(fake: Any) -> None:
+    results = [fake.result("a", seed=seed, seconds=60.0, config_id="a") for seed in range(2)]
+
+    def events(run: Any) -> Any:
+        return fake.events(run, lost=(2,) if run.seed else ())
+
+    table = _table(fake, results, events)
+    found = by_epoch(table.rows[0], events)
+    assert found
+    assert [epoch.number for epoch in found.epochs] == [1, 2, 4, 5, 6]
+    assert [epoch.seconds for epoch in found.epochs] == [10.0, 20.0, None, None, None]
+    # The spec says 20 epochs: those after the last event were lost, too.
+    assert found.lost == table.rows[0].runs[0].epochs - 5
+    assert by_epoch(table.rows[0], lambda run: {}) is None
+
+
+def test_phases_add_up_to_the_time_of_a_run(fake: Any) -> None:
+    table = _table(fake, fake.suite(3, 2))
+    row = table.rows[0]
+    spent = phase_seconds(row)
+    assert spent["waiting for data"] + spent["computing"] == pytest.approx(row.values["train_seconds"].mean)
+    assert spent["waiting for data"] == pytest.approx(0.034 * row.values["train_seconds"].mean)
+    assert spent["evaluating"] == 4.5
+    assert "compiling" not in spent
+    bars = [bar for bar in fake.spec(phases(table))["datasets"]["bars"] if bar["config"] == row.label]
+    assert [bar["phase"] for bar in bars] == ["waiting for data", "computing", "evaluating"]
+    assert all(one["high"] == other["low"] for one, other in itertools.pairwise(bars))
+    assert sum(bar["share"] for bar in bars) == pytest.approx(1)
+
+
+def test_speed_waiting_and_power_of_each_epoch(fake: Any) -> None:
+    result = fake.result("a", seconds=60.0, config_id="a")
+    result.throughput.samples = 50_000 * result.epochs
+    table = _table(fake, [result])
+    spec = fake.spec(over_epochs(table))
+    assert len(spec["vconcat"]) == 3
+    for point in spec["datasets"]["points"]:
+        assert point["samples_per_second"] == pytest.approx(5000)
+        assert point["wait_share"] == pytest.approx(5.0)
+        assert point["gpu_watts"] == pytest.approx(90.0)
+    assert over_epochs(_table(fake, [result], lambda run: {})) is None
+
+
+def test_published_shares_stand_beside_ours(fake: Any) -> None:
+    results = [fake.result("a", seed=seed, accuracy=0.9 + seed / 100, config_id="a") for seed in range(3)]
+    references = {"a": [fake.Published("test.accuracy", 0.93, "x"), fake.Published("clock.train_seconds", 5.0, "x")]}
+    points = fake.spec(beside_published(_table(fake, results, references=references)))["datasets"]["points"]
+    assert [(point["whose"], round(point["value"], 6)) for point in points] == [("published", 93.0), ("ours", 91.0)]
+    assert beside_published(_table(fake, results)) is None
+
+
+def test_a_specification_comes_back_from_the_child(fake: Any) -> None:
+    chart = accuracy_over_time(_table(fake, fake.suite(4, 2)))
+    assert chart
+    drawing = Drawing({"a": chart, "b": chart}, {"a": ("json", "svg")})
+    assert drawing.spec("a")["datasets"]["points"] == fake.spec(chart)["datasets"]["points"]
+    file = io.BytesIO()
+    drawing.write(file, "a", "svg")
+    assert file.getvalue().startswith(b"<svg")
+    with pytest.raises(KeyError):
+        drawing.spec("b")
+
+
+@pytest.mark.launch
+def test_beside_a_page_every_chart_is_png_and_svg_and_a_plain_report_leaves_them(fake: Any, tmp_path: Path) -> None:
+    from harness.report.write import ReportFiles
+
+    report = fake.report(fake.suite(3, 2), epochs_of=fake.events, curve_of=lambda run: curve_of(fake.events(run)))
+    with ReportFiles(report, for_page=True) as files:
+        files.write(tmp_path)
+        specs = files.specs()
+    stems = ["accuracy_over_memory", "accuracy_over_time", "curves"]
+    stems += ["learning_curves_by_epoch", "learning_curves_by_time", "over_epochs", "phases"]
+    for ending in ("png", "svg"):
+        assert sorted(path.stem for path in tmp_path.glob(f"*.{ending}")) == stems
+    assert set(stems) < set(specs)
+    write_report(tmp_path, report)
+    assert (tmp_path / "phases.svg").exists()  # the page's, which is of an earlier day and says so
+    assert (tmp_path / "accuracy_over_time.svg").exists()
+
+
+def test_a_price_in_joules_may_have_no_upper_end(fake: Any) -> None:
+    results = [
+        fake.result(label, seed=seed, accuracy=accuracy + seed * sign / 50, seconds=seconds, config_id=label)
+        for label, accuracy, seconds, sign in (("a", 0.8, 10.0, 1), ("b", 0.85, 20.0, -1))
+        for seed in range(3)
+    ]
+    table = fake.report(fake.measured(results)).tables[0]
+    assert table.prices
+    [interval] = [
+        cell
+        for column in table.prices.columns
+        if column.name == "interval"
+        for cell, paid in zip(column.cells, [one["cost"] for one in table.prices.records], strict=True)
+        if paid == "train_joules"
+    ]
+    assert interval == "anything" or interval.startswith("more than ")

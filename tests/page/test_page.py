@@ -1,0 +1,206 @@
+"""The page as a file: what it holds, how large it is, what it lets in, and what it says of bad input."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.report.charts.theme import GRID
+from harness.report.page.colours import NIGHT, PAPER, colours
+from harness.report.page.gallery import gallery
+from harness.report.page.ranking import MOST_ROWS
+from harness.report.page.screen import on_screen
+from harness.report.page.write import write_page
+from harness.report.pictures import PictureFile
+from tests.page.conftest import EVIL, Seen
+from tests.page.test_in_browser import contrast
+
+
+def _text(path: Path) -> str:
+    """Returns what people read of a page."""
+    page = re.sub(r"<(script|style)\b.*?</\1>", "", path.read_text(), flags=re.DOTALL)
+    return " ".join(re.sub("<[^>]+>", " ", page).split())
+
+
+def test_only_the_files_own_scripts_and_styles_are_let_in(everything: Path) -> None:
+    page = everything.read_text()
+    [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    policy = policy.replace("&#39;", "'")
+    assert policy.startswith("default-src 'none'; ")
+    assert "connect-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 5
+    for text in [*scripts, *re.findall(r"<style>(.*?)</style>", page, re.DOTALL)]:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert page.count("window.vegaEmbed=") == 1
+
+
+def test_no_label_ends_the_data(everything: Path) -> None:
+    page = everything.read_text()
+    assert EVIL not in page
+    assert "<img src=x" not in page
+    for text in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL):
+        assert "<" not in text
+        json.loads(text)
+    specs = re.findall(r'id="specs">(.*?)</script>', page, re.DOTALL)
+    labels = [point["label"] for point in json.loads(specs[0])["suite/accuracy_over_time_wide"]["datasets"]["points"]]
+    assert EVIL in labels
+
+
+def test_links_lead_to_the_runs_and_the_charts_beside_the_page(words: Path) -> None:
+    page = words.read_text()
+    links = re.findall(r'<td class="runs">(.*?)</td>', page, re.DOTALL)
+    assert len(links) == 11
+    assert re.search(r'<a href="[0-9a-f]{12}-1/a1b2c3/">seed 1</a>', links[0])
+    assert any("<b>oom</b>" in link for link in links)
+
+
+def test_500_runs_are_less_than_three_megabytes(fake: Any, tmp_path: Path) -> None:
+    results = fake.measured(fake.suite(100, 5))
+    path = fake.page(tmp_path, results)
+    assert path.stat().st_size < 3_000_000
+    assert path.read_text().count('<td class="runs">') == 100
+
+
+def _many(folder: Path, count: int) -> list[PictureFile]:
+    from PIL import Image
+
+    made = []
+    for number in range(count):
+        Image.effect_noise((1200, 900), 90).convert("RGB").save(folder / f"{number}.png")
+        made.append(PictureFile(Path(f"{number}.png"), "a, seed 0", f"picture {number}"))
+    return made
+
+
+def test_pictures_are_scaled_down_to_what_the_page_has_room_for(tmp_path: Path) -> None:
+    pictures = _many(tmp_path, 4)
+    roomy = gallery(pictures, tmp_path, "", 1_000_000)
+    assert roomy
+    assert [picture.width for picture in roomy.pictures] == [640] * 4
+    tight = gallery(pictures, tmp_path, "s/", 60_000)
+    assert tight
+    assert sum(len(picture.source) for picture in tight.pictures) <= 60_000
+    assert len(tight.pictures) + int((tight.left_out or "0").split(" ")[0]) == 4
+    assert tight.pictures[0].href == "s/0.png"
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    broken = gallery(pictures, tmp_path, "")
+    assert broken
+    assert broken.left_out == "1 of the pictures could not be read."
+    assert gallery([], tmp_path, "") is None
+
+
+@pytest.mark.parametrize("status", [None, "failed"])
+def test_without_a_result_it_says_what_there_is(fake: Any, tmp_path: Path, status: str | None) -> None:
+    results = [fake.result("a", seed=seed, status=status) for seed in range(2)] if status else []
+    path = fake.page(tmp_path, results, epochs_of=lambda run: {})
+    said = _text(path)
+    assert "There is no answer yet" in said
+    assert "vegaEmbed=" not in path.read_text()  # there is nothing to draw
+    assert path.stat().st_size < 60_000
+    assert ("2 runs of 1 config, 2 seeds: 2 failed" if status else "No results yet.") in said
+
+
+def test_one_run(fake: Any, tmp_path: Path) -> None:
+    said = _text(fake.page(tmp_path, [fake.result("only")]))
+    assert "only reaches 90.00 % of the test images; there is nothing to compare it with." in said
+    assert "One seed each, so there are no intervals." in said
+    assert "Energy was not measured: the records give no reason." in said
+
+
+def test_lost_epochs_are_named(fake: Any, tmp_path: Path) -> None:
+    results = [fake.result("a", seed=seed, config_id="a", train={"epochs": 6}) for seed in range(2)]
+    lost = {0: (), 1: (1,)}
+    path = fake.page(tmp_path, results, epochs_of=lambda run: fake.events(run, lost=lost[run.seed]), charts=False)
+    assert "Epochs without an event in every run are left out of the curves: a (1)." in _text(path)
+
+
+def test_records_without_events_have_no_curves(fake: Any, tmp_path: Path) -> None:
+    said = _text(fake.page(tmp_path, fake.suite(3, 2), epochs_of=lambda run: {}, charts=False))
+    assert "No epochs are on record, so there are no curves." in said
+    assert "Take " in said  # whole runs still say what to take for a budget
+
+
+@pytest.mark.launch
+def test_5000_runs_stay_usable(fake: Any, tmp_path: Path, open_page: Any) -> None:
+    results = fake.suite(500, 10)
+    path = fake.page(tmp_path, results)
+    assert path.stat().st_size < 5_000_000
+    page = path.read_text()
+    assert page.count('<td class="runs">') == MOST_ROWS
+    assert f"{500 - MOST_ROWS} more configs are not on this page" in page
+    assert "The front and the most accurate 400 of 500 configs." in page
+    seen: Seen = open_page(path)
+    seen.tab.locator("input[type=search]").fill("vgg16")
+    assert "of 400 configs" in seen.tab.locator(".count").inner_text()
+
+
+def test_several_suites_share_a_page(fake: Any, tmp_path: Path) -> None:
+    sources = [
+        fake.source(tmp_path / name, fake.suite(3, 2, suite=name, spread=20.0 + at), charts=not at)
+        for at, name in enumerate(("one", "two"))
+    ]
+    path = write_page(tmp_path, sources)
+    page = path.read_text()
+    assert path == tmp_path / "report.html"
+    assert re.findall(r'<p class="kicker">(.*?)</p>', page) == ["one", "two"]
+    assert re.search(r'href="two/[0-9a-f]{12}-0/a1b2c3/"', page)
+    assert 'href="one/accuracy_over_time.svg"' in page
+    assert "There are no charts here." in page  # of the second
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_each_system_has_its_own_answer(fake: Any, tmp_path: Path) -> None:
+    results = [fake.result(label, config_id=label, system_id=system) for system in ("x", "y") for label in ("a", "b")]
+    said = _text(fake.page(tmp_path, results, charts=False))
+    assert said.count("most accurate, with") == 2
+    assert "Run times of different systems are never compared" in said
+
+
+def test_specifications_leave_out_what_the_page_says() -> None:
+    spec = {
+        "title": "x",
+        "background": "white",
+        "mark": "bar",
+        "datasets": {"a": [{"x": 1.23456789, "y": float("nan")}]},
+    }
+    assert on_screen(spec) == {"mark": "bar", "datasets": {"a": [{"x": 1.2346, "y": None}]}}
+
+
+def test_the_charts_colours_can_be_told_from_their_background() -> None:
+    for theme, background in (("light", PAPER), ("dark", NIGHT)):
+        exchanged = {name: to for name, to in colours()[theme].items() if isinstance(to, str)}
+        for name, to in exchanged.items():
+            if name not in ("white", GRID):
+                rgb = [
+                    f"rgb({', '.join(str(int(one[at : at + 2], 16)) for at in (1, 3, 5))})" for one in (to, background)
+                ]
+                assert contrast(rgb[0], rgb[1]) >= 3, (theme, to)
+
+
+def test_the_command_names_the_page_and_the_suites_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        base = "base: {data: digits, model: mlp, optimizer: {name: sgd, lr: 0.1}}"
+        Path(f"{name}.yaml").write_text(f"name: {name}\n{base}\n")
+    for suites, page in ((["one"], "results/one/report.html"), (["one", "two"], "results/report.html")):
+        with pytest.raises(SystemExit) as ended:
+            main(["report", *(f"{name}.yaml" for name in suites), "--html"])
+        assert not ended.value.code
+        said = capsys.readouterr().err
+        assert f"page of {', '.join(suites)}: {page} (" in said
+        assert "No results yet." in _text(tmp_path / page)
+    assert "harness run one.yaml" in _text(tmp_path / "results/one/report.html")
