@@ -21,10 +21,13 @@ from harness.data.files import cache_root
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError
 from harness.execute import Observer, execute
+from harness.live.events import RunEnded
+from harness.live.state import SuiteState
+from harness.live.told import Messenger
+from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.open_run import OpenRun, Taken, Worker
-from harness.progress import Silent, display_for
 from harness.records.files import require_writable
 from harness.records.result import Cause, RunResult, Status
 from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
@@ -64,8 +67,7 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     runs = [mine[i] for i in chosen]
     _say_what_is_left_out(worker, console, mine, runs)
     if worker.is_main:
-        done = manifest.done + len(mine) - len(runs)
-        worker = Worker(**{**vars(worker), "display": display_for(console, manifest.suite, done, manifest.total)})
+        worker = Worker(**{**vars(worker), "display": _display(worker, console)})
     statuses: list[Status | None] = []
     try:
         with contextlib.closing(worker.display):
@@ -85,6 +87,21 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     if stopped:
         return STOPPED
     return 0 if pulse.folder or all(status in ("ok", None) for status in statuses) else 1
+
+
+def _display(worker: Worker, console: Console) -> Listener:
+    """Returns what rank 0 tells of its runs: to the supervisor, which draws, or where there is none to the person."""
+    if worker.pulse.folder:
+        return Messenger(worker.pulse.folder)
+    manifest = worker.manifest
+    state = SuiteState.of(manifest.suite, manifest.runs)
+    for run in manifest.runs:
+        result = worker.folder(run).result()
+        if result and worker.folder(run).is_done():
+            state.apply(RunEnded.of(result, run.name))
+    view = view_for(console, state, BESIDE_TRAINING_SECONDS)
+    view.start()
+    return view
 
 
 def _leave(accelerator: Accelerator) -> None:
@@ -127,7 +144,7 @@ def _run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
 
 def _open(worker: Worker, run: PlannedRun, splits: Splits) -> OpenRun:
     try:
-        return OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))
+        return OpenRun(worker, run, global_batches(run.spec, splits).sizes)
     except HarnessError as error:
         raise BadData(error.message, error.hint) from None
 
@@ -155,7 +172,7 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
             spec,
             splits,
             worker.accelerator,
-            Observer(on_step, open_run.on_epoch, open_run.on_checkpoint, worker.stop),
+            Observer(on_step, open_run.on_epoch, open_run.on_checkpoint, worker.stop, open_run.on_sample),
             fingerprint=run.fingerprint,
             target=worker.manifest.target,
             data_seconds=data_seconds,

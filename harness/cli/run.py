@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from pathlib import Path
@@ -82,6 +83,8 @@ def _do(manifest: Manifest, config_file: Path | None, arguments: list[str], *, i
 
         return work(manifest, None, stderr())
 
+    from harness.live.state import SuiteState
+    from harness.live.view import view_for
     from harness.records.files import require_writable
     from harness.scheduling.commands import Launcher
     from harness.scheduling.supervisor import Supervisor
@@ -89,7 +92,12 @@ def _do(manifest: Manifest, config_file: Path | None, arguments: list[str], *, i
     folder = manifest.output / manifest.suite
     require_writable(folder)
     launcher = Launcher(config_file, shared_folder=folder.resolve())
-    return Supervisor(manifest, launcher, arguments, stderr()).run(isolate=isolate)
+    console = stderr()
+    view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
+    supervisor = Supervisor(manifest, launcher, arguments, console, view)
+    with contextlib.closing(view):
+        view.start()
+        return supervisor.run(isolate=isolate)
 
 
 def _under_a_launcher() -> bool:
