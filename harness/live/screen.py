@@ -1,11 +1,13 @@
-"""A block of lines at the bottom of a terminal, under the lines that stay; it survives a change of the window's size."""
+"""A block of lines at the bottom of a terminal, under the lines that stay, whatever becomes of the window's size."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, ConsoleRenderable, RenderResult
 from rich.control import Control
 from rich.live import Live
 from rich.live_render import LiveRender
@@ -53,10 +55,12 @@ class Screen(Live):
         super().__init__(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._live_render = self._block = Block(lines)
         self._printed: deque[ConsoleRenderable] = deque(maxlen=KEPT_LINES)
+        self._ask_terminal()
         self._size = console.size
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         """Puts what is printed above the block; rich calls it for each print."""
+        self._ask_terminal()
         earlier = list(self._printed)[-self.console.height :]
         self._printed.extend(each for each in renderables if not isinstance(each, Control))
         if self.console.size == self._size:
@@ -65,6 +69,13 @@ class Screen(Live):
         self._block.forget()
         clear = Control(ControlType.HOME, ControlType.CLEAR)
         return [clear, *earlier, *super().process_renderables(renderables)]
+
+    def _ask_terminal(self) -> None:
+        # Rich believes COLUMNS and LINES first, which a shell or readline may have set before the window changed.
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(self.console.file.fileno())
+            if size.columns and size.lines:
+                self.console.size = ConsoleDimensions(size.columns, size.lines)
 
 
 def _segments(lines: list[Text], console: Console) -> Iterator[Segment]:

@@ -148,7 +148,8 @@ class TerminalView(View):
 
     def start(self) -> None:
         """Draws the block for the first time."""
-        self._screen.start(refresh=True)
+        with contextlib.suppress(OSError):
+            self._screen.start(refresh=True)
         super().start()
 
     def close(self) -> None:

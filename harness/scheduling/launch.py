@@ -4,7 +4,8 @@ The supervisor writes `manifest.json`, the runs, and `orders.json`: stop, show w
 `open.json`, the run that is open, and at the end `farewell.json`, or `refused.json` where the input is bad. Rank K
 writes `rank-K.json`, how far it is, about once a second; `look-K.json`, where it is, when it is asked; `failed-K.json`,
 the error that ended it; `crash-K.txt`, where it was when a signal such as SIGSEGV ended it. `exits-*.json` is of
-Accelerate's launcher: the exit codes of the ranks that ended first. `live.jsonl` is for who watches, see `harness.live`.
+Accelerate's launcher: the exit codes of the ranks that ended first. `live.jsonl` is for
+who watches, see `harness.live`.
 """
 
 from __future__ import annotations

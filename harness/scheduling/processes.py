@@ -40,18 +40,21 @@ def start_launch(
 
     Args:
         command, environment: of the process.
-        console: on which something is drawn that words in between would tear: it prints them. None: they go straight on.
+        console: on which something is drawn that words in between would tear: it prints them. None for none.
 
     Returns:
         The process, and what waits, when it has ended, until its last words are printed.
     """
     if console is None:
         return subprocess.Popen(command, env=environment, start_new_session=True), lambda: None
-    if sys.stdout.isatty():
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    else:
-        streams = {"stderr": subprocess.PIPE}
-    child = subprocess.Popen(command, env=environment, start_new_session=True, **streams)
+    pipe, alike = subprocess.PIPE, sys.stdout.isatty()  # what is no terminal gets its words unmixed
+    child = subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,
+        stdout=pipe if alike else None,
+        stderr=subprocess.STDOUT if alike else pipe,
+    )
     words = child.stdout or child.stderr
     assert words
     thread = threading.Thread(target=_print, args=(words, console), daemon=True, name="words of the ranks")
