@@ -19,14 +19,14 @@ from rich.console import Console
 from harness.build import global_batches
 from harness.data.files import cache_root
 from harness.data.prepare import Splits, data_source, prepare
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
 from harness.execute import Observer, execute
 from harness.live.events import RunEnded
 from harness.live.state import SuiteState
 from harness.live.told import Messenger
 from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
 from harness.measure.memory import keep_freed_memory
-from harness.measure.system import describe_system
+from harness.measure.system import describe_system, find_gpus
 from harness.open_run import OpenRun, Taken, Worker
 from harness.records.files import require_writable
 from harness.records.result import Cause, RunResult, Status
@@ -52,12 +52,11 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     keep_freed_memory()
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
-    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
-    accelerator = Accelerator(cpu=use_cpu, mixed_precision="no", kwargs_handlers=[ddp])
+    accelerator = Accelerator(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(), mixed_precision="no", kwargs_handlers=[ddp])
     # Rank 0 writes it down; git is asked once a launch.
     system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)
     if accelerator.device.type == "cuda" and system["gpu"] is None:
-        raise HarnessError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
+        raise MachineError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)
 
     worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
@@ -87,6 +86,22 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     if stopped:
         return STOPPED
     return 0 if pulse.folder or all(status in ("ok", None) for status in statuses) else 1
+
+
+def _has_gpu() -> bool:
+    """Tells whether there is a GPU to train on.
+
+    Raises:
+        MachineError: there is one that torch cannot use; the CPU in its stead would be another system's run.
+    """
+    if torch.cuda.is_available():
+        return True
+    if gpus := find_gpus():
+        built = torch.version.cuda
+        why = f"it is built for CUDA {built}, and the driver is {gpus[0]['driver']}" if built else "it is built without CUDA"
+        message = f"torch cannot use the {gpus[0]['model']} that is here: {why}"
+        raise MachineError(message, "CUDA_VISIBLE_DEVICES='' trains on the CPU")
+    return False
 
 
 def _display(worker: Worker, console: Console) -> Listener:
