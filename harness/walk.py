@@ -52,7 +52,9 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     keep_freed_memory()
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
-    accelerator = Accelerator(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(), mixed_precision="no", kwargs_handlers=[ddp])
+    accelerator = Accelerator(
+        cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(), mixed_precision="no", kwargs_handlers=[ddp]
+    )
     # Rank 0 writes it down; git is asked once a launch.
     system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)
     if accelerator.device.type == "cuda" and system["gpu"] is None:
@@ -98,7 +100,11 @@ def _has_gpu() -> bool:
         return True
     if gpus := find_gpus():
         built = torch.version.cuda
-        why = f"it is built for CUDA {built}, and the driver is {gpus[0]['driver']}" if built else "it is built without CUDA"
+        why = (
+            f"it is built for CUDA {built}, and the driver is {gpus[0]['driver']}"
+            if built
+            else "it is built without CUDA"
+        )
         message = f"torch cannot use the {gpus[0]['model']} that is here: {why}"
         raise MachineError(message, "CUDA_VISIBLE_DEVICES='' trains on the CPU")
     return False

@@ -80,7 +80,11 @@ def test_runs_that_the_machine_ended(status, kind: str, message: str) -> None:
 
 
 def test_runs_that_ended_otherwise() -> None:
-    for kind, message in (("ValueError", "planted"), ("hang", "no step for 12 s"), ("exit", "rank 0 ended with code 1")):
+    for kind, message in (
+        ("ValueError", "planted"),
+        ("hang", "no step for 12 s"),
+        ("exit", "rank 0 ended with code 1"),
+    ):
         assert DOCTOR not in hint_for("failed", Cause(kind=kind, message=message), Path("run"))
 
 

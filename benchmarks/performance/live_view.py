@@ -141,7 +141,9 @@ def _pair(
 def suite() -> SuiteState:
     """Returns a suite of 60 runs, of which one goes on and the others have ended."""
     runs = {
-        f"r{index}": Planned(f"resnet18 · seed {index // CONFIGS}", f"width={index % CONFIGS}", f"c{index % CONFIGS}", 1.0)
+        f"r{index}": Planned(
+            f"resnet18 · seed {index // CONFIGS}", f"width={index % CONFIGS}", f"c{index % CONFIGS}", 1.0
+        )
         for index in range(RUNS)
     }
     state = SuiteState("watched", runs)

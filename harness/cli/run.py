@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, plan_of, show_report, stderr
-from harness.cli.options import ConfigFile, Output, Overrides, Selections, Small, Sort, WithResumed
+from harness.cli.options import ConfigFile, Output, Overrides, RunnablePath, Selections, Small, Sort, WithResumed
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="Its YAML file, or a submission's manifest.jsonl.")],
+    suite: RunnablePath,
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,

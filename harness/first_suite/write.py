@@ -48,7 +48,7 @@ def summary(look: Look) -> list[str]:
     read = "" if look.looked_at_all else f" ({look.opened:,} of them were read, chosen at random)"
     sizes = f"{_by(smallest)} to {_by(largest)}" if smallest != largest else _by(smallest)
     lines.append(f"sizes: {sizes} pixels; {formats}{read}")
-    for path, reason in list(sorted(look.unreadable.items()))[:SHOWN]:
+    for path, reason in sorted(look.unreadable.items())[:SHOWN]:
         lines.append(f"unreadable: {printable(path.removeprefix(f'{look.root}/'))}: {printable(reason)}")
     if (more := len(look.unreadable) - SHOWN) > 0:
         lines.append(f"unreadable: and {more:,} more")

@@ -39,7 +39,13 @@ class Tmux:
 
     def open(self, house: House, command: list[str], width: int, height: int, **environment: str) -> None:
         # COLUMNS and LINES are of another window, as readline leaves them.
-        variables = {"PYTHONPATH": str(house.path), "TERM": "tmux-256color", "COLUMNS": "80", "LINES": "24", **environment}
+        variables = {
+            "PYTHONPATH": str(house.path),
+            "TERM": "tmux-256color",
+            "COLUMNS": "80",
+            "LINES": "24",
+            **environment,
+        }
         words = shlex.join(["env", *(f"{key}={value}" for key, value in variables.items()), *command])
         size = ["-x", str(width), "-y", str(height)]
         self("new-session", "-d", *size, "-c", str(house.path), f"{words}; echo code $?; sleep 600")
