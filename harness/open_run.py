@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 from harness.errors import HarnessError
 from harness.execute import Keeping, Outcome
 from harness.live.events import EpochEnded, RankSeen, RunEnded, RunStarted
-from harness.live.told import leave_file, remove_file
+from harness.live.told import leave_file, remove_file, seen
 from harness.live.view import Listener
 from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
@@ -134,7 +134,8 @@ class OpenRun:
 
     def _seen(self) -> RankSeen:
         pulse = self._worker.pulse
-        return RankSeen(self._run.run_id, pulse.rank, pulse.steps, **pulse.gauges)
+        at = pulse.steps - 1 if pulse.steps else "start"
+        return seen(pulse.rank, {"run_id": self._run.run_id, "at": at, "gauges": pulse.gauges})
 
     def on_epoch(self, epoch: Epoch) -> None:
         """Tells of an epoch and appends it to the run's events."""

@@ -94,7 +94,7 @@ def test_a_gpu_that_torch_cannot_use_is_no_reason_to_train_on_the_cpu(monkeypatc
     monkeypatch.setattr(walk.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(walk, "find_gpus", lambda: [{"model": "GTX 1060", "driver": "470.1"}])
     monkeypatch.setattr(walk.torch.version, "cuda", "13.0")
-    with pytest.raises(MachineError, match="cannot use the GTX 1060 that is here: it is built for CUDA 13.0"):
+    with pytest.raises(MachineError, match=r"cannot use the GTX 1060 that is here: it is built for CUDA 13\.0"):
         walk._has_gpu()
     monkeypatch.setattr(walk, "find_gpus", list)
     assert not walk._has_gpu()

@@ -63,7 +63,8 @@ def main() -> None:
         f"train time watched / not watched: {found['median']:.4f} ({found['low']:.4f} to {found['high']:.4f}, "
         f"{found['pairs']} pairs of {found['epoch_seconds']:.2f} s)\n"
         f"in the process that trains: {found['step_microseconds']:.2f} us a step, "
-        f"{found['word_cpu_milliseconds']:.3f} ms a word, one each {BEAT_SECONDS:g} s: {found['word_share']:.4%} of a core\n"
+        f"{found['word_cpu_milliseconds']:.3f} ms a word, one each {BEAT_SECONDS:g} s: "
+        f"{found['word_share']:.4%} of a core\n"
         f"in the one that draws: {found['drawing_cpu_milliseconds']:.2f} ms a drawing: "
         f"{found['drawing_share']:.3%} of a core\n"
     )

@@ -137,7 +137,8 @@ def _open_one(found: Look, path: str) -> None:
         read_image(path, channels=3)
         with Image.open(path, formats=FORMATS) as image:
             # Lists and counters take it from several threads: one item at a time, under the interpreter's lock.
-            found.sizes.append(image.size if image.getexif().get(0x0112, 1) < 5 else image.size[::-1])
+            turned = image.getexif().get(0x0112, 1) >= 5
+            found.sizes.append((image.height, image.width) if turned else image.size)
             found.formats[image.format or "unknown"] += 1
             if image.mode not in GRAY_MODES:
                 found.all_gray = False

@@ -24,11 +24,12 @@ def draw(states: Sequence[SuiteState], width: int, height: int, note: str = "") 
         width, height: of the room, in columns and lines.
         note: a last line, say on a queue; empty for none.
     """
+    note = note if height > 1 else ""
     room = height - bool(note)
     lines: list[Text] = []
     for number, state in enumerate(states):
         lines += _system(state, width, (room - len(lines)) // (len(states) - number))
-    lines = [*lines[:room], *([Text(note, style="dim")] if note else [])][: max(1, height)]
+    lines = [*lines[:room], *([Text(note, style="dim")] if note else [])]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
         line.no_wrap, line.end = True, ""

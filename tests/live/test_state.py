@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -62,7 +63,9 @@ def test_the_same_start_read_again_forgets_nothing() -> None:
 
 def test_the_front_is_of_means_over_seeds_and_the_failed_and_anchors_are_not_in_it() -> None:
     runs = planned(9)
+    runs["r6"] = dataclasses.replace(runs["r6"], is_anchor=True)
     state = SuiteState("s", runs)
+    state.apply(ended("r6", accuracy=0.1))
     for event in (ended("r0", accuracy=0.8), ended("r3", accuracy=0.9, seconds=30.0), ended("r1", accuracy=0.8)):
         state.apply(event)
     state.apply(ended("r2", accuracy=0.95, seconds=50.0))
