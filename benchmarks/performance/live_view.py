@@ -83,7 +83,7 @@ def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
         folder = Path(name)
         Messenger(folder).tell(RunStarted("r59", "resnet18 · seed 4", steps * 1000, 1000, steps * size))
         watched.pulse = Pulse(folder, 0)
-        artist = multiprocessing.get_context("spawn").Process(target=draw_on, args=(folder, every_seconds))
+        artist = multiprocessing.get_context("spawn").Process(target=draw_on, args=(folder, every_seconds), daemon=True)
         artist.start()
         time.sleep(3.0)  # it imports
         seconds = [_pair(epoch, watched, artist.pid or 0, device, first=pair % 2) for pair in range(pairs)]

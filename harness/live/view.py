@@ -19,8 +19,8 @@ from harness.live.state import CurrentRun, SuiteState
 from harness.live.told import Launched
 from harness.records.result import RunResult
 
-REFRESH_SECONDS = 1.0
-BESIDE_TRAINING_SECONDS = 2.0  # in a process that trains, where nobody supervises it
+REFRESH_SECONDS = 2.0
+BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where nobody supervises it
 LINE_EVERY_SECONDS = 180.0
 
 
