@@ -68,6 +68,7 @@ def test_many_runs_at_a_time() -> None:
 
 def test_the_note_is_last() -> None:
     assert text(going_on(), note="queue: tasks: 3 running")[-1] == "queue: tasks: 3 running"
+    assert "3 of 6 done" in text(going_on(), height=1, note="queue: tasks: 3 running")[0], "the suite comes first"
 
 
 def test_nothing_known_and_all_done() -> None:
