@@ -23,6 +23,24 @@ class HarnessError(Exception):
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 
+class MachineError(HarnessError):
+    """The machine, not the suite, is in the way: a GPU, its memory or driver, the host's memory, the cache's disk.
+
+    `harness doctor` looks at all of these, and so is the first hint.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, see_doctor(hint))
+
+
+DOCTOR = "`harness doctor` tells what this machine has and lacks"
+
+
+def see_doctor(hint: str = "") -> str:
+    """Returns a hint that names the doctor first."""
+    return f"{DOCTOR}; {hint}" if hint else DOCTOR
+
+
 def nearest(name: str, valid: Iterable[str], *, most: int = 12) -> str:
     """Returns a hint that names the nearest valid name, or lists the valid ones."""
     names = sorted(valid)

@@ -46,12 +46,14 @@ class Observer:
         on_epoch: is given each epoch.
         on_checkpoint: is given the steps done, and why the checkpoint could not be written, or None.
         stop_requested: whether a signal asks this process to stop.
+        on_sample: is given what telemetry reads, about once a second, in a thread of its own.
     """
 
     on_step: Callable[[int], None]
     on_epoch: Callable[[Epoch], None]
     on_checkpoint: Callable[[int, str | None], None] = lambda step, problem: None
     stop_requested: Callable[[], bool] = lambda: False
+    on_sample: Callable[[Readings], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def execute(
             restore(resume_from, trainee, progress)
     earlier_seconds, first_step = progress.seconds["total"], progress.step(len(sampler.sizes))
     earlier_readings, telemetry = progress.readings, open_sampler(accelerator)
+    telemetry.on_sample = observer.on_sample
 
     def peak_memory() -> tuple[Memory, dict[str, str]]:
         own, reasons = peaks.read()

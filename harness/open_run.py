@@ -12,7 +12,10 @@ from accelerate.utils import broadcast_object_list
 
 from harness.errors import HarnessError
 from harness.execute import Keeping, Outcome
-from harness.progress import Display
+from harness.live.events import EpochEnded, RankSeen, RunEnded, RunStarted
+from harness.live.told import leave_file, remove_file, seen
+from harness.live.view import Listener
+from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.claims import Claim, claim, owner
 from harness.records.files import recording, write_atomically
@@ -25,7 +28,8 @@ from harness.suite import PlannedRun
 from harness.training.history import Epoch
 from harness.training.state import tensor_bytes
 
-SHOWN_EVERY_SECONDS = 0.1
+SHOWN_EVERY_SECONDS = 0.5
+FILE_EVERY_SECONDS = 5.0  # for those who watch from elsewhere, maybe over a network disk
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Worker:
     system: dict[str, Any]
     pulse: Pulse
     stop: StopRequest
-    display: Display
+    display: Listener
 
     @property
     def is_main(self) -> bool:
@@ -59,7 +63,7 @@ class OpenRun:
     Args:
         worker: this process.
         run: the run.
-        steps_per_epoch: optimizer steps.
+        sizes: samples of each global batch of an epoch.
 
     Raises:
         Taken: the run is another's.
@@ -69,12 +73,12 @@ class OpenRun:
         keeping: where its checkpoints go.
     """
 
-    def __init__(self, worker: Worker, run: PlannedRun, steps_per_epoch: int) -> None:
+    def __init__(self, worker: Worker, run: PlannedRun, sizes: list[int]) -> None:
         self._worker = worker
         self._run = run
-        self._steps_per_epoch = max(steps_per_epoch, 1)
         self._folder = worker.folder(run)
         self._shown = 0.0
+        self._next_file = 0.0
         self._claim: Claim | None = None  # on rank 0
         spec = run.spec
         identity = {
@@ -95,7 +99,10 @@ class OpenRun:
             self._folder.checkpoints.clear(after=-1 if step is None else step)
         self.keeping = Keeping(self._folder.checkpoints, identity, self._owns, checkpoint)
         worker.pulse.run_opened(run, self._folder.path)
-        worker.display.run_started(run.name, self._steps_per_epoch * spec.train.epochs)
+        worker.pulse.gauges = {}
+        steps = max(len(sizes), 1) * spec.train.epochs
+        self._started = RunStarted(run.run_id, run.name, steps, spec.train.epochs, sum(sizes))
+        worker.display.tell(self._started)
         for problem in problems:
             worker.display.note(f"checkpoint {problem}: not used")
         if checkpoint:
@@ -108,19 +115,34 @@ class OpenRun:
             self._folder.event("warm_up", at_most_seconds=seconds)
 
     def on_step(self, step: int) -> None:
-        """Takes note of a step, ten times a second at the most."""
+        """Takes note of a step, twice a second at the most; nobody is shown anything from within this process."""
         if (moment := time.monotonic()) >= self._shown:
             self._shown = moment + SHOWN_EVERY_SECONDS
             self._worker.pulse.beat(step)
-            epoch = f"epoch {step // self._steps_per_epoch + 1}/{self._run.spec.train.epochs}"
-            self._worker.display.step(step + 1, epoch)
+            if self._worker.pulse.folder is None and self._worker.is_main:
+                self._worker.display.tell(self._seen())
+
+    def on_sample(self, sample: Readings) -> None:
+        """Takes what telemetry reads, in its thread."""
+        pulse = self._worker.pulse
+        gauges = {name: sample.totals[name] for name in ("gpu_utilization", "device_bytes") if name in sample.totals}
+        total = self._worker.system["gpu_memory_bytes"]
+        pulse.gauges = {**gauges, "device_total_bytes": total} if gauges and total else gauges
+        if (moment := time.monotonic()) >= self._next_file:
+            self._next_file = moment + FILE_EVERY_SECONDS
+            leave_file(self._folder.path, self._seen(), self._started)
+
+    def _seen(self) -> RankSeen:
+        pulse = self._worker.pulse
+        at = pulse.steps - 1 if pulse.steps else "start"
+        return seen(pulse.rank, {"run_id": self._run.run_id, "at": at, "gauges": pulse.gauges})
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Shows an epoch and appends it to the run's events."""
-        note = f"epoch {epoch.epoch + 1}/{self._run.spec.train.epochs}"
-        if "test" in epoch.metrics:
-            note += f" · test {epoch.metrics['test'].accuracy:.2%}"
-        self._worker.display.step((epoch.epoch + 1) * self._steps_per_epoch, note)
+        """Tells of an epoch and appends it to the run's events."""
+        test, train, time_ = epoch.metrics.get("test"), epoch.metrics["train"], epoch.time
+        accuracy = test.accuracy if test else None
+        ended = (epoch.epoch + 1, train.loss, accuracy, time_.train_seconds, time_.wait_seconds)
+        self._worker.display.tell(EpochEnded(self._run.run_id, *ended))
         if self._worker.is_main:
             self._folder.event("epoch", **_epoch_event(epoch))
 
@@ -144,7 +166,8 @@ class OpenRun:
             self._worker.display.note(f"not recorded: this run was taken over by {owner(self._folder.path)}")
         if self._claim:
             self._claim.release()
-        self._worker.display.run_ended(result)
+        remove_file(self._folder.path, self._worker.pulse.rank)
+        self._worker.display.tell(RunEnded.of(result, self._run.name))
         return result
 
     def abandon(self, status: Status, cause: Cause) -> None:

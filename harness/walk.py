@@ -19,12 +19,15 @@ from rich.console import Console
 from harness.build import global_batches
 from harness.data.files import cache_root
 from harness.data.prepare import Splits, data_source, prepare
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
 from harness.execute import Observer, execute
+from harness.live.events import RunEnded
+from harness.live.state import SuiteState
+from harness.live.told import Messenger
+from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
 from harness.measure.memory import keep_freed_memory
-from harness.measure.system import describe_system
+from harness.measure.system import describe_system, find_gpus
 from harness.open_run import OpenRun, Taken, Worker
-from harness.progress import Silent, display_for
 from harness.records.files import require_writable
 from harness.records.result import Cause, RunResult, Status
 from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
@@ -49,12 +52,13 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     keep_freed_memory()
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
-    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
-    accelerator = Accelerator(cpu=use_cpu, mixed_precision="no", kwargs_handlers=[ddp])
+    accelerator = Accelerator(
+        cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(), mixed_precision="no", kwargs_handlers=[ddp]
+    )
     # Rank 0 writes it down; git is asked once a launch.
     system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)
     if accelerator.device.type == "cuda" and system["gpu"] is None:
-        raise HarnessError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
+        raise MachineError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)
 
     worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
@@ -64,8 +68,7 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     runs = [mine[i] for i in chosen]
     _say_what_is_left_out(worker, console, mine, runs)
     if worker.is_main:
-        done = manifest.done + len(mine) - len(runs)
-        worker = Worker(**{**vars(worker), "display": display_for(console, manifest.suite, done, manifest.total)})
+        worker = Worker(**{**vars(worker), "display": _display(worker, console)})
     statuses: list[Status | None] = []
     try:
         with contextlib.closing(worker.display):
@@ -85,6 +88,41 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     if stopped:
         return STOPPED
     return 0 if pulse.folder or all(status in ("ok", None) for status in statuses) else 1
+
+
+def _has_gpu() -> bool:
+    """Tells whether there is a GPU to train on.
+
+    Raises:
+        MachineError: there is one that torch cannot use; the CPU in its stead would be another system's run.
+    """
+    if torch.cuda.is_available():
+        return True
+    if gpus := find_gpus():
+        built = torch.version.cuda
+        why = (
+            f"it is built for CUDA {built}, and the driver is {gpus[0]['driver']}"
+            if built
+            else "it is built without CUDA"
+        )
+        message = f"torch cannot use the {gpus[0]['model']} that is here: {why}"
+        raise MachineError(message, "CUDA_VISIBLE_DEVICES='' trains on the CPU")
+    return False
+
+
+def _display(worker: Worker, console: Console) -> Listener:
+    """Returns what rank 0 tells of its runs: to the supervisor, which draws, or where there is none to the person."""
+    if worker.pulse.folder:
+        return Messenger(worker.pulse.folder)
+    manifest = worker.manifest
+    state = SuiteState.of(manifest.suite, manifest.runs)
+    for run in manifest.runs:
+        result = worker.folder(run).result()
+        if result and worker.folder(run).is_done():
+            state.apply(RunEnded.of(result, run.name))
+    view = view_for(console, state, BESIDE_TRAINING_SECONDS)
+    view.start()
+    return view
 
 
 def _leave(accelerator: Accelerator) -> None:
@@ -127,7 +165,7 @@ def _run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
 
 def _open(worker: Worker, run: PlannedRun, splits: Splits) -> OpenRun:
     try:
-        return OpenRun(worker, run, steps_per_epoch=len(global_batches(run.spec, splits).sizes))
+        return OpenRun(worker, run, global_batches(run.spec, splits).sizes)
     except HarnessError as error:
         raise BadData(error.message, error.hint) from None
 
@@ -155,7 +193,7 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
             spec,
             splits,
             worker.accelerator,
-            Observer(on_step, open_run.on_epoch, open_run.on_checkpoint, worker.stop),
+            Observer(on_step, open_run.on_epoch, open_run.on_checkpoint, worker.stop, open_run.on_sample),
             fingerprint=run.fingerprint,
             target=worker.manifest.target,
             data_seconds=data_seconds,

@@ -54,6 +54,13 @@ def test_sampling() -> None:
     assert found["share_of_a_core"] == pytest.approx(found["sample_cpu_milliseconds"] / 20)
 
 
+def test_live_view() -> None:
+    found = output_of("live_view.py", "--pairs", "2", "--steps", "10", "--every", "0.05")
+    assert found["low"] <= found["median"] <= found["high"] and found["pairs"] == 2
+    assert found["step_microseconds"] > 0 and found["word_cpu_milliseconds"] > 0
+    assert found["drawing_share"] == pytest.approx(found["drawing_cpu_milliseconds"] / 50)
+
+
 def test_loaders(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for number in range(260):

@@ -87,7 +87,13 @@ def measure(name: str, batch_size: int, pairs: int, steps: int) -> dict[str, Any
     }
 
 
-def harness_loop(name: str, batch_size: int, accelerator: Accelerator, batches: list) -> Callable[[], None]:
+def harness_loop(
+    name: str,
+    batch_size: int,
+    accelerator: Accelerator,
+    batches: list,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Callable[[], None]:
     """Returns one epoch of the harness's own loop."""
     optimizer = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
     train = {"global_batch_size": batch_size, "num_processes": 1, "epochs": 1000}
@@ -107,7 +113,7 @@ def harness_loop(name: str, batch_size: int, accelerator: Accelerator, batches: 
         ema=None,
         scaler=torch.amp.GradScaler("cuda", enabled=False),
         num_classes=10,
-        on_step=lambda step: None,
+        on_step=on_step,
     )
     clock = TrainClock(accelerator.device, 0)
     sizes = [batch_size] * len(batches)

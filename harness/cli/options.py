@@ -7,15 +7,34 @@ from typing import Annotated
 
 import typer
 
-SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="The suite's YAML file.")]
-SuitePaths = Annotated[list[Path], typer.Argument(metavar="SUITE...", help="The suites' YAML files.")]
+from harness.cli.completing import columns, paths, suites
+
+SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="The suite's YAML file.", autocompletion=suites)]
+RunnablePath = Annotated[
+    Path,
+    typer.Argument(metavar="SUITE", help="Its YAML file, or a submission's manifest.jsonl.", autocompletion=suites),
+]
+SuitePaths = Annotated[
+    list[Path], typer.Argument(metavar="SUITE...", help="The suites' YAML files.", autocompletion=suites)
+]
 AsPage = Annotated[bool, typer.Option("--html", help="Also a page, report.html; of several suites, one of them all.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="The last word on a field, e.g. train.epochs=5.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="The last word on a field, e.g. train.epochs=5.",
+        autocompletion=paths,
+    ),
 ]
 Selections = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="PATH=VALUE", help="Runs that match, e.g. label=best. Several: all; one path: any."),
+    typer.Option(
+        "--only",
+        metavar="PATH=VALUE",
+        help="Runs that match, e.g. label=best. Several: all; one path: any.",
+        autocompletion=paths,
+    ),
 ]
 Small = Annotated[bool, typer.Option("--smoke", help="What the suite's 'smoke' makes of it: a minute on a CPU.")]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.")]
@@ -23,7 +42,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdou
 ConfigFile = Annotated[
     Path | None, typer.Option("--config_file", metavar="FILE", help="An Accelerate config, e.g. of launch/.")
 ]
-Sort = Annotated[str, typer.Option("--sort", metavar="COLUMN", help="What the table is sorted by.")]
+Sort = Annotated[
+    str, typer.Option("--sort", metavar="COLUMN", help="What the table is sorted by.", autocompletion=columns)
+]
 At = Annotated[
     str, typer.Option("--at", metavar="TIME", help="Compare accuracies at this train time, e.g. 60s, 1.5min or 2h.")
 ]

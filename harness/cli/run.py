@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, plan_of, show_report, stderr
-from harness.cli.options import ConfigFile, Output, Overrides, Selections, Small, Sort, WithResumed
+from harness.cli.options import ConfigFile, Output, Overrides, RunnablePath, Selections, Small, Sort, WithResumed
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="Its YAML file, or a submission's manifest.jsonl.")],
+    suite: RunnablePath,
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
@@ -82,6 +83,8 @@ def _do(manifest: Manifest, config_file: Path | None, arguments: list[str], *, i
 
         return work(manifest, None, stderr())
 
+    from harness.live.state import SuiteState
+    from harness.live.view import view_for
     from harness.records.files import require_writable
     from harness.scheduling.commands import Launcher
     from harness.scheduling.supervisor import Supervisor
@@ -89,7 +92,12 @@ def _do(manifest: Manifest, config_file: Path | None, arguments: list[str], *, i
     folder = manifest.output / manifest.suite
     require_writable(folder)
     launcher = Launcher(config_file, shared_folder=folder.resolve())
-    return Supervisor(manifest, launcher, arguments, stderr()).run(isolate=isolate)
+    console = stderr()
+    view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
+    supervisor = Supervisor(manifest, launcher, arguments, console, view)
+    with contextlib.closing(view):
+        view.start()
+        return supervisor.run(isolate=isolate)
 
 
 def _under_a_launcher() -> bool:

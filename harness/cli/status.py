@@ -19,7 +19,7 @@ def status(
     output: Output = RESULTS,
     config_file: ConfigFile = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="With SLURM's queue; on a terminal until it is empty.")
+        bool, typer.Option("--watch", help="With SLURM's queue and the current runs; on a terminal until they end.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -28,11 +28,16 @@ def status(
 
     planned = plan_of(suite, set_, only, smoke, config_file)
     if watch:
+        if as_json:
+            from harness.scheduling.watch import Snapshot
+
+            print_json(Snapshot.of(planned, output).as_json())
+            return
         from rich.console import Console
 
-        from harness.scheduling.watch import Snapshot, watch_queue
+        from harness.live.watching import watch as watch_suite
 
-        print_json(Snapshot.of(planned, output).as_json()) if as_json else watch_queue(planned, output, Console())
+        watch_suite(planned, output, Console())
         return
     found = suite_status(planned, output)
     print_json(found.as_json()) if as_json else print_text(found.text())

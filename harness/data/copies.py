@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.data.source import Split, available_bytes
-from harness.errors import HarnessError
+from harness.errors import MachineError
 
 ROOM = 0.9  # of the free memory may be taken
 
@@ -65,4 +65,4 @@ def _kept(split: Split, form: tuple, copy: Callable[[], Any]) -> Any:
 def _require_room(needed: int, free: int | None, where: str) -> None:
     if free is not None and needed > ROOM * free:
         message = f"the data set needs {needed / 2**30:.1f} GiB {where}, where {free / 2**30:.1f} GiB are free"
-        raise HarnessError(message, "use loader: pinned or dali, or smaller images")
+        raise MachineError(message, "use loader: pinned or dali, or smaller images")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.data.images import for_each, read_image
 from harness.data.source import fingerprint_of
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
 from harness.records.files import write_atomically
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class ImageFiles:
             survey = Survey(readable, plain, shape)
             write_atomically(self.folder / "survey.npz", lambda file: np.savez(file, **survey._asdict()))
         except OSError as error:
-            raise HarnessError(
+            raise MachineError(
                 f"{self.folder} cannot be written: {error.strerror}", "set HARNESS_CACHE to a folder with room"
             ) from None
         finally:
@@ -204,7 +204,7 @@ class ImageFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
         if needed_bytes > 0.9 * free:
-            raise HarnessError(
+            raise MachineError(
                 f"the decoded images need {needed_bytes / 2**30:.1f} GiB in {self.folder}, "
                 f"where {free / 2**30:.1f} GiB are free",
                 "set HARNESS_CACHE to a folder with room, use a smaller data.size, or loader: dali",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.errors import HarnessError
+from harness.errors import MachineError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,7 +151,7 @@ def require_memory(needed_bytes: int) -> None:
     available = available_bytes()
     if available is not None and needed_bytes * processes > MEMORY_SHARE * available:
         each = f" in each of {processes} processes" if processes > 1 else ""
-        raise HarnessError(
+        raise MachineError(
             f"the images would take {needed_bytes / 2**30:.1f} GiB{each}, "
             f"but only {available / 2**30:.1f} GiB of memory is available",
             "use a smaller data.size, fewer images, or a machine with more memory",

@@ -64,6 +64,7 @@ class Sampler:
 
     Attributes:
         readings: so far.
+        on_sample: is given each sample, in the sampler's thread; None for nobody.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Sampler:
         self._lock = threading.Lock()
         self._open: Part | None = None
         self._ended = threading.Event()
+        self.on_sample: Callable[[Readings], None] | None = None
         self._thread = threading.Thread(target=self._sample_on, name="telemetry", daemon=True)
         self.readings = Readings(unknown={**unknown, **(gpu.unknown if gpu else {})})
         if gpu and "gpu_joules" not in self.readings.unknown:
@@ -130,6 +132,8 @@ class Sampler:
             with self._lock:
                 if self._open is part:
                     self.readings += sample
+            if self.on_sample:
+                self.on_sample(sample)
 
     def _sample(self) -> Readings:
         sample = Readings(samples=1)

@@ -20,7 +20,7 @@ def count_size(network: nn.Module, image: ImageShape, device: torch.device) -> M
     modes = {module: module.training for module in network.modules()}  # a frozen norm may be in eval mode by intent
     network.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        call_at_once(type(counter.mode).__torch_dispatch__)
+        call_at_once(type(counter.mode).__torch_dispatch__)  # type: ignore[attr-defined]
         network(torch.zeros(1, *image, device=device))
     for module, training in modes.items():
         module.training = training

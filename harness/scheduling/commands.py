@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
 from harness.measure.system import find_gpus
 from harness.scheduling.slurm.cluster import Allocation
 
@@ -121,7 +121,7 @@ def _own_config(num_processes: int, nodes: int) -> dict[str, Any]:
     gpus = find_gpus()
     if gpus and num_processes // nodes > len(gpus):
         message = f"{num_processes // nodes} processes were asked for, and there are {len(gpus)} GPUs"
-        raise HarnessError(message, "set train.num_processes, or CUDA_VISIBLE_DEVICES='' to use the CPU")
+        raise MachineError(message, "set train.num_processes, or CUDA_VISIBLE_DEVICES='' to use the CPU")
     return {
         "compute_environment": "LOCAL_MACHINE",
         # MULTI_GPU with use_cpu starts gloo ranks, which MULTI_CPU, as of Accelerate 1.15, does not.

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.errors import see_doctor
 from harness.records.result import Cause, Status
 from harness.scheduling.launch import Look, read_exits, read_pulses, read_words
 
+# In the words of torch and its libraries, of what is the machine's.
+MACHINE_WORDS = ("CUDA", "NCCL", "cuDNN", "CUDNN", "CUBLAS", "NVIDIA", "NVML", "driver", "shared memory", "libcu")
 PACKAGE = Path(__file__).resolve().parents[1]
 # A rank whose innermost Python frame is here has given its part and waits for others', or for its device.
 WAITS_IN = (
@@ -101,7 +104,13 @@ def are_at_work(earlier: Mapping[int, Look], later: Mapping[int, Look]) -> bool:
 
 def hint_for(status: Status, cause: Cause, folder: Path) -> str:
     """Returns what a person can do about a run that ended so; `folder` is the run's."""
-    record = folder / "result.json"
+    hint = _hint_for(status, cause, folder / "result.json")
+    told = f"{cause.kind} {cause.message}"
+    about_machine = status == "oom" or cause.kind == "SIGKILL" or any(word in told for word in MACHINE_WORDS)
+    return see_doctor(hint) if about_machine else hint
+
+
+def _hint_for(status: Status, cause: Cause, record: Path) -> str:
     if status == "oom":
         if in_evaluation(cause):
             return "lower train.eval_batch_size"

@@ -4,7 +4,8 @@ The supervisor writes `manifest.json`, the runs, and `orders.json`: stop, show w
 `open.json`, the run that is open, and at the end `farewell.json`, or `refused.json` where the input is bad. Rank K
 writes `rank-K.json`, how far it is, about once a second; `look-K.json`, where it is, when it is asked; `failed-K.json`,
 the error that ended it; `crash-K.txt`, where it was when a signal such as SIGSEGV ended it. `exits-*.json` is of
-Accelerate's launcher: the exit codes of the ranks that ended first.
+Accelerate's launcher: the exit codes of the ranks that ended first. `live.jsonl` is for
+who watches, see `harness.live`.
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ class Pulse:
 
     Attributes:
         steps: optimizer steps of the open run that are done; None before the first.
+        gauges: what was read of this rank's GPU last, for who watches.
     """
 
     def __init__(self, folder: Path | None, rank: int) -> None:
         self.folder = folder
         self.rank = rank
         self.steps: int | None = None
+        self.gauges: dict[str, float] = {}
         self._run: tuple[PlannedRun, Path] | None = None
         self._next = 0.0
 
@@ -87,7 +90,8 @@ class Pulse:
             self._next = now + BEAT_SECONDS
             run_id = self._run[0].run_id if self._run else ""
             # Not atomically: a file that is replaced each second costs a network disk much, and a torn one little.
-            (self.folder / f"rank-{self.rank}.json").write_text(json.dumps({"run_id": run_id, "at": at}))
+            beat = {"run_id": run_id, "at": at, "gauges": self.gauges}
+            (self.folder / f"rank-{self.rank}.json").write_text(json.dumps(beat))
 
     def look(self, number: int) -> None:
         """Writes where the main thread is: the answer to the supervisor's look of this number."""

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from harness.measure.system import describe_system
 from harness.records.claims import claim, owner
-from harness.records.result import Cause, Status
+from harness.records.result import FINAL, Cause, Status
 from harness.records.store import RunFolder
 from harness.scheduling.commands import Launcher
+from harness.scheduling.display import Display, Unseen
 from harness.scheduling.endings import (
     are_at_work,
     are_without_steps,
@@ -44,7 +45,7 @@ from harness.scheduling.launch import (
     refusal,
 )
 from harness.scheduling.manifest import Manifest
-from harness.scheduling.processes import end_launch
+from harness.scheduling.processes import end_launch, start_launch
 from harness.suite import PlannedRun
 
 POLL_SECONDS = 0.2
@@ -71,14 +72,23 @@ class Supervisor:
         launcher: starts processes.
         arguments: of the script, to be seen in a list of processes; the runs come from the manifest.
         console: for what a person reads, on stderr.
+        display: shows the runs meanwhile, on the same console.
     """
 
-    def __init__(self, manifest: Manifest, launcher: Launcher, arguments: list[str], console: Console) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        launcher: Launcher,
+        arguments: list[str],
+        console: Console,
+        display: Display | None = None,
+    ) -> None:
         self._manifest = manifest
         self._launcher = launcher
         self._system = describe_system(use_cpu=launcher.uses_cpu())
         self._arguments = arguments
         self._console = console
+        self._display = display or Unseen()
         self._accumulation: dict[str, int] = {}
         self._orders = Orders()
         self._stop_requested = ""
@@ -96,7 +106,13 @@ class Supervisor:
         Raises:
             HarnessError: no run can start; a rank says why.
         """
-        open_runs = [run for run in self._manifest.runs if not self._folder_of(run).is_done()]
+        open_runs = []
+        for run in self._manifest.runs:
+            result = self._folder_of(run).result()
+            if result is None or result.status not in FINAL:
+                open_runs.append(run)
+            else:
+                self._display.count(result, run.name)
         total, done = len(self._manifest.runs), len(self._manifest.runs) - len(open_runs)
         skipped = f"; {done} are done on this system: skipped" if done else ""
         self._console.print(f"{self._manifest.suite}: {total} runs{skipped}")
@@ -138,9 +154,6 @@ class Supervisor:
                     return STOPPED if stopped else 0
                 if ending.returncode == 2 and not ending.hang:
                     return 2
-                if self._console.is_terminal:  # a progress bar died
-                    self._console.show_cursor()
-                    self._console.file.write("\r\x1b[K")
                 left = [] if self._stop_now else self._after_a_death(folder, runs, ending)
             runs = left
         return STOPPED if self._stop_requested else 0
@@ -193,11 +206,15 @@ class Supervisor:
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
         environment = self._launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
         timeout = max(run.spec.train.timeout_seconds for run in runs)
-        child = subprocess.Popen(command, env=environment, start_new_session=True)
+        self._display.follow(folder)
+        console = self._console if self._display.holds_terminal else None
+        child, relay = start_launch(command, environment, console)
         try:
             hang = self._watch(child, folder, timeout, world)
         finally:
             end_launch(child, folder)
+            relay()
+            self._display.leave()
         return Ending(child.returncode, hang)
 
     def _watch(self, child: subprocess.Popen[bytes], folder: Path, timeout_seconds: float, world: int) -> Cause | None:
@@ -207,8 +224,7 @@ class Supervisor:
             if self._stop_requested and not self._orders.stop:
                 self._order(folder, stop=self._stop_requested)
                 message = f"{self._stop_requested}: saving; Ctrl-C stops at once"
-                # On a terminal, rank 0 draws its two bars anew over the last two lines.
-                self._console.print(f"\n{message}\n" if self._console.is_terminal else message, markup=False)
+                self._console.print(message, markup=False)
             if read_words(folder) or refusal(folder) or read_farewell(folder) is not None:
                 last_words_at = last_words_at or time.monotonic()
                 if time.monotonic() - last_words_at > LINGER_SECONDS:
@@ -274,6 +290,7 @@ class Supervisor:
             folder.start(self._manifest.description(run), self._system)
         result = self._manifest.result(run, folder.path.name, folder.attempt(), status, cause)
         folder.finish(result)
+        self._display.count(result, run.name)
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
         self._console.print(

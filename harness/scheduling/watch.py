@@ -1,24 +1,15 @@
-"""The queue and the records of a suite, together: once, or on a terminal until nothing is queued."""
+"""The queue and the records of a suite, together."""
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
-from harness.errors import HarnessError
 from harness.scheduling.slurm.submission import Queue, read_queue, read_submissions
 from harness.scheduling.status import SuiteStatus, suite_status
 from harness.suite import Plan
-
-REFRESH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -56,34 +47,17 @@ class Snapshot:
         if not self.queue.tasks:
             more = f"; logs: {self.logs}; `harness submit` sends what is open" if self.logs else ""
             return f"{self.status.text()}\n  queue: empty{more}"
-        counts = Counter(
-            f"{task.state.lower()} ({task.reason})" if task.state == "PENDING" else task.state.lower()
-            for task in self.queue.tasks
-        )
-        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items(), reverse=True))
-        jobs = ", ".join(str(job) for job in sorted({task.job for task in self.queue.tasks}))
-        return f"{self.status.text()}\n  queue: tasks: {states}; with {len(self.queue.run_ids)} runs; jobs {jobs}"
+        return f"{self.status.text()}\n  {queue_text(self.queue)}"
 
 
-def watch_queue(plan: Plan, output: Path, console: Console) -> None:
-    """Shows a suite until nothing is queued; where there is no terminal, once.
-
-    Raises:
-        HarnessError: the queue cannot be asked.
-    """
-    snapshot = Snapshot.of(plan, output)
-    if not console.is_terminal:
-        console.print(snapshot.text(), markup=False, highlight=False, soft_wrap=True)
-        return
-    with (
-        Live(Text(snapshot.text()), console=console, auto_refresh=False) as live,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
-        while snapshot.queue.tasks:
-            time.sleep(REFRESH_SECONDS)
-            try:
-                snapshot = Snapshot.of(plan, output)
-                text = snapshot.text()
-            except HarnessError as error:  # a busy controller: it answers again
-                text = f"{snapshot.text()}\n  as it was before: {error.message}"
-            live.update(Text(text), refresh=True)
+def queue_text(queue: Queue) -> str:
+    """Returns one line on what is in the queue; empty where it is."""
+    if not queue.tasks:
+        return ""
+    counts = Counter(
+        f"{task.state.lower()} ({task.reason})" if task.state == "PENDING" else task.state.lower()
+        for task in queue.tasks
+    )
+    states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items(), reverse=True))
+    jobs = ", ".join(str(job) for job in sorted({task.job for task in queue.tasks}))
+    return f"queue: tasks: {states}; with {len(queue.run_ids)} runs; jobs {jobs}"

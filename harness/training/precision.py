@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from harness.errors import HarnessError
+from harness.errors import MachineError
 from harness.spec import TrainSection
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -25,12 +25,12 @@ def resolve_mixed_precision(asked: str, device: torch.device) -> str:
     """
     if device.type != "cuda":
         if asked == "fp16":
-            raise HarnessError("train.mixed_precision fp16 needs a GPU", "use bf16, no or auto on a CPU")
+            raise MachineError("train.mixed_precision fp16 needs a GPU", "use bf16, no or auto on a CPU")
         return "no" if asked == "auto" else asked
     has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     if asked == "bf16" and not has_bf16:
         name = torch.cuda.get_device_name(device)
-        raise HarnessError(f"train.mixed_precision bf16: {name} has no bfloat16 units", "use fp16, no or auto")
+        raise MachineError(f"train.mixed_precision bf16: {name} has no bfloat16 units", "use fp16, no or auto")
     if asked != "auto":
         return asked
     if has_bf16:

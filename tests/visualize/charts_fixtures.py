@@ -33,12 +33,12 @@ def train(root: Path, *, suite: str = "quick", system: str = "here", **sections:
     def ignore(*_: Any) -> None:
         pass
 
-    watchers = SimpleNamespace(run_opened=ignore, beat=ignore, run_started=ignore, step=ignore, run_ended=ignore)
+    watchers = SimpleNamespace(run_opened=ignore, beat=ignore, tell=ignore, folder=None, rank=0, steps=None)
     manifest = Manifest(suite, root, None, (plan,), 0, 1)
     unwatched = cast(Any, watchers)
     system_facts = {"system_id": system}
     worker = Worker(manifest, accelerator, system_facts, unwatched, StopRequest(), unwatched)
-    record = OpenRun(worker, plan, len(global_batches(spec, splits).sizes))
+    record = OpenRun(worker, plan, global_batches(spec, splits).sizes)
     observer = Observer(record.on_step, record.on_epoch)
     outcome = execute(spec, splits, accelerator, observer, fingerprint=data_id)
     record.close("ok", outcome=outcome)

@@ -59,14 +59,14 @@ def image_folder(
     folder = Path(root).expanduser()
 
     def fingerprint() -> str:
-        listing = _list(folder, test_folder)
+        listing = list_images(folder, test_folder)
         split = [test_folder] if listing.test is not None else [test_fraction, split_seed]
         files = [*listing.train, *(listing.test or [])]
         content = sorted((file.path.removeprefix(f"{folder}/"), file.size_bytes) for file in files)
         return fingerprint_of("image_folder", content, split)
 
     def load(*, decode: bool = True) -> Dataset:
-        listing = _list(folder, test_folder)
+        listing = list_images(folder, test_folder)
         train, test = listing.train, listing.test
         if test is None:
             train, test = _split(train, test_fraction, split_seed)
@@ -107,7 +107,12 @@ def _split(files: list[ImageFile], fraction: float, seed: int) -> tuple[list[Ima
     return [files[index] for index in kept], [files[index] for index in held]
 
 
-def _list(root: Path, test_folder: str) -> Listing:
+def list_images(root: Path, test_folder: str) -> Listing:
+    """Lists the images of a folder and opens none.
+
+    Raises:
+        HarnessError: it is not laid out as `image_folder` says.
+    """
     folders = _entries(root)[0]
     # A lone folder called train that holds images, not folders, is a class (of trains).
     if "train" not in folders or not (test_folder in folders or _entries(root / "train")[0]):

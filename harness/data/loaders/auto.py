@@ -12,7 +12,7 @@ import torch.distributed
 
 from harness import registry
 from harness.data.loading import Batch, Feed, Loader
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
 from harness.parameters import NonNegativeInt, PositiveFloat
 from harness.registry import loader
 
@@ -42,7 +42,7 @@ def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | 
     rates = _measured[key]
     fastest = max(CANDIDATES, key=lambda name: rate if isinstance(rate := rates[name], float) else -1.0)
     if isinstance(rates[fastest], str):
-        raise HarnessError(f"no loader can be had: {rates[fastest]}", "name one to see what it needs")
+        raise MachineError(f"no loader can be had: {rates[fastest]}", "name one to see what it needs")
     chosen = _build(fastest, feed, workers)
     chosen.measured = rates | chosen.measured
     return chosen

@@ -23,7 +23,7 @@ from harness.data.images import read_image
 from harness.data.loading import Batch, Feed
 from harness.data.order import evaluation_share
 from harness.data.source import Split
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError
 from harness.parameters import NonNegativeInt, PositiveInt
 from harness.registry import loader
 
@@ -54,7 +54,7 @@ class Dali:
         try:
             from harness.data.augment import graph  # noqa: F401
         except ImportError as error:
-            raise HarnessError(f"loader 'dali' needs NVIDIA DALI: {error}", INSTALL) from None
+            raise MachineError(f"loader 'dali' needs NVIDIA DALI: {error}", INSTALL) from None
         self.measured: dict[str, float | str] = {}
         self._feed = feed
         self._threads = threads
@@ -205,7 +205,7 @@ class _Conveyor:
         except HarnessError as found:
             return found
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return HarnessError(f"DALI stopped: {lines[0] if lines else error}", "try loader: pinned")
+        return MachineError(f"DALI stopped: {lines[0] if lines else error}", "try loader: pinned")
 
 
 class _Pixels:

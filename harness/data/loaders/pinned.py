@@ -16,7 +16,7 @@ from harness.data.augment.draws import Draws
 from harness.data.loading import Batch, Feed
 from harness.data.order import evaluation_share
 from harness.data.source import Split
-from harness.errors import HarnessError
+from harness.errors import MachineError
 from harness.parameters import NonNegativeInt
 from harness.registry import loader
 
@@ -101,9 +101,9 @@ class Pinned:
         except (RuntimeError, ConnectionError, EOFError) as error:
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            raise HarnessError(
+            raise MachineError(
                 f"a worker of the loader died: {str(error).partition(chr(10))[0] or 'it closed the connection'}",
-                "it may have been out of memory; use fewer loader.workers",
+                "it may have been out of memory, or /dev/shm full; use fewer loader.workers",
             ) from None
 
     def _pinned(self, tensor: Tensor) -> Tensor:

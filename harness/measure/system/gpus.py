@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import MachineError
 
 # nvml.h; nvidia-ml-py 13 has a tuple for one of them.
 _P2P_READ, _P2P_NVLINK, _P2P_OK = 0, 2, 0
@@ -32,7 +32,7 @@ def find_gpus() -> list[dict[str, Any]]:
     models = sorted({gpu["model"] for gpu in visible})
     if len(models) > 1:
         hint = "choose those of one model with CUDA_VISIBLE_DEVICES"
-        raise HarnessError(f"the visible GPUs differ: {', '.join(models)}", hint)
+        raise MachineError(f"the visible GPUs differ: {', '.join(models)}", hint)
     return visible
 
 

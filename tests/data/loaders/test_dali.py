@@ -21,7 +21,7 @@ from harness.data.loaders import dali as module
 from harness.data.loading import Loader
 from harness.data.order import GlobalBatches
 from harness.data.source import Split
-from harness.errors import HarnessError
+from harness.errors import HarnessError, see_doctor
 from harness.spec import Augment
 from tests.data.feeds import (
     COUNT,
@@ -375,4 +375,4 @@ def test_without_dali_the_error_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(HarnessError, match="loader 'dali' needs NVIDIA DALI") as caught:
         dali(train)
-    assert caught.value.hint == module.INSTALL and caught.value.hint.startswith("pip install nvidia-dali-cuda")
+    assert caught.value.hint == see_doctor(module.INSTALL) and module.INSTALL.startswith("pip install nvidia-dali-cuda")

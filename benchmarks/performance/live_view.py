@@ -1,0 +1,217 @@
+"""What the live view costs: the train time of an epoch that is watched beside one that is not, in interleaved pairs.
+
+    python benchmarks/performance/live_view.py [--json] [--pairs 30] [--steps 400] [--every 1.0]
+
+As in `harness run`, the process that trains leaves word of its steps, and another one draws, on a terminal of its own
+(a pty) that is read by nobody in particular. In the pairs' other half no word is left, and the drawing process is
+stopped. The ratio is taken pair by pair; `low` and `high` bound its median (95 %, order statistics of the pairs).
+
+A machine's noise is larger than what is looked for, so the processor time of the two sides is measured by itself, too:
+over the time from one word, or one drawing, to the next it is the share of one core that each takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import pty
+import signal
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from overhead import CASES, IMAGE, harness_loop, timed
+from rich.console import Console
+
+from harness.live.events import EpochEnded, RunEnded, RunStarted
+from harness.live.state import Planned, SuiteState
+from harness.live.told import Messenger
+from harness.live.view import REFRESH_SECONDS, TerminalView
+from harness.measure.memory import keep_freed_memory
+from harness.measure.system import describe_system
+from harness.open_run import SHOWN_EVERY_SECONDS
+from harness.scheduling.launch import BEAT_SECONDS, Pulse
+
+ARCHITECTURE = "cnn3"
+RUNS, CONFIGS = 60, 12
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--every", type=float, default=REFRESH_SECONDS, help="seconds from one drawing to the next")
+    arguments = parser.parse_args()
+    found = measure(arguments.pairs, arguments.steps, arguments.every)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return
+    sys.stdout.write(
+        f"{found['system']}, {found['threads']} threads; drawn every {arguments.every:g} s\n"
+        f"train time watched / not watched: {found['median']:.4f} ({found['low']:.4f} to {found['high']:.4f}, "
+        f"{found['pairs']} pairs of {found['epoch_seconds']:.2f} s)\n"
+        f"in the process that trains: {found['step_microseconds']:.2f} us a step, "
+        f"{found['word_cpu_milliseconds']:.3f} ms a word, one each {BEAT_SECONDS:g} s: "
+        f"{found['word_share']:.4%} of a core\n"
+        f"in the one that draws: {found['drawing_cpu_milliseconds']:.2f} ms a drawing: "
+        f"{found['drawing_share']:.3%} of a core\n"
+    )
+
+
+def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
+    """Returns the ratio of train times, and what a word and a drawing take by themselves."""
+    keep_freed_memory()
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    device, size = accelerator.device, CASES[ARCHITECTURE]
+    batch = (torch.randn(size, *IMAGE, device=device), torch.randint(10, (size,), device=device))
+    watched = Watched()
+    epoch = harness_loop(ARCHITECTURE, size, accelerator, [batch] * steps, watched.on_step)
+    epoch()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        Messenger(folder).tell(RunStarted("r59", "resnet18 · seed 4", steps * 1000, 1000, steps * size))
+        watched.pulse = Pulse(folder, 0)
+        artist = multiprocessing.get_context("spawn").Process(target=draw_on, args=(folder, every_seconds), daemon=True)
+        artist.start()
+        time.sleep(3.0)  # it imports
+        seconds = [_pair(epoch, watched, artist.pid or 0, device, first=pair % 2) for pair in range(pairs)]
+        os.kill(artist.pid or 0, signal.SIGCONT)
+        artist.terminate()
+        artist.join()
+        step, word = cost_of_a_step(watched), cost_of_a_word(watched)
+    drawing = cost_of_a_drawing()
+    ratios = sorted(with_view / alone for with_view, alone in seconds)
+    margin, middle = math.ceil(0.98 * math.sqrt(pairs)), pairs // 2
+    return {
+        "system": describe_system(use_cpu=device.type == "cpu")["name"],
+        "threads": torch.get_num_threads(),
+        "median": statistics.median(ratios),
+        "low": ratios[max(middle - margin, 0)],
+        "high": ratios[min(middle + margin, pairs - 1)],
+        "pairs": pairs,
+        "epoch_seconds": statistics.median(alone for _, alone in seconds),
+        "step_microseconds": step * 1e6,
+        "word_cpu_milliseconds": word * 1e3,
+        "word_share": word / BEAT_SECONDS,
+        "drawing_cpu_milliseconds": drawing * 1e3,
+        "drawing_share": drawing / every_seconds,
+    }
+
+
+class Watched:
+    """What a run does at each step for those who watch, as `harness.open_run` does it."""
+
+    def __init__(self) -> None:
+        self.pulse: Pulse | None = None
+        self.on = False
+        self._shown = 0.0
+
+    def on_step(self, step: int) -> None:
+        """Leaves word of a step, if it is time."""
+        if not self.on or self.pulse is None:
+            return
+        self.pulse.steps = step + 1
+        if (moment := time.monotonic()) >= self._shown:
+            self._shown = moment + SHOWN_EVERY_SECONDS
+            self.pulse.beat(step)
+
+
+def _pair(
+    epoch: Callable[[], None], watched: Watched, artist: int, device: torch.device, first: int
+) -> tuple[float, float]:
+    took = [0.0, 0.0]
+    for alone in (first, 1 - first):
+        watched.on = not alone
+        os.kill(artist, signal.SIGSTOP if alone else signal.SIGCONT)
+        took[alone] = timed(epoch, device)
+    return took[0], took[1]
+
+
+def suite() -> SuiteState:
+    """Returns a suite of 60 runs, of which one goes on and the others have ended."""
+    runs = {
+        f"r{index}": Planned(
+            f"resnet18 · seed {index // CONFIGS}", f"width={index % CONFIGS}", f"c{index % CONFIGS}", 1.0
+        )
+        for index in range(RUNS)
+    }
+    state = SuiteState("watched", runs)
+    for index in range(RUNS - 1):
+        accuracy, seconds = 0.8 + index % CONFIGS / 100, 10.0 + index % CONFIGS
+        state.apply(RunEnded(f"r{index}", "", "ok", accuracy, seconds, 2 * seconds))
+    state.apply(EpochEnded("r59", 1, 0.5, 0.9, 4.0, 0.1))
+    return state
+
+
+def draw_on(folder: Path, every_seconds: float) -> None:
+    """Draws what a launch tells, on a terminal of its own."""
+    view = TerminalView(console(), suite(), every_seconds)
+    view.follow(folder)
+    view.start()
+    signal.pause()
+
+
+def console() -> Console:
+    """Returns one of a terminal that is read, as a terminal emulator would."""
+    ours, theirs = pty.openpty()
+    threading.Thread(target=_read, args=(ours,), daemon=True).start()
+    return Console(file=os.fdopen(theirs, "w"), width=120, height=40, force_terminal=True)
+
+
+def _read(end: int) -> None:
+    while os.read(end, 65536):
+        pass
+
+
+def cost_of_a_step(watched: Watched, repeats: int = 100_000) -> float:
+    """Returns the processor seconds of a step at which nothing is due."""
+    watched.on, watched._shown = True, math.inf
+    began = time.thread_time()
+    for step in range(repeats):
+        watched.on_step(step)
+    return (time.thread_time() - began) / repeats
+
+
+def cost_of_a_word(watched: Watched, repeats: int = 500) -> float:
+    """Returns the processor seconds of a word."""
+    assert watched.pulse
+    began = time.thread_time()
+    for step in range(repeats):
+        watched.pulse.beat(step, force=True)
+    return (time.thread_time() - began) / repeats
+
+
+def cost_of_a_drawing(repeats: int = 100) -> float:
+    """Returns the processor seconds of a drawing, the look at what is new included."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        view = TerminalView(console(), suite())
+        view.follow(folder)
+        Messenger(folder).tell(RunStarted("r59", "resnet18 · seed 4", 1000, 10, 1000))
+        view._screen.start()
+        pulse = Pulse(folder, 0)
+        seconds = 0.0
+        for step in range(repeats):
+            pulse.beat(step, force=True)
+            began = time.thread_time()
+            view._look()
+            view._refresh()
+            seconds += time.thread_time() - began
+        view.close()
+    return seconds / repeats
+
+
+if __name__ == "__main__":
+    main()

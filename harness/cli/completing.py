@@ -1,0 +1,52 @@
+"""What a shell offers after Tab. Whatever goes wrong, it offers nothing: a person is typing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+SUFFIXES = (".yaml", ".yml", ".jsonl")
+
+
+def suites(incomplete: str) -> list[str]:
+    """Returns suite files and manifests that begin so, and the folders that may hold some."""
+    folder, _, start = incomplete.rpartition("/")
+    prefix = f"{folder}/" if "/" in incomplete else ""
+    return sorted(_files(prefix, start))
+
+
+def columns(incomplete: str) -> list[str]:
+    """Returns the columns that a table can be sorted by."""
+    from harness.report.numbers.columns import IDENTITY, MEASURED, RUNS, sortable
+
+    return sorted(name for name in sortable([*IDENTITY, *RUNS, *MEASURED]) if name.startswith(incomplete))
+
+
+def paths(context: typer.Context, incomplete: str) -> list[str]:
+    """Returns the fields of the suite that was named before, each with what follows it, `=`."""
+    suite = context.params.get("suite")
+    if not suite:
+        return []
+    from harness.settings import paths_of
+    from harness.suite import load_suite
+
+    with contextlib.suppress(Exception):
+        specs = load_suite(Path(suite)).configs().values()
+        found = {path for spec in specs for path in paths_of(spec.model_dump(mode="json"))}
+        return sorted(f"{path}=" for path in found if path.startswith(incomplete))
+    return []
+
+
+def _files(prefix: str, start: str) -> Iterator[str]:
+    with contextlib.suppress(OSError), os.scandir(Path(prefix or ".").expanduser()) as entries:
+        for entry in entries:
+            if not entry.name.startswith(start) or (entry.name.startswith(".") and not start):
+                continue
+            if entry.is_dir():
+                yield f"{prefix}{entry.name}/"
+            elif entry.name.endswith(SUFFIXES):
+                yield f"{prefix}{entry.name}"

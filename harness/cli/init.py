@@ -1,0 +1,40 @@
+"""`harness init`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.app import app
+from harness.errors import HarnessError
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of images: a folder a class, or train and test.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The suite.")] = Path("suite.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a first suite for a folder of images, after a look at them."""
+    if output.exists() and not force:
+        raise HarnessError(f"{output} is there already", "name another with -o FILE, or write over it with --force")
+    from harness.first_suite.choose import choose
+    from harness.first_suite.look import look_at
+    from harness.first_suite.write import suite_name, suite_text, summary
+
+    look = look_at(folder)
+    text = suite_text(look, choose(look), suite_name(look.root.name))
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(f"cannot write {output}: {error.strerror}", "name another with -o FILE") from None
+    sys.stderr.write("".join(f"{line}\n" for line in summary(look)))
+    sys.stderr.write(
+        f"written to {output}; next:\n"
+        f"  harness plan {output}          # what would be run\n"
+        f"  harness run {output} --smoke   # whether all of it works\n"
+        f"  harness run {output}\n"
+    )

@@ -1,0 +1,194 @@
+"""Where a suite is shown while it runs: on a terminal as a block that is drawn anew, elsewhere as plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+
+from harness.live.draw import draw
+from harness.live.eta import about, seconds_left, seconds_left_of_run
+from harness.live.events import Event, Note, RunEnded
+from harness.live.screen import Screen
+from harness.live.state import CurrentRun, SuiteState
+from harness.live.told import Launched
+from harness.records.result import RunResult
+
+REFRESH_SECONDS = 2.0
+BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where nobody supervises it
+LINE_EVERY_SECONDS = 180.0
+
+
+class Listener(Protocol):
+    """What a rank tells of its runs."""
+
+    def tell(self, event: Event) -> None:
+        """Takes an event."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Takes a sentence."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more is told."""
+        ...
+
+
+class Silent:
+    """Shows nothing: on every rank but the first."""
+
+    def tell(self, event: Event) -> None:
+        """Shows nothing."""
+
+    def note(self, text: str) -> None:
+        """Shows nothing."""
+
+    def close(self) -> None:
+        """Shows nothing."""
+
+
+class View:
+    """A `Listener`, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
+
+    Args:
+        console: on stderr.
+        state: of the suite; it grows with what is told.
+        every_seconds: how often it looks for news.
+    """
+
+    holds_terminal = False
+
+    def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
+        self.state = state
+        self._console = console
+        self._news: Callable[[], Iterable[Event]] = tuple
+        self._lock = threading.RLock()
+        self._closed = threading.Event()
+        self._last_line = time.monotonic()
+        self._thread = threading.Thread(target=self._go_on, args=(every_seconds,), daemon=True, name="live view")
+
+    def start(self) -> None:
+        """Begins to look for news, in a thread."""
+        self._thread.start()
+
+    def tell(self, event: Event) -> None:
+        """Takes an event, and prints what stays of it: notes and ends of runs."""
+        with self._lock:
+            self.state.apply(event)
+            if isinstance(event, Note):
+                self._print(event.text)
+            elif isinstance(event, RunEnded):
+                counts = self.state.counts()
+                self._print(f"{counts['done']}/{len(self.state.planned)}  {event.sentence()}")
+
+    def note(self, text: str) -> None:
+        """Prints a sentence."""
+        self.tell(Note(text))
+
+    def follow(self, launch: Path) -> None:
+        """Shows what the ranks of a launch tell in its folder."""
+        with self._lock:
+            self._news = Launched(launch).news
+
+    def leave(self) -> None:
+        """Takes what is left to tell of a launch that has ended."""
+        with self._lock:
+            self._look()
+            self._news = tuple
+            self.state.current.clear()
+
+    def count(self, result: RunResult, name: str) -> None:
+        """Takes a result without a word."""
+        with self._lock:
+            self.state.apply(RunEnded.of(result, name))
+
+    def close(self) -> None:
+        """Ends the thread, and gives the terminal back."""
+        self._closed.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5.0)
+
+    def _go_on(self, every_seconds: float) -> None:
+        while not self._closed.wait(every_seconds):
+            with self._lock:
+                if not self._closed.is_set():
+                    self._look()
+                    self._refresh()
+
+    def _look(self) -> None:
+        for event in self._news():
+            self.tell(event)
+
+    def _refresh(self) -> None:
+        if time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
+            for run_id, run in self.state.current.items():
+                self._print(_line(self.state, run_id, run))
+
+    def _print(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        # The console may be of a terminal that went away, or of a full disk: the runs go on.
+        with contextlib.suppress(OSError):
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class TerminalView(View):
+    """The same on a terminal, above a block with the suite, its current runs and the front so far."""
+
+    holds_terminal = True
+
+    def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
+        super().__init__(console, state, every_seconds)
+        self._screen = Screen(console, lambda width, height: draw([self.state], width, height))
+
+    def start(self) -> None:
+        """Draws the block for the first time."""
+        with contextlib.suppress(OSError):
+            self._screen.start(refresh=True)
+        super().start()
+
+    def close(self) -> None:
+        """Leaves the block as it stands."""
+        super().close()
+        with contextlib.suppress(OSError):
+            self._screen.stop()
+
+    def _refresh(self) -> None:
+        with contextlib.suppress(OSError):
+            self._screen.refresh()
+
+
+def view_for(console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> View:
+    """Returns what shows a suite on a console: a block on a terminal that can move its cursor, lines elsewhere."""
+    return TerminalView(console, state, every_seconds) if can_draw(console) else View(console, state, every_seconds)
+
+
+def can_draw(console: Console) -> bool:
+    """Tells whether a console is a terminal whose cursor can be moved.
+
+    The file is asked, not the console: FORCE_COLOR makes rich take a log for a terminal.
+    """
+    return console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
+
+
+def _line(state: SuiteState, run_id: str, run: CurrentRun) -> str:
+    """Returns one line on a run that goes on."""
+    parts = [run.name]
+    if run.current_epoch and run.started:
+        parts.append(f"epoch {run.current_epoch}/{run.started.epochs}")
+    if run.epoch:
+        parts.append(f"loss {run.epoch.loss:.4g}")
+        if run.epoch.accuracy is not None:
+            parts.append(f"test {run.epoch.accuracy:.2%}")
+    if (rate := run.samples_per_second) is not None:
+        parts.append(f"{rate:,.0f} samples/s")
+    if left := about(seconds_left_of_run(state, run_id)):
+        parts.append(f"{left} left")
+    if left := about(seconds_left(state)):
+        parts.append(f"suite {left}")
+    return f"… {' · '.join(parts)}"

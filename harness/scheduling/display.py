@@ -1,0 +1,45 @@
+"""What a supervisor tells whoever shows a suite to a person; `harness.live` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from harness.records.result import RunResult
+
+
+class Display(Protocol):
+    """Shows the runs of a suite while they go on.
+
+    Attributes:
+        holds_terminal: whether words that others write to the terminal would stand in its way: it must print them.
+    """
+
+    holds_terminal: bool
+
+    def follow(self, launch: Path) -> None:
+        """Shows what the ranks of this launch tell in its folder."""
+        ...
+
+    def leave(self) -> None:
+        """Shows what is left to tell of the launch, which has ended; its folder is about to go."""
+        ...
+
+    def count(self, result: RunResult, name: str) -> None:
+        """Takes a result of which the person was told already."""
+        ...
+
+
+class Unseen:
+    """Shows nothing."""
+
+    holds_terminal = False
+
+    def follow(self, launch: Path) -> None:
+        """Shows nothing."""
+
+    def leave(self) -> None:
+        """Shows nothing."""
+
+    def count(self, result: RunResult, name: str) -> None:
+        """Shows nothing."""

@@ -1,0 +1,100 @@
+"""`harness doctor` is the first hint in every error about the machine, and there is one way to say it."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DOCTOR, HarnessError, MachineError
+from harness.records.result import Cause
+from harness.scheduling.endings import hint_for
+
+PACKAGE = Path(__file__).parent.parent / "harness"
+# Where the package raises them; one more, or one that becomes another error, belongs here.
+RAISED = {
+    "data/copies.py": 1,  # the data set does not fit into the GPU's or the host's memory
+    "data/files.py": 2,  # the cache cannot be written, or has no room
+    "data/loaders/auto.py": 1,  # no loader can be had
+    "data/loaders/dali.py": 2,  # DALI is missing, or stopped
+    "data/loaders/pinned.py": 1,  # a worker died: /dev/shm, memory
+    "data/source.py": 1,  # the images do not fit into memory
+    "measure/system/gpus.py": 1,  # GPUs of several models
+    "scheduling/commands.py": 1,  # fewer GPUs than processes
+    "training/precision.py": 2,  # no GPU for fp16, no units for bf16
+    "walk.py": 2,  # NVML does not answer, torch cannot use the GPU
+}
+OF_MACHINES = re.compile(r"GPU|CUDA|NVML|NCCL|DALI|/dev/shm|\bdriver\b|memory|W&B|wandb")
+# They speak of such things, and the suite or the call is what is wrong.
+OF_SUITES = {"scheduling/slurm/batch.py"}
+
+
+def calls(name: str) -> dict[str, list[str]]:
+    """Returns the source of each call of a name, by file."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                found.setdefault(str(path.relative_to(PACKAGE)), []).append(ast.get_source_segment(text, node) or "")
+    return found
+
+
+def test_where_they_are_raised() -> None:
+    assert {file: len(sources) for file, sources in calls("MachineError").items()} == RAISED
+
+
+def test_no_error_about_the_machine_is_another() -> None:
+    suspicious = Counter(
+        file for file, sources in calls("HarnessError").items() for each in sources if OF_MACHINES.search(each)
+    )
+    assert set(suspicious) <= OF_SUITES, "raise MachineError there"
+
+
+def test_the_doctor_is_the_first_hint() -> None:
+    error = MachineError("no GPU", "buy one")
+    assert str(error) == f"no GPU\nhint: {DOCTOR}; buy one" and isinstance(error, HarnessError)
+    assert MachineError("no GPU").hint == DOCTOR
+    again = pickle.loads(pickle.dumps(error))  # as it travels between ranks
+    assert (again.message, again.hint) == (error.message, error.hint)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [
+        ("oom", "OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB"),
+        ("failed", "SIGKILL", "rank 0 was killed by SIGKILL"),
+        ("failed", "DistBackendError", "NCCL error in: ProcessGroupNCCL.cpp: unhandled system error"),
+        ("failed", "RuntimeError", "The NVIDIA driver on your system is too old (found version 11040)"),
+        ("failed", "AcceleratorError", "CUDA error: no kernel image is available for execution on the device"),
+        ("failed", "RuntimeError", "unable to allocate shared memory(shm) for file </torch_1_2>: No space left"),
+        ("failed", "no start", "the launch never came to a run: libcudart.so.13: cannot open shared object file"),
+    ],
+)
+def test_runs_that_the_machine_ended(status, kind: str, message: str) -> None:
+    assert hint_for(status, Cause(kind=kind, message=message), Path("run")).startswith(f"{DOCTOR}; ")
+
+
+def test_runs_that_ended_otherwise() -> None:
+    for kind, message in (
+        ("ValueError", "planted"),
+        ("hang", "no step for 12 s"),
+        ("exit", "rank 0 ended with code 1"),
+    ):
+        assert DOCTOR not in hint_for("failed", Cause(kind=kind, message=message), Path("run"))
+
+
+def test_a_gpu_that_torch_cannot_use_is_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness import walk
+
+    monkeypatch.setattr(walk.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(walk, "find_gpus", lambda: [{"model": "GTX 1060", "driver": "470.1"}])
+    monkeypatch.setattr(walk.torch.version, "cuda", "13.0")
+    with pytest.raises(MachineError, match=r"cannot use the GTX 1060 that is here: it is built for CUDA 13\.0"):
+        walk._has_gpu()
+    monkeypatch.setattr(walk, "find_gpus", list)
+    assert not walk._has_gpu()
