@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.cli.app import RESULTS, app, plans_with, show_report
+from harness.cli.app import RESULTS, app, plans_with, show_report, stderr
 from harness.cli.options import (
     AsJson,
     At,
@@ -11,10 +11,12 @@ from harness.cli.options import (
     Output,
     Overrides,
     RelativeTo,
+    ReportDryRun,
     Selections,
     Small,
     Sort,
     SuitePath,
+    ToWandb,
     WithResumed,
 )
 
@@ -33,6 +35,8 @@ def report(
     normalised: Normalised = False,
     relative_to: RelativeTo = "",
     as_json: AsJson = False,
+    wandb: ToWandb = "",
+    dry_run: ReportDryRun = False,
 ) -> None:
     """Show the table of a suite's results and write it with its chart beside them."""
     from harness.durations import HINT, parse_duration
@@ -40,6 +44,7 @@ def report(
     from harness.report.normalised import require_no_ranking_of_raw_times
     from harness.report.options import DEFAULT_SORT, Options
 
+    place = _wandb_place(wandb, dry_run)
     require_no_ranking_of_raw_times(sort, relative_to, normalised=normalised)
     try:
         budget = parse_duration(at) if at else None
@@ -47,4 +52,20 @@ def report(
         raise HarnessError(f"--at {at} is no duration", HINT) from None
     plans, stored = plans_with(suite, set_, only, smoke, config_file, output)
     options = Options(sort or DEFAULT_SORT, with_resumed, budget, relative_to if normalised else None)
-    show_report(plans, stored, output, options, json_wanted=as_json)
+    shown = show_report(plans, stored, output, options, json_wanted=as_json)
+    if place:
+        from harness.report.to_wandb import send_report, write_specification
+
+        folder = output / shown.suite  # what is local is written by now, whatever W&B does
+        made = write_specification(shown, place, folder) if dry_run else send_report(shown, place, folder)
+        stderr().print(f"W&B report: {made}", markup=False, soft_wrap=True)
+
+
+def _wandb_place(wandb: str, dry_run: bool) -> tuple[str, str] | None:
+    """Returns entity and project where a W&B report is wanted."""
+    from harness.errors import HarnessError
+    from harness.report.to_wandb import parse_place
+
+    if dry_run and not wandb:
+        raise HarnessError("--dry-run belongs to a W&B report", "--wandb ENTITY/PROJECT --dry-run")
+    return parse_place(wandb) if wandb else None

@@ -43,8 +43,8 @@ def report_suite(
     options: Options | None = None,
     *,
     json_wanted: bool = False,
-) -> None:
-    """Shows the tables of a suite on stdout and writes them with the charts into `output/SUITE/`.
+) -> Report:
+    """Shows the tables of a suite on stdout, writes them with the charts into `output/SUITE/`, and returns them.
 
     Args:
         plans: of one suite, for each world size that configs without `num_processes` may have been run at.
@@ -66,6 +66,7 @@ def report_suite(
         folder = output / report.suite
         written = files.write(folder)
     console.print(f"written to {folder}/: {', '.join(path.name for path in written)}", soft_wrap=True)
+    return report
 
 
 def build_suite_report(
