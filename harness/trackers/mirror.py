@@ -14,6 +14,7 @@ import json
 import os
 import select
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -127,7 +128,8 @@ def main() -> None:
         except OSError:
             sys.stderr.write(f"{sentence}\n")
 
-    mirror = Mirror(_opener(tracking, folder), say, tracking)
+    open_tracker, end_client = _client(tracking, folder)
+    mirror = Mirror(open_tracker, say, tracking)
     os.nice(NICENESS)  # after the imports, which take their seconds while those of the processes that train do
     while not _has_ended():
         mirror.look(read_announced(folder / RUNS))
@@ -135,20 +137,26 @@ def main() -> None:
         os.setpriority(os.PRIO_PGRP, 0, 0)
     mirror.look(read_announced(folder / RUNS))
     mirror.close()
+    # A client may wait for its server at a normal exit, for ever; but it may also have to write the last of a file.
+    ending = threading.Thread(target=end_client, daemon=True)
+    ending.start()
+    ending.join(tracking.patience_seconds)
     sys.stderr.flush()
-    os._exit(0)  # a client may wait for its server at a normal exit
+    os._exit(0)
 
 
-def _opener(tracking: Tracking, folder: Path) -> Callable[[Description, RunFolder], Tracker]:
-    """Returns what makes the tracker of a run."""
+def _client(
+    tracking: Tracking, folder: Path
+) -> tuple[Callable[[Description, RunFolder], Tracker], Callable[[], object]]:
+    """Returns what makes the tracker of a run, and what ends the tracker's client."""
     if tracking.names != (WANDB,):
         from harness.trackers.through_accelerate import AccelerateRun
 
-        return lambda description, run: AccelerateRun(description, run, tracking)
-    from harness.trackers.weights_and_biases import WandbRun, say_command
+        return lambda description, run: AccelerateRun(description, run, tracking), lambda: None
+    from harness.trackers.weights_and_biases import WandbRun, end_client, say_command
 
     say_command(tracking)
-    return lambda description, run: WandbRun(description, run, tracking, folder)
+    return lambda description, run: WandbRun(description, run, tracking, folder), end_client
 
 
 def _has_ended() -> bool:

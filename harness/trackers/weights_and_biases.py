@@ -14,6 +14,7 @@ import numpy as np
 import wandb
 
 from harness.records.claims import claim, owner
+from harness.records.result import SPLITS
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, as_problem
 from harness.trackers.brought_up import FOLDER, BroughtUp, remember
@@ -22,6 +23,7 @@ from harness.trackers.options import Tracking
 
 DIGEST = "records"  # in the summary: what the run's record was when it was told
 _RETRIES = 2
+_OPEN: set[WandbRun] = set()
 
 
 class WandbRun:
@@ -60,12 +62,17 @@ class WandbRun:
                 )
         except BaseException:
             self._claim.release()
+            if not _OPEN:  # the client keeps the id of a run that it could not begin, and would not try it again
+                wandb.teardown()
             raise
         self._run.define_metric("epoch")
         self._run.define_metric("train_seconds")
-        self._run.define_metric("*", step_metric="epoch")
-        self._run.define_metric("epoch/*", step_metric="epoch", summary="none")  # the last is no summary of all
+        # Of two patterns that fit, the client takes either: none overlap. The last epoch's own are no summary of a run.
+        for name in ("learning_rate", *(f"{split}/*" for split in SPLITS)):
+            self._run.define_metric(name, step_metric="epoch")
+        self._run.define_metric("epoch/*", step_metric="epoch", summary="none")
         self._run.define_metric("by_train_seconds/*", step_metric="train_seconds", summary="none")
+        _OPEN.add(self)
 
     @property
     def path(self) -> str:
@@ -85,6 +92,7 @@ class WandbRun:
             WandbProblem: the server did not answer that it has all of it.
         """
         assert self._claim
+        _OPEN.discard(self)
         with self._claim, self._problems():
             self._run.config.update(entries.description.config, allow_val_change=True)
             digest = entries.digest()
@@ -107,6 +115,7 @@ class WandbRun:
     def leave(self) -> None:
         """Closes what began anew as another run."""
         assert self._claim
+        _OPEN.discard(self)
         with self._claim, self._problems():
             self._run.finish(exit_code=1)
 
@@ -126,7 +135,7 @@ class WandbRun:
         while True:
             api.flush()
             found = api.run(path)
-            if found.summary.get(DIGEST) == digest and found.lastHistoryStep >= last_epoch:
+            if found.summary_metrics.get(DIGEST) == digest and found.lastHistoryStep >= last_epoch:
                 return
             if time.monotonic() > end:
                 raise WandbProblem(f"W&B does not have all of {self._description.name}", "harness wandb sync, later")
@@ -163,6 +172,7 @@ def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Sett
         # Of this process, which only passes on what the records say: nothing of interest, and much that is private.
         "program": tracking.command[0] if tracking.command else "harness",
         "console": "off",
+        **({} if machine else {"host": "", "username": "", "email": ""}),
         "save_code": machine,
         "disable_code": not machine,
         "disable_git": not machine,
@@ -190,6 +200,11 @@ def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Sett
     values |= {"x_file_stream_timeout_seconds": seconds / (_RETRIES + 2), "x_file_stream_retry_max": 10_000}
     values |= {"x_file_stream_retry_wait_min_seconds": 0.5, "x_file_stream_retry_wait_max_seconds": seconds / 3}
     return wandb.Settings(**values)
+
+
+def end_client() -> None:
+    """Ends the client, once it has written what it has."""
+    wandb.teardown()
 
 
 def say_command(tracking: Tracking) -> None:

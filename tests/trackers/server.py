@@ -256,7 +256,7 @@ def _bucket(run: StoredRun) -> dict[str, Any]:
         "logLineCount": 0,
         "historyTail": run.tail,
         "eventsTail": "[]",
-        "wandbConfig": "{}",
+        "wandbConfig": '{"t": 1}',  # without it, the client takes the run for one that never began
     }
 
 
