@@ -20,6 +20,7 @@ class BroughtUp:
     Attributes:
         server, entity, project, id: where.
         digest: of what it has; see `Entries.digest`.
+        predictions: whether it has the table of predictions, too.
         at: time of day, ISO 8601.
     """
 
@@ -28,6 +29,7 @@ class BroughtUp:
     project: str
     id: str
     digest: str
+    predictions: bool = False
     at: str = dataclasses.field(default_factory=now)
 
 

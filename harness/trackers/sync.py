@@ -69,6 +69,8 @@ def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
         return False
     if known is None or (known.id, known.digest) != (entries.description.id, entries.digest()):
         return True
+    if tracking.predictions and not known.predictions:
+        return True
     return known.project != tracking.project or bool(tracking.entity and known.entity != tracking.entity)
 
 

@@ -106,11 +106,9 @@ class WandbRun:
                 self._remove_earlier()
                 return
             self._await_answer(digest, max(entries.rows, default=0))
-            server = self._run.settings.base_url
-            remember(
-                self._folder,
-                BroughtUp(server, self._run.entity, self._run.project, entries.description.id, digest),
-            )
+            run, server = self._run, self._run.settings.base_url
+            what = BroughtUp(server, run.entity, run.project, run.id, digest, self._tracking.predictions)
+            remember(self._folder, what)
 
     def leave(self) -> None:
         """Closes what began anew as another run."""

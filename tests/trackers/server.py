@@ -214,6 +214,9 @@ def _answer_query(state: Server, query: str, values: dict[str, Any]) -> dict[str
         place = "/".join(values[name] for name in ("entity", "project", "run"))
         urls = [{"name": name, "uploadUrl": f"{state.url}/storage/{place}/{name}"} for name in values["files"]]
         return {"createRunFiles": {"runID": "r1", "uploadHeaders": [], "files": urls}}
+    if "createArtifact(" in query:
+        made = {"id": "a1", "digest": values.get("digest"), "state": "COMMITTED", "artifactSequence": {"id": "s1"}}
+        return {"createArtifact": {"artifact": {**made, "aliases": []}}}
     run = state.runs.get("/".join(str(values.get(name) or "") for name in ("entity", "project", "name")))
     viewer = {"id": "u1", "entity": ENTITY, "username": ENTITY, "flags": "{}", "teams": {"edges": []}}
     place = values.get("project") or values.get("projectName")
@@ -222,7 +225,7 @@ def _answer_query(state: Server, query: str, values: dict[str, Any]) -> dict[str
         "viewer": {**viewer, "name": ENTITY, "admin": False, "email": "", "apiKeys": {"edges": []}},
         "serverInfo": {"features": []},
         "model": {**project, "bucket": _bucket(run) if run else None},
-        "project": {**project, "run": _public(run) if run else None, "readOnly": False},
+        "project": {**project, "run": _public(run) if run else None, "readOnly": False, "artifact": None},
         "projects": {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}},
         "models": {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}},
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.errors import HarnessError
@@ -163,11 +165,14 @@ def test_predictions_are_a_table_where_they_are_asked_for(tmp_path: Path, server
     folder = records.whole(tmp_path)
     bring_up(tmp_path)
     assert "predictions" not in server.only_run().summary
-    tracking = Tracking(("wandb",), entity=ENTITY, project="q", predictions=True, patience_seconds=60)
-    bring_up(tmp_path, tracking)
-    [run] = [run for run in server.runs.values() if run.project == "q"]
-    assert run.summary["predictions"]["nrows"] == records.IMAGES
-    assert folder.path.exists()
+    tracking = Tracking(("wandb",), entity=ENTITY, project="p", predictions=True, patience_seconds=60)
+    assert bring_up(tmp_path, tracking).brought == 1
+    assert server.only_run().summary["predictions"]["nrows"] == records.IMAGES
+    [table] = [json.loads(content) for name, content in server.files.items() if "media/table" in name]
+    with np.load(folder.path / "predictions.npz") as arrays:
+        expected = zip(range(records.IMAGES), arrays["label"].tolist(), arrays["prediction"].tolist(), strict=True)
+    assert table["columns"] == ["image", "label", "prediction"] and table["data"] == [list(row) for row in expected]
+    assert bring_up(tmp_path, tracking).brought == 0
 
 
 @pytest.mark.parametrize("resumed", [False, True])
