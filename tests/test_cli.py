@@ -44,7 +44,20 @@ def call(capsys):
     return run
 
 
-VERBS = ["list", "plan", "run", "submit", "status", "report", "compare", "visualize", "calibrate", "doctor", "schema"]
+VERBS = [
+    "list",
+    "plan",
+    "run",
+    "submit",
+    "status",
+    "report",
+    "compare",
+    "visualize",
+    "calibrate",
+    "doctor",
+    "schema",
+    "wandb",
+]
 
 
 def test_help_names_every_verb(call):

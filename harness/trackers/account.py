@@ -77,7 +77,9 @@ def as_problem(error: Exception, server: str, place: str) -> WandbProblem:
     if re.search(_NOT_ALLOWED, said, re.IGNORECASE):
         return WandbProblem(f"W&B does not let this account write to {place}", "ask its owner, or name another entity")
     if re.search(_UNKNOWN, said, re.IGNORECASE):
-        return WandbProblem(f"W&B knows no {place}", "name another: ENTITY is a user or a team, as in the site's address")
+        return WandbProblem(
+            f"W&B knows no {place}", "name another: ENTITY is a user or a team, as in the site's address"
+        )
     return WandbProblem(f"W&B at {server} does not answer as it should ({_reason(error, said)})", "try again later")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.records.files import append_line, read_lines
 
 ANNOUNCED = "HARNESS_MIRRORED_RUNS"
+RUNS = "runs.jsonl"
 
 
 def announce(folder: Path) -> None:

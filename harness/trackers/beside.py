@@ -17,8 +17,7 @@ from pathlib import Path
 
 from harness.records.files import write_json
 from harness.trackers.account import why_offline
-from harness.trackers.announced import ANNOUNCED
-from harness.trackers.mirror import RUNS
+from harness.trackers.announced import ANNOUNCED, RUNS
 from harness.trackers.options import WANDB, Tracking
 
 START_SECONDS = 5.0

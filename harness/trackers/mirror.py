@@ -19,16 +19,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from harness.errors import HarnessError
 from harness.records.store import RunFolder
-from harness.trackers.announced import read_announced
+from harness.trackers.announced import RUNS, read_announced
 from harness.trackers.entries import Description
 from harness.trackers.options import WANDB, Tracking
 from harness.trackers.replay import Replay, Tracker
 
 LOOK_EVERY_SECONDS = 1.0
 NICENESS = 19
-RUNS = "runs.jsonl"
 
 
 class Mirror:
@@ -130,11 +131,10 @@ def main() -> None:
 
     open_tracker, end_client = _client(tracking, folder)
     mirror = Mirror(open_tracker, say, tracking)
-    os.nice(NICENESS)  # after the imports, which take their seconds while those of the processes that train do
+    _set_niceness(NICENESS)  # after the imports, which take their seconds while those of the processes that train do
     while not _has_ended():
         mirror.look(read_announced(folder / RUNS))
-    with contextlib.suppress(OSError):  # nobody trains any more; not everybody may take this back
-        os.setpriority(os.PRIO_PGRP, 0, 0)
+    _set_niceness(0)  # nobody trains any more
     mirror.look(read_announced(folder / RUNS))
     mirror.close()
     # A client may wait for its server at a normal exit, for ever; but it may also have to write the last of a file.
@@ -153,9 +153,9 @@ def _client(
         from harness.trackers.through_accelerate import AccelerateRun
 
         return lambda description, run: AccelerateRun(description, run, tracking), lambda: None
-    from harness.trackers.weights_and_biases import WandbRun, end_client, say_command
+    from harness.trackers.weights_and_biases import WandbRun, end_client, begin_client
 
-    say_command(tracking)
+    begin_client(tracking)
     return lambda description, run: WandbRun(description, run, tracking, folder), end_client
 
 
@@ -163,6 +163,15 @@ def _has_ended() -> bool:
     """Waits for the next look; tells whether standard input has ended."""
     readable, _, _ = select.select([sys.stdin], [], [], LOOK_EVERY_SECONDS)
     return bool(readable)
+
+
+def _set_niceness(niceness: int) -> None:
+    """Sets it for this process and those that it started; who may not lower it leaves it as it is."""
+    own = psutil.Process()
+    for process in (own, *own.children(recursive=True)):
+        with contextlib.suppress(OSError, psutil.Error):
+            for thread in process.threads():  # on Linux, each has its own
+                os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
 
 
 def _shown(path: Path) -> str:

@@ -75,9 +75,9 @@ def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
 
 
 def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str], None]) -> str:
-    from harness.trackers.weights_and_biases import WandbRun, say_command, server_address
+    from harness.trackers.weights_and_biases import WandbRun, begin_client, server_address
 
-    say_command(tracking)
+    begin_client(tracking)
     place, done = "", 0
     with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
         for folder in folders:

@@ -121,7 +121,7 @@ class WandbRun:
         """Adds each test image's label and prediction, as a table."""
         with contextlib.suppress(FileNotFoundError), np.load(self._folder.path / "predictions.npz") as arrays:
             columns = zip(arrays["label"].tolist(), arrays["prediction"].tolist(), strict=True)
-            rows = [[index, label, prediction] for index, (label, prediction) in enumerate(columns)]
+            rows: list[Any] = [[index, label, prediction] for index, (label, prediction) in enumerate(columns)]
             self._run.summary["predictions"] = wandb.Table(columns=["image", "label", "prediction"], data=rows)
 
     def _await_answer(self, digest: str, last_epoch: int) -> None:
@@ -205,7 +205,8 @@ def end_client() -> None:
     wandb.teardown()
 
 
-def say_command(tracking: Tracking) -> None:
-    """Lets W&B's metadata name the call of the harness, where the machine is to be named at all."""
+def begin_client(tracking: Tracking) -> None:
+    """Starts the client's own process, and says which call to name where the machine is to be named at all."""
     if tracking.command:
         sys.argv = list(tracking.command)
+    wandb.setup(wandb.Settings(silent=True))

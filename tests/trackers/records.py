@@ -86,7 +86,7 @@ def end(root: Path, run: PlannedRun | None = None, status: Status = "ok", **fiel
         seconds = sum(event["train_seconds"] for event in epochs.values())
         fields = {"metrics": split, "clock": Clock(train_seconds=seconds), "epochs": len(epochs), **fields}
         random = np.random.default_rng(0)
-        arrays = {name: random.integers(0, 3, IMAGES, np.int32) for name in ("label", "prediction")}
+        arrays: dict[str, Any] = {name: random.integers(0, 3, IMAGES, np.int32) for name in ("label", "prediction")}
         np.savez_compressed(folder.path / "predictions.npz", **arrays)
     result = manifest.result(run, SYSTEM["system_id"], folder.attempt(), status, fields.pop("cause", None), **fields)
     folder.finish(result)

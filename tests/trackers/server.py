@@ -1,7 +1,7 @@
 """A W&B server on 127.0.0.1 for tests: what the client of wandb 0.31 asks of one, and failures on purpose.
 
-It answers GraphQL (login, a run made or resumed, its files, the public API's look at it, projects, reports) and the file
-stream (history, summary, exit code), and keeps what it was told, so that a test can compare it with our records.
+It answers GraphQL (login, a run made or resumed, its files, the public API's look at it, projects, reports) and the
+file stream (history, summary, exit code), and keeps what it was told, so that a test can compare it with our records.
 """
 
 from __future__ import annotations
@@ -206,7 +206,12 @@ def _answer_query(state: Server, query: str, values: dict[str, Any]) -> dict[str
         return {"upsertBucket": _upsert(state, values)}
     if "upsertView" in query:
         state.reports.append(values)
-        view = {"id": f"view{len(state.reports)}", "type": "runs", "name": values.get("name"), "updatedAt": "2026-01-01T00:00:00Z"}
+        view = {
+            "id": f"view{len(state.reports)}",
+            "type": "runs",
+            "name": values.get("name"),
+            "updatedAt": "2026-01-01T00:00:00Z",
+        }
         return {"upsertView": {"view": {**values, **view, "createdAt": "2026-01-01T00:00:00Z"}, "inserted": True}}
     if "upsertModel" in query:
         return {"upsertModel": {"model": {"id": "p1", "name": values.get("name")}, "project": {"id": "p1"}}}

@@ -138,9 +138,7 @@ def test_without_a_key_runs_are_kept_on_this_disk(
     said: list[str] = []
     with mirrored(tracking(100), None, said.append):
         train(tmp_path)
-    assert said == [
-        "wandb: no key is found, so runs are kept on this disk; `harness wandb sync` brings them up later"
-    ]
+    assert said == ["wandb: no key is found, so runs are kept on this disk; `harness wandb sync` brings them up later"]
     assert bits(tmp_path) == alone
     assert len(list(tmp_path.glob("made/*/*/wandb/offline-run-*/*.wandb"))) == 2
 

@@ -21,7 +21,6 @@ from tests.trackers import records
 from tests.trackers.server import ENTITY, Server
 
 PATIENT = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=60)
-IMPATIENT = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=2)
 
 
 def bring_up(root: Path, tracking: Tracking = PATIENT) -> Synced:
@@ -95,7 +94,9 @@ def test_another_project_is_another_place(tmp_path: Path, server: Server) -> Non
     records.whole(tmp_path)
     assert bring_up(tmp_path).brought == 1
     assert bring_up(tmp_path, Tracking(("wandb",), entity=ENTITY, project="q", patience_seconds=60)).brought == 1
-    assert set(server.runs) == {f"{ENTITY}/{project}/{run.name}" for project, run in zip("pq", server.runs.values())}
+    assert set(server.runs) == {
+        f"{ENTITY}/{project}/{run.name}" for project, run in zip("pq", server.runs.values(), strict=True)
+    }
 
 
 FAULTS = [
@@ -116,11 +117,12 @@ def test_a_server_that_fails_costs_one_sentence(
 ) -> None:
     if fault == "unknown_entity" and after:
         pytest.skip("an entity is known or not")
+    patience = 1 if fault in ("500", "reset", "stall") else 20  # the others are told at once
     folder = records.whole(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     server.fail(fault, after)
     with pytest.raises(HarnessError) as caught:
-        bring_up(tmp_path, IMPATIENT)
+        bring_up(tmp_path, Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=patience))
     assert "\n" not in caught.value.message and caught.value.hint
     if not after:
         assert sentence in caught.value.message

@@ -92,5 +92,7 @@ def test_every_other_tracker_is_told_the_same(tmp_path: Path, monkeypatch: pytes
     tell(records.whole(tmp_path), "fake")
     project, config, *rows, summary, end = told
     assert (project, end) == ("p", "finish")
-    assert config["optimizer.lr"] == 0.1 and all(isinstance(value, bool | int | float | str) for value in config.values())
+    assert config["optimizer.lr"] == 0.1 and all(
+        isinstance(value, bool | int | float | str) for value in config.values()
+    )
     assert [step for step, _ in rows] == [1, 2, 3] and summary[1]["summary/status"] == "ok"

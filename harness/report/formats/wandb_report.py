@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -32,7 +34,7 @@ def wandb_report(report: Report, entity: str, project: str, *, with_project_id: 
         with_project_id: run sets ask the server for the project's id when they are written; without it they are of the
             report's own project, and no network is needed.
     """
-    import wandb_workspaces.reports.v2 as wr
+    wr = _library("reports.v2")
 
     place = {"entity": entity, "project": project} if with_project_id else {}
     text = markdown(dataclasses.replace(report, pictures=()))  # which lie on this disk
@@ -55,9 +57,15 @@ def specification(report: Any) -> dict[str, Any]:
     }
 
 
+def _library(name: str) -> Any:
+    """Returns a module of `wandb_workspaces`, which takes seconds to import."""
+    with warnings.catch_warnings():  # it makes its classes in pydantic's former way
+        warnings.simplefilter("ignore")
+        return importlib.import_module(f"wandb_workspaces.{name}")
+
+
 def _of_system(table: Table, place: dict[str, str]) -> Iterator[Any]:
-    import wandb_workspaces.reports.v2 as wr
-    from wandb_workspaces import expr
+    wr, expr = _library("reports.v2"), _library("expr")
 
     rows = [row for row in table.rows if row.ok]
     if not rows:
@@ -93,7 +101,7 @@ def _chunks(name: str, rows: Sequence[Row], size: int) -> Iterator[tuple[str, Se
 
 
 def _of_all(rows: Sequence[Row]) -> list[Any]:
-    import wandb_workspaces.reports.v2 as wr
+    wr = _library("reports.v2")
 
     paths = differing_settings([run for row in rows for run in row.ok])
     columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(path)) for path in paths[:AXES]]
@@ -116,7 +124,7 @@ def _of_all(rows: Sequence[Row]) -> list[Any]:
 
 
 def _curves() -> list[Any]:
-    import wandb_workspaces.reports.v2 as wr
+    wr = _library("reports.v2")
 
     return [
         wr.LinePlot(
