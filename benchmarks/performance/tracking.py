@@ -5,9 +5,9 @@
 The server is a program of this machine that speaks W&B's protocol, and that answers, holds every answer back, or
 refuses each with an error; W&B's own client talks to it. A round is one run of each kind in an order that turns, all in
 one process that stays; a ratio is that of a run to the run without a tracker in its round. `low` and `high` bound the
-median (95 %, order statistics of the rounds). A machine's noise is larger than what is looked for, so the processor time
-of all processes that mirror is measured as well, and given over the train time that they mirrored: what they can take
-at most from a run that needs every core. They start before a run is timed, which is counted apart.
+median (95 %, order statistics of the rounds). A machine's noise is larger than what is looked for, so the processor
+time of all processes that mirror is measured as well, and given over the train time that they mirrored: what they can
+take at most from a run that needs every core. They start before a run is timed, which is counted apart.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def _client(
         from harness.trackers.through_accelerate import AccelerateRun
 
         return lambda description, run: AccelerateRun(description, run, tracking), lambda: None
-    from harness.trackers.weights_and_biases import WandbRun, end_client, begin_client
+    from harness.trackers.weights_and_biases import WandbRun, begin_client, end_client
 
     begin_client(tracking)
     return lambda description, run: WandbRun(description, run, tracking, folder), end_client

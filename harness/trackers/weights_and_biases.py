@@ -1,4 +1,4 @@
-"""A run at W&B, through its own client: the same id whenever it is told, and nothing that names a person or a machine."""
+"""A run at W&B, through its own client: one id whenever it is told, and nothing that names a person or a machine."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def _answer_query(state: Server, query: str, values: dict[str, Any]) -> dict[str
     if "upsertView" in query:
         state.reports.append(values)
         view = {
-            "id": f"view{len(state.reports)}",
+            "id": values.get("id") or f"view{len(state.reports)}",
             "type": "runs",
             "name": values.get("name"),
             "updatedAt": "2026-01-01T00:00:00Z",

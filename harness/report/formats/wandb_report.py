@@ -13,7 +13,6 @@ from harness.records.result import RunResult
 from harness.report.formats.markdown import markdown
 from harness.report.numbers.rows import Row
 from harness.report.tables import Report, Table
-from harness.settings import value_at
 from harness.spec import is_identity
 from harness.trackers.entries import flat
 
@@ -70,6 +69,7 @@ def _of_system(table: Table, place: dict[str, str]) -> Iterator[Any]:
     rows = [row for row in table.rows if row.ok]
     if not rows:
         return
+    # A filter is written as a sentence, in which a quote would end a value: no suite's name and no id has one.
     here = [expr.Config("suite") == table.suite, expr.Config("system_id") == table.system_id]
 
     def run_set(name: str, *conditions: Any) -> Any:
@@ -143,11 +143,17 @@ def _curves() -> list[Any]:
 
 
 def differing_settings(runs: Sequence[RunResult]) -> list[str]:
-    """Returns the dotted paths of the settings in which the runs differ, those with few values first."""
-    paths = dict.fromkeys(path for run in runs for path, _ in flat(run.spec, "."))
-    values = {
-        path: {json.dumps(value_at(run.spec, path), sort_keys=True) for run in runs}
-        for path in paths
-        if is_identity(path)
-    }
-    return sorted((path for path, found in values.items() if len(found) > 1), key=lambda path: len(values[path]))
+    """Returns the dotted paths of the settings in which the runs differ.
+
+    Those that all runs have come first, and of these, names of plug-ins and those with few values.
+    """
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        for path, value in flat(run.spec, "."):
+            if is_identity(path):
+                found.setdefault(path, []).append(json.dumps(value))
+
+    def place(path: str) -> tuple[bool, bool, int]:
+        return len(found[path]) < len(runs), not path.endswith(".name"), len(set(found[path]))
+
+    return sorted((path for path, own in found.items() if len(set(own)) > 1 or len(own) < len(runs)), key=place)
