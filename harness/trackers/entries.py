@@ -141,10 +141,9 @@ def _describe(
     if result:
         config["num_processes"] = result.num_processes
         config["resolved"] = result.resolved.model_dump(mode="json") if result.resolved else None
+    of_suite = hashlib.sha256(suite.encode()).hexdigest()[:6]
     return Description(
-        id="-".join(
-            [run_id, system_id, hashlib.sha256(suite.encode()).hexdigest()[:6], *([str(restarts)] if restarts else [])]
-        ),
+        id="-".join([run_id, system_id, of_suite, *([str(restarts)] if restarts else [])]),
         name=f"{label} (seed {seed})",
         group=_short(f"{suite}: {label} on {system_id}", _GROUP_LENGTH),
         suite=suite,
