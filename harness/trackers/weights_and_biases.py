@@ -80,10 +80,9 @@ class WandbRun:
         return f"{self._run.entity}/{self._run.project}"
 
     def epoch(self, number: int, row: Row) -> None:
-        """Takes an epoch; what the server has of it already stays."""
-        if number >= self._run.starting_step:
-            values = {name: value for name, value in row.items() if name != "timestamp"}
-            self._run.log({**values, "_timestamp": row["timestamp"]}, step=number)
+        """Takes an epoch; W&B's client leaves out a step that the server has already."""
+        values = {name: value for name, value in row.items() if name != "timestamp"}
+        self._run.log({**values, "_timestamp": row["timestamp"]}, step=number)
 
     def end(self, entries: Entries, ending: Ending) -> None:
         """Takes how the run ended.
