@@ -25,6 +25,7 @@ from harness.scheduling.launch import Pulse
 from harness.scheduling.manifest import Manifest
 from harness.stopping import StopRequest
 from harness.suite import PlannedRun
+from harness.trackers.announced import announce
 from harness.training.history import Epoch
 from harness.training.state import tensor_bytes
 
@@ -93,6 +94,7 @@ class OpenRun:
             described = worker.manifest.description(run)
             step = checkpoint.step if checkpoint else None
             self._attempt = self._folder.start(described, worker.system, resumed_at_step=step)
+            announce(self._folder.path)
             for problem in problems:
                 self._folder.event("checkpoint_damaged", problem=problem)
             # What follows the step is trained again, and what is damaged is of no use.

@@ -14,6 +14,11 @@ from tests.house import House, build_house
 # Set before torch is imported; processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Nothing is sent anywhere, whoever is logged in: tests of trackers name a server of this machine.
+os.environ |= {"WANDB_MODE": "offline", "WANDB_BASE_URL": "https://wandb.invalid"}
+for name in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "HARNESS_TRACKERS"):
+    os.environ.pop(name, None)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that start processes come first: they take longest, and workers that run side by side end together so."""

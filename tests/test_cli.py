@@ -57,6 +57,7 @@ VERBS = [
     "calibrate",
     "doctor",
     "schema",
+    "wandb",
 ]
 
 

@@ -8,7 +8,7 @@ import sys
 # isort: off
 # The order of `harness --help`.
 from harness.cli import init, list_, plan, run, submit, status, report, compare  # noqa: F401
-from harness.cli import visualize, calibrate, doctor, schema  # noqa: F401
+from harness.cli import visualize, track, calibrate, doctor, schema  # noqa: F401
 
 # isort: on
 from harness.cli.app import app

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from harness.records.store import SuiteResults
     from harness.report.options import Options
+    from harness.report.tables import Report
     from harness.suite import Plan
 
 app = typer.Typer(
@@ -81,11 +82,11 @@ def show_report(
     *,
     json_wanted: bool = False,
     page_wanted: bool = False,
-) -> None:
-    """Prints the tables of a suite and writes them."""
+) -> Report:
+    """Prints the tables of a suite, writes them, and returns them."""
     from harness.report.of_suite import report_suite
 
-    report_suite(plans, stored, output, stderr(), options, json_wanted=json_wanted, page_wanted=page_wanted)
+    return report_suite(plans, stored, output, stderr(), options, json_wanted=json_wanted, page_wanted=page_wanted)
 
 
 def stderr() -> Console:

@@ -57,6 +57,24 @@ Normalised = Annotated[
 RelativeTo = Annotated[
     str, typer.Option("--relative-to", metavar="SYSTEM", help="Whose times those are, a name or an id.")
 ]
+ToWandb = Annotated[
+    str, typer.Option("--wandb", metavar="ENTITY/PROJECT", help="Also a W&B report, of the runs that are there.")
+]
+ReportDryRun = Annotated[bool, typer.Option("--dry-run", help="Write what W&B would be sent, and send nothing.")]
+
+# Of `run` and `wandb`.
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option("--tracker", metavar="NAME", help="Mirror the runs there: wandb, tensorboard, ...; several; or none."),
+]
+Project = Annotated[str, typer.Option("--wandb-project", metavar="NAME", help="Else WANDB_PROJECT, or 'harness'.")]
+Entity = Annotated[str, typer.Option("--wandb-entity", metavar="NAME", help="Else WANDB_ENTITY, or the account's own.")]
+Predictions = Annotated[
+    bool, typer.Option("--wandb-predictions", help="Send each test image's label and prediction, too.")
+]
+Machine = Annotated[
+    bool, typer.Option("--wandb-machine", help="Send what names this machine, too: host, command, git remote, paths.")
+]
 
 # Of `submit`, in sbatch's words.
 System = Annotated[

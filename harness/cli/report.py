@@ -12,10 +12,12 @@ from harness.cli.options import (
     Output,
     Overrides,
     RelativeTo,
+    ReportDryRun,
     Selections,
     Small,
     Sort,
     SuitePaths,
+    ToWandb,
     WithResumed,
 )
 
@@ -35,6 +37,8 @@ def report(
     relative_to: RelativeTo = "",
     as_json: AsJson = False,
     html: AsPage = False,
+    wandb: ToWandb = "",
+    dry_run: ReportDryRun = False,
 ) -> None:
     """Show the table of a suite's results and write it with its charts beside them; --html makes a page of it all."""
     from harness.durations import HINT, parse_duration
@@ -42,6 +46,7 @@ def report(
     from harness.report.normalised import require_no_ranking_of_raw_times
     from harness.report.options import DEFAULT_SORT, Options
 
+    place = _wandb_place(wandb, dry_run)
     require_no_ranking_of_raw_times(sort, relative_to, normalised=normalised)
     try:
         budget = parse_duration(at) if at else None
@@ -54,7 +59,26 @@ def report(
     if html and len(wanted) > 1:
         from harness.report.of_suite import report_suites
 
-        report_suites(wanted, output, stderr(), options)
-        return
-    for plans, stored in wanted:
-        show_report(plans, stored, output, options, json_wanted=as_json, page_wanted=html)
+        shown = report_suites(wanted, output, stderr(), options)
+    else:
+        shown = [
+            show_report(plans, stored, output, options, json_wanted=as_json, page_wanted=html)
+            for plans, stored in wanted
+        ]
+    if place:
+        from harness.report.to_wandb import send_report, write_specification
+
+        for one in shown:
+            folder = output / one.suite  # what is local is written by now, whatever W&B does
+            made = write_specification(one, place, folder) if dry_run else send_report(one, place, folder)
+            stderr().print(f"W&B report: {made}", markup=False, soft_wrap=True)
+
+
+def _wandb_place(wandb: str, dry_run: bool) -> tuple[str, str] | None:
+    """Returns entity and project where a W&B report is wanted."""
+    from harness.errors import HarnessError
+    from harness.report.to_wandb import parse_place
+
+    if dry_run and not wandb:
+        raise HarnessError("--dry-run belongs to a W&B report", "--wandb ENTITY/PROJECT --dry-run")
+    return parse_place(wandb) if wandb else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import os
 from pathlib import Path
@@ -11,11 +12,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, plan_of, show_report, stderr
-from harness.cli.options import ConfigFile, Output, Overrides, RunnablePath, Selections, Small, Sort, WithResumed
+from harness.cli.options import (
+    ConfigFile,
+    Entity,
+    Machine,
+    Output,
+    Overrides,
+    Predictions,
+    Project,
+    RunnablePath,
+    Selections,
+    Small,
+    Sort,
+    Trackers,
+    WithResumed,
+)
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.scheduling.manifest import Manifest
+    from harness.trackers.options import Tracking
 
 
 @app.command()
@@ -30,15 +46,24 @@ def run(
     lines: Annotated[str, typer.Option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
     sort: Sort = "",
     with_resumed: WithResumed = False,
+    tracker: Trackers = None,
+    wandb_project: Project = "",
+    wandb_entity: Entity = "",
+    wandb_predictions: Predictions = False,
+    wandb_machine: Machine = False,
 ) -> None:
     """Run what is open of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
     from harness.records.store import read_suite
     from harness.scheduling.launch import launch_folder
     from harness.scheduling.manifest import Manifest
+    from harness.trackers.options import Tracking
 
     if folder := launch_folder():
         _work_for_supervisor(folder)
+    tracking = Tracking.asked(
+        tracker, wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
+    )
     if suite.suffix == ".jsonl":
         if set_ or only or smoke or output != RESULTS:
             message = f"{suite} is a frozen manifest: --set, --only, --smoke and --output do not change it"
@@ -46,13 +71,14 @@ def run(
         from harness.scheduling.slurm.manifest import read_manifest
 
         manifest = read_manifest(suite, lines)
-        raise typer.Exit(_do(manifest, config_file, [str(suite), "--lines", lines], isolate=isolate))
+        raise typer.Exit(_do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate=isolate))
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if _under_a_launcher() else None
     planned = plan_of(suite, set_, only, smoke, None if world_size else config_file, num_processes=world_size)
-    code = _do(Manifest.of(planned, output), config_file, [str(suite), "--output", str(output)], isolate=isolate)
+    arguments = [str(suite), "--output", str(output)]
+    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate=isolate)
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     if code in (0, 1) and is_main:
         from harness.report.options import DEFAULT_SORT, Options
@@ -76,28 +102,38 @@ def _work_for_supervisor(folder: Path) -> None:
     raise typer.Exit(0 if code == STOPPED else code)
 
 
-def _do(manifest: Manifest, config_file: Path | None, arguments: list[str], *, isolate: bool) -> int:
+def _do(
+    manifest: Manifest, config_file: Path | None, arguments: list[str], tracking: Tracking, *, isolate: bool
+) -> int:
     """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
+    from harness.records.files import require_writable
+    from harness.trackers.beside import mirrored
+
+    console, folder = stderr(), manifest.output / manifest.suite
+
+    def say(sentence: str) -> None:
+        console.print(sentence, markup=False, soft_wrap=True)
+
     if _under_a_launcher():
         from harness.worker import work
 
-        return work(manifest, None, stderr())
+        here = tracking if os.environ.get("RANK", "0") == "0" else dataclasses.replace(tracking, names=())
+        with mirrored(here, None, say):
+            return work(manifest, None, console)
 
     from harness.live.state import SuiteState
     from harness.live.view import view_for
-    from harness.records.files import require_writable
     from harness.scheduling.commands import Launcher
     from harness.scheduling.supervisor import Supervisor
 
-    folder = manifest.output / manifest.suite
     require_writable(folder)
     launcher = Launcher(config_file, shared_folder=folder.resolve())
-    console = stderr()
     view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
     supervisor = Supervisor(manifest, launcher, arguments, console, view)
     with contextlib.closing(view):
         view.start()
-        return supervisor.run(isolate=isolate)
+        with mirrored(tracking, launcher.launch_folder_parent(), view.note):
+            return supervisor.run(isolate=isolate)
 
 
 def _under_a_launcher() -> bool:

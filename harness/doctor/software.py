@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import configparser
-import netrc
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from harness.doctor.finding import Finding
-
-WANDB_HOST = "https://api.wandb.ai"
+from harness.trackers.account import places_of_a_key
 
 
 def check_torch(torch: Mapping[str, Any]) -> Finding:
@@ -49,7 +45,7 @@ def check_wandb(environment: Mapping[str, str], home: Path, version: str | None)
     mode = environment.get("WANDB_MODE", "")
     if mode in ("offline", "disabled", "dryrun"):
         return Finding("W&B", "ok", f"{version}, WANDB_MODE={mode}")
-    for place in _places_of_a_key(environment, home):
+    for place in places_of_a_key(environment, home):
         return Finding("W&B", "ok", f"{version}, a key is in {place}")
     return Finding("W&B", "warning", "not logged in: no key is found", "wandb login, or WANDB_MODE=offline")
 
@@ -64,31 +60,3 @@ def check_source(system: Mapping[str, Any]) -> Finding:
         message = f"harness/ differs from commit {commit[:12]}: results cannot be traced to one"
         return Finding("code", "warning", message, "commit first; the record keeps a hash of the code meanwhile")
     return Finding("code", "ok", f"commit {commit[:12]}, clean")
-
-
-def _places_of_a_key(environment: Mapping[str, str], home: Path) -> Iterator[str]:
-    if environment.get("WANDB_API_KEY"):
-        yield "WANDB_API_KEY"
-    if environment.get("WANDB_IDENTITY_TOKEN_FILE"):
-        yield "WANDB_IDENTITY_TOKEN_FILE"
-    folder = Path(environment.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
-    for path in (folder / "settings", Path("wandb") / "settings"):
-        if _settings_have_a_key(path):
-            yield "wandb's settings"
-    host = urlsplit(environment.get("WANDB_BASE_URL") or WANDB_HOST).hostname or ""
-    for path in [Path(environment["NETRC"])] if environment.get("NETRC") else [home / ".netrc", home / "_netrc"]:
-        try:
-            found = netrc.netrc(path).authenticators(host)
-        except (OSError, netrc.NetrcParseError):
-            continue
-        if found:
-            yield path.name
-
-
-def _settings_have_a_key(path: Path) -> bool:
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read(path)
-    except (OSError, configparser.Error, UnicodeDecodeError):
-        return False
-    return any(parser[section].get("api_key") for section in parser.sections())

@@ -47,8 +47,8 @@ def report_suite(
     *,
     json_wanted: bool = False,
     page_wanted: bool = False,
-) -> None:
-    """Shows the tables of a suite on stdout and writes them with the charts into `output/SUITE/`.
+) -> Report:
+    """Shows the tables of a suite on stdout, writes them with the charts into `output/SUITE/`, and returns them.
 
     Args:
         plans: of one suite, for each world size that configs without `num_processes` may have been run at.
@@ -62,20 +62,24 @@ def report_suite(
         HarnessError: no column to sort by, no run within the budget, a system that is not calibrated or unknown, or
             a folder that cannot be written.
     """
-    source = _show_and_write(plans, stored, output, console, options, json_wanted=json_wanted, for_page=page_wanted)
+    report, source = _show_and_write(
+        plans, stored, output, console, options, json_wanted=json_wanted, for_page=page_wanted
+    )
     if source:
         _write_page(source.folder, [source], console)
+    return report
 
 
 def report_suites(
     wanted: Sequence[tuple[Sequence[Plan], SuiteResults]], output: Path, console: Console, options: Options | None
-) -> None:
+) -> list[Report]:
     """Does so for each of several suites, and writes one page of them all into the results root."""
-    sources = [
+    made = [
         _show_and_write(plans, stored, output, console, options, json_wanted=False, for_page=True)
         for plans, stored in wanted
     ]
-    _write_page(output, [source for source in sources if source], console)
+    _write_page(output, [source for _, source in made if source], console)
+    return [report for report, _ in made]
 
 
 def _show_and_write(
@@ -87,8 +91,8 @@ def _show_and_write(
     *,
     json_wanted: bool,
     for_page: bool,
-) -> Source | None:
-    """Shows and writes a suite's report; returns what its page is made from, where one is wanted."""
+) -> tuple[Report, Source | None]:
+    """Shows, writes and returns a suite's report, and what its page is made from, where one is wanted."""
     report = build_suite_report(plans, stored, output, options)
     with ReportFiles(report, for_page=for_page) as files:  # the charts are drawn while the tables are shown
         if json_wanted:
@@ -100,8 +104,8 @@ def _show_and_write(
         specs, missing = (files.specs(), files.charts_missing()) if for_page else ({}, "")
     console.print(f"written to {folder}/: {', '.join(path.name for path in written)}", soft_wrap=True)
     if not for_page:
-        return None
-    return Source(
+        return report, None
+    source = Source(
         report=report,
         folder=folder,
         question=plans[0].suite.file.description,
@@ -110,6 +114,7 @@ def _show_and_write(
         commands=commands_for(plans[0].suite, output),
         charts_missing=missing,
     )
+    return report, source
 
 
 def _write_page(folder: Path, sources: Sequence[Source], console: Console) -> None:

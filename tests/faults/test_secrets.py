@@ -13,7 +13,12 @@ import pytest
 from tests.house import House
 
 pytestmark = [pytest.mark.launch, pytest.mark.faults, pytest.mark.timeout(900)]
-CANARIES = {"WANDB_API_KEY": "canary1wandb5f0c1d", "HF_TOKEN": "hf_canary2face77aa", "password": "canary3remote9b2e"}
+# W&B's client takes no shorter key.
+CANARIES = {
+    "WANDB_API_KEY": "canary1wandb5f0c1d0123456789abcdef01234567",
+    "HF_TOKEN": "hf_canary2face77aa",
+    "password": "canary3remote9b2e",
+}
 
 
 def in_any_form(secret: str) -> list[bytes]:
@@ -57,11 +62,16 @@ def test_no_secret_is_written(
     suite = house.suite("include: [{model: mlp}, {model: {name: faulty, fault: raise}}]\n")
     secrets = {name: CANARIES[name] for name in ("WANDB_API_KEY", "HF_TOKEN")}
     environment = house.environment(**secrets, TMPDIR=str(temporary), HARNESS_CACHE=str(tmp_path / "cache"))
+    environment |= {"HARNESS_TRACKER_PATIENCE": "5"}
     before = {path: path.read_bytes() for path in house.path.rglob("*") if path.is_file()}
     said = b""
-    for verb in (["run"], ["run", "--isolate"], ["status"], ["report", "--json"], ["plan", "--json"]):
+    tracked = ["--tracker", "wandb", "--tracker", "tensorboard", "--wandb-machine", "--output"]
+    runs = (["run"], ["run", "--isolate"], ["run", *tracked, "online"], ["run", *tracked, "offline"])
+    for verb in (*runs, ["status"], ["report", "--json"], ["plan", "--json"]):
         command = [sys.executable, "-m", "harness", verb[0], str(suite), *verb[1:]]
-        done = subprocess.run(command, cwd=house.path, env=environment, capture_output=True, timeout=250)
+        # No server listens: the key is sent nowhere, and W&B's client says what it has to say of that.
+        mode = {"WANDB_MODE": "offline" if "offline" in verb else "online", "WANDB_BASE_URL": "http://127.0.0.1:9"}
+        done = subprocess.run(command, cwd=house.path, env=environment | mode, capture_output=True, timeout=250)
         said += done.stdout + done.stderr
         assert done.returncode in (0, 1), done.stderr
     assert {result["status"] for result in house.results().values()} == {"ok", "failed"}
@@ -70,6 +80,7 @@ def test_no_secret_is_written(
     roots = [house.path, temporary, tmp_path / "cache"]
     written = {path: path.read_bytes() for root in roots for path in root.rglob("*") if path.is_file()}
     written = {path: content for path, content in written.items() if before.get(path) != content}
+    assert any(path.suffix == ".wandb" for path in written) and any("tfevents" in path.name for path in written)
     assert {path.name for path in written} >= {"result.json", "events.jsonl", "spec.json", "manifest.json", "table.md"}
     found = {str(path): hits for path, content in written.items() if (hits := hits_in(content))}
     if hits := hits_in(said):

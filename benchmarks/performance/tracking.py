@@ -1,0 +1,193 @@
+"""What a tracker beside a run costs it: the train time of runs with a mirror beside those without, interleaved.
+
+    python benchmarks/performance/tracking.py [--json] [--rounds 10] [--epochs 20] [--server answers stalls refuses]
+
+The server is a program of this machine that speaks W&B's protocol, and that answers, holds every answer back, or
+refuses each with an error; W&B's own client talks to it. A round is one run of each kind in an order that turns, all in
+one process that stays; a ratio is that of a run to the run without a tracker in its round. `low` and `high` bound the
+median (95 %, order statistics of the rounds). A machine's noise is larger than what is looked for, so the processor
+time of all processes that mirror is measured as well, and given over the train time that they mirrored: what they can
+take at most from a run that needs every core. They start before a run is timed, which is counted apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from accelerate import Accelerator
+from overhead import CASES, IMAGE, harness_loop, timed
+
+from harness.measure.memory import keep_freed_memory
+from harness.measure.system import describe_system
+from harness.trackers import beside
+from harness.trackers.announced import announce
+from harness.trackers.options import Tracking
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.trackers import records
+from tests.trackers.server import ENTITY, KEY, Server, serving
+
+ARCHITECTURE = "cnn3"
+FAULTS = {"answers": "", "stalls": "stall", "refuses": "500"}
+PATIENCE_SECONDS = 5.0
+SETTLE_SECONDS = 8.0  # imports and the client's own process, which a real run's imports and data hide
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=100, help="of an epoch")
+    parser.add_argument("--settle", type=float, default=SETTLE_SECONDS, help="seconds until a run with a mirror begins")
+    parser.add_argument("--server", nargs="+", choices=FAULTS, default=list(FAULTS))
+    arguments = parser.parse_args()
+    found = measure(arguments.server, arguments.rounds, arguments.epochs, arguments.steps, arguments.settle)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return
+    sys.stdout.write(
+        f"{found['system']}, {found['threads']} threads; {ARCHITECTURE}, {arguments.epochs} epochs of "
+        f"{found['epoch_seconds']:.3f} s, {arguments.rounds} rounds\n"
+    )
+    for name, kind in found["servers"].items():
+        sys.stdout.write(
+            f"{name}: train time x {kind['median']:.4f} ({kind['low']:.4f} to {kind['high']:.4f}); processor time "
+            f"{kind['cpu_share']:.3%} of the train time, {kind['start_cpu_seconds']:.2f} s before it\n"
+        )
+
+
+def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: float) -> dict[str, Any]:
+    """Returns the ratios of train times, and the processor time that mirrors take."""
+    keep_freed_memory()
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    device, size = accelerator.device, CASES[ARCHITECTURE]
+    batch = (torch.randn(size, *IMAGE, device=device), torch.randint(10, (size,), device=device))
+    epoch = harness_loop(ARCHITECTURE, size, accelerator, [batch] * steps)
+    epoch()
+
+    def run(root: Path, number: int) -> float:
+        """Trains and records as a run does; returns the train time."""
+        planned = records.planned(seed=number)
+        folder = records.begin(root, planned)
+        announce(folder.path)
+        seconds = 0.0
+        for index in range(epochs):
+            seconds += (took := timed(epoch, device))
+            records.epoch_event(folder, index, took)
+        records.end(root, planned)
+        return seconds
+
+    alone: list[float] = []
+    kinds: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
+    with tempfile.TemporaryDirectory() as name, _quiet():
+        for number in range(rounds):
+            order = ["", *servers]
+            took: dict[str, float] = {}
+            for kind in order[number % len(order) :] + order[: number % len(order)]:
+                root = Path(name) / f"{number}-{kind}"
+                if not kind:
+                    time.sleep(settle)  # a rest of the same length: a processor's clock depends on its warmth
+                    took[kind] = run(root, number)
+                    continue
+                with _serving(FAULTS[kind]):
+                    own = _beside(root, number, run, settle)
+                kinds[kind].append(own)
+                took[kind] = own["seconds"]
+            alone.append(took[""])
+    return {
+        "system": describe_system(use_cpu=device.type == "cpu")["name"],
+        "threads": torch.get_num_threads(),
+        "epoch_seconds": statistics.median(alone) / epochs,
+        "servers": {
+            kind: {
+                **_bounds([own["seconds"] / other for own, other in zip(each, alone, strict=True)]),
+                "cpu_share": sum(own["cpu"] for own in each) / sum(own["seconds"] for own in each),
+                "start_cpu_seconds": statistics.median(own["start_cpu"] for own in each),
+            }
+            for kind, each in kinds.items()
+        },
+    }
+
+
+def _beside(root: Path, number: int, run: Callable[[Path, int], float], settle: float) -> dict[str, float]:
+    """Returns the train time of a run with a mirror, and the mirror's processor time before and during it."""
+    pids: list[int] = []
+    start = beside._start
+
+    def noted(folder: Path, tracking: Tracking) -> beside._Started:
+        started = start(folder, tracking)
+        pids.append(started.pid)
+        return started
+
+    beside._start = noted
+    try:
+        tracking = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=PATIENCE_SECONDS)
+        with beside.mirrored(tracking, None, lambda sentence: None):
+            time.sleep(settle)
+            before = _cpu_seconds(pids)
+            seconds = run(root, number)
+            return {"seconds": seconds, "start_cpu": before, "cpu": _cpu_seconds(pids) - before}
+    finally:
+        beside._start = start
+
+
+def _cpu_seconds(pids: list[int]) -> float:
+    """Returns the processor time of these processes and all that they started."""
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            for each in (process, *process.children(recursive=True)):
+                times = each.cpu_times()
+                total += times.user + times.system
+    return total
+
+
+def _bounds(ratios: list[float]) -> dict[str, float]:
+    ratios = sorted(ratios)
+    margin, middle = math.ceil(0.98 * math.sqrt(len(ratios))), len(ratios) // 2
+    return {
+        "median": statistics.median(ratios),
+        "low": ratios[max(middle - margin, 0)],
+        "high": ratios[min(middle + margin, len(ratios) - 1)],
+    }
+
+
+@contextlib.contextmanager
+def _serving(fault: str) -> Iterator[Server]:
+    with serving() as server:
+        os.environ |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, "WANDB_MODE": "online"}
+        server.fail(fault, after=2 if fault == "stall" else 0)  # it stalls in the middle of a run
+        yield server
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Sends what mirrors say of the server's failures nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+if __name__ == "__main__":
+    main()

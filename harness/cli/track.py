@@ -1,0 +1,45 @@
+"""`harness wandb`: what W&B has of a suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.app import RESULTS, app, print_text, stderr
+from harness.cli.options import Entity, Machine, Output, Predictions, Project, Small
+
+wandb = typer.Typer(no_args_is_help=True, help="Bring up to W&B what it has not of a suite's runs.")
+app.add_typer(wandb, name="wandb")
+
+
+@wandb.callback()
+def _verbs() -> None:
+    """Keeps `sync` a verb of its own: typer would make a single one the whole command."""
+
+
+@wandb.command()
+def sync(
+    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="Its YAML file, or the folder of its results.")],
+    smoke: Small = False,
+    output: Output = RESULTS,
+    wandb_project: Project = "",
+    wandb_entity: Entity = "",
+    wandb_predictions: Predictions = False,
+    wandb_machine: Machine = False,
+) -> None:
+    """Bring up the runs that W&B has not, or not as they are now; a second call does nothing."""
+    from harness.trackers.options import WANDB, Tracking
+    from harness.trackers.sync import sync as bring_up
+
+    tracking = Tracking.asked(
+        [WANDB], wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
+    )
+    folder = suite
+    if not suite.is_dir():
+        from harness.suite import load_suite
+
+        folder = output / load_suite(suite, smoke=smoke).file.name
+    console = stderr()
+    print_text(bring_up(folder, tracking, lambda name: console.print(f"brought up {name}", markup=False)).text())

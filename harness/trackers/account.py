@@ -1,0 +1,98 @@
+"""The W&B account that runs go to: where its key lies, and what its server's errors mean."""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness.errors import HarnessError
+
+HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # the latter is the default since wandb 0.31
+_KEY_REFUSED = r"\b401\b|not logged in|api.?key|relogin|credentials|unauthenticated"
+_NOT_ALLOWED = r"\b403\b|permission denied|permission error|not authorized|forbidden"
+_UNKNOWN = r"entity|\b404\b|not found"
+
+
+class WandbProblem(HarnessError):
+    """W&B cannot be used as asked; nothing local is lost by it."""
+
+
+def places_of_a_key(environment: Mapping[str, str], home: Path) -> Iterator[str]:
+    """Yields where a key is found, in the order in which W&B looks; the key itself is never shown."""
+    if environment.get("WANDB_API_KEY"):
+        yield "WANDB_API_KEY"
+    if environment.get("WANDB_IDENTITY_TOKEN_FILE"):
+        yield "WANDB_IDENTITY_TOKEN_FILE"
+    folder = Path(environment.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
+    for path in (folder / "settings", Path("wandb") / "settings"):
+        if _settings_have_a_key(path):
+            yield "wandb's settings"
+    own = environment.get("WANDB_BASE_URL")
+    hosts = (urlsplit(own).hostname or "",) if own else HOSTS
+    for path in [Path(environment["NETRC"])] if environment.get("NETRC") else [home / ".netrc", home / "_netrc"]:
+        try:
+            known = netrc.netrc(path)
+        except (OSError, netrc.NetrcParseError):
+            continue
+        if any(known.authenticators(host) for host in hosts):
+            yield path.name
+
+
+def why_offline(environment: Mapping[str, str], home: Path) -> str:
+    """Returns why runs can only be written to this disk; empty where they can be sent."""
+    mode = environment.get("WANDB_MODE", "")
+    if mode in ("offline", "dryrun", "disabled"):
+        return f"WANDB_MODE is {mode}"
+    return "" if next(places_of_a_key(environment, home), "") else "no key is found"
+
+
+def require_key(environment: Mapping[str, str], home: Path) -> None:
+    """Checks that W&B can be asked.
+
+    Raises:
+        WandbProblem: there is no key, or W&B is switched off.
+    """
+    if why := why_offline(environment, home):
+        hint = "unset WANDB_MODE" if why.startswith("WANDB_MODE") else "wandb login, or set WANDB_API_KEY"
+        raise WandbProblem(f"W&B cannot be reached: {why}", hint)
+
+
+def as_problem(error: Exception, server: str, place: str) -> WandbProblem:
+    """Returns what an error of W&B's client means, in one sentence.
+
+    Args:
+        error: as it was raised.
+        server: the address that was asked.
+        place: the entity and project that were meant.
+    """
+    if isinstance(error, WandbProblem):
+        return error
+    said = " ".join(str(error).split())
+    if re.search(_KEY_REFUSED, said, re.IGNORECASE):
+        return WandbProblem(f"W&B at {server} refuses the key", "wandb login --relogin, or mend WANDB_API_KEY")
+    if re.search(_NOT_ALLOWED, said, re.IGNORECASE):
+        return WandbProblem(f"W&B does not let this account write to {place}", "ask its owner, or name another entity")
+    if re.search(_UNKNOWN, said, re.IGNORECASE):
+        return WandbProblem(
+            f"W&B knows no {place}", "name another: ENTITY is a user or a team, as in the site's address"
+        )
+    return WandbProblem(f"W&B at {server} does not answer as it should ({_reason(error, said)})", "try again later")
+
+
+def _reason(error: Exception, said: str) -> str:
+    if found := re.search(r"HTTP \d{3}|connection (?:reset|refused)|no such host|[Tt]imed? ?out|deadline", said):
+        return found[0].replace("deadline", "timeout").lower().replace("http", "HTTP")
+    return said[:100] or type(error).__name__
+
+
+def _settings_have_a_key(path: Path) -> bool:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(path)
+    except (OSError, configparser.Error, UnicodeDecodeError):
+        return False
+    return any(parser[section].get("api_key") for section in parser.sections())

@@ -1,0 +1,223 @@
+"""What a run's folder tells a tracker: who the run is, a row for each epoch, and how it ended."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records.result import RunResult, Status
+from harness.records.store import RunFolder
+from harness.spec import is_identity
+
+Row = dict[str, float]
+INTERRUPTED = "interrupted"
+# Facts of a system that name no person, machine or job; the rest is sent only where it was asked for.
+_SYSTEM = (
+    "system_id",
+    "name",
+    "gpu",
+    "gpu_count",
+    "gpu_memory_bytes",
+    "gpu_compute_capability",
+    "driver",
+    "cpu",
+    "cpu_count",
+    "memory_bytes",
+    "python",
+    "torch",
+    "torchvision",
+    "accelerate",
+    "numpy",
+    "cuda",
+    "cudnn",
+    "nccl",
+    "dali",
+)
+_IN_CONFIG = {"schema_version", "suite", "label", "run_id", "config_id", "system_id", "seed", "num_processes", "spec"}
+_TAG_LENGTH = 64
+_GROUP_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class Description:
+    """Who a run is.
+
+    Attributes:
+        id: the same whenever this run is mirrored: letters, digits and hyphens.
+        name: for people, e.g. `resnet18, sgd (seed 0)`.
+        group: the same for all seeds of a config on one system: what W&B averages over.
+        config: the spec by section, what was resolved, and facts of the system.
+        started_at: time of day, ISO 8601.
+    """
+
+    id: str
+    name: str
+    group: str
+    suite: str
+    label: str
+    seed: int
+    tags: tuple[str, ...]
+    config: dict[str, Any]
+    started_at: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended; `summary` is its result, flat, with `/` between the parts of a name."""
+
+    status: Status | str
+    summary: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the run is ok, 75 where it may go on, else 1."""
+        return 0 if self.status == "ok" else 75 if self.status in ("preempted", INTERRUPTED) else 1
+
+
+@dataclass(frozen=True)
+class Entries:
+    """All that a tracker is told of a run."""
+
+    description: Description
+    rows: dict[int, Row]
+    ending: Ending | None
+
+    def digest(self) -> str:
+        """Returns what changes when any of it does."""
+        value = [self.description.id, self.description.config, self.rows, self.ending and self.ending.summary]
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | None:
+    """Returns what a run's folder says now; None where nothing was begun, or its description cannot be read.
+
+    Args:
+        folder: of the run.
+        with_machine: also what names the machine and places on it: the whole system, data roots, error messages.
+    """
+    events = folder.last_attempt()
+    try:
+        described = json.loads((folder.path / "spec.json").read_bytes())
+        system = json.loads((folder.path / "system.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not events:
+        return None
+    result = folder.result()
+    description = _describe(described, system, result, _restarts(folder), events[0]["at"], with_machine)
+    return Entries(description, _rows(folder.epochs()), _ending(result, with_machine) if result else None)
+
+
+def _describe(
+    described: Mapping[str, Any],
+    system: Mapping[str, Any],
+    result: RunResult | None,
+    restarts: int,
+    started_at: str,
+    with_machine: bool,
+) -> Description:
+    suite, run_id, spec = described["suite"], described["run_id"], described["spec"]
+    system_id, label, seed = system["system_id"], spec["label"], spec["seed"]
+    sections = {
+        section: {name: value for name, value in fields.items() if with_machine or is_identity(f"{section}.{name}")}
+        if isinstance(fields, dict)
+        else fields
+        for section, fields in spec.items()
+        if with_machine or section in ("label", "seed", "repeat") or is_identity(section)
+    }
+    facts = {name: value for name, value in system.items() if with_machine or name in _SYSTEM}
+    config = {
+        "suite": suite,
+        "run_id": run_id,
+        "config_id": described["config_id"],
+        "system_id": system_id,
+        **sections,
+        "system": facts,
+    }
+    if result:
+        config["num_processes"] = result.num_processes
+        config["resolved"] = result.resolved.model_dump(mode="json") if result.resolved else None
+    of_suite = hashlib.sha256(suite.encode()).hexdigest()[:6]
+    return Description(
+        id="-".join([run_id, system_id, of_suite, *([str(restarts)] if restarts else [])]),
+        name=f"{label} (seed {seed})",
+        group=_short(f"{suite}: {label} on {system_id}", _GROUP_LENGTH),
+        suite=suite,
+        label=label,
+        seed=seed,
+        tags=tuple(_short(tag, _TAG_LENGTH) for tag in (suite, system["name"]) if tag),
+        config=config,
+        started_at=started_at,
+    )
+
+
+def _restarts(folder: RunFolder) -> int:
+    """Returns how often the run began anew after epochs of an earlier attempt: what was mirrored cannot be unsaid."""
+    restarts, has_epochs = 0, False
+    for event in folder.events():
+        if event.get("event") == "run_started":
+            restarts, has_epochs = restarts + has_epochs, False
+        has_epochs |= event.get("event") == "epoch"
+    return restarts
+
+
+def _rows(epochs: Mapping[int, Mapping[str, Any]]) -> dict[int, Row]:
+    """Returns a row for each epoch, by its number, counted from 1; what is not known is left out."""
+    rows: dict[int, Row] = {}
+    seconds: float | None = 0.0
+    for number, (epoch, event) in enumerate(sorted(epochs.items()), 1):
+        seconds = seconds + event["train_seconds"] if seconds is not None and epoch == number - 1 else None
+        metrics = {
+            f"{split}/{name}": value
+            for split, values in event.get("metrics", {}).items()
+            for name, value in values.items()
+            if value is not None
+        }
+        row = {
+            "epoch": epoch + 1,
+            "timestamp": as_seconds(event["at"]),
+            "train_seconds": seconds,
+            "epoch/train_seconds": event["train_seconds"],
+            "epoch/wait_seconds": event.get("wait_seconds"),
+            "epoch/eval_seconds": event.get("eval_seconds"),
+            "epoch/train_joules": event.get("train_joules"),
+            "learning_rate": event.get("learning_rate"),
+            **metrics,
+        }
+        if seconds is not None:
+            row |= {f"by_train_seconds/{name}": value for name, value in metrics.items()}
+        rows[epoch + 1] = {name: value for name, value in row.items() if value is not None}
+    return rows
+
+
+def _ending(result: RunResult, with_machine: bool) -> Ending:
+    parts = result.model_dump(mode="json", exclude=_IN_CONFIG | {"resolved", "metrics"})
+    parts |= result.model_dump(mode="json", include={"metrics"})["metrics"]
+    if parts["cause"] and not with_machine:  # a message or a traceback may hold paths, and lines of code
+        parts["cause"] = {name: parts["cause"][name] for name in ("kind", "rank", "step")}
+    return Ending(result.status, dict(flat(parts)))
+
+
+def as_seconds(at: str) -> float:
+    """Returns a time of day of a record in seconds since 1970."""
+    return datetime.datetime.fromisoformat(at).timestamp()
+
+
+def flat(values: Mapping[str, Any], separator: str = "/", prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the values of nested mappings, with the parts of their names joined; nulls are left out."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, separator, f"{prefix}{name}{separator}")
+        elif value is not None:
+            yield f"{prefix}{name}", value
+
+
+def _short(text: str, length: int) -> str:
+    """Returns a text that is short enough, and still differs where the whole one does."""
+    if len(text) <= length:
+        return text
+    return f"{text[: length - 9]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,185 @@
+"""A process of its own that follows the records of runs and tells one tracker of them, whatever becomes of the tracker.
+
+    python -m harness.trackers.mirror FOLDER NAME
+
+FOLDER holds `NAME.json`, a `Tracking`, and `runs.jsonl`, to which the process that trains appends the folders of the
+runs that it opens. The end of standard input says that no more will come: also where the process that wrote to it was
+killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from harness.errors import HarnessError
+from harness.records.store import RunFolder
+from harness.trackers.announced import RUNS, read_announced
+from harness.trackers.entries import Description
+from harness.trackers.options import WANDB, Tracking
+from harness.trackers.replay import Replay, Tracker
+
+LOOK_EVERY_SECONDS = 1.0
+NICENESS = 19
+
+
+class Mirror:
+    """All runs of a call, told to one tracker.
+
+    Args:
+        open_tracker: makes the tracker of a run.
+        say: is given sentences for a person.
+        tracking: what was asked for.
+    """
+
+    def __init__(
+        self,
+        open_tracker: Callable[[Description, RunFolder], Tracker],
+        say: Callable[[str], None],
+        tracking: Tracking,
+    ) -> None:
+        self._open_tracker = open_tracker
+        self._say = say
+        self._tracking = tracking
+        self._replays: dict[Path, Replay] = {}
+        self._announced = 0
+        self._missed: dict[Path, None] = {}
+        self._problems: set[str] = set()
+        self._not_before = 0.0
+
+    def look(self, announced: list[Path]) -> None:
+        """Tells what is new."""
+        for path in announced[self._announced :]:
+            if path not in self._replays or self._replays[path].ended or path in self._missed:
+                self._replays[path] = self._replay(path)
+        self._announced = len(announced)
+        for replay in self._open():
+            self._try(replay)
+
+    def close(self) -> None:
+        """Tells the last of it, and says what is missing."""
+        self._not_before = 0.0
+        for replay in self._open():
+            self._try(replay, to_the_end=True)
+            if self._not_before:  # the server does not answer: the others would wait as long in vain
+                break
+        missing = len(self._missed) + len(self._open())
+        if missing:
+            self._say(f"{missing} of {len(self._replays)} runs are missing there{self._how_to_mend()}")
+
+    def _replay(self, path: Path) -> Replay:
+        self._missed.pop(path, None)
+        folder = RunFolder(path)
+        return Replay(
+            folder,
+            lambda description: self._open_tracker(description, folder),
+            with_machine=self._tracking.machine,
+        )
+
+    def _open(self) -> list[Replay]:
+        return [replay for path, replay in self._replays.items() if not replay.ended and path not in self._missed]
+
+    def _try(self, replay: Replay, *, to_the_end: bool = False) -> None:
+        if time.monotonic() < self._not_before:
+            return
+        try:
+            replay.advance(to_the_end=to_the_end)
+        except Exception as error:  # whatever a tracker does, the others and the runs go on
+            if replay.is_open:  # else it is tried once more, when there is more to tell
+                self._missed[replay.folder.path] = None
+            self._not_before = time.monotonic() + self._tracking.patience_seconds
+            message = error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            message = message.partition("\n")[0]
+            if message not in self._problems:  # once, not for each run
+                self._problems.add(message)
+                self._say(f"{message}; the runs go on, and their records are whole")
+
+    def _how_to_mend(self) -> str:
+        folders = [path.parent.parent for path in self._replays]
+        return f"; bring them up: harness wandb sync {_shown(folders[0])}" if self._tracking.names == (WANDB,) else ""
+
+
+def main() -> None:
+    """Mirrors until standard input ends."""
+    if os.fork():  # no child of a process that trains: its memory and processor time are no part of a run's
+        os._exit(0)
+    os.setsid()  # Ctrl-C is for the runs
+    folder, name = Path(sys.argv[1]), sys.argv[2]
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    words = os.fdopen(os.dup(2), "w", buffering=1)
+    log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 2)  # what a tracker's client prints
+    value = json.loads((folder / f"{name}.json").read_bytes())
+    tracking = Tracking(**{**value, "names": tuple(value["names"]), "command": tuple(value["command"])})
+
+    def say(sentence: str) -> None:
+        # On a terminal, rank 0 draws its two bars anew over the last two lines.
+        try:
+            words.write(f"\n{name}: {sentence}\n\n" if words.isatty() else f"{name}: {sentence}\n")
+        except OSError:
+            sys.stderr.write(f"{sentence}\n")
+
+    open_tracker, end_client = _client(tracking, folder)
+    mirror = Mirror(open_tracker, say, tracking)
+    _set_niceness(NICENESS)  # after the imports, which take their seconds while those of the processes that train do
+    while not _has_ended():
+        mirror.look(read_announced(folder / RUNS))
+    _set_niceness(0)  # nobody trains any more
+    mirror.look(read_announced(folder / RUNS))
+    mirror.close()
+    # A client may wait for its server at a normal exit, for ever; but it may also have to write the last of a file.
+    ending = threading.Thread(target=end_client, daemon=True)
+    ending.start()
+    ending.join(tracking.patience_seconds)
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _client(
+    tracking: Tracking, folder: Path
+) -> tuple[Callable[[Description, RunFolder], Tracker], Callable[[], object]]:
+    """Returns what makes the tracker of a run, and what ends the tracker's client."""
+    if tracking.names != (WANDB,):
+        from harness.trackers.through_accelerate import AccelerateRun
+
+        return lambda description, run: AccelerateRun(description, run, tracking), lambda: None
+    from harness.trackers.weights_and_biases import WandbRun, begin_client, end_client
+
+    begin_client(tracking)
+    return lambda description, run: WandbRun(description, run, tracking, folder), end_client
+
+
+def _has_ended() -> bool:
+    """Waits for the next look; tells whether standard input has ended."""
+    readable, _, _ = select.select([sys.stdin], [], [], LOOK_EVERY_SECONDS)
+    return bool(readable)
+
+
+def _set_niceness(niceness: int) -> None:
+    """Sets it for this process and those that it started; who may not lower it leaves it as it is."""
+    own = psutil.Process()
+    for process in (own, *own.children(recursive=True)):
+        with contextlib.suppress(OSError, psutil.Error):
+            for thread in process.threads():  # on Linux, each has its own
+                os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Brings up what W&B has not: the records of a suite's runs, told once more by the code that tells them live."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.records.claims import owner
+from harness.records.store import RunFolder
+from harness.trackers.account import WandbProblem, require_key
+from harness.trackers.brought_up import remembered
+from harness.trackers.entries import read_entries
+from harness.trackers.options import WANDB, Tracking
+from harness.trackers.replay import Replay
+
+
+@dataclass(frozen=True)
+class Synced:
+    """How many runs were brought up now, were there already, and are being done."""
+
+    brought: int
+    there: int
+    at_work: int
+    place: str = ""
+
+    def text(self) -> str:
+        """Returns it as a sentence."""
+        parts = [f"{self.brought} runs brought up{f' to {self.place}' if self.brought else ''}"]
+        parts += [f"{self.there} were there"] if self.there else []
+        parts += [f"{self.at_work} are being done: left to their own mirror"] if self.at_work else []
+        return "; ".join(parts)
+
+
+def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> Synced:
+    """Brings up the runs of a suite that W&B has not, or not as they are now.
+
+    Args:
+        suite_folder: `results/SUITE`.
+        tracking: where they go.
+        say: is given the name of each run that was brought up.
+
+    Raises:
+        HarnessError: there are no runs, no key, or W&B does not take one; those before it are there, and remembered.
+    """
+    folders = [RunFolder(path.parent) for path in sorted(suite_folder.glob("*/*/events.jsonl"))]
+    if not folders:
+        raise HarnessError(f"{suite_folder} has no runs", "run the suite first, or name another --output")
+    require_key(os.environ, Path.home())
+    tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
+    waiting, at_work = [], 0
+    for folder in folders:
+        if owner(folder.path):
+            at_work += 1
+        elif _is_missing(folder, tracking):
+            waiting.append(folder)
+    place = _bring_up(waiting, tracking, say) if waiting else ""
+    return Synced(len(waiting), len(folders) - at_work - len(waiting), at_work, place)
+
+
+def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
+    """Tells whether W&B has not answered yet that it has this run, as it is now, in this place."""
+    entries, known = read_entries(folder, with_machine=tracking.machine), remembered(folder)
+    if entries is None:
+        return False
+    if known is None or (known.id, known.digest) != (entries.description.id, entries.digest()):
+        return True
+    if tracking.predictions and not known.predictions:
+        return True
+    return known.project != tracking.project or bool(tracking.entity and known.entity != tracking.entity)
+
+
+def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str], None]) -> str:
+    from harness.trackers.weights_and_biases import WandbRun, begin_client, server_address
+
+    begin_client(tracking)
+    place, done = "", 0
+    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
+        for folder in folders:
+            opened: list[WandbRun] = []
+
+            def open_tracker(description, folder=folder, opened=opened):
+                opened.append(WandbRun(description, folder, tracking, Path(name)))
+                return opened[0]
+
+            try:
+                Replay(folder, open_tracker, with_machine=tracking.machine).advance(to_the_end=True)
+            except WandbProblem as problem:
+                left = f"{done} of {len(folders)} runs were brought up, the others stay to be" if done else ""
+                raise WandbProblem(problem.message, f"{problem.hint}; {left}" if left else problem.hint) from None
+            done += 1
+            place = f"{server_address()}, {opened[0].path}"
+            say(f"{folder.path.parent.name} {folder.path.name}")
+    return place

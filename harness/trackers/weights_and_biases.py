@@ -1,0 +1,211 @@
+"""A run at W&B, through its own client: one id whenever it is told, and nothing that names a person or a machine."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import wandb
+
+from harness.records.claims import claim, owner
+from harness.records.result import SPLITS
+from harness.records.store import RunFolder
+from harness.trackers.account import WandbProblem, as_problem
+from harness.trackers.brought_up import FOLDER, BroughtUp, remember
+from harness.trackers.entries import Description, Ending, Entries, Row, as_seconds
+from harness.trackers.options import Tracking
+
+DIGEST = "records"  # in the summary: what the run's record was when it was told
+_RETRIES = 2
+_OPEN: set[WandbRun] = set()
+
+
+class WandbRun:
+    """One run; see `harness.trackers.replay.Tracker`.
+
+    Args:
+        description: who the run is.
+        folder: of its record.
+        tracking: where it goes.
+        scratch: a folder for what W&B's client writes while it is online.
+
+    Raises:
+        WandbProblem: the server does not take it, or another process tells of this run.
+    """
+
+    def __init__(self, description: Description, folder: RunFolder, tracking: Tracking, scratch: Path) -> None:
+        self._folder, self._tracking, self._description = folder, tracking, description
+        self._claim = claim(folder.path / FOLDER)  # two that told of one run would write over each other
+        if self._claim is None:
+            raise WandbProblem(f"{description.name} is being sent by {owner(folder.path / FOLDER)}")
+        wandb.setup(wandb.Settings(silent=True))
+        place = folder.path if tracking.offline else scratch
+        try:
+            with self._problems():
+                self._run = wandb.init(
+                    id=description.id,
+                    name=description.name,
+                    entity=tracking.entity or None,
+                    project=tracking.project,
+                    group=description.group,
+                    job_type=description.suite[:64],
+                    tags=description.tags,
+                    config=description.config,
+                    resume=None if tracking.offline else "allow",
+                    settings=_settings(tracking, place, as_seconds(description.started_at)),
+                )
+        except BaseException:
+            self._claim.release()
+            if not _OPEN:  # the client keeps the id of a run that it could not begin, and would not try it again
+                wandb.teardown()
+            raise
+        self._run.define_metric("epoch")
+        self._run.define_metric("train_seconds")
+        # Of two patterns that fit, the client takes either: none overlap. The last epoch's own are no summary of a run.
+        for name in ("learning_rate", *(f"{split}/*" for split in SPLITS)):
+            self._run.define_metric(name, step_metric="epoch")
+        self._run.define_metric("epoch/*", step_metric="epoch", summary="none")
+        self._run.define_metric("by_train_seconds/*", step_metric="train_seconds", summary="none")
+        _OPEN.add(self)
+
+    @property
+    def path(self) -> str:
+        """Entity and project, as the server answered."""
+        return f"{self._run.entity}/{self._run.project}"
+
+    def epoch(self, number: int, row: Row) -> None:
+        """Takes an epoch; W&B's client leaves out a step that the server has already."""
+        values = {name: value for name, value in row.items() if name != "timestamp"}
+        self._run.log({**values, "_timestamp": row["timestamp"]}, step=number)
+
+    def end(self, entries: Entries, ending: Ending) -> None:
+        """Takes how the run ended.
+
+        Raises:
+            WandbProblem: the server did not answer that it has all of it.
+        """
+        assert self._claim
+        _OPEN.discard(self)
+        with self._claim, self._problems():
+            self._run.config.update(entries.description.config, allow_val_change=True)
+            digest = entries.digest()
+            self._run.summary.update({**ending.summary, DIGEST: digest})
+            if self._tracking.predictions:
+                self._add_predictions()
+            if ending.status == "preempted" and not self._tracking.offline:
+                self._run.mark_preempting()
+            self._run.finish(exit_code=ending.exit_code)
+            if self._tracking.offline:
+                self._remove_earlier()
+                return
+            self._await_answer(digest, max(entries.rows, default=0))
+            run, server = self._run, self._run.settings.base_url
+            what = BroughtUp(server, run.entity, run.project, run.id, digest, self._tracking.predictions)
+            remember(self._folder, what)
+
+    def leave(self) -> None:
+        """Closes what began anew as another run."""
+        assert self._claim
+        _OPEN.discard(self)
+        with self._claim, self._problems():
+            self._run.finish(exit_code=1)
+
+    def _add_predictions(self) -> None:
+        """Adds each test image's label and prediction, as a table."""
+        with contextlib.suppress(FileNotFoundError), np.load(self._folder.path / "predictions.npz") as arrays:
+            columns = zip(arrays["label"].tolist(), arrays["prediction"].tolist(), strict=True)
+            rows: list[Any] = [[index, label, prediction] for index, (label, prediction) in enumerate(columns)]
+            self._run.summary["predictions"] = wandb.Table(columns=["image", "label", "prediction"], data=rows)
+
+    def _await_answer(self, digest: str, last_epoch: int) -> None:
+        """Asks the server what it has, until it has all of it: a failed upload is no error of `finish`."""
+        api = wandb.Api(timeout=max(1, int(self._tracking.patience_seconds)))
+        path = f"{self.path}/{self._description.id}"
+        end = time.monotonic() + self._tracking.patience_seconds
+        wait = 0.1
+        while True:
+            api.flush()
+            found = api.run(path)
+            if found.summary_metrics.get(DIGEST) == digest and found.lastHistoryStep >= last_epoch:
+                return
+            if time.monotonic() > end:
+                raise WandbProblem(f"W&B does not have all of {self._description.name}", "harness wandb sync, later")
+            time.sleep(wait)
+            wait = min(2 * wait, 5.0)
+
+    def _remove_earlier(self) -> None:
+        """Removes earlier offline folders of this run: each holds all of it, and W&B would not merge them."""
+        kept = Path(self._run.settings.sync_dir)
+        for path in kept.parent.glob(f"offline-run-*-{self._description.id}"):
+            if path != kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _problems(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            entity = self._tracking.entity or "the account's own entity"
+            raise as_problem(error, server_address(), f"{entity}/{self._tracking.project}") from error
+
+
+def server_address() -> str:
+    """Returns the address of the server that W&B's client asks."""
+    return str(wandb.setup().settings.base_url)
+
+
+def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Settings:
+    machine, seconds = tracking.machine, tracking.patience_seconds
+    values: dict[str, Any] = {
+        "mode": "offline" if tracking.offline else "online",
+        "root_dir": str(folder),
+        "reinit": "create_new",
+        # Of this process, which only passes on what the records say: nothing of interest, and much that is private.
+        "program": tracking.command[0] if tracking.command else "harness",
+        "console": "off",
+        **({} if machine else {"host": "", "username": "", "email": ""}),
+        "save_code": machine,
+        "disable_code": not machine,
+        "disable_git": not machine,
+        "disable_job_creation": True,
+        "x_disable_meta": not machine,
+        "x_disable_machine_info": not machine,
+        "x_disable_stats": True,
+        "x_save_requirements": False,
+        "x_skip_transaction_log": not tracking.offline,
+        "x_start_time": started_at,
+        "silent": True,
+        "init_timeout": seconds,
+        "login_timeout": seconds,
+        "finish_timeout": seconds,
+        "finish_timeout_raises": True,
+    }
+    for client in ("graphql", "file_transfer"):
+        values |= {
+            f"x_{client}_timeout_seconds": seconds / (_RETRIES + 2),
+            f"x_{client}_retry_max": _RETRIES,
+            f"x_{client}_retry_wait_min_seconds": seconds / 50,
+            f"x_{client}_retry_wait_max_seconds": seconds / 10,
+        }
+    # While a run goes on the server may be away for long; `finish_timeout` ends it.
+    values |= {"x_file_stream_timeout_seconds": seconds / (_RETRIES + 2), "x_file_stream_retry_max": 10_000}
+    values |= {"x_file_stream_retry_wait_min_seconds": 0.5, "x_file_stream_retry_wait_max_seconds": seconds / 3}
+    return wandb.Settings(**values)
+
+
+def end_client() -> None:
+    """Ends the client, once it has written what it has."""
+    wandb.teardown()
+
+
+def begin_client(tracking: Tracking) -> None:
+    """Starts the client's own process, and says which call to name where the machine is to be named at all."""
+    if tracking.command:
+        sys.argv = list(tracking.command)
+    wandb.setup(wandb.Settings(silent=True))

@@ -1,0 +1,220 @@
+"""What a tracker is told, and when: each epoch once, in order, and the end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.records.result import Cause
+from harness.records.store import RunFolder
+from harness.trackers.announced import ANNOUNCED, announce, read_announced
+from harness.trackers.entries import Description, Ending, Entries, Row, read_entries
+from harness.trackers.mirror import Mirror
+from harness.trackers.options import Tracking
+from harness.trackers.replay import Replay
+from tests.trackers import records
+
+
+class Told:
+    """A tracker that takes notes, and fails where it is asked to."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, object]] = []
+        self.fails = ""
+
+    def open(self, description: Description, folder: RunFolder | None = None) -> Told:
+        self._note("open", description.id)
+        return self
+
+    def epoch(self, number: int, row: Row) -> None:
+        self._note("epoch", number)
+
+    def end(self, entries: Entries, ending: Ending) -> None:
+        self._note("end", ending.status)
+
+    def leave(self) -> None:
+        self._note("leave", None)
+
+    def _note(self, name: str, value: object) -> None:
+        if self.fails == name:
+            raise ConnectionError("planted")
+        self.calls.append((name, value))
+
+    @property
+    def short(self) -> list[str]:
+        return [name if name in ("open", "leave") else f"{name} {value}" for name, value in self.calls]
+
+
+def test_a_run_that_grows_is_told_as_it_grows(tmp_path: Path) -> None:
+    folder, told = records.begin(tmp_path), Told()
+    replay = Replay(folder, told.open)
+    replay.advance()
+    assert told.short == ["open"]
+    for epoch in range(2):
+        records.epoch_event(folder, epoch)
+        replay.advance()
+        replay.advance()
+    assert told.short == ["open", "epoch 1", "epoch 2"] and not replay.ended
+    records.end(tmp_path)
+    replay.advance()
+    replay.advance(to_the_end=True)
+    assert told.short == ["open", "epoch 1", "epoch 2", "end ok"] and replay.ended
+
+
+def test_what_was_trained_again_after_a_checkpoint_is_told_once(tmp_path: Path) -> None:
+    folder, told = records.begin(tmp_path), Told()
+    replay = Replay(folder, told.open)
+    for epoch in (0, 1):
+        records.epoch_event(folder, epoch)
+    replay.advance()
+    records.begin(tmp_path, resumed_at_step=12)
+    for epoch in (1, 2):
+        records.epoch_event(folder, epoch)
+    records.end(tmp_path)
+    replay.advance()
+    assert told.short == ["open", "epoch 1", "epoch 2", "epoch 3", "end ok"]
+
+
+def test_a_run_that_begins_anew_is_another_one(tmp_path: Path) -> None:
+    folder, told = records.begin(tmp_path), Told()
+    replay = Replay(folder, told.open)
+    records.epoch_event(folder, 0)
+    replay.advance()
+    records.begin(tmp_path)
+    records.epoch_event(folder, 0)
+    replay.advance()
+    assert told.short == ["open", "epoch 1", "leave", "open", "epoch 1"]
+    first, second = (value for name, value in told.calls if name == "open")
+    assert second == f"{first}-1"
+
+
+def test_a_run_that_is_left_is_said_to_be(tmp_path: Path) -> None:
+    folder, told = records.begin(tmp_path), Told()
+    Replay(folder, told.open).advance(to_the_end=True)
+    assert told.short == ["open", "end interrupted"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("ok", 0), ("failed", 1), ("oom", 1), ("diverged", 1), ("timeout", 1), ("preempted", 75), ("interrupted", 75)],
+)
+def test_exit_codes(status: str, code: int) -> None:
+    assert Ending(status, {}).exit_code == code
+
+
+def mirror(told: Told, said: list[str], patience: float = 0.0) -> Mirror:
+    return Mirror(told.open, said.append, Tracking(("wandb",), patience_seconds=patience))
+
+
+def test_a_tracker_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    folder, told, said = records.begin(tmp_path), Told(), []
+    told.fails = "open"
+    own = mirror(told, said)
+    own.look([folder.path])
+    own.look([folder.path])
+    assert said == ["ConnectionError: planted; the runs go on, and their records are whole"], "once"
+    told.fails = ""
+    records.epoch_event(folder, 0)
+    own.look([folder.path])
+    records.end(tmp_path)
+    own.close()
+    assert told.short == ["open", "epoch 1", "end ok"] and len(said) == 1
+
+
+def test_a_server_that_does_not_answer_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    told, said = Told(), []
+    folders = [records.begin(tmp_path, records.planned(seed=seed)).path for seed in range(3)]
+    told.fails = "open"
+    own = mirror(told, said, patience=3600.0)
+    own.look(folders)
+    told.fails = ""
+    own.look(folders)
+    assert not told.calls
+    told.fails = "open"
+    own.close()
+    assert said[-1] == f"3 of 3 runs are missing there; bring them up: harness wandb sync {tmp_path / 'made'}"
+
+
+def test_a_run_that_is_missing_is_counted(tmp_path: Path) -> None:
+    told, said = Told(), []
+    folder = records.whole(tmp_path)
+    told.fails = "end"
+    own = mirror(told, said)
+    own.look([folder.path])
+    own.close()
+    assert said[-1].startswith("1 of 1 runs are missing there")
+
+
+def test_a_run_that_is_opened_again_is_told_again(tmp_path: Path) -> None:
+    told, said = Told(), []
+    folder = records.begin(tmp_path)
+    records.end(tmp_path, status="preempted", cause=Cause(kind="SIGTERM", message="stopped"))
+    own = mirror(told, said)
+    own.look([folder.path])
+    records.begin(tmp_path, resumed_at_step=4)
+    records.epoch_event(folder, 0)
+    own.look([folder.path, folder.path])
+    own.close()
+    assert told.short == ["open", "end preempted", "open", "epoch 1", "end interrupted"] and not said
+
+
+def test_announcing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    announce(tmp_path)  # nobody listens
+    monkeypatch.setenv(ANNOUNCED, str(tmp_path / "runs.jsonl"))
+    for name in ("a", "b", "a"):
+        announce(tmp_path / name)
+    assert read_announced(tmp_path / "runs.jsonl") == [tmp_path / "a", tmp_path / "b", tmp_path / "a"]
+    monkeypatch.setenv(ANNOUNCED, str(tmp_path / "gone" / "runs.jsonl"))
+    announce(tmp_path)  # of no consequence
+    assert read_announced(tmp_path / "gone" / "runs.jsonl") == []
+
+
+def test_ids_are_stable_legal_and_apart(tmp_path: Path) -> None:
+    found = {}
+    for name in ("once", "again"):
+        for seed in range(2):
+            folder = records.whole(tmp_path / name, records.planned("läßt/sich:nicht#als%id?nehmen", seed))
+            entries = read_entries(folder)
+            assert entries
+            found[name, seed] = entries.description
+    assert found["once", 0].id == found["again", 0].id != found["once", 1].id
+    assert re.fullmatch(r"[a-z0-9-]{1,64}", found["once", 0].id)
+    assert found["once", 0].group == found["once", 1].group
+    long = [read_entries(records.whole(tmp_path, records.planned(f"{'x' * 300}{end}"))) for end in "ab"]
+    groups = {entries.description.group for entries in long if entries}
+    assert len(groups) == 2 and all(len(group) == 128 for group in groups)
+
+
+def test_what_names_a_place_is_told_where_it_is_asked_for(tmp_path: Path) -> None:
+    folder = records.begin(tmp_path)
+    records.end(tmp_path, status="failed", cause=Cause(kind="X", message="canary-path", traceback="canary-code"))
+    entries, asked = read_entries(folder), read_entries(folder, with_machine=True)
+    assert entries and asked
+    assert "canary" not in repr(entries) and entries.ending and entries.ending.summary["cause/kind"] == "X"
+    for canary in ("canary-user", "canary-path", "canary-code", "canary-slurm"):
+        assert canary in repr(asked)
+
+
+def test_the_digest_is_of_what_is_told(tmp_path: Path) -> None:
+    folder = records.begin(tmp_path)
+    digests = []
+    for step in (lambda: records.epoch_event(folder, 0), lambda: records.end(tmp_path), lambda: None):
+        step()
+        entries = read_entries(folder)
+        assert entries
+        digests.append(entries.digest())
+    assert len(set(digests)) == 2 and digests[1] == digests[2]
+
+
+def test_a_gap_in_the_epochs_leaves_the_train_time_out(tmp_path: Path) -> None:
+    folder = records.begin(tmp_path)
+    for epoch in (0, 2):
+        records.epoch_event(folder, epoch)
+    entries = read_entries(folder)
+    assert entries and "train_seconds" in entries.rows[1] and "train_seconds" not in entries.rows[3]
+
+
+def test_a_folder_without_a_run_tells_nothing(tmp_path: Path) -> None:
+    assert read_entries(RunFolder(tmp_path)) is None
