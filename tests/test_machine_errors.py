@@ -13,6 +13,7 @@ import pytest
 from harness.errors import DOCTOR, HarnessError, MachineError
 from harness.records.result import Cause
 from harness.scheduling.endings import hint_for
+from harness.trackers.account import WandbProblem, require_key
 
 PACKAGE = Path(__file__).parent.parent / "harness"
 # Where the package raises them; one more, or one that becomes another error, belongs here.
@@ -30,7 +31,7 @@ RAISED = {
 }
 OF_MACHINES = re.compile(r"GPU|CUDA|NVML|NCCL|DALI|/dev/shm|\bdriver\b|memory|W&B|wandb")
 # They speak of such things, and the suite or the call is what is wrong.
-OF_SUITES = {"scheduling/slurm/batch.py"}
+OF_SUITES = {"scheduling/slurm/batch.py", "cli/report.py", "report/to_wandb.py", "trackers/options.py"}
 
 
 def calls(name: str) -> dict[str, list[str]]:
@@ -53,6 +54,12 @@ def test_no_error_about_the_machine_is_another() -> None:
         file for file, sources in calls("HarnessError").items() for each in sources if OF_MACHINES.search(each)
     )
     assert set(suspicious) <= OF_SUITES, "raise MachineError there"
+
+
+def test_a_key_that_is_missing_is_the_machines(tmp_path: Path) -> None:
+    with pytest.raises(WandbProblem) as caught:
+        require_key({}, tmp_path)
+    assert caught.value.hint.startswith(f"{DOCTOR}; wandb login")
 
 
 def test_the_doctor_is_the_first_hint() -> None:

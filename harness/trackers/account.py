@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, see_doctor
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # the latter is the default since wandb 0.31
 _KEY_REFUSED = r"\b401\b|not logged in|api.?key|relogin|credentials|unauthenticated"
@@ -57,7 +57,7 @@ def require_key(environment: Mapping[str, str], home: Path) -> None:
         WandbProblem: there is no key, or W&B is switched off.
     """
     if why := why_offline(environment, home):
-        hint = "unset WANDB_MODE" if why.startswith("WANDB_MODE") else "wandb login, or set WANDB_API_KEY"
+        hint = "unset WANDB_MODE" if why.startswith("WANDB_MODE") else see_doctor("wandb login, or set WANDB_API_KEY")
         raise WandbProblem(f"W&B cannot be reached: {why}", hint)
 
 
