@@ -54,6 +54,17 @@ def test_sampling() -> None:
     assert found["share_of_a_core"] == pytest.approx(found["sample_cpu_milliseconds"] / 20)
 
 
+def test_tracking() -> None:
+    found = output_of("tracking.py", "--rounds", "1", "--epochs", "4", "--steps", "5", "--settle", "3")
+    assert set(found["servers"]) == {"answers", "stalls", "refuses"} and found["epoch_seconds"] > 0
+    for kind in found["servers"].values():
+        assert (
+            0 < kind["low"] <= kind["median"] <= kind["high"]
+            and kind["start_cpu_seconds"] > 0
+            and kind["cpu_share"] >= 0
+        )
+
+
 def test_loaders(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for number in range(260):
