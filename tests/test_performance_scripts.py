@@ -61,6 +61,17 @@ def test_live_view() -> None:
     assert found["drawing_share"] == pytest.approx(found["drawing_cpu_milliseconds"] / 50)
 
 
+def test_tracking() -> None:
+    found = output_of("tracking.py", "--rounds", "1", "--epochs", "4", "--steps", "5", "--settle", "3")
+    assert set(found["servers"]) == {"answers", "stalls", "refuses"} and found["epoch_seconds"] > 0
+    for kind in found["servers"].values():
+        assert (
+            0 < kind["low"] <= kind["median"] <= kind["high"]
+            and kind["start_cpu_seconds"] > 0
+            and kind["cpu_share"] >= 0
+        )
+
+
 def test_loaders(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for number in range(260):

@@ -5,9 +5,10 @@
 The server is a program of this machine that speaks W&B's protocol, and that answers, holds every answer back, or
 refuses each with an error; W&B's own client talks to it. A round is one run of each kind in an order that turns, all in
 one process that stays; a ratio is that of a run to the run without a tracker in its round. `low` and `high` bound the
-median (95 %, order statistics of the rounds). A machine's noise is larger than what is looked for, so the processor
-time of all processes that mirror is measured as well, and given over the train time that they mirrored: what they can
-take at most from a run that needs every core. They start before a run is timed, which is counted apart.
+median (95 %, order statistics of the rounds). A machine's noise is larger than what is looked for, so
+the processor time of all processes that mirror is measured as well: until a run begins, in its first OPENING epochs,
+when it is opened at the server, and as a share of the train time after them, which is the most that they can take from
+a run that needs every core.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from tests.trackers.server import ENTITY, KEY, Server, serving
 ARCHITECTURE = "cnn3"
 FAULTS = {"answers": "", "stalls": "stall", "refuses": "500"}
 PATIENCE_SECONDS = 5.0
+OPENING = 3  # epochs
 SETTLE_SECONDS = 8.0  # imports and the client's own process, which a real run's imports and data hide
 
 
@@ -56,6 +58,8 @@ def main() -> None:
     parser.add_argument("--settle", type=float, default=SETTLE_SECONDS, help="seconds until a run with a mirror begins")
     parser.add_argument("--server", nargs="+", choices=FAULTS, default=list(FAULTS))
     arguments = parser.parse_args()
+    if arguments.epochs <= OPENING:
+        parser.error(f"--epochs: more than {OPENING}")
     found = measure(arguments.server, arguments.rounds, arguments.epochs, arguments.steps, arguments.settle)
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
@@ -67,7 +71,8 @@ def main() -> None:
     for name, kind in found["servers"].items():
         sys.stdout.write(
             f"{name}: train time x {kind['median']:.4f} ({kind['low']:.4f} to {kind['high']:.4f}); processor time "
-            f"{kind['cpu_share']:.3%} of the train time, {kind['start_cpu_seconds']:.2f} s before it\n"
+            f"{kind['cpu_share']:.3%} of the train time; {kind['opening_cpu_seconds']:.2f} s to open a run there, "
+            f"{kind['start_cpu_seconds']:.2f} s before it\n"
         )
 
 
@@ -77,11 +82,11 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     device, size = accelerator.device, CASES[ARCHITECTURE]
     batch = (torch.randn(size, *IMAGE, device=device), torch.randint(10, (size,), device=device))
-    epoch = harness_loop(ARCHITECTURE, size, accelerator, [batch] * steps)
-    epoch()
 
-    def run(root: Path, number: int) -> float:
-        """Trains and records as a run does; returns the train time."""
+    def run(root: Path, number: int, opened: Callable[[float], None] = lambda seconds: None) -> float:
+        """Trains and records as a run does; returns the train time, and tells that of its first epochs."""
+        epoch = harness_loop(ARCHITECTURE, size, accelerator, [batch] * steps)  # anew: it pauses after five minutes
+        epoch()
         planned = records.planned(seed=number)
         folder = records.begin(root, planned)
         announce(folder.path)
@@ -89,6 +94,8 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
         for index in range(epochs):
             seconds += (took := timed(epoch, device))
             records.epoch_event(folder, index, took)
+            if index == OPENING - 1:
+                opened(seconds)
         records.end(root, planned)
         return seconds
 
@@ -116,15 +123,16 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
         "servers": {
             kind: {
                 **_bounds([own["seconds"] / other for own, other in zip(each, alone, strict=True)]),
-                "cpu_share": sum(own["cpu"] for own in each) / sum(own["seconds"] for own in each),
+                "cpu_share": sum(own["cpu"] for own in each) / sum(own["seconds_after"] for own in each),
                 "start_cpu_seconds": statistics.median(own["start_cpu"] for own in each),
+                "opening_cpu_seconds": statistics.median(own["opening_cpu"] for own in each),
             }
             for kind, each in kinds.items()
         },
     }
 
 
-def _beside(root: Path, number: int, run: Callable[[Path, int], float], settle: float) -> dict[str, float]:
+def _beside(root: Path, number: int, run: Callable[..., float], settle: float) -> dict[str, float]:
     """Returns the train time of a run with a mirror, and the mirror's processor time before and during it."""
     pids: list[int] = []
     start = beside._start
@@ -140,8 +148,16 @@ def _beside(root: Path, number: int, run: Callable[[Path, int], float], settle: 
         with beside.mirrored(tracking, None, lambda sentence: None):
             time.sleep(settle)
             before = _cpu_seconds(pids)
-            seconds = run(root, number)
-            return {"seconds": seconds, "start_cpu": before, "cpu": _cpu_seconds(pids) - before}
+            first: list[tuple[float, float]] = []
+            seconds = run(root, number, lambda took: first.append((took, _cpu_seconds(pids))))
+            [(opening, cpu)] = first
+            return {
+                "seconds": seconds,
+                "seconds_after": seconds - opening,
+                "start_cpu": before,
+                "opening_cpu": cpu - before,
+                "cpu": _cpu_seconds(pids) - cpu,
+            }
     finally:
         beside._start = start
 
