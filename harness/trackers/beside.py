@@ -10,10 +10,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+import psutil
 
 from harness.records.files import write_json
 from harness.trackers.account import why_offline
@@ -21,6 +25,7 @@ from harness.trackers.announced import ANNOUNCED, RUNS
 from harness.trackers.options import WANDB, Tracking
 
 START_SECONDS = 5.0
+END_SECONDS = 5.0
 LOCAL = 10
 # What tells a process that it is one of several, or has a GPU: a mirror is neither.
 _OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "TORCHELASTIC_", "ACCELERATE_", "FORK_")
@@ -28,12 +33,12 @@ _OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "T
 
 @dataclass(frozen=True)
 class _Started:
-    """A mirror that runs: its process, the end of a pipe that keeps it alive, and one that ends with it."""
+    """A mirror that runs: its process, the end of a pipe that keeps it alive, and who listens to it until it ends."""
 
     name: str
     pid: int
     lifeline: int
-    life: int
+    listener: threading.Thread
 
 
 @contextlib.contextmanager
@@ -58,7 +63,7 @@ def mirrored(tracking: Tracking, parent: Path | None, say: Callable[[str], None]
         try:
             for each in tracking.names:
                 try:
-                    started.append(_start(folder, tracking.only(each)))
+                    started.append(_start(folder, tracking.only(each), say))
                 except (OSError, ValueError) as error:
                     say(f"{each}: cannot be started ({error}); the runs go on")
             yield
@@ -79,7 +84,7 @@ def _told_if_offline(tracking: Tracking, say: Callable[[str], None]) -> Tracking
     return dataclasses.replace(tracking, offline=bool(why))
 
 
-def _start(folder: Path, tracking: Tracking) -> _Started:
+def _start(folder: Path, tracking: Tracking, say: Callable[[str], None]) -> _Started:
     """Starts the mirror of one tracker.
 
     Raises:
@@ -91,19 +96,35 @@ def _start(folder: Path, tracking: Tracking) -> _Started:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(_OF_A_LAUNCH)}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(_import_path())}
     read_lifeline, lifeline = os.pipe()
-    life, write_life = os.pipe()
+    words, write_words = os.pipe()
     try:
-        child = subprocess.Popen(command, stdin=read_lifeline, stdout=write_life, env=environment)
+        child = subprocess.Popen(command, stdin=read_lifeline, stdout=write_words, env=environment)
     except OSError:
         os.close(lifeline)
-        os.close(life)
+        os.close(words)
         raise
     finally:
         os.close(read_lifeline)
-        os.close(write_life)
+        os.close(write_words)
     child.wait()  # the mirror itself is its child, of no process here
-    told = os.read(life, 32) if select.select([life], [], [], START_SECONDS)[0] else b""
-    return _Started(name, int(told), lifeline, life)
+    said = os.fdopen(words)
+    told = said.readline() if select.select([said], [], [], START_SECONDS)[0] else ""
+    try:
+        pid = int(told)
+    except ValueError:  # it goes where its lifeline ends
+        os.close(lifeline)
+        said.close()
+        raise
+    listener = threading.Thread(target=_hand_on, args=(said, name, say), daemon=True)
+    listener.start()
+    return _Started(name, pid, lifeline, listener)
+
+
+def _hand_on(said: TextIO, name: str, say: Callable[[str], None]) -> None:
+    """Says each line of a mirror until it has ended, so that it does not write into what others draw."""
+    with said:
+        for line in said:
+            say(f"{name}: {line.rstrip()}")
 
 
 def _end(started: list[_Started], patience_seconds: float, say: Callable[[str], None]) -> None:
@@ -115,19 +136,22 @@ def _end(started: list[_Started], patience_seconds: float, say: Callable[[str], 
         # A busy machine lets a mirror wait long; without a server, what it writes need not be cut short.
         patience = patience_seconds * (1 if mirror.name == WANDB else LOCAL)
         end = began + patience
-        while not _has_ended(mirror, max(0.0, end - time.monotonic())):
-            if time.monotonic() < end:
-                continue
+        mirror.listener.join(max(0.0, end - time.monotonic()))
+        if mirror.listener.is_alive():
             mend = "; bring up what is missing: harness wandb sync" if mirror.name == WANDB else ""
             say(f"{mirror.name}: not done after {patience:g} s, and left{mend}")
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(mirror.pid, signal.SIGKILL)
-            break
-        os.close(mirror.life)
+        _wait_until_gone(mirror.pid)
 
 
-def _has_ended(mirror: _Started, seconds: float) -> bool:
-    return bool(select.select([mirror.life], [], [], seconds)[0]) and not os.read(mirror.life, 32)
+def _wait_until_gone(pid: int) -> None:
+    """Waits a moment for a process to end, with which its claims on runs do; the pipe to it ends before that."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        end = time.monotonic() + END_SECONDS
+        while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 def _import_path() -> list[str]:

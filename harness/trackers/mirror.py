@@ -116,17 +116,17 @@ def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2]
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()
-    words = os.fdopen(os.dup(2), "w", buffering=1)
+    words = os.fdopen(os.dup(1), "w", buffering=1)
     log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 2)  # what a tracker's client prints
+    for stream in (1, 2):
+        os.dup2(log, stream)  # what a tracker's client prints
     value = json.loads((folder / f"{name}.json").read_bytes())
     tracking = Tracking(**{**value, "names": tuple(value["names"]), "command": tuple(value["command"])})
 
     def say(sentence: str) -> None:
-        # On a terminal, rank 0 draws its two bars anew over the last two lines.
         try:
-            words.write(f"\n{name}: {sentence}\n\n" if words.isatty() else f"{name}: {sentence}\n")
-        except OSError:
+            words.write(f"{sentence}\n")
+        except OSError:  # nobody listens any more
             sys.stderr.write(f"{sentence}\n")
 
     open_tracker, end_client = _client(tracking, folder)

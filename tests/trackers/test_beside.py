@@ -155,8 +155,8 @@ import os, sys
 from harness.trackers import beside
 from harness.trackers.options import Tracking
 start = beside._start
-def told(folder, tracking):
-    started = start(folder, tracking)
+def told(*given):
+    started = start(*given)
     print(started.pid, flush=True)
     return started
 beside._start = told
