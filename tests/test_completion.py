@@ -55,10 +55,10 @@ def test_verbs_suites_options_and_values_in_bash(offered) -> None:
     assert offered("plan", "") == ["broken.yaml", "folder/", "s.yaml"]
     assert offered("run", "folder/") == ["folder/inner.yaml"]
     assert "--only" in offered("plan", "s.yaml", "--o")
-    assert offered("report", "s.yaml", "--sort", "train_s")[0] == "train_samples"
+    assert offered("report", "s.yaml", "--sort", "train_s")[0] == "train_seconds"
     assert offered("plan", "s.yaml", "--only", "train.ep") == ["train.epochs="]
     assert offered("plan", "s.yaml", "--set", "optimizer.") == [
-        "optimizer.dampening=", "optimizer.lr=", "optimizer.momentum=", "optimizer.name=", "optimizer.nesterov=",
+        "optimizer.lr=", "optimizer.momentum=", "optimizer.name=", "optimizer.nesterov=",
         "optimizer.weight_decay=", "optimizer.weight_decay_on=",
     ]  # fmt: skip
     assert offered("plan", "broken.yaml", "--set", "train.") == [""], "nothing, and no error"

@@ -28,7 +28,9 @@ def columns(incomplete: str) -> list[str]:
 
 def paths(context: typer.Context, incomplete: str) -> list[str]:
     """Returns the fields of the suite that was named before, each with what follows it, `=`."""
-    suite = context.params.get("suite")
+    # An option that still lacks its value leaves the suite among what was not understood.
+    named = [context.params.get("suite"), *(context.params.get("suites") or ()), *context.args]
+    suite = next((str(one) for one in named if one and str(one).endswith(SUFFIXES)), None)
     if not suite:
         return []
     from harness.settings import paths_of
