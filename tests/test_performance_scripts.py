@@ -61,7 +61,7 @@ def test_tracking() -> None:
         assert (
             0 < kind["low"] <= kind["median"] <= kind["high"]
             and kind["start_cpu_seconds"] > 0
-            and kind["cpu_share"] >= 0
+            and kind["share_of_a_core"] > 0
         )
 
 
