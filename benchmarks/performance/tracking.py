@@ -44,7 +44,6 @@ from tests.trackers.server import ENTITY, KEY, Server, serving
 ARCHITECTURE = "cnn3"
 FAULTS = {"answers": "", "stalls": "stall", "refuses": "500"}
 PATIENCE_SECONDS = 5.0
-QUIET_EPOCHS = 20  # a second each
 SETTLE_SECONDS = 8.0  # imports and the client's own process, which a real run's imports and data hide
 
 
@@ -56,9 +55,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--steps", type=int, default=100, help="of an epoch")
     parser.add_argument("--settle", type=float, default=SETTLE_SECONDS, help="seconds until a run with a mirror begins")
+    parser.add_argument("--seconds", type=int, default=20, help="for which a mirror is measured by itself")
     parser.add_argument("--server", nargs="+", choices=FAULTS, default=list(FAULTS))
     arguments = parser.parse_args()
-    found = measure(arguments.server, arguments.rounds, arguments.epochs, arguments.steps, arguments.settle)
+    found = measure(
+        arguments.server, arguments.rounds, arguments.epochs, arguments.steps, arguments.settle, arguments.seconds
+    )
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
@@ -74,7 +76,7 @@ def main() -> None:
         )
 
 
-def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: float) -> dict[str, Any]:
+def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: float, by_itself: int) -> dict[str, Any]:
     """Returns the ratios of train times, and the processor time that mirrors take."""
     keep_freed_memory()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
@@ -109,7 +111,7 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
                 with _serving(FAULTS[kind]), _mirrored():
                     time.sleep(settle)
                     kinds[kind].append(run(root, number))
-        own = {kind: _by_itself(FAULTS[kind], Path(name) / f"quiet-{kind}", settle) for kind in servers}
+        own = {kind: _by_itself(FAULTS[kind], Path(name) / f"quiet-{kind}", settle, by_itself) for kind in servers}
     return {
         "system": describe_system(use_cpu=device.type == "cpu")["name"],
         "threads": torch.get_num_threads(),
@@ -121,7 +123,7 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
     }
 
 
-def _by_itself(fault: str, root: Path, settle: float) -> dict[str, float]:
+def _by_itself(fault: str, root: Path, settle: float, seconds: int) -> dict[str, float]:
     """Returns the processor time of a mirror: to start, to open a run, and from then on with an epoch each second."""
     with _serving(fault), _mirrored() as pids:
         time.sleep(settle)
@@ -131,7 +133,7 @@ def _by_itself(fault: str, root: Path, settle: float) -> dict[str, float]:
         announce(folder.path)
         time.sleep(2 * settle)
         opened, began = _cpu_seconds(pids), time.perf_counter()
-        for epoch in range(1, QUIET_EPOCHS):
+        for epoch in range(1, seconds + 1):
             time.sleep(1.0)
             records.epoch_event(folder, epoch)
         share = (_cpu_seconds(pids) - opened) / (time.perf_counter() - began)
