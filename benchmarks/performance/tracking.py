@@ -6,9 +6,9 @@ The server is a program of this machine that speaks W&B's protocol, and that ans
 refuses each with an error; W&B's own client talks to it. A round is one run of each kind in an order that turns, all in
 one process that stays; a ratio is that of a run to the run without a tracker in its round. `low` and `high` bound the
 median (95 %, order statistics of the rounds). A machine's noise is larger than what is looked for, so
-the processor time of all processes that mirror is measured as well: until a run begins, in its first OPENING epochs,
-when it is opened at the server, and as a share of the train time after them, which is the most that they can take from
-a run that needs every core.
+the processor time of all processes that mirror is measured by itself, too, beside a run that trains nothing: to start
+them, to open a run at the server, and, with an epoch every second, as a share of one core, which is the most that they
+can take from a run that needs its cores whole.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,6 @@ from tests.trackers.server import ENTITY, KEY, Server, serving
 ARCHITECTURE = "cnn3"
 FAULTS = {"answers": "", "stalls": "stall", "refuses": "500"}
 PATIENCE_SECONDS = 5.0
-OPENING = 3  # epochs
 SETTLE_SECONDS = 8.0  # imports and the client's own process, which a real run's imports and data hide
 
 
@@ -56,11 +55,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--steps", type=int, default=100, help="of an epoch")
     parser.add_argument("--settle", type=float, default=SETTLE_SECONDS, help="seconds until a run with a mirror begins")
+    parser.add_argument("--seconds", type=int, default=20, help="for which a mirror is measured by itself")
     parser.add_argument("--server", nargs="+", choices=FAULTS, default=list(FAULTS))
     arguments = parser.parse_args()
-    if arguments.epochs <= OPENING:
-        parser.error(f"--epochs: more than {OPENING}")
-    found = measure(arguments.server, arguments.rounds, arguments.epochs, arguments.steps, arguments.settle)
+    found = measure(
+        arguments.server, arguments.rounds, arguments.epochs, arguments.steps, arguments.settle, arguments.seconds
+    )
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
@@ -70,21 +70,21 @@ def main() -> None:
     )
     for name, kind in found["servers"].items():
         sys.stdout.write(
-            f"{name}: train time x {kind['median']:.4f} ({kind['low']:.4f} to {kind['high']:.4f}); processor time "
-            f"{kind['cpu_share']:.3%} of the train time; {kind['opening_cpu_seconds']:.2f} s to open a run there, "
-            f"{kind['start_cpu_seconds']:.2f} s before it\n"
+            f"{name}: train time x {kind['median']:.4f} ({kind['low']:.4f} to {kind['high']:.4f}); by itself "
+            f"{kind['share_of_a_core']:.3%} of a core, {kind['opening_cpu_seconds']:.2f} s of processor time to open a "
+            f"run and {kind['start_cpu_seconds']:.2f} s before\n"
         )
 
 
-def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: float) -> dict[str, Any]:
+def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: float, by_itself: int) -> dict[str, Any]:
     """Returns the ratios of train times, and the processor time that mirrors take."""
     keep_freed_memory()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     device, size = accelerator.device, CASES[ARCHITECTURE]
     batch = (torch.randn(size, *IMAGE, device=device), torch.randint(10, (size,), device=device))
 
-    def run(root: Path, number: int, opened: Callable[[float], None] = lambda seconds: None) -> float:
-        """Trains and records as a run does; returns the train time, and tells that of its first epochs."""
+    def run(root: Path, number: int) -> float:
+        """Trains and records as a run does; returns the train time."""
         epoch = harness_loop(ARCHITECTURE, size, accelerator, [batch] * steps)  # anew: it pauses after five minutes
         epoch()
         planned = records.planned(seed=number)
@@ -94,46 +94,56 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
         for index in range(epochs):
             seconds += (took := timed(epoch, device))
             records.epoch_event(folder, index, took)
-            if index == OPENING - 1:
-                opened(seconds)
         records.end(root, planned)
         return seconds
 
     alone: list[float] = []
-    kinds: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
+    kinds: dict[str, list[float]] = {name: [] for name in servers}
     with tempfile.TemporaryDirectory() as name, _quiet():
         for number in range(rounds):
             order = ["", *servers]
-            took: dict[str, float] = {}
             for kind in order[number % len(order) :] + order[: number % len(order)]:
                 root = Path(name) / f"{number}-{kind}"
                 if not kind:
                     time.sleep(settle)  # a rest of the same length: a processor's clock depends on its warmth
-                    took[kind] = run(root, number)
+                    alone.append(run(root, number))
                     continue
-                with _serving(FAULTS[kind]):
-                    own = _beside(root, number, run, settle)
-                kinds[kind].append(own)
-                took[kind] = own["seconds"]
-            alone.append(took[""])
+                with _serving(FAULTS[kind]), _mirrored():
+                    time.sleep(settle)
+                    kinds[kind].append(run(root, number))
+        own = {kind: _by_itself(FAULTS[kind], Path(name) / f"quiet-{kind}", settle, by_itself) for kind in servers}
     return {
         "system": describe_system(use_cpu=device.type == "cpu")["name"],
         "threads": torch.get_num_threads(),
         "epoch_seconds": statistics.median(alone) / epochs,
         "servers": {
-            kind: {
-                **_bounds([own["seconds"] / other for own, other in zip(each, alone, strict=True)]),
-                "cpu_share": sum(own["cpu"] for own in each) / sum(own["seconds_after"] for own in each),
-                "start_cpu_seconds": statistics.median(own["start_cpu"] for own in each),
-                "opening_cpu_seconds": statistics.median(own["opening_cpu"] for own in each),
-            }
+            kind: {**_bounds([with_it / other for with_it, other in zip(each, alone, strict=True)]), **own[kind]}
             for kind, each in kinds.items()
         },
     }
 
 
-def _beside(root: Path, number: int, run: Callable[..., float], settle: float) -> dict[str, float]:
-    """Returns the train time of a run with a mirror, and the mirror's processor time before and during it."""
+def _by_itself(fault: str, root: Path, settle: float, seconds: int) -> dict[str, float]:
+    """Returns the processor time of a mirror: to start, to open a run, and from then on with an epoch each second."""
+    with _serving(fault), _mirrored() as pids:
+        time.sleep(settle)
+        started = _cpu_seconds(pids)
+        folder = records.begin(root)
+        records.epoch_event(folder, 0)
+        announce(folder.path)
+        time.sleep(2 * settle)
+        opened, began = _cpu_seconds(pids), time.perf_counter()
+        for epoch in range(1, seconds + 1):
+            time.sleep(1.0)
+            records.epoch_event(folder, epoch)
+        share = (_cpu_seconds(pids) - opened) / (time.perf_counter() - began)
+        records.end(root)
+    return {"start_cpu_seconds": started, "opening_cpu_seconds": opened - started, "share_of_a_core": share}
+
+
+@contextlib.contextmanager
+def _mirrored() -> Iterator[list[int]]:
+    """Mirrors at W&B; gives the process of the mirror."""
     pids: list[int] = []
     start = beside._start
 
@@ -146,18 +156,7 @@ def _beside(root: Path, number: int, run: Callable[..., float], settle: float) -
     try:
         tracking = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=PATIENCE_SECONDS)
         with beside.mirrored(tracking, None, lambda sentence: None):
-            time.sleep(settle)
-            before = _cpu_seconds(pids)
-            first: list[tuple[float, float]] = []
-            seconds = run(root, number, lambda took: first.append((took, _cpu_seconds(pids))))
-            [(opening, cpu)] = first
-            return {
-                "seconds": seconds,
-                "seconds_after": seconds - opening,
-                "start_cpu": before,
-                "opening_cpu": cpu - before,
-                "cpu": _cpu_seconds(pids) - cpu,
-            }
+            yield pids
     finally:
         beside._start = start
 

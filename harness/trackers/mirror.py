@@ -28,7 +28,7 @@ from harness.trackers.entries import Description
 from harness.trackers.options import WANDB, Tracking
 from harness.trackers.replay import Replay, Tracker
 
-LOOK_EVERY_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 2.0
 NICENESS = 19
 
 
