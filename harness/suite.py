@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import HarnessError, nearest
 from harness.problems import shown
-from harness.settings import Settings, apply, copied, label_of, matches, named_apart, require_field
+from harness.settings import Settings, apply, copied, matches, require_field
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
 from harness.suite_file import Reference, SuiteFile, parse_only, parse_overrides, read_suite_file, selected
+from harness.variations import Variation, Variations
 from harness.yaml_lines import Source
-
-if TYPE_CHECKING:
-    from harness.factorial.fraction import Fraction
-
-
-@dataclass(frozen=True)
-class Variation:
-    """What one config changes in the base, and where in the file that stands."""
-
-    settings: Settings
-    origins: tuple[tuple[str | int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +98,7 @@ class Suite:
         Raises:
             SuiteError: a config is invalid, stands twice, or an exclusion or reference matches none.
         """
-        every = [(self._resolve(variation, num_processes), variation) for variation in self._variations()]
+        every = [(self._resolve(variation, num_processes), variation) for variation in self.variations]
         matching = self.file.exclude or self.file.references
         dumps = [spec.model_dump(mode="json") for spec, _ in every] if matching else [{} for _ in every]
         excluded = [any(matches(match, dump) for match in self.file.exclude) for dump in dumps]
@@ -183,87 +172,9 @@ class Suite:
         return mixed
 
     @functools.cached_property
-    def fraction(self) -> Fraction | None:
-        """The cells of the product that a `design` chooses, over all lists of `matrix` and `zip`; None without one.
-
-        What `--set` pins is a factor here all the same: other runs would be chosen otherwise.
-        """
-        if not self.file.design:
-            return None
-        from harness.factorial.fraction import choose_fraction  # with numpy
-
-        try:
-            return choose_fraction([len(axis) for axis in self._axes()], self.file.fraction)
-        except HarnessError as error:
-            raise self.source.error(("design",), error.message, error.hint) from None
-
-    def fraction_notes(self) -> list[str]:
-        """Returns what the fraction that a `design` chose can tell; nothing without one."""
-        if not self.fraction:
-            return []
-        from harness.factorial.words import fraction_notes
-
-        groups = [[path for path in group if path != "label"] or ["label"] for group in self.file.zip]
-        names = [*(self.file.matrix or {}), *map(" and ".join, groups)]
-        return list(fraction_notes(self.fraction, [len(axis) for axis in self._axes()], names))
-
-    def _axes(self) -> list[list[Variation]]:
-        """Returns what each list of the file sets, one list after the other; what `--set` pins sets nothing."""
-        file = self.file
-        axes = []
-        for path, values in (file.matrix or {}).items():
-            pinned = self._pinned(path)
-            axes.append([Variation({} if pinned else {path: value}, (("matrix",),)) for value in values])
-        for index, group in enumerate(file.zip):
-            free = {path: values for path, values in group.items() if not self._pinned(path)}
-            count = len(next(iter(group.values())))
-            rows = [{path: values[row] for path, values in free.items()} for row in range(count)]
-            axes.append([Variation(row, (("zip", index),)) for row in rows])
-        return axes
-
-    def _variations(self) -> Iterator[Variation]:
-        file = self.file
-        axes = self._axes()
-        if not self.fraction:
-            axes = [axis for axis in axes if axis[0].settings]
-        if file.one_at_a_time:
-            single = [
-                Variation({path: value}, (("one_at_a_time",),))
-                for path, values in file.one_at_a_time.items()
-                if not self._pinned(path)
-                for value in values
-            ]
-            axes.append([Variation({}), *single])
-        cells = self.fraction.cells if self.fraction else None
-        chosen = (
-            itertools.product(*axes)
-            if cells is None
-            else (tuple(axis[level] for axis, level in zip(axes, cell, strict=True)) for cell in cells)
-        )
-        groups = [file.matrix or {}, *file.zip, file.one_at_a_time]
-        by_name = {path for group in groups for path in named_apart(group)}
-        if axes or file.matrix or file.zip or not file.include:
-            for parts in chosen:
-                settings = {path: value for part in parts for path, value in part.settings.items()}
-                named = [part.settings["label"] for part in parts if "label" in part.settings]
-                unnamed = {
-                    path: value
-                    for part in parts
-                    if "label" not in part.settings
-                    for path, value in part.settings.items()
-                }
-                label = ", ".join(filter(None, [*map(str, named), label_of(unnamed, by_name)]))
-                if not label and file.one_at_a_time:
-                    label = "base"
-                yield Variation(
-                    {**settings, "label": label}, tuple(origin for part in parts for origin in part.origins)
-                )
-        for index, entry in enumerate(file.include):
-            settings = {path: value for path, value in entry.items() if not self._pinned(path)}
-            yield Variation({"label": label_of(settings), **settings}, (("include", index),))
-
-    def _pinned(self, path: str) -> bool:
-        return any(path == pin or path.startswith(f"{pin}.") for pin in self.overrides)
+    def variations(self) -> Variations:
+        """What the lists of the file make of the base."""
+        return Variations(self.source, self.file, self.overrides)
 
     @functools.cached_property
     def _base(self) -> Settings:

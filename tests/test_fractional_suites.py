@@ -45,10 +45,10 @@ def test_a_zip_group_is_a_factor_and_the_order_is_that_of_the_product(tmp_path: 
 
 
 def test_the_notes_name_the_factors(tmp_path: Path) -> None:
-    size, aliases = _plan(tmp_path, MATRIX + ZIP + DESIGN).suite.fraction_notes()
+    size, aliases = _plan(tmp_path, MATRIX + ZIP + DESIGN).suite.variations.notes()
     assert "8 configs, 1/2 of 2 x 2 x 2 x 2" in size
     assert "optimizer.lr x train.drop_last and train.shuffle = train.epochs x train.global_batch_size" in aliases
-    assert _plan(tmp_path, MATRIX).suite.fraction_notes() == []
+    assert _plan(tmp_path, MATRIX).suite.variations.notes() == []
 
 
 def test_what_set_pins_does_not_change_which_of_the_others_are_run(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import subprocess
 import sys
 from typing import Any
+
+from ratios import median_of
 
 BASE = {
     "data": {"name": "synthetic", "train": 2048, "test": 128},
@@ -73,13 +74,8 @@ def compare(model: dict[str, Any], rounds: int, epochs: int) -> dict[str, Any]:
         for trainer in trainers:
             trainer.communicate("\n")
         by_round.append(ratios)
-    ratios = sorted(ratio for ratios in by_round for ratio in ratios)
-    margin, middle = math.ceil(0.98 * math.sqrt(len(ratios))), len(ratios) // 2
     return {
-        "median": statistics.median(ratios),
-        "low": ratios[max(middle - margin, 0)],
-        "high": ratios[min(middle + margin, len(ratios) - 1)],
-        "pairs": len(ratios),
+        **median_of([ratio for ratios in by_round for ratio in ratios]),
         "rounds": [statistics.median(ratios) for ratios in by_round],
     }
 

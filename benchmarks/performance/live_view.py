@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from overhead import CASES, IMAGE, harness_loop, timed
+from ratios import median_of
 from rich.console import Console
 
 from harness.live.events import EpochEnded, RunEnded, RunStarted
@@ -92,15 +93,10 @@ def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
         artist.join()
         step, word = cost_of_a_step(watched), cost_of_a_word(watched)
     drawing = cost_of_a_drawing()
-    ratios = sorted(with_view / alone for with_view, alone in seconds)
-    margin, middle = math.ceil(0.98 * math.sqrt(pairs)), pairs // 2
     return {
         "system": describe_system(use_cpu=device.type == "cpu")["name"],
         "threads": torch.get_num_threads(),
-        "median": statistics.median(ratios),
-        "low": ratios[max(middle - margin, 0)],
-        "high": ratios[min(middle + margin, pairs - 1)],
-        "pairs": pairs,
+        **median_of([with_view / alone for with_view, alone in seconds]),
         "epoch_seconds": statistics.median(alone for _, alone in seconds),
         "step_microseconds": step * 1e6,
         "word_cpu_milliseconds": word * 1e3,

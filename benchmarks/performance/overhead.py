@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from ratios import median_of
 
 from harness import registry
 from harness.measure.clock import TrainClock
@@ -74,14 +74,8 @@ def measure(name: str, batch_size: int, pairs: int, steps: int) -> dict[str, Any
         for index in (0, 1) if pair % 2 else (1, 0):
             took[index] = timed(loops[index], device)
         seconds.append((took[0], took[1]))
-    ratios = sorted(ours / bare for ours, bare in seconds)
-    margin = math.ceil(0.98 * math.sqrt(pairs))
-    middle = pairs // 2
     return {
-        "median": statistics.median(ratios),
-        "low": ratios[max(middle - margin, 0)],
-        "high": ratios[min(middle + margin, pairs - 1)],
-        "pairs": pairs,
+        **median_of([ours / bare for ours, bare in seconds]),
         "steps": steps,
         "bare_step_seconds": statistics.median(bare for _, bare in seconds) / steps,
     }

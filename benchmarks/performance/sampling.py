@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import statistics
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from overhead import CASES, IMAGE, harness_loop, timed
+from ratios import median_of
 
 from harness.measure.host import Host
 from harness.measure.memory import keep_freed_memory
@@ -77,17 +77,12 @@ def measure(pairs: int, steps: int, period_seconds: float) -> dict[str, Any]:
                 with sampler.training():
                     took[0] = timed(epoch, device)
             seconds.append((took[0], took[1]))
-        ratios = sorted(sampled / alone for sampled, alone in seconds)
-        margin, middle = math.ceil(0.98 * math.sqrt(pairs)), pairs // 2
         one = cost(sampler)
         return {
             "system": describe_system(use_cpu=device.type == "cpu")["name"],
             "threads": torch.get_num_threads(),
             "gpu": "a real" if device.type == "cuda" else "a replayed",
-            "median": statistics.median(ratios),
-            "low": ratios[max(middle - margin, 0)],
-            "high": ratios[min(middle + margin, pairs - 1)],
-            "pairs": pairs,
+            **median_of([sampled / alone for sampled, alone in seconds]),
             "samples": sampler.readings.samples,
             "epoch_seconds": statistics.median(alone for _, alone in seconds),
             "sample_cpu_milliseconds": one * 1e3,

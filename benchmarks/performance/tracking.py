@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import os
 import statistics
 import sys
@@ -30,11 +29,12 @@ import psutil
 import torch
 from accelerate import Accelerator
 from overhead import CASES, IMAGE, harness_loop, timed
+from ratios import median_of
 
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
-from harness.trackers import beside
 from harness.trackers.announced import announce
+from harness.trackers.beside import mirrored
 from harness.trackers.options import Tracking
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -117,7 +117,7 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
         "threads": torch.get_num_threads(),
         "epoch_seconds": statistics.median(alone) / epochs,
         "servers": {
-            kind: {**_bounds([with_it / other for with_it, other in zip(each, alone, strict=True)]), **own[kind]}
+            kind: {**median_of([with_it / other for with_it, other in zip(each, alone, strict=True)]), **own[kind]}
             for kind, each in kinds.items()
         },
     }
@@ -141,24 +141,9 @@ def _by_itself(fault: str, root: Path, settle: float, seconds: int) -> dict[str,
     return {"start_cpu_seconds": started, "opening_cpu_seconds": opened - started, "share_of_a_core": share}
 
 
-@contextlib.contextmanager
-def _mirrored() -> Iterator[list[int]]:
-    """Mirrors at W&B; gives the process of the mirror."""
-    pids: list[int] = []
-    start = beside._start
-
-    def noted(folder: Path, tracking: Tracking) -> beside._Started:
-        started = start(folder, tracking)
-        pids.append(started.pid)
-        return started
-
-    beside._start = noted
-    try:
-        tracking = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=PATIENCE_SECONDS)
-        with beside.mirrored(tracking, None, lambda sentence: None):
-            yield pids
-    finally:
-        beside._start = start
+def _mirrored() -> contextlib.AbstractContextManager[list[int]]:
+    tracking = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=PATIENCE_SECONDS)
+    return mirrored(tracking, None, lambda sentence: None)
 
 
 def _cpu_seconds(pids: list[int]) -> float:
@@ -171,16 +156,6 @@ def _cpu_seconds(pids: list[int]) -> float:
                 times = each.cpu_times()
                 total += times.user + times.system
     return total
-
-
-def _bounds(ratios: list[float]) -> dict[str, float]:
-    ratios = sorted(ratios)
-    margin, middle = math.ceil(0.98 * math.sqrt(len(ratios))), len(ratios) // 2
-    return {
-        "median": statistics.median(ratios),
-        "low": ratios[max(middle - margin, 0)],
-        "high": ratios[min(middle + margin, len(ratios) - 1)],
-    }
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def plan(
     counts = ((len(rows), "run"), (configs, "config"), (seeds, "seed"))
     runs, *of = (f"{count} {name}{'s' * (count != 1)}" for count, name in counts)
     sys.stderr.write(f"{runs}: {', '.join(of)}\n")
-    for note in planned.suite.fraction_notes():
+    for note in planned.suite.variations.notes():
         sys.stderr.write(f"{note}\n")
     print_text(
         "\n".join(["run_id        seed  label", *(f"{r['run_id']}  {r['seed']:<4}  {r['label']}" for r in rows)])

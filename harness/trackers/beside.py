@@ -42,8 +42,8 @@ class _Started:
 
 
 @contextlib.contextmanager
-def mirrored(tracking: Tracking, parent: Path | None, say: Callable[[str], None]) -> Iterator[None]:
-    """Mirrors the runs that are opened in this context, by this process or those that it starts.
+def mirrored(tracking: Tracking, parent: Path | None, say: Callable[[str], None]) -> Iterator[list[int]]:
+    """Mirrors the runs that are opened in this context, by this process or those that it starts; gives the processes.
 
     Nothing that a tracker does, or does not, ends the context early or raises.
 
@@ -53,7 +53,7 @@ def mirrored(tracking: Tracking, parent: Path | None, say: Callable[[str], None]
         say: is given sentences for a person.
     """
     if not tracking.names:
-        yield
+        yield []
         return
     tracking = _told_if_offline(tracking, say)
     started: list[_Started] = []
@@ -66,7 +66,7 @@ def mirrored(tracking: Tracking, parent: Path | None, say: Callable[[str], None]
                     started.append(_start(folder, tracking.only(each), say))
                 except (OSError, ValueError) as error:
                     say(f"{each}: cannot be started ({error}); the runs go on")
-            yield
+            yield [mirror.pid for mirror in started]
         finally:
             del os.environ[ANNOUNCED]
             _end(started, tracking.patience_seconds, say)
