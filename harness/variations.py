@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,7 +112,7 @@ class Variations:
         return any(path == pin or path.startswith(f"{pin}.") for pin in self.overrides)
 
 
-def _label(parts: Sequence[Variation], by_name: set[str]) -> str:
+def _label(parts: Sequence[Variation], by_name: Set[str]) -> str:
     """Returns the labels that the parts give themselves, and what the others set."""
     named = [str(part.settings["label"]) for part in parts if "label" in part.settings]
     others = [part.settings for part in parts if "label" not in part.settings]

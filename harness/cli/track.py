@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, print_text, stderr
+from harness.cli.completing import suites
 from harness.cli.options import Entity, Machine, Output, Predictions, Project, Small
 
 wandb = typer.Typer(no_args_is_help=True, help="Bring up to W&B what it has not of a suite's runs.")
@@ -21,7 +22,10 @@ def _verbs() -> None:
 
 @wandb.command()
 def sync(
-    suite: Annotated[Path, typer.Argument(metavar="SUITE", help="Its YAML file, or the folder of its results.")],
+    suite: Annotated[
+        Path,
+        typer.Argument(metavar="SUITE", help="Its YAML file, or the folder of its results.", autocompletion=suites),
+    ],
     smoke: Small = False,
     output: Output = RESULTS,
     wandb_project: Project = "",

@@ -20,6 +20,7 @@ from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import Column
 from harness.report.numbers.curves import (
     Budget,
+    Curve,
     CurveOf,
     budget_notes,
     curves_of,
@@ -39,7 +40,7 @@ from harness.report.numbers.time_to_target import target_values
 from harness.report.options import Options
 from harness.report.pictures import PictureFile
 from harness.report.tables import Report, Table
-from harness.report.texts import one_line
+from harness.report.texts import Beside, one_line
 
 
 class PlannedConfig(Protocol):
@@ -165,7 +166,7 @@ def _table(
     columns: tuple[Column, ...],
     sort: str,
     budget: Budget | None,
-    curves: Mapping[str, Any],
+    curves: Mapping[str, Sequence[Curve]],
 ) -> Table:
     """Returns what there is to say of one system."""
     facts = rows[0].system_id, str(rows[0].values["system"])
@@ -208,7 +209,9 @@ def _table(
     )
 
 
-def _published(material: Material, title: str, system_id: str | None, system: str | None, rows: Sequence[Row]) -> Any:
+def _published(
+    material: Material, title: str, system_id: str | None, system: str | None, rows: Sequence[Row]
+) -> Beside | None:
     return side_by_side(
         title,
         system_id,

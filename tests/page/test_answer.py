@@ -56,7 +56,7 @@ def _table(fake: Any, numbers: dict[str, tuple[list[float], float]], **material:
     return fake.report(results, **material).tables[0]
 
 
-def test_the_answer_names_the_most_accurate_its_ties_and_the_fastest_of_them(fake: Any) -> None:
+def test_the_answer_names_the_most_accurate_what_is_not_told_apart_and_the_fastest_of_them(fake: Any) -> None:
     table = _table(
         fake,
         {
@@ -68,7 +68,7 @@ def test_the_answer_names_the_most_accurate_its_ties_and_the_fastest_of_them(fak
     first, second = answer(table)
     assert first == (
         "“slow, good” is the most accurate, with 92.00 ± 4.97 % of the test images right, "
-        "but “fast, good” ties with it within the noise of 3 seeds."
+        "but 3 seeds do not tell it apart from “fast, good”."
     )
     assert second.startswith("“fast, good” is the fastest of these: 10.1 s of training, 9.9 times as fast as")
     assert "fastest, bad" not in second

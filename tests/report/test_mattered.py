@@ -155,6 +155,18 @@ def test_missing_runs_do_not_bias_an_additive_truth() -> None:
     assert found[(2,)].means[1].mean - found[(2,)].means[0].mean == pytest.approx(100.0)
 
 
+def test_a_config_with_one_seed_of_several_is_left_out() -> None:
+    """It is far off, and says nothing of how it scatters; a seed that only it has goes with it."""
+    levels = (2, 2)
+    cells = np.array([*itertools.product(range(2), range(2)), (1, 1)])
+    values = np.tile((cells @ [1.0, 10.0])[:, None], (1, 4)) + np.array([0.0, 5.0, -3.0, 0.0])
+    values[:4, 3] = values[4, :3] = np.nan
+    values[4, 3] = 1000.0
+    found = estimate(cells, values, levels, terms_of(levels))
+    assert (found.configs, found.seeds) == (4, 3)
+    assert [one.value for one in found.effects] == pytest.approx([1.0, 10.0, 0.0], abs=1e-9)
+
+
 def test_one_seed_has_numbers_and_no_intervals(fake: Any, tmp_path: Path) -> None:
     report = _report(fake, _plan(tmp_path, TWO_BY_TWO), lambda dump, seed: (0.8 + 0.1 * _level(dump)[0], 10.0))
     row = _by_effect(report)["optimizer.lr"]

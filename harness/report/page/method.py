@@ -13,8 +13,8 @@ NUMBERS = (
     "compiling, evaluation and checkpoints are on clocks of their own.",
     "Test accuracy is that of the last epoch, every test image counted once. ± is half of the 95 % t interval of the "
     "mean over the seeds.",
-    "Two configs tie where the paired t test over their common seeds, corrected by Holm's method for the number of "
-    "comparisons, does not tell them apart at 5 %. That is no proof that they are equal: more seeds may.",
+    "Two configs are told apart where the paired t test over their common seeds, corrected by Holm's method for the "
+    "number of comparisons, does so at 5 %. Those that are not may differ all the same: more seeds may tell.",
     "For a budget, a config counts with its last evaluation within so much train time, once all its seeds have been "
     "evaluated. A schedule made for that budget may do better.",
 )

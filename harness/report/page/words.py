@@ -56,7 +56,7 @@ def how_sure(first: Standing) -> str:
     if not first.ties:
         return "clear of all others"
     unknown = " (some with too few seeds to tell)" if first.unknown else ""
-    return f"a tie with {_names(first.ties)}{unknown}"
+    return f"not told apart from {_names(first.ties)}{unknown}"
 
 
 def _most_accurate(first: Standing) -> str:
@@ -68,12 +68,11 @@ def _most_accurate(first: Standing) -> str:
         return f"{said}, by one run each, so how sure that is cannot be known."
     if not first.ties:
         return f"{said}, beyond the noise of {summary.n} seeds."
-    verb = "ties" if len(first.ties) == 1 else "tie"
-    return f"{said}, but {_names(first.ties)} {verb} with it within the noise of {summary.n} seeds."
+    return f"{said}, but {summary.n} seeds do not tell it apart from {_names(first.ties)}."
 
 
 def _fastest(first: Standing) -> str:
-    """Among those that tie for the first place, the one that trains fastest."""
+    """Among those that may well be the most accurate, the one that trains fastest."""
     if not first.known and first.others:
         return "A second seed of each config would tell what is noise: set `seeds: 3` in the suite and run it again."
     equal = [first.best, *first.ties]
@@ -86,7 +85,7 @@ def _fastest(first: Standing) -> str:
     assert fastest
     name, seconds = named(fastest.best.row), _seconds(fastest.best.row)
     if fastest.best.row is first.best.row:
-        beyond = "" if len(equal) == 1 else " and the fastest of those that tie"
+        beyond = "" if len(equal) == 1 else " and the fastest of these"
         return f"It takes {seconds_text(seconds)} of training{beyond}{_as_fast(fastest)}."
     ratio = _seconds(first.best.row) / seconds
     return (
