@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from harness import registry
-from harness.data.augment.batched import Recipe
+from harness.data.augment.batched import Batched, Recipe
 from harness.data.loading import ChosenLoader, Feed, Loader
 from harness.data.normalize import normalization
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits
+from harness.models.network import build_network, fit_to_data
 from harness.spec import ImageShape, RunSpec, parameters
 from harness.training.loop import Trainee, micro_batch_sizes
 from harness.training.precision import DTYPES, autocast, resolve_mixed_precision
@@ -63,19 +64,24 @@ def build_loader(
     return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
 
 
+def some_training_images(spec: RunSpec, splits: Splits, most: int = 5000) -> torch.Tensor:
+    """Returns images from all over the training split as evaluation would take them, float [n, C, H, W]."""
+    split = splits.train
+    rows = split.rows[np.linspace(0, len(split.labels) - 1, min(most, len(split.labels))).astype(int)]
+    pixels = torch.from_numpy(split.pixels[rows]).permute(0, 3, 1, 2)
+    mean, std = normalization(spec.data, split)
+    return Batched(Recipe(spec.data.augment, mean, std), pixels.device).evaluate(pixels)
+
+
 def build_trainee(
     spec: RunSpec, splits: Splits, accelerator: Accelerator, steps_per_epoch: int, on_step: Callable[[int], None]
 ) -> Trainee:
     """Returns the network with all that steps it, on the device and wrapped in DDP where there are several ranks."""
     train = spec.train
     mixed_precision = resolve_mixed_precision(train.mixed_precision, accelerator.device)
-    network: nn.Module = registry.build(
-        "architecture",
-        spec.model.name,
-        splits.image_shape(spec.data.augment),
-        len(splits.class_names),
-        **parameters(spec.model),
-    )
+    network = build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names))
+    if spec.model.whiten:
+        fit_to_data(network, some_training_images(spec, splits))
     if train.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(accelerator.device)

@@ -14,11 +14,13 @@ from torch import nn
 
 from harness import execute as execute_module
 from harness.build import build_trainee
+from harness.data.normalize import normalization
 from harness.data.prepare import prepare
 from harness.data.source import Split
 from harness.errors import HarnessError
 from harness.execute import Observer, Outcome, execute
 from harness.models.size import count_size
+from harness.models.whitening import Whitening
 from harness.records.result import Clock, Energy, Memory, Telemetry, Throughput
 from harness.spec import ImageShape, RunSpec, parse_run_spec
 from harness.suite_file import Target
@@ -215,6 +217,27 @@ def test_the_moving_average_is_what_is_evaluated() -> None:
     assert torch.equal(slow.weights(), run(make_spec()).weights())
     assert slow.metrics["test"].accuracy < plain().metrics["test"].accuracy
     assert slow.metrics["train"] == run(make_spec()).metrics["train"]
+
+
+def test_the_first_layer_whitens_the_training_images_and_stays_as_it_is() -> None:
+    model = {"name": "fast_vgg", "widths": [4], "whiten": 2}
+    spec = make_spec(model=model, data={"name": "digits", "train_samples": 300}, train={"epochs": 1})
+    found = run(spec)
+    splits = prepare(spec.data)
+    mean, std = normalization(spec.data, splits.train)
+    images = (torch.from_numpy(splits.train.images).permute(0, 3, 1, 2) / 255 - mean[0]) / std[0]
+    expected = Whitening(splits.image_shape(spec.data.augment), 2)
+    expected.fit(images)
+    filters, wanted = found.network.get_parameter("whitening.0.weight"), expected.state_dict()["0.weight"]
+    torch.testing.assert_close(filters.abs(), wanted.abs(), rtol=1e-3, atol=1e-4)  # a direction has no sign
+    assert found.network.get_parameter("whitening.0.bias").requires_grad
+
+
+def test_the_views_of_an_evaluation_change_what_is_evaluated_and_nothing_else() -> None:
+    both = run(make_spec(train={"evaluate_views": "flips_and_shifts"}))
+    assert torch.equal(both.weights(), run(make_spec()).weights())
+    assert both.metrics["train"] == run(make_spec()).metrics["train"]
+    assert both.metrics["test"] != run(make_spec()).metrics["test"]
 
 
 def test_channels_last_learns_the_same() -> None:

@@ -92,6 +92,7 @@ REAL_CHANGES: list[dict[str, Any]] = [
     {"optimizer": {"name": "sgd", "lr": 0.2}},
     {"optimizer": {"name": "adam", "lr": 0.1}},
     {"optimizer": {"name": "sgd", "lr": 0.1, "weight_decay_on": "weights"}},
+    {"optimizer": {"name": "sgd", "lr": 0.1, "norm_bias_lr_scale": 64.0}},
     {"schedule": "cosine"},
     {"schedule": {"name": "constant", "warmup_epochs": 1}},
     *({"train": {"epochs": 5, name: value}} for name, value in {
@@ -112,6 +113,7 @@ REAL_CHANGES: list[dict[str, Any]] = [
         "untimed_steps": 0,
         "shuffle": "once",
         "loss": "cross_entropy_after_softmax",
+        "evaluate_views": "flips",
         "evaluate_train": True,
         "dropout_in_evaluation": True,
         "mean_batch_recall": True,

@@ -67,6 +67,9 @@ class ModelSection(Section):
     """The architecture and its parameters."""
 
     name: str
+    whiten: PositiveInt | None = Field(
+        default=None, description="side of the patches that a fixed first layer makes uncorrelated (arXiv 2404.00498)"
+    )
 
 
 class DataSection(Section):
@@ -95,6 +98,9 @@ class OptimizerSection(Section):
     name: str
     weight_decay_on: Literal["all", "weights"] = Field(
         default="all", description="'weights' leaves norm parameters and biases without weight decay"
+    )
+    norm_bias_lr_scale: PositiveFloat = Field(
+        default=1.0, description="the biases of norms learn so many times faster (arXiv 2404.00498)"
     )
 
 
@@ -140,6 +146,9 @@ class TrainSection(Section):
     )
     evaluate_every_epochs: PositiveInt = Field(default=1, description="the last epoch is always evaluated")
     eval_batch_size: PositiveInt = Field(default=512, description="test samples a forward pass, for each process")
+    evaluate_views: Literal["one", "flips", "flips_and_shifts"] = Field(
+        default="one", description="average the logits of mirrored, and of shifted images, too"
+    )
     evaluate_train: bool = Field(
         default=False,
         description="take train metrics in a pass of their own after the epoch: images not augmented, weights at rest",

@@ -19,6 +19,7 @@ from harness.spec import TrainSection
 from harness.training.metrics import Tally
 from harness.training.precision import autocast
 from harness.training.schedule import LearningRate
+from harness.training.views import logits_of_views
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -192,7 +193,7 @@ def evaluate(trainee: Trainee, batches: Batches) -> tuple[Tally, Tensor]:
                 module.train()
     for images, labels in batches:
         with precision:
-            logits = network(images)
+            logits = logits_of_views(network, images, t.train.evaluate_views)
             if t.train.loss == "cross_entropy_after_softmax":
                 logits = logits.softmax(1)
         tally.add(logits, labels)

@@ -17,26 +17,36 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 def build_optimizer(section: OptimizerSection, model: nn.Module) -> Optimizer:
     """Returns the optimizer over the trainable parameters of `model`."""
     groups = parameter_groups(section, model)
-    return make_optimizer(lambda: registry.build("optimizer", section.name, groups, **parameters(section)))
+    optimizer = make_optimizer(lambda: registry.build("optimizer", section.name, groups, **parameters(section)))
+    for group in optimizer.param_groups:
+        group["lr"] *= group.pop("lr_scale", 1.0)
+    return optimizer
 
 
 def parameter_groups(section: OptimizerSection, model: nn.Module) -> list[dict]:
-    """Returns one group of all trainable parameters, or, for `weight_decay_on: weights`, a second one without decay.
+    """Returns the trainable parameters of `model` in groups, the first of which holds the weights.
 
-    The second group holds biases and the parameters of normalisation layers.
+    Biases and the parameters of norms have a group without decay for `weight_decay_on: weights`; the biases of norms
+    have one with an `lr_scale` where the section scales their rate.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if section.weight_decay_on == "all":
-        return [{"params": trainable}]
-    exempt = {
-        id(parameter)
-        for module in model.modules()
-        for name, parameter in module.named_parameters(recurse=False)
-        if name.endswith("bias") or isinstance(module, NORMS)
-    }
+    of_key: dict[tuple[bool, bool], list[nn.Parameter]] = {(True, False): []}
+    seen: set[int] = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad or id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            is_norm, is_bias = isinstance(module, NORMS), name.endswith("bias")
+            decays = section.weight_decay_on == "all" or not (is_norm or is_bias)
+            scaled = section.norm_bias_lr_scale != 1.0 and is_norm and is_bias
+            of_key.setdefault((decays, scaled), []).append(parameter)
+    if section.weight_decay_on == "weights":
+        of_key.setdefault((False, False), [])
     return [
-        {"params": [parameter for parameter in trainable if id(parameter) not in exempt]},
-        {"params": [parameter for parameter in trainable if id(parameter) in exempt], "weight_decay": 0.0},
+        {"params": parameters}
+        | ({} if decays else {"weight_decay": 0.0})
+        | ({"lr_scale": section.norm_bias_lr_scale} if scaled else {})
+        for (decays, scaled), parameters in of_key.items()
     ]
 
 

@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from harness import registry
 from harness.data.augment.batched import Batched, Recipe
 from harness.data.normalize import normalization
 from harness.data.prepare import Splits, fingerprint, prepare
 from harness.errors import HarnessError
+from harness.models.network import build_network
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
 from harness.settings import Settings, apply
@@ -82,11 +82,9 @@ class Trained:
 
     def untrained(self) -> nn.Module:
         """Returns the network as the architecture builds it, on the CPU, with weights drawn anew."""
-        options = parameters(self.spec.model)
-        if "weights" in options:  # those of the run take their place, and need no download
-            options["weights"] = None
-        shape, classes = self.image_shape, len(self.splits.class_names)
-        return registry.build("architecture", self.spec.model.name, shape, classes, **options)
+        # Weights of the run take the place of others, and need no download.
+        changed = {"weights": None} if "weights" in parameters(self.spec.model) else {}
+        return build_network(self.spec.model, self.image_shape, len(self.splits.class_names), **changed)
 
     @functools.cached_property
     def mean_and_std(self) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,7 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"name": "adamw"},
     {"name": "adagrad", "lr_decay": 0.1},
     {"name": "rmsprop", "momentum": 0.5, "centered": True},
+    {"name": "muon", "normalize_weights": True, "norm_bias_lr_scale": 8.0},
     {"name": "torch/NAdam"},
     {"name": "torch/RAdam"},
     {"name": "torch/Adadelta"},

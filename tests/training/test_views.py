@@ -1,0 +1,45 @@
+"""Views of an image whose logits are averaged."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from harness.training.views import logits_of_views
+
+IMAGES = torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Corner(nn.Module):
+    """Its logits are the pixels of the corner."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, :, 0, 0]
+
+
+def test_one_view_is_the_image() -> None:
+    assert torch.equal(logits_of_views(Corner(), IMAGES, "one"), IMAGES[:, :, 0, 0])
+
+
+def test_flips_are_averaged() -> None:
+    found = logits_of_views(Corner(), IMAGES, "flips")
+    torch.testing.assert_close(found, (IMAGES[:, :, 0, 0] + IMAGES[:, :, 0, -1]) / 2)
+
+
+def test_shifts_weigh_as_much_as_the_image_in_place() -> None:
+    """Down and right brings pixel (1, 1) to the corner by reflection; up and left the one that stands there."""
+    found = logits_of_views(Corner(), IMAGES, "flips_and_shifts")
+    still = (IMAGES[:, :, 0, 0] + IMAGES[:, :, 0, -1]) / 2
+    inner = (IMAGES[:, :, 1, 1] + IMAGES[:, :, 1, -2]) / 2  # both shifts, as (1, 1) mirrors about (0, 0)
+    torch.testing.assert_close(found, (still + inner) / 2)
+
+
+@pytest.mark.parametrize("views", ["one", "flips", "flips_and_shifts"])
+def test_views_of_a_network_that_is_blind_to_them_change_nothing(views: str) -> None:
+    class Mean(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((2, 3))
+
+    constant = torch.ones(2, 3, 6, 6) * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(logits_of_views(Mean(), constant, views), constant[:, :, 0, 0])
