@@ -28,11 +28,14 @@ def output_of(script: str, *arguments: str) -> Any:
 
 
 def test_overhead() -> None:
-    found = output_of("overhead.py", "--only", "cnn3", "--pairs", "3", "--steps", "3")
-    ratio = found["ratios"]["cnn3/bare"]
-    assert ratio["low"] <= ratio["median"] <= ratio["high"]
-    assert ratio["pairs"] == 3
-    assert ratio["bare_step_seconds"] > 0
+    found = output_of("overhead.py", "--only", "cnn3", "--only", "host", "--pairs", "3", "--steps", "3")
+    assert set(found["ratios"]) == {"cnn3/bare", "accelerate cnn3/bare"}
+    for ratio in found["ratios"].values():
+        assert 0 < ratio["low"] <= ratio["median"] <= ratio["high"] and ratio["pairs"] == 3
+        assert ratio["bare_step_seconds"] > 0
+    host = found["host"]
+    assert host["low"] <= host["median"] <= host["high"] < 1e5 and host["bare_step_microseconds"] > 0
+    assert host["accelerate"] > 0  # its wrappers look modules up at each step
 
 
 def test_commands() -> None:

@@ -1,25 +1,31 @@
-"""What the harness costs beside a bare PyTorch loop: the same model, batches and optimizer, in interleaved pairs.
+"""What the harness costs beside a bare PyTorch loop and a stock Accelerate one: the same work, in interleaved rounds.
 
-    python benchmarks/performance/overhead.py [--json] [--pairs 15] [--steps 60]
+    python benchmarks/performance/overhead.py [--json] [--pairs 15] [--steps 60] [--only cnn3]
 
-Each pair runs the harness's epoch and a hand-written one, in turn first; the ratio is taken pair by pair, so that a
-machine's drift falls on both. `low` and `high` bound the median (95 %, order statistics of the pairs).
+Each round runs an epoch of each loop over the same batches, in an order that turns; ratios to the bare loop are taken
+round by round, so that a machine's drift falls on all. `low` and `high` bound their median (95 %, order statistics).
+The host's own work is what a step of a network of one small layer takes more than the bare loop's does.
+On a GPU the cases are batches of 512 in bf16, and `cnn3` in CUDA graphs, too, beside the bare eager loop.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from ratios import median_of
+from torch import nn
 
 from harness import registry
 from harness.measure.clock import TrainClock
@@ -32,6 +38,30 @@ from harness.training.setup import build_learning_rate, build_optimizer
 
 IMAGE = ImageShape(3, 32, 32)
 CASES = {"cnn3": 64, "resnet18": 32}
+Compiled = Literal["reduce-overhead", False]
+HOST = "host"  # the case whose network does next to nothing
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the loops do.
+
+    Attributes:
+        graphs: the harness compiles, with CUDA graphs.
+    """
+
+    architecture: str
+    batch_size: int
+    mixed_precision: str = "no"
+    graphs: bool = False
+
+
+def cases(*, cuda: bool) -> dict[str, Case]:
+    """Returns the cases of a kind of machine by their names."""
+    if not cuda:
+        return {name: Case(name, size) for name, size in CASES.items()}
+    found = {name: Case(name, 512, "bf16") for name in CASES}
+    return found | {"cnn3 in graphs": Case("cnn3", 512, "bf16", graphs=True)}
 
 
 def main() -> None:
@@ -40,68 +70,139 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--only", choices=CASES, action="append")
+    parser.add_argument("--only", choices=[*cases(cuda=torch.cuda.is_available()), HOST], action="append")
     arguments = parser.parse_args()
-    cases = {name: CASES[name] for name in arguments.only or CASES}
-    ratios = {f"{name}/bare": measure(name, size, arguments.pairs, arguments.steps) for name, size in cases.items()}
+    chosen = cases(cuda=torch.cuda.is_available())
+    ratios: dict[str, Any] = {}
+    for name, case in chosen.items():
+        if not arguments.only or name in arguments.only:
+            ratios |= measure(name, case, arguments.pairs, arguments.steps)
     found = {"system": describe_system()["name"], "threads": torch.get_num_threads(), "ratios": ratios}
+    if not arguments.only or HOST in arguments.only:
+        found["host"] = host_work(arguments.pairs)
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
     sys.stdout.write(f"{found['system']}, {found['threads']} threads\n")
     for name, r in ratios.items():
         sys.stdout.write(
-            f"{name}: {r['median']:.4f} ({r['low']:.4f} to {r['high']:.4f}, {r['pairs']} pairs), "
+            f"{name}: {r['median']:.4f} ({r['low']:.4f} to {r['high']:.4f}, {r['pairs']} rounds), "
             f"{r['bare_step_seconds'] * 1e3:.2f} ms a bare step\n"
+        )
+    if "host" in found:
+        host = found["host"]
+        sys.stdout.write(
+            f"host's own work: {host['median']:.1f} us a step ({host['low']:.1f} to {host['high']:.1f}); "
+            f"stock Accelerate's: {host['accelerate']:.1f} us\n"
         )
 
 
-def measure(name: str, batch_size: int, pairs: int, steps: int) -> dict[str, Any]:
-    """Returns the ratio of the harness's step to a bare one for one architecture."""
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+def measure(name: str, case: Case, rounds: int, steps: int) -> dict[str, Any]:
+    """Returns the ratios of the harness's step, and of Accelerate's, to a bare one."""
+    cpu = not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=cpu)
     device = accelerator.device
-    steps = steps if name == "cnn3" else max(steps // 10, 5)
-    batches = [
-        (torch.randn(batch_size, *IMAGE, device=device), torch.randint(10, (batch_size,), device=device))
-        for _ in range(steps)
-    ]
-    loops = [harness_loop(name, batch_size, accelerator, batches), bare_loop(name, device, batches)]
-    for loop in loops:
-        loop()
-    seconds: list[tuple[float, float]] = []
-    for pair in range(pairs):
-        took = [0.0, 0.0]
-        for index in (0, 1) if pair % 2 else (1, 0):
-            took[index] = timed(loops[index], device)
-        seconds.append((took[0], took[1]))
+    steps = steps if case.architecture == "cnn3" else max(steps // 10, 5)
+    shape = (case.batch_size, *IMAGE)
+    batches = [(torch.randn(shape, device=device), torch.randint(10, shape[:1], device=device)) for _ in range(steps)]
+
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return registry.build("architecture", case.architecture, IMAGE, 10).to(device)
+
+    compiled: Compiled = "reduce-overhead" if case.graphs else False
+    loops = {
+        "bare": bare_loop(network(), batches, case.mixed_precision),
+        "harness": harness_loop(
+            case.architecture,
+            case.batch_size,
+            accelerator,
+            batches,
+            mixed_precision=case.mixed_precision,
+            compiled=compiled,
+        ),
+    }
+    AcceleratorState._reset_state()  # an Accelerator's precision is that of all, and ours prepares models without
+    loops["accelerate"] = accelerate_loop(
+        network(), Accelerator(cpu=cpu, mixed_precision=case.mixed_precision), batches
+    )
+    seconds = rounds_of(loops, device, rounds)
+    AcceleratorState._reset_state()
+    facts = {"steps": steps, "bare_step_seconds": statistics.median(seconds["bare"]) / steps}
     return {
-        **median_of([ours / bare for ours, bare in seconds]),
-        "steps": steps,
-        "bare_step_seconds": statistics.median(bare for _, bare in seconds) / steps,
+        f"{label}/bare": median_of([a / b for a, b in zip(seconds[loop], seconds["bare"], strict=True)]) | facts
+        for label, loop in ((name, "harness"), (f"accelerate {name}", "accelerate"))
     }
 
 
+def host_work(rounds: int, steps: int = 1000) -> dict[str, float]:
+    """Returns the microseconds a step that the harness's loop takes beyond a bare one, and what Accelerate's does."""
+    accelerator = Accelerator(cpu=True)
+    images, labels = torch.randn(2, *IMAGE), torch.randint(10, (2,))
+    batches = [(images, labels)] * steps
+
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(12, 10))
+
+    seconds = rounds_of(
+        {
+            "bare": bare_loop(network(), batches),
+            "harness": harness_loop(network(), 2, accelerator, batches),
+            "accelerate": accelerate_loop(network(), accelerator, batches),
+        },
+        accelerator.device,
+        rounds,
+    )
+    beyond = {
+        name: [(a - b) / steps * 1e6 for a, b in zip(seconds[name], seconds["bare"], strict=True)]
+        for name in ("harness", "accelerate")
+    }
+    return {
+        **median_of(beyond["harness"]),
+        "accelerate": statistics.median(beyond["accelerate"]),
+        "bare_step_microseconds": statistics.median(seconds["bare"]) / steps * 1e6,
+    }
+
+
+def rounds_of(loops: dict[str, Callable[[], None]], device: torch.device, rounds: int) -> dict[str, list[float]]:
+    """Returns the seconds of each loop in each round, after one that is not counted."""
+    for loop in loops.values():
+        loop()
+    names = list(loops)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            seconds[name].append(timed(loops[name], device))
+    return seconds
+
+
 def harness_loop(
-    name: str,
+    model: str | nn.Module,
     batch_size: int,
     accelerator: Accelerator,
     batches: list,
     on_step: Callable[[int], None] = lambda step: None,
+    mixed_precision: str = "no",
+    compiled: Compiled = False,
 ) -> Callable[[], None]:
     """Returns one epoch of the harness's own loop."""
     optimizer = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
-    train = {"global_batch_size": batch_size, "num_processes": 1, "epochs": 1000}
-    spec = parse_run_spec({"model": name, "data": "synthetic", "optimizer": optimizer, "train": train})
+    train = {"global_batch_size": batch_size, "num_processes": 1, "epochs": 1000, "compile": compiled}
+    spec = parse_run_spec({"model": "mlp", "data": "synthetic", "optimizer": optimizer, "train": train})
     apply_switches(spec.train)
     torch.manual_seed(0)
-    network = registry.build("architecture", name, IMAGE, 10).to(accelerator.device)
+    network = registry.build("architecture", model, IMAGE, 10) if isinstance(model, str) else model
+    network = network.to(accelerator.device)
     built = build_optimizer(spec.optimizer, network)
+    prepared: Any = accelerator.prepare_model(network, device_placement=False)
     trainee = Trainee(
         accelerator=accelerator,
         train=spec.train,
-        mixed_precision="no",
+        mixed_precision=mixed_precision,
         network=network,
-        model=accelerator.prepare_model(network),
+        model=cast(nn.Module, torch.compile(prepared, mode=compiled) if compiled else prepared),
         optimizer=built,
         learning_rate=build_learning_rate(spec.schedule, built, 1000, len(batches)),
         ema=None,
@@ -121,17 +222,35 @@ def harness_loop(
     return epoch
 
 
-def bare_loop(name: str, device: torch.device, batches: list) -> Callable[[], None]:
+def bare_loop(model: nn.Module, batches: list, mixed_precision: str = "no") -> Callable[[], None]:
     """Returns one epoch as people write it by hand."""
-    torch.manual_seed(0)
-    model = registry.build("architecture", name, IMAGE, 10).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    precision = torch.autocast("cuda", torch.bfloat16) if mixed_precision == "bf16" else contextlib.nullcontext()
 
     def epoch() -> None:
         model.train()
         for images, labels in batches:
-            loss = F.cross_entropy(model(images), labels)
+            with precision:
+                loss = F.cross_entropy(model(images), labels)
             loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return epoch
+
+
+def accelerate_loop(model: nn.Module, accelerator: Accelerator, batches: list) -> Callable[[], None]:
+    """Returns one epoch as Accelerate's own examples have it: everything prepared."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    loader = torch.utils.data.DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+
+    def epoch() -> None:
+        model.train()
+        for images, labels in loader:
+            with accelerator.autocast():
+                loss = F.cross_entropy(model(images), labels)
+            accelerator.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
 
