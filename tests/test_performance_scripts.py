@@ -38,6 +38,14 @@ def test_overhead() -> None:
     assert host["accelerate"] > 0  # its wrappers look modules up at each step
 
 
+def test_sweep() -> None:
+    found = output_of(
+        "sweep.py", "--rounds", "1", "--epochs", "1", "--only", "model=mlp", "--only", "optimizer.lr=0.001"
+    )
+    assert found["configs"] == 2 and found["train_seconds"]["pairs"] == 2 and found["train_seconds"]["low"] > 0
+    assert found["fresh/kept"]["median"] == pytest.approx(found["fresh_seconds"] / found["kept_seconds"])
+
+
 def test_commands() -> None:
     found = output_of("commands.py", "--repeats", "1", "--configs", "20")
     assert set(found["seconds"]) == {*LIMITS, "libraries"}
