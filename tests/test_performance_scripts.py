@@ -38,6 +38,12 @@ def test_overhead() -> None:
     assert host["accelerate"] > 0  # its wrappers look modules up at each step
 
 
+def test_standard_recipe() -> None:
+    found = output_of("standard_recipe.py", "--rounds", "2", "--steps", "2", "--width", "4")
+    assert 0 < found["low"] <= found["median"] <= found["high"] and found["pairs"] == 2
+    assert found["step_seconds"] > 0 and found["peer_step_seconds"] > 0
+
+
 def test_sweep() -> None:
     found = output_of(
         "sweep.py", "--rounds", "1", "--epochs", "1", "--only", "model=mlp", "--only", "optimizer.lr=0.001"

@@ -16,9 +16,9 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,14 @@ IMAGE = ImageShape(3, 32, 32)
 CASES = {"cnn3": 64, "resnet18": 32}
 Compiled = Literal["reduce-overhead", False]
 HOST = "host"  # the case whose network does next to nothing
+
+
+class Epoch(Protocol):
+    """Batches that can be gone through again and again."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -182,13 +190,14 @@ def harness_loop(
     model: str | nn.Module,
     batch_size: int,
     accelerator: Accelerator,
-    batches: list,
+    batches: Epoch,
     on_step: Callable[[int], None] = lambda step: None,
     mixed_precision: str = "no",
     compiled: Compiled = False,
+    weight_decay: float = 0.0,
 ) -> Callable[[], None]:
     """Returns one epoch of the harness's own loop."""
-    optimizer = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
+    optimizer = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": weight_decay}
     train = {"global_batch_size": batch_size, "num_processes": 1, "epochs": 1000, "compile": compiled}
     spec = parse_run_spec({"model": "mlp", "data": "synthetic", "optimizer": optimizer, "train": train})
     apply_switches(spec.train)

@@ -1,0 +1,150 @@
+"""ResNet-18 on CIFAR-10 by the harness, beside the script that most people start from: kuangliu/pytorch-cifar, main.py.
+
+    python benchmarks/performance/standard_recipe.py [--json] [--rounds 5] [--steps 3] [--data FOLDER]
+
+The peer is written anew after that script: torchvision's transforms on Pillow images in two workers, float32, batches
+of 128, SGD with momentum and weight decay, the loss and the hits read at each step. The harness does the same work with
+its resident loader and channels last, on a GPU in bf16 too. Rounds of steps alternate; the ratio peer / harness is
+taken round by round, `low` and `high` bound its median (95 %, order statistics). The network is ours in both, the one
+of the script layer by layer. Without a folder of images (train/<class>/*.jpg), 5,000 are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from contenders import folder_split, make_images
+from overhead import IMAGE, harness_loop, rounds_of
+from peers import BATCH_SIZE, MEAN, PADDING, STD, Batches, torch_arrays
+from ratios import median_of
+from torch import nn
+
+from harness import registry
+from harness.data.augment.batched import Recipe
+from harness.data.loading import Feed
+from harness.data.order import GlobalBatches
+from harness.data.source import Split
+from harness.measure.memory import keep_freed_memory
+from harness.measure.system import describe_system
+from harness.spec import Augment
+
+WEIGHT_DECAY = 5e-4
+
+
+class Some:
+    """The next batches of an endless sequence, each time that it is asked."""
+
+    def __init__(self, batches: Batches, count: int) -> None:
+        self._batches, self._count = batches, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return itertools.islice(self._batches, self._count)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3, help="of a round")
+    parser.add_argument("--data", type=Path, metavar="FOLDER")
+    parser.add_argument("--width", type=int, default=64, help="of the network's first stage; another is no ResNet-18")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        split = folder_split(arguments.data or make_images(Path(name)))
+        found = measure(split, arguments.rounds, arguments.steps, arguments.width)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return
+    sys.stdout.write(
+        f"{found['system']}, {found['threads']} threads, {found['mixed_precision']} precision: "
+        f"{found['median']:.3f} times as fast ({found['low']:.3f} to {found['high']:.3f}, {found['pairs']} rounds), "
+        f"{found['step_seconds']:.3f} s a step and {found['peer_step_seconds']:.3f} s\n"
+    )
+
+
+def measure(split: Split, rounds: int, steps: int, width: int) -> dict[str, Any]:
+    """Returns how much faster than the script the harness steps."""
+    keep_freed_memory()
+    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    device = accelerator.device
+    precision = "bf16" if device.type == "cuda" else "no"
+
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return registry.build("architecture", "resnet18", IMAGE, 10, width=width).to(device)
+
+    own = network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images, labels = np.array(split.images), split.labels
+    seconds = rounds_of(
+        {
+            # Its workers are forked at the first step, which must come before our loader's threads are there.
+            "script": script_loop(network(), Some(torch_arrays("v1_pil", images, labels, 2, device), steps)),
+            "harness": harness_loop(
+                own,
+                BATCH_SIZE,
+                accelerator,
+                Some(resident(split, device, precision), steps),
+                mixed_precision=precision,
+                weight_decay=WEIGHT_DECAY,
+            ),
+        },
+        device,
+        rounds,
+    )
+    return {
+        "system": describe_system()["name"],
+        "threads": torch.get_num_threads(),
+        "mixed_precision": precision,
+        **median_of([b / a for a, b in zip(seconds["harness"], seconds["script"], strict=True)]),
+        "step_seconds": statistics.median(seconds["harness"]) / steps,
+        "peer_step_seconds": statistics.median(seconds["script"]) / steps,
+    }
+
+
+def resident(split: Split, device: torch.device, precision: str) -> Batches:
+    """Yields the batches of the harness's resident loader, epoch after epoch."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    recipe = Recipe(Augment(crop=PADDING, flip=True), MEAN, STD, dtype, channels_last=True)
+    sampler = GlobalBatches(len(split.labels), BATCH_SIZE, 1, 0, drop_last=True)
+    loader = registry.build("loader", "resident", Feed(split, recipe, device, 0, 1, sampler, 0))
+    for epoch in range(2**63):
+        yield from loader.epoch(epoch)
+
+
+def script_loop(model: nn.Module, batches: Some) -> Callable[[], None]:
+    """Returns some steps as the script makes them."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=WEIGHT_DECAY)
+
+    def some_steps() -> None:
+        model.train()
+        loss_sum, hits = 0.0, 0
+        for images, labels in batches:
+            optimizer.zero_grad()
+            logits = model(images)
+            loss = F.cross_entropy(logits, labels)
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.item()
+            hits += logits.max(1).indices.eq(labels).sum().item()
+
+    return some_steps
+
+
+if __name__ == "__main__":
+    main()
