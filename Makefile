@@ -5,7 +5,7 @@ SUITE ?= benchmarks/quickstart.yaml
 # A module stays on one worker; the slow ones come first (tests/conftest.py).
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help setup demo test test-faults check format lock clean
+.PHONY: help setup demo test test-faults gpu-check check format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -33,6 +33,9 @@ test-faults: setup  ## inject faults, and show what became of each; the table go
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -p tests.faults.report --faults-report results/reliability/faults.json \
 		tests/faults tests/data/test_download.py tests/data/test_cifar.py \
 		tests/records/test_files.py tests/records/test_store.py
+
+gpu-check: setup  ## measure a part on this machine's GPU: PART=overhead|loaders|speedrun|gtx|sweep [DATA=FOLDER]
+	$(BIN)/python benchmarks/performance/gpu_check.py $(PART) $(if $(DATA),--data $(DATA))
 
 check: setup  ## lint, formatting, types, import layers
 	$(BIN)/ruff check .

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
 
 from harness import registry
 from harness.data.augment.batched import Batched, Recipe
@@ -16,7 +17,7 @@ from harness.data.normalize import normalization
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits
 from harness.models.network import build_network, fit_to_data
-from harness.spec import ImageShape, RunSpec, parameters
+from harness.spec import ImageShape, RunSpec, TrainSection, parameters
 from harness.training.loop import Trainee, micro_batch_sizes
 from harness.training.precision import DTYPES, autocast, resolve_mixed_precision
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
@@ -64,6 +65,14 @@ def build_loader(
     return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
 
 
+def network_of(spec: RunSpec, splits: Splits) -> nn.Module:
+    """Returns the network of a run before its first step, on the CPU."""
+    network = build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names))
+    if spec.model.whiten:
+        fit_to_data(network, some_training_images(spec, splits))
+    return network
+
+
 def some_training_images(spec: RunSpec, splits: Splits, most: int = 5000) -> torch.Tensor:
     """Returns images from all over the training split as evaluation would take them, float [n, C, H, W]."""
     split = splits.train
@@ -79,18 +88,8 @@ def build_trainee(
     """Returns the network with all that steps it, on the device and wrapped in DDP where there are several ranks."""
     train = spec.train
     mixed_precision = resolve_mixed_precision(train.mixed_precision, accelerator.device)
-    network = build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names))
-    if spec.model.whiten:
-        fit_to_data(network, some_training_images(spec, splits))
-    if train.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network = network.to(accelerator.device)
-    # It is placed; asked to, Accelerate would import all of torch.distributed.tensor first.
-    model: Any = accelerator.prepare_model(network, device_placement=False)
-    if accelerator.num_processes > 1:
-        model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
-    if train.compile:
-        model = torch.compile(model, mode=None if train.compile is True else train.compile)
+    network = network_of(spec, splits)
+    network, model = prepare_network(network, train, accelerator)
     optimizer = build_optimizer(spec.optimizer, network)
     return Trainee(
         accelerator=accelerator,
@@ -105,6 +104,25 @@ def build_trainee(
         num_classes=len(splits.class_names),
         on_step=on_step,
     )
+
+
+def prepare_network(network: nn.Module, train: TrainSection, accelerator: Accelerator) -> tuple[nn.Module, nn.Module]:
+    """Returns the network on the device, and what is called in training: wrapped in DDP and compiled, as asked."""
+    if train.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(accelerator.device)
+    # It is placed; asked to, Accelerate would import all of torch.distributed.tensor first.
+    model: Any = accelerator.prepare_model(network, device_placement=False)
+    if accelerator.num_processes > 1:
+        model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
+    if train.compile:
+        model = torch.compile(model, mode=None if train.compile is True else train.compile)
+    return network, model
+
+
+def ddp_options() -> DistributedDataParallelKwargs:
+    """Returns how Accelerate shall wrap networks where there are several ranks."""
+    return DistributedDataParallelKwargs(gradient_as_bucket_view=True)
 
 
 def compile_ahead(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> None:

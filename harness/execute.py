@@ -16,6 +16,7 @@ from harness.build import build_loader, build_trainee, compile_ahead
 from harness.data.order import hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
+from harness.fitting import fit_micro_batches
 from harness.measure.clock import Stopwatch
 from harness.measure.memory import PeakMemory, larger
 from harness.measure.readings import Readings
@@ -119,14 +120,18 @@ def execute(
         Stopped: as the observer asked.
     """
     began = time.perf_counter()
-    device, train = accelerator.device, spec.train
+    device = accelerator.device
     peaks, stopwatch = PeakMemory(device), Stopwatch(device)
     resume_from = keeping.resume_from if keeping else None
 
     with stopwatch("build"):
-        apply_switches(train)
+        apply_switches(spec.train)
         set_seed(spec.seed)
         loader, sampler = build_loader(spec, splits, accelerator, chosen_loader(resume_from) if resume_from else None)
+        spec = fit_micro_batches(spec, splits, accelerator)
+        train = spec.train
+        if train.retry_out_of_memory:
+            peaks = PeakMemory(device)  # what was tried is no part of the run's peak
         trainee = build_trainee(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
         size = count_size(trainee.network, splits.image_shape(spec.data.augment), device)
     if train.compile:

@@ -12,11 +12,11 @@ from typing import NoReturn
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or `deterministic: true` fails; read when CUDA starts
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from rich.console import Console
 
-from harness.build import global_batches
+from harness.build import ddp_options, global_batches
 from harness.data.files import cache_root
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError, MachineError
@@ -50,10 +50,11 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     Returns and raises as `harness.worker.work`.
     """
     keep_freed_memory()
-    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     accelerator = Accelerator(
-        cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(), mixed_precision="no", kwargs_handlers=[ddp]
+        cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(),
+        mixed_precision="no",
+        kwargs_handlers=[ddp_options()],
     )
     # Rank 0 writes it down; git is asked once a launch.
     system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)

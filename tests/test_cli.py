@@ -119,7 +119,7 @@ def test_list_of_one_name(call):
     out, _ = call("list", "optimizer", "sgd", "--json")
     own, shared = json.loads(out).values()
     assert own["lr"].startswith("required") and own["momentum"].startswith("default 0.0")
-    assert list(shared) == ["weight_decay_on"]
+    assert list(shared) == ["weight_decay_on", "norm_bias_lr_scale"]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,38 @@ def test_standard_recipe() -> None:
     assert found["step_seconds"] > 0 and found["peer_step_seconds"] > 0
 
 
+def test_gtx() -> None:
+    found = output_of("gtx.py", "--suites", "quickstart")
+    assert len(found["configs"]) == 4 and not found["limited"]
+    assert all(config["error"] is None and config["micro_batch_size"] == 128 for config in found["configs"])
+
+
+@pytest.mark.parametrize(("part", "files"), [("gtx", {"gtx_quick.json"}), ("speedrun", {"speedrun"})])
+def test_a_part_of_the_checks_on_a_gpu_leaves_json_and_a_table(part: str, files: set[str], tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/performance/gpu_check.py", part, "--quick", "--output", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    [folder] = tmp_path.iterdir()
+    assert files | {"table.md"} == {path.name for path in folder.iterdir()}
+    assert (folder / "table.md").read_text().startswith("| figure | value |")
+
+
+def test_start() -> None:
+    found = output_of("start.py", "--rounds", "1")
+    assert found["pairs"] == 1 and found["median"] == pytest.approx(found["rank_seconds"] / found["torch_seconds"])
+    assert found["rank_seconds"] > found["torch_seconds"] > 0
+    told = subprocess.run(
+        [sys.executable, "benchmarks/performance/start.py", "--imports"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "torch" in told.stdout.splitlines()[0]
+
+
+def test_ddp() -> None:
+    found = output_of("ddp.py", "--rounds", "2", "--steps", "2", "--only", "cnn3")
+    ratio = found["ratios"]["cnn3/plain"]
+    assert found["ranks"] == 2 and ratio["pairs"] == 2 and 0 < ratio["low"] <= ratio["median"] <= ratio["high"]
+
+
 def test_sweep() -> None:
     found = output_of(
         "sweep.py", "--rounds", "1", "--epochs", "1", "--only", "model=mlp", "--only", "optimizer.lr=0.001"

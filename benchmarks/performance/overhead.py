@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,7 @@ from ratios import median_of
 from torch import nn
 
 from harness import registry
+from harness.build import prepare_network
 from harness.measure.clock import TrainClock
 from harness.measure.system import describe_system
 from harness.spec import ImageShape, parse_run_spec
@@ -196,22 +197,23 @@ def harness_loop(
     compiled: Compiled = False,
     weight_decay: float = 0.0,
 ) -> Callable[[], None]:
-    """Returns one epoch of the harness's own loop."""
+    """Returns one epoch of the harness's own loop; `batch_size` is that of a rank."""
     optimizer = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": weight_decay}
-    train = {"global_batch_size": batch_size, "num_processes": 1, "epochs": 1000, "compile": compiled}
+    world: int = accelerator.num_processes
+    of_all = world * batch_size
+    train = {"global_batch_size": of_all, "num_processes": world, "epochs": 1000, "compile": compiled}
     spec = parse_run_spec({"model": "mlp", "data": "synthetic", "optimizer": optimizer, "train": train})
     apply_switches(spec.train)
     torch.manual_seed(0)
     network = registry.build("architecture", model, IMAGE, 10) if isinstance(model, str) else model
-    network = network.to(accelerator.device)
+    network, prepared = prepare_network(network, spec.train, accelerator)
     built = build_optimizer(spec.optimizer, network)
-    prepared: Any = accelerator.prepare_model(network, device_placement=False)
     trainee = Trainee(
         accelerator=accelerator,
         train=spec.train,
         mixed_precision=mixed_precision,
         network=network,
-        model=cast(nn.Module, torch.compile(prepared, mode=compiled) if compiled else prepared),
+        model=prepared,
         optimizer=built,
         learning_rate=build_learning_rate(spec.schedule, built, 1000, len(batches)),
         ema=None,
@@ -220,8 +222,8 @@ def harness_loop(
         on_step=on_step,
     )
     clock = TrainClock(accelerator.device, 0)
-    sizes = [batch_size] * len(batches)
-    pauses = Pauses(1, lambda: False, every_seconds=300.0, every_steps=None)  # as in a run
+    sizes: list[int] = [of_all for _ in range(len(batches))]
+    pauses = Pauses(world, lambda: False, every_seconds=300.0, every_steps=None)  # as in a run
 
     def epoch() -> None:
         so_far = begin_epoch(trainee, 0)

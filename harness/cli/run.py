@@ -31,7 +31,10 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.scheduling.manifest import Manifest
+    from harness.suite import Plan
     from harness.trackers.options import Tracking
+
+ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
 
 
 @app.command()
@@ -43,6 +46,9 @@ def run(
     output: Output = RESULTS,
     config_file: ConfigFile = None,
     isolate: Annotated[bool, typer.Option("--isolate", help="A fresh process for each run.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="One process on this machine, with micro-batches that fit its GPU.")
+    ] = False,
     lines: Annotated[str, typer.Option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
     sort: Sort = "",
     with_resumed: WithResumed = False,
@@ -64,9 +70,12 @@ def run(
     tracking = Tracking.asked(
         tracker, wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
     )
+    if local:
+        set_ = ["train.retry_out_of_memory=true", *(set_ or [])]
+        os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
     if suite.suffix == ".jsonl":
         if set_ or only or smoke or output != RESULTS:
-            message = f"{suite} is a frozen manifest: --set, --only, --smoke and --output do not change it"
+            message = f"{suite} is a frozen manifest: --set, --only, --smoke, --local and --output do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
         from harness.scheduling.slurm.manifest import read_manifest
 
@@ -77,6 +86,8 @@ def run(
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if _under_a_launcher() else None
     planned = plan_of(suite, set_, only, smoke, None if world_size else config_file, num_processes=world_size)
+    if local:
+        _require_one_process(planned)
     arguments = [str(suite), "--output", str(output)]
     code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate=isolate)
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
@@ -86,6 +97,15 @@ def run(
         options = Options(sort or DEFAULT_SORT, with_resumed)
         show_report([planned], read_suite(output, planned.suite.name), output, options)
     raise typer.Exit(code)
+
+
+def _require_one_process(plan: Plan) -> None:
+    for run in plan.runs:
+        if run.spec.train.num_processes != 1:
+            message = f"--local is one process, and '{run.spec.label}' asks for {run.spec.train.num_processes}"
+            raise HarnessError(
+                message, "leave it out, or --set train.num_processes=1: other runs, with ids of their own"
+            )
 
 
 def _work_for_supervisor(folder: Path) -> None:

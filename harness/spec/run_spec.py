@@ -167,7 +167,7 @@ class TrainSection(Section):
     timeout_seconds: PositiveFloat = Field(default=1800.0, description="no step for so long is a hang")
     retry_out_of_memory: bool = Field(
         default=False,
-        description="out of memory: again with micro-batches half as large; batch norm sees smaller batches then",
+        description="halve micro-batches until they fit the memory; batch norm sees smaller batches then",
     )
 
     @property

@@ -30,9 +30,10 @@ class Synced:
 
     def text(self) -> str:
         """Returns it as a sentence."""
-        parts = [f"{self.brought} runs brought up{f' to {self.place}' if self.brought else ''}"]
-        parts += [f"{self.there} were there"] if self.there else []
-        parts += [f"{self.at_work} are being done: left to their own mirror"] if self.at_work else []
+        place = f" to {self.place}" if self.brought else ""
+        parts = [f"{self.brought} run{'s' * (self.brought != 1)} brought up{place}"]
+        parts += [f"{self.there} there already"] if self.there else []
+        parts += [f"{self.at_work} at work, left to their own mirror"] if self.at_work else []
         return "; ".join(parts)
 
 

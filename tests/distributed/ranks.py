@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 
 from harness import execute as execute_module
-from harness.build import build_trainee
+from harness import fitting
+from harness.build import build_trainee, ddp_options
 from harness.data.augment.draws import Draws
 from harness.data.augment.fused import Fused
 from harness.data.prepare import prepare
 from harness.execute import Observer, execute
 from harness.measure.clock import EpochTime
-from harness.spec import parse_run_spec
+from harness.spec import RunSpec, parse_run_spec
 from harness.training.distributed import agree_on_time, gather_predictions, sum_tally
 from harness.training.loop import Diverged
 from harness.training.metrics import Tally
@@ -48,7 +49,13 @@ def run(accelerator: Accelerator, values: dict[str, Any], poisoned_step: int | N
         calls += 1
         return batch
 
+    def step_with_little_memory(spec: RunSpec, *arguments: Any) -> None:
+        if spec.train.micro_batch_size > 8 and accelerator.process_index == accelerator.num_processes - 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        step(spec, *arguments)
+
     execute_module.build_trainee, Fused.train = spied_build, poisoned
+    step, fitting._step = fitting._step, step_with_little_memory
     try:
         observer = Observer(lambda step: None, lambda epoch: None)
         outcome = execute(spec, prepare(spec.data), accelerator, observer, fingerprint="f")
@@ -56,10 +63,12 @@ def run(accelerator: Accelerator, values: dict[str, Any], poisoned_step: int | N
         return {"diverged": error.step}
     finally:
         execute_module.build_trainee, Fused.train = build_trainee, normalise
+        fitting._step = step
     return {
         "weights": {key: value.clone() for key, value in built[0].network.state_dict().items()},
         "average": {key: value.clone() for key, value in built[0].ema.state_dict().items()} if built[0].ema else {},
         "metrics": {split: metrics.model_dump() for split, metrics in outcome.fields["metrics"].items()},
+        "resolved": outcome.fields["resolved"].model_dump(),
         "samples": outcome.fields["throughput"].samples,
         "arrays": outcome.arrays,
         "train_seconds": outcome.fields["clock"].train_seconds,
@@ -85,8 +94,7 @@ def exchange(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
-    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
-    accelerator = Accelerator(cpu=True, mixed_precision="no", kwargs_handlers=[ddp])
+    accelerator = Accelerator(cpu=True, mixed_precision="no", kwargs_handlers=[ddp_options()])
     for name, (values, poisoned_step) in json.loads((folder / "scenarios.json").read_text()).items():
         values["train"]["num_processes"] = accelerator.num_processes
         found = run(accelerator, values, poisoned_step)

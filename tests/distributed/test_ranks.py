@@ -40,6 +40,7 @@ SCENARIOS = {
     "adam": config(optimizer={"name": "adam", "lr": 0.01}),
     "clipped": config(train={"clip_grad_norm": 0.1, "label_smoothing": 0.1, "ema_decay": 0.9}),
     "accumulated": config(train={"gradient_accumulation_steps": 2}),
+    "fitted": config(train={"retry_out_of_memory": True}),
     "uneven": config(data=UNEVEN, train={"global_batch_size": 8, "gradient_accumulation_steps": 2}),
     "diverged": config(poisoned_step=3),
     "diverged_accumulated": config(poisoned_step=4, train={"gradient_accumulation_steps": 2}),
@@ -82,7 +83,9 @@ def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
         torch.testing.assert_close(found[key], expected[key], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["plain", "adam", "clipped", "accumulated", "uneven", "pinned", "after_divergence"])
+@pytest.mark.parametrize(
+    "name", ["plain", "adam", "clipped", "accumulated", "fitted", "uneven", "pinned", "after_divergence"]
+)
 def test_two_ranks_learn_what_one_does(name: str, launch: Callable[[str], list[Found]]) -> None:
     alone, first, second = launch(name)
     assert alone["wrapped"] == "Sequential" and first["wrapped"] == "DistributedDataParallel"
@@ -93,6 +96,13 @@ def test_two_ranks_learn_what_one_does(name: str, launch: Callable[[str], list[F
     if name == "clipped":
         assert_close(first["average"], alone["average"])
     assert first["metrics"]["train"]["loss"] == pytest.approx(alone["metrics"]["train"]["loss"], rel=1e-4)
+
+
+def test_micro_batches_are_those_that_fit_the_smallest_memory(launch: Callable[[str], list[Found]]) -> None:
+    alone, first, second = (found["resolved"] for found in launch("fitted"))
+    assert first == second
+    assert (first["gradient_accumulation_steps"], first["micro_batch_size"]) == (4, 8)
+    assert (alone["gradient_accumulation_steps"], alone["micro_batch_size"]) == (8, 8)
 
 
 @pytest.mark.parametrize("name", ["plain", "accumulated", "batch_norm"])

@@ -205,7 +205,7 @@ def test_no_process_outlives_its_supervisor(house: House, fault: Count, processe
 
 
 FULL = '''
-"""A network for whose rank 1 more than eight images are too many."""
+"""A network for whose rank 1 more than eight images are too many, though not in its first steps."""
 
 import os
 import torch
@@ -223,9 +223,11 @@ class Full(nn.Module):
     def __init__(self, inputs, outputs):
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
+        self.calls = 0
 
     def forward(self, x):
-        if self.training and len(x) > 8 and os.environ["RANK"] == "1":
+        self.calls += self.training
+        if self.calls > 4 and len(x) > 8 and os.environ["RANK"] == "1":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return self.linear(x.flatten(1))
 '''

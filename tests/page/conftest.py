@@ -16,10 +16,12 @@ from PIL import Image
 from harness.records.result import Energy, RunResult, Telemetry
 from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import charts_of
+from harness.report.factors.crossing import crossings_of
 from harness.report.numbers.curves import curve_of
 from harness.report.page.source import Source
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
+from harness.suite import load_suite
 from tests.report.conftest import SYSTEM, Published, make_report, make_result, make_suite, spec_of
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
@@ -162,6 +164,32 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same without charts: what has none to do with them is tested on it, as it opens at once."""
     return with_everything(tmp_path_factory.mktemp("words"), charts=False)
+
+
+CROSSED = """\
+name: crossed
+base: {data: digits, model: mlp, optimizer: {name: sgd, momentum: 0.9}}
+matrix: {optimizer.lr: [0.1, 0.01], train.global_batch_size: [128, 64, 32]}
+seeds: 3
+"""
+
+
+@pytest.fixture(scope="session")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a suite whose two factors depend on each other: the small rate is worse, but for small batches."""
+    folder = tmp_path_factory.mktemp("crossed")
+    (folder / "suite.yaml").write_text(CROSSED)
+    plan = load_suite(folder / "suite.yaml").plan(lambda data: "f")
+    results = []
+    for run in plan.runs:
+        small, batch = run.spec.optimizer.lr == 0.01, run.spec.train.global_batch_size  # type: ignore[attr-defined]
+        accuracy = 0.9 - (0.1 * batch / 128 if small else 0.02) + 0.004 * run.spec.seed + 0.001 * (batch % 7)
+        results.append(
+            make_result(run.spec.label, seed=run.spec.seed, accuracy=accuracy, seconds=20.0 + 640 / batch,
+                        suite="crossed", config_id=run.config_id, run_id=run.run_id)
+        )  # fmt: skip
+    crossings = crossings_of([plan], {run.config_id for run in plan.runs})
+    return page_of(folder / "page", results, crossings=crossings)
 
 
 @pytest.fixture(scope="session")

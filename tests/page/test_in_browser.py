@@ -278,6 +278,26 @@ def test_charts_have_a_caption_and_a_table(everything: Path, look_at: Open) -> N
     ]
 
 
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (360, True)])
+def test_interactions_are_drawn_with_their_means_beside_them(
+    crossed: Path, look_at: Open, artefacts: Path, width: int, dark: bool
+) -> None:
+    tab = look_at(crossed, width=width, dark=dark).tab
+    figure = tab.locator("figure:has(.chart[aria-label=Interactions])")
+    assert figure.count() == 1
+    lines = figure.locator(".chart svg .mark-line path")
+    assert lines.count() >= 2, "one for each rate"
+    figure.locator("summary").click()
+    rows = figure.locator("details tbody tr")
+    assert rows.count() == 12, "six means of the accuracy and six of the time"
+    means = {tuple(row.locator("td, th").all_inner_texts()[1:3]): row for row in rows.all()[:6]}
+    assert len(means) == 6
+    figure.screenshot(path=artefacts / f"interactions_{width}_{'dark' if dark else 'light'}.png")
+    effects = tab.locator("section:has(> h2:text('Factors and interactions')) table")
+    assert "optimizer.lr x train.global_batch_size" in " ".join(effects.all_inner_texts())
+    figure.locator("summary").click()
+
+
 # Each element with text of its own, its colour and the first background below it, as the browser computes them.
 COLOURS = """() => {
   const solid = (element) => {

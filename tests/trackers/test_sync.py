@@ -29,7 +29,7 @@ def bring_up(root: Path, tracking: Tracking = PATIENT) -> Synced:
 
 def test_all_of_a_run_is_there_and_only_once(tmp_path: Path, server: Server) -> None:
     folder = records.whole(tmp_path)
-    assert bring_up(tmp_path).text() == f"1 runs brought up to {server.url}, {ENTITY}/p"
+    assert bring_up(tmp_path).text() == f"1 run brought up to {server.url}, {ENTITY}/p"
     run, entries = server.only_run(), read_entries(folder)
     assert entries and entries.ending
     assert run.name == entries.description.id and run.exit_code == 0
