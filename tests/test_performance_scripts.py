@@ -39,7 +39,7 @@ def test_overhead() -> None:
 
 
 def test_standard_recipe() -> None:
-    found = output_of("standard_recipe.py", "--rounds", "2", "--steps", "2", "--width", "4")
+    found = output_of("standard_recipe.py", "--rounds", "2", "--steps", "2", "--width", "8")
     assert 0 < found["low"] <= found["median"] <= found["high"] and found["pairs"] == 2
     assert found["step_seconds"] > 0 and found["peer_step_seconds"] > 0
 

@@ -29,7 +29,7 @@ PARTS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["overhead.py", "--pairs", "15", "--steps", "100"], ["--pairs", "2", "--steps", "3", "--only", "cnn3"]),
         (["sampling.py"], ["--pairs", "2", "--steps", "5"]),
         (["start.py"], ["--rounds", "1"]),
-        (["standard_recipe.py", "--rounds", "9", "--steps", "50"], ["--rounds", "2", "--steps", "2", "--width", "4"]),
+        (["standard_recipe.py", "--rounds", "9", "--steps", "50"], ["--rounds", "2", "--steps", "2", "--width", "8"]),
     ],
     "loaders": [(["loaders.py"], ["--seconds", "0.05", "--rounds", "1", "--only", "resident", "pinned_w0"])],
     "speedrun": [],
