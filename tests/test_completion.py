@@ -59,7 +59,7 @@ def test_verbs_suites_options_and_values_in_bash(offered) -> None:
     assert offered("plan", "s.yaml", "--only", "train.ep") == ["train.epochs="]
     assert offered("plan", "s.yaml", "--set", "optimizer.") == [
         "optimizer.lr=", "optimizer.momentum=", "optimizer.name=", "optimizer.nesterov=",
-        "optimizer.weight_decay=", "optimizer.weight_decay_on=",
+        "optimizer.norm_bias_lr_scale=", "optimizer.weight_decay=", "optimizer.weight_decay_on=",
     ]  # fmt: skip
     assert offered("plan", "broken.yaml", "--set", "train.") == [""], "nothing, and no error"
 

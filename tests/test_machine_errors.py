@@ -24,6 +24,7 @@ RAISED = {
     "data/loaders/dali.py": 2,  # DALI is missing, or stopped
     "data/loaders/pinned.py": 1,  # a worker died: /dev/shm, memory
     "data/source.py": 1,  # the images do not fit into memory
+    "fitting.py": 1,  # a network does not fit the memory, however small its micro-batches
     "measure/system/gpus.py": 1,  # GPUs of several models
     "scheduling/commands.py": 1,  # fewer GPUs than processes
     "training/precision.py": 2,  # no GPU for fp16, no units for bf16

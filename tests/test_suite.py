@@ -172,7 +172,7 @@ def test_a_section_comes_before_its_parts_wherever_they_stand(load, axes):
 def test_a_bare_name_takes_dotted_parameters(load):
     text = BASE.replace("{name: resnet18, width: 8}", "resnet18\n  model.width: 16")
     assert specs(load(text))["resnet18"].model.model_dump() == {
-        "name": "resnet18", "width": 16, "stem": "cifar", "activation": "relu"
+        "name": "resnet18", "whiten": None, "width": 16, "stem": "cifar", "activation": "relu"
     }  # fmt: skip
 
 
