@@ -115,16 +115,15 @@ def train_epoch(
     """
     t, train = trainee, trainee.train
     precision = autocast(t.mixed_precision, t.accelerator.device)
-    micro = train.micro_batch_size
+    micro, num_processes = train.micro_batch_size, t.accelerator.num_processes
     first_batch, steps_before = so_far.batch, so_far.epoch * len(sizes)
     t.model.train()
 
     for batch, (images, labels) in enumerate(clock.batches(_until(pauses, batches)), first_batch):
         step = steps_before + batch
         t.learning_rate.set(step)
-        pieces = micro_batch_sizes(len(labels), micro)
         parts: list[Tensor] = []
-        micro_batches = list(zip(images.split(pieces), labels.split(pieces), strict=True))
+        micro_batches = in_micro_batches(images, labels, micro)
         for left, (x, y) in zip(reversed(range(len(micro_batches))), micro_batches, strict=True):
             with t.accelerator.no_sync(t.model) if left else contextlib.nullcontext():
                 with precision:
@@ -133,7 +132,7 @@ def train_epoch(
                         logits = logits.softmax(1)
                     loss = F.cross_entropy(logits, y, label_smoothing=train.label_smoothing)
                 # DDP averages over ranks; weighted by its samples, each share counts as in one large batch.
-                weight = len(y) * t.accelerator.num_processes / sizes[batch]
+                weight = len(y) * num_processes / sizes[batch]
                 loss = loss if weight == 1.0 else loss * weight
                 t.scaler.scale(loss).backward()
             parts.append(loss.detach())
@@ -163,6 +162,14 @@ def _until(pauses: Callable[[], bool], batches: Iterator[tuple[Tensor, Tensor]])
         yield batch
         if pauses():
             return
+
+
+def in_micro_batches(images: Tensor, labels: Tensor, micro_batch_size: int) -> list[tuple[Tensor, Tensor]]:
+    """Returns a rank's share of a batch in parts."""
+    if len(labels) <= micro_batch_size:
+        return [(images, labels)]
+    sizes = micro_batch_sizes(len(labels), micro_batch_size)
+    return list(zip(images.split(sizes), labels.split(sizes), strict=True))
 
 
 def micro_batch_sizes(share: int, micro_batch_size: int) -> list[int]:

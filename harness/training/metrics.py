@@ -11,7 +11,8 @@ from torch import Tensor
 from harness.records.result import Metrics
 
 # Logits are kept and counted many steps at once: a count a step would cost a small network more than its own kernels.
-PENDING_BYTES = 16 * 2**20
+# Many more would be a good part of what a small network needs itself (benchmarks/performance/memory.py).
+PENDING_BYTES = 256 * 2**10
 
 
 class Tally:

@@ -51,7 +51,9 @@ def apply_switches(train: TrainSection) -> None:
     precision = "tf32" if train.tf32 else "ieee"
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
-    if torch.are_deterministic_algorithms_enabled() != train.deterministic:  # the call imports torch's compiler
-        torch.use_deterministic_algorithms(train.deterministic)
+    if train.compile:
+        torch.use_deterministic_algorithms(train.deterministic)  # tells torch's compiler too, and imports it for that
+    else:
+        torch.set_deterministic_debug_mode("error" if train.deterministic else "default")
     torch.backends.cudnn.deterministic = train.deterministic
     torch.backends.cudnn.benchmark = not train.deterministic

@@ -114,6 +114,17 @@ def test_a_network_without_matrices_is_stepped_too() -> None:
     assert not torch.equal(layer.bias, before)
 
 
+def test_what_has_no_gradient_stays_as_it_is() -> None:
+    model, before = network(), dict(network().named_parameters())
+    optimizer = muon(model, weight_decay=0.1)
+    for name in ("0.weight", "1.bias"):
+        parameter = model.get_parameter(name)
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert changed == {"0.weight", "1.bias"}
+
+
 def test_norm_biases_learn_faster_and_nothing_else_does() -> None:
     model, twin = network(), network()
     for each, scale in ((model, 1.0), (twin, 64.0)):

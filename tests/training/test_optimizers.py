@@ -185,6 +185,20 @@ def test_norms_and_biases_can_be_left_without_decay() -> None:
     assert {decay[id(p)] for name, p in model.named_parameters() if name in DECAYED} == {0.3}
 
 
+@pytest.mark.parametrize("scale", [64.0, 0.5])
+@pytest.mark.parametrize(("weight_decay_on", "decay"), [("all", 0.3), ("weights", 0.0)])
+def test_norm_biases_have_a_rate_of_their_own_and_the_decay_of_other_biases(
+    weight_decay_on: str, decay: float, scale: float
+) -> None:
+    model = network()
+    values = {"lr": 0.1, "weight_decay": 0.3, "weight_decay_on": weight_decay_on, "norm_bias_lr_scale": scale}
+    groups = build_optimizer(section("sgd", **values), model).param_groups
+    found = {id(each): (group["lr"], group["weight_decay"]) for group in groups for each in group["params"]}
+    by_name = {name: found[id(parameter)] for name, parameter in model.named_parameters()}
+    assert by_name.pop("2.bias") == (pytest.approx(0.1 * scale), decay)
+    assert by_name == {name: (0.1, 0.3 if name in ("0.weight", "3.weight") else decay) for name in by_name}
+
+
 def test_decay_alone_shrinks_weights_and_leaves_the_others() -> None:
     model = network()
     optimizer = build_optimizer(section("sgd", lr=0.1, weight_decay=0.5, weight_decay_on="weights"), model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -73,3 +74,12 @@ def test_each_run_sets_the_switches_anew(switches: None) -> None:
         assert torch.backends.cudnn.benchmark == (not deterministic)
         assert torch.backends.cuda.matmul.fp32_precision == ("tf32" if tf32 else "ieee")
         assert torch.backends.cudnn.conv.fp32_precision == ("tf32" if tf32 else "ieee")  # type: ignore[attr-defined]
+
+
+def test_torchs_compiler_is_told_of_determinism_and_imported_only_where_it_compiles(
+    switches: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch._inductor.config", None)
+    apply_switches(TrainSection(global_batch_size=1, deterministic=True))
+    with pytest.raises(ImportError, match=r"torch\._inductor\.config"):
+        apply_switches(TrainSection(global_batch_size=1, deterministic=True, compile=True))

@@ -35,6 +35,16 @@ def test_shifts_weigh_as_much_as_the_image_in_place() -> None:
     torch.testing.assert_close(found, (still + inner) / 2)
 
 
+def test_one_shift_goes_up_and_left_and_the_other_down_and_right() -> None:
+    class Inside(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images[:, :, 2, 1]
+
+    found = logits_of_views(Inside(), IMAGES, "flips_and_shifts")
+    still, before, after = (IMAGES[:, :, row, [column, column + 1]].mean(2) for row, column in ((2, 1), (1, 0), (3, 2)))
+    torch.testing.assert_close(found, still / 2 + (before + after) / 4)
+
+
 @pytest.mark.parametrize("views", ["one", "flips", "flips_and_shifts"])
 def test_views_of_a_network_that_is_blind_to_them_change_nothing(views: str) -> None:
     class Mean(nn.Module):
