@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from harness.spec import ImageShape, RunSpec, TrainSection, parameters
 from harness.training.loop import Trainee, micro_batch_sizes
 from harness.training.precision import DTYPES, autocast, resolve_mixed_precision
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
+from harness.without_compiler import wrap_for_ranks
 
 
 def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
@@ -61,6 +63,7 @@ def build_loader(
         sampler=sampler,
         seed=spec.seed,
         chosen=chosen,
+        evaluated=tuple(split for _, split in splits.held_out()),
     )
     return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
 
@@ -112,7 +115,8 @@ def prepare_network(network: nn.Module, train: TrainSection, accelerator: Accele
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(accelerator.device)
     # It is placed; asked to, Accelerate would import all of torch.distributed.tensor first.
-    model: Any = accelerator.prepare_model(network, device_placement=False)
+    prepare = functools.partial(accelerator.prepare_model, network, device_placement=False)
+    model: Any = prepare() if train.compile or accelerator.num_processes == 1 else wrap_for_ranks(prepare)
     if accelerator.num_processes > 1:
         model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
     if train.compile:
@@ -121,7 +125,11 @@ def prepare_network(network: nn.Module, train: TrainSection, accelerator: Accele
 
 
 def ddp_options() -> DistributedDataParallelKwargs:
-    """Returns how Accelerate shall wrap networks where there are several ranks."""
+    """Returns how Accelerate shall wrap networks where there are several ranks.
+
+    Not with `static_graph`: it makes no step faster (benchmarks/performance/ddp.py), and with it the first backward
+    pass under `no_sync`, which gradient accumulation needs, fails an internal assertion of torch (seen with 2.15).
+    """
     return DistributedDataParallelKwargs(gradient_as_bucket_view=True)
 
 

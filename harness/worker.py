@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import traceback
 from pathlib import Path
@@ -41,8 +42,11 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
     pulse.beat("import", force=True)
 
     try:
+        gc.disable()  # what is imported stays: to look for garbage in it would be a quarter of that time
         from harness.walk import walk  # imports torch: seconds, in which a signal would end the process
 
+        gc.freeze()  # and part of each run
+        gc.enable()
         return walk(manifest, pulse, stop, console)
     except HarnessError:
         raise

@@ -1,11 +1,13 @@
 """How long a run takes until its first step is done, beside importing torch and touching the device alone.
 
-    python benchmarks/performance/start.py [--json] [--rounds 9] [--imports]
+    python benchmarks/performance/start.py [--json] [--rounds 9] [--imports | --compile-cache]
 
 Each round starts two fresh processes, in turn first: one does what a rank of `accelerate launch harness/run.py SUITE`
 does, until the first optimizer step is done; one imports torch and makes a tensor on the device. Both tell the moment,
 and the seconds count from before the process is started. The ratio is taken round by round; `low` and `high` bound its
-median (95 %, order statistics). `--imports` lists what the rank's process spends most time importing, instead.
+median (95 %, order statistics). `--imports` lists what the rank's process spends most time importing, instead;
+`--compile-cache` tells what a run spends compiling when nothing is cached, in its process's next run, and in the next
+process, in seconds.
 """
 
 from __future__ import annotations
@@ -31,6 +33,15 @@ base:
   data: digits
   optimizer: adam
   train: {epochs: 1, keep_weights: false}
+"""
+COMPILED = """\
+name: compiled
+base:
+  model: {name: cnn3, padding: same}
+  data: digits
+  optimizer: adam
+  train: {epochs: 1, keep_weights: false, compile: true}
+seeds: 2
 """
 TORCH = """\
 import time, torch
@@ -59,7 +70,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--imports", action="store_true")
+    parser.add_argument("--compile-cache", action="store_true")
     arguments = parser.parse_args()
+    if arguments.compile_cache:
+        found = compile_seconds()
+        lines = (f"{seconds:7.2f} s  {name}\n" for name, seconds in found.items())
+        sys.stdout.write(json.dumps(found, indent=1) + "\n" if arguments.json else "".join(lines))
+        return
     if arguments.imports:
         sys.stdout.writelines(f"{seconds:7.3f} s  {name}\n" for name, seconds in slowest_imports().items())
         return
@@ -126,6 +143,20 @@ def slowest_imports(count: int = 25) -> dict[str, float]:
             package = ".".join(parts[2].strip().split(".")[:2])
             found[package] = found.get(package, 0.0) + int(parts[0]) / 1e6
     return dict(sorted(found.items(), key=lambda item: -item[1])[:count])
+
+
+def compile_seconds() -> dict[str, float]:
+    """Returns what compiling takes with an empty cache, in the same process's next run, and in another process."""
+    with tempfile.TemporaryDirectory(prefix="start-") as name:
+        folder, seconds = Path(name), []
+        (folder / "compiled.yaml").write_text(COMPILED)
+        for output in ("first", "second"):
+            command = [sys.executable, "-m", "harness", "run", str(folder / "compiled.yaml"), "--output"]
+            environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder / "cache")}
+            subprocess.run([*command, str(folder / output)], env=environment, cwd=ROOT, check=True, capture_output=True)
+            results = [json.loads(path.read_text()) for path in (folder / output).glob("*/*/*/result.json")]
+            seconds += [result["clock"]["compile_seconds"] for result in sorted(results, key=lambda r: r["seed"])]
+    return {"nothing cached": seconds[0], "next run": seconds[1], "next process": seconds[2]}
 
 
 if __name__ == "__main__":

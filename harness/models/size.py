@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness.records.result import ModelFacts
 from harness.spec import ImageShape
-from harness.without_compiler import call_at_once
+from harness.without_compiler import call_at_once, import_flop_counter
 
 
 def count_size(network: nn.Module, image: ImageShape, device: torch.device) -> ModelFacts:
@@ -19,8 +18,8 @@ def count_size(network: nn.Module, image: ImageShape, device: torch.device) -> M
     """
     modes = {module: module.training for module in network.modules()}  # a frozen norm may be in eval mode by intent
     network.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        call_at_once(type(counter.mode).__torch_dispatch__)  # type: ignore[attr-defined]
+    with torch.no_grad(), import_flop_counter().FlopCounterMode(display=False) as counter:
+        call_at_once(type(counter.mode).__torch_dispatch__)
         network(torch.zeros(1, *image, device=device))
     for module, training in modes.items():
         module.training = training

@@ -1,16 +1,10 @@
-"""Augmentation on the CPU in one pass over the pixels, compiled by Numba: gather, crop, mirror, rotate, normalise.
-
-Images are picked from the whole data set by their index, so no batch of uint8 is made first. Each thread does a slice
-of the batch without Python's lock.
-"""
+"""Augmentation on the CPU: in one pass over the pixels where that pays, which Numba compiles; else by torch."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,7 +12,6 @@ from torch import Tensor
 from harness.data.augment.batched import Batched, Recipe
 from harness.data.augment.draws import Draws
 
-compiled = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
 VALUES_FOR_A_THREAD = 2**20  # handing fewer to another thread takes longer than doing them
 NOWHERE = np.zeros((0, 4), np.int32)
 
@@ -27,7 +20,8 @@ class Fused:
     """Turns images of a data set into normalised batches on the CPU.
 
     Args:
-        recipe: what is made of them; with `resize`, `random_resized_crop` or `color_jitter` torch does the work.
+        recipe: what is made of them; with `resize`, `random_resized_crop` or `color_jitter`, and where nothing moves or
+            erases pixels, torch does the work: Numba takes half a second to import.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -36,7 +30,13 @@ class Fused:
         self._shift = np.array(recipe.shift, np.float32)
         augment = recipe.augment
         self._batched = Batched(recipe, torch.device("cpu"))
-        self._by_torch = bool(augment.resize or augment.random_resized_crop or augment.color_jitter)
+        beyond = augment.resize or augment.random_resized_crop or augment.color_jitter
+        within = augment.crop or augment.flip or augment.rotate or augment.cutout or augment.erase
+        self._by_torch = bool(beyond or not within)
+        if not self._by_torch:
+            from harness.data.augment.kernels import fill
+
+            self._fill = fill
         self._threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(max(self._threads - 1, 1), "augment")
 
@@ -83,85 +83,8 @@ class Fused:
         )
         parts = max(1, min(self._threads, batch.numel() // VALUES_FOR_A_THREAD))
         cuts = [count * part // parts for part in range(parts + 1)]
-        others = [self._pool.submit(_fill, *arguments, *cut) for cut in itertools.pairwise(cuts[1:])]
-        _fill(*arguments, 0, cuts[1])
+        others = [self._pool.submit(self._fill, *arguments, *cut) for cut in itertools.pairwise(cuts[1:])]
+        self._fill(*arguments, 0, cuts[1])
         for other in others:
             other.result()
         return batch
-
-
-@compiled
-def _fill(store, rows, offset, flip, turn, cutout, erase, scale, shift, batch, begin, end):  # type: ignore[no-untyped-def]
-    for sample in range(begin, end):
-        image = store[rows[sample]]
-        out = batch[sample]
-        if len(turn):
-            _rotated(image, offset[sample], flip[sample], turn[sample], scale, shift, out)
-        else:
-            _straight(image, offset[sample], flip[sample], scale, shift, out)
-        if len(cutout):
-            _erase(out, cutout[sample])
-        if len(erase):
-            _erase(out, erase[sample])
-
-
-@compiled
-def _straight(image, offset, flip, scale, shift, out):  # type: ignore[no-untyped-def]
-    # By rows, without a branch for each pixel and with unsigned indices, which Numba need not check for being negative:
-    # so the compiler makes vector instructions of the inner loops (3.3 x as fast).
-    channels, height, width = image.shape
-    down, right = offset[0], offset[1]
-    top, bottom = max(0, -down), min(height, height - down)
-    begin, end = min(max(0, -right), width), max(min(width, width - right), 0)
-    left = np.uint64(width - end if flip else begin)
-    stop = left + np.uint64(end - begin)
-    wide, to_source = np.uint64(width), np.uint64(width - 1 + right) if flip else np.uint64(right)
-    for channel in range(channels):
-        gain, black = scale[channel], shift[channel]
-        for y in range(height):
-            row = out[channel, y]
-            if y < top or y >= bottom:
-                for x in range(wide):
-                    row[x] = black
-                continue
-            source = image[channel, y + down]
-            for x in range(left):
-                row[x] = black
-            for x in range(stop, wide):
-                row[x] = black
-            if flip:
-                for x in range(left, stop):
-                    row[x] = np.float32(source[to_source - x]) * gain + black
-            else:
-                for x in range(left, stop):
-                    row[x] = np.float32(source[to_source + x]) * gain + black
-
-
-@compiled
-def _rotated(image, offset, flip, turn, scale, shift, out):  # type: ignore[no-untyped-def]
-    channels, height, width = image.shape
-    cos, sin = turn[0], turn[1]
-    middle_y, middle_x, half = np.float32((height - 1) / 2), np.float32((width - 1) / 2), np.float32(0.5)
-    for y in range(height):
-        for x in range(width):
-            dy, dx = np.float32(y) - middle_y, np.float32(x) - middle_x
-            column = math.floor(cos * dx - sin * dy + (middle_x + half))
-            row = math.floor(sin * dx + cos * dy + (middle_y + half))
-            visible = 0 <= row < height and 0 <= column < width
-            if flip:
-                column = width - 1 - column
-            row, column = row + offset[0], column + offset[1]
-            if visible and 0 <= row < height and 0 <= column < width:
-                for channel in range(channels):
-                    out[channel, y, x] = np.float32(image[channel, row, column]) * scale[channel] + shift[channel]
-            else:
-                for channel in range(channels):
-                    out[channel, y, x] = shift[channel]
-
-
-@compiled
-def _erase(out, box):  # type: ignore[no-untyped-def]
-    for channel in range(out.shape[0]):
-        for y in range(box[0], box[0] + box[2]):
-            for x in range(box[1], box[1] + box[3]):
-                out[channel, y, x] = 0.0
