@@ -18,20 +18,39 @@ from harness.spec import RunSpec, parse_run_spec
 
 
 class Limited(nn.Module):
-    """A network that has memory for so many images in training."""
+    """A network that has memory for so many images in training, or for no copy of itself.
 
-    def __init__(self, most: int) -> None:
+    Args:
+        where: the memory runs out: `forward`, `backward`, `second step`, or `copy`, at any number of images.
+    """
+
+    def __init__(self, most: int, where: str = "forward") -> None:
         super().__init__()
         self.linear = nn.Linear(64, 10)
-        self.most = most
+        self.most, self.where = most, where
         self.seen: list[int] = []
 
     def forward(self, images: Tensor) -> Tensor:
+        logits = self.linear(images.flatten(1))
         if self.training:
             self.seen.append(len(images))
             if len(images) > self.most:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return self.linear(images.flatten(1))
+                if self.where == "forward" or (self.where == "second step" and len(self.seen) == 2):
+                    run_out()
+                if self.where == "backward":
+                    logits.register_hook(run_out)
+        return logits
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Limited:
+        if self.where == "copy":
+            run_out()
+        copied = Limited(self.most, self.where)
+        copied.load_state_dict(self.state_dict())
+        return copied
+
+
+def run_out(gradient: Tensor | None = None) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
 def spec_of(**train: Any) -> RunSpec:
@@ -44,9 +63,9 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes every network one with a limit; gives those that were made."""
     made: list[Limited] = []
 
-    def set_it(most: int) -> list[Limited]:
+    def set_it(most: int, where: str = "forward") -> list[Limited]:
         def network_of(*_: Any) -> Limited:
-            made.append(Limited(most))
+            made.append(Limited(most, where))
             return made[-1]
 
         for module in (build, fitting):
@@ -66,6 +85,19 @@ def test_they_are_halved_until_they_fit(limit: Any, most: int, steps: int) -> No
     train = fitted(spec_of()).train
     assert (train.gradient_accumulation_steps, train.micro_batch_size) == (steps, 64 // steps)
     assert train.global_batch_size == 64
+
+
+@pytest.mark.parametrize("where", ["backward", "second step"])
+def test_a_whole_step_has_to_fit_and_the_next_beside_the_optimizers_state(limit: Any, where: str) -> None:
+    limit(16, where)
+    assert fitted(spec_of()).train.micro_batch_size == 16
+
+
+def test_the_moving_average_has_to_fit_too(limit: Any) -> None:
+    limit(64, "copy")
+    assert fitted(spec_of()).train.micro_batch_size == 64
+    with pytest.raises(MachineError, match="does not fit the memory"):
+        fitted(spec_of(ema_decay=0.9))
 
 
 def test_what_a_suite_accumulates_already_is_where_it_begins(limit: Any) -> None:

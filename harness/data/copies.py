@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,14 @@ from harness.errors import MachineError
 ROOM = 0.9  # of the free memory may be taken
 
 
-def on_cpu(split: Split, *, channels_last: bool) -> np.ndarray:
-    """Returns uint8 [N, C, H, W], in the memory format of the batches that are made of it.
+def on_cpu(splits: Sequence[Split], *, channels_last: bool) -> list[np.ndarray]:
+    """Returns uint8 [N, C, H, W] of each split, in the memory format of the batches that are made of it.
 
     Raises:
-        HarnessError: it does not fit in memory.
+        HarnessError: together they do not fit in memory; none is copied then.
     """
 
-    def copy() -> np.ndarray:
-        _require_room(split.size_bytes, available_bytes(), "in memory")
+    def copy(split: Split) -> np.ndarray:
         pixels, rows = split.pixels, split.rows
         height, width, channels = split.shape
         shape = (len(rows), height, width, channels) if channels_last else (len(rows), channels, height, width)
@@ -34,32 +33,36 @@ def on_cpu(split: Split, *, channels_last: bool) -> np.ndarray:
             image[:] = pixels[row].transpose(2, 0, 1)
         return logical
 
-    return _kept(split, ("cpu", channels_last), copy)
+    return _kept(splits, ("cpu", channels_last), copy, available_bytes, "in memory")
 
 
-def on_gpu(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns uint8 images [N, H, W, C] and int64 labels [N] on a GPU.
+def on_gpu(splits: Sequence[Split], device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Returns uint8 images [N, H, W, C] and int64 labels [N] of each split on a GPU.
 
     Raises:
-        HarnessError: they do not fit in its memory.
+        HarnessError: together they do not fit in its memory; none is copied then.
     """
 
-    def copy() -> tuple[Tensor, Tensor]:
-        _require_room(split.size_bytes, torch.cuda.mem_get_info(device)[0], f"on {device}")
+    def copy(split: Split) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
 
-    return _kept(split, (str(device),), copy)
+    return _kept(splits, (str(device),), copy, lambda: torch.cuda.mem_get_info(device)[0], f"on {device}")
 
 
 _copies: dict[tuple, Any] = {}
 
 
-def _kept(split: Split, form: tuple, copy: Callable[[], Any]) -> Any:
-    key = (id(split), *form)
-    if key not in _copies:
-        _copies[key] = copy()
+def _kept(
+    splits: Sequence[Split], form: tuple, copy: Callable[[Split], Any], free: Callable[[], int | None], where: str
+) -> list[Any]:
+    new = [split for split in splits if (id(split), *form) not in _copies]
+    if new:
+        _require_room(sum(split.size_bytes for split in new), free(), where)
+    for split in new:
+        key = (id(split), *form)
+        _copies[key] = copy(split)
         weakref.finalize(split, _copies.pop, key, None)
-    return _copies[key]
+    return [_copies[id(split), *form] for split in splits]
 
 
 def _require_room(needed: int, free: int | None, where: str) -> None:

@@ -71,6 +71,7 @@ class Feed:
         sampler: which samples make up a batch.
         seed: of the augmentation.
         chosen: what `auto` took before, for a run that goes on from a checkpoint.
+        evaluated: the splits that `evaluation` will be asked for, as far as they are known.
     """
 
     train: Split
@@ -81,6 +82,7 @@ class Feed:
     sampler: GlobalBatches
     seed: int
     chosen: ChosenLoader | None = None
+    evaluated: tuple[Split, ...] = ()
 
     def draws(self, epoch: int) -> Draws:
         """Returns what an epoch does to each training image, on the host."""

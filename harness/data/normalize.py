@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 
 from harness.data.source import Split
@@ -16,10 +18,12 @@ PUBLISHED = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 IMAGES_AT_ONCE = 512
+MeanAndStd = tuple[tuple[float, ...], tuple[float, ...]]
+_kept: weakref.WeakKeyDictionary[Split, MeanAndStd] = weakref.WeakKeyDictionary()
 
 
-def normalization(section: DataSection, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and deviation for each channel.
+def normalization(section: DataSection, train: Split) -> MeanAndStd:
+    """Returns mean and deviation for each channel; those of a split are kept, for the runs of a process.
 
     Args:
         section: its `normalize` says which.
@@ -32,7 +36,9 @@ def normalization(section: DataSection, train: Split) -> tuple[tuple[float, ...]
     if isinstance(section.normalize, MeanStd):
         mean, std = tuple(section.normalize.mean), tuple(section.normalize.std)
     elif section.normalize == "train":
-        return _mean_and_std(train.pixels, train.rows)
+        if train not in _kept:
+            _kept[train] = _mean_and_std(train.pixels, train.rows)
+        return _kept[train]
     else:
         mean, std = PUBLISHED[section.normalize]
     if len(mean) == 1:
@@ -43,7 +49,7 @@ def normalization(section: DataSection, train: Split) -> tuple[tuple[float, ...]
     return mean, std
 
 
-def _mean_and_std(pixels: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _mean_and_std(pixels: np.ndarray, rows: np.ndarray) -> MeanAndStd:
     # Counting pixel values is exact; in parts, because bincount makes an int64 copy.
     values = np.arange(256) / 255
     channels = pixels.shape[-1]

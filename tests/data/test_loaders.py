@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import inspect
 import itertools
@@ -645,11 +646,16 @@ def test_workers_do_not_collect_what_the_rank_has_dropped(monkeypatch: pytest.Mo
 # The memory of the resident loader
 
 
-@pytest.mark.parametrize("part", ["train", "evaluation"])
+@pytest.mark.parametrize("part", ["train", "evaluation", "together"])
 def test_resident_refuses_what_does_not_fit_before_it_copies(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     train, held_out = array_split(50), array_split(100)
     loader = build("resident", {}, feed(array_split(50)))
-    needed = {"train": train, "evaluation": held_out}[part].size_bytes
+    both = dataclasses.replace(feed(train), evaluated=(held_out,))
+    needed, copy = {
+        "train": (train.size_bytes, lambda: build("resident", {}, feed(train)).close()),
+        "evaluation": (held_out.size_bytes, lambda: list(loader.evaluation(held_out, 10))),
+        "together": (train.size_bytes + held_out.size_bytes, lambda: build("resident", {}, both).close()),
+    }[part]
     copied: list[Any] = []
     make = np.empty
 
@@ -660,10 +666,10 @@ def test_resident_refuses_what_does_not_fit_before_it_copies(monkeypatch: pytest
     monkeypatch.setattr(copies.np, "empty", counted)
     monkeypatch.setattr(copies, "available_bytes", lambda: int(needed / 0.9) - 1)
     with pytest.raises(HarnessError, match=r"the data set needs .* GiB in memory, where .* free") as caught:
-        build("resident", {}, feed(train)) if part == "train" else list(loader.evaluation(held_out, 10))
+        copy()
     assert "pinned" in caught.value.hint and "dali" in caught.value.hint and copied == []
     monkeypatch.setattr(copies, "available_bytes", lambda: int(needed / 0.9) + 1)
-    build("resident", {}, feed(train)).close() if part == "train" else list(loader.evaluation(held_out, 10))
+    copy()
     assert copied
     loader.close()
 

@@ -80,6 +80,17 @@ def test_images_in_files_count_alike() -> None:
     assert_statistics_of(found, images[rows])
 
 
+def test_the_images_of_a_split_are_read_once_whichever_runs_ask() -> None:
+    images = random_images(10, 3)
+    store = StoreOfFiles(images, images.shape)
+    whole = Split(store, np.zeros(10, np.int64))
+    found = normalization(section('"train"'), whole)
+    store._images = None
+    assert normalization(section('"train"'), whole) == found
+    with pytest.raises(AssertionError, match="images were read"):
+        normalization(section('"train"'), whole.take(np.array([1, 2])))  # another split
+
+
 @pytest.mark.parametrize("normalize", ['"imagenet"', '{"mean": [0.1], "std": [2.0]}'])
 def test_images_in_files_are_not_read_for_values_that_are_given(normalize: str) -> None:
     unread = Split(StoreOfFiles(None, (4, 2, 2, 3)), np.zeros(4, np.int64))

@@ -40,7 +40,8 @@ class ResidentOnCpu:
 
         self.measured: dict[str, float | str] = {}
         self._feed = feed
-        self._images = on_cpu(feed.train, channels_last=feed.recipe.channels_last)
+        # All of it before the first step: what is evaluated must not find the memory full of what training needs.
+        self._images, *_ = on_cpu([feed.train, *feed.evaluated], channels_last=feed.recipe.channels_last)
         self._labels = torch.from_numpy(feed.train.labels)
         self._fused = Fused(feed.recipe)
         self._fused.train(self._images, np.zeros(1, np.int64), feed.draws(0)[:1])  # compiles before the clock runs
@@ -48,13 +49,13 @@ class ResidentOnCpu:
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yields this process's share of each global batch."""
         batches, samples, draws = self._feed.in_order(epoch, first_batch)
-        labels = self._labels.index_select(0, samples)
         for batch in batches:
-            yield self._fused.train(self._images, samples[batch].numpy(), draws[batch]), labels[batch]
+            rows = samples[batch]
+            yield self._fused.train(self._images, rows.numpy(), draws[batch]), self._labels.index_select(0, rows)
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
-        images = on_cpu(split, channels_last=self._feed.recipe.channels_last)
+        [images] = on_cpu([split], channels_last=self._feed.recipe.channels_last)
         for share in evaluation_share(split, self._feed.rank, self._feed.num_processes, batch_size):
             rows = np.arange(share.start, share.stop, share.step)
             yield self._fused.evaluate(images, rows), torch.from_numpy(split.labels[rows])
@@ -73,7 +74,7 @@ class ResidentOnGpu:
         self.measured: dict[str, float | str] = {}
         self._feed = feed
         self._batched = Batched(feed.recipe, feed.device)
-        self._images, self._labels = on_gpu(feed.train, feed.device)
+        (self._images, self._labels), *_ = on_gpu([feed.train, *feed.evaluated], feed.device)  # as on a CPU
         self._make = self._faster() if compile is None else self._compiled() if compile else self._gather
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
@@ -89,7 +90,7 @@ class ResidentOnGpu:
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
-        images, labels = on_gpu(split, self._feed.device)
+        [(images, labels)] = on_gpu([split], self._feed.device)
         for share in evaluation_share(split, self._feed.rank, self._feed.num_processes, batch_size):
             yield self._batched.evaluate(images[share].permute(0, 3, 1, 2)), labels[share]
 
