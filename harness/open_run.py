@@ -93,7 +93,8 @@ class OpenRun:
         if worker.is_main:
             described = worker.manifest.description(run)
             step = checkpoint.step if checkpoint else None
-            self._attempt = self._folder.start(described, worker.system, resumed_at_step=step)
+            packed = worker.manifest.packed
+            self._attempt = self._folder.start(described, worker.system, resumed_at_step=step, packed=packed)
             announce(self._folder.path)
             for problem in problems:
                 self._folder.event("checkpoint_damaged", problem=problem)

@@ -76,7 +76,7 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
             for run in runs:
                 if _someone_stops(worker):
                     break
-                statuses.append(_run(worker, run, cold=not statuses))
+                statuses.append(_run(worker, run, cold=not statuses) if manifest.takes(run) else None)
     except BadData as error:
         _leave(accelerator)
         if worker.is_main:
@@ -269,7 +269,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRun], runs: list[PlannedRun]) -> None:
-    if not worker.is_main:
+    slot = worker.manifest.slot
+    if not worker.is_main or (slot and slot.number > 0):  # one of several launches says it for all
         return
     world = worker.accelerator.num_processes
     other = len(worker.manifest.runs) - len(mine)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.scheduling.manifest import Manifest
-    from harness.suite import Plan
+    from harness.suite import PlannedRun
     from harness.trackers.options import Tracking
 
 ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
@@ -49,6 +50,10 @@ def run(
     local: Annotated[
         bool, typer.Option("--local", help="One process on this machine, with micro-batches that fit its GPU.")
     ] = False,
+    pack: Annotated[
+        int,
+        typer.Option("--pack", metavar="N", min=1, help="N runs at a time on one device: no time counts."),
+    ] = 1,
     lines: Annotated[str, typer.Option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
     sort: Sort = "",
     with_resumed: WithResumed = False,
@@ -67,12 +72,14 @@ def run(
 
     if folder := launch_folder():
         _work_for_supervisor(folder)
+    if pack > 1 and _under_a_launcher():
+        message = "--pack starts several processes itself, and a launcher has started this one"
+        raise HarnessError(message, f"harness run {suite} --pack {pack}")
     tracking = Tracking.asked(
         tracker, wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
     )
     if local:
         set_ = ["train.retry_out_of_memory=true", *(set_ or [])]
-        os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
     if suite.suffix == ".jsonl":
         if set_ or only or smoke or output != RESULTS:
             message = f"{suite} is a frozen manifest: --set, --only, --smoke, --local and --output do not change it"
@@ -80,16 +87,21 @@ def run(
         from harness.scheduling.slurm.manifest import read_manifest
 
         manifest = read_manifest(suite, lines)
-        raise typer.Exit(_do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate=isolate))
+        if pack > 1:
+            _require_one_process(manifest.runs, "--pack")
+        raise typer.Exit(_do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate, pack))
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if _under_a_launcher() else None
     planned = plan_of(suite, set_, only, smoke, None if world_size else config_file, num_processes=world_size)
     if local:
-        _require_one_process(planned)
+        _require_one_process(planned.runs, "--local")
+        os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
+    if pack > 1:
+        _require_one_process(planned.runs, "--pack")
     arguments = [str(suite), "--output", str(output)]
-    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate=isolate)
+    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate, pack)
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     if code in (0, 1) and is_main:
         from harness.report.options import DEFAULT_SORT, Options
@@ -99,10 +111,10 @@ def run(
     raise typer.Exit(code)
 
 
-def _require_one_process(plan: Plan) -> None:
-    for run in plan.runs:
+def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
+    for run in runs:
         if run.spec.train.num_processes != 1:
-            message = f"--local is one process, and '{run.spec.label}' asks for {run.spec.train.num_processes}"
+            message = f"{option} is one process a run, and '{run.spec.label}' asks for {run.spec.train.num_processes}"
             raise HarnessError(
                 message, "leave it out, or --set train.num_processes=1: other runs, with ids of their own"
             )
@@ -123,7 +135,7 @@ def _work_for_supervisor(folder: Path) -> None:
 
 
 def _do(
-    manifest: Manifest, config_file: Path | None, arguments: list[str], tracking: Tracking, *, isolate: bool
+    manifest: Manifest, config_file: Path | None, arguments: list[str], tracking: Tracking, isolate: bool, pack: int
 ) -> int:
     """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
     from harness.records.files import require_writable
@@ -143,17 +155,18 @@ def _do(
 
     from harness.live.state import SuiteState
     from harness.live.view import view_for
+    from harness.measure.system import describe_system
+    from harness.scheduling.call import do_open_runs
     from harness.scheduling.commands import Launcher
-    from harness.scheduling.supervisor import Supervisor
 
     require_writable(folder)
-    launcher = Launcher(config_file, shared_folder=folder.resolve())
+    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack)
+    system = describe_system(use_cpu=launcher.uses_cpu())
     view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
-    supervisor = Supervisor(manifest, launcher, arguments, console, view)
     with contextlib.closing(view):
         view.start()
         with mirrored(tracking, launcher.launch_folder_parent(), view.note):
-            return supervisor.run(isolate=isolate)
+            return do_open_runs(manifest, launcher, system, arguments, console, view, isolate=isolate)
 
 
 def _under_a_launcher() -> bool:

@@ -158,7 +158,7 @@ def _timed(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], str, str]:
         systems = sorted({run.system_id for pair in pairs for run in (pair.a, pair.b)})
         reason = f"run times of different systems do not compare ({', '.join(systems)})"
         return [], reason, "run both on one system"
-    reason = "no seed has a train time of both: those of runs that were resumed or not measured do not count"
+    reason = "no seed has a train time of both: those of runs that were resumed, packed or not measured do not count"
     return [], reason, "run them again without a stop"
 
 

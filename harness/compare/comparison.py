@@ -72,7 +72,8 @@ def _cautions(
         yield f"Accuracy, seeds {_numbers(mixed)}: the two ran on different systems."
     left_out = sorted(both - set(time.seeds))
     if time.pairs and left_out:
-        yield f"Train time, seeds {_numbers(left_out)} are left out: resumed, not measured, or of another system."
+        why = "resumed, packed, not measured, or of another system"
+        yield f"Train time, seeds {_numbers(left_out)} are left out: {why}."
     if any(pair.a.images.fingerprint != pair.b.images.fingerprint for pair in time.pairs):
         yield "Train time: the two learnt from different data, and that is in the difference."
     if b.from_baseline and time.pairs:

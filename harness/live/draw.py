@@ -140,6 +140,7 @@ def _front(front: list[ConfigSoFar], width: int, rows: int) -> list[Text]:
     head = ["", "so far; ◆ on the front", "test", "train time", "runs"]
     table = [[Text(word, style="dim") for word in head]]
     for config in front[:rows]:
-        cells = (config.label, f"{config.accuracy:.2%}", f"{config.train_seconds:,.4g} s", str(config.runs))
+        seconds = "-" if config.train_seconds is None else f"{config.train_seconds:,.4g} s"
+        cells = (config.label, f"{config.accuracy:.2%}", seconds, str(config.runs))
         table.append([Text("◆" if config.on_front else " ", style="green"), *map(Text, cells)])
     return lay_out(table, width, name=1, optional=[4])

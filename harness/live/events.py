@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from harness.records.comparable import compares
 from harness.records.result import RunResult
 
 
@@ -81,6 +82,7 @@ class RunEnded:
 
     Attributes:
         total_seconds: all that the run took; None where that was not measured.
+        timed: whether its train time may stand beside those of others.
         message: of its cause, where it is not ok.
     """
 
@@ -91,6 +93,7 @@ class RunEnded:
     train_seconds: float | None = None
     total_seconds: float | None = None
     message: str = ""
+    timed: bool = True
 
     @staticmethod
     def of(result: RunResult, name: str) -> RunEnded:
@@ -104,6 +107,7 @@ class RunEnded:
             result.clock.train_seconds,
             result.clock.total_seconds,
             result.cause.message if result.cause else "",
+            compares(result, "clock.train_seconds"),
         )
 
     def sentence(self) -> str:
@@ -114,7 +118,8 @@ class RunEnded:
             return f"✗ {self.name} · {self.status}: {self.message or 'no cause recorded'}"
         accuracy = "not known" if self.accuracy is None else f"{self.accuracy:.2%}"
         seconds = "not known" if self.train_seconds is None else f"{self.train_seconds:.2f} s"
-        return f"✓ {self.name} · test accuracy {accuracy} · train {seconds}"
+        unranked = "" if self.timed else ", not ranked"
+        return f"✓ {self.name} · test accuracy {accuracy} · train {seconds}{unranked}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -107,12 +108,12 @@ class CurrentRun:
 
 @dataclass(frozen=True)
 class ConfigSoFar:
-    """What the runs of a config that are ok came to: means over seeds."""
+    """What the runs of a config that are ok came to: means over seeds; `train_seconds` is None where none was timed."""
 
     label: str
     runs: int
     accuracy: float
-    train_seconds: float
+    train_seconds: float | None
     on_front: bool = False
 
 
@@ -180,18 +181,15 @@ class SuiteState:
             if event.status == "ok" and event.accuracy is not None and event.train_seconds and not run.is_anchor:
                 by_config.setdefault(run.config_id, []).append(event)
         labels = {run.config_id: run.label for run in self.planned.values()}
-        means = [
-            (
-                labels[config_id],
-                len(events),
-                statistics.fmean(event.accuracy or 0.0 for event in events),
-                statistics.fmean(event.train_seconds or 0.0 for event in events),
-            )
-            for config_id, events in by_config.items()
-        ]
-        ahead = pareto_front([(accuracy, seconds) for _, _, accuracy, seconds in means])
-        found = [ConfigSoFar(*each, on_front=on) for each, on in zip(means, ahead, strict=True)]
-        return sorted(found, key=lambda config: (not config.on_front, -config.accuracy))
+        timed, untimed = [], []
+        for config_id, events in by_config.items():
+            accuracy = statistics.fmean(event.accuracy or 0.0 for event in events)
+            times = [event.train_seconds or 0.0 for event in events if event.timed]
+            seconds = statistics.fmean(times) if times else None
+            (timed if times else untimed).append(ConfigSoFar(labels[config_id], len(events), accuracy, seconds))
+        ahead = pareto_front([(config.accuracy, config.train_seconds or 0.0) for config in timed])
+        found = [dataclasses.replace(config, on_front=on) for config, on in zip(timed, ahead, strict=True)]
+        return sorted([*found, *untimed], key=lambda config: (not config.on_front, -config.accuracy))
 
     def _run(self, run_id: str) -> CurrentRun:
         if run_id not in self.current:

@@ -40,15 +40,26 @@ class Messenger:
 
 
 class Launched:
-    """The supervisor's side: what the ranks of a launch told since it looked last."""
+    """The supervisor's side: what the ranks of a launch told since it looked last.
+
+    Attributes:
+        run_ids: of the runs that it told of.
+    """
 
     def __init__(self, launch: Path) -> None:
+        self.run_ids: set[str] = set()
         self._folder = launch
         self._read = 0
         self._pulses: dict[int, dict[str, Any]] = {}
 
     def news(self) -> Iterator[Event]:
         """Yields what is new: rank 0's messages, then how far each rank is."""
+        for event in self._news():
+            if not isinstance(event, Note):
+                self.run_ids.add(event.run_id)
+            yield event
+
+    def _news(self) -> Iterator[Event]:
         try:
             with (self._folder / MESSAGES).open("rb") as file:
                 file.seek(self._read)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -67,7 +66,7 @@ class View:
     def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
         self.state = state
         self._console = console
-        self._news: Callable[[], Iterable[Event]] = tuple
+        self._launches: dict[Path, Launched] = {}
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._last_line = time.monotonic()
@@ -94,14 +93,14 @@ class View:
     def follow(self, launch: Path) -> None:
         """Shows what the ranks of a launch tell in its folder."""
         with self._lock:
-            self._news = Launched(launch).news
+            self._launches[launch] = Launched(launch)
 
-    def leave(self) -> None:
+    def leave(self, launch: Path) -> None:
         """Takes what is left to tell of a launch that has ended."""
         with self._lock:
             self._look()
-            self._news = tuple
-            self.state.current.clear()
+            for run_id in self._launches.pop(launch).run_ids:
+                self.state.drop(run_id)
 
     def count(self, result: RunResult, name: str) -> None:
         """Takes a result without a word."""
@@ -122,8 +121,9 @@ class View:
                     self._refresh()
 
     def _look(self) -> None:
-        for event in self._news():
-            self.tell(event)
+        for launched in self._launches.values():
+            for event in launched.news():
+                self.tell(event)
 
     def _refresh(self) -> None:
         if time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:

@@ -18,6 +18,7 @@ from harness.live.state import SuiteState
 from harness.live.told import read_files
 from harness.live.view import can_draw
 from harness.records.claims import owner
+from harness.records.comparable import compares
 from harness.records.files import read_lines
 from harness.records.result import FINAL
 from harness.records.store import RunFolder
@@ -49,6 +50,8 @@ class _Result(BaseModel):
     metrics: dict[str, _Metrics] = {}
     clock: _Clock = _Clock()
     cause: _Cause | None = None
+    packed: int = 1
+    resumed_at_steps: list[int] = []
 
 
 class Watched:
@@ -144,7 +147,10 @@ def _read_end(folder: RunFolder, run_id: str, name: str) -> RunEnded | None:
         return None
     test, clock = result.metrics.get("test", _Metrics()), result.clock
     message = result.cause.message if result.cause else ""
-    return RunEnded(run_id, name, result.status, test.accuracy, clock.train_seconds, clock.total_seconds, message)
+    timed = compares(result, "clock.train_seconds")
+    return RunEnded(
+        run_id, name, result.status, test.accuracy, clock.train_seconds, clock.total_seconds, message, timed
+    )
 
 
 def _last_epoch(folder: RunFolder, run_id: str) -> EpochEnded | None:

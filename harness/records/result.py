@@ -188,6 +188,9 @@ class RunResult(Record):
         default=[],
         description="where it went on from a checkpoint, in optimizer steps; its times are sums over the parts",
     )
+    packed: int = Field(
+        default=1, description="runs at once on its device, by --pack; where more than 1, its times are not its own"
+    )
     spec: dict[str, Any]
     resolved: Resolved | None = None
     data: DataFacts | None = None

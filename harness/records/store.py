@@ -27,10 +27,12 @@ class Attempt:
     Attributes:
         number: counted from 1.
         started_at: time of day at which the run began, ISO 8601.
+        packed: runs at once on its device; the most in any part of a run that was taken up again.
     """
 
     number: int
     started_at: str
+    packed: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,16 @@ class RunFolder:
         """The checkpoints of a run that has not ended."""
         return CheckpointFolder(self.path / "checkpoints")
 
-    def start(self, spec: dict[str, Any], system: dict[str, Any], *, resumed_at_step: int | None = None) -> Attempt:
+    def start(
+        self, spec: dict[str, Any], system: dict[str, Any], *, resumed_at_step: int | None = None, packed: int = 1
+    ) -> Attempt:
         """Begins an attempt: removes an earlier, unfinished one's result.
 
         Args:
             spec: of the run.
             system: that it runs on.
             resumed_at_step: where it goes on from a checkpoint; None where it begins at the beginning.
+            packed: runs at once on its device.
 
         Raises:
             HarnessError: it cannot be written.
@@ -68,16 +73,17 @@ class RunFolder:
             write_json(self.path / "spec.json", spec)
             write_json(self.path / "system.json", system)
         if resumed_at_step is None:
-            self.event("run_started", attempt=number)
+            self.event("run_started", attempt=number, packed=packed)
         else:
-            self.event("run_resumed", attempt=number, step=resumed_at_step)
+            self.event("run_resumed", attempt=number, step=resumed_at_step, packed=packed)
         return self.attempt()
 
     def attempt(self) -> Attempt:
         """Returns the last attempt; one that goes on from a checkpoint began where the run began."""
         events = self.last_attempt()
         numbers = [event["attempt"] for event in events if "attempt" in event]
-        return Attempt(numbers[-1] if numbers else 1, events[0]["at"] if events else now())
+        packed = max((event.get("packed", 1) for event in events), default=1)
+        return Attempt(numbers[-1] if numbers else 1, events[0]["at"] if events else now(), packed)
 
     def event(self, name: str, **values: Any) -> None:
         """Appends one event with the time of day.

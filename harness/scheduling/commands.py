@@ -26,10 +26,12 @@ class Launcher:
     Attributes:
         config_file: an Accelerate config to hand on; None to make one that fits this machine.
         shared_folder: one that all nodes see, for launches on several of them.
+        packed: launches at a time on this machine.
     """
 
     config_file: Path | None = None
     shared_folder: Path | None = None
+    packed: int = 1
 
     def launch_folder_parent(self) -> Path | None:
         """Returns where folders of launches go; None for this machine's temporary folder."""
@@ -85,13 +87,13 @@ class Launcher:
         return [*srun, "--export=ALL", "--input=none", "--kill-on-bad-exit=1", "bash", "-c", on_node]
 
     def environment(self, num_processes: int) -> dict[str, str]:
-        """Returns the environment of a launch: this one's, with a node's CPUs shared between its processes."""
+        """Returns the environment of a launch: this one's, with a node's CPUs shared between all processes on it."""
         environment = dict(os.environ)
         if self.uses_cpu():
             environment["ACCELERATE_USE_CPU"] = "true"
-        if num_processes > 1:
+        if num_processes * self.packed > 1:
             allocation = _several_nodes(num_processes)
-            here = num_processes // (allocation.nodes if allocation else 1)
+            here = self.packed * num_processes // (allocation.nodes if allocation else 1)
             threads = max(1, len(os.sched_getaffinity(0)) // here)
             environment.setdefault("OMP_NUM_THREADS", str(threads))
         return environment

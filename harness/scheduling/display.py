@@ -18,11 +18,11 @@ class Display(Protocol):
     holds_terminal: bool
 
     def follow(self, launch: Path) -> None:
-        """Shows what the ranks of this launch tell in its folder."""
+        """Shows what the ranks of this launch tell in its folder; several may be followed at a time."""
         ...
 
-    def leave(self) -> None:
-        """Shows what is left to tell of the launch, which has ended; its folder is about to go."""
+    def leave(self, launch: Path) -> None:
+        """Shows what is left to tell of a launch that has ended; its folder is about to go."""
         ...
 
     def count(self, result: RunResult, name: str) -> None:
@@ -38,7 +38,7 @@ class Unseen:
     def follow(self, launch: Path) -> None:
         """Shows nothing."""
 
-    def leave(self) -> None:
+    def leave(self, launch: Path) -> None:
         """Shows nothing."""
 
     def count(self, result: RunResult, name: str) -> None:

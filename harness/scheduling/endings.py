@@ -102,9 +102,15 @@ def are_at_work(earlier: Mapping[int, Look], later: Mapping[int, Look]) -> bool:
     )
 
 
-def hint_for(status: Status, cause: Cause, folder: Path) -> str:
-    """Returns what a person can do about a run that ended so; `folder` is the run's."""
+def hint_for(status: Status, cause: Cause, folder: Path, packed: int = 1) -> str:
+    """Returns what a person can do about a run that ended so.
+
+    Args:
+        folder: of the run.
+        packed: runs at once on its device.
+    """
     hint = _hint_for(status, cause, folder / "result.json")
+    hint = f"give fewer than --pack {packed}, or {hint}" if status == "oom" and packed > 1 else hint
     told = f"{cause.kind} {cause.message}"
     about_machine = status == "oom" or cause.kind == "SIGKILL" or any(word in told for word in MACHINE_WORDS)
     return see_doctor(hint) if about_machine else hint

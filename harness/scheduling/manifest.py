@@ -11,6 +11,7 @@ from typing import Any
 from harness.records.files import write_json
 from harness.records.result import Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now, run_folder
+from harness.scheduling.slot import Slot
 from harness.spec import RunSpec
 from harness.suite import Plan, PlannedRun
 from harness.suite_file import Target
@@ -30,6 +31,7 @@ class Manifest:
         done, total: of all that was asked for, for the progress bar.
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
+        slot: which of several launches at a time does those of the runs that it takes; None where one does them all.
     """
 
     suite: str
@@ -40,12 +42,26 @@ class Manifest:
     total: int
     warm_up_seconds: float | None = None
     accumulation: dict[str, int] = dataclasses.field(default_factory=dict)
+    slot: Slot | None = None
 
     @staticmethod
     def of(plan: Plan, output: Path) -> Manifest:
         """Returns the manifest of a whole plan."""
         file = plan.suite.file
         return Manifest(file.name, output, file.target, plan.runs, 0, len(plan.runs), file.warm_up_seconds)
+
+    @property
+    def packed(self) -> int:
+        """How many runs share the device."""
+        return self.slot.of if self.slot else 1
+
+    def takes(self, run: PlannedRun) -> bool:
+        """Tells whether the launch of this manifest does a run; of several launches at a time, the first that asks."""
+        return self.slot is None or self.slot.takes(run.run_id)
+
+    def has_left(self, run: PlannedRun) -> bool:
+        """Tells whether no other launch has taken a run; it may be this one's since earlier."""
+        return self.slot is None or self.slot.is_left(run.run_id)
 
     def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
         """Returns where a run is recorded."""
@@ -77,6 +93,7 @@ class Manifest:
             started_at=attempt.started_at,
             ended_at=now(),
             attempt=attempt.number,
+            packed=attempt.packed,
             num_processes=run.spec.train.num_processes or 1,
             **fields,
         )
@@ -91,6 +108,7 @@ class Manifest:
             "total": self.total,
             "warm_up_seconds": self.warm_up_seconds,
             "accumulation": self.accumulation,
+            "slot": self.slot.as_json() if self.slot else None,
             "runs": [run.as_json() for run in self.runs],
         }
         write_json(folder / NAME, value)
@@ -102,4 +120,5 @@ class Manifest:
         runs = tuple(map(PlannedRun.from_json, value["runs"]))
         target = Target.model_validate(value["target"]) if value["target"] else None
         counts = value["done"], value["total"], value["warm_up_seconds"], value["accumulation"]
-        return Manifest(value["suite"], Path(value["output"]), target, runs, *counts)
+        slot = Slot.from_json(value["slot"]) if value["slot"] else None
+        return Manifest(value["suite"], Path(value["output"]), target, runs, *counts, slot)

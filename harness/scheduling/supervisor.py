@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from harness.measure.system import describe_system
-from harness.records.claims import claim, owner
-from harness.records.result import FINAL, Cause, Status
+from harness.records.claims import claim
+from harness.records.result import Cause, Status
 from harness.records.store import RunFolder
 from harness.scheduling.commands import Launcher
-from harness.scheduling.display import Display, Unseen
+from harness.scheduling.display import Display
 from harness.scheduling.endings import (
     are_at_work,
     are_without_steps,
@@ -46,6 +46,7 @@ from harness.scheduling.launch import (
 )
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.processes import end_launch, start_launch
+from harness.scheduling.stop_signals import StopSignals
 from harness.suite import PlannedRun
 
 POLL_SECONDS = 0.2
@@ -53,7 +54,6 @@ START_SECONDS = 300.0  # until the first run: importing torch from a busy networ
 LINGER_SECONDS = 5.0  # once a rank has said its last word, the others may wait for it in a collective, for ever
 ANSWER_SECONDS = 3.0
 LOOKS = 5
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
@@ -65,85 +65,69 @@ class Ending:
 
 
 class Supervisor:
-    """Runs a manifest.
+    """Does the runs of a manifest, in one launch after the other.
 
     Args:
         manifest: the runs.
         launcher: starts processes.
+        system: that they run on.
         arguments: of the script, to be seen in a list of processes; the runs come from the manifest.
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
+        stop: says when to save and stop.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         launcher: Launcher,
+        system: dict[str, Any],
         arguments: list[str],
         console: Console,
-        display: Display | None = None,
+        display: Display,
+        stop: StopSignals,
     ) -> None:
         self._manifest = manifest
         self._launcher = launcher
-        self._system = describe_system(use_cpu=launcher.uses_cpu())
+        self._system = system
         self._arguments = arguments
         self._console = console
-        self._display = display or Unseen()
+        self._display = display
+        self._stop = stop
         self._accumulation: dict[str, int] = {}
         self._orders = Orders()
-        self._stop_requested = ""
-        self._stop_now = False
 
-    def run(self, *, isolate: bool = False) -> int:
-        """Runs what is open.
+    def do(self, runs: list[PlannedRun], *, isolate: bool) -> int:
+        """Launches until each run was attempted.
 
         Args:
+            runs: of the manifest, in its order.
             isolate: a fresh process for each run.
 
         Returns:
-            0 all well, 1 some runs failed, 2 bad input, 75 stopped.
+            0 where each was attempted, 2 bad input, 75 stopped.
 
         Raises:
             HarnessError: no run can start; a rank says why.
         """
-        open_runs = []
-        for run in self._manifest.runs:
-            result = self._folder_of(run).result()
-            if result is None or result.status not in FINAL:
-                open_runs.append(run)
-            else:
-                self._display.count(result, run.name)
-        total, done = len(self._manifest.runs), len(self._manifest.runs) - len(open_runs)
-        skipped = f"; {done} are done on this system: skipped" if done else ""
-        self._console.print(f"{self._manifest.suite}: {total} runs{skipped}")
-        previous = {number: signal.signal(number, self._request_stop) for number in STOP_SIGNALS}
-        try:
-            for batch in _batches(open_runs, isolate):
-                code = self._run_batch(batch)
-                if code == STOPPED:
-                    self._console.print("stopped: what was done is kept, the same command goes on from here")
-                if code:
-                    return code
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-        results = [self._folder_of(run).result() for run in self._manifest.runs]
-        if elsewhere := self._owners():
-            self._console.print(f"{len(elsewhere)} runs are being done elsewhere: {elsewhere[0]}", markup=False)
-            return STOPPED
-        return 0 if all(result is not None and result.status == "ok" for result in results) else 1
+        codes = (self._run_batch(batch) for batch in self._batches(runs, isolate))
+        return next((code for code in codes if code), 0)
 
-    def _owners(self) -> list[str]:
-        """Returns who does the runs that are not done."""
-        folders = [self._folder_of(run) for run in self._manifest.runs]
-        return [who for folder in folders if not folder.is_done() and (who := owner(folder.path))]
+    def _batches(self, runs: list[PlannedRun], isolate: bool) -> Iterator[list[PlannedRun]]:
+        """Yields the runs of each launch: those of a world size or, isolated, one; in the plan's order."""
+        if isolate:
+            yield from ([run] for run in runs if self._manifest.takes(run))
+            return
+        by_world = sorted(runs, key=lambda run: run.spec.train.num_processes or 1)
+        for _, group in itertools.groupby(by_world, key=lambda run: run.spec.train.num_processes):
+            yield list(group)
 
     def _run_batch(self, runs: list[PlannedRun]) -> int:
         """Launches until each run was attempted; returns 2 or 75 where that ends the suite, else 0."""
         # For launches over several nodes the folder is on a disk that all of them see.
         parent = self._launcher.launch_folder_parent()
         while runs:
-            if self._stop_requested:
+            if self._stop.reason:
                 return STOPPED
             with tempfile.TemporaryDirectory(prefix="harness-", dir=parent, ignore_cleanup_errors=True) as name:
                 folder = Path(name)
@@ -154,14 +138,14 @@ class Supervisor:
                     return STOPPED if stopped else 0
                 if ending.returncode == 2 and not ending.hang:
                     return 2
-                left = [] if self._stop_now else self._after_a_death(folder, runs, ending)
-            runs = left
-        return STOPPED if self._stop_requested else 0
+                left = [] if self._stop.at_once else self._after_a_death(folder, runs, ending)
+            runs = [run for run in left if self._manifest.has_left(run)]
+        return STOPPED if self._stop.reason else 0
 
     def _after_a_death(self, folder: Path, runs: list[PlannedRun], ending: Ending) -> list[PlannedRun]:
         """Records what a launch died of, and returns the runs that are to be launched again."""
         opened = read_open_run(folder)
-        if opened is None and self._stop_requested:
+        if opened is None and self._stop.reason:
             return []  # stopped while it started, before it listened: nothing is lost
         world = runs[0].spec.train.num_processes or 1
         status, cause = cause_of_death(folder, ending.returncode, world)
@@ -169,22 +153,29 @@ class Supervisor:
         if ending.hang and all(code >= 0 for code in read_exits(folder).values()):
             status, cause = "timeout", ending.hang
         if opened is None:  # the next launch would come no further
-            kind = "no start" if cause.kind in ("exit", "hang") else cause.kind
-            message = f"the launch never came to a run: {cause.message}"
-            self._record(
-                runs[0], self._folder_of(runs[0]), "failed", cause.model_copy(update={"kind": kind, "message": message})
-            )
-            if len(runs) > 1:
-                self._console.print(f"{len(runs) - 1} more runs of this launch stay open", markup=False)
+            self._record_no_start(runs, cause)
             return []
         place = [run.run_id for run in runs].index(opened.run_id)
         run, later = runs[place], runs[place + 1 :]
         if opened.ended or opened.folder.is_done():  # ranks walk the runs in order
             return later
-        if status == "oom" and not self._stop_requested and self._halve(run, opened.folder, cause):
+        if status == "oom" and not self._stop.reason and self._halve(run, opened.folder, cause):
             return [run, *later]
         self._record(run, opened.folder, status, cause)
         return later
+
+    def _record_no_start(self, runs: list[PlannedRun], cause: Cause) -> None:
+        """Records that a launch never came to a run; of several at a time, those of the first slot alone."""
+        kind = "no start" if cause.kind in ("exit", "hang") else cause.kind
+        message = f"the launch never came to a run: {cause.message}"
+        slot = self._manifest.slot
+        if slot and (slot.number > 0 or not slot.takes(runs[0].run_id)):
+            self._console.print(f"launch {slot.number + 1} of {slot.of}: {message}", markup=False, soft_wrap=True)
+            return
+        cause = cause.model_copy(update={"kind": kind, "message": message})
+        self._record(runs[0], self._folder_of(runs[0]), "failed", cause)
+        if len(runs) > 1 and not slot:
+            self._console.print(f"{len(runs) - 1} more runs of this launch stay open", markup=False)
 
     def _folder_of(self, run: PlannedRun) -> RunFolder:
         return self._manifest.folder(run, self._system["system_id"])
@@ -214,17 +205,16 @@ class Supervisor:
         finally:
             end_launch(child, folder)
             relay()
-            self._display.leave()
+            self._display.leave(folder)
         return Ending(child.returncode, hang)
 
     def _watch(self, child: subprocess.Popen[bytes], folder: Path, timeout_seconds: float, world: int) -> Cause | None:
         """Returns when a launch has ended or is to be ended; a cause where it hangs."""
         last_pulses, last_change, last_words_at = read_pulses(folder), time.monotonic(), None
-        while child.poll() is None and not self._stop_now:
-            if self._stop_requested and not self._orders.stop:
-                self._order(folder, stop=self._stop_requested)
-                message = f"{self._stop_requested}: saving; Ctrl-C stops at once"
-                self._console.print(message, markup=False)
+        while child.poll() is None and not self._stop.at_once:
+            if self._stop.reason and not self._orders.stop:
+                self._order(folder, stop=self._stop.reason)
+                self._stop.tell()
             if read_words(folder) or refusal(folder) or read_farewell(folder) is not None:
                 last_words_at = last_words_at or time.monotonic()
                 if time.monotonic() - last_words_at > LINGER_SECONDS:
@@ -287,26 +277,15 @@ class Supervisor:
 
     def _record_owned(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         if not folder.events():  # it was never opened
-            folder.start(self._manifest.description(run), self._system)
+            folder.start(self._manifest.description(run), self._system, packed=self._manifest.packed)
         result = self._manifest.result(run, folder.path.name, folder.attempt(), status, cause)
         folder.finish(result)
         self._display.count(result, run.name)
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
+        hint = hint_for(status, cause, folder.path, self._manifest.packed)
         self._console.print(
-            f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint_for(status, cause, folder.path)}",
+            f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint}",
             markup=False,
             soft_wrap=True,
         )
-
-    def _request_stop(self, number: int, _frame: object) -> None:
-        self._stop_now = bool(self._stop_requested) and number == signal.SIGINT
-        self._stop_requested = self._stop_requested or signal.Signals(number).name
-
-
-def _batches(runs: list[PlannedRun], isolate: bool) -> list[list[PlannedRun]]:
-    """One launch for each world size, or, isolated, for each run; in the plan's order."""
-    if isolate:
-        return [[run] for run in runs]
-    by_world = sorted(runs, key=lambda run: run.spec.train.num_processes or 1)
-    return [list(group) for _, group in itertools.groupby(by_world, key=lambda run: run.spec.train.num_processes)]

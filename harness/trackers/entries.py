@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.records.comparable import compares
 from harness.records.result import RunResult, Status
-from harness.records.store import RunFolder
+from harness.records.store import Attempt, RunFolder
 from harness.spec import is_identity
 
 Row = dict[str, float]
@@ -38,6 +39,7 @@ _SYSTEM = (
     "dali",
 )
 _IN_CONFIG = {"schema_version", "suite", "label", "run_id", "config_id", "system_id", "seed", "num_processes", "spec"}
+_IN_CONFIG |= {"packed"}  # whose times are not its own, and are told nobody who might rank them
 _TAG_LENGTH = 64
 _GROUP_LENGTH = 128
 
@@ -108,8 +110,10 @@ def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | 
     if not events:
         return None
     result = folder.result()
-    description = _describe(described, system, result, _restarts(folder), events[0]["at"], with_machine)
-    return Entries(description, _rows(folder.epochs()), _ending(result, with_machine) if result else None)
+    attempt = folder.attempt()
+    description = _describe(described, system, result, _restarts(folder), attempt, with_machine)
+    rows = _rows(folder.epochs(), with_times=attempt.packed == 1)
+    return Entries(description, rows, _ending(result, with_machine) if result else None)
 
 
 def _describe(
@@ -117,7 +121,7 @@ def _describe(
     system: Mapping[str, Any],
     result: RunResult | None,
     restarts: int,
-    started_at: str,
+    attempt: Attempt,
     with_machine: bool,
 ) -> Description:
     suite, run_id, spec = described["suite"], described["run_id"], described["spec"]
@@ -138,6 +142,8 @@ def _describe(
         **sections,
         "system": facts,
     }
+    if attempt.packed > 1:
+        config["packed"] = attempt.packed
     if result:
         config["num_processes"] = result.num_processes
         config["resolved"] = result.resolved.model_dump(mode="json") if result.resolved else None
@@ -151,7 +157,7 @@ def _describe(
         seed=seed,
         tags=tuple(_short(tag, _TAG_LENGTH) for tag in (suite, system["name"]) if tag),
         config=config,
-        started_at=started_at,
+        started_at=attempt.started_at,
     )
 
 
@@ -165,7 +171,7 @@ def _restarts(folder: RunFolder) -> int:
     return restarts
 
 
-def _rows(epochs: Mapping[int, Mapping[str, Any]]) -> dict[int, Row]:
+def _rows(epochs: Mapping[int, Mapping[str, Any]], *, with_times: bool) -> dict[int, Row]:
     """Returns a row for each epoch, by its number, counted from 1; what is not known is left out."""
     rows: dict[int, Row] = {}
     seconds: float | None = 0.0
@@ -180,15 +186,18 @@ def _rows(epochs: Mapping[int, Mapping[str, Any]]) -> dict[int, Row]:
         row = {
             "epoch": epoch + 1,
             "timestamp": as_seconds(event["at"]),
-            "train_seconds": seconds,
-            "epoch/train_seconds": event["train_seconds"],
-            "epoch/wait_seconds": event.get("wait_seconds"),
-            "epoch/eval_seconds": event.get("eval_seconds"),
-            "epoch/train_joules": event.get("train_joules"),
             "learning_rate": event.get("learning_rate"),
             **metrics,
         }
-        if seconds is not None:
+        if with_times:
+            row |= {
+                "train_seconds": seconds,
+                "epoch/train_seconds": event["train_seconds"],
+                "epoch/wait_seconds": event.get("wait_seconds"),
+                "epoch/eval_seconds": event.get("eval_seconds"),
+                "epoch/train_joules": event.get("train_joules"),
+            }
+        if with_times and seconds is not None:
             row |= {f"by_train_seconds/{name}": value for name, value in metrics.items()}
         rows[epoch + 1] = {name: value for name, value in row.items() if value is not None}
     return rows
@@ -199,7 +208,10 @@ def _ending(result: RunResult, with_machine: bool) -> Ending:
     parts |= result.model_dump(mode="json", include={"metrics"})["metrics"]
     if parts["cause"] and not with_machine:  # a message or a traceback may hold paths, and lines of code
         parts["cause"] = {name: parts["cause"][name] for name in ("kind", "rank", "step")}
-    return Ending(result.status, dict(flat(parts)))
+    summary = {
+        name: value for name, value in flat(parts) if compares(result, name.replace("/", "."), with_resumed=True)
+    }
+    return Ending(result.status, summary)
 
 
 def as_seconds(at: str) -> float:

@@ -175,6 +175,12 @@ def test_times_of_resumed_runs_do_not_count_and_their_accuracy_does() -> None:
     assert found.accuracy.verdict == "a"
 
 
+def test_times_of_packed_runs_do_not_count_and_their_accuracy_does() -> None:
+    found = compared(A, B, packed=2)
+    assert found.time.reason.startswith("no seed has a train time of both")
+    assert found.accuracy.verdict == "a"
+
+
 def test_pairs_that_did_not_run_side_by_side_are_named() -> None:
     near = compared(A, B)
     assert not any("side by side" in caution for caution in near.cautions)

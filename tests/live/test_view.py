@@ -117,9 +117,22 @@ def test_a_view_follows_a_launch_until_it_ends(tmp_path: Path) -> None:
     rank0.tell(started("r0"))
     rank0.tell(ended("r0"))
     rank0.tell(started("r1"))
-    view.leave()
+    view.leave(tmp_path)
     assert out.getvalue().startswith("1/3  ✓ r0")
     assert view.state.counts() == {"done": 1, "running": 0, "open": 2}, "r1 died with its launch"
+
+
+def test_a_view_follows_several_launches_and_forgets_the_runs_of_the_one_that_ends(tmp_path: Path) -> None:
+    view = View(Console(file=io.StringIO()), SuiteState("s", planned(3)))
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        view.follow(folder)
+        Messenger(folder).tell(started(f"r{number}"))
+    view._look()
+    assert set(view.state.current) == {"r0", "r1"}
+    view.leave(tmp_path / "0")
+    assert set(view.state.current) == {"r1"}
 
 
 def test_files_in_the_folder_of_a_run(tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_attempts_are_counted_and_a_new_one_takes_the_old_result_away(tmp_path):
     assert len(folder.events()) == 6  # two, two, two: nothing is lost
 
 
+def test_a_run_is_as_packed_as_the_most_packed_of_its_parts(tmp_path):
+    folder = run_folder(tmp_path, "s", "r", "m")
+    assert folder.start({}, {}, packed=4).packed == 4
+    assert folder.start({}, {}, packed=2).packed == 2, "begun anew: nothing of the earlier one is left"
+    assert folder.start({}, {}, resumed_at_step=3).packed == 2
+    assert folder.start({}, {}).packed == 1
+
+
 def test_a_torn_event_does_not_hide_the_others(tmp_path):
     folder = run_folder(tmp_path, "s", "r", "m")
     folder.start({}, {})

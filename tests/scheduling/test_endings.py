@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import os
 import signal
 import subprocess
@@ -13,22 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from harness.records.result import Cause, RunResult
-from harness.records.store import read_result
+from harness.records.result import Cause
 from harness.scheduling import processes
 from harness.scheduling import supervisor as supervisor_module
-from harness.scheduling.commands import Launcher
 from harness.scheduling.endings import are_at_work, cause_of_death, cause_of_hang, hint_for
 from harness.scheduling.launch import FOLDER, Look, leave_word
-from harness.scheduling.manifest import Manifest
 from harness.scheduling.processes import end_launch, processes_of
-from harness.scheduling.supervisor import Supervisor
-from harness.spec import parse_run_spec
-from harness.suite import PlannedRun
 from tests.house import ROOT
 from tests.processes import wait_for
+from tests.scheduling.scripted import supervise
 
 OWN = str(ROOT / "harness/training/loop.py")
 TORCH = "/site-packages/torch"
@@ -138,66 +130,10 @@ def test_each_cause_has_a_hint_of_its_own() -> None:
         assert expected in hint_for(status, cause, Path("run"))
 
 
-# A rank, as far as its supervisor sees it.
-RANK = """
-import json, os, sys, threading, time
-from pathlib import Path
-from harness.records.result import Cause
-from harness.scheduling.launch import Pulse, leave_word, launch_folder, say_farewell
-from harness.scheduling.manifest import Manifest
-from harness.stopping import StopRequest
-
-folder = launch_folder()
-manifest = Manifest.read(folder)
-pulse, stop = Pulse(folder, 0), StopRequest()
-stop.listen(pulse)
-
-def begin(index=0):
-    run = manifest.runs[index]
-    path = manifest.folder(run, "system").path
-    pulse.run_begins(run, path)
-    manifest.folder(run, "system").start({}, {})
-    pulse.run_opened(run, path)
-    return run
-
-def fail(status, kind="ValueError"):
-    leave_word(folder, 0, status, Cause(kind=kind, message="planted", rank=0, step=pulse.steps))
-"""
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "OBEY_SECONDS", 1.0)
     monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Scripted(Launcher):
-    """Starts a few lines of Python in place of ranks."""
-
-    script: str = ""
-
-    def command(self, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
-        return [sys.executable, "-c", RANK + self.script]
-
-    def environment(self, num_processes: int) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def supervise(tmp_path: Path, script: str, count: int = 1, **train: Any) -> tuple[int, list[RunResult], str]:
-    """Runs a suite whose launches are a script: the exit code, the results by run, and what was printed."""
-    runs = []
-    for seed in range(count):
-        sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
-        spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}", "train": train})
-        runs.append(PlannedRun(spec, "config", f"run{seed}", "data"))
-    manifest = Manifest("suite", tmp_path, None, tuple(runs), 0, count)
-    words = io.StringIO()
-    supervisor = Supervisor(manifest, Scripted(script=script), [], Console(file=words, width=500))
-    supervisor._system = {"system_id": "system"}
-    code = supervisor.run()
-    results = [read_result(path) for path in sorted(tmp_path.glob("suite/*/*/result.json"))]
-    return code, results, words.getvalue()
 
 
 def test_a_launch_that_ends_before_a_run_is_recorded_once_and_other_launches_go_on(tmp_path: Path) -> None:

@@ -226,6 +226,7 @@ def test_a_refused_array_leaves_those_before_it_recorded(
         (["--lines", "2"], "has 6 lines"),
         (["--set", "train.epochs=1"], "frozen manifest"),
         (["--smoke"], "frozen manifest"),
+        (["--local"], "frozen manifest"),
     ],
 )
 def test_a_manifest_is_run_as_it_is(

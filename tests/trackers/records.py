@@ -65,12 +65,14 @@ def epoch_event(folder: RunFolder, epoch: int, seconds: float = 1.25) -> None:
     )
 
 
-def begin(root: Path, run: PlannedRun | None = None, *, resumed_at_step: int | None = None) -> RunFolder:
+def begin(
+    root: Path, run: PlannedRun | None = None, *, resumed_at_step: int | None = None, packed: int = 1
+) -> RunFolder:
     """Begins a run, or goes on with it."""
     run = run or planned()
     manifest = manifest_of(root, run)
     folder = run_folder(root, manifest.suite, run.run_id, SYSTEM["system_id"])
-    folder.start(manifest.description(run), SYSTEM, resumed_at_step=resumed_at_step)
+    folder.start(manifest.description(run), SYSTEM, resumed_at_step=resumed_at_step, packed=packed)
     return folder
 
 
@@ -93,9 +95,9 @@ def end(root: Path, run: PlannedRun | None = None, status: Status = "ok", **fiel
     return result
 
 
-def whole(root: Path, run: PlannedRun | None = None, epochs: int = 3) -> RunFolder:
+def whole(root: Path, run: PlannedRun | None = None, epochs: int = 3, packed: int = 1) -> RunFolder:
     """Records a run from its beginning to its end."""
-    folder = begin(root, run)
+    folder = begin(root, run, packed=packed)
     for epoch in range(epochs):
         epoch_event(folder, epoch)
     end(root, run)

@@ -216,5 +216,24 @@ def test_a_gap_in_the_epochs_leaves_the_train_time_out(tmp_path: Path) -> None:
     assert entries and "train_seconds" in entries.rows[1] and "train_seconds" not in entries.rows[3]
 
 
+def test_no_time_of_a_packed_run_is_told(tmp_path: Path) -> None:
+    def entries(packed: int) -> Entries:
+        folder = records.whole(tmp_path / str(packed), packed=packed)
+        found = read_entries(folder)
+        assert found and found.ending
+        return found
+
+    one, two = entries(1), entries(2)
+    assert one.ending and two.ending
+    times = [name for name in one.rows[3] if "seconds" in name]
+    assert len(times) >= 5 and set(two.rows[3]) == set(one.rows[3]) - set(times)
+    lost = set(one.ending.summary) - set(two.ending.summary)
+    assert "clock/train_seconds" in lost and {name.partition("/")[0] for name in lost} <= {
+        "clock", "throughput", "telemetry", "energy"
+    }  # fmt: skip
+    assert two.ending.summary["test/accuracy"] == one.ending.summary["test/accuracy"]
+    assert two.description.config == {**one.description.config, "packed": 2}
+
+
 def test_a_folder_without_a_run_tells_nothing(tmp_path: Path) -> None:
     assert read_entries(RunFolder(tmp_path)) is None

@@ -1,0 +1,58 @@
+"""Who runs a suite asks for it to be stopped: by a signal to the process that supervises."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import Self
+
+from rich.console import Console
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopSignals:
+    """Whether the runs shall be saved and stopped; a SIGINT after that stops them at once.
+
+    Signals are listened to while it is entered, in the main thread; supervisors ask it, in any.
+
+    Args:
+        console: for what a person reads.
+
+    Attributes:
+        reason: e.g. `SIGTERM`; empty until then.
+        at_once: whether nothing shall be saved any more.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.reason = ""
+        self.at_once = False
+        self._console = console
+        self._told = False
+        self._lock = threading.Lock()
+
+    def ask(self, reason: str) -> None:
+        """Asks for a stop; the first reason stays."""
+        self.reason = self.reason or reason
+
+    def tell(self) -> None:
+        """Says to the person that the runs are saved, once for all who save."""
+        with self._lock:
+            told, self._told = self._told, True
+        if told:
+            return
+        with contextlib.suppress(OSError):  # the terminal may be what went away; the runs are saved
+            self._console.print(f"{self.reason}: saving; Ctrl-C stops at once", markup=False)
+
+    def __enter__(self) -> Self:
+        self._previous = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        self.at_once = self.at_once or (bool(self.reason) and number == signal.SIGINT)
+        self.ask(signal.Signals(number).name)
