@@ -13,7 +13,7 @@ import altair
 from harness.errors import HarnessError
 from harness.records.files import write_json
 from harness.report.charts.labels import without_common_parts
-from harness.report.charts.theme import PALETTE, style
+from harness.report.charts.theme import PALETTE, frame
 from harness.report.texts import listed, one_line
 from harness.visualize.trained import Trained
 
@@ -31,8 +31,7 @@ def finished(chart: _Chart, title: str, subtitle: Sequence[str] = ()) -> _Chart:
         title: what is drawn, of which run.
         subtitle: lines below it: how to read the chart.
     """
-    named = altair.TitleParams(title, subtitle=list(subtitle), anchor="start", offset=14)
-    return chart.properties(title=named, padding=16, background="white", config=style())
+    return chart.properties(**frame(title, subtitle))
 
 
 def up(values: Iterable[float | None], title: str, format: str = ".4~g", *, ticks: int = 5) -> dict[str, Any]:

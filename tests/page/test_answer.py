@@ -110,9 +110,9 @@ def test_a_budget_takes_what_is_best_by_then_and_not_at_the_end(fake: Any) -> No
     assert min(found) == 7.0
     assert found[7.0].standing is None
     assert advice(found[7.0]) == "Nothing has been evaluated in so short a time."
-    assert advice(found[10.0]) == "Take “early”: 70.10 ± 0.25 % by then, the only one by then."
+    assert advice(found[10.0]) == "Take “early”: 70.10 ± 0.25 % by then, the only one evaluated so soon."
     assert (found[45.0].late, found[120.0].late) == (1, 0)
-    assert advice(found[60.0]) == "Take “early”: 80.10 ± 0.25 % by then, the only one by then."
+    assert advice(found[60.0]) == "Take “early”: 80.10 ± 0.25 % by then, the only one evaluated so soon."
     assert advice(found[120.0]) == "Take “late”: 85.10 ± 0.25 % by then, clear of all others."
     assert max(found) == 300.0
     assert [one.seconds for one in found.values() if one.whole] == [300.0]

@@ -13,7 +13,7 @@ import pytest
 from harness.report.charts.accuracy_over_cost import NARROW
 from harness.report.charts.accuracy_over_time import accuracy_over_energy, accuracy_over_memory, accuracy_over_time
 from harness.report.charts.beside_published import beside_published
-from harness.report.charts.drawing import Drawing
+from harness.report.charts.drawing import Drawing, draw
 from harness.report.charts.learning_curves import learning_curves
 from harness.report.charts.over_epochs import over_epochs
 from harness.report.charts.phases import phase_seconds, phases
@@ -68,6 +68,22 @@ def test_learning_curves_are_means_over_seeds_of_both_splits_and_both_numbers(fa
     assert [point["x"] for point in by_time if point["split"] == "test"] == pytest.approx([11, 22, 33, 44, 55, 66])
 
 
+def test_train_times_are_written_out(fake: Any) -> None:
+    chart = learning_curves(_table(fake, [fake.result("a", seconds=250.0)]), "seconds")
+    assert chart
+    drawn = draw({"a": chart}, {"a": ("svg",)})["a"]["svg"].decode()
+    assert ">100<" in drawn and "e+" not in drawn
+
+
+def test_losses_that_do_not_compare_are_told_so(fake: Any) -> None:
+    plain, smooth = (
+        learning_curves(_table(fake, [fake.result("a", train={"label_smoothing": share})]), "epoch")
+        for share in (0.0, 0.2)
+    )
+    assert plain and "smoothing" not in plain.subtitle
+    assert smooth and "the train loss has label smoothing, the test loss none" in smooth.subtitle
+
+
 def test_an_epoch_that_one_run_lost_is_left_out_and_times_after_it_are_not_known(fake: Any) -> None:
     results = [fake.result("a", seed=seed, seconds=60.0, config_id="a") for seed in range(2)]
 
@@ -109,6 +125,30 @@ def test_speed_waiting_and_power_of_each_epoch(fake: Any) -> None:
         assert point["wait_share"] == pytest.approx(5.0)
         assert point["gpu_watts"] == pytest.approx(90.0)
     assert over_epochs(_table(fake, [result], lambda run: {})) is None
+
+
+def test_speeds_far_apart_have_a_logarithmic_axis_no_longer_than_they_need(fake: Any) -> None:
+    results = [fake.result(label, seconds=seconds, config_id=label) for label, seconds in (("a", 60.0), ("b", 1200.0))]
+    for result in results:
+        result.throughput.samples = 50_000 * result.epochs
+    speed, waiting, _ = fake.spec(over_epochs(_table(fake, results)))["vconcat"]
+    up = speed["layer"][0]["encoding"]["y"]
+    assert up["title"] == ["Samples/s", "(log scale)"] and up["scale"]["type"] == "log"
+    assert up["scale"]["domain"] == pytest.approx([250 / 1.2, 5000 * 1.2]) and up["axis"]["values"][0] == 500
+    assert waiting["layer"][0]["encoding"]["y"]["scale"]["type"] == "linear"
+
+
+def test_shapes_tell_apart_what_has_one_colour(fake: Any) -> None:
+    batches = {"a": ("mlp", 64, 1), "b": ("mlp", 64, 2), "c": ("cnn3", 32, 1)}
+    results = [
+        fake.result(label, model=model, train={"global_batch_size": size, "epochs": epochs}, config_id=label)
+        for label, (model, size, epochs) in batches.items()
+    ]
+    chart = accuracy_over_time(_table(fake, results))
+    assert chart
+    assert (chart.looks.colour_title, chart.looks.shape_title) == ("architecture", "epochs")
+    chart = accuracy_over_time(_table(fake, [results[0], results[2]]))
+    assert chart and not chart.looks.shapes
 
 
 def test_published_shares_stand_beside_ours(fake: Any) -> None:

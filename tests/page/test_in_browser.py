@@ -287,6 +287,7 @@ def test_interactions_are_drawn_with_their_means_beside_them(
     assert figure.count() == 1
     lines = figure.locator(".chart svg .mark-line path")
     assert lines.count() >= 2, "one for each rate"
+    assert figure.locator(".chart svg text", has_text="lr x global_batch_size").count() == 2, "accuracy and time"
     figure.locator("summary").click()
     rows = figure.locator("details tbody tr")
     assert rows.count() == 12, "six means of the accuracy and six of the time"

@@ -123,6 +123,17 @@ def test_lost_epochs_are_named(fake: Any, tmp_path: Path) -> None:
     assert "Epochs without an event in every run are left out of the curves: a (1)." in _text(path)
 
 
+def test_curves_say_what_their_bands_are_and_which_losses_do_not_compare(fake: Any, tmp_path: Path) -> None:
+    bands, losses = "Bands are 95 % intervals over the seeds", "The train loss has label smoothing, the test loss none"
+    results = [
+        fake.result("a", seed=seed, accuracy=0.9 + seed / 1000, seconds=60.0, train={"label_smoothing": 0.2})
+        for seed in range(3)
+    ]
+    smooth, plain = (fake.page(tmp_path / name, own) for name, own in (("s", results), ("p", [fake.result("a")])))
+    assert bands in _text(smooth) and losses in _text(smooth)
+    assert bands not in _text(plain) and losses not in _text(plain)
+
+
 def test_records_without_events_have_no_curves(fake: Any, tmp_path: Path) -> None:
     said = _text(fake.page(tmp_path, fake.suite(3, 2), epochs_of=lambda run: {}, charts=False))
     assert "No epochs are on record, so there are no curves." in said

@@ -31,6 +31,7 @@ def run(log_seconds: float, minute: int = 0, seed: int = 0) -> RunResult:
         "seed": seed,
         "started_at": moment.isoformat(),
         "resumed_at_steps": [],
+        "packed": 1,
     }
     return cast(RunResult, SimpleNamespace(clock=clock, run_id=f"{minute}", metrics={}, **fields))
 

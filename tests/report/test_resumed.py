@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from harness.records.comparable import is_of_time
 from harness.records.result import Energy, RunResult, TargetReached
 from harness.records.store import SuiteResults
 from harness.report.charts.accuracy_over_time import paying_time
 from harness.report.formats.machine import run_rows
-from harness.report.numbers.rows import is_of_time
 from harness.report.of_suite import build_suite_report
 from harness.report.options import Options
 from harness.report.tables import Table

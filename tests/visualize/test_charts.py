@@ -118,6 +118,13 @@ class TestCurves:
             assert drawn.write(tmp_path).stat().st_size > 20_000
             assert drawn.caption in (tmp_path / f"curves_by_{by}.txt").read_text()
 
+    def test_seconds_of_a_packed_run_are_an_error(self, run: Trained) -> None:
+        packed = replace(run, result=run.result.model_copy(update={"packed": 2}))
+        with pytest.raises(HarnessError, match="was packed") as caught:
+            curves([packed], by="seconds")
+        assert "by=epoch" in caught.value.hint
+        assert drawn_rows(curves([packed])[0]) == drawn_rows(curves([run])[0])
+
     def test_seconds_of_two_systems_are_an_error(self, run: Trained, other: Trained) -> None:
         with pytest.raises(HarnessError, match="2 systems: elsewhere, here") as caught:
             curves([run, other], by="seconds")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.report.charts.axes import Axis, accuracy_axis, cost_axis
 from harness.report.charts.encodings import Encoding, encodings
 from harness.report.charts.labels import Align, Label, Wanted, place_labels, without_common_parts
-from harness.report.charts.theme import FONT_SIZE, INK, MUTED, style
+from harness.report.charts.theme import FONT_SIZE, INK, MUTED, frame
 from harness.report.numbers.columns import Column
 from harness.report.numbers.fronts import Cost
 from harness.report.numbers.rows import Row
@@ -110,12 +110,9 @@ class AccuracyOverCost:
             layer=layers,
             # Data that stand apart are not copied and validated with each layer: half a second for 500 configs.
             datasets={"points": self.points, "front": self.front, "labels": self.labels},
-            title=altair.TitleParams(self.title, subtitle=self.subtitle, anchor="start", offset=14),
             width=self.size.width,
             height=self.size.height,
-            padding=16,
-            background="white",
-            config=style(),
+            **frame(self.title, self.subtitle),
         )
 
 

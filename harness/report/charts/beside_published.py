@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.report.charts.theme import FONT_SIZE, INK, PALETTE, style
+from harness.report.charts.theme import FONT_SIZE, INK, PALETTE, frame
 from harness.report.numbers.columns import kind_of
 from harness.report.tables import Table
 from harness.report.texts import one_line, shortened
@@ -67,12 +67,9 @@ class BesidePublished:
                 names.encode(x=altair.value(0), text="row:N"),
             ],
             datasets={"points": self.points},
-            title=altair.TitleParams(self.title, subtitle=[self.subtitle], anchor="start", offset=14),
             width=WIDTH,
             height=ROW * len(self.rows),
-            padding=16,
-            background="white",
-            config=style(),
+            **frame(self.title, [self.subtitle]),
         )
 
 

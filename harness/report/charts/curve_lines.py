@@ -1,12 +1,13 @@
-"""Which configs the chart of curves draws, in which colour and with which bands."""
+"""Which configs the charts of curves draw, in which colour and with which bands."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.report.charts.labels import without_common_parts
 from harness.report.numbers.curves import Curve, mean_curve
@@ -14,6 +15,9 @@ from harness.report.numbers.rows import Row
 from harness.report.statistics.intervals import Summary
 from harness.report.tables import Table
 from harness.report.texts import one_line, shortened
+
+if TYPE_CHECKING:
+    import altair
 
 MOST_COLOURED = 8
 MOST_FAINT = 40
@@ -48,9 +52,14 @@ class Line:
 
 
 def drawn(table: Table) -> list[Row]:
-    """Returns the rows that have curves to draw, those of the front first, then by accuracy."""
-    rows = [row for row in table.rows if row.ranked and table.curves.get(row.config_id)]
-    return sorted(rows, key=lambda row: (not row.values["on_front"], -row.values["test_accuracy"].mean))
+    """Returns the rows that have curves to draw, see `best_first`."""
+    return best_first([row for row in table.rows if table.curves.get(row.config_id)])
+
+
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """Returns the ranked rows, those of the front first, then by accuracy."""
+    ranked = [row for row in rows if row.ranked]
+    return sorted(ranked, key=lambda row: (not row.values["on_front"], -row.values["test_accuracy"].mean))
 
 
 def lines_of(table: Table) -> list[Line]:
@@ -73,6 +82,24 @@ def names_of(labels: Sequence[str]) -> list[str]:
     """Returns a short name for each label, no two alike."""
     names = [shortened(text, 40) for text in without_common_parts(labels)]
     return [f"{name} ({index})" if name in names[:index] else name for index, name in enumerate(names)]
+
+
+def config_colour(palette: Mapping[str, str], title: str = "config") -> altair.Color:
+    """Returns the colour of the lines of each config.
+
+    Args:
+        palette: a colour for each name, in the legend's order.
+        title: of the legend.
+    """
+    import altair
+
+    return altair.Color(
+        "config:N",
+        title=title,
+        sort=list(palette),
+        scale=altair.Scale(domain=list(palette), range=list(palette.values())),
+        legend=altair.Legend(symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1, labelLimit=260),
+    )
 
 
 def _thinned(curve: Curve, most: int) -> Curve:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.durations import duration_text
 from harness.report.charts.axes import Axis, curve_axes
-from harness.report.charts.curve_lines import Line, drawn, lines_of
-from harness.report.charts.theme import FONT_SIZE, GREY, INK, MUTED, PALETTE, style
+from harness.report.charts.curve_lines import Line, config_colour, drawn, lines_of
+from harness.report.charts.theme import FONT_SIZE, GREY, INK, MUTED, PALETTE, frame
 from harness.report.numbers.curves import Budget
 from harness.report.tables import Table
 from harness.report.texts import one_line
@@ -57,13 +57,8 @@ class Curves:
         x, y = self.x, self.y
         across = altair.X("x:Q", title=x.title, scale=altair.Scale(**x.scale()), axis=altair.Axis(**x.ticks()))
         up = altair.Y("y:Q", title=y.title, scale=altair.Scale(**y.scale()), axis=altair.Axis(**y.ticks()))
-        colour = altair.Color(
-            "config:N",
-            title=f"config ({self.in_grey} more in grey)" if self.in_grey else "config",
-            scale=altair.Scale(domain=list(self.palette), range=list(self.palette.values())),
-            sort=list(self.palette),
-            legend=altair.Legend(symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1, labelLimit=260),
-        )
+        title = f"config ({self.in_grey} more in grey)" if self.in_grey else "config"
+        colour = config_colour(self.palette, title)
         told = altair.Chart(altair.NamedData("curves")).encode(x=across, y=up, color=colour, tooltip=_tooltip(x, y))
         layers = [
             _faint(across, up),
@@ -78,12 +73,9 @@ class Curves:
         return altair.LayerChart(
             layer=layers,
             datasets={"faint": self.faint, "curves": self.curves, "bands": self.bands, "ends": self.ends},
-            title=altair.TitleParams(self.title, subtitle=self.subtitle, anchor="start", offset=14),
             width=WIDTH,
             height=HEIGHT,
-            padding=16,
-            background="white",
-            config=style(),
+            **frame(self.title, self.subtitle),
         )
 
 

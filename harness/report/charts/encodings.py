@@ -39,7 +39,10 @@ class Encoding:
 
 
 def encodings(rows: Sequence[Row], columns: Iterable[Column]) -> Encoding:
-    """Colours the architectures; with only one, the first thing that differs. Shapes take the next with few values."""
+    """Colours the architectures; with only one, the first thing that differs.
+
+    Shapes take the next that has few values and by which configs of one colour differ.
+    """
     titles = {column.name: column.title for column in columns if column.priority == CONFIG_PRIORITY}
     titles = {
         "model.name": "architecture",
@@ -50,7 +53,7 @@ def encodings(rows: Sequence[Row], columns: Iterable[Column]) -> Encoding:
     # A parameter of one plug-in only would leave most configs without a value.
     few = [path for path in several if len(counts[path]) <= len(SHAPES) and NO_VALUE not in counts[path]]
     colour = "model.name" if "model.name" in several else next(iter(few), "model.name")
-    shape = next((path for path in few if path != colour), "")
+    shape = next((path for path in few if _tells_apart(rows, colour, path)), "")
 
     values = list(counts[colour])
     if len(values) > len(PALETTE):
@@ -62,6 +65,11 @@ def encodings(rows: Sequence[Row], columns: Iterable[Column]) -> Encoding:
         colours = dict(zip(sorted(values), PALETTE, strict=False))
     shapes = dict(zip(sorted(counts[shape]), SHAPES, strict=False)) if shape else {}
     return Encoding(titles[colour], colour, colours, titles.get(shape, ""), shape, shapes)
+
+
+def _tells_apart(rows: Sequence[Row], colour: str, path: str) -> bool:
+    pairs = {(_value(row, colour), _value(row, path)) for row in rows}
+    return len(pairs) > len({of_colour for of_colour, _ in pairs})
 
 
 def _value(row: Row, path: str) -> str:

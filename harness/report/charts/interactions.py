@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.report.charts.theme import INK, PALETTE, style
+from harness.report.charts.theme import INK, PALETTE, frame
 from harness.report.factors.mattered import Mattered, WhatMattered
 from harness.report.tables import Table
 from harness.report.texts import one_line, shortened
@@ -101,10 +101,8 @@ class Interactions:
             altair.HConcatChart(hconcat=[panel.draw() for panel in row], spacing=34).resolve_scale(color="independent")
             for row in self.rows
         ]
-        title = altair.TitleParams(self.title, subtitle=[self.subtitle], anchor="start", offset=14)
-        return altair.VConcatChart(
-            vconcat=rows, title=title, padding=16, spacing=30, background="white", config=style()
-        ).resolve_scale(color="independent")
+        chart = altair.VConcatChart(vconcat=rows, spacing=30, **frame(self.title, [self.subtitle]))
+        return chart.resolve_scale(color="independent")
 
 
 def interactions(table: Table) -> Interactions | None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.report.charts.axes import Axis, plain_time_axis
-from harness.report.charts.curve_lines import MOST_COLOURED, drawn, names_of
-from harness.report.charts.theme import PALETTE, style
+from harness.report.charts.curve_lines import MOST_COLOURED, best_first, config_colour, names_of
+from harness.report.charts.theme import PALETTE, frame
 from harness.report.numbers.by_epoch import METRICS, SPLITS, ByEpoch, by_epoch, thinned
+from harness.report.numbers.differences import at
+from harness.report.numbers.fronts import TIME
 from harness.report.tables import Table
 from harness.report.texts import one_line
 
@@ -48,15 +50,11 @@ class LearningCurves:
 
         brush = altair.selection_interval(encodings=["x"], name="brush")
         panels = [self._panel(metric, brush) for metric in METRICS]
-        title = altair.TitleParams(self.title, subtitle=[self.subtitle], anchor="start", offset=14)
         return altair.VConcatChart(
             vconcat=[*panels, self._strip(brush)],
             datasets={"points": self.points},
-            title=title,
-            padding=16,
             spacing=22,
-            background="white",
-            config=style(),
+            **frame(self.title, [self.subtitle]),
         )
 
     def _panel(self, metric: str, brush: Any) -> altair.LayerChart:
@@ -67,7 +65,7 @@ class LearningCurves:
         y = altair.Y(f"{metric}:Q", title=_Y[metric], scale=altair.Scale(zero=False), axis=altair.Axis(tickCount=5))
         dashes = altair.Scale(domain=list(SPLITS), range=[[1, 0], [3, 3]])
         base = altair.Chart(altair.NamedData("points")).transform_filter(f"isValid(datum.{metric})")
-        base = base.encode(x=x, y=y, color=self._colour())
+        base = base.encode(x=x, y=y, color=config_colour(self.palette))
         lines = base.mark_line(strokeWidth=1.8, clip=True).encode(
             strokeDash=altair.StrokeDash("split:N", title="split", scale=dashes, sort=list(SPLITS))
         )
@@ -90,25 +88,14 @@ class LearningCurves:
         y = altair.Y("accuracy:Q", title=None, axis=None, scale=altair.Scale(zero=False))
         base = altair.Chart(altair.NamedData("points"), width=WIDTH, height=STRIP)
         only = base.transform_filter("datum.split == 'test' && isValid(datum.accuracy)")
-        return only.mark_line(strokeWidth=1).encode(x=x, y=y, color=self._colour()).add_params(brush)
+        return only.mark_line(strokeWidth=1).encode(x=x, y=y, color=config_colour(self.palette)).add_params(brush)
 
     def _ticks(self) -> altair.Axis:
         """What is brushed may lie between round numbers, so none are fixed; there are only whole epochs."""
         import altair
 
-        whole: dict[str, Any] = {"format": "d", "tickMinStep": 1} if self.x.title == EPOCH else {"format": "~g"}
+        whole: dict[str, Any] = {"format": "d", "tickMinStep": 1} if self.x.title == EPOCH else {"format": "~f"}
         return altair.Axis(tickCount=8, **whole)
-
-    def _colour(self) -> altair.Color:
-        import altair
-
-        return altair.Color(
-            "config:N",
-            title="config",
-            sort=list(self.palette),
-            scale=altair.Scale(domain=list(self.palette), range=list(self.palette.values())),
-            legend=altair.Legend(symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1, labelLimit=260),
-        )
 
 
 def learning_curves(table: Table, over: Literal["epoch", "seconds"]) -> LearningCurves | None:
@@ -122,13 +109,19 @@ def learning_curves(table: Table, over: Literal["epoch", "seconds"]) -> Learning
         return None
     points = [point for one, name in zip(shown, names, strict=True) for point in _points(one, name, x)]
     seeds = "Mean over seeds" if any(one.runs > 1 for one in shown) else "One seed each"
+    loss = "; the train loss has label smoothing, the test loss none" if smoothed(shown) else ""
     return LearningCurves(
         title=f"{one_line(table.suite)} on {table.system}",
-        subtitle=f"{seeds}; solid: test, dashed: train (taken during the epoch)",
+        subtitle=f"{seeds}; solid: test, dashed: train (taken during the epoch){loss}",
         x=x,
         palette=dict(zip(names, PALETTE, strict=False)),
         points=points,
     )
+
+
+def smoothed(shown: Sequence[ByEpoch]) -> bool:
+    """Tells whether train losses hold label smoothing, without which test losses are taken."""
+    return any(at(one.row.runs[0].spec, "train.label_smoothing") for one in shown)
 
 
 def epoch_axis(shown: Sequence[ByEpoch]) -> Axis:
@@ -146,7 +139,8 @@ def elapsed_axis(shown: Sequence[ByEpoch], width: int) -> Axis | None:
 
 def shown_by_epoch(table: Table) -> list[ByEpoch]:
     """Returns the epochs of the configs that are drawn: those of the front first, then the most accurate."""
-    found = (by_epoch(row, table.epochs_of) for row in drawn(table)[:MOST_COLOURED])
+    with_curves = [row for row in table.rows if table.curves.get(row.config_id) or not row.ok_for(TIME.metric)]
+    found = (by_epoch(row, table.epochs_of) for row in best_first(with_curves)[:MOST_COLOURED])
     return [one for one in found if one and one.epochs]
 
 
@@ -154,11 +148,11 @@ def _points(one: ByEpoch, name: str, x: Axis) -> list[dict[str, Any]]:
     points = []
     kept = [epoch for epoch in one.epochs if x.title == EPOCH or epoch.seconds]
     for epoch in thinned(kept, MOST_POINTS):
-        at = epoch.number if x.title == EPOCH else (epoch.seconds or 0.0) / x.unit
+        where = epoch.number if x.title == EPOCH else (epoch.seconds or 0.0) / x.unit
         for split in SPLITS:
             accuracy, loss = (epoch.values.get(f"{split}.{metric}") for metric in METRICS)
             if accuracy is None and loss is None:
                 continue
-            point = {"config": name, "split": split, "epoch": epoch.number, "x": at, "loss": loss}
+            point = {"config": name, "split": split, "epoch": epoch.number, "x": where, "loss": loss}
             points.append({**point, "accuracy": None if accuracy is None else 100 * accuracy})
     return points

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.report.charts.axes import LOG_FROM, Axis
-from harness.report.charts.curve_lines import names_of
+from harness.report.charts.curve_lines import config_colour, names_of
 from harness.report.charts.learning_curves import elapsed_axis, shown_by_epoch
-from harness.report.charts.theme import PALETTE, style
+from harness.report.charts.theme import PALETTE, frame
 from harness.report.numbers.by_epoch import thinned
 from harness.report.tables import Table
 from harness.report.texts import one_line
@@ -49,13 +49,7 @@ class OverEpochs:
         """
         import altair
 
-        colour = altair.Color(
-            "config:N",
-            title="config",
-            sort=list(self.palette),
-            scale=altair.Scale(domain=list(self.palette), range=list(self.palette.values())),
-            legend=altair.Legend(symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1, labelLimit=260),
-        )
+        colour = config_colour(self.palette)
         panels = []
         for name in self.panels:
             last = name == self.panels[-1]
@@ -63,10 +57,8 @@ class OverEpochs:
             x_title = self.x.title if last else None
             scale = altair.Scale(**self.x.scale())
             x = altair.X("x:Q", title=x_title, scale=scale, axis=altair.Axis(**self.x.ticks()))
-            kind = altair.Scale(type="log" if self._spans(name) else "linear")
-            y = altair.Y(f"{name}:Q", title=title, scale=kind, axis=altair.Axis(tickCount=4))
             base = altair.Chart(altair.NamedData("points"), width=WIDTH, height=HEIGHT)
-            base = base.transform_filter(f"isValid(datum.{name})").encode(x=x, y=y, color=colour)
+            base = base.transform_filter(f"isValid(datum.{name})").encode(x=x, y=self._up(name), color=colour)
             told = [
                 altair.Tooltip("config:N"),
                 altair.Tooltip("epoch:Q", format="d"),
@@ -76,17 +68,22 @@ class OverEpochs:
         return altair.VConcatChart(
             vconcat=panels,
             datasets={"points": self.points},
-            title=altair.TitleParams(self.title, subtitle=[self.subtitle], anchor="start", offset=14),
-            padding=16,
             spacing=16,
-            background="white",
-            config=style(),
+            **frame(self.title, [self.subtitle]),
         )
 
-    def _spans(self, name: str) -> bool:
-        """Tells whether a linear axis would press the small values together."""
-        values = [point[name] for point in self.points if name in point]
-        return min(values) > 0 and max(values) / min(values) > LOG_FROM
+    def _up(self, name: str) -> altair.Y:
+        """Returns a panel's vertical axis; logarithmic where a linear one would press the small values together."""
+        import altair
+
+        title, values = PANELS[name][0], [point[name] for point in self.points if name in point]
+        low, high = min(values), max(values)
+        if low > 0 and high / low > LOG_FROM:
+            axis = Axis(title, 1.0, low / 1.2, high * 1.2, True, HEIGHT)
+            ticks: dict[str, Any] = {**axis.ticks(), "format": ",~f"}
+            scale = altair.Scale(**axis.scale())
+            return altair.Y(f"{name}:Q", title=[title, "(log scale)"], scale=scale, axis=altair.Axis(**ticks))
+        return altair.Y(f"{name}:Q", title=title, scale=altair.Scale(type="linear"), axis=altair.Axis(tickCount=4))
 
 
 def over_epochs(table: Table) -> OverEpochs | None:

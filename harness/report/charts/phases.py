@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.report.charts.axes import time_unit
-from harness.report.charts.theme import FONT_SIZE, INK, PALETTE, style
+from harness.report.charts.theme import FONT_SIZE, INK, PALETTE, frame
 from harness.report.numbers.rows import Row
 from harness.report.statistics.intervals import Summary
 from harness.report.tables import Table
@@ -74,12 +74,9 @@ class Phases:
         return altair.LayerChart(
             layer=[bars, names.encode(x=altair.value(0), text="config:N")],
             datasets={"bars": self.bars},
-            title=altair.TitleParams(self.title, subtitle=[self.subtitle], anchor="start", offset=14),
             width=WIDTH,
             height=ROW * len(self.configs),
-            padding=16,
-            background="white",
-            config=style(),
+            **frame(self.title, [self.subtitle]),
         )
 
 

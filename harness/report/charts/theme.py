@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,8 +26,20 @@ GREY = "#9ca3af"
 FONT_SIZE = 12
 
 
-def style() -> altair.Config:
-    """Returns the config of a chart; its outermost part takes it."""
+def frame(title: str, subtitle: Sequence[str]) -> dict[str, Any]:
+    """Returns what the outermost part of a chart takes beside what it shows.
+
+    Args:
+        title: what is drawn, and of what.
+        subtitle: lines below it: how to read the chart.
+    """
+    import altair
+
+    named = altair.TitleParams(title, subtitle=list(subtitle), anchor="start", offset=14)
+    return {"title": named, "padding": 16, "background": "white", "config": _style()}
+
+
+def _style() -> altair.Config:
     import altair
 
     small: dict[str, Any] = {"labelFontSize": FONT_SIZE, "titleColor": INK, "titleFontWeight": "normal"}

@@ -22,7 +22,7 @@ class EpochMean:
 
     Attributes:
         number: counted from 1.
-        seconds: train time until its end; None where an event before it was lost.
+        seconds: train time until its end; None where an event before it was lost, or no run was timed.
         values: e.g. `test.accuracy`, and the names of `OVER_TIME`; only what every run has of this epoch.
     """
 
@@ -47,13 +47,14 @@ class ByEpoch:
 
 
 def by_epoch(row: Row, epochs_of: EpochsOf) -> ByEpoch | None:
-    """Returns the epochs of a config's timed runs; None where none is on record."""
-    found = [(run, epochs_of(run)) for run in row.ok_for("clock.train_seconds")]
+    """Returns the epochs of a config's timed runs, or of all, without their times, where none is; None: no record."""
+    timed = row.ok_for("clock.train_seconds")
+    found = [(run, epochs_of(run)) for run in timed or row.ok]
     found = [(run, events) for run, events in found if events]
     if not found:
         return None
     expected = max(max(run.epochs, max(events) + 1) for run, events in found)
-    runs = [_by_number(run, events) for run, events in found]
+    runs = [_by_number(run, events, with_times=bool(timed)) for run, events in found]
     epochs = []
     for number in range(expected):
         own = [run[number] for run in runs if number in run]
@@ -70,7 +71,11 @@ def thinned(epochs: Sequence[EpochMean], most: int) -> list[EpochMean]:
     return [*epochs[(len(epochs) - 1) % every :: every]]
 
 
-def _by_number(run: RunResult, events: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, float]]:
+def _by_number(
+    run: RunResult, events: Mapping[int, Mapping[str, Any]], *, with_times: bool
+) -> dict[int, dict[str, float]]:
+    if not with_times:
+        return {number: dict(_metrics(event)) for number, event in events.items()}
     numbers: dict[int, dict[str, float]] = {}
     elapsed: float | None = 0.0
     for number in range(max(events) + 1):
@@ -78,18 +83,21 @@ def _by_number(run: RunResult, events: Mapping[int, Mapping[str, Any]]) -> dict[
         seconds = event.get("train_seconds") if event else None
         elapsed = None if elapsed is None or seconds is None else elapsed + seconds
         if event:
-            numbers[number] = dict(_values(run, event))
+            numbers[number] = dict([*_metrics(event), *_speeds(run, event)])
             if elapsed is not None:
                 numbers[number]["seconds"] = elapsed
     return numbers
 
 
-def _values(run: RunResult, event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _metrics(event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for split in SPLITS:
         for metric in METRICS:
             value = (event.get("metrics", {}).get(split) or {}).get(metric)
             if isinstance(value, int | float) and math.isfinite(value):
                 yield f"{split}.{metric}", value
+
+
+def _speeds(run: RunResult, event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     seconds = event.get("train_seconds")
     if not seconds:
         return

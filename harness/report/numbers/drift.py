@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness.records.comparable import compares
 from harness.records.result import RunResult
 from harness.report.statistics.intervals import t_quantile
 from harness.report.texts import one_line, span
@@ -48,7 +49,8 @@ def drift_of(anchors: Sequence[RunResult]) -> Drift | None:
 
     The slope is that of least squares, its interval Student's with n - 2 degrees of freedom.
     """
-    timed = [run for run in anchors if run.status == "ok" and run.clock.train_seconds and not run.resumed_at_steps]
+    ok = [run for run in anchors if run.status == "ok" and run.clock.train_seconds]
+    timed = [run for run in ok if compares(run, "clock.train_seconds")]
     timed.sort(key=lambda run: run.started_at)
     if len(timed) < 2:
         return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from harness.records.result import Cause
+from harness.records.result import Cause, RunResult
 from harness.report.numbers.columns import RAN, Column
 from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import front_notes
@@ -30,6 +30,7 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
         *_same_everywhere(rows, columns),
         *_mixtures(rows),
         *_resumed(rows),
+        *_packed(rows),
         *_disturbed(rows),
         *_unmeasured(rows),
         *_causes(rows),
@@ -114,17 +115,35 @@ def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _resumed(rows: Sequence[Row]) -> Iterator[str]:
-    counts = [(row, sum(bool(run.resumed_at_steps) for run in row.ok)) for row in rows]
-    told = [f"{count} of {_count(len(row.ok), 'run')} of {row.label}" for row, count in counts if count]
+    told = _whose(rows, lambda run: run.packed == 1 and bool(run.resumed_at_steps))
     if told and rows[0].with_resumed:
         yield f"Resumed from a checkpoint: {listed(told)}. Their times are sums over the parts."
     elif told:
         yield f"Resumed from a checkpoint: {listed(told)}. Their times are left out; --with-resumed takes them in."
 
 
+def _packed(rows: Sequence[Row]) -> Iterator[str]:
+    told = _whose(rows, lambda run: run.packed > 1)
+    if told:
+        sizes = sorted({run.packed for row in rows for run in row.ok})
+        whose = "all runs here" if sizes[0] > 1 else listed(told)
+        most = " or ".join(str(size) for size in sizes if size > 1)
+        yield (
+            f"Packed, {most} at a time: {whose}. Their times are left out, and what was read of the device that they "
+            "shared; for clean ones run the suite without --pack, with another --output."
+        )
+
+
+def _whose(rows: Sequence[Row], is_told: Callable[[RunResult], bool]) -> list[str]:
+    """Returns e.g. `2 of 3 runs of a` for each row that has such runs."""
+    counts = [(row, sum(map(is_told, row.ok))) for row in rows]
+    return [f"{count} of {_count(len(row.ok), 'run')} of {row.label}" for row, count in counts if count]
+
+
 def _disturbed(rows: Sequence[Row]) -> Iterator[str]:
     """Runs whose GPU was not itself, or not theirs alone: they are kept, and marked."""
-    runs = [(f"{one_line(row.label)} seed {run.seed}", run.telemetry) for row in rows for run in row.ok]
+    own = [(row, run) for row in rows for run in row.ok_for("telemetry")]
+    runs = [(f"{one_line(row.label)} seed {run.seed}", run.telemetry) for row, run in own]
     throttled = [
         f"{name} ({', '.join(f'{why} in {share:.0%}' for why, share in (seen.gpu_throttle_reasons or {}).items())})"
         for name, seen in runs

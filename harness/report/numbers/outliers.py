@@ -106,7 +106,8 @@ def _explanations(run: RunResult, row: Row) -> Iterator[str]:
         yield "another process used its GPU"
     for name, title, least in EXPLANATIONS:
         own = metric(run, name)
-        others = [value for other in row.ok if other is not run and (value := metric(other, name)) is not None]
+        seeds = (other for other in row.ok_for(name) if other is not run)
+        others = [value for other in seeds if (value := metric(other, name)) is not None]
         if own is None or not others:
             continue
         usual = statistics.median(others)

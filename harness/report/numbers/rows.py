@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.calibration import Calibration
+from harness.records.comparable import compares
 from harness.records.result import RunResult, metric
 from harness.report.numbers import columns as declared
 from harness.report.numbers.columns import Column
@@ -37,10 +38,8 @@ class Row:
         return [run for run in self.runs if run.status == "ok"]
 
     def ok_for(self, metric_name: str) -> list[RunResult]:
-        """Returns the runs that a number is taken from: without resumed ones, unless asked for, where it is of time."""
-        if self.with_resumed or not is_of_time(metric_name):
-            return self.ok
-        return [run for run in self.ok if not run.resumed_at_steps]
+        """Returns the runs that a number is taken from: those whose number compares with that of others."""
+        return [run for run in self.ok if compares(run, metric_name, with_resumed=self.with_resumed)]
 
     @property
     def ranked(self) -> bool:
@@ -105,11 +104,6 @@ def build_rows(
         if _worth_a_column(rows, name, asked)
     ]
     return [*declared.IDENTITY, *config_columns, *ran_columns, *declared.RUNS, *declared.MEASURED], rows
-
-
-def is_of_time(metric_name: str) -> bool:
-    """Tells whether a number of a run is of its time: one that stopped and went on was not timed like the others."""
-    return metric_name.partition(".")[0] in ("clock", "throughput", "energy", "target")
 
 
 def count_by_status(runs: Iterable[RunResult]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from harness.report.charts import of_report
 from harness.report.charts.accuracy_over_cost import Paying
 from harness.report.charts.accuracy_over_time import paying_energy, paying_memory, paying_time
+from harness.report.charts.curve_lines import lines_of
+from harness.report.charts.learning_curves import smoothed
 from harness.report.charts.of_report import MOST_ON_SCREEN, chart_name, endings_of
 from harness.report.charts.phases import MOST_BARS, timed
 from harness.report.numbers.by_epoch import ByEpoch
@@ -107,6 +109,8 @@ class Figures:
             "Accuracy and loss; solid lines are the test split, dashed ones the train split, taken during the epoch. "
             "Drag across the strip at the bottom to look closer; a click there shows all again."
         )
+        if smoothed(shown):
+            caption += " The train loss has label smoothing, the test loss none: they do not compare."
         if others > 0:
             caption += f" Those of the front come first, then the most accurate; {others:,} more are not drawn."
         return self.figure(
@@ -119,9 +123,11 @@ class Figures:
     def accuracy_curves(self) -> Figure | None:
         """Test accuracy over train time, with bands."""
         caption = (
-            "Test accuracy while training: the higher a line at a given time, the better that config for so short a "
-            "training. An accuracy holds until the next evaluation; thick lines are on the Pareto front."
+            "The higher a line at a given time, the better that config for so short a training. An accuracy holds "
+            "until the next evaluation; thick lines are on the Pareto front."
         )
+        if any(line.banded for line in lines_of(self._table)):
+            caption += " Bands are 95 % intervals over the seeds, drawn where they leave room."
         return self.figure(
             [(of_report.CURVES, "")], "Test accuracy while training", caption, lambda: curve_grid(self._table)
         )

@@ -162,9 +162,9 @@ def _lost(lost: list[str]) -> str:
 
 def _gauges(table: Table) -> str:
     """Says what is known of the GPU's state: means of whole runs, or why there are none."""
-    known = [run for row in table.rows for run in row.ok if run.telemetry.gpu_utilization is not None]
-    if known:
-        busy = [run.telemetry.gpu_utilization or 0.0 for run in known]
+    runs = [run for row in table.rows for run in row.ok_for("telemetry.gpu_utilization")]
+    busy = [run.telemetry.gpu_utilization for run in runs if run.telemetry.gpu_utilization is not None]
+    if busy:
         return (
             "The GPU's utilisation, power and clocks are sampled once a second and kept as means over the run, in the "
             f"table's columns; a run kept the GPU busy {min(busy):.0%} to {max(busy):.0%} of its train time."

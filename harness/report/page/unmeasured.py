@@ -13,9 +13,12 @@ def why_not(table: Table, name: str) -> str:
         name: dotted; a reason may stand under the name of its section.
     """
     runs = [run for row in table.rows for run in row.ok]
+    counting = [run for row in table.rows for run in row.ok_for(name)]
     section = name.partition(".")[0]
     found = (run.unavailable.get(name) or run.unavailable.get(section) for run in runs)
     reasons = list(dict.fromkeys(one_line(reason).rstrip(".") for reason in found if reason))
     if reasons:
         return listed(reasons, 3)
+    if runs and not counting:
+        return "the runs were packed or resumed, so theirs does not count"
     return "the records give no reason" if runs else "no run has ended ok"

@@ -50,7 +50,7 @@ def seconds_text(seconds: float) -> str:
 def how_sure(first: Standing) -> str:
     """Returns how sure the first place is, in a few words."""
     if not first.others:
-        return "the only one by then"
+        return "the only one evaluated so soon"
     if not first.known:
         return "one seed: how sure this is cannot be known"
     if not first.ties:

@@ -12,6 +12,7 @@ import altair
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.records.comparable import compares
 from harness.registry import picture
 from harness.report.texts import listed
 from harness.visualize.charts import colours, finished, names_of, shared_title, table, up
@@ -37,12 +38,17 @@ def curves(runs: Sequence[Trained], *, by: Literal["epoch", "step", "seconds"] =
         by: what is on the x axis; seconds are of train time, which evaluation is not part of
 
     Raises:
-        HarnessError: a run recorded no epochs or, by step, no losses; by seconds, the runs are of several systems.
+        HarnessError: a run recorded no epochs or, by step, no losses; by seconds, the runs are of several systems, or
+            one was packed, so that its times are not its own.
     """
     systems = sorted({run.result.system_id for run in runs})
     if by == "seconds" and len(systems) > 1:
         message = f"the runs' times are of {len(systems)} systems: {', '.join(systems)}"
         raise HarnessError(message, "draw the runs of one system, or by=epoch")
+    packed = [run for run in runs if not compares(run.result, "clock.train_seconds", with_resumed=True)]
+    if by == "seconds" and packed:
+        message = f"run {packed[0].result.run_id} was packed: it shared its device, and its times are not its own"
+        raise HarnessError(message, "draw by=epoch")
     names = names_of(runs)
     rows = [row for run in runs for row in _epoch_rows(run, names, by)]
     raw: list[dict[str, Any]] = []
