@@ -4,19 +4,21 @@
 
 The ranks are one launch of torchrun, with gloo on a CPU and NCCL on GPUs. In each round they all run an epoch of each
 loop over the same batches, in an order that turns, after a barrier; a round's seconds are those of the slowest rank.
-The ratio harness / plain is taken round by round, `low` and `high` bound its median (95 %, order statistics). Each
-rank has one thread, unless there are more cores than ranks.
+The ratio harness / plain is taken round by round, `low` and `high` bound its median (95 %, order statistics), and so is
+that of the harness with DDP's `static_graph`, which it does not use, to the harness without. Each rank has one thread,
+unless there are more cores than ranks.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-import os
 import statistics
-import subprocess
 import sys
 from typing import Any
+
+from torchrun import run_ranks, slowest
 
 CASES = {"cnn3": 64, "resnet18": 16}  # samples of a rank
 
@@ -35,16 +37,7 @@ def main() -> None:
         if found := measure(arguments.only or list(CASES), arguments.rounds, arguments.steps):
             sys.stdout.write(json.dumps(found) + "\n")
         return
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={arguments.ranks}"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // arguments.ranks))}
-    done = subprocess.run(
-        [*launched, __file__, "--rank", *sys.argv[1:]],
-        env=environment,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    found = json.loads(done.stdout)
+    found = run_ranks(__file__, arguments.ranks, sys.argv[1:])
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
@@ -52,7 +45,7 @@ def main() -> None:
     for name, r in found["ratios"].items():
         sys.stdout.write(
             f"{name}: {r['median']:.4f} ({r['low']:.4f} to {r['high']:.4f}, {r['pairs']} rounds), "
-            f"{r['plain_step_seconds'] * 1e3:.2f} ms a plain step\n"
+            f"{r['step_seconds'] * 1e3:.2f} ms a step\n"
         )
 
 
@@ -60,9 +53,8 @@ def measure(names: list[str], rounds: int, steps: int) -> dict[str, Any]:
     """Returns the ratios on rank 0 and nothing elsewhere; every rank calls it."""
     import torch
     from accelerate import Accelerator
-    from overhead import IMAGE, bare_loop, harness_loop, timed
+    from overhead import IMAGE, bare_loop, harness_loop
     from ratios import median_of
-    from torch import distributed
 
     from harness import registry
     from harness.build import ddp_options
@@ -82,19 +74,22 @@ def measure(names: list[str], rounds: int, steps: int) -> dict[str, Any]:
         torch.manual_seed(0)
         network = registry.build("architecture", name, IMAGE, 10).to(device)
         plain = torch.nn.parallel.DistributedDataParallel(network, [device] if device.type == "cuda" else None)
-        loops = {"plain": bare_loop(plain, batches), "harness": harness_loop(name, size, accelerator, batches)}
-        seconds: dict[str, list[float]] = {"plain": [], "harness": []}
+        loops = {"plain": bare_loop(plain, batches)}
+        for label, static in (("harness", False), ("static", True)):
+            accelerator.ddp_handler = dataclasses.replace(ddp_options(), static_graph=static)  # type: ignore[assignment]
+            loops[label] = harness_loop(name, size, accelerator, batches)
+        seconds: dict[str, list[float]] = {label: [] for label in loops}
         for number in range(rounds + 1):
-            for loop in ("plain", "harness") if number % 2 else ("harness", "plain"):
-                distributed.barrier()
-                own = torch.tensor(timed(loops[loop], device), device=device)
-                distributed.all_reduce(own, distributed.ReduceOp.MAX)
-                seconds[loop].append(own.item())
-        pairs = list(zip(seconds["harness"], seconds["plain"], strict=True))[1:]
-        ratios[f"{name}/plain"] = median_of([ours / theirs for ours, theirs in pairs]) | {
-            "steps": count,
-            "plain_step_seconds": statistics.median(theirs for _, theirs in pairs) / count,
-        }
+            turn = number % len(loops)
+            for label in [*loops][turn:] + [*loops][:turn]:
+                seconds[label].append(slowest(loops[label], device))
+        for label, ours, theirs in ((name, "harness", "plain"), (f"static {name}", "static", "harness")):
+            pairs = list(zip(seconds[ours], seconds[theirs], strict=True))[1:]
+            ratios[f"{label}/{theirs}"] = median_of([a / b for a, b in pairs]) | {
+                "steps": count,
+                "step_seconds": statistics.median(a for a, _ in pairs) / count,
+                f"{theirs}_step_seconds": statistics.median(b for _, b in pairs) / count,
+            }
     found = {
         "system": describe_system(use_cpu=device.type == "cpu")["name"],
         "ranks": accelerator.num_processes,

@@ -1,12 +1,13 @@
 """ResNet-18 on CIFAR-10 by the harness, beside the script that most people start from: kuangliu/pytorch-cifar, main.py.
 
-    python benchmarks/performance/standard_recipe.py [--json] [--rounds 5] [--steps 3] [--data FOLDER]
+    python benchmarks/performance/standard_recipe.py [--json] [--rounds 15] [--steps 1] [--compiled] [--data FOLDER]
 
 The peer is written anew after that script: torchvision's transforms on Pillow images in two workers, float32, batches
 of 128, SGD with momentum and weight decay, the loss and the hits read at each step. The harness does the same work with
-its resident loader and channels last, on a GPU in bf16 too. Rounds of steps alternate; the ratio peer / harness is
-taken round by round, `low` and `high` bound its median (95 %, order statistics). The network is ours in both, the one
-of the script layer by layer. Without a folder of images (train/<class>/*.jpg), 5,000 are made.
+its resident loader and channels last, on a GPU in bf16 too; with `--compiled` a second time, with `train.compile: true`
+(compiling is on a clock of its own). Rounds of steps take turns; the ratio peer / harness is taken round by round,
+`low` and `high` bound its median (95 %, order statistics). The network is ours in all, the one of the script layer by
+layer. Without a folder of images (train/<class>/*.jpg), 5,000 are made.
 """
 
 from __future__ import annotations
@@ -60,25 +61,30 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=3, help="of a round")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=1, help="of a round")
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--data", type=Path, metavar="FOLDER")
     parser.add_argument("--width", type=int, default=64, help="of the network's first stage; another is no ResNet-18")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         split = folder_split(arguments.data or make_images(Path(name)))
-        found = measure(split, arguments.rounds, arguments.steps, arguments.width)
+        found = measure(split, arguments.rounds, arguments.steps, arguments.width, compiled=arguments.compiled)
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
     sys.stdout.write(
         f"{found['system']}, {found['threads']} threads, {found['mixed_precision']} precision: "
-        f"{found['median']:.3f} times as fast ({found['low']:.3f} to {found['high']:.3f}, {found['pairs']} rounds), "
-        f"{found['step_seconds']:.3f} s a step and {found['peer_step_seconds']:.3f} s\n"
+        f"{found['peer_step_seconds']:.3f} s a step of the script\n"
     )
+    for name, r in found["ratios"].items():
+        sys.stdout.write(
+            f"{name}: {r['median']:.3f} times as fast ({r['low']:.3f} to {r['high']:.3f}, {r['pairs']} rounds), "
+            f"{r['step_seconds']:.3f} s a step\n"
+        )
 
 
-def measure(split: Split, rounds: int, steps: int, width: int) -> dict[str, Any]:
+def measure(split: Split, rounds: int, steps: int, width: int, *, compiled: bool) -> dict[str, Any]:
     """Returns how much faster than the script the harness steps."""
     keep_freed_memory()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
@@ -89,31 +95,36 @@ def measure(split: Split, rounds: int, steps: int, width: int) -> dict[str, Any]
         torch.manual_seed(0)
         return registry.build("architecture", "resnet18", IMAGE, 10, width=width).to(device)
 
-    own = network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images, labels = np.array(split.images), split.labels
-    seconds = rounds_of(
-        {
-            # Its workers are forked at the first step, which must come before our loader's threads are there.
-            "script": script_loop(network(), Some(torch_arrays("v1_pil", images, labels, 2, device), steps)),
-            "harness": harness_loop(
-                own,
-                BATCH_SIZE,
-                accelerator,
-                Some(resident(split, device, precision), steps),
-                mixed_precision=precision,
-                weight_decay=WEIGHT_DECAY,
-            ),
-        },
-        device,
-        rounds,
-    )
+
+    def ours(*, compiled: bool) -> Callable[[], None]:
+        return harness_loop(
+            network().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+            BATCH_SIZE,
+            accelerator,
+            Some(resident(split, device, precision), steps),
+            mixed_precision=precision,
+            compiled=compiled,
+            weight_decay=WEIGHT_DECAY,
+        )
+
+    # The script's workers are forked at its first step, which must come before our loader's threads are there.
+    script = script_loop(network(), Some(torch_arrays("v1_pil", images, labels, 2, device), steps))
+    loops = {"script": script, "harness": ours(compiled=False)}
+    if compiled:
+        loops["harness compiled"] = ours(compiled=True)
+    seconds = rounds_of(loops, device, rounds)
+    theirs = seconds.pop("script")
     return {
         "system": describe_system()["name"],
         "threads": torch.get_num_threads(),
         "mixed_precision": precision,
-        **median_of([b / a for a, b in zip(seconds["harness"], seconds["script"], strict=True)]),
-        "step_seconds": statistics.median(seconds["harness"]) / steps,
-        "peer_step_seconds": statistics.median(seconds["script"]) / steps,
+        "peer_step_seconds": statistics.median(theirs) / steps,
+        "ratios": {
+            name: median_of([b / a for a, b in zip(own, theirs, strict=True)])
+            | {"step_seconds": statistics.median(own) / steps}
+            for name, own in seconds.items()
+        },
     }
 
 
