@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SUITE ?= benchmarks/quickstart.yaml
-# A module stays on one worker; the slow ones come first (tests/conftest.py).
-SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+# A module stays on one worker; the slow ones come first (tests/conftest.py). One worker more than cores: those that start
+# processes wait for them half the time.
+WORKERS := $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 .PHONY: help setup demo test test-faults gpu-check check format lock clean
 
@@ -34,8 +36,8 @@ test-faults: setup  ## inject faults, and show what became of each; the table go
 		tests/faults tests/data/test_download.py tests/data/test_cifar.py \
 		tests/records/test_files.py tests/records/test_store.py
 
-gpu-check: setup  ## measure a part on this machine's GPU: PART=overhead|loaders|speedrun|gtx|sweep [DATA=FOLDER]
-	$(BIN)/python benchmarks/performance/gpu_check.py $(PART) $(if $(DATA),--data $(DATA))
+gpu-check: setup  ## measure a part on this machine's GPU: PART=overhead|loaders|speedrun|gtx|sweep [DATA=FOLDER] [PEER=SCRIPT]
+	$(BIN)/python benchmarks/performance/gpu_check.py $(PART) $(if $(DATA),--data $(DATA)) $(if $(PEER),--peer $(PEER))
 
 check: setup  ## lint, formatting, types, import layers
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that start processes come first: they take longest, and workers that run side by side end together so."""
     slow = {item.path for item in items if item.get_closest_marker("launch")}
     items.sort(key=lambda item: ("slurm" not in item.path.parts, item.path not in slow))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_collections() -> None:
+    """Runs and loaders collect garbage, and would walk half a second each time through all that tests have imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

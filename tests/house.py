@@ -66,8 +66,9 @@ def fail(fault):
         time.sleep(600)
 '''
 
-# Charts take three seconds of each run, and are tested elsewhere.
+# Charts take three seconds of each `harness run` and Parquet files one; they are tested elsewhere.
 NO_CHARTS = "import sys\n\nsys.modules['vl_convert'] = None\n"
+NO_PARQUET = "sys.modules['pyarrow'] = None\n"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,6 @@ def build_house(path: Path) -> House:
     compiled.mkdir(exist_ok=True)
     shutil.rmtree(own, ignore_errors=True)
     own.symlink_to(compiled)
-    (path / "sitecustomize.py").write_text(NO_CHARTS)
+    (path / "sitecustomize.py").write_text(NO_CHARTS + NO_PARQUET)
     (path / "harness/models/faulty.py").write_text(FAULTY)
     return House(path)

@@ -307,8 +307,7 @@ def fails(capsys, arguments: list[str]) -> tuple[str, str]:
 
 def test_local_is_one_process(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "")  # which the option sets, for this process alone
     (tmp_path / "suite.yaml").write_text(HEAD)
     out, err = fails(capsys, ["run", "suite.yaml", "--local", "--set", "train.num_processes=2"])
-    assert not out and err.startswith("error: --local is one process, and 'mlp' asks for 2\nhint: leave it out")
+    assert not out and err.startswith("error: --local is one process a run, and 'mlp' asks for 2\nhint: leave it out")
     assert [path.name for path in tmp_path.rglob("*")] == ["suite.yaml"]

@@ -1,5 +1,6 @@
 """The verbs, called in this process; a process of its own only where that is the point."""
 
+import importlib
 import json
 import os
 import re
@@ -133,6 +134,26 @@ def test_list_of_one_name(call):
 def test_list_of_what_is_not_there(call, arguments, message):
     out, err = call(*arguments, code=2)
     assert not out and err.startswith(message)
+
+
+def test_local_asks_for_micro_batches_that_fit_unless_set_says_otherwise(call, suite, monkeypatch):
+    allocator, asked = "PYTORCH_CUDA_ALLOC_CONF", []
+    monkeypatch.setattr(
+        importlib.import_module("harness.cli.run"), "_do", lambda runs, *_, **__: asked.append(runs) or 75
+    )
+    monkeypatch.setenv(allocator, "")  # so that it is as before afterwards
+    monkeypatch.delenv(allocator)
+    for arguments, fits in (
+        ([], False),
+        (["--local"], True),
+        (["--local", "--set", "train.retry_out_of_memory=false"], False),
+    ):
+        call("run", suite, *arguments, code=75)
+        assert {run.spec.train.retry_out_of_memory for run in asked.pop().runs} == {fits}
+        assert os.environ.get(allocator) == ("expandable_segments:True" if "--local" in arguments else None)
+    monkeypatch.setenv(allocator, "max_split_size_mb:64")
+    call("run", suite, "--local", code=75)
+    assert os.environ[allocator] == "max_split_size_mb:64"
 
 
 def test_schema(call, tmp_path):

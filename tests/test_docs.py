@@ -44,7 +44,41 @@ def test_the_architecture_of_the_document_is_one_new_file_and_no_edit_elsewhere(
     assert "did you mean 'filters'?" in refused.stderr
 
 
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("slurm/*.md"), *ROOT.glob("results/**/*.md")]
+SCRIPTS = [path for path in ROOT.glob("benchmarks/*/*.py") if "__main__" in path.read_text()]
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Returns the words of what a text shows of Python and our scripts: in backticks or in a line that is indented."""
+    found = re.findall(r"`(python [^`]+)`|^    (python .+)$", path.read_text(), re.MULTILINE)
+    words = [(quoted or line).split() for quoted, line in found]
+    return [command for command in words if any("benchmarks" in word for word in command)]
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *SCRIPTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_name_scripts_and_options_that_there_are(path: Path) -> None:
+    """The scripts import each other as neighbours, so they are started by their paths, not by `python -m`."""
+    for _, name, *words in commands(path):
+        assert ROOT / name in SCRIPTS, f"{path.name} starts {name}"
+        takes = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', (ROOT / name).read_text()))
+        given = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(words)))
+        assert given <= takes, f"{path.name} gives {name} what it does not take"
+
+
+def test_every_script_says_how_it_is_started() -> None:
+    for path in SCRIPTS:
+        assert {name for _, name, *_ in commands(path)} == {str(path.relative_to(ROOT))}
+
+
+def test_accuracies_of_kept_runs_are_those_of_their_table() -> None:
+    told = re.findall(r"\d+\.\d+ ± \d+\.\d+ %", (ROOT / "docs/performance.md").read_text())
+    tables = [ROOT / f"results/reference/{suite}/table.md" for suite in ("five_minutes", "speedrun_small")]
+    found = "".join(table.read_text() for table in tables)
+    assert told and all(accuracy in found for accuracy in told)
+
+
 def test_links_lead_to_files() -> None:
-    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("slurm/*.md"), *ROOT.glob("results/*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)[)#]", document.read_text()):
+    for document in [*DOCUMENTS, *ROOT.glob("results/**/report.html")]:
+        pattern = r'href="(?!data:|#)([^"]+)"' if document.suffix == ".html" else r"\]\(([^)#:]+)[)#]"
+        for target in re.findall(pattern, document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"

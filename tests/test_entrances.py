@@ -13,7 +13,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.records.store import RunFolder
 from harness.visualize.trained import read_run
-from tests.house import ROOT, House
+from tests.house import NO_CHARTS, ROOT, House
 
 pytestmark = pytest.mark.launch
 
@@ -23,7 +23,8 @@ FEW = ["--set", "seeds=1", "--set", "train.epochs=2", "--only", "model.name=mlp"
 
 @pytest.fixture
 def project(house: House) -> House:
-    """A house with the shipped suites and launch configs."""
+    """A house with the shipped suites and launch configs, which writes Parquet files."""
+    (house.path / "sitecustomize.py").write_text(NO_CHARTS)
     for folder in ("benchmarks", "launch"):
         (house.path / folder).symlink_to(ROOT / folder)
     return house

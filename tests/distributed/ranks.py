@@ -90,6 +90,7 @@ def exchange(accelerator: Accelerator) -> dict[str, Any]:
         "confusion": sum_tally(accelerator, counts).confusion.view(3, 3),
         "gathered": gather_predictions(accelerator, own, 7),
         "gathered_one": gather_predictions(accelerator, own[: 1 if rank == 0 else 0], 1),
+        "compiler": "torch._dynamo" in sys.modules,
     }
 
 

@@ -174,3 +174,8 @@ def test_what_ranks_exchange(launch: Callable[[str], list[Found]]) -> None:
         assert found["confusion"].tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
         assert found["gathered"].tolist() == [0, 10, 20, 30, 40, 50, 60]
         assert found["gathered_one"].tolist() == [0]
+
+
+def test_no_rank_that_compiles_nothing_has_imported_the_compiler(launch: Callable[[str], list[Found]]) -> None:
+    _, first, second = launch("exchange")
+    assert not first["compiler"] and not second["compiler"]

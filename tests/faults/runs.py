@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import gc
 import random
 import time
 from collections.abc import Callable
@@ -101,7 +99,6 @@ def go(
     if folder:
         checkpoints = CheckpointFolder(folder)
         keeping = Keeping(checkpoints, {"run_id": "r", "num_processes": 1}, lambda: True, checkpoints.newest()[0])
-    _leave_out_of_collections()
     accelerator = Accelerator(cpu=True, mixed_precision="no")
     for seed in (torch.manual_seed, np.random.seed, random.seed):  # a new process has not the random state of this one
         seed(time.monotonic_ns() % 2**32)
@@ -109,13 +106,6 @@ def go(
         return execute(spec, prepare(spec.data), accelerator, observer, fingerprint="f", keeping=keeping)
     except (Stopped, Killed):
         return None
-
-
-@functools.cache
-def _leave_out_of_collections() -> None:
-    """A run collects garbage twice, and would walk through all that the tests before it have imported."""
-    gc.collect()
-    gc.freeze()
 
 
 def finish(spec: RunSpec, folder: Path | None, **options: Any) -> Outcome:

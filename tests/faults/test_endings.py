@@ -181,7 +181,7 @@ def test_one_rank_of_two_is_killed_beneath_the_launcher(house: House, fault: Cou
     seconds = time.monotonic() - began
     cause = run.result()["cause"]
     assert (cause["kind"], cause["rank"]) == ("SIGKILL", 1), words
-    assert words.count("hint:") == 1 and "Traceback" not in words
+    assert words.count("hint: `harness doctor`") == 1 and "Traceback" not in words
     assert not run.left()
     run.let_go()
     fault("SIGKILL of one rank of two", survived=run.finish() == expected, seconds_lost=seconds)

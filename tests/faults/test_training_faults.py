@@ -97,7 +97,8 @@ def now():
 @pytest.mark.launch
 @pytest.mark.faults
 def test_a_clock_that_is_set_back_changes_no_duration(house: House, fault: Fault) -> None:
-    (house.path / "sitecustomize.py").write_text(BACKWARDS)
+    with (house.path / "sitecustomize.py").open("a") as file:
+        file.write(BACKWARDS)
     store = house.path / "harness/records/store.py"
     store.write_text(store.read_text() + BACKWARDS_IN_RECORDS)
     suite = house.suite("matrix: {model.slow: [0.01]}\n")

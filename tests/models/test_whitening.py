@@ -26,6 +26,7 @@ def test_its_outputs_are_uncorrelated_with_unit_variance(side: int) -> None:
     layer.fit(seen)
     convolution = layer[0]
     assert isinstance(convolution, torch.nn.Conv2d) and convolution.bias is not None
+    torch.testing.assert_close(layer(seen), F.gelu(convolution(seen)))
     outputs = F.conv2d(seen, convolution.weight)
     assert outputs.shape[1:] == layer.output
     half = outputs.shape[1] // 2
@@ -58,3 +59,4 @@ def test_any_architecture_takes_what_it_gives(model: dict) -> None:
 def test_a_patch_larger_than_the_image_is_refused() -> None:
     with pytest.raises(HarnessError, match=r"model.whiten is 11, and images have 12x10 pixels"):
         Whitening(IMAGE, 11)
+    assert Whitening(IMAGE, 10).output == (600, 3, 1)

@@ -1,0 +1,169 @@
+"""What the scripts of benchmarks/performance make of the seconds that they take, which stand in for real ones here."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "benchmarks" / "performance"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Imports a script by its name."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def test_a_sweep_is_taken_in_turns_each_time_anew_and_compared_run_by_run(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sweep, order, outputs = script("sweep"), [], set()
+
+    def kept(suite: Path, output: Path, only: list[str], *options: str) -> dict[str, list[float]]:
+        order.append("packed" if options == ("--pack", "2") else "kept")
+        outputs.add(output)
+        return defaultdict(lambda: [3.0, 1.0, 1.0])
+
+    def fresh(specs: Iterable[str]) -> dict[str, list[float]]:
+        order.append("fresh")
+        return {key: [6.0, 2.0, 2.0] for key in specs}
+
+    monkeypatch.setattr(sweep, "kept", kept)
+    monkeypatch.setattr(sweep, "fresh", fresh)
+    found = sweep.measure(tmp_path, 2, 3, ["model=mlp"], 2)
+    assert found["configs"] == 6 and found["train_seconds"]["pairs"] == 12
+    assert found["train_seconds"]["median"] == 0.5 and found["with_first_epoch"]["median"] == 0.5
+    assert order == ["fresh", "kept", "packed", "packed", "kept", "fresh"] and len(outputs) == 4
+    order.clear()
+    monkeypatch.setattr(sweep, "fresh", lambda specs: {key: [13.0, 2.0, 2.0] for key in specs})
+    found = sweep.measure(tmp_path, 1, 3, ["model=mlp"], None)
+    assert found["train_seconds"]["median"] == 0.5 and found["with_first_epoch"]["median"] == 5 / 17
+    assert order == ["kept"] and "kept/packed" not in found
+
+
+def test_a_start_is_counted_from_before_the_process_and_without_the_first_round(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, order, now = script("start"), [], 0.0
+
+    def moment(kind: str, folder: Path) -> float:
+        nonlocal now
+        order.append(kind)
+        now += {"rank": 3.0, "torch": 2.0}[kind] * (1 if len(order) > 2 else 50)
+        return now
+
+    monkeypatch.setattr(start, "_moment", moment)
+    monkeypatch.setattr(start, "time", SimpleNamespace(monotonic=lambda: now))
+    found = start.measure(2)
+    assert order == ["rank", "torch", "torch", "rank", "rank", "torch"]
+    assert found["pairs"] == 2 and found["median"] == 1.5
+    assert (found["rank_seconds"], found["torch_seconds"]) == (3.0, 2.0)
+
+
+def test_loops_turn_and_the_first_time_does_not_count(script: Callable[[str], Any]) -> None:
+    order: list[str] = []
+    loops = {name: lambda name=name: order.append(name) for name in "abc"}
+    seconds = script("overhead").rounds_of(loops, torch.device("cpu"), 3)
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab"
+    assert [len(seconds[name]) for name in "abc"] == [3, 3, 3]
+
+
+def test_overhead_is_taken_round_by_round(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    overhead = script("overhead")
+    seconds = {"bare": [1.0, 1.0, 2.0], "harness": [2.0, 3.0, 8.0], "accelerate": [5.0, 5.0, 10.0]}
+    monkeypatch.setattr(overhead, "rounds_of", lambda *_: seconds)
+    found = overhead.measure("tiny", overhead.Case("cnn3", 2), 3, 4)
+    assert {name: ratio["median"] for name, ratio in found.items()} == {"tiny/bare": 3.0, "accelerate tiny/bare": 5.0}
+    assert found["tiny/bare"]["bare_step_seconds"] == 0.25
+    host = overhead.host_work(3)
+    assert (host["median"], host["accelerate"], host["bare_step_microseconds"]) == pytest.approx((2e3, 4e3, 1e3))
+
+
+def test_the_loops_that_are_compared_learn_the_same(script: Callable[[str], Any]) -> None:
+    overhead = script("overhead")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 10))
+    start = copy.deepcopy(network.state_dict())
+    batches = [(torch.randn(4, *overhead.IMAGE), torch.randint(10, (4,))) for _ in range(3)]
+    accelerator = Accelerator(cpu=True)
+    bare, ours, stock = (copy.deepcopy(network) for _ in range(3))
+    loops = [
+        overhead.bare_loop(bare, batches),
+        overhead.harness_loop(ours, 4, accelerator, batches),
+        overhead.accelerate_loop(stock, accelerator, batches),
+    ]
+    for loop in loops:
+        loop()
+        loop()
+    for name, expected in bare.state_dict().items():
+        assert not torch.equal(expected, start[name])
+        torch.testing.assert_close(ours.state_dict()[name], expected)
+        torch.testing.assert_close(stock.state_dict()[name], expected)
+
+
+def test_small_cards_are_tried_as_a_local_run_would_be(script: Callable[[str], Any]) -> None:
+    specs = list(script("gtx").different_specs("speedrun_small"))
+    assert len({json.dumps(spec.model_dump(mode="json")["model"], sort_keys=True) for spec in specs}) > 1
+    for spec in specs:
+        train = spec.train
+        assert train.retry_out_of_memory and train.num_processes == 1 and train.gradient_accumulation_steps == 1
+        assert spec.data.name == "synthetic" and spec.data.augment.crop
+
+
+def test_a_config_that_does_not_fit_a_card_is_told_and_ends_the_script_with_1(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gtx = script("gtx")
+
+    def too_large(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(gtx, "execute", too_large)
+    monkeypatch.setattr("sys.argv", ["gtx.py", "--json", "--suites", "quickstart"])
+    with pytest.raises(SystemExit) as ended:
+        gtx.main()
+    assert ended.value.code == 1
+    assert {one["error"] for one in json.loads(capsys.readouterr().out)["configs"]} == {"CUDA out of memory."}
+
+
+def test_checks_on_a_gpu_give_scripts_what_they_take(script: Callable[[str], Any]) -> None:
+    check = script("gpu_check")
+    for command, quick in (one for part in check.PARTS.values() for one in part):
+        takes = set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', (FOLDER / command[0]).read_text()))
+        wanted = {word for word in [*command, *quick] if word.startswith("--")} | {"--json"}
+        assert wanted <= takes | {"--data"} and (command[0] not in check.WITH_DATA or "--data" in takes)
+
+
+def test_a_check_that_fails_is_told_and_the_others_are_kept(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    check = script("gpu_check")
+    found = {"a": {"b": 0.1234567, "c": [{}, {}], "d": [1, 2], "e": None}}
+    (tmp_path / "good.py").write_text(f"print({json.dumps(found)!r})")
+    (tmp_path / "bad.py").write_text("raise SystemExit(3)")
+    monkeypatch.setattr(check, "HERE", tmp_path)
+    monkeypatch.setattr(check, "PARTS", {"gtx": [(["bad.py"], []), (["good.py"], [])]})
+    monkeypatch.setattr("sys.argv", ["gpu_check.py", "gtx", "--output", str(tmp_path / "found")])
+    with pytest.raises(SystemExit) as ended:
+        check.main()
+    assert ended.value.code == 1 and "error: bad ended with exit code 3" in capfd.readouterr().err
+    [folder] = (tmp_path / "found").iterdir()
+    assert (folder / "table.md").read_text().splitlines()[2:] == [
+        "| good: a.b | 0.12346 |",
+        "| good: a.c | 2 entries |",
+        "| good: a.d | [1, 2] |",
+    ]
