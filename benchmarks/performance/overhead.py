@@ -4,9 +4,10 @@
 
 Each round runs an epoch of each loop over the same batches, in an order that turns; ratios to the bare loop are taken
 round by round, so that a machine's drift falls on all, and many short rounds bound it better than a few long ones.
-After some rounds all start anew, with the networks made in another order: where weights come to lie in memory makes one
-of two equal loops up to 3 % faster. `low` and `high` bound the median (95 %, order statistics). `--processor-time`
-counts seconds of the processor instead, which other work on the machine disturbs less; a GPU's are not in them.
+The bare loop and the harness's step the same network, and after some rounds all start anew: where weights come to lie
+in memory makes one of two equal loops up to 3 % faster. `low` and `high` bound the median (95 %, order statistics).
+`--processor-time` counts seconds of the processor instead, which other work on the machine disturbs less; a GPU's are
+not in them.
 The host's own work is what a step of a network of one small layer takes more than the bare loop's does.
 On a GPU the cases are batches of 512 in bf16, and `cnn3` in CUDA graphs, too, beside the bare eager loop.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import statistics
 import sys
@@ -44,7 +46,7 @@ IMAGE = ImageShape(3, 32, 32)
 CASES = {"cnn3": 64, "resnet18": 32}
 Compiled = Literal["reduce-overhead"] | bool
 Clock = Callable[[], float]
-BLOCK = 8  # rounds of the same networks
+BLOCK = 6  # rounds of the same networks, in each order of the loops as often
 HOST = "host"  # the case whose network does next to nothing
 
 
@@ -126,9 +128,9 @@ def measure(name: str, case: Case, rounds: int, steps: int, clock: Clock = time.
         torch.manual_seed(0)
         return registry.build("architecture", case.architecture, IMAGE, 10).to(device)
 
-    def harness() -> Callable[[], None]:
+    def harness(trained: nn.Module) -> Callable[[], None]:
         return harness_loop(
-            case.architecture,
+            trained,
             case.batch_size,
             accelerator,
             batches,
@@ -136,10 +138,14 @@ def measure(name: str, case: Case, rounds: int, steps: int, clock: Clock = time.
             compiled="reduce-overhead" if case.graphs else False,
         )
 
-    make = {"bare": lambda: bare_loop(network(), batches, case.mixed_precision), "harness": harness}
     seconds: dict[str, list[float]] = {"bare": [], "harness": [], "accelerate": []}
     for block, done in enumerate(range(0, rounds, BLOCK)):
         accelerator = Accelerator(cpu=cpu)
+        trained = network()
+        make = {
+            "bare": functools.partial(bare_loop, trained, batches, case.mixed_precision),
+            "harness": functools.partial(harness, network() if case.graphs else trained),
+        }
         loops = {loop: make[loop]() for loop in sorted(make, reverse=bool(block % 2))}
         AcceleratorState._reset_state()  # an Accelerator's precision is that of all, and ours prepares models without
         loops["accelerate"] = accelerate_loop(
