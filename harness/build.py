@@ -20,7 +20,7 @@ from harness.data.prepare import Splits
 from harness.models.network import build_network, fit_to_data
 from harness.spec import ImageShape, RunSpec, TrainSection, parameters
 from harness.training.loop import Trainee, micro_batch_sizes
-from harness.training.precision import DTYPES, autocast, resolve_mixed_precision
+from harness.training.precision import DTYPES, autocast, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
 from harness.without_compiler import wrap_for_ranks
 
@@ -92,7 +92,7 @@ def build_trainee(
     train = spec.train
     mixed_precision = resolve_mixed_precision(train.mixed_precision, accelerator.device)
     network = network_of(spec, splits)
-    network, model = prepare_network(network, train, accelerator)
+    network, model = prepare_network(round_weights(network, mixed_precision), train, accelerator)
     optimizer = build_optimizer(spec.optimizer, network)
     return Trainee(
         accelerator=accelerator,

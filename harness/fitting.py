@@ -12,7 +12,7 @@ from harness.data.prepare import Splits
 from harness.errors import MachineError
 from harness.measure.memory import release_freed_memory
 from harness.spec import RunSpec
-from harness.training.precision import autocast, resolve_mixed_precision
+from harness.training.precision import autocast, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_optimizer
 
 STEPS = 2  # the second has the optimizer's state beside it
@@ -64,7 +64,8 @@ def _fits(spec: RunSpec, splits: Splits, device: torch.device) -> bool:
 
 def _step(spec: RunSpec, splits: Splits, device: torch.device) -> None:
     train, image = spec.train, splits.image_shape(spec.data.augment)
-    network = network_of(spec, splits).to(device)
+    precision = resolve_mixed_precision(train.mixed_precision, device)
+    network = round_weights(network_of(spec, splits), precision).to(device)
     format = torch.channels_last if train.channels_last else torch.contiguous_format
     network = network.to(memory_format=format)  # type: ignore[call-overload]
     optimizer, ema = build_optimizer(spec.optimizer, network), build_ema(network, train.ema_decay)
@@ -72,7 +73,7 @@ def _step(spec: RunSpec, splits: Splits, device: torch.device) -> None:
     labels = torch.zeros(len(images), dtype=torch.int64, device=device)
     network.train()
     for _ in range(STEPS):
-        with autocast(resolve_mixed_precision(train.mixed_precision, device), device):
+        with autocast(precision, device):
             loss = F.cross_entropy(network(images), labels)
         loss.backward()
         optimizer.step()

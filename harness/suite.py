@@ -199,7 +199,7 @@ class Suite:
                 raise SpecError(("label",), "'label' is not set in the base", "give it to configs of 'include'")
             spec = parse_run_spec(values)
             _check_label(spec.label)
-            _check_batch(spec)
+            _check_train(spec)
         except SpecError as error:
             raise self._locate(error, variation) from None
         return spec if spec.label else spec.model_copy(update={"label": spec.model.name})
@@ -271,10 +271,13 @@ def _check_label(label: str) -> None:
         raise SpecError(("label",), f"the label {shown(label)} has control characters", "it stands in tables")
 
 
-def _check_batch(spec: RunSpec) -> None:
+def _check_train(spec: RunSpec) -> None:
     train = spec.train
     slots = (train.num_processes or 1) * train.gradient_accumulation_steps
     if train.global_batch_size % slots:
         message = f"global_batch_size {train.global_batch_size} does not divide into {slots} equal micro-batches"
         hint = "num_processes x gradient_accumulation_steps must divide it"
         raise SpecError(("train", "global_batch_size"), message, hint)
+    if train.ema_decay and train.mixed_precision == "bf16-true":
+        message = f"ema_decay {train.ema_decay} averages weights in bfloat16, which cannot hold its small steps"
+        raise SpecError(("train", "ema_decay"), message, "use mixed_precision: bf16, or leave ema_decay out")

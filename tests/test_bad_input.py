@@ -141,6 +141,12 @@ WRONG = [
     ("target: {metric: test.accuracy, at_least: '1'}", 7, 'target.at_least is "1"', "a valid number"),
     ("target: {metric: validation.accuracy, at_least: 0.9}", 7, "'mlp' has none", "set data.validation"),
     # Batches.
+    (
+        "  train.ema_decay: 0.9\n  train.mixed_precision: bf16-true",
+        7,
+        "averages weights in bfloat16",
+        "leave ema_decay",
+    ),
     ("  train.gradient_accumulation_steps: 7", 6, "60 does not divide into 7 equal micro-batches", "must divide it"),
     (
         "matrix:\n  train.global_batch_size: [10, 11]\n  train.num_processes: [5]",

@@ -240,6 +240,30 @@ def test_the_views_of_an_evaluation_change_what_is_evaluated_and_nothing_else() 
     assert both.metrics["test"] != run(make_spec()).metrics["test"]
 
 
+def test_views_of_the_least_certain_change_some_of_what_is_evaluated() -> None:
+    all_views, some = (
+        run(make_spec(train={"evaluate_views": "flips_and_shifts", "evaluate_views_share": share}))
+        for share in (1.0, 0.1)
+    )
+    assert torch.equal(some.weights(), all_views.weights())
+    assert (
+        some.metrics["test"] != all_views.metrics["test"] and some.metrics["test"] != run(make_spec()).metrics["test"]
+    )
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "sgd", "lr": 0.1}, {"name": "muon"}])
+def test_weights_in_bfloat16_learn(optimizer: dict[str, Any]) -> None:
+    model = {"name": "fast_vgg", "widths": [4, 4], "whiten": 2}
+    train = {"mixed_precision": "bf16-true", "epochs": 2}
+    found = run(make_spec(model=model, optimizer=optimizer, train=train))
+    norms = {name for name, module in found.network.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    for name, module in found.network.named_modules():
+        expected = torch.float32 if name in norms else torch.bfloat16
+        assert all(each.dtype == expected for each in module.parameters(recurse=False)), name
+    assert norms and found.resolved.mixed_precision == "bf16-true"
+    assert found.metrics["test"].accuracy > 0.3
+
+
 def test_channels_last_learns_the_same() -> None:
     model = {"name": "cnn3", "padding": "same", "filters": [4, 4, 4], "hidden_size": 8}
     data = {"name": "digits", "train_samples": 300, "augment": {"cutout": 2}}

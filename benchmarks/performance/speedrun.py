@@ -54,7 +54,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns what the harness and each peer came to."""
     from harness.measure.system import describe_system
 
-    told = {} if arguments.peers_only else {"harness": own_runs(arguments.output or folder / "results", arguments)}
+    told = {} if arguments.peers_only else own_runs(arguments.output or folder / "results", arguments)
     if arguments.peer:
         write_cache(arguments.data, folder / "cifar10")
     for script in arguments.peer:
@@ -70,20 +70,20 @@ def summary(runs: list[tuple[float, float]]) -> dict[str, Any]:
     return {name: vars(summarise(values)) for name, values in (("accuracy", accuracies), ("seconds", seconds))}
 
 
-def own_runs(output: Path, arguments: argparse.Namespace) -> list[tuple[float, float]]:
-    """Runs the suite and returns the accuracy and the seconds of each of its runs."""
+def own_runs(output: Path, arguments: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
+    """Runs the suite and returns the accuracy and the seconds of each of its runs, by config."""
     words = ["--smoke"] if arguments.smoke else ["--set", f"seeds={arguments.runs}"]
     if arguments.data and not arguments.smoke:
-        augment = "{crop: 2, flip: alternating}"
-        words += ["--set", f"data={{name: image_folder, root: {arguments.data.resolve()}, augment: {augment}}}"]
+        words += ["--set", "data.name=image_folder", "--set", f"data.root={arguments.data.resolve()}"]
     command = [sys.executable, "-m", "harness", "run", "benchmarks/speedrun.yaml", "--output", str(output), *words]
     subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
     results = [json.loads(path.read_text()) for path in output.glob("*/*/*/result.json")]
-    return [
-        (result["metrics"]["test"]["accuracy"], result["clock"]["train_seconds"] + result["clock"]["eval_seconds"])
-        for result in results
-        if result["status"] == "ok"
-    ]
+    told: dict[str, list[tuple[float, float]]] = {}
+    for result in results:
+        if result["status"] == "ok":
+            seconds = result["clock"]["train_seconds"] + result["clock"]["eval_seconds"]
+            told.setdefault(result["label"], []).append((result["metrics"]["test"]["accuracy"], seconds))
+    return told
 
 
 def write_cache(data: Path, folder: Path) -> None:

@@ -18,9 +18,13 @@ def count_size(network: nn.Module, image: ImageShape, device: torch.device) -> M
     """
     modes = {module: module.training for module in network.modules()}  # a frozen norm may be in eval mode by intent
     network.eval()
+    # With `bf16-true` only those of batch norm are larger, which takes both.
+    smallest = min(
+        (parameter.dtype for parameter in network.parameters()), key=lambda dtype: dtype.itemsize, default=torch.float32
+    )
     with torch.no_grad(), import_flop_counter().FlopCounterMode(display=False) as counter:
         call_at_once(type(counter.mode).__torch_dispatch__)
-        network(torch.zeros(1, *image, device=device))
+        network(torch.zeros(1, *image, device=device, dtype=smallest))
     for module, training in modes.items():
         module.training = training
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from harness.errors import HarnessError
 from harness.parameters import Fraction, NonNegativeInt, PositiveInt
 from harness.spec.section import Range, Section
 
@@ -43,7 +44,10 @@ class Augment(Section):
 
     resize: PositiveInt | None = Field(default=None, description="height and width in pixels; bilinear, antialiased")
     random_resized_crop: RandomResizedCrop | None = None
-    crop: NonNegativeInt = Field(default=0, description="pad by this many pixels (zeros), then crop at random")
+    crop: NonNegativeInt = Field(default=0, description="pad by this many pixels, then crop at random")
+    crop_border: Literal["black", "reflect"] = Field(
+        default="black", description="what `crop` pads with: black, or the image mirrored about its border pixels"
+    )
     flip: bool | Literal["alternating"] = Field(
         default=False,
         description="mirror left and right with probability one half; alternating: each image every other epoch",
@@ -53,7 +57,22 @@ class Augment(Section):
     cutout: NonNegativeInt = Field(default=0, description="erase a square of this side (arXiv 1708.04552)")
     erase: Erase | None = None
 
+    @property
+    def reflects(self) -> bool:
+        """Whether a crop sees the image mirrored beyond its border."""
+        return self.crop > 0 and self.crop_border == "reflect"
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Returns the height and width that the network sees of images of the given ones."""
+        """Returns the height and width that the network sees of images of the given ones.
+
+        Raises:
+            HarnessError: `crop` is wider than what an image can be mirrored by.
+        """
         size = self.random_resized_crop.size if self.random_resized_crop else self.resize
-        return (size, size) if size else (height, width)
+        height, width = (size, size) if size else (height, width)
+        if self.reflects and self.crop >= min(height, width):
+            raise HarnessError(
+                f"data.augment.crop {self.crop} is too wide to reflect images of {height}x{width}",
+                f"use a crop of less than {min(height, width)}, or crop_border: black",
+            )
+        return height, width

@@ -122,7 +122,9 @@ class TrainSection(Section):
         default=None, description="world size; unset: as launched, one by default"
     )
     gradient_accumulation_steps: PositiveInt = Field(default=1, description="micro-batches an optimizer step")
-    mixed_precision: Annotated[Literal["auto", "no", "fp16", "bf16"], BeforeValidator(_no_to_string)] = "auto"
+    mixed_precision: Annotated[Literal["auto", "no", "fp16", "bf16", "bf16-true"], BeforeValidator(_no_to_string)] = (
+        Field(default="auto", description="bf16-true: the weights are kept in bfloat16, too, those of batch norm not")
+    )
     tf32: bool = Field(
         default=False, description="TensorFloat-32 in matrix products and convolutions of Ampere and later"
     )
@@ -148,6 +150,9 @@ class TrainSection(Section):
     eval_batch_size: PositiveInt = Field(default=512, description="test samples a forward pass, for each process")
     evaluate_views: Literal["one", "flips", "flips_and_shifts"] = Field(
         default="one", description="average the logits of mirrored, and of shifted images, too"
+    )
+    evaluate_views_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="take these views of so much of each batch: the images that are least certain"
     )
     evaluate_train: bool = Field(
         default=False,

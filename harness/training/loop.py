@@ -200,7 +200,7 @@ def evaluate(trainee: Trainee, batches: Batches) -> tuple[Tally, Tensor]:
                 module.train()
     for images, labels in batches:
         with precision:
-            logits = logits_of_views(network, images, t.train.evaluate_views)
+            logits = logits_of_views(network, images, t.train.evaluate_views, t.train.evaluate_views_share)
             if t.train.loss == "cross_entropy_after_softmax":
                 logits = logits.softmax(1)
         tally.add(logits, labels)

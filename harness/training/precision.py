@@ -6,17 +6,18 @@ import contextlib
 from contextlib import AbstractContextManager
 
 import torch
+from torch import nn
 
 from harness.errors import MachineError
 from harness.spec import TrainSection
 
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "bf16-true": torch.bfloat16}
 # Half-precision convolutions of the GTX 16 series give NaN with some cuDNN versions (pytorch#58123).
 NO_FP16 = ("GTX 16",)
 
 
 def resolve_mixed_precision(asked: str, device: torch.device) -> str:
-    """Returns `no`, `fp16` or `bf16`.
+    """Returns `no`, `fp16`, `bf16` or `bf16-true`.
 
     `auto` is bf16 where the GPU has it in hardware, else fp16 where tensor cores make it pay, else none.
 
@@ -28,15 +29,29 @@ def resolve_mixed_precision(asked: str, device: torch.device) -> str:
             raise MachineError("train.mixed_precision fp16 needs a GPU", "use bf16, no or auto on a CPU")
         return "no" if asked == "auto" else asked
     has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    if asked == "bf16" and not has_bf16:
+    if asked in ("bf16", "bf16-true") and not has_bf16:
         name = torch.cuda.get_device_name(device)
-        raise MachineError(f"train.mixed_precision bf16: {name} has no bfloat16 units", "use fp16, no or auto")
+        raise MachineError(f"train.mixed_precision {asked}: {name} has no bfloat16 units", "use fp16, no or auto")
     if asked != "auto":
         return asked
     if has_bf16:
         return "bf16"
     pays = torch.cuda.get_device_capability(device) >= (7, 0)
     return "fp16" if pays and not any(name in torch.cuda.get_device_name(device) for name in NO_FP16) else "no"
+
+
+def round_weights(network: nn.Module, mixed_precision: str) -> nn.Module:
+    """Returns the network with its weights in bfloat16 for `bf16-true`, else as it is.
+
+    Batch norm keeps float32: its running statistics move by less than bfloat16 tells apart.
+    """
+    if mixed_precision != "bf16-true":
+        return network
+    network = network.bfloat16()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.float()
+    return network
 
 
 def autocast(mixed_precision: str, device: torch.device) -> AbstractContextManager:

@@ -95,7 +95,9 @@ def test_a_run_in_a_window_that_is_resized(house: House, tmux: Tmux, width: int,
 
 
 def test_a_run_that_is_stopped_gives_the_terminal_back(house: House, tmux: Tmux) -> None:
-    tmux.open(house, house.command(str(house.suite(ONE)), "--set", "train.epochs=9"), 80, 24)  # it may not end meanwhile
+    tmux.open(
+        house, house.command(str(house.suite(ONE)), "--set", "train.epochs=9"), 80, 24
+    )  # it may not end meanwhile
     assert tmux.shows("1/9 ")
     tmux("send-keys", "C-c")
     assert tmux.shows("code 75", 20), tmux.lines()

@@ -10,12 +10,14 @@ import torch
 
 from harness.errors import HarnessError
 from harness.spec import TrainSection
-from harness.training.precision import apply_switches, autocast, resolve_mixed_precision
+from harness.training.precision import apply_switches, autocast, resolve_mixed_precision, round_weights
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
-@pytest.mark.parametrize(("asked", "resolved"), [("auto", "no"), ("no", "no"), ("bf16", "bf16")])
+@pytest.mark.parametrize(
+    ("asked", "resolved"), [("auto", "no"), ("no", "no"), ("bf16", "bf16"), ("bf16-true", "bf16-true")]
+)
 def test_on_a_cpu(asked: str, resolved: str) -> None:
     assert resolve_mixed_precision(asked, CPU) == resolved
 
@@ -45,9 +47,22 @@ def test_auto_on_a_gpu(
     assert resolve_mixed_precision("no", CUDA) == "no" and resolve_mixed_precision("fp16", CUDA) == "fp16"
     if has_bf16:
         assert resolve_mixed_precision("bf16", CUDA) == "bf16"
-    else:
-        with pytest.raises(HarnessError, match=f"{name} has no bfloat16 units"):
-            resolve_mixed_precision("bf16", CUDA)
+        assert resolve_mixed_precision("bf16-true", CUDA) == "bf16-true"
+        return
+    for asked in ("bf16", "bf16-true"):
+        with pytest.raises(HarnessError, match=f"{asked}: {name} has no bfloat16 units"):
+            resolve_mixed_precision(asked, CUDA)
+
+
+def test_weights_in_bfloat16_but_those_of_batch_norm() -> None:
+    def network() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.GroupNorm(2, 4))
+
+    types = {name: each.dtype for name, each in round_weights(network(), "bf16-true").state_dict().items()}
+    assert {types["0.weight"], types["0.bias"], types["2.weight"]} == {torch.bfloat16}
+    assert {types["1.weight"], types["1.bias"], types["1.running_mean"]} == {torch.float32}
+    for other in ("no", "bf16", "fp16"):
+        assert all(each.dtype == torch.float32 for each in round_weights(network(), other).parameters())
 
 
 def test_autocast_can_be_entered_for_every_step() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -43,6 +45,34 @@ def test_one_shift_goes_up_and_left_and_the_other_down_and_right() -> None:
     found = logits_of_views(Inside(), IMAGES, "flips_and_shifts")
     still, before, after = (IMAGES[:, :, row, [column, column + 1]].mean(2) for row, column in ((2, 1), (1, 0), (3, 2)))
     torch.testing.assert_close(found, still / 2 + (before + after) / 4)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6])
+def test_views_are_taken_of_the_least_certain_alone(share: float) -> None:
+    sizes = []
+
+    class Counting(Corner):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return super().forward(images)
+
+    certainty = torch.tensor([0.5, 3.0, 0.1, 0.0, 2.0])
+    images = torch.randn(5, 2, 5, 4, generator=torch.Generator().manual_seed(1))
+    images[:, :, 0, 0] = torch.stack([certainty, -certainty], 1)
+    before = images.clone()
+    found = logits_of_views(Counting(), images, "flips", share)
+    count = math.ceil(share * 5)
+    chosen = [3, 2, 0, 4, 1][:count]
+    expected = images[:, :, 0, 0].clone()
+    expected[chosen] = logits_of_views(Corner(), images[chosen], "flips")
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(found, images[:, :, 0, 0]) and torch.equal(images, before)
+    assert sizes == [5, count, count]
+
+
+def test_all_views_of_all_images_need_no_answer_first() -> None:
+    assert torch.equal(logits_of_views(Corner(), IMAGES, "flips", 1.0), logits_of_views(Corner(), IMAGES, "flips"))
+    assert torch.equal(logits_of_views(Corner(), IMAGES, "one", 0.2), IMAGES[:, :, 0, 0])
 
 
 @pytest.mark.parametrize("views", ["one", "flips", "flips_and_shifts"])

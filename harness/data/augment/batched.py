@@ -72,12 +72,13 @@ class Batched:
             images: uint8 [n, C, H, W].
             draws: of these n samples, on the same device.
         """
+        augment = self._recipe.augment
         if self._resize:
             images = _resize(images, self._resize, self._resize)
         if draws.box is not None:
             images = resample(images, draws.box, self._box_size)
         if draws.offset is not None or draws.flip is not None or draws.turn is not None:
-            images = move(images, draws)
+            images = move(images, draws, reflect=augment.reflects)
         if draws.color is not None:
             images = recolor(images, draws.color)
         batch = self._normalize(images)
@@ -90,12 +91,13 @@ class Batched:
         return self._recipe.to_format(torch.addcmul(self._shift, images.float(), self._scale))
 
 
-def move(images: Tensor, draws: Draws) -> Tensor:
+def move(images: Tensor, draws: Draws, *, reflect: bool = False) -> Tensor:
     """Crops, mirrors and rotates in one gather: each pixel is the nearest one of where it comes from, or black.
 
     Args:
         images: [n, C, H, W].
         draws: with `offset`, `flip` and `turn`, each of which may be None.
+        reflect: beyond the border a crop sees the image mirrored about its border pixels.
     """
     count, channels, height, width = images.shape
     rows = torch.arange(height, device=images.device).view(1, -1, 1).expand(count, height, width)
@@ -111,8 +113,11 @@ def move(images: Tensor, draws: Draws) -> Tensor:
         columns = torch.where(draws.flip[:, None, None], width - 1 - columns, columns)
     if draws.offset is not None:
         rows, columns = rows + draws.offset[:, 0, None, None], columns + draws.offset[:, 1, None, None]
-        within = _within(rows, columns, height, width)
-        visible = within if visible is None else visible & within
+        if reflect:
+            rows, columns = _reflected(rows, height), _reflected(columns, width)
+        else:
+            within = _within(rows, columns, height, width)
+            visible = within if visible is None else visible & within
     if visible is not None:
         rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
     places = (rows * width + columns).view(count, 1, height * width).expand(count, channels, height * width)
@@ -179,6 +184,11 @@ def _weights(start: Tensor, length: Tensor, extent: int, size: int) -> Tensor:
     filter = filter / filter.sum(2, keepdim=True)
     pixel = (torch.minimum(place.clamp(min=0), length - 1) + start).expand(filter.shape)
     return torch.zeros(len(start), size, extent, device=start.device).scatter_add_(2, pixel, filter)
+
+
+def _reflected(places: Tensor, extent: int) -> Tensor:
+    """Returns where places are that lie less than the extent beyond either border, mirrored about its pixel."""
+    return extent - 1 - (extent - 1 - places.abs()).abs()
 
 
 def _within(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:

@@ -79,6 +79,7 @@ class Fused:
             NOWHERE if draws.erase is None else draws.erase,
             self._scale,
             self._shift,
+            self._recipe.augment.reflects,
             batch.numpy(),
         )
         parts = max(1, min(self._threads, batch.numel() // VALUES_FOR_A_THREAD))

@@ -66,9 +66,12 @@ def build(pictures: Pictures, recipe: Recipe, images: Any, drawn: list[Any], *, 
     mirror: Any = 0
     if train:
         if augment.crop:
+            start = next(inputs)
+            if augment.reflects:
+                images, start = _mirrored_around(images, augment.crop, height, width), start + augment.crop
             images = fn.slice(
                 images,
-                start=next(inputs),
+                start=start,
                 shape=[height, width],
                 axes=[0, 1],
                 out_of_bounds_policy="pad",
@@ -124,6 +127,15 @@ def _decode(pictures: Pictures, encoded: Any, box: Any) -> Any:
 
 def _resize(images: Any, size: int) -> Any:
     return fn.resize(images, size=[size, size], interp_type=types.INTERP_LINEAR, antialias=True)
+
+
+def _mirrored_around(images: Any, by: int, height: int, width: int) -> Any:
+    """Returns images with so many more pixels on each side, mirrored about the border pixel."""
+    for axis, extent in enumerate((height, width)):
+        first, last = (fn.slice(images, start=[at], shape=[by], axes=[axis]) for at in (1, extent - 1 - by))
+        mirrored = {"horizontal": axis, "vertical": 1 - axis}
+        images = fn.cat(fn.flip(first, **mirrored), images, fn.flip(last, **mirrored), axis=axis)
+    return images
 
 
 def _turned(turn: Any, height: int, width: int) -> Any:

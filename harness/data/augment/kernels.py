@@ -15,12 +15,14 @@ compiled = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="nu
 
 
 @compiled
-def fill(store, rows, offset, flip, turn, cutout, erase, scale, shift, batch, begin, end):  # type: ignore[no-untyped-def]
+def fill(store, rows, offset, flip, turn, cutout, erase, scale, shift, reflect, batch, begin, end):  # type: ignore[no-untyped-def]
     for sample in range(begin, end):
         image = store[rows[sample]]
         out = batch[sample]
         if len(turn):
-            _rotated(image, offset[sample], flip[sample], turn[sample], scale, shift, out)
+            _rotated(image, offset[sample], flip[sample], turn[sample], scale, shift, reflect, out)
+        elif reflect:
+            _mirrored(image, offset[sample], flip[sample], scale, shift, out)
         else:
             _straight(image, offset[sample], flip[sample], scale, shift, out)
         if len(cutout):
@@ -62,7 +64,21 @@ def _straight(image, offset, flip, scale, shift, out):  # type: ignore[no-untype
 
 
 @compiled
-def _rotated(image, offset, flip, turn, scale, shift, out):  # type: ignore[no-untyped-def]
+def _mirrored(image, offset, flip, scale, shift, out):  # type: ignore[no-untyped-def]
+    channels, height, width = image.shape
+    columns = np.empty(width, np.uint64)
+    for x in range(width):
+        columns[x] = _reflected((width - 1 - x if flip else x) + offset[1], width)
+    for channel in range(channels):
+        gain, black = scale[channel], shift[channel]
+        for y in range(height):
+            source, row = image[channel, _reflected(y + offset[0], height)], out[channel, y]
+            for x in range(width):
+                row[x] = np.float32(source[columns[x]]) * gain + black
+
+
+@compiled
+def _rotated(image, offset, flip, turn, scale, shift, reflect, out):  # type: ignore[no-untyped-def]
     channels, height, width = image.shape
     cos, sin = turn[0], turn[1]
     middle_y, middle_x, half = np.float32((height - 1) / 2), np.float32((width - 1) / 2), np.float32(0.5)
@@ -75,12 +91,19 @@ def _rotated(image, offset, flip, turn, scale, shift, out):  # type: ignore[no-u
             if flip:
                 column = width - 1 - column
             row, column = row + offset[0], column + offset[1]
+            if reflect:
+                row, column = _reflected(row, height), _reflected(column, width)
             if visible and 0 <= row < height and 0 <= column < width:
                 for channel in range(channels):
                     out[channel, y, x] = np.float32(image[channel, row, column]) * scale[channel] + shift[channel]
             else:
                 for channel in range(channels):
                     out[channel, y, x] = shift[channel]
+
+
+@compiled
+def _reflected(place, extent):  # type: ignore[no-untyped-def]
+    return extent - 1 - abs(extent - 1 - abs(place))
 
 
 @compiled

@@ -18,7 +18,7 @@ def precision_of(run: RunResult) -> str | None:
     if run.resolved is None:
         return None
     if run.resolved.mixed_precision != "no":
-        return run.resolved.mixed_precision
+        return run.resolved.mixed_precision.removesuffix("-true")  # the products are the same
     return "tf32" if run.resolved.device == "cuda" and at(run.spec, "train.tf32") else "fp32"
 
 

@@ -25,6 +25,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "random_resized_crop down": {"random_resized_crop": {"size": 9}},
     "crop": {"crop": 4},
     "crop beyond the image": {"crop": 40},
+    "crop, reflected": {"crop": 6, "crop_border": "reflect"},
     "flip": {"flip": True},
     "alternating": {"flip": "alternating"},
     "rotate": {"rotate": 180.0},
@@ -33,6 +34,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "erase": {"erase": {"probability": 0.7}},
     "crop, flip, cutout, erase": {"crop": 4, "flip": True, "cutout": 5, "erase": {}},
     "crop, flip, rotate, cutout, erase": {"crop": 4, "flip": True, "rotate": 30.0, "cutout": 5, "erase": {}},
+    "crop, reflected, flip, rotate": {"crop": 12, "crop_border": "reflect", "flip": True, "rotate": 30.0},
     "all": {
         "resize": 29,
         "random_resized_crop": {"size": 24},

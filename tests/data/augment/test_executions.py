@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms.functional import InterpolationMode, resized_crop, rotate
 
 from harness.data.augment.draws import Draws
+from harness.errors import HarnessError
 from tests.data.augment.executing import (
     JITTER,
     Execute,
@@ -36,12 +37,14 @@ def inner(batch: Tensor) -> Tensor:
 # References
 
 
-def cropped_and_mirrored(images: np.ndarray, offset: np.ndarray, flip: np.ndarray) -> np.ndarray:
+def cropped_and_mirrored(
+    images: np.ndarray, offset: np.ndarray, flip: np.ndarray, border: Literal["constant", "reflect"] = "constant"
+) -> np.ndarray:
     height, width = images.shape[1:3]
     padding = int(abs(offset).max())
     result = []
     for image, (down, right), mirrored in zip(images, offset, flip, strict=True):
-        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+        padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), border)
         part = padded[padding + down :, padding + right :][:height, :width]
         result.append(part[:, ::-1] if mirrored else part)
     return np.stack(result)
@@ -122,6 +125,25 @@ def test_a_crop_is_a_slice_of_the_padded_image_mirrored_then(execute: Execute, c
     assert_levels(trained(execute, {"crop": 3}, images, Draws(offset=draws.offset)), unmirrored)
     mirrored = torch.where(torch.from_numpy(draws.flip)[:, None, None, None], planar(images).flip(3), planar(images))
     assert_levels(trained(execute, {"flip": True}, images, Draws(flip=draws.flip)), mirrored)
+
+
+@every_execution
+@pytest.mark.parametrize("padding", [1, 3, 6])
+def test_a_crop_may_see_the_image_mirrored_about_its_border(execute: Execute, padding: int) -> None:
+    steps = (-padding, 0, 1, padding)
+    corners = [(down, right) for down in steps for right in steps]
+    images = random_images(2 * len(corners), 7, 10)
+    draws = Draws(offset=np.array(corners * 2, np.int32), flip=np.arange(len(images)) < len(corners))
+    expected = planar(cropped_and_mirrored(images, draws.offset, draws.flip, "reflect"))
+    augment = {"crop": padding, "crop_border": "reflect", "flip": True}
+    assert_levels(trained(execute, augment, images, draws), expected)
+
+
+def test_no_image_is_mirrored_beyond_its_own_width() -> None:
+    images = random_images(2, 7, 10)
+    with pytest.raises(HarnessError, match="crop 7 is too wide to reflect images of 7x10"):
+        drawn(recipe_of({"crop": 7, "crop_border": "reflect"}), images)
+    assert len(drawn(recipe_of({"crop": 7}), images).offset) == 2
 
 
 @every_execution
