@@ -133,8 +133,8 @@ def _mirrored_around(images: Any, by: int, height: int, width: int) -> Any:
     """Returns images with so many more pixels on each side, mirrored about the border pixel."""
     for axis, extent in enumerate((height, width)):
         first, last = (fn.slice(images, start=[at], shape=[by], axes=[axis]) for at in (1, extent - 1 - by))
-        mirrored = {"horizontal": axis, "vertical": 1 - axis}
-        images = fn.cat(fn.flip(first, **mirrored), images, fn.flip(last, **mirrored), axis=axis)
+        first, last = (fn.flip(part, horizontal=axis, vertical=1 - axis) for part in (first, last))
+        images = fn.cat(first, images, last, axis=axis)
     return images
 
 
