@@ -11,6 +11,7 @@ for its life, so each round's own median is given too.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
 import subprocess
@@ -109,6 +110,7 @@ def read_seconds(trainer: subprocess.Popen[str]) -> float:
 
 def train(runs: list[dict[str, Any]]) -> None:
     """Does runs as a worker does; in the last one, tells the seconds of each epoch and waits for a line on stdin."""
+    gc.disable()
     import torch
     from accelerate import Accelerator
 
@@ -117,6 +119,9 @@ def train(runs: list[dict[str, Any]]) -> None:
     from harness.measure.memory import keep_freed_memory
     from harness.spec import parse_run_spec
     from harness.training.history import Epoch
+
+    gc.freeze()  # as `harness.worker` does: a collection would walk through all that was imported
+    gc.enable()
 
     def take_turns(epoch: Epoch) -> None:
         sys.stdout.write(f"{epoch.time.train_seconds}\n")
