@@ -20,7 +20,7 @@ from harness.data.prepare import Splits
 from harness.models.network import build_network, fit_to_data
 from harness.spec import ImageShape, RunSpec, TrainSection, parameters
 from harness.training.loop import Trainee, micro_batch_sizes
-from harness.training.precision import DTYPES, autocast, resolve_mixed_precision, round_weights
+from harness.training.precision import autocast, image_dtype, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
 from harness.without_compiler import wrap_for_ranks
 
@@ -52,8 +52,7 @@ def build_loader(
     sampler = global_batches(spec, splits)
     sampler.require_steps()
     precision = resolve_mixed_precision(spec.train.mixed_precision, accelerator.device)
-    # What autocast would make of the images in the first layer, the loader can make at once.
-    dtype = DTYPES.get(precision, torch.float32) if accelerator.device.type == "cuda" else torch.float32
+    dtype = image_dtype(precision, accelerator.device)
     feed = Feed(
         train=splits.train,
         recipe=Recipe(spec.data.augment, mean, std, dtype, spec.train.channels_last),
@@ -134,8 +133,13 @@ def ddp_options() -> DistributedDataParallelKwargs:
 
 
 def compile_ahead(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> None:
-    """Compiles for each batch shape of an epoch, and leaves weights and randomness as they were."""
+    """Compiles for each batch shape of an epoch, and leaves weights and randomness as they were.
+
+    The images are as the loader yields them: for those of another type or layout it would be compiled again, in a step.
+    """
     device, train = trainee.accelerator.device, trainee.train
+    dtype = image_dtype(trainee.mixed_precision, device)
+    format = torch.channels_last if train.channels_last else torch.contiguous_format
     state = {name: value.clone() for name, value in trainee.network.state_dict().items()}
     trainee.model.train()
     sizes = {
@@ -146,9 +150,8 @@ def compile_ahead(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -
     }
     with torch.random.fork_rng():
         for size in sorted(sizes, reverse=True):
-            images = torch.zeros(size, *image, device=device)
-            if train.channels_last:
-                images = images.contiguous(memory_format=torch.channels_last)
+            # Not by `contiguous`, for which images of one channel are of either format as they are.
+            images = torch.empty((size, *image), device=device, dtype=dtype, memory_format=format).zero_()
             with autocast(trainee.mixed_precision, device):
                 loss = trainee.model(images).square().mean()
             loss.backward()

@@ -40,6 +40,14 @@ def resolve_mixed_precision(asked: str, device: torch.device) -> str:
     return "fp16" if pays and not any(name in torch.cuda.get_device_name(device) for name in NO_FP16) else "no"
 
 
+def image_dtype(mixed_precision: str, device: torch.device) -> torch.dtype:
+    """Returns the type in which a loader yields images.
+
+    On a GPU it is what autocast would make of them in the first layer; on a CPU float32, in which they are made.
+    """
+    return DTYPES.get(mixed_precision, torch.float32) if device.type == "cuda" else torch.float32
+
+
 def round_weights(network: nn.Module, mixed_precision: str) -> nn.Module:
     """Returns the network with its weights in bfloat16 for `bf16-true`, else as it is.
 

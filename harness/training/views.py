@@ -20,8 +20,8 @@ def logits_of_views(network: nn.Module, images: Tensor, views: str, share: float
         views: `one` takes them as they are; `flips` the mean with the mirrored ones; `flips_and_shifts` the mean of
             that and of both shifted by a pixel, up and left or down and right, the border reflected
             (section 3.5 of arXiv 2404.00498).
-        share: of the images, those whose most probable class is least so, that views are taken of: views change the
-            answer for few others (hiverge/cifar10-speedrun, 2025).
+        share: of the images; views are taken of so many, the least certain ones, as they change the answer for few
+            others (hiverge/cifar10-speedrun, 2025).
     """
     if views == "one":
         return network(images)

@@ -49,6 +49,7 @@ SCENARIOS = {
     ),
     "after_divergence": config(),
     "pinned": config(loader={"name": "pinned", "workers": 1}),
+    "bfloat16": config(model=BATCH_NORM, train={"mixed_precision": "bf16-true"}),
     "batch_norm": config(model=BATCH_NORM),
     "batch_norm_average": config(model=BATCH_NORM, train={"ema_decay": 0.9}),
     "batch_norm_uneven": config(
@@ -96,6 +97,16 @@ def test_two_ranks_learn_what_one_does(name: str, launch: Callable[[str], list[F
     if name == "clipped":
         assert_close(first["average"], alone["average"])
     assert first["metrics"]["train"]["loss"] == pytest.approx(alone["metrics"]["train"]["loss"], rel=1e-4)
+
+
+def test_two_ranks_learn_with_weights_in_bfloat16(launch: Callable[[str], list[Found]]) -> None:
+    alone, first, second = launch("bfloat16")
+    types = {key: value.dtype for key, value in first["weights"].items()}
+    assert set(types.values()) >= {torch.bfloat16, torch.float32} and types.keys() == alone["weights"].keys()
+    for key in first["weights"]:
+        assert torch.equal(first["weights"][key], second["weights"][key])
+    assert first["metrics"] == second["metrics"]
+    assert first["metrics"]["train"]["loss"] == pytest.approx(alone["metrics"]["train"]["loss"], rel=0.05)
 
 
 def test_micro_batches_are_those_that_fit_the_smallest_memory(launch: Callable[[str], list[Found]]) -> None:

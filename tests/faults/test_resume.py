@@ -39,6 +39,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "validation": {"data": {"name": "digits", "train_samples": 300, "test_samples": 100, "validation": 0.2}},
     "channels last": {"model": CONVOLUTIONS, "train": {"channels_last": True, "ema_decay": 0.9}},
     "bfloat16": {"train": {"mixed_precision": "bf16"}},
+    "weights in bfloat16": {"optimizer": {"name": "muon"}, "train": {"mixed_precision": "bf16-true"}},
     "pinned": {"loader": {"name": "pinned", "workers": 0}},
 }
 

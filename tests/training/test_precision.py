@@ -10,7 +10,7 @@ import torch
 
 from harness.errors import HarnessError
 from harness.spec import TrainSection
-from harness.training.precision import apply_switches, autocast, resolve_mixed_precision, round_weights
+from harness.training.precision import apply_switches, autocast, image_dtype, resolve_mixed_precision, round_weights
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -52,6 +52,13 @@ def test_auto_on_a_gpu(
     for asked in ("bf16", "bf16-true"):
         with pytest.raises(HarnessError, match=f"{asked}: {name} has no bfloat16 units"):
             resolve_mixed_precision(asked, CUDA)
+
+
+def test_images_are_of_half_precision_on_a_gpu_alone() -> None:
+    types = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "bf16-true": torch.bfloat16}
+    for mixed_precision, expected in types.items():
+        assert image_dtype(mixed_precision, CUDA) == expected
+        assert image_dtype(mixed_precision, CPU) == torch.float32
 
 
 def test_weights_in_bfloat16_but_those_of_batch_norm() -> None:

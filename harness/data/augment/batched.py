@@ -72,13 +72,12 @@ class Batched:
             images: uint8 [n, C, H, W].
             draws: of these n samples, on the same device.
         """
-        augment = self._recipe.augment
         if self._resize:
             images = _resize(images, self._resize, self._resize)
         if draws.box is not None:
             images = resample(images, draws.box, self._box_size)
         if draws.offset is not None or draws.flip is not None or draws.turn is not None:
-            images = move(images, draws, reflect=augment.reflects)
+            images = move(images, draws, reflect=self._recipe.augment.reflects)
         if draws.color is not None:
             images = recolor(images, draws.color)
         batch = self._normalize(images)
