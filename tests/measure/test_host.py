@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import statistics
+import time
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,15 @@ def test_a_counter_that_fails_in_mid_run_leaves_its_reason(tmp_path: Path) -> No
 
 def _grow(file: Path, microjoules: int) -> None:
     file.write_text(str(int(file.read_text()) + microjoules))
+
+
+def test_milliseconds_of_processor_time_are_told() -> None:
+    shares = []
+    for _ in range(20):
+        with Sampler(None, Host([os.getpid()]), {}, period_seconds=60.0) as sampler:
+            with sampler.training():
+                until = time.thread_time() + 0.004  # under a tick of the kernel's clock
+                while time.thread_time() < until:
+                    pass
+        shares.append(sampler.readings.totals["host_cpu_seconds"])
+    assert 0.004 <= min(shares) and statistics.median(shares) < 0.02
