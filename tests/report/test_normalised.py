@@ -305,6 +305,8 @@ def test_fraction_of_peak_takes_the_precision_that_ran(fake: Any) -> None:
     assert whole
     assert fraction_of_peak(base, own) == pytest.approx(whole / 2)
     assert fraction_of_peak(base.model_copy(update={"resolved": bf16}), own) == pytest.approx(whole / 4)
+    weights_too = bf16.model_copy(update={"mixed_precision": "bf16-true"})
+    assert fraction_of_peak(base.model_copy(update={"resolved": weights_too}), own) == pytest.approx(whole / 4)
     assert fraction_of_peak(base.model_copy(update={"resolved": fp16}), own) is None
 
 
