@@ -181,7 +181,9 @@ def test_commands() -> None:
 def test_isolation() -> None:
     found = output_of("isolation.py", "--rounds", "1", "--epochs", "4", "--images", "128")
     assert set(found["kept/fresh"]) == {"cnn3", "resnet18"}
-    assert all(0 < ratio["low"] <= ratio["median"] and ratio["pairs"] == 4 for ratio in found["kept/fresh"].values())
+    for ratio in found["kept/fresh"].values():
+        assert ratio["pairs"] == len(ratio["rounds"]) == len(ratio["fresh/fresh"]["rounds"]) == 1
+        assert 0 < ratio["low"] <= ratio["median"] <= ratio["high"] and ratio["epochs"] == 4
 
 
 def test_sampling() -> None:

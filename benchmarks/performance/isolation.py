@@ -1,11 +1,12 @@
-"""Whether a process that is kept for all runs changes a run's train time: kept beside a fresh process for each run.
+"""Whether a process that is kept for all runs changes a run's train time: kept beside fresh processes for that run.
 
-    python benchmarks/performance/isolation.py [--json] [--rounds 4] [--epochs 60]
+    python benchmarks/performance/isolation.py [--json] [--rounds 12] [--epochs 16] [--images 512]
 
-In each round a process that has done six other runs and one that has just started train the same run in lockstep: one
-waits while the other does an epoch, in turn first, so that a machine's drift falls on both. The ratio kept / fresh is
-taken epoch by epoch; `low` and `high` bound its median (95 %, order statistics). A process's luck with its memory lasts
-for its life, so each round's own median is given too.
+In each round a process that has done six other runs and two that have just started train the same run in lockstep: two
+wait while the third does an epoch, in turn first, so that a machine's drift falls on all. A process's luck with where
+its memory lies lasts for its life, so a round is one observation, however many epochs it has: the median of its
+epochs' ratios kept / fresh (the mean of both). `low` and `high` bound the median of the rounds (95 %, order statistics).
+The two fresh ones beside each other, `fresh/fresh`, show what luck alone does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from ratios import median_of
 
 BASE = {
-    "data": {"name": "synthetic", "train": 2048, "test": 128},
+    "data": {"name": "synthetic", "train": 512, "test": 128},
     "optimizer": {"name": "sgd", "lr": 0.01},
     "train": {"global_batch_size": 64, "evaluate_every_epochs": 1000},
 }
@@ -32,9 +33,9 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--images", type=int, default=BASE["data"]["train"], help="of an epoch")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--images", type=int, default=512, help="of an epoch")
     parser.add_argument("--runs", help=argparse.SUPPRESS)  # a trainer: the runs of this process, as JSON
     arguments = parser.parse_args()
     if arguments.runs:
@@ -48,37 +49,48 @@ def main() -> None:
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return
-    sys.stdout.write(f"{found['system']}: train time of an epoch, kept / fresh process\n")
-    for name, r in ratios.items():
-        rounds = ", ".join(f"{value:.3f}" for value in r["rounds"])
-        sys.stdout.write(
-            f"{name}: {r['median']:.4f} ({r['low']:.4f} to {r['high']:.4f}, {r['pairs']} epochs; by round {rounds})\n"
-        )
+    sys.stdout.write(f"{found['system']}: train time of an epoch\n")
+    for name, ratio in ratios.items():
+        sys.stdout.write(f"{name}: {told(ratio)}\n")
+
+
+def told(ratio: dict[str, Any]) -> str:
+    """Returns what `compare` found as a line."""
+    parts = []
+    for name, r in (("kept / fresh", ratio), ("fresh / fresh", ratio["fresh/fresh"])):
+        rounds = f"{min(r['rounds']):.3f} to {max(r['rounds']):.3f}"
+        parts.append(f"{name} {r['median']:.4f} ({r['low']:.4f} to {r['high']:.4f}, {r['pairs']} rounds from {rounds})")
+    return "; ".join(parts)
 
 
 def compare(model: dict[str, Any], rounds: int, epochs: int) -> dict[str, Any]:
-    """Returns the ratios kept / fresh of a model's epochs."""
+    """Returns the ratios kept / fresh and fresh / fresh of a model's epochs, a round of three processes each."""
     others = [run(other, seed, 3) for seed in (1, 2, 3) for other in MODELS]
-    by_round = []
+    measured = run(model, 0, epochs + 1)
+    kept, luck = [], []
     for _ in range(rounds):
-        measured = run(model, 0, epochs + 1)
-        trainers = []
-        for runs in ([*others, measured], [measured]):
-            trainers.append(start(runs))
-            read_seconds(trainers[-1])  # the first epoch is not compared
-        ratios = []
-        for number in range(epochs):
-            seconds = [0.0, 0.0]
-            for which in (0, 1) if number % 2 else (1, 0):
-                seconds[which] = next_epoch(trainers[which])
-            ratios.append(seconds[0] / seconds[1])
+        trainers = [start(runs) for runs in ([*others, measured], [measured], [measured])]
+        for trainer in trainers:
+            read_seconds(trainer)  # the first epoch is not compared
+        seconds = [in_turn(trainers, number) for number in range(epochs)]
         for trainer in trainers:
             trainer.communicate("\n")
-        by_round.append(ratios)
+        kept.append(statistics.median(2 * a / (b + c) for a, b, c in seconds))
+        luck.append(statistics.median(b / c for _, b, c in seconds))
     return {
-        **median_of([ratio for ratios in by_round for ratio in ratios]),
-        "rounds": [statistics.median(ratios) for ratios in by_round],
+        **median_of(kept),
+        "rounds": kept,
+        "epochs": epochs,
+        "fresh/fresh": {**median_of(luck), "rounds": luck},
     }
+
+
+def in_turn(trainers: list[subprocess.Popen[str]], number: int) -> list[float]:
+    """Lets each trainer do an epoch, another one first each time, and returns their seconds."""
+    first = number % len(trainers)
+    order = [*range(first, len(trainers)), *range(first)]
+    seconds = {which: next_epoch(trainers[which]) for which in (order[::-1] if number % 2 else order)}
+    return [seconds[which] for which in range(len(trainers))]
 
 
 def run(model: dict[str, Any], seed: int, epochs: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a sweep of 24 short configs takes by `harness run`, beside a fresh process for each, one after the other.
 
-    python benchmarks/performance/sweep.py [--json] [--rounds 3] [--epochs 8] [--pack 2] [--lockstep 6]
+    python benchmarks/performance/sweep.py [--json] [--rounds 3] [--epochs 8] [--pack 2] [--lockstep 12]
 
 The fresh process is the leanest one there is: it imports torch, reads the data, trains and evaluates as a run does, and
 ends; no launcher, no records, no table. `harness run` does all of that besides, in one process that it keeps. In turn
@@ -8,8 +8,8 @@ one or the other comes first. A sweep must not buy its time with that of its run
 are compared run by run, as the median of their ratios kept / fresh with its bounds (95 %, order statistics). The first
 epoch is left out of `train_seconds`: in a fresh process it has the process's own start in it (threads, caches, memory),
 which a kept one has behind it. `with_first_epoch` has it. Sweeps lie minutes apart, in which a machine's speed changes;
-`--lockstep N` also compares a kept and a fresh process that train the same run in turn, an epoch each, as isolation.py
-does, in N pairs of processes for each of its networks. With `--pack N`, `harness run --pack N` is a third contender,
+`--lockstep N` also compares kept and fresh processes that train the same run in turn, an epoch each, as isolation.py
+does, in N rounds for each of its networks. With `--pack N`, `harness run --pack N` is a third contender,
 beside `harness run` alone.
 """
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--pack", type=int, metavar="N", help="also harness run --pack N")
-    parser.add_argument("--lockstep", type=int, metavar="N", help="also pairs of processes in lockstep")
+    parser.add_argument("--lockstep", type=int, metavar="N", help="also N rounds of isolation.py")
     parser.add_argument("--only", action="append", default=[], metavar="PATH=VALUE", help="of the configs")
     parser.add_argument("--run", metavar="SPEC", help=argparse.SUPPRESS)  # a fresh process: its run, as JSON
     arguments = parser.parse_args()
@@ -76,9 +76,7 @@ def main() -> None:
         f"({times['low']:.4f} to {times['high']:.4f}, {times['pairs']} runs)\n"
     )
     for model, r in found.get("in_lockstep", {}).items():
-        sys.stdout.write(
-            f"{model} in lockstep: {r['median']:.4f} ({r['low']:.4f} to {r['high']:.4f}, {r['pairs']} epochs)\n"
-        )
+        sys.stdout.write(f"{model} in lockstep: {isolation.told(r)}\n")
     if packed := found.get("kept/packed"):
         sys.stdout.write(
             f"{arguments.pack} at a time in {found['packed_seconds']:.1f} s: {packed['median']:.2f} times as fast "
@@ -129,9 +127,8 @@ def measure(folder: Path, rounds: int, epochs: int, only: list[str], pack: int |
     }
 
 
-def in_lockstep(rounds: int, epochs: int = 60, images: int = 512) -> dict[str, Any]:
+def in_lockstep(rounds: int, epochs: int = 16) -> dict[str, Any]:
     """Returns the ratios of the train time of an epoch, kept / fresh process, for each network of isolation.py."""
-    isolation.BASE["data"]["train"] = images
     return {model["name"]: isolation.compare(model, rounds, epochs) for model in isolation.MODELS}
 
 
