@@ -7,7 +7,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 
 # Lines 1 to 6; what a case adds begins on line 7 (in the base where it is indented).
 HEAD = """\

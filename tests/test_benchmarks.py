@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.suite import Plan, load_suite
+from harness.suite.plan import Plan, load_suite
 from tests.house import ROOT
 
 SUITES = sorted((ROOT / "benchmarks").glob("*.yaml"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.schema import suite_schema
+from harness.suite.schema import suite_schema
 from tests.records.test_store import finished
 
 ROOT = Path(__file__).parent.parent

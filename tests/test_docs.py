@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 from tests.house import House
 
 ROOT = Path(__file__).parent.parent

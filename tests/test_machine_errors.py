@@ -24,11 +24,11 @@ RAISED = {
     "data/loaders/dali.py": 2,  # DALI is missing, or stopped
     "data/loaders/pinned.py": 1,  # a worker died: /dev/shm, memory
     "data/source.py": 1,  # the images do not fit into memory
-    "fitting.py": 1,  # a network does not fit the memory, however small its micro-batches
     "measure/system/gpus.py": 1,  # GPUs of several models
+    "running/fitting.py": 1,  # a network does not fit the memory, however small its micro-batches
+    "running/walk.py": 2,  # NVML does not answer, torch cannot use the GPU
     "scheduling/commands.py": 1,  # fewer GPUs than processes
     "training/precision.py": 2,  # no GPU for fp16, no units for bf16
-    "walk.py": 2,  # NVML does not answer, torch cannot use the GPU
 }
 OF_MACHINES = re.compile(r"GPU|CUDA|NVML|NCCL|DALI|/dev/shm|\bdriver\b|memory|W&B|wandb")
 # They speak of such things, and the suite or the call is what is wrong.
@@ -97,7 +97,7 @@ def test_runs_that_ended_otherwise() -> None:
 
 
 def test_a_gpu_that_torch_cannot_use_is_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness import walk
+    from harness.running import walk
 
     monkeypatch.setattr(walk.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(walk, "find_gpus", lambda: [{"model": "GTX 1060", "driver": "470.1"}])

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from harness import registry
-from harness.catalogue import catalogue, describe
 from harness.errors import HarnessError
 from harness.registry import FOLDERS, build, find, names, plugins
 from harness.spec import PLUGIN_SECTIONS, section_model
+from harness.suite.catalogue import catalogue, describe
 
 SOURCE = '''
 from harness.registry import {kind}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 from tests.house import ROOT
 
 # Every number that a report states of a run, as (report, metric, value), by the suite that repeats it.

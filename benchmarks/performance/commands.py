@@ -20,7 +20,7 @@ from harness.data.prepare import fingerprint
 from harness.measure.system import describe_system
 from harness.records.result import Cause, Clock, DataFacts, Memory, Metrics, ModelFacts, Resolved, RunResult, Throughput
 from harness.records.store import run_folder
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 
 LIBRARIES = "import typer, yaml; from pydantic import BaseModel, Field, ValidationError, create_model"
 LIMITS = {"help": 0.4, "plan": 0.4, "plan_10000_runs": 2.0, "report_2000_runs": 5.0, "status_10000_runs": 2.0}

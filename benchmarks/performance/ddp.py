@@ -57,9 +57,9 @@ def measure(names: list[str], rounds: int, steps: int) -> dict[str, Any]:
     from ratios import median_of
 
     from harness import registry
-    from harness.build import ddp_options
     from harness.measure.memory import keep_freed_memory
     from harness.measure.system import describe_system
+    from harness.running.build import ddp_options
 
     keep_freed_memory()
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[ddp_options()])

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from harness import registry
-from harness.build import ddp_options
+from harness.running.build import ddp_options
 
 # On a CPU, DDP's copies of large gradients take far longer than a GPU's would; those of these networks are small.
 NARROW: dict[str, dict[str, Any]] = {"cnn3": {"filters": (4, 4, 4), "hidden_size": 8}, "resnet18": {"width": 4}}

@@ -22,10 +22,10 @@ from accelerate import Accelerator
 
 from harness.data.prepare import prepare
 from harness.errors import HarnessError
-from harness.execute import Observer, execute
 from harness.measure.system import describe_system
+from harness.running.execute import Observer, execute
 from harness.spec import RunSpec, parse_run_spec
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 
 SUITES = Path(__file__).parents[1]
 GIB = 2**30

@@ -5,8 +5,8 @@
 In each round a process that has done six other runs and two that have just started train the same run in lockstep: two
 wait while the third does an epoch, in turn first, so that a machine's drift falls on all. A process's luck with where
 its memory lies lasts for its life, so a round is one observation, however many epochs it has: the median of its
-epochs' ratios kept / fresh (the mean of both). `low` and `high` bound the median of the rounds (95 %, order statistics).
-The two fresh ones beside each other, `fresh/fresh`, show what luck alone does.
+epochs' ratios kept / fresh (the mean of both). `low` and `high` bound the median of the rounds (95 %, order
+statistics). The two fresh ones beside each other, `fresh/fresh`, show what luck alone does.
 """
 
 from __future__ import annotations
@@ -127,12 +127,12 @@ def train(runs: list[dict[str, Any]]) -> None:
     from accelerate import Accelerator
 
     from harness.data.prepare import prepare
-    from harness.execute import Observer, execute
     from harness.measure.memory import keep_freed_memory
+    from harness.running.execute import Observer, execute
     from harness.spec import parse_run_spec
     from harness.training.history import Epoch
 
-    gc.freeze()  # as `harness.worker` does: a collection would walk through all that was imported
+    gc.freeze()  # as `harness.running.worker` does: a collection would walk through all that was imported
     gc.enable()
 
     def take_turns(epoch: Epoch) -> None:

@@ -40,7 +40,7 @@ from harness.live.told import Messenger
 from harness.live.view import REFRESH_SECONDS, TerminalView
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
-from harness.open_run import SHOWN_EVERY_SECONDS
+from harness.running.open_run import SHOWN_EVERY_SECONDS
 from harness.scheduling.launch import BEAT_SECONDS, Pulse
 
 ARCHITECTURE = "cnn3"
@@ -107,7 +107,7 @@ def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
 
 
 class Watched:
-    """What a run does at each step for those who watch, as `harness.open_run` does it."""
+    """What a run does at each step for those who watch, as `harness.running.open_run` does it."""
 
     def __init__(self) -> None:
         self.pulse: Pulse | None = None

@@ -30,8 +30,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from harness import registry
 from harness.data.prepare import Splits, prepare
-from harness.execute import Observer, execute
 from harness.measure.system import describe_system
+from harness.running.execute import Observer, execute
 from harness.spec import RunSpec, parse_run_spec
 from harness.training.precision import apply_switches
 

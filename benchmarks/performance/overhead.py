@@ -33,9 +33,9 @@ from ratios import median_of
 from torch import nn
 
 from harness import registry
-from harness.build import prepare_network
 from harness.measure.clock import TrainClock
 from harness.measure.system import describe_system
+from harness.running.build import prepare_network
 from harness.spec import ImageShape, parse_run_spec
 from harness.training.loop import Trainee, begin_epoch, train_epoch
 from harness.training.pauses import Pauses

@@ -88,7 +88,7 @@ def measure(folder: Path, rounds: int, epochs: int, only: list[str], pack: int |
     """Returns the seconds of sweeps, and the ratios of their runs' train times; `pack` of them at a time, if any."""
     from harness.data.prepare import fingerprint
     from harness.measure.system import describe_system
-    from harness.suite import load_suite
+    from harness.suite.plan import load_suite
 
     suite = folder / "sweep.yaml"
     suite.write_text(SUITE.format(epochs=epochs))
@@ -161,11 +161,11 @@ def train(values: dict[str, Any]) -> list[float]:
     from accelerate import Accelerator
 
     from harness.data.prepare import prepare
-    from harness.execute import Observer, execute
     from harness.measure.memory import keep_freed_memory
+    from harness.running.execute import Observer, execute
     from harness.spec import parse_run_spec
 
-    gc.freeze()  # as `harness.worker` does, and so is the rest
+    gc.freeze()  # as `harness.running.worker` does, and so is the rest
     gc.enable()
     keep_freed_memory()
     spec = parse_run_spec(values)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.records.store import SuiteResults
     from harness.report.options import Options
     from harness.report.tables import Report
-    from harness.suite import Plan
+    from harness.suite.plan import Plan
 
 app = typer.Typer(
     help="Train every architecture x configuration of a suite and compare run time against accuracy.",
@@ -44,7 +44,7 @@ def plan_of(
         num_processes: of configs that name none; None for the config file's, or one.
     """
     from harness.data.prepare import fingerprint
-    from harness.suite import load_suite
+    from harness.suite.plan import load_suite
 
     if config_file:
         from harness.scheduling.commands import Launcher

@@ -33,8 +33,8 @@ def paths(context: typer.Context, incomplete: str) -> list[str]:
     suite = next((str(one) for one in named if one and str(one).endswith(SUFFIXES)), None)
     if not suite:
         return []
-    from harness.settings import paths_of
-    from harness.suite import load_suite
+    from harness.spec.settings import paths_of
+    from harness.suite.plan import load_suite
 
     with contextlib.suppress(Exception):
         specs = load_suite(Path(suite)).configs().values()

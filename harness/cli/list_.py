@@ -17,7 +17,7 @@ def list_names(
     as_json: AsJson = False,
 ) -> None:
     """List what there is: suites, architectures, datasets, loaders, optimizers, schedules."""
-    from harness.catalogue import catalogue, describe
+    from harness.suite.catalogue import catalogue, describe
 
     found = describe(kind, name) if name else catalogue(kind)
     print_json(found.kinds) if as_json else print_text(found.text())

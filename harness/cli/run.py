@@ -32,7 +32,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.scheduling.manifest import Manifest
-    from harness.suite import PlannedRun
+    from harness.suite.plan import PlannedRun
     from harness.trackers.options import Tracking
 
 ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
@@ -122,9 +122,9 @@ def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
 
 def _work_for_supervisor(folder: Path) -> None:
     """Does the runs of a launch; a launcher in between would print a traceback for an exit code that is not 0."""
+    from harness.running.worker import work
     from harness.scheduling.launch import STOPPED, refuse
     from harness.scheduling.manifest import Manifest
-    from harness.worker import work
 
     try:
         code = work(Manifest.read(folder), folder, stderr())
@@ -147,7 +147,7 @@ def _do(
         console.print(sentence, markup=False, soft_wrap=True)
 
     if _under_a_launcher():
-        from harness.worker import work
+        from harness.running.worker import work
 
         here = tracking if os.environ.get("RANK", "0") == "0" else dataclasses.replace(tracking, names=())
         with mirrored(here, None, say):

@@ -17,7 +17,7 @@ def schema(
 ) -> None:
     """Write the JSON schema of suite files, for editors."""
     from harness.records.files import write_json
-    from harness.schema import suite_schema
+    from harness.suite.schema import suite_schema
 
     if file is None:
         print_json(suite_schema())

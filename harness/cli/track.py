@@ -42,7 +42,7 @@ def sync(
     )
     folder = suite
     if not suite.is_dir():
-        from harness.suite import load_suite
+        from harness.suite.plan import load_suite
 
         folder = output / load_suite(suite, smoke=smoke).file.name
     console = stderr()

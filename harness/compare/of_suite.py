@@ -10,7 +10,7 @@ from harness.compare.measured import MeasuredConfig, measured_configs, round_sec
 from harness.errors import HarnessError, nearest
 from harness.records.store import SuiteResults
 from harness.report.of_suite import shown_label
-from harness.suite import Plan
+from harness.suite.plan import Plan
 
 
 @dataclass(frozen=True)

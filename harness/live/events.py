@@ -16,7 +16,7 @@ class RunStarted:
     """A run is open.
 
     Attributes:
-        name: as people call it, see `harness.suite.PlannedRun.name`.
+        name: as people call it, see `harness.suite.plan.PlannedRun.name`.
         steps, epochs: that it has.
         samples_per_epoch: over all ranks.
         at: time of day, in seconds; runs of several machines are shown together.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from harness.live.events import EpochEnded, Event, RankSeen, RunEnded, RunStarted
 from harness.report.statistics.pareto import pareto_front
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 
 RATE_SECONDS = 5.0  # that a rate within an epoch is taken over, at least
 

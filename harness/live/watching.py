@@ -24,7 +24,7 @@ from harness.records.result import FINAL
 from harness.records.store import RunFolder
 from harness.scheduling.slurm.submission import read_queue, read_submissions
 from harness.scheduling.watch import Snapshot, queue_text
-from harness.suite import Plan
+from harness.suite.plan import Plan
 
 LOOK_SECONDS = 5.0
 DRAW_SECONDS = 1.0

@@ -29,7 +29,7 @@ from harness.report.pictures import pictures_of
 from harness.report.tables import Report
 from harness.report.write import ReportFiles
 from harness.spec import RunSpec, is_identity
-from harness.suite import Plan
+from harness.suite.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from harness.scheduling.manifest import Manifest
 from harness.scheduling.pack import do_packed
 from harness.scheduling.stop_signals import StopSignals
 from harness.scheduling.supervisor import Supervisor
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 
 
 def do_open_runs(

@@ -25,7 +25,7 @@ from harness.errors import HarnessError
 from harness.records.files import write_json
 from harness.records.result import Cause, Status
 from harness.records.store import RunFolder
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 
 FOLDER = "HARNESS_LAUNCH"
 SUPERVISOR = "HARNESS_SUPERVISOR"

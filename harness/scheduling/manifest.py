@@ -13,8 +13,8 @@ from harness.records.result import Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now, run_folder
 from harness.scheduling.slot import Slot
 from harness.spec import RunSpec
-from harness.suite import Plan, PlannedRun
-from harness.suite_file import Target
+from harness.suite.file import Target
+from harness.suite.plan import Plan, PlannedRun
 
 NAME = "manifest.json"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.records.result import FINAL
 from harness.records.store import Outline, read_outline
-from harness.suite import Plan
+from harness.suite.plan import Plan
 
 
 @dataclass(frozen=True)

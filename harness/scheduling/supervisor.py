@@ -47,7 +47,7 @@ from harness.scheduling.launch import (
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.processes import end_launch, start_launch
 from harness.scheduling.stop_signals import StopSignals
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 
 POLL_SECONDS = 0.2
 START_SECONDS = 300.0  # until the first run: importing torch from a busy network disk is slow

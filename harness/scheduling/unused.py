@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.checkpoints import CheckpointFolder, run_differences
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 
 
 def unused_checkpoints(suite_folder: Path, system_id: str, runs: Iterable[PlannedRun]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.scheduling.slurm.submission import Queue, read_queue, read_submissions
 from harness.scheduling.status import SuiteStatus, suite_status
-from harness.suite import Plan
+from harness.suite.plan import Plan
 
 
 @dataclass(frozen=True)

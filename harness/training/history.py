@@ -8,7 +8,7 @@ from typing import Literal
 
 from harness.measure.clock import EpochTime
 from harness.records.result import Metrics, Selected, TargetReached, Throughput
-from harness.suite_file import Target
+from harness.suite.file import Target
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from harness import registry
 from harness.errors import HarnessError, nearest
 from harness.problems import first_problem, shown
-from harness.settings import Settings
+from harness.spec.settings import Settings
+from harness.suite.yaml_lines import parse_value
 from harness.visualize.picture import Picture
 from harness.visualize.trained import find_run, read_run
-from harness.yaml_lines import parse_value
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.build import build_loader, build_trainee
 from harness.data.order import hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
-from harness.execute import DROPOUT
 from harness.measure.clock import TrainClock
+from harness.running.build import build_loader, build_trainee
+from harness.running.execute import DROPOUT
 from harness.spec import RunSpec, parse_run_spec
 from harness.training.loop import Diverged, Trainee, begin_epoch, train_epoch
 from harness.training.precision import apply_switches

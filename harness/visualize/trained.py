@@ -20,8 +20,8 @@ from harness.errors import HarnessError
 from harness.models.network import build_network
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
-from harness.settings import Settings, apply
 from harness.spec import ImageShape, RunSpec, parameters, parse_run_spec
+from harness.spec.settings import Settings, apply
 
 
 @dataclass(frozen=True)

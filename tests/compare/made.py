@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.compare.measured import MeasuredConfig, measured_configs
-from harness.suite import Plan, load_suite
+from harness.suite.plan import Plan, load_suite
 from tests.report.conftest import make_result, store
 
 IMAGES = 200

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from harness import execute as execute_module
-from harness import fitting
-from harness.build import build_trainee, ddp_options
 from harness.data.augment.draws import Draws
 from harness.data.augment.fused import Fused
 from harness.data.prepare import prepare
-from harness.execute import Observer, execute
 from harness.measure.clock import EpochTime
+from harness.running import execute as execute_module
+from harness.running import fitting
+from harness.running.build import build_trainee, ddp_options
+from harness.running.execute import Observer, execute
 from harness.spec import RunSpec, parse_run_spec
 from harness.training.distributed import agree_on_time, gather_predictions, sum_tally
 from harness.training.loop import Diverged

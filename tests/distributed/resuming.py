@@ -16,8 +16,8 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 
 from harness.data.prepare import prepare
-from harness.execute import Keeping, Observer, execute
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
+from harness.running.execute import Keeping, Observer, execute
 from harness.spec import parse_run_spec
 from harness.training.epochs import Stopped
 from harness.training.pauses import Pauses, Wish

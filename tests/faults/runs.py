@@ -14,8 +14,8 @@ import torch
 from accelerate import Accelerator
 
 from harness.data.prepare import prepare
-from harness.execute import Keeping, Observer, Outcome, execute
 from harness.records.checkpoints import CheckpointFolder
+from harness.running.execute import Keeping, Observer, Outcome, execute
 from harness.spec import RunSpec, parse_run_spec
 from harness.training.epochs import Stopped
 from harness.training.history import Epoch

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.execute import Outcome
 from harness.records.checkpoints import MANIFEST, CheckpointFolder
+from harness.running.execute import Outcome
 from tests.faults.runs import Seen, differences, finish, go, make_spec
 from tests.house import House
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from harness.data.loaders import auto
-from harness.execute import Outcome
 from harness.records.checkpoints import CheckpointFolder
+from harness.running.execute import Outcome
 from tests.data.feeds import write_photographs
 from tests.faults.runs import EVERY_STEPS, STEPS, STEPS_PER_EPOCH, Seen, differences, finish, go, make_spec
 from tests.house import House

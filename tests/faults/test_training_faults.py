@@ -14,9 +14,9 @@ import psutil
 import pytest
 import torch
 
-from harness.build import build_trainee
 from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
+from harness.running.build import build_trainee
 from harness.training.loop import Diverged
 from tests.faults.runs import EVERY_STEPS, STEPS, Seen, differences, finish, go, make_spec
 from tests.house import House
@@ -39,7 +39,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(
         trainee.model.register_forward_pre_hook(spoil)
         return trainee
 
-    monkeypatch.setattr("harness.execute.build_trainee", poisoned)
+    monkeypatch.setattr("harness.running.execute.build_trainee", poisoned)
     with pytest.raises(Diverged) as raised:
         go(make_spec(), tmp_path)
     assert raised.value.step == step

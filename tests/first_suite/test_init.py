@@ -17,7 +17,7 @@ from harness.first_suite import look as looking
 from harness.first_suite.choose import choose
 from harness.first_suite.look import look_at
 from harness.first_suite.write import suite_name, suite_text
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 from tests.house import House
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from accelerate import Accelerator
 
 from harness.data.prepare import prepare
-from harness.execute import Observer, execute
 from harness.measure.memory import keep_freed_memory
+from harness.running.execute import Observer, execute
 from harness.spec import parse_run_spec
 
 

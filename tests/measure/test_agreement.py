@@ -15,10 +15,10 @@ from accelerate import Accelerator
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from harness.data.prepare import prepare
-from harness.execute import Observer, execute
+from harness.running.execute import Observer, execute
 from harness.training import epochs as epochs_module
 from harness.training.loop import train_epoch
-from tests.test_execute import make_spec
+from tests.running.test_execute import make_spec
 
 GNU_TIME = Path("/usr/bin/time")
 SCRIPT = Path(__file__).with_name("one_run.py")

@@ -299,7 +299,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    write(tmp_path / "harness" / "execute.py", "x = 1\n")
+    write(tmp_path / "harness" / "running" / "execute.py", "x = 1\n")
     write(tmp_path / "harness" / "cli" / "app.py", "y = 1\n")
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
@@ -314,7 +314,7 @@ def test_a_clean_tree(checkout: Path) -> None:
     assert describe_source(checkout)[0]["git_clean"] is True
 
 
-@pytest.mark.parametrize("name", ["execute.py", "models/my_net.py"])
+@pytest.mark.parametrize("name", ["running/execute.py", "models/my_net.py"])
 def test_a_tree_with_a_change_or_a_new_file(checkout: Path, name: str) -> None:
     write(checkout / name, "x = 2\n")
     assert describe_source(checkout)[0]["git_clean"] is False
@@ -322,7 +322,7 @@ def test_a_tree_with_a_change_or_a_new_file(checkout: Path, name: str) -> None:
 
 def test_no_checkout_of_its_own(checkout: Path, tmp_path: Path) -> None:
     inner = tmp_path / "venv" / "harness"
-    write(inner / "execute.py", "x = 1\n")
+    write(inner / "running" / "execute.py", "x = 1\n")
     facts, reasons = describe_source(inner)
     assert facts["git_commit"] is None and facts["git_clean"] is None and facts["code_hash"]
     assert reasons["git_commit"] == "the harness is not in a git checkout of its own"
@@ -334,7 +334,7 @@ def test_no_git(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_checkout_without_commit(tmp_path: Path) -> None:
-    write(tmp_path / "harness" / "execute.py", "x = 1\n")
+    write(tmp_path / "harness" / "running" / "execute.py", "x = 1\n")
     git(tmp_path, "init", "--quiet")
     assert describe_source(tmp_path / "harness")[1]["git_commit"] == "no commit yet"
 
@@ -345,8 +345,9 @@ def test_the_hash_is_of_what_touches_results(checkout: Path) -> None:
     assert code_hash(checkout) == before
     write(checkout / "training" / "loop.py", "z = 1\n")
     assert code_hash(checkout) != before
-    names = {path.relative_to(ROOT / "harness").parts[0] for path in code_that_touches_results(ROOT / "harness")}
-    assert names == {"build.py", "data", "execute.py", "measure", "models", "training"}
+    files = {path.relative_to(ROOT / "harness") for path in code_that_touches_results(ROOT / "harness")}
+    assert {file.parts[0] for file in files} == {"data", "measure", "models", "running", "training"}
+    assert {file.stem for file in files if file.parts[0] == "running"} == {"build", "execute", "fitting"}
 
 
 # --- cost ---

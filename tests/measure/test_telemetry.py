@@ -18,7 +18,6 @@ import torch
 from accelerate import Accelerator
 
 from harness.data.prepare import prepare
-from harness.execute import Keeping, Observer, execute
 from harness.measure import telemetry
 from harness.measure.nvml import NO_CUDA, WHOLE_GPU
 from harness.measure.telemetry import OTHER_NUMBERS, Sampler
@@ -28,13 +27,14 @@ from harness.records.store import read_suite, run_folder
 from harness.report.build import Material, build_report
 from harness.report.formats.machine import run_rows, summary_rows
 from harness.report.tables import Report
-from harness.suite_file import Target
+from harness.running.execute import Keeping, Observer, execute
+from harness.suite.file import Target
 from harness.training.epochs import Stopped
 from tests.house import House
 from tests.measure import replayed_nvml as recordings
 from tests.measure.replayed_nvml import MIB, NORMAL, Recording, ReplayedNvml, install
 from tests.processes import wait_for
-from tests.test_execute import make_spec
+from tests.running.test_execute import make_spec
 
 ROOT = Path(__file__).parents[2]
 STEPS = 8

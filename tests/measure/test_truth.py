@@ -14,11 +14,11 @@ import pytest
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from harness import execute as execute_module
-from harness.build import build_loader, build_trainee
 from harness.data.prepare import prepare
-from harness.execute import Observer, execute
-from tests.test_execute import make_spec
+from harness.running import execute as execute_module
+from harness.running.build import build_loader, build_trainee
+from harness.running.execute import Observer, execute
+from tests.running.test_execute import make_spec
 
 STEPS = 4
 ATTEMPTS = 4  # what a busy machine adds between the sleeps is no sleep, and no error of a clock either

@@ -21,7 +21,7 @@ from harness.report.numbers.curves import curve_of
 from harness.report.page.source import Source
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 from tests.report.conftest import SYSTEM, Published, make_report, make_result, make_suite, spec_of
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))

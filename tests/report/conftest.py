@@ -35,7 +35,7 @@ SYSTEM = {"system_id": "a1b2c3", "name": "1x NVIDIA GTX 1060, torch 2.10"}
 
 
 class Published(NamedTuple):
-    """A published number, as harness.suite gives it."""
+    """A published number, as harness.suite.plan gives it."""
 
     metric: str
     value: float

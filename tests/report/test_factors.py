@@ -18,7 +18,7 @@ from harness.report.formats.markdown import markdown
 from harness.report.formats.terminal import show
 from harness.report.of_suite import build_suite_report
 from harness.report.write import write_report
-from harness.suite import Plan, load_suite
+from harness.suite.plan import Plan, load_suite
 
 BASE = """
 name: s

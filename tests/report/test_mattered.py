@@ -29,7 +29,7 @@ from harness.report.of_suite import build_suite_report
 from harness.report.statistics.significance import holm
 from harness.report.tables import Report
 from harness.report.write import write_report
-from harness.suite import Plan, load_suite
+from harness.suite.plan import Plan, load_suite
 
 HEAD = """\
 name: s

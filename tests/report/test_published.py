@@ -14,7 +14,7 @@ from harness.report.formats.machine import as_json, reference_rows
 from harness.report.formats.markdown import markdown
 from harness.report.of_suite import build_suite_report
 from harness.report.write import write_report
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 
 
 def _only(report: Any) -> dict[str, Any]:

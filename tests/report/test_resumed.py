@@ -17,7 +17,7 @@ from harness.report.formats.machine import run_rows
 from harness.report.of_suite import build_suite_report
 from harness.report.options import Options
 from harness.report.tables import Table
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 
 TIMES = ("train_seconds", "target_seconds", "samples_per_second", "data_wait_share", "eval_seconds", "build_seconds")
 TIMES += ("total_seconds", "train_joules")

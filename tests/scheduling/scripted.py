@@ -18,7 +18,7 @@ from harness.scheduling.commands import Launcher
 from harness.scheduling.display import Unseen
 from harness.scheduling.manifest import Manifest
 from harness.spec import parse_run_spec
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 from tests.house import ROOT
 
 # A rank, as far as its supervisor sees it.
@@ -28,7 +28,7 @@ from pathlib import Path
 from harness.records.result import Cause
 from harness.scheduling.launch import Pulse, leave_word, launch_folder, say_farewell
 from harness.scheduling.manifest import Manifest
-from harness.stopping import StopRequest
+from harness.running.stopping import StopRequest
 
 folder = launch_folder()
 manifest = Manifest.read(folder)

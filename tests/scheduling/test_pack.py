@@ -20,7 +20,7 @@ from harness.scheduling.commands import Launcher
 from harness.scheduling.endings import hint_for
 from harness.scheduling.slot import Slot
 from harness.scheduling.slurm.manifest import COMMON, freeze
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 from tests.house import House
 from tests.processes import processes_in, wait_for
 from tests.scheduling.paced import Paced, stop
@@ -31,7 +31,7 @@ name: s
 base: {model: mlp, data: digits, optimizer: {name: sgd, lr: 0.1}}
 seeds: 4
 """
-# A rank that walks its runs as `harness.walk` does, and writes down which ones were its own.
+# A rank that walks its runs as `harness.running.walk` does, and writes down which ones were its own.
 WALK = """
 def walk(of_run):
     for index, run in enumerate(manifest.runs):

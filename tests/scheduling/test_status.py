@@ -11,7 +11,7 @@ import pytest
 from harness.records.result import SCHEMA_VERSION, Cause, RunResult, Status
 from harness.records.store import RunFolder, read_outline, read_result, run_folder
 from harness.scheduling.status import SuiteStatus, suite_status
-from harness.suite import Plan, PlannedRun, load_suite
+from harness.suite.plan import Plan, PlannedRun, load_suite
 
 
 @pytest.fixture

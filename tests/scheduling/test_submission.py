@@ -17,7 +17,7 @@ from harness.scheduling.slurm import cluster
 from harness.scheduling.slurm.batch import Array, Resources, arrays, render
 from harness.scheduling.slurm.manifest import read_manifest
 from harness.scheduling.watch import Snapshot
-from harness.suite import Plan, PlannedRun, load_suite
+from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.house import ROOT
 from tests.records.test_store import finished
 

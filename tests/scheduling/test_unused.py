@@ -9,7 +9,7 @@ import pytest
 from harness.data.prepare import fingerprint
 from harness.records.store import run_folder
 from harness.scheduling.unused import unused_checkpoints
-from harness.suite import PlannedRun, load_suite
+from harness.suite.plan import PlannedRun, load_suite
 
 SUITE = """
 name: edited

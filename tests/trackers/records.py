@@ -11,7 +11,7 @@ from harness.records.result import Clock, Metrics, RunResult, Status
 from harness.records.store import RunFolder, run_folder
 from harness.scheduling.manifest import Manifest
 from harness.spec import parse_run_spec
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 
 SYSTEM = {
     "system_id": "7397ec38eb8e",

@@ -16,10 +16,10 @@ import pytest
 from rich.console import Console
 
 from harness.records.store import RunFolder, read_suite
+from harness.running.stopping import StopRequest
 from harness.scheduling.launch import Pulse
 from harness.scheduling.manifest import Manifest
-from harness.stopping import StopRequest
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 from harness.trackers.beside import mirrored
 from harness.trackers.brought_up import remembered
 from harness.trackers.entries import read_entries
@@ -43,7 +43,7 @@ warm_up_seconds: 0
 
 def train(root: Path) -> None:
     """Trains the suite in this process."""
-    from harness.walk import walk
+    from harness.running.walk import walk
 
     (root / "suite.yaml").write_text(SUITE)
     plan = load_suite(root / "suite.yaml").plan(lambda data: "f00d", num_processes=1)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.measure.clock import EpochTime
 from harness.records.result import Metrics
-from harness.suite_file import Target
+from harness.suite.file import Target
 from harness.training.history import Epoch, History
 
 

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from accelerate import Accelerator
 
-from harness.build import global_batches
 from harness.data.prepare import fingerprint, prepare
-from harness.execute import Observer, execute
-from harness.open_run import OpenRun, Worker
+from harness.running.build import global_batches
+from harness.running.execute import Observer, execute
+from harness.running.open_run import OpenRun, Worker
+from harness.running.stopping import StopRequest
 from harness.scheduling.manifest import Manifest
 from harness.spec import parse_run_spec
-from harness.stopping import StopRequest
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 from harness.visualize.trained import Trained, read_run
 
 

@@ -12,7 +12,15 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[2]
 GIT_SECONDS = 10.0
 # What decides the numbers of a run; the rest starts runs, or shows what they came to.
-_TOUCHES_RESULTS = ("build.py", "data", "execute.py", "measure", "models", "training")
+_TOUCHES_RESULTS = (
+    "data",
+    "measure",
+    "models",
+    "running/build.py",
+    "running/execute.py",
+    "running/fitting.py",
+    "training",
+)
 
 
 def describe_source(package: Path = PACKAGE) -> tuple[dict[str, Any], dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.factorial.effects import Cell, Term, terms_of
 from harness.report.factors.design import SuiteFactor, core_of, factors_of, levels_of, resolved, text_of
-from harness.suite import Plan
+from harness.suite.plan import Plan
 
 # Beyond, a factor has more pairs of levels than a few seeds can tell apart: see `Crossing.readable`.
 MOST_LEVELS = 8

@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.report.factors.suggestion import interaction_notes
 from harness.report.numbers.differences import NOT_PART, at
-from harness.settings import Settings, apply, copied, label_of
-from harness.suite import Plan, Suite
+from harness.spec.settings import Settings, apply, copied, label_of
+from harness.suite.plan import Plan, Suite
 
 Levels = tuple[str, ...]
 """Of one config: its value of each factor, as canonical JSON."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.report.numbers.differences import at
-from harness.settings import Settings, apply, copied
-from harness.suite import Suite
+from harness.spec.settings import Settings, apply, copied
+from harness.suite.plan import Suite
 
 # From here on the full product is large, and a fraction of it is proposed.
 LARGE = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from harness.suite import Suite
+from harness.suite.plan import Suite
 
 
 def commands_for(suite: Suite, output: Path) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 
 _TIMES = (
     r"(?P<minutes>\d+)(:(?P<seconds>\d+))?",

@@ -14,8 +14,8 @@ from harness.records.files import write_atomically
 from harness.records.store import RunFolder
 from harness.scheduling.manifest import Manifest
 from harness.spec import SpecError
-from harness.suite import PlannedRun
-from harness.suite_file import Target
+from harness.suite.file import Target
+from harness.suite.plan import PlannedRun
 
 NAME = "manifest.jsonl"
 COMMON = "submission.json"  # beside it: what its runs have in common

@@ -21,8 +21,8 @@ from harness.records.store import SuiteResults, read_suite
 from harness.scheduling.slurm.batch import Array, Resources, arrays, render, world_size
 from harness.scheduling.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
 from harness.scheduling.slurm.manifest import COMMON, NAME, freeze, read_common
-from harness.suite import Plan, PlannedRun
-from harness.suite_file import Target
+from harness.suite.file import Target
+from harness.suite.plan import Plan, PlannedRun
 
 TEMPLATE = "array.sbatch"
 

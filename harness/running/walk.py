@@ -16,28 +16,28 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from rich.console import Console
 
-from harness.build import ddp_options, global_batches
 from harness.data.files import cache_root
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError, MachineError
-from harness.execute import Observer, execute
 from harness.live.events import RunEnded
 from harness.live.state import SuiteState
 from harness.live.told import Messenger
 from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system, find_gpus
-from harness.open_run import OpenRun, Taken, Worker
 from harness.records.files import require_writable
 from harness.records.result import Cause, RunResult, Status
+from harness.running.build import ddp_options, global_batches
+from harness.running.execute import Observer, execute
+from harness.running.open_run import OpenRun, Taken, Worker
+from harness.running.stopping import StopRequest
+from harness.running.warm_up import warm_up, warm_up_seconds
 from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.unused import unused_checkpoints
-from harness.stopping import StopRequest
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 from harness.training.epochs import Stopped
 from harness.training.loop import Diverged
-from harness.warm_up import warm_up, warm_up_seconds
 
 
 class BadData(HarnessError):
@@ -47,7 +47,7 @@ class BadData(HarnessError):
 def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) -> int:
     """Runs what is open of a manifest; every rank calls it.
 
-    Returns and raises as `harness.worker.work`.
+    Returns and raises as `harness.running.worker.work`.
     """
     keep_freed_memory()
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.

@@ -11,11 +11,11 @@ from typing import Any
 
 from harness.errors import HarnessError, nearest
 from harness.problems import shown
-from harness.settings import Settings, apply, copied, matches, require_field
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
-from harness.suite_file import Reference, SuiteFile, parse_only, parse_overrides, read_suite_file, selected
-from harness.variations import Variation, Variations
-from harness.yaml_lines import Source
+from harness.spec.settings import Settings, apply, copied, matches, require_field
+from harness.suite.file import Reference, SuiteFile, parse_only, parse_overrides, read_suite_file, selected
+from harness.suite.variations import Variation, Variations
+from harness.suite.yaml_lines import Source
 
 
 @dataclass(frozen=True)

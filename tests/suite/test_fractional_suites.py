@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.cli import main
-from harness.suite import Plan, load_suite
-from harness.yaml_lines import SuiteError
+from harness.suite.plan import Plan, load_suite
+from harness.suite.yaml_lines import SuiteError
 
 HEAD = "name: s\nbase: {model: mlp, data: digits, optimizer: {name: sgd, lr: 0.1, momentum: 0.9}}\n"
 MATRIX = """\
@@ -115,7 +115,7 @@ def test_only_a_fraction_needs_its_library(tmp_path: Path, design: str, imported
     code = f"""
 import sys
 from pathlib import Path
-from harness.suite import load_suite
+from harness.suite.plan import load_suite
 load_suite(Path({str(tmp_path / "suite.yaml")!r})).configs()
 print("pydoe" in sys.modules)
 """

@@ -9,11 +9,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from harness import build, fitting
 from harness.data.prepare import prepare
 from harness.errors import MachineError
-from harness.execute import Observer, Outcome, execute
-from harness.fitting import fit_micro_batches
+from harness.running import build, fitting
+from harness.running.execute import Observer, Outcome, execute
+from harness.running.fitting import fit_micro_batches
 from harness.spec import RunSpec, parse_run_spec
 
 

@@ -11,10 +11,10 @@ from accelerate import Accelerator
 
 from harness.data.prepare import prepare
 from harness.errors import HarnessError
-from harness.stopping import StopRequest
-from harness.warm_up import warm_up, warm_up_seconds
+from harness.running.stopping import StopRequest
+from harness.running.warm_up import warm_up, warm_up_seconds
 from tests.house import House
-from tests.test_execute import make_spec
+from tests.running.test_execute import make_spec
 
 
 def go(spec: Any, seconds: float, stop: StopRequest | None = None) -> float:

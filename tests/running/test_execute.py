@@ -13,19 +13,19 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from harness import build
-from harness import execute as execute_module
-from harness.build import build_trainee
 from harness.data.normalize import normalization
 from harness.data.prepare import prepare
 from harness.data.source import Split
 from harness.errors import HarnessError
-from harness.execute import Observer, Outcome, execute
 from harness.models.size import count_size
 from harness.models.whitening import Whitening
 from harness.records.result import Clock, Energy, Memory, Telemetry, Throughput
+from harness.running import build
+from harness.running import execute as execute_module
+from harness.running.build import build_trainee
+from harness.running.execute import Observer, Outcome, execute
 from harness.spec import ImageShape, RunSpec, parse_run_spec
-from harness.suite_file import Target
+from harness.suite.file import Target
 from harness.training.history import Epoch
 from harness.training.loop import Diverged
 

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.records.result import Cause
+from harness.running.stopping import StopRequest
 from harness.scheduling.launch import Pulse, leave_word
 from harness.scheduling.manifest import Manifest
-from harness.stopping import StopRequest
 
 
 def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
@@ -43,7 +43,7 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
 
     try:
         gc.disable()  # what is imported stays: to look for garbage in it would be a quarter of that time
-        from harness.walk import walk  # imports torch: seconds, in which a signal would end the process
+        from harness.running.walk import walk  # imports torch: seconds, in which a signal would end the process
 
         gc.freeze()  # and part of each run
         gc.enable()

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.settings import Settings, label_of, named_apart
-from harness.suite_file import SuiteFile
-from harness.yaml_lines import Source
+from harness.spec.settings import Settings, label_of, named_apart
+from harness.suite.file import SuiteFile
+from harness.suite.yaml_lines import Source
 
 if TYPE_CHECKING:
     from harness.factorial.fraction import Fraction

@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from harness.errors import HarnessError
-from harness.execute import Keeping, Outcome
 from harness.live.events import EpochEnded, RankSeen, RunEnded, RunStarted
 from harness.live.told import leave_file, remove_file, seen
 from harness.live.view import Listener
@@ -21,10 +20,11 @@ from harness.records.claims import Claim, claim, owner
 from harness.records.files import recording, write_atomically
 from harness.records.result import FINAL, Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now
+from harness.running.execute import Keeping, Outcome
+from harness.running.stopping import StopRequest
 from harness.scheduling.launch import Pulse
 from harness.scheduling.manifest import Manifest
-from harness.stopping import StopRequest
-from harness.suite import PlannedRun
+from harness.suite.plan import PlannedRun
 from harness.trackers.announced import announce
 from harness.training.history import Epoch
 from harness.training.state import tensor_bytes

@@ -13,9 +13,9 @@ from harness.durations import DURATION_PATTERN, parse_duration
 from harness.errors import HarnessError, nearest
 from harness.parameters import NonNegativeFloat, PositiveInt
 from harness.problems import first_problem, shown
-from harness.settings import Settings, matches
 from harness.spec import RunSpec, Section, Seed
-from harness.yaml_lines import Source, SuiteError, parse_value, read_yaml
+from harness.spec.settings import Settings, matches
+from harness.suite.yaml_lines import Source, SuiteError, parse_value, read_yaml
 
 
 def _distinct(seeds: list[int]) -> list[int]:

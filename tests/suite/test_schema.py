@@ -8,13 +8,13 @@ from jsonschema import Draft202012Validator
 
 from harness import registry
 from harness.registry import plugins
-from harness.schema import suite_schema
 from harness.spec import PLUGIN_SECTIONS
-from harness.yaml_lines import parse_value
+from harness.suite.schema import suite_schema
+from harness.suite.yaml_lines import parse_value
+from tests.suite.test_suite import DESIGN
 from tests.test_benchmarks import SUITES
-from tests.test_suite import DESIGN
 
-COMMITTED = Path(__file__).parent.parent / "benchmarks" / "suite.schema.json"
+COMMITTED = Path(__file__).parents[2] / "benchmarks" / "suite.schema.json"
 SUITE = """\
 name: s
 base:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from harness.errors import HarnessError
-from harness.yaml_lines import SuiteError, parse_value, read_yaml
+from harness.suite.yaml_lines import SuiteError, parse_value, read_yaml
 
 TEXT = """\
 name: s

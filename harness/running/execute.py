@@ -12,11 +12,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor, nn
 
-from harness.build import build_loader, build_trainee, compile_ahead
 from harness.data.order import hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
-from harness.fitting import fit_micro_batches
 from harness.measure.clock import Stopwatch
 from harness.measure.memory import PeakMemory, larger
 from harness.measure.readings import Readings
@@ -24,8 +22,10 @@ from harness.measure.recorded import recorded
 from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
 from harness.records.result import Clock, DataFacts, Memory, Resolved
+from harness.running.build import build_loader, build_trainee, compile_ahead
+from harness.running.fitting import fit_micro_batches
 from harness.spec import RunSpec
-from harness.suite_file import Target
+from harness.suite.file import Target
 from harness.training.distributed import largest_memory
 from harness.training.epochs import run_epochs
 from harness.training.history import Epoch, History

@@ -22,7 +22,7 @@ from harness.spec import (
     parse_run_spec,
     section_model,
 )
-from harness.yaml_lines import parse_value
+from harness.suite.yaml_lines import parse_value
 
 GOLDEN = Path(__file__).parent / "spec_defaults.json"
 BASE = {
@@ -205,8 +205,8 @@ def test_defaults_change_only_with_the_version():
             "Raise SPEC_VERSION in harness/spec/run_spec.py, then renew the file as below."
         )
     assert golden == found, (
-        "an option or a plug-in is new or gone: renew tests/spec_defaults.json with "
-        "`python -c 'from tests.test_spec import renew; renew()'`"
+        "an option or a plug-in is new or gone: renew tests/spec/spec_defaults.json with "
+        "`python -c 'from tests.spec.test_spec import renew; renew()'`"
     )
 
 

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
-from harness.build import network_of
 from harness.data.prepare import Splits
 from harness.errors import MachineError
 from harness.measure.memory import release_freed_memory
+from harness.running.build import network_of
 from harness.spec import RunSpec
 from harness.training.precision import autocast, image_dtype, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_optimizer

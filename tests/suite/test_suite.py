@@ -5,11 +5,11 @@ import re
 import pytest
 
 from harness.errors import HarnessError
-from harness.settings import matches
 from harness.spec import RunSpec
-from harness.suite import Plan, Suite, load_suite
-from harness.suite_file import target_names
-from harness.yaml_lines import SuiteError
+from harness.spec.settings import matches
+from harness.suite.file import target_names
+from harness.suite.plan import Plan, Suite, load_suite
+from harness.suite.yaml_lines import SuiteError
 
 # "A suite" of the design, word for word.
 DESIGN = """\

@@ -8,9 +8,9 @@ import time
 from accelerate import Accelerator
 
 from harness.data.prepare import Splits
-from harness.execute import Observer, execute
+from harness.running.execute import Observer, execute
+from harness.running.stopping import StopRequest
 from harness.spec import RunSpec
-from harness.stopping import StopRequest
 from harness.training.epochs import Stopped
 from harness.training.loop import Diverged
 

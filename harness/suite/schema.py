@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from harness import registry
 from harness.records.result import metric_names
 from harness.spec import PLUGIN_SECTIONS, TrainSection, section_model
-from harness.suite_file import SuiteFile, target_names
+from harness.suite.file import SuiteFile, target_names
 
 Schema = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""Suite files: read, checked, and made into the plan of runs."""
