@@ -62,6 +62,20 @@ def test_failed_runs_count_but_enter_no_mean(fake: Any) -> None:
     assert "No interval: one seed" in _notes(report)
 
 
+def test_runs_that_ended_alike_share_a_line(fake: Any) -> None:
+    small = Cause(kind="HarnessError", message="no room\nhint: make some")
+    other = Cause(kind="HarnessError", message="no light")
+    results = [
+        *(fake.result("a", seed=seed, status="failed", cause=small) for seed in (0, 2)),
+        fake.result("a", seed=1, status="failed", cause=other),
+        *(fake.result(f"b{index}", config_id=f"b{index}", seed=0, status="failed", cause=small) for index in range(12)),
+    ]
+    notes = _notes(fake.report(results))
+    assert "a, seeds 0, 2: failed, HarnessError: no room; hint: make some." in notes
+    assert "a, seed 1: failed, HarnessError: no light." in notes
+    assert "4 more runs without a result; `harness status` lists them." in notes
+
+
 def test_diverged_runs_enter_no_mean_though_they_have_metrics(fake: Any) -> None:
     diverged = fake.result("a", seed=1, accuracy=0.1).model_copy(update={"status": "diverged"})
     values = fake.report([fake.result("a", accuracy=0.9), diverged]).tables[0].rows[0].values

@@ -169,18 +169,25 @@ def _unmeasured(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _causes(rows: Sequence[Row]) -> Iterator[str]:
-    bad = [(row, run) for row in rows for run in row.runs if run.status != "ok"]
-    for row, run in bad[:MOST_CAUSES]:
-        yield f"{one_line(row.label)}, seed {run.seed}: {run.status}, {_why(run.cause)}."
-    if len(bad) > MOST_CAUSES:
-        yield f"{len(bad) - MOST_CAUSES} more runs without a result; `harness status` lists them."
+    """What ended without a result; runs of a config that ended alike share a line."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        for run in row.runs:
+            if run.status != "ok":
+                alike.setdefault((one_line(row.label), run.status, _why(run.cause)), []).append(str(run.seed))
+    causes = list(alike.items())
+    for (label, status, why), seeds in causes[:MOST_CAUSES]:
+        yield f"{label}, seed{'s' * (len(seeds) > 1)} {listed(seeds)}: {status}, {why}."
+    if more := sum(len(seeds) for _, seeds in causes[MOST_CAUSES:]):
+        yield f"{more} more runs without a result; `harness status` lists them."
 
 
 def _why(cause: Cause | None) -> str:
     if cause is None:
         return "no cause recorded"
     where = [f"{name} {value}" for name, value in (("rank", cause.rank), ("step", cause.step)) if value is not None]
-    why = shortened(one_line(f"{cause.kind}: {cause.message}").rstrip("."), 200)
+    message = cause.message.replace("\nhint: ", "; hint: ")
+    why = shortened(one_line(f"{cause.kind}: {message}").rstrip("."), 200)
     return f"{why} ({', '.join(where)})" if where else why
 
 
