@@ -28,7 +28,7 @@ from harness.report.formats.machine import (
     write_parquet,
 )
 from harness.report.formats.markdown import markdown
-from harness.report.formats.terminal import show
+from harness.report.formats.terminal import MOST_ROWS, show
 from harness.report.numbers.columns import Column
 from harness.report.texts import column_texts
 
@@ -56,6 +56,15 @@ def test_terminal_fits_and_keeps_what_matters(fake: Any, width: int) -> None:
     assert "model.name=resnet18" in label_cells
     assert "schedule.name=multistep" in label_cells
     assert "more columns in table.md" in text
+
+
+def test_a_long_table_shows_its_first_rows_and_the_front(fake: Any) -> None:
+    slower = [fake.result(f"c{n}", config_id=f"c{n}", accuracy=0.9 - n / 1000, seconds=9.0) for n in range(120)]
+    report = fake.report([*slower, fake.result("quick", config_id="quick", accuracy=0.5, seconds=1.0)])
+    text = _terminal(report, 160)
+    assert [n for n in range(120) if f" c{n} " in text] == list(range(MOST_ROWS))
+    assert re.search(r"◆ +quick ", text) and "20 more rows in table.md." in text
+    assert "more rows" not in _terminal(fake.report(slower[:MOST_ROWS]), 160)
 
 
 def test_wider_terminals_show_more(fake: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console
@@ -15,14 +16,19 @@ from harness.report.tables import Report
 from harness.report.texts import Beside, Written, notes_under, one_line
 
 PIPE_WIDTH = 160
+MOST_ROWS = 100  # more would scroll the best ones, which stand first, out of sight
+_ON_FRONT = "bold green"
 _GAP = 2  # one space of padding, and one that the box puts between columns
 
 
 def show(report: Report, console: Console | None = None) -> None:
-    """Writes the tables to stdout, as wide as the terminal is; NO_COLOR is respected."""
+    """Writes the tables to stdout, as wide as the terminal is; NO_COLOR is respected.
+
+    Of a long table it writes the first rows, and all that are on the front; the files have every row.
+    """
     console = console or console_of()
     for table in report.tables:
-        styles = ["bold green" if row.values["on_front"] else "" if row.ranked else "dim" for row in table.rows]
+        styles = [_ON_FRONT if row.values["on_front"] else "" if row.ranked else "dim" for row in table.rows]
         title = f"{one_line(table.suite)} on {table.system}"
         _show_table(title, table.written(), styles, table.notes, console)
         _show_beside(table.beside(), console)
@@ -67,7 +73,9 @@ def _show_table(
     console: Console,
     all_in: str = "table.md",
 ) -> None:
-    fitted, left_out = fit(columns, console.width, _GAP)
+    rows = [index for index, style in enumerate(styles) if index < MOST_ROWS or style == _ON_FRONT]
+    shown = [replace(column, cells=[column.cells[index] for index in rows]) for column in columns]
+    fitted, left_out = fit(shown, console.width, _GAP)
     grid = RichTable(
         title=Text(one_line(title), style="bold"),
         title_justify="left",
@@ -85,11 +93,15 @@ def _show_table(
             overflow="fold",
             width=one.width,
         )
-    for index, style in enumerate(styles):
-        grid.add_row(*(Text(one.column.cells[index]) for one in fitted), style=style)
+    for number, index in enumerate(rows):
+        grid.add_row(*(Text(one.column.cells[number]) for one in fitted), style=styles[index])
     console.print(grid)
-    more = f"{len(left_out)} more column{'s' * (len(left_out) > 1)} in {all_in}, or in a wider terminal."
-    _show_notes([*notes_under([one.column for one in fitted], notes), *([more] if left_out else [])], console)
+    _show_notes(notes_under([one.column for one in fitted], notes), console)
+    if hidden := len(styles) - len(rows):
+        _show_notes([f"{hidden} more row{'s' * (hidden > 1)} in {all_in}."], console)
+    if left_out:
+        columns_there = f"{len(left_out)} more column{'s' * (len(left_out) > 1)} in {all_in}"
+        _show_notes([f"{columns_there}, or in a wider terminal."], console)
     console.print()
 
 
