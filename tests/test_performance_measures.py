@@ -6,6 +6,7 @@ import copy
 import importlib
 import json
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -167,3 +168,17 @@ def test_a_check_that_fails_is_told_and_the_others_are_kept(
         "| good: a.c | 2 entries |",
         "| good: a.d | [1, 2] |",
     ]
+
+
+def test_an_epoch_of_the_harness_is_whole_though_a_checkpoint_is_due(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overhead, steps = script("overhead"), []
+    batches = [(torch.randn(2, *overhead.IMAGE), torch.randint(10, (2,))) for _ in range(5)]
+    network = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+    network(batches[0][0])
+    epoch = overhead.harness_loop(network, 2, Accelerator(cpu=True), batches, steps.append)
+    now = time.monotonic()
+    monkeypatch.setattr("harness.training.pauses.time.monotonic", lambda: now + 301.0)
+    epoch()
+    assert steps == [0, 1, 2, 3, 4]

@@ -246,8 +246,10 @@ def harness_loop(
     pauses = Pauses(world, lambda: False, every_seconds=300.0, every_steps=None)  # as in a run
 
     def epoch() -> None:
-        so_far = begin_epoch(trainee, 0)
-        train_epoch(trainee, iter(batches), sizes, so_far, clock, pauses)
+        so_far, left = begin_epoch(trainee, 0), iter(batches)
+        while so_far.batch < len(batches):  # a pause ends it early, as in a run, where a checkpoint would be written
+            train_epoch(trainee, left, sizes, so_far, clock, pauses)
+            pauses.done()
         so_far.tally.count()
 
     return epoch
