@@ -44,7 +44,7 @@ PARTS: dict[str, list[tuple[list[str], list[str]]]] = {
     "gtx": [(["gtx.py"], ["--suites", "quickstart"])],
     "sweep": [
         (["sweep.py"], ["--rounds", "1", "--epochs", "2", "--only", "model=mlp", "--only", "optimizer.lr=0.001"]),
-        (["isolation.py"], ["--rounds", "1", "--epochs", "2", "--images", "128"]),
+        (["isolation.py", "--rounds", "6", "--images", "8192"], ["--rounds", "1", "--epochs", "2", "--images", "128"]),
     ],
 }
 WITH_DATA = {"loaders.py", "standard_recipe.py", "speedrun.py"}
