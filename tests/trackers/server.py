@@ -67,6 +67,7 @@ class Server:
         fault: `""`, `500`, `reset`, `stall`, `401`, `403` or `unknown_entity`.
         after: answers that are given properly before the fault begins.
         requests: method, path and body of each request.
+        of_client: the same of what the client tells of itself, whenever it likes; no fault meets that.
     """
 
     url: str = ""
@@ -76,6 +77,7 @@ class Server:
     reports: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
+    of_client: list[tuple[str, str, bytes]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def fail(self, fault: str, after: int = 0) -> None:
@@ -135,9 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        state.requests.append((self.command, self.path, body))
+        of_client = self.path.startswith("/sdk/")
+        (state.of_client if of_client else state.requests).append((self.command, self.path, body))
         try:
-            if self.path.startswith("/sdk/"):  # the client's telemetry of itself
+            if of_client:
                 self._answer({})
             elif state.fault and len(state.requests) > state.after:
                 self._fail(state, body)

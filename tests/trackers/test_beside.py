@@ -192,6 +192,6 @@ def test_by_the_command(tmp_path: Path, server: Server) -> None:
     [folder] = folders(tmp_path)
     require_mirrored(server.only_run(), folder)
     assert json.loads((folder.path / "result.json").read_bytes())["memory"]["host_tree_rss_bytes"]
-    sent = b"".join(body for _, path, body in server.requests)
+    sent = b"".join(body for _, path, body in [*server.requests, *server.of_client])
     for canary in ("canary-argv", "canary-slurm", "canary-user", "canary-token"):
         assert canary.encode() not in sent, canary
