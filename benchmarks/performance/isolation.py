@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--images", type=int, default=512, help="of an epoch")
+    parser.add_argument("--images", type=int, default=BASE["data"]["train"], help="of an epoch")
     parser.add_argument("--runs", help=argparse.SUPPRESS)  # a trainer: the runs of this process, as JSON
     arguments = parser.parse_args()
     if arguments.runs:

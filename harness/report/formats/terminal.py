@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from rich import box
@@ -17,7 +17,6 @@ from harness.report.texts import Beside, Written, notes_under, one_line
 
 PIPE_WIDTH = 160
 MOST_ROWS = 100  # more would scroll the best ones, which stand first, out of sight
-_ON_FRONT = "bold green"
 _GAP = 2  # one space of padding, and one that the box puts between columns
 
 
@@ -28,9 +27,12 @@ def show(report: Report, console: Console | None = None) -> None:
     """
     console = console or console_of()
     for table in report.tables:
-        styles = [_ON_FRONT if row.values["on_front"] else "" if row.ranked else "dim" for row in table.rows]
+        front = {index for index, row in enumerate(table.rows) if row.values["on_front"]}
+        styles = [
+            "bold green" if index in front else "" if row.ranked else "dim" for index, row in enumerate(table.rows)
+        ]
         title = f"{one_line(table.suite)} on {table.system}"
-        _show_table(title, table.written(), styles, table.notes, console)
+        _show_table(title, table.written(), styles, table.notes, console, always=front)
         _show_beside(table.beside(), console)
     _show_beside(report.beside(), console)
     _show_notes(report.notes, console)
@@ -72,8 +74,10 @@ def _show_table(
     notes: Sequence[str],
     console: Console,
     all_in: str = "table.md",
+    always: Container[int] = (),
 ) -> None:
-    rows = [index for index, style in enumerate(styles) if index < MOST_ROWS or style == _ON_FRONT]
+    """Writes a table and its notes; `always` are rows that are shown however many stand before them."""
+    rows = [index for index in range(len(styles)) if index < MOST_ROWS or index in always]
     shown = [replace(column, cells=[column.cells[index] for index in rows]) for column in columns]
     fitted, left_out = fit(shown, console.width, _GAP)
     grid = RichTable(
