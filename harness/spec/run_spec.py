@@ -180,6 +180,14 @@ class TrainSection(Section):
         """Samples of one forward pass on one process."""
         return self.global_batch_size // ((self.num_processes or 1) * self.gradient_accumulation_steps)
 
+    @property
+    def keeps_gradients(self) -> bool:
+        """Whether gradients stay where they are, to be added to.
+
+        Those that a CUDA graph made would be overwritten by the next micro-batch (pytorch#169545).
+        """
+        return isinstance(self.compile, str) and self.gradient_accumulation_steps > 1
+
 
 PLUGIN_SECTIONS: dict[str, tuple[str, type[Section]]] = {
     "model": ("architecture", ModelSection),

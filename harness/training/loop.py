@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from harness.measure.clock import EpochTime, TrainClock
 from harness.spec import TrainSection
 from harness.training.metrics import Tally
+from harness.training.moving_average import MovingAverage
 from harness.training.precision import autocast
 from harness.training.schedule import LearningRate
 from harness.training.views import logits_of_views
@@ -49,7 +49,7 @@ class Trainee:
     model: nn.Module
     optimizer: Optimizer
     learning_rate: LearningRate
-    ema: AveragedModel | None
+    ema: MovingAverage | None
     scaler: torch.amp.GradScaler
     num_classes: int
     on_step: Callable[[int], None]
@@ -143,7 +143,7 @@ def train_epoch(
             nn.utils.clip_grad_norm_(t.network.parameters(), train.clip_grad_norm)
         t.scaler.step(t.optimizer)
         t.scaler.update()
-        t.optimizer.zero_grad(set_to_none=True)
+        t.optimizer.zero_grad(set_to_none=not train.keeps_gradients)
         if t.ema is not None:
             t.ema.update_parameters(t.network)
         so_far.losses.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum())

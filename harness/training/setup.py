@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness import registry
 from harness.spec import OptimizerSection, ScheduleSection, parameters
+from harness.training.moving_average import MovingAverage
 from harness.training.schedule import LearningRate
 from harness.without_compiler import make_optimizer
 
@@ -58,6 +58,6 @@ def build_learning_rate(
     return LearningRate(optimizer, factor, steps_per_epoch, section.warmup_epochs)
 
 
-def build_ema(model: nn.Module, decay: float | None) -> AveragedModel | None:
-    """Returns the exponential moving average of the weights; buffers follow the model's."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+def build_ema(network: nn.Module, decay: float | None) -> MovingAverage | None:
+    """Returns the moving average of the weights, where there shall be one."""
+    return MovingAverage(network, decay) if decay else None

@@ -105,6 +105,18 @@ def test_accumulated_micro_batches_are_one_large_batch_in_the_tail_too(micro_bat
     assert_same(network, expected)
 
 
+def test_gradients_that_cuda_graphs_make_are_added_to_where_they_are() -> None:
+    network, given = mlp(), batches(SIZES)
+    trainee = make(network, gradient_accumulation_steps=2, compile="reduce-overhead")
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    gradients = [parameter.grad for parameter in network.parameters()]
+    train(trainee, given)
+    assert all(parameter.grad is gradient for parameter, gradient in zip(network.parameters(), gradients, strict=True))
+    *_, expected = by_hand(mlp(), given)
+    assert_same(network, expected)
+
+
 @pytest.mark.parametrize("tail", range(1, 12))
 def test_no_micro_batch_is_larger_than_the_others_by_more_than_one(tail: int) -> None:
     network, lengths = mlp(), []

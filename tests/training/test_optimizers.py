@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness import registry
 from harness.errors import HarnessError
@@ -211,8 +212,26 @@ def test_decay_alone_shrinks_weights_and_leaves_the_others() -> None:
         torch.testing.assert_close(parameter, before[name] * factor)
 
 
-def test_the_moving_average_is_asked_for() -> None:
+def test_a_moving_average_is_made_where_it_is_asked_for() -> None:
     model = network()
     assert build_ema(model, None) is None
     ema = build_ema(model, 0.9)
     assert ema is not None and ema.module is not model
+
+
+def test_the_moving_average_is_torchs_to_the_bit() -> None:
+    """In bfloat16 beside float32, too, as `bf16-true` has it."""
+    model = network()
+    model[0].bfloat16()
+    own, of_torch = build_ema(model, 0.9), AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    assert own is not None
+    for seed in range(4):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for value in (*model.parameters(), *model.buffers()):
+                value.copy_(torch.randn(value.shape) * 3)
+        own.update_parameters(model)
+        of_torch.update_parameters(model)
+    expected = of_torch.state_dict()
+    assert own.state_dict().keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in own.state_dict().items())

@@ -139,7 +139,10 @@ class _Conveyor:
         if not self._under_way or self._under_way[0][0] != first:  # the first call, or an epoch was left early
             self.close()
             self._jobs = jobs(first)
-            self._pipeline = self._build()
+            try:
+                self._pipeline = self._build()
+            except RuntimeError as error:  # e.g. a driver that is older than DALI's CUDA
+                raise _stopped("DALI cannot start", error) from error
         for _ in range(count):
             try:
                 (output,) = self._pipeline.run()
@@ -181,7 +184,10 @@ class _Conveyor:
         return [self._images.feed(self._rows[samples]), *graph.arguments(draws)]
 
     def _labels(self, samples: np.ndarray) -> Tensor:
-        return torch.from_numpy(self._split.labels[samples]).to(self._feed.device)
+        labels = torch.from_numpy(self._split.labels[samples])
+        if self._pictures.on_gpu:  # otherwise the host would wait for the step before
+            labels = labels.pin_memory().to(self._feed.device, non_blocking=True)
+        return labels
 
     def _to_torch(self, tensor: Any, count: int) -> Tensor:
         from nvidia.dali.plugin.pytorch.torch_utils import feed_ndarray
@@ -204,8 +210,12 @@ class _Conveyor:
                     read_image(os.fsdecode(path), channels=self._split.shape[2])
         except HarnessError as found:
             return found
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return MachineError(f"DALI stopped: {lines[0] if lines else error}", "try loader: pinned")
+        return _stopped("DALI stopped", error)
+
+
+def _stopped(what: str, error: Exception) -> MachineError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return MachineError(f"{what}: {lines[0] if lines else error}", "try loader: pinned")
 
 
 class _Pixels:
