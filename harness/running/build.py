@@ -18,9 +18,9 @@ from harness.data.normalize import normalization
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits
 from harness.models.network import build_network, fit_to_data
-from harness.spec import ImageShape, RunSpec, TrainSection, parameters
-from harness.training.loop import Trainee, micro_batch_sizes
-from harness.training.precision import autocast, image_dtype, resolve_mixed_precision, round_weights
+from harness.spec import RunSpec, TrainSection, parameters
+from harness.training.loop import Trainee
+from harness.training.precision import image_dtype, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
 from harness.without_compiler import wrap_for_ranks
 
@@ -93,6 +93,9 @@ def build_trainee(
     network = network_of(spec, splits)
     network, model = prepare_network(round_weights(network, mixed_precision), train, accelerator)
     optimizer = build_optimizer(spec.optimizer, network)
+    if train.keeps_gradients:
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
     return Trainee(
         accelerator=accelerator,
         train=train,
@@ -119,7 +122,8 @@ def prepare_network(network: nn.Module, train: TrainSection, accelerator: Accele
     if accelerator.num_processes > 1:
         model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
     if train.compile:
-        model = torch.compile(model, mode=None if train.compile is True else train.compile)
+        mode = None if train.compile is True else train.compile
+        model = torch.compile(model, mode=mode, dynamic=False)  # else a second size would be compiled for any size
     return network, model
 
 
@@ -130,30 +134,3 @@ def ddp_options() -> DistributedDataParallelKwargs:
     pass under `no_sync`, which gradient accumulation needs, fails an internal assertion of torch (seen with 2.15).
     """
     return DistributedDataParallelKwargs(gradient_as_bucket_view=True)
-
-
-def compile_ahead(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> None:
-    """Compiles for each batch shape of an epoch, and leaves weights and randomness as they were.
-
-    The images are as the loader yields them: for those of another type or layout it would be compiled again, in a step.
-    """
-    device, train = trainee.accelerator.device, trainee.train
-    dtype = image_dtype(trainee.mixed_precision, device)
-    format = torch.channels_last if train.channels_last else torch.contiguous_format
-    state = {name: value.clone() for name, value in trainee.network.state_dict().items()}
-    trainee.model.train()
-    sizes = {
-        part
-        for size in set(sampler.sizes)
-        for share in {size // sampler.num_processes, -(-size // sampler.num_processes)}
-        for part in micro_batch_sizes(share, train.micro_batch_size)
-    }
-    with torch.random.fork_rng():
-        for size in sorted(sizes, reverse=True):
-            # Not by `contiguous`, for which images of one channel are of either format as they are.
-            images = torch.empty((size, *image), device=device, dtype=dtype, memory_format=format).zero_()
-            with autocast(trainee.mixed_precision, device):
-                loss = trainee.model(images).square().mean()
-            loss.backward()
-    trainee.optimizer.zero_grad(set_to_none=True)
-    trainee.network.load_state_dict(state)

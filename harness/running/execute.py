@@ -22,7 +22,8 @@ from harness.measure.recorded import recorded
 from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
 from harness.records.result import Clock, DataFacts, Memory, Resolved
-from harness.running.build import build_loader, build_trainee, compile_ahead
+from harness.running.build import build_loader, build_trainee
+from harness.running.compiling import compile_ahead, forget_other_runs
 from harness.running.fitting import fit_micro_batches
 from harness.spec import RunSpec
 from harness.suite.file import Target
@@ -127,6 +128,7 @@ def execute(
     with stopwatch("build"):
         apply_switches(spec.train)
         set_seed(spec.seed)
+        forget_other_runs(spec, device)
         loader, sampler = build_loader(spec, splits, accelerator, chosen_loader(resume_from) if resume_from else None)
         spec = fit_micro_batches(spec, splits, accelerator)
         train = spec.train

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +19,6 @@ from harness.errors import HarnessError
 from harness.models.size import count_size
 from harness.models.whitening import Whitening
 from harness.records.result import Clock, Energy, Memory, Telemetry, Throughput
-from harness.running import build
 from harness.running import execute as execute_module
 from harness.running.build import build_trainee
 from harness.running.execute import Observer, Outcome, execute
@@ -318,48 +316,6 @@ def test_skipped_samples_are_counted() -> None:
     data = {"name": "digits", "train_samples": 129}
     found = run(make_spec(data=data, train={"global_batch_size": 64}))
     assert found.throughput.skipped_samples == 2 and found.throughput.samples == 256
-
-
-@pytest.mark.launch
-def test_compiling_has_its_own_clock_and_changes_no_weights() -> None:
-    data = {"name": "digits", "train_samples": 200}
-    eager, compiled = (run(make_spec(data=data, train={"compile": value})) for value in (False, True))
-    assert compiled.clock.compile_seconds > 10 * compiled.clock.train_seconds
-    torch.testing.assert_close(compiled.weights(), eager.weights(), rtol=1e-4, atol=1e-5)
-
-
-class Recorded(nn.Module):
-    """A model that is a function."""
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-        self.forward = function
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_what_is_compiled_is_what_the_loader_yields(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Type, layout and size of each batch: for any other a step would compile it again."""
-    monkeypatch.setattr(build, "image_dtype", lambda *_: torch.bfloat16)  # as on a GPU
-    spec = make_spec(
-        model={"name": "cnn3", "padding": "same", "filters": [4, 4, 4], "hidden_size": 8},
-        data={"name": "digits", "train_samples": 200},
-        train={"channels_last": channels_last, "mixed_precision": "bf16"},
-    )
-    splits, accelerator = prepare(spec.data), Accelerator(cpu=True, mixed_precision="no")
-    loader, sampler = build.build_loader(spec, splits, accelerator)
-    trainee = build_trainee(spec, splits, accelerator, len(sampler.sizes), lambda step: None)
-    network, seen = trainee.network, []
-
-    def recorded(images: torch.Tensor) -> torch.Tensor:
-        seen.append(images)
-        return network(images)
-
-    monkeypatch.setattr(trainee, "model", Recorded(recorded))
-    build.compile_ahead(trainee, splits.image_shape(spec.data.augment), sampler)
-    loaded = {(images.shape, images.stride()) for images, _ in loader.epoch(0)}
-    assert {(images.shape, images.stride()) for images in seen} == loaded and len(loaded) == 2
-    assert {images.dtype for images in seen} == {torch.bfloat16}
-    loader.close()
 
 
 def test_counting_the_size_of_a_network_leaves_it_as_it_was() -> None:

@@ -17,6 +17,7 @@ _TOUCHES_RESULTS = (
     "measure",
     "models",
     "running/build.py",
+    "running/compiling.py",
     "running/execute.py",
     "running/fitting.py",
     "training",

@@ -1,0 +1,142 @@
+"""What torch's compiler makes for a run, in a process that had other runs before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from harness.data.order import GlobalBatches
+from harness.data.prepare import Splits, prepare
+from harness.running import build, compiling
+from harness.running.build import build_loader, build_trainee
+from harness.running.compiling import GRAPH_CALLS, compile_ahead, forget_other_runs
+from harness.running.execute import Observer, execute
+from harness.spec import RunSpec
+from harness.training.loop import Trainee
+from tests.running.test_execute import make_spec, run
+from tests.stand_in_gpu import stand_in_gpu
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.launch
+def test_compiling_has_its_own_clock_and_changes_no_weights() -> None:
+    data = {"name": "digits", "train_samples": 200}
+    eager, compiled = (run(make_spec(data=data, train={"compile": value})) for value in (False, True))
+    assert compiled.clock.compile_seconds > 10 * compiled.clock.train_seconds
+    torch.testing.assert_close(compiled.weights(), eager.weights(), rtol=1e-4, atol=1e-5)
+
+
+class Recorded(nn.Module):
+    """A model that is a function."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.forward = function
+
+
+def built(spec: RunSpec) -> tuple[Trainee, Splits, GlobalBatches]:
+    splits, accelerator = prepare(spec.data), Accelerator(mixed_precision="no")
+    loader, sampler = build_loader(spec, splits, accelerator)
+    loader.close()
+    return build_trainee(spec, splits, accelerator, len(sampler.sizes), lambda step: None), splits, sampler
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_what_is_compiled_is_what_the_loader_yields(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Type, layout and size of each batch: for any other a step would compile it again."""
+    for module in (build, compiling):
+        monkeypatch.setattr(module, "image_dtype", lambda *_: torch.bfloat16)  # as on a GPU
+    spec = make_spec(
+        model={"name": "cnn3", "padding": "same", "filters": [4, 4, 4], "hidden_size": 8},
+        data={"name": "digits", "train_samples": 200},
+        train={"channels_last": channels_last, "mixed_precision": "bf16"},
+    )
+    trainee, splits, sampler = built(spec)
+    network, seen = trainee.network, []
+
+    def recorded(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return network(images)
+
+    monkeypatch.setattr(trainee, "model", Recorded(recorded))
+    compile_ahead(trainee, splits.image_shape(spec.data.augment), sampler)
+    loader, _ = build_loader(spec, splits, trainee.accelerator)
+    loaded = {(images.shape, images.stride()) for images, _ in loader.epoch(0)}
+    assert {(images.shape, images.stride()) for images in seen} == loaded and len(loaded) == 2
+    assert {images.dtype for images in seen} == {torch.bfloat16}
+    loader.close()
+
+
+@pytest.fixture
+def compiled_frames(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """Lets the compiler trace what it compiles and leave it as it is; gives how many functions it has traced."""
+    from torch._dynamo.utils import counters
+
+    compile: Any = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: compile(model, backend="eager", dynamic=dynamic))
+    monkeypatch.setattr(compiling, "_compiled_for", "")
+    torch.compiler.reset()
+    counters.clear()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        yield lambda: counters["frames"]["ok"]
+
+
+def compiled_run(**sections: Any) -> None:
+    data = {"name": "digits", "train_samples": 128}
+    spec = make_spec(data=data, **sections | {"train": {"epochs": 1, "compile": True, **sections.get("train", {})}})
+    quiet = Observer(lambda step: None, lambda epoch: None)
+    execute(spec, prepare(spec.data), Accelerator(cpu=True), quiet, fingerprint="")
+
+
+def test_more_variants_of_a_network_are_compiled_than_the_compiler_keeps(compiled_frames: Callable[[], int]) -> None:
+    for size in range(1, 13):
+        compiled_run(model={"name": "mlp", "hidden_sizes": [size]})
+    assert torch._dynamo.config.recompile_limit < 12 and compiled_frames() == 12
+
+
+def test_each_batch_size_is_compiled_for_itself(compiled_frames: Callable[[], int]) -> None:
+    for batch_size in (64, 32, 16, 8):
+        compiled_run(train={"global_batch_size": batch_size})
+    assert compiled_frames() == 4
+
+
+def test_another_seed_is_not_compiled_again(compiled_frames: Callable[[], int]) -> None:
+    for seed in range(3):
+        compiled_run(seed=seed, optimizer={"name": "adam", "lr": 0.01 * (seed + 1)})
+    assert compiled_frames() == 1
+
+
+def test_graphs_are_recorded_before_the_clock_runs_and_freed_before_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch._dynamo  # the compiler is loaded: it may have something to forget
+
+    resets, calls = [], []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(None))
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: model)
+    spec = make_spec(
+        data={"name": "digits", "train_samples": 200},
+        loader={"name": "resident", "compile": False},
+        train={"compile": "reduce-overhead", "gradient_accumulation_steps": 2},
+    )
+    with stand_in_gpu(count=2):  # another rank's GPU is left alone: the stand-in has no random state for it
+        trainee, splits, sampler = built(spec)
+        kept = [parameter.grad for parameter in trainee.network.parameters()]
+        trainee.model.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
+        compile_ahead(trainee, splits.image_shape(spec.data.augment), sampler)
+        for _ in range(3):
+            forget_other_runs(spec, CUDA)
+    assert calls == [size for size in (32, 8) for _ in range(GRAPH_CALLS)]
+    assert all(
+        parameter.grad is gradient for parameter, gradient in zip(trainee.network.parameters(), kept, strict=True)
+    )
+    assert all(gradient is not None and not gradient.any() for gradient in kept)
+    assert len(resets) == 3
+    forget_other_runs(spec, CPU)  # no graphs there
+    assert len(resets) == 3
