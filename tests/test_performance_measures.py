@@ -18,6 +18,8 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from tests.stand_in_gpu import MEMORY, stand_in_gpu
+
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "performance"
 
@@ -153,21 +155,58 @@ def test_a_check_that_fails_is_told_and_the_others_are_kept(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     check = script("gpu_check")
-    found = {"a": {"b": 0.1234567, "c": [{}, {}], "d": [1, 2], "e": None}}
+    found = {"system": "1x H200", "a": {"b": 0.1234567, "c": [{}, {}], "d": [1, 2], "e": None}}
     (tmp_path / "good.py").write_text(f"print({json.dumps(found)!r})")
     (tmp_path / "bad.py").write_text("raise SystemExit(3)")
+    (tmp_path / "host.py").write_text(f"print({json.dumps(found | {'system': 'a Xeon'})!r})")
+    monkeypatch.setattr(check, "describe_system", lambda: {"name": "1x H200"})
     monkeypatch.setattr(check, "HERE", tmp_path)
-    monkeypatch.setattr(check, "PARTS", {"gtx": [(["bad.py"], []), (["good.py"], [])]})
+    monkeypatch.setattr(check, "PARTS", {"gtx": [(["bad.py"], []), (["host.py"], []), (["good.py"], [])]})
     monkeypatch.setattr("sys.argv", ["gpu_check.py", "gtx", "--output", str(tmp_path / "found")])
     with pytest.raises(SystemExit) as ended:
         check.main()
-    assert ended.value.code == 1 and "error: bad ended with exit code 3" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert ended.value.code == 1 and "error: bad ended with exit code 3" in told
+    assert "error: host was measured on a Xeon, not on 1x H200" in told
     [folder] = (tmp_path / "found").iterdir()
     assert (folder / "table.md").read_text().splitlines()[2:] == [
+        "| good: system | 1x H200 |",
         "| good: a.b | 0.12346 |",
         "| good: a.c | 2 entries |",
         "| good: a.d | [1, 2] |",
     ]
+
+
+def test_data_without_images_are_an_error_before_anything_is_measured(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train").mkdir()
+    monkeypatch.setattr("sys.argv", ["gpu_check.py", "loaders", "--data", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        script("gpu_check").main()
+    assert f"{tmp_path} has no train/<class>/ and test/<class>/ with images" in capfd.readouterr().err
+
+
+def test_loaders_are_measured_on_the_gpu_where_there_is_one(script: Callable[[str], Any]) -> None:
+    loaders = script("loaders")
+    with stand_in_gpu():
+        assert [loaders.device_of(asked).type for asked in (None, "cuda", "cpu")] == ["cuda", "cuda", "cpu"]
+    assert loaders.device_of(None).type == "cpu" or torch.cuda.is_available()
+
+
+def test_cards_are_limited_to_what_they_have(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card of 6 GB has a little less than 6 GiB."""
+    gtx = script("gtx")
+    monkeypatch.setattr(gtx, "different_specs", lambda suite: ())
+    monkeypatch.setattr("sys.argv", ["gtx.py", "--gib", "6", "--suites", "quickstart"])
+    with stand_in_gpu() as gpu:
+        with pytest.raises(SystemExit):
+            gtx.main()
+        assert MEMORY < 6 * 2**30 and gpu.memory_fraction == 1.0
+        monkeypatch.setattr("sys.argv", ["gtx.py", "--gib", "1", "--suites", "quickstart"])
+        with pytest.raises(SystemExit):
+            gtx.main()
+        assert gpu.memory_fraction == 2**30 / MEMORY
 
 
 def test_an_epoch_of_the_harness_is_whole_though_a_checkpoint_is_due(

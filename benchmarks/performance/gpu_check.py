@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "performance", metavar="FOLDER")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
+    if arguments.data and not ((arguments.data / "train").is_dir() and (arguments.data / "test").is_dir()):
+        parser.error(f"{arguments.data} has no train/<class>/ and test/<class>/ with images")
     system = describe_system()["name"]
     folder = arguments.output / re.sub(r"[^a-z0-9]+", "-", system.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +79,10 @@ def main() -> None:
         name = Path(words[0]).stem + ("_quick" if arguments.quick else "")
         if done.stdout.strip():
             found = json.loads(done.stdout)
+            if found["system"] != system:  # e.g. a GPU's host
+                failed.append(name)
+                sys.stderr.write(f"error: {name} was measured on {found['system']}, not on {system}\n")
+                continue
             (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
             table = [f"{key} = {value}" for key, value in figures_of(found)]
             sys.stdout.write(f"{system}: {' '.join(words)} ({time.perf_counter() - began:.0f} s)\n")

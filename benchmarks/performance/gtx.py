@@ -54,7 +54,8 @@ def main() -> None:
     for gib in arguments.gib if cuda else [None]:
         if gib is not None:
             total = torch.cuda.get_device_properties(accelerator.device).total_memory
-            torch.cuda.set_per_process_memory_fraction(gib * GIB / total, accelerator.device)
+            share = min(gib * GIB / total, 1.0)  # a card of 6 GB has a little less than 6 GiB
+            torch.cuda.set_per_process_memory_fraction(share, torch.cuda.current_device())
         for suite in arguments.suites:
             for spec in different_specs(suite):
                 found["configs"].append({"gib": gib, "suite": suite, "label": spec.label, **tried(spec, accelerator)})

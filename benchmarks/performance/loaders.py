@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="by default the GPU, if there is one")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", metavar="NAME", default=[])
@@ -70,12 +70,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("HARNESS_CACHE", f"{folder}/cache")
         root = arguments.data or make_images(Path(folder) / "images")
-        device = torch.device("cuda:0" if arguments.device == "cuda" else "cpu")
-        found = compare(root, device, arguments)
+        found = compare(root, device_of(arguments.device), arguments)
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
     else:
         show(found)
+
+
+def device_of(asked: str | None) -> torch.device:
+    """Returns the device that was asked for, else the GPU, if there is one."""
+    return torch.device("cuda:0" if (asked == "cuda" if asked else torch.cuda.is_available()) else "cpu")
 
 
 def compare(root: Path, device: torch.device, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -123,7 +127,7 @@ def start(
             check(next(batches), shape, device, half=name in HALF)
             for _ in range(contender.warm_up):
                 next(batches)
-        except (ImportError, HarnessError) as error:
+        except (ImportError, HarnessError, RuntimeError) as error:  # the last: DALI's, e.g. of a driver that is too old
             measured[name] = {"images_per_second": None, "unavailable": str(error).partition("\n")[0]}
             continue
         measured[name] = {"rounds": []}
