@@ -12,6 +12,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
 from harness import registry
+from harness.compiled import compile_for_each_shape
 from harness.data.augment.batched import Batched, Recipe
 from harness.data.loading import ChosenLoader, Feed, Loader
 from harness.data.normalize import normalization
@@ -122,8 +123,7 @@ def prepare_network(network: nn.Module, train: TrainSection, accelerator: Accele
     if accelerator.num_processes > 1:
         model.broadcast_buffers = False  # every step would pay for it; `average_buffers` does it before evaluation
     if train.compile:
-        mode = None if train.compile is True else train.compile
-        model = torch.compile(model, mode=mode, dynamic=False)  # else a second size would be compiled for any size
+        model = compile_for_each_shape(model, None if train.compile is True else train.compile)
     return network, model
 
 

@@ -23,8 +23,8 @@ from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
 from harness.records.result import Clock, DataFacts, Memory, Resolved
 from harness.running.build import build_loader, build_trainee
-from harness.running.compiling import compile_ahead, forget_other_runs
 from harness.running.fitting import fit_micro_batches
+from harness.running.rehearsal import free_graphs, has_rehearsal, rehearse
 from harness.spec import RunSpec
 from harness.suite.file import Target
 from harness.training.distributed import largest_memory
@@ -122,13 +122,13 @@ def execute(
     """
     began = time.perf_counter()
     device = accelerator.device
+    free_graphs()  # before the peaks begin: they would be in them
     peaks, stopwatch = PeakMemory(device), Stopwatch(device)
     resume_from = keeping.resume_from if keeping else None
 
     with stopwatch("build"):
         apply_switches(spec.train)
         set_seed(spec.seed)
-        forget_other_runs(spec, device)
         loader, sampler = build_loader(spec, splits, accelerator, chosen_loader(resume_from) if resume_from else None)
         spec = fit_micro_batches(spec, splits, accelerator)
         train = spec.train
@@ -136,9 +136,9 @@ def execute(
             peaks = PeakMemory(device)  # what was tried is no part of the run's peak
         trainee = build_trainee(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
         size = count_size(trainee.network, splits.image_shape(spec.data.augment), device)
-    if train.compile:
-        with stopwatch("compile"):
-            compile_ahead(trainee, splits.image_shape(spec.data.augment), sampler)
+    if has_rehearsal(train, device):
+        with stopwatch("compile" if train.compile else "build"):
+            rehearse(trainee, splits.image_shape(spec.data.augment), sampler)
 
     torch.manual_seed(hash_seed(spec.seed, 0, DROPOUT + accelerator.process_index))  # differs from rank to rank
     progress = Progress(begin_epoch(trainee, 0), History(sampler.sizes, target), stopwatch.seconds, loader)

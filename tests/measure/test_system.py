@@ -346,9 +346,9 @@ def test_the_hash_is_of_what_touches_results(checkout: Path) -> None:
     write(checkout / "training" / "loop.py", "z = 1\n")
     assert code_hash(checkout) != before
     files = {path.relative_to(ROOT / "harness") for path in code_that_touches_results(ROOT / "harness")}
-    assert {file.parts[0] for file in files} == {"data", "measure", "models", "running", "training"}
+    assert {file.parts[0] for file in files} == {"compiled.py", "data", "measure", "models", "running", "training"}
     assert {file.stem for file in files if file.parts[0] == "running"} == {
-        "build", "compiling", "execute", "fitting",
+        "build", "execute", "fitting", "rehearsal",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.compiled import compile_for_each_shape
 from harness.data.augment.batched import Batched
 from harness.data.augment.draws import Draws
 from harness.data.copies import on_cpu, on_gpu
@@ -101,7 +102,7 @@ class ResidentOnGpu:
         return self._batched.train(self._images.index_select(0, samples).permute(0, 3, 1, 2), draws)
 
     def _compiled(self) -> Callable[[Tensor, Draws], Tensor]:
-        compiled = torch.compile(self._gather, dynamic=False)
+        compiled = compile_for_each_shape(self._gather)
         for size in sorted({len(share) for share in self._feed.shares(0, 0)}):  # before the clock runs
             self._try(compiled, size, 1)
         return compiled

@@ -13,13 +13,14 @@ PACKAGE = Path(__file__).resolve().parents[2]
 GIT_SECONDS = 10.0
 # What decides the numbers of a run; the rest starts runs, or shows what they came to.
 _TOUCHES_RESULTS = (
+    "compiled.py",
     "data",
     "measure",
     "models",
     "running/build.py",
-    "running/compiling.py",
     "running/execute.py",
     "running/fitting.py",
+    "running/rehearsal.py",
     "training",
 )
 

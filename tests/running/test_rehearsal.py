@@ -1,4 +1,4 @@
-"""What torch's compiler makes for a run, in a process that had other runs before."""
+"""What is tried and compiled before a run's clock runs, in a process that had other runs before."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from torch import nn
 
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits, prepare
-from harness.running import build, compiling
+from harness.running import build, rehearsal
+from harness.running import execute as execute_module
 from harness.running.build import build_loader, build_trainee
-from harness.running.compiling import GRAPH_CALLS, compile_ahead, forget_other_runs
 from harness.running.execute import Observer, execute
+from harness.running.rehearsal import GRAPH_CALLS, free_graphs, has_rehearsal, rehearse
 from harness.spec import RunSpec
 from harness.training.loop import Trainee
 from tests.running.test_execute import make_spec, run
 from tests.stand_in_gpu import stand_in_gpu
-
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.launch
@@ -48,9 +47,9 @@ def built(spec: RunSpec) -> tuple[Trainee, Splits, GlobalBatches]:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_what_is_compiled_is_what_the_loader_yields(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Type, layout and size of each batch: for any other a step would compile it again."""
-    for module in (build, compiling):
+def test_what_is_rehearsed_is_what_the_loader_yields(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Type, layout and size of each batch: for any other a step would compile or try again."""
+    for module in (build, rehearsal):
         monkeypatch.setattr(module, "image_dtype", lambda *_: torch.bfloat16)  # as on a GPU
     spec = make_spec(
         model={"name": "cnn3", "padding": "same", "filters": [4, 4, 4], "hidden_size": 8},
@@ -65,7 +64,7 @@ def test_what_is_compiled_is_what_the_loader_yields(channels_last: bool, monkeyp
         return network(images)
 
     monkeypatch.setattr(trainee, "model", Recorded(recorded))
-    compile_ahead(trainee, splits.image_shape(spec.data.augment), sampler)
+    rehearse(trainee, splits.image_shape(spec.data.augment), sampler)
     loader, _ = build_loader(spec, splits, trainee.accelerator)
     loaded = {(images.shape, images.stride()) for images, _ in loader.epoch(0)}
     assert {(images.shape, images.stride()) for images in seen} == loaded and len(loaded) == 2
@@ -80,7 +79,6 @@ def compiled_frames(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], in
 
     compile: Any = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: compile(model, backend="eager", dynamic=dynamic))
-    monkeypatch.setattr(compiling, "_compiled_for", "")
     torch.compiler.reset()
     counters.clear()
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
@@ -94,10 +92,12 @@ def compiled_run(**sections: Any) -> None:
     execute(spec, prepare(spec.data), Accelerator(cpu=True), quiet, fingerprint="")
 
 
-def test_more_variants_of_a_network_are_compiled_than_the_compiler_keeps(compiled_frames: Callable[[], int]) -> None:
-    for size in range(1, 13):
-        compiled_run(model={"name": "mlp", "hidden_sizes": [size]})
-    assert torch._dynamo.config.recompile_limit < 12 and compiled_frames() == 12
+def test_every_variant_of_a_network_is_compiled_and_once(compiled_frames: Callable[[], int]) -> None:
+    """Left alone, the compiler gives up after eight."""
+    for seed in range(2):
+        for size in range(1, 13):
+            compiled_run(model={"name": "mlp", "hidden_sizes": [size]}, seed=seed)
+    assert compiled_frames() == 12
 
 
 def test_each_batch_size_is_compiled_for_itself(compiled_frames: Callable[[], int]) -> None:
@@ -106,17 +106,9 @@ def test_each_batch_size_is_compiled_for_itself(compiled_frames: Callable[[], in
     assert compiled_frames() == 4
 
 
-def test_another_seed_is_not_compiled_again(compiled_frames: Callable[[], int]) -> None:
-    for seed in range(3):
-        compiled_run(seed=seed, optimizer={"name": "adam", "lr": 0.01 * (seed + 1)})
-    assert compiled_frames() == 1
-
-
 def test_graphs_are_recorded_before_the_clock_runs_and_freed_before_the_next_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import torch._dynamo  # the compiler is loaded: it may have something to forget
-
     resets, calls = [], []
     monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(None))
     monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: model)
@@ -125,18 +117,52 @@ def test_graphs_are_recorded_before_the_clock_runs_and_freed_before_the_next_run
         loader={"name": "resident", "compile": False},
         train={"compile": "reduce-overhead", "gradient_accumulation_steps": 2},
     )
-    with stand_in_gpu(count=2):  # another rank's GPU is left alone: the stand-in has no random state for it
+    with stand_in_gpu(count=2):  # another process's GPU is left alone: the stand-in has no random state for it
         trainee, splits, sampler = built(spec)
         kept = [parameter.grad for parameter in trainee.network.parameters()]
         trainee.model.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
-        compile_ahead(trainee, splits.image_shape(spec.data.augment), sampler)
-        for _ in range(3):
-            forget_other_runs(spec, CUDA)
+        rehearse(trainee, splits.image_shape(spec.data.augment), sampler)
     assert calls == [size for size in (32, 8) for _ in range(GRAPH_CALLS)]
     assert all(
         parameter.grad is gradient for parameter, gradient in zip(trainee.network.parameters(), kept, strict=True)
     )
     assert all(gradient is not None and not gradient.any() for gradient in kept)
-    assert len(resets) == 3
-    forget_other_runs(spec, CPU)  # no graphs there
-    assert len(resets) == 3
+    for _ in range(2):
+        free_graphs()
+    assert len(resets) == 1
+
+
+def test_on_a_cpu_no_graphs_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "reset", lambda: pytest.fail("nothing to free"))
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: model)
+    trainee, splits, sampler = built(make_spec(train={"compile": "reduce-overhead"}))
+    rehearse(trainee, splits.image_shape(make_spec().data.augment), sampler)
+    free_graphs()
+
+
+def test_on_a_gpu_a_run_that_is_not_compiled_is_rehearsed_too_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = make_spec(
+        model={"name": "mlp", "batch_norm": True, "dropout": 0.3},
+        data={"name": "digits", "train_samples": 200},
+        loader={"name": "resident", "compile": False},
+        train={"mixed_precision": "no"},
+    )
+    quiet, outcomes, calls = Observer(lambda step: None, lambda epoch: None), [], []
+
+    def counted(*arguments: Any) -> None:
+        calls.append(None)
+        rehearse(*arguments)
+
+    monkeypatch.setattr(execute_module, "rehearse", counted)
+    with stand_in_gpu():
+        for has_rehearsal in (execute_module.has_rehearsal, lambda *_: False):
+            monkeypatch.setattr(execute_module, "has_rehearsal", has_rehearsal)
+            outcomes.append(execute(spec, prepare(spec.data), Accelerator(), quiet, fingerprint=""))
+    assert len(calls) == 1
+    assert outcomes[0].losses.equal(outcomes[1].losses)
+    assert outcomes[0].fields["clock"].compile_seconds == 0
+
+
+def test_on_a_cpu_only_what_is_compiled_is_rehearsed() -> None:
+    assert not has_rehearsal(make_spec().train, torch.device("cpu"))
+    assert has_rehearsal(make_spec(train={"compile": True}).train, torch.device("cpu"))
