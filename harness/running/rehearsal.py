@@ -34,7 +34,8 @@ def rehearse(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> Non
     _graphs_are_kept |= records_graphs and device.type == "cuda"
     dtype = image_dtype(trainee.mixed_precision, device)
     format = torch.channels_last if train.channels_last else torch.contiguous_format
-    state = {name: value.clone() for name, value in trainee.network.state_dict().items()}
+    tensors = [*trainee.network.parameters(), *trainee.network.buffers()]  # more than a state dict may hold
+    before = [tensor.detach().clone() for tensor in tensors]
     trainee.model.train()
     sizes = {
         part
@@ -51,7 +52,9 @@ def rehearse(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> Non
                     loss = trainee.model(images).square().mean()
                 loss.backward()
                 trainee.optimizer.zero_grad(set_to_none=not train.keeps_gradients)
-    trainee.network.load_state_dict(state)
+    with torch.no_grad():
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.copy_(value)
 
 
 def free_graphs() -> None:

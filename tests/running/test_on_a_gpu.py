@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from accelerate import Accelerator
+from torch import Tensor
 
 from harness.data.prepare import prepare
-from harness.running.execute import Observer, Outcome, execute
+from harness.records.checkpoints import Checkpoint, CheckpointFolder
+from harness.running.execute import Keeping, Observer, Outcome, execute
 from harness.training import metrics
+from harness.training.epochs import Stopped
 from tests.running.test_execute import make_spec
 from tests.stand_in_gpu import stand_in_gpu
 
@@ -101,3 +105,26 @@ def test_a_loader_that_cannot_start_is_said_and_another_taken() -> None:
     resolved = outcome.fields["resolved"]
     assert resolved.loader in ("resident", "pinned")
     assert "DALI cannot start" in resolved.loader_images_per_second["dali"]
+
+
+def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(tmp_path: Path) -> None:
+    spec = make_spec(
+        model={"name": "mlp", "dropout": 0.5}, loader=RESIDENT, train={"ema_decay": 0.9, "checkpoint_every_steps": 30}
+    )
+    splits, folder = prepare(spec.data), CheckpointFolder(tmp_path)
+
+    def steps_and_losses(checkpoint: Checkpoint | None, stop_after: int = 1000) -> tuple[list[int], Tensor]:
+        steps: list[int] = []
+        observer = Observer(steps.append, lambda epoch: None, stop_requested=lambda: len(steps) >= stop_after)
+        keeping = Keeping(folder, {"run_id": "r"}, lambda: True, checkpoint)
+        losses = execute(spec, splits, Accelerator(), observer, fingerprint="", keeping=keeping).losses
+        return steps, losses
+
+    with stand_in_gpu():
+        _, whole = steps_and_losses(None)
+        with pytest.raises(Stopped):
+            steps_and_losses(None, stop_after=30)
+        checkpoint, problems = folder.newest()
+        steps, resumed = steps_and_losses(checkpoint)
+    assert checkpoint and not problems and steps[0] == 30
+    assert resumed.equal(whole)

@@ -163,6 +163,23 @@ def test_on_a_gpu_a_run_that_is_not_compiled_is_rehearsed_too_and_is_the_same(mo
     assert outcomes[0].fields["clock"].compile_seconds == 0
 
 
+def test_a_rehearsal_leaves_everything_as_it_was() -> None:
+    trainee, splits, sampler = built(make_spec(model={"name": "mlp", "batch_norm": True, "dropout": 0.3}))
+    counted = torch.zeros(())
+    trainee.network.register_buffer("calls", counted, persistent=False)
+
+    def count(*_: Any) -> None:
+        counted.add_(1)
+
+    trainee.network.register_forward_hook(count)
+    before = {name: value.clone() for name, value in trainee.network.state_dict().items()}
+    random = torch.get_rng_state()
+    rehearse(trainee, splits.image_shape(make_spec().data.augment), sampler)
+    assert all(torch.equal(value, before[name]) for name, value in trainee.network.state_dict().items())
+    assert counted == 0 and torch.equal(torch.get_rng_state(), random)
+    assert all(parameter.grad is None for parameter in trainee.network.parameters())
+
+
 def test_on_a_cpu_only_what_is_compiled_is_rehearsed() -> None:
     assert not has_rehearsal(make_spec().train, torch.device("cpu"))
     assert has_rehearsal(make_spec(train={"compile": True}).train, torch.device("cpu"))
