@@ -12,6 +12,7 @@ from torch import nn
 
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits, prepare
+from harness.measure.memory import PeakMemory
 from harness.running import build, rehearsal
 from harness.running import execute as execute_module
 from harness.running.build import build_loader, build_trainee
@@ -130,6 +131,20 @@ def test_graphs_are_recorded_before_the_clock_runs_and_freed_before_the_next_run
     for _ in range(2):
         free_graphs()
     assert len(resets) == 1
+
+
+def test_graphs_of_earlier_runs_are_in_no_runs_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Peaks(PeakMemory):
+        def __init__(self, device: torch.device) -> None:
+            done.append("peaks begin")
+            super().__init__(device)
+
+    monkeypatch.setattr(execute_module, "free_graphs", lambda: done.append("graphs freed"))
+    monkeypatch.setattr(execute_module, "PeakMemory", Peaks)
+    run(make_spec(train={"epochs": 1}))
+    assert done == ["graphs freed", "peaks begin"]
 
 
 def test_on_a_cpu_no_graphs_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
