@@ -48,6 +48,10 @@ def run_on_gpu(
         pytest.param({}, id="resident"),
         pytest.param({"loader": {"name": "pinned", "workers": 0}}, id="pinned"),
         pytest.param({"loader": {"name": "pinned", "workers": 1}}, id="pinned with a worker"),
+        pytest.param(
+            {"loader": {"name": "pinned", "workers": 0}, "data": {"name": "digits", "augment": MOVED}},
+            id="pinned and augmented",
+        ),
         pytest.param({"data": {"name": "digits", "augment": MOVED}}, id="augmented"),
         pytest.param({"data": {"name": "digits", "augment": {"resize": 12, "crop": 1}}}, id="resized"),
         pytest.param({"data": {"name": "digits", "augment": {"random_resized_crop": {"size": 8}}}}, id="resampled"),
