@@ -1,12 +1,14 @@
-"""torch's compiler, for the shapes that come and for however many there are."""
+"""torch's compiler, for the shapes that come and for however many runs a process has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
+
 Function = TypeVar("Function", bound=Callable[..., Any])
-NO_LIMIT = 2**31 - 1
+VARIANTS = 8  # as many as torch's own limit allows a process
 
 
 def compile_for_each_shape(function: Function, mode: str | None = None) -> Function:
@@ -14,9 +16,11 @@ def compile_for_each_shape(function: Function, mode: str | None = None) -> Funct
 
     The compiler keeps what it makes by the code that it was given. Left alone it makes a second shape dynamic, and
     after eight variants of one architecture it compiles no more, as only a log says: what a run gets would depend on
-    the runs that its process had before.
+    the runs that its process had before. So each call here may have eight more; code that would be compiled anew at
+    every step stops there as ever.
     """
-    import torch._dynamo
+    from torch._dynamo import config
 
-    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = NO_LIMIT
+    config.recompile_limit += VARIANTS
+    config.accumulated_recompile_limit += VARIANTS
     return torch.compile(function, mode=mode, dynamic=False)  # type: ignore[return-value]

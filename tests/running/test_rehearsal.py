@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from harness.compiled import VARIANTS, compile_for_each_shape
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits, prepare
 from harness.measure.memory import PeakMemory
@@ -105,6 +106,19 @@ def test_each_batch_size_is_compiled_for_itself(compiled_frames: Callable[[], in
     for batch_size in (64, 32, 16, 8):
         compiled_run(train={"global_batch_size": batch_size})
     assert compiled_frames() == 4
+
+
+def test_code_that_never_settles_is_compiled_so_often_and_no_more(compiled_frames: Callable[[], int]) -> None:
+    calls = {"made": 0}
+
+    def unsettled(values: torch.Tensor) -> torch.Tensor:
+        return values + calls["made"]
+
+    with torch._dynamo.config.patch(recompile_limit=8, fail_on_recompile_limit_hit=False):
+        compiled = compile_for_each_shape(unsettled)
+        for calls["made"] in range(40):
+            assert compiled(torch.zeros(1)) == calls["made"]
+    assert compiled_frames() == 8 + VARIANTS
 
 
 def test_graphs_are_recorded_before_the_clock_runs_and_freed_before_the_next_run(
