@@ -17,13 +17,15 @@ ON_N2 = ("--sbatch", "--nodelist=n2", "--cpus-per-task", "2")
 def test_arrays_run_what_was_planned_and_a_failed_run_ends_no_other(lab: Lab) -> None:
     suite = lab.suite("several", "one_at_a_time: {train.global_batch_size: [32, 128, 256], model.fault: [raise]}\n")
     text = suite.read_text()
-    jobs = lab.submit(suite, "--runs-per-task", "2")
+    jobs = lab.submit(suite, "--runs-per-task", "2", "--sbatch", "--hold")  # else they may have ended when asked about
     assert len(jobs) == 2, "this cluster takes two tasks an array"
     suite.write_text(text.replace("lr: 0.1", "lr: 0.001"))  # the live file is not read again
     again = lab.harness("submit", str(suite), "--set", "optimizer.lr=0.1")
     assert "several: 5 runs; left out: 5 in the queue; to submit: 0" in again.stderr
     shown = lab.harness("status", str(suite), "--watch", "--set", "optimizer.lr=0.1")
     assert "with 5 runs; jobs" in shown.stdout, shown
+    for job in jobs:
+        lab.cluster.ask("scontrol", "release", str(job))
     for job in jobs:
         lab.wait_for_end(job)
 
