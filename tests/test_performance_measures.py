@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from tests.stand_in_gpu import MEMORY, stand_in_gpu
+from tests.gpu.stand_in import MEMORY, stand_in_gpu
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "performance"

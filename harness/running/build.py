@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from torch import nn
+from torch import Tensor, nn
 
 from harness import registry
 from harness.compiled import compile_for_each_shape
@@ -19,7 +20,7 @@ from harness.data.normalize import normalization
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits
 from harness.models.network import build_network, fit_to_data
-from harness.spec import RunSpec, TrainSection, parameters
+from harness.spec import ImageShape, RunSpec, TrainSection, parameters
 from harness.training.loop import Trainee
 from harness.training.precision import image_dtype, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
@@ -76,7 +77,7 @@ def network_of(spec: RunSpec, splits: Splits) -> nn.Module:
     return network
 
 
-def some_training_images(spec: RunSpec, splits: Splits, most: int = 5000) -> torch.Tensor:
+def some_training_images(spec: RunSpec, splits: Splits, most: int = 5000) -> Tensor:
     """Returns images from all over the training split as evaluation would take them, float [n, C, H, W]."""
     split = splits.train
     rows = split.rows[np.linspace(0, len(split.labels) - 1, min(most, len(split.labels))).astype(int)]
@@ -125,6 +126,21 @@ def prepare_network(network: nn.Module, train: TrainSection, accelerator: Accele
     if train.compile:
         model = compile_for_each_shape(model, None if train.compile is True else train.compile)
     return network, model
+
+
+def black_images(
+    size: int, image: ImageShape, train: TrainSection, mixed_precision: str, device: torch.device
+) -> Tensor:
+    """Returns images [size, C, H, W] of the type and layout in which the loader of a run yields them."""
+    # Not by `contiguous`, for which images of one channel are of either format as they are.
+    format = torch.channels_last if train.channels_last else torch.contiguous_format
+    dtype = image_dtype(mixed_precision, device)
+    return torch.empty((size, *image), device=device, dtype=dtype, memory_format=format).zero_()
+
+
+def undrawn(device: torch.device) -> AbstractContextManager[None]:
+    """Returns a context after which random numbers of the host and the device go on as if none had been drawn in it."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])  # not of all GPUs, as by default
 
 
 def ddp_options() -> DistributedDataParallelKwargs:

@@ -122,7 +122,6 @@ def execute(
     """
     began = time.perf_counter()
     device = accelerator.device
-    free_graphs()  # before the peaks begin: they would be in them
     peaks, stopwatch = PeakMemory(device), Stopwatch(device)
     resume_from = keeping.resume_from if keeping else None
 
@@ -172,6 +171,7 @@ def execute(
             )
     finally:
         loader.close()
+        free_graphs(train, device)
         accelerator.free_memory()
 
     history, (memory, no_memory) = progress.history, peak_memory()

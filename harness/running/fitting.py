@@ -10,9 +10,9 @@ from torch import Tensor
 from harness.data.prepare import Splits
 from harness.errors import MachineError
 from harness.measure.memory import release_freed_memory
-from harness.running.build import network_of
+from harness.running.build import black_images, network_of, undrawn
 from harness.spec import RunSpec
-from harness.training.precision import autocast, image_dtype, resolve_mixed_precision, round_weights
+from harness.training.precision import autocast, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_optimizer
 
 STEPS = 2  # the second has the optimizer's state beside it
@@ -53,7 +53,7 @@ def _fits_everywhere(spec: RunSpec, splits: Splits, accelerator: Accelerator) ->
 
 def _fits(spec: RunSpec, splits: Splits, device: torch.device) -> bool:
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # the run draws as if this had not been
+        with undrawn(device):
             _step(spec, splits, device)
     except torch.OutOfMemoryError:
         return False
@@ -69,8 +69,7 @@ def _step(spec: RunSpec, splits: Splits, device: torch.device) -> None:
     format = torch.channels_last if train.channels_last else torch.contiguous_format
     network = network.to(memory_format=format)  # type: ignore[call-overload]
     optimizer, ema = build_optimizer(spec.optimizer, network), build_ema(network, train.ema_decay)
-    images = torch.zeros(train.micro_batch_size, *image, device=device, dtype=image_dtype(precision, device))
-    images = images.contiguous(memory_format=format)
+    images = black_images(train.micro_batch_size, image, train, precision, device)
     labels = torch.zeros(len(images), dtype=torch.int64, device=device)
     network.train()
     for _ in range(STEPS):

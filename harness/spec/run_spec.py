@@ -181,12 +181,17 @@ class TrainSection(Section):
         return self.global_batch_size // ((self.num_processes or 1) * self.gradient_accumulation_steps)
 
     @property
+    def records_graphs(self) -> bool:
+        """Whether steps become CUDA graphs, where there is a GPU."""
+        return isinstance(self.compile, str)
+
+    @property
     def keeps_gradients(self) -> bool:
-        """Whether gradients stay where they are, to be added to.
+        """Whether gradients stay where they are from step to step, to be added to.
 
         Those that a CUDA graph made would be overwritten by the next micro-batch (pytorch#169545).
         """
-        return isinstance(self.compile, str) and self.gradient_accumulation_steps > 1
+        return self.records_graphs and self.gradient_accumulation_steps > 1
 
 
 PLUGIN_SECTIONS: dict[str, tuple[str, type[Section]]] = {

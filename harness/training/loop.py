@@ -137,7 +137,7 @@ def train_epoch(
                 t.scaler.scale(loss).backward()
             parts.append(loss.detach())
             # A CUDA graph's next replay overwrites its outputs.
-            so_far.tally.add(logits.detach().clone() if isinstance(train.compile, str) else logits.detach(), y)
+            so_far.tally.add(logits.detach().clone() if train.records_graphs else logits.detach(), y)
         if train.clip_grad_norm:
             t.scaler.unscale_(t.optimizer)
             nn.utils.clip_grad_norm_(t.network.parameters(), train.clip_grad_norm)
@@ -150,6 +150,8 @@ def train_epoch(
         so_far.batch = batch + 1
         t.on_step(step)
 
+    if t.ema is not None:
+        t.ema.update_buffers(t.network)
     part = clock.last_part()
     so_far.time += part
     so_far.timed_samples += sum(sizes[so_far.batch - part.timed_steps : so_far.batch])

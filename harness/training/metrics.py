@@ -48,7 +48,7 @@ class Tally:
         self._pending.clear()
         self._pending_bytes = 0
         pairs = labels * self.num_classes + logits.argmax(1)
-        self.confusion.index_add_(0, pairs, torch.ones_like(pairs))  # not bincount: a GPU would be waited for
+        self.confusion.index_add_(0, pairs, torch.ones_like(pairs))  # bincount waits for a GPU
         self.sums[0] += F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self._label_smoothing)
         if self.num_classes > 5:
             self.sums[1] += (logits.topk(5).indices == labels[:, None]).sum()

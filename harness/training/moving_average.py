@@ -11,10 +11,10 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class MovingAverage(AveragedModel):
-    """Averages the weights; buffers follow the network's.
+    """Averages the weights at each step; buffers are copied when they are needed.
 
-    torch's `update_parameters` copies its count of updates to the device each time, for which the host waits until the
-    GPU has done all that was enqueued. An exponential average needs no count.
+    torch's own update copies them at each step, and its count of updates to the device, for which the host waits until
+    the GPU has done all that was enqueued. An exponential average needs no count.
 
     Args:
         network: whose copy `module` is.
@@ -30,10 +30,14 @@ class MovingAverage(AveragedModel):
         """Takes the weights as they are now: the first ones whole, later ones by 1 - decay."""
         own: list[Tensor] = list(self.module.parameters())
         new: list[Tensor] = list(model.parameters())
-        if self.n_averaged == 0:  # it stays on the CPU
+        if self.n_averaged == 0:  # the count stays on the CPU
             torch._foreach_copy_(own, new)
         else:
             torch._foreach_lerp_(own, new, 1 - self._decay)
-        for buffer, of_model in zip(self.module.buffers(), model.buffers(), strict=True):
-            buffer.copy_(of_model)
         self.n_averaged += 1
+
+    @torch.no_grad()
+    def update_buffers(self, model: nn.Module) -> None:
+        """Takes the buffers, e.g. the statistics of batch norm, as they are now."""
+        for own, new in zip(self.module.buffers(), model.buffers(), strict=True):
+            own.copy_(new)

@@ -539,12 +539,14 @@ def test_a_loader_leaves_the_default_generators_alone(fed: Fed) -> None:
 
 
 def test_closing_twice_does_no_harm_and_closing_in_the_middle_of_an_epoch_neither(fed: Fed) -> None:
+    before = set(children())
     loader = fed.build()
     batches = loader.epoch(0)
     next(batches)
     next(loader.evaluation(fed.train, EVAL_BATCH))
     loader.close()
     loader.close()
+    assert set(children()) <= before
 
 
 # The processes of the pinned loader

@@ -77,8 +77,11 @@ def test_a_block_on_a_terminal_and_lines_above_it(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_terminal_that_goes_away_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
     class Gone(Terminal):
         def write(self, text: str) -> int:
+            tried.append(text)
             raise OSError(5, "Input/output error")
 
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -88,6 +91,7 @@ def test_a_terminal_that_goes_away_stops_nobody(monkeypatch: pytest.MonkeyPatch)
         view.note("x")
         view.tell(ended("r3"))
         view.close()
+    assert tried and "x\n" in file.getvalue()
 
 
 def test_messages_of_a_launch(tmp_path: Path) -> None:
@@ -152,3 +156,4 @@ def test_files_in_the_folder_of_a_run(tmp_path: Path) -> None:
 
 def test_messages_that_cannot_be_written_stop_nobody(tmp_path: Path) -> None:
     Messenger(tmp_path / "gone").tell(epoch("r0", 1))
+    assert not list(tmp_path.iterdir())

@@ -13,16 +13,15 @@ from torch import nn
 from harness.compiled import VARIANTS, compile_for_each_shape
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits, prepare
-from harness.measure.memory import PeakMemory
-from harness.running import build, rehearsal
+from harness.running import build
 from harness.running import execute as execute_module
 from harness.running.build import build_loader, build_trainee
 from harness.running.execute import Observer, execute
-from harness.running.rehearsal import GRAPH_CALLS, free_graphs, has_rehearsal, rehearse
+from harness.running.rehearsal import GRAPH_CALLS, has_rehearsal, rehearse
 from harness.spec import RunSpec
 from harness.training.loop import Trainee
+from tests.gpu.stand_in import stand_in_gpu
 from tests.running.test_execute import make_spec, run
-from tests.stand_in_gpu import stand_in_gpu
 
 
 @pytest.mark.launch
@@ -51,8 +50,7 @@ def built(spec: RunSpec) -> tuple[Trainee, Splits, GlobalBatches]:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_what_is_rehearsed_is_what_the_loader_yields(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Type, layout and size of each batch: for any other a step would compile or try again."""
-    for module in (build, rehearsal):
-        monkeypatch.setattr(module, "image_dtype", lambda *_: torch.bfloat16)  # as on a GPU
+    monkeypatch.setattr(build, "image_dtype", lambda *_: torch.bfloat16)  # as on a GPU
     spec = make_spec(
         model={"name": "cnn3", "padding": "same", "filters": [4, 4, 4], "hidden_size": 8},
         data={"name": "digits", "train_samples": 200},
@@ -121,17 +119,24 @@ def test_code_that_never_settles_is_compiled_so_often_and_no_more(compiled_frame
     assert compiled_frames() == 8 + VARIANTS
 
 
-def test_graphs_are_recorded_before_the_clock_runs_and_freed_before_the_next_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    resets, calls = [], []
-    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append(None))
+GRAPHS = {
+    "data": {"name": "digits", "train_samples": 200},
+    "loader": {"name": "resident", "compile": False},
+    "train": {"compile": "reduce-overhead", "gradient_accumulation_steps": 2},
+}
+
+
+@pytest.fixture
+def resets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Compiles nothing; gives how often, and when, the compiler was told to forget."""
+    resets: list[str] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append("reset"))
     monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: model)
-    spec = make_spec(
-        data={"name": "digits", "train_samples": 200},
-        loader={"name": "resident", "compile": False},
-        train={"compile": "reduce-overhead", "gradient_accumulation_steps": 2},
-    )
+    return resets
+
+
+def test_graphs_are_recorded_before_the_clock_runs(resets: list[str]) -> None:
+    spec, calls = make_spec(**GRAPHS), []
     with stand_in_gpu(count=2):  # another process's GPU is left alone: the stand-in has no random state for it
         trainee, splits, sampler = built(spec)
         kept = [parameter.grad for parameter in trainee.network.parameters()]
@@ -142,31 +147,23 @@ def test_graphs_are_recorded_before_the_clock_runs_and_freed_before_the_next_run
         parameter.grad is gradient for parameter, gradient in zip(trainee.network.parameters(), kept, strict=True)
     )
     assert all(gradient is not None and not gradient.any() for gradient in kept)
-    for _ in range(2):
-        free_graphs()
-    assert len(resets) == 1
 
 
-def test_graphs_of_earlier_runs_are_in_no_runs_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-
-    class Peaks(PeakMemory):
-        def __init__(self, device: torch.device) -> None:
-            done.append("peaks begin")
-            super().__init__(device)
-
-    monkeypatch.setattr(execute_module, "free_graphs", lambda: done.append("graphs freed"))
-    monkeypatch.setattr(execute_module, "PeakMemory", Peaks)
-    run(make_spec(train={"epochs": 1}))
-    assert done == ["graphs freed", "peaks begin"]
+def test_graphs_are_freed_when_their_run_is_over(resets: list[str]) -> None:
+    spec, quiet = make_spec(**GRAPHS), Observer(lambda step: None, lambda epoch: resets.append("epoch"))
+    with stand_in_gpu():
+        execute(spec, prepare(spec.data), Accelerator(), quiet, fingerprint="")
+    assert resets == ["epoch", "epoch", "reset"]
 
 
-def test_on_a_cpu_no_graphs_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.compiler, "reset", lambda: pytest.fail("nothing to free"))
-    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: model)
-    trainee, splits, sampler = built(make_spec(train={"compile": "reduce-overhead"}))
-    rehearse(trainee, splits.image_shape(make_spec().data.augment), sampler)
-    free_graphs()
+def test_what_is_compiled_without_graphs_is_kept(resets: list[str]) -> None:
+    run(make_spec(**GRAPHS))  # on a CPU there are none
+    spec = make_spec(loader=GRAPHS["loader"], train={"compile": True})
+    with stand_in_gpu():
+        execute(
+            spec, prepare(spec.data), Accelerator(), Observer(lambda step: None, lambda epoch: None), fingerprint=""
+        )
+    assert resets == []
 
 
 def test_on_a_gpu_a_run_that_is_not_compiled_is_rehearsed_too_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def test_it_ends_when_the_process_is_asked_to_stop() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_the_runs_own_business() -> None:
-    go(make_spec(optimizer={"name": "sgd", "lr": 1e30}), 60)
+    assert go(make_spec(optimizer={"name": "sgd", "lr": 1e30}), 60) < 30
 
 
 def test_what_cannot_be_built_is_an_error() -> None:

@@ -231,6 +231,7 @@ def test_the_moving_average_is_torchs_to_the_bit() -> None:
             for value in (*model.parameters(), *model.buffers()):
                 value.copy_(torch.randn(value.shape) * 3)
         own.update_parameters(model)
+        own.update_buffers(model)
         of_torch.update_parameters(model)
     expected = of_torch.state_dict()
     assert own.state_dict().keys() == expected.keys()

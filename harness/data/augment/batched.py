@@ -164,7 +164,7 @@ def inside(boxes: Tensor, height: int, width: int) -> Tensor:
 def _resize(images: Tensor, height: int, width: int) -> Tensor:
     if images.shape[2:] == (height, width):
         return images
-    whole = torch.zeros(1, 4, dtype=torch.int32, device=images.device)  # filled there: for a copy a GPU would be waited
+    whole = torch.zeros(1, 4, dtype=torch.int32, device=images.device)  # a copy from the host would wait for a GPU
     whole[:, 2], whole[:, 3] = images.shape[2:]
     return resample(images, whole, height)
 

@@ -1,36 +1,20 @@
-"""A GPU that is none: the device `cuda`, played by the CPU, for Python code that only runs where there is a GPU.
-
-Tensors that are put on `cuda` stay in the host's memory; of each it is remembered that it lies on the GPU, on which
-stream it was made, and of those of the host whether they are pinned. So what a real GPU would refuse is refused:
-tensors of two devices in one operation, the time between events that nobody waited for, a tensor that another stream
-takes too early. What a real GPU does without a word is noted: `waits` has each call for which the host would have stood
-still until the GPU was done. torch's own Python code is the real one, with its checks of devices and their numbers.
-
-The numbers are the CPU's. Kernels, times, memory and graphs are not a GPU's: nothing here is a measurement of one. What
-a function of torch that is written in Python calls inside is not seen.
-"""
+"""Where tensors lie on the stand-in for a GPU, and for what the host would wait: see `tests.gpu.stand_in`."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import torch
-from accelerate.state import AcceleratorState
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 GPU, HOST = torch.device("cuda", 0), torch.device("cpu")
-MEMORY = 4 * 2**30
-UUID = "00000000-0000-0000-0000-000000000000"
 
 # For their answer, or to know how large it is, the host waits.
 WAITS = {
@@ -55,7 +39,7 @@ class StandInStream:
 
     def wait_stream(self, other: StandInStream) -> None:
         """Lets what is enqueued from now on wait for all that the other was given."""
-        self.waited[other] = _gpus[-1].ticks
+        self.waited[other] = gpus[-1].ticks
 
     def is_capturing(self) -> bool:
         """Tells that no graph is recorded."""
@@ -77,7 +61,7 @@ class StandInEvent:
         """Returns milliseconds."""
         if not (self.is_timed and end.is_timed and self.moment and end.moment):
             raise RuntimeError("both events must be recorded, and made with enable_timing")
-        if end.moment > _gpus[-1].waited_at:
+        if end.moment > gpus[-1].waited_at:
             raise RuntimeError("CUDA error: device not ready")
         return (end.moment - self.moment) * 1000
 
@@ -96,11 +80,11 @@ class _OnGpu:
 _on_gpu: dict[int, _OnGpu] = {}
 _pinned: dict[int, StorageWeakRef] = {}
 _default_stream = StandInStream()
-_gpus: list[StandInGpu] = []
+gpus: list[StandInGpu] = []
 
 
 class StandInGpu(TorchFunctionMode):
-    """What the process sees; see the module.
+    """What the process sees.
 
     Attributes:
         waits: for what the host would have stood still, in order.
@@ -243,88 +227,3 @@ def _is_pinned(tensor: Tensor) -> bool:
 def _by_bool(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     return any(isinstance(part, Tensor) and part.dtype == torch.bool for part in parts)
-
-
-@contextlib.contextmanager
-def stand_in_gpu(capability: tuple[int, int] = (9, 0), name: str = "Stand-in", count: int = 1) -> Iterator[StandInGpu]:
-    """Gives this process a GPU, and threads that begin meanwhile, too.
-
-    Args:
-        capability: decides which types it has in hardware.
-        name: of the card.
-        count: of GPUs; all but the first are other processes', and may not be used.
-    """
-    gpu, run_thread = StandInGpu(), threading.Thread.run
-    enter_autocast, group = torch.autocast.__init__, torch._C._group_tensors_by_device_and_dtype
-
-    def run_with_gpu(thread: threading.Thread) -> None:
-        with gpu:
-            run_thread(thread)
-
-    def autocast(self: Any, device_type: str, *args: Any, **kwargs: Any) -> None:
-        enter_autocast(self, "cpu" if device_type == "cuda" else device_type, *args, **kwargs)
-
-    def grouped(lists: Any, with_indices: bool = False) -> Any:
-        device = GPU if any(map(gpu.holds, lists[0])) else HOST
-        return {(device, dtype): values for (_, dtype), values in group(lists, with_indices).items()}
-
-    peak = {"all": {"peak": 2**20}}
-    properties = SimpleNamespace(
-        name=name, major=capability[0], minor=capability[1], total_memory=MEMORY, multi_processor_count=1, uuid=UUID
-    )
-    replaced: list[tuple[Any, dict[str, Any]]] = [
-        (
-            torch._C,
-            {
-                "_cuda_isInBadFork": lambda: False,
-                "_cuda_getDeviceCount": lambda: count,
-                "_cuda_getDevice": lambda: 0,
-                "_cuda_setDevice": lambda device: None,
-                "_cuda_synchronize": lambda: gpu.wait("synchronize"),
-                "_cuda_emptyCache": lambda *_: None,
-                "_cuda_resetPeakMemoryStats": lambda device: None,
-                "_cuda_memoryStats": lambda device: {"allocated_bytes": peak, "reserved_bytes": peak},
-                "_cuda_setMemoryFraction": lambda fraction, device: setattr(gpu, "memory_fraction", fraction),
-                "_group_tensors_by_device_and_dtype": grouped,
-            },
-        ),
-        (
-            torch.cuda,
-            {
-                "_initialized": True,
-                "_exchange_device": lambda index: 0,
-                "_maybe_exchange_device": lambda index: 0,
-                "_get_device_properties": lambda index: properties,
-                "is_available": lambda: True,
-                "device_count": lambda: count,
-                "default_generators": (torch.Generator(),),
-                "cudart": lambda: SimpleNamespace(cudaMemGetInfo=lambda device: (MEMORY, MEMORY)),
-                "Stream": StandInStream,
-                "Event": StandInEvent,
-                "stream": gpu.on_stream,
-                "current_stream": lambda device=None: gpu.stream,
-            },
-        ),
-        (
-            torch.accelerator,
-            {
-                "current_stream": lambda device=None: gpu.stream,
-                "current_device_index": lambda: 0,
-                "set_device_index": lambda device: None,
-            },
-        ),
-        (Tensor, {"record_stream": lambda tensor, stream: gpu.record_stream(tensor, stream)}),
-        (torch.autocast, {"__init__": autocast}),
-        (threading.Thread, {"run": run_with_gpu}),
-    ]
-    with contextlib.ExitStack() as patches:
-        for owner, values in replaced:
-            patches.enter_context(mock.patch.multiple(owner, create=True, **values))
-        _gpus.append(gpu)
-        AcceleratorState._reset_state(reset_partial_state=True)  # the process has one, which may be of the CPU
-        try:
-            with gpu:
-                yield gpu
-        finally:
-            _gpus.pop()
-            AcceleratorState._reset_state(reset_partial_state=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.stand_in_gpu import GPU, StandInGpu, stand_in_gpu
+from tests.gpu.stand_in import stand_in_gpu
+from tests.gpu.tensors import GPU, StandInGpu
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from harness.records.checkpoints import Checkpoint, CheckpointFolder
 from harness.running.execute import Keeping, Observer, Outcome, execute
 from harness.training import metrics
 from harness.training.epochs import Stopped
+from tests.gpu.stand_in import stand_in_gpu
 from tests.running.test_execute import make_spec
-from tests.stand_in_gpu import stand_in_gpu
 
 RESIDENT = {"name": "resident", "compile": False}
 PICTURES = {"name": "synthetic", "size": 16, "channels": 3, "classes": 10, "train": 512, "test": 64}
