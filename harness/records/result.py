@@ -191,6 +191,12 @@ class RunResult(Record):
     packed: int = Field(
         default=1, description="runs at once on its device, by --pack; where more than 1, its times are not its own"
     )
+    disturbed: list[str] = Field(
+        default=[], description="how others slowed it down, a sentence each; where there are any, its times do not count"
+    )
+    code: str | None = Field(
+        default=None, description="hash of the harness's code that trained it, without comments; null in old records"
+    )
     spec: dict[str, Any]
     resolved: Resolved | None = None
     data: DataFacts | None = None
