@@ -109,7 +109,7 @@ class Manifest:
             "warm_up_seconds": self.warm_up_seconds,
             "accumulation": self.accumulation,
             "slot": self.slot.as_json() if self.slot else None,
-            "runs": [run.as_json() for run in self.runs],
+            "runs": [run.model_dump(mode="json") for run in self.runs],
         }
         write_json(folder / NAME, value)
 
@@ -117,7 +117,7 @@ class Manifest:
     def read(folder: Path) -> Manifest:
         """Reads the manifest of a launch folder."""
         value = json.loads((folder / NAME).read_bytes())
-        runs = tuple(map(PlannedRun.from_json, value["runs"]))
+        runs = tuple(map(PlannedRun.model_validate, value["runs"]))
         target = Target.model_validate(value["target"]) if value["target"] else None
         counts = value["done"], value["total"], value["warm_up_seconds"], value["accumulation"]
         slot = Slot.from_json(value["slot"]) if value["slot"] else None

@@ -15,6 +15,7 @@ from pydantic import (
     SerializeAsAny,
     ValidationError,
     create_model,
+    model_validator,
 )
 
 from harness import registry
@@ -207,7 +208,11 @@ DEFAULT_PLUGINS = {"loader": "resident", "schedule": "constant"}
 
 
 class RunSpec(Section):
-    """One run: a config and a seed, with every default filled in."""
+    """One run: a config and a seed, with every default filled in.
+
+    `model_validate` takes what a suite says as well as what `model_dump` returns: each section is checked by the model
+    of the plug-in that it names. What a section gets wrong is a SpecError.
+    """
 
     label: str = ""
     seed: Seed = 0
@@ -218,6 +223,17 @@ class RunSpec(Section):
     optimizer: SerializeAsAny[OptimizerSection]
     schedule: SerializeAsAny[ScheduleSection]
     train: TrainSection
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_plugins(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        unknown = [key for key in values if key not in cls.model_fields]
+        if unknown:
+            raise SpecError((unknown[0],), f"unknown field '{unknown[0]}'", nearest(unknown[0], cls.model_fields))
+        sections = {field: _section(field, values.get(field, DEFAULT_PLUGINS.get(field))) for field in PLUGIN_SECTIONS}
+        return {**values, **sections, "train": _train(values.get("train", {}))}
 
     def config_id(self) -> str:
         """Returns the hash of the config: all that decides a result but the seed, the data's content, the system."""
@@ -253,24 +269,22 @@ def section_model(field: str, name: str) -> type[Section]:
 
 
 def parse_run_spec(values: Mapping[str, Any]) -> RunSpec:
-    """Validates a resolved mapping.
+    """Validates a resolved mapping, or a RunSpec that was dumped.
 
     Raises:
         SpecError: the first field that is unknown, missing, of the wrong type or out of range.
     """
-    unknown = [key for key in values if key not in RunSpec.model_fields]
-    if unknown:
-        raise SpecError((unknown[0],), f"unknown field '{unknown[0]}'", nearest(unknown[0], RunSpec.model_fields))
-    parts: dict[str, Any] = {key: values[key] for key in ("label", "seed") if key in values}
-    for field in PLUGIN_SECTIONS:
-        value = values.get(field, DEFAULT_PLUGINS.get(field))
-        parts[field] = _section(field, json.dumps({"name": value} if isinstance(value, str) else value))
-    parts["train"] = _train(json.dumps(values.get("train", {})))
-    return _validate(RunSpec, parts, ())
+    return _validate(RunSpec, dict(values), ())
+
+
+def _section(field: str, value: Any) -> Section:
+    if isinstance(value, Section):
+        return value
+    return _read_section(field, json.dumps({"name": value} if isinstance(value, str) else value))
 
 
 @functools.lru_cache(maxsize=4096)
-def _section(field: str, text: str) -> Section:
+def _read_section(field: str, text: str) -> Section:
     kind, _ = PLUGIN_SECTIONS[field]
     value = json.loads(text)
     if value is None:
@@ -286,8 +300,12 @@ def _section(field: str, text: str) -> Section:
     return _validate(model, text, (field,), owner=f"{kind} '{value['name']}'")
 
 
+def _train(value: Any) -> TrainSection:
+    return value if isinstance(value, TrainSection) else _read_train(json.dumps(value))
+
+
 @functools.lru_cache(maxsize=4096)
-def _train(text: str) -> TrainSection:
+def _read_train(text: str) -> TrainSection:
     return _validate(TrainSection, text, ("train",))
 
 

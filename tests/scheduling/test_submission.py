@@ -121,7 +121,7 @@ def test_runs_are_divided_by_world_size_nodes_and_array_size(suite: Path) -> Non
 def with_processes(run: PlannedRun, size: int) -> PlannedRun:
     """Returns a run of another world size."""
     train = run.spec.train.model_copy(update={"num_processes": size})
-    return PlannedRun(run.spec.model_copy(update={"train": train}), run.config_id, run.run_id, run.fingerprint)
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"train": train})})
 
 
 @pytest.mark.parametrize(
