@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from rich.console import Console
 
-from harness.data.files import cache_root
+from harness.cache import cache_root
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError, MachineError
 from harness.live.events import RunEnded
@@ -227,7 +227,7 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
                 source = data_source(run.spec.data)
                 if source.download and turn:
                     source.download()
-                splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali")
+                splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali", planned=run.fingerprint)
             except HarnessError as error:
                 bad = error
         accelerator.wait_for_everyone()
