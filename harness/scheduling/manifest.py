@@ -13,6 +13,7 @@ from harness.records.result import Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now, run_folder
 from harness.scheduling.slot import Slot
 from harness.spec import RunSpec
+from harness.spec.code import own_code
 from harness.suite.file import Target
 from harness.suite.plan import Plan, PlannedRun
 
@@ -94,6 +95,7 @@ class Manifest:
             ended_at=now(),
             attempt=attempt.number,
             packed=attempt.packed,
+            code=own_code(run.spec.plugins()),
             num_processes=run.spec.train.num_processes or 1,
             **fields,
         )

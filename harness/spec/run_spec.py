@@ -23,6 +23,7 @@ from harness.errors import HarnessError, nearest
 from harness.parameters import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from harness.problems import fields_at, first_problem, shown
 from harness.spec.augment import Augment
+from harness.spec.code import code_from_outside
 from harness.spec.section import Section, SpecError
 
 # Part of every identity. Raise it when a default changes or an option comes to mean something else: fields at their
@@ -235,10 +236,18 @@ class RunSpec(Section):
         sections = {field: _section(field, values.get(field, DEFAULT_PLUGINS.get(field))) for field in PLUGIN_SECTIONS}
         return {**values, **sections, "train": _train(values.get("train", {}))}
 
+    def plugins(self) -> dict[str, str]:
+        """Returns the names of the run's plug-ins, by their kind."""
+        return {kind: getattr(self, field).name for field, (kind, _) in PLUGIN_SECTIONS.items()}
+
     def config_id(self) -> str:
-        """Returns the hash of the config: all that decides a result but the seed, the data's content, the system."""
+        """Returns the hash of the config: all that decides a result but the seed, the data's content, the system.
+
+        The code of plug-ins from outside the package is part of it.
+        """
         dumped = self.model_dump(mode="json", exclude_defaults=True, exclude=NOT_IDENTITY)  # type: ignore[arg-type]
-        return _digest({"spec_version": SPEC_VERSION, **dumped})
+        outside = code_from_outside(self.plugins())
+        return _digest({"spec_version": SPEC_VERSION, **dumped, **({"code": outside} if outside else {})})
 
     def run_id(self, fingerprint: str) -> str:
         """Returns the hash of the config, the seed and the dataset's fingerprint."""
