@@ -1,4 +1,4 @@
-"""Which code a run is made of: the harness's own goes into its record, that of plug-ins from outside into its identity."""
+"""The code of a run: the harness's own goes into its record, that of plug-ins from outside into its identity."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def own_code(plugins: Mapping[str, str]) -> str:
 
 
 def code_from_outside(plugins: Mapping[str, str]) -> dict[str, str]:
-    """Returns the hash of each plug-in that lies outside the package and of the local modules that it imports, by kind."""
+    """Returns the hash of each plug-in from outside the package and of the local modules that it imports, by kind."""
     found = {}
     for kind, path in zip(plugins, _files(plugins), strict=True):
         if not path.is_relative_to(PACKAGE):
