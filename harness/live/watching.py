@@ -18,7 +18,7 @@ from harness.live.state import SuiteState
 from harness.live.told import read_files
 from harness.live.view import can_draw
 from harness.records.claims import owner
-from harness.records.comparable import compares
+from harness.records.comparable import marks
 from harness.records.files import read_lines
 from harness.records.result import FINAL
 from harness.records.store import RunFolder
@@ -51,6 +51,8 @@ class _Result(BaseModel):
     clock: _Clock = _Clock()
     cause: _Cause | None = None
     packed: int = 1
+    disturbed: list[str] = []
+    elsewhere: str | None = None
     resumed_at_steps: list[int] = []
 
 
@@ -147,9 +149,9 @@ def _read_end(folder: RunFolder, run_id: str, name: str) -> RunEnded | None:
         return None
     test, clock = result.metrics.get("test", _Metrics()), result.clock
     message = result.cause.message if result.cause else ""
-    timed = compares(result, "clock.train_seconds")
+    found = ", ".join(marks(result))
     return RunEnded(
-        run_id, name, result.status, test.accuracy, clock.train_seconds, clock.total_seconds, message, timed
+        run_id, name, result.status, test.accuracy, clock.train_seconds, clock.total_seconds, message, found
     )
 
 

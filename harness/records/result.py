@@ -192,7 +192,16 @@ class RunResult(Record):
         default=1, description="runs at once on its device, by --pack; where more than 1, its times are not its own"
     )
     disturbed: list[str] = Field(
-        default=[], description="how others slowed it down, a sentence each; where there is one, its times do not count"
+        default=[],
+        description="how others slowed it down, a sentence each; where there are any, its times do not count",
+    )
+    elsewhere: str | None = Field(
+        default=None,
+        exclude=True,
+        description="the suite that it was run under, where that is not the report's; the reader says it, no record",
+    )
+    replaced: int = Field(
+        default=0, description="earlier records of this run that were set aside, into `replaced/`, to train it again"
     )
     code: str | None = Field(
         default=None, description="hash of the harness's code that trained it, without comments; null in old records"

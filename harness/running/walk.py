@@ -65,7 +65,7 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]
     # Rank 0 alone looks at the disk: ranks that disagreed on what is done would wait for each other for ever.
-    chosen = broadcast_object_list([[i for i, run in enumerate(mine) if not worker.folder(run).is_done()]])[0]
+    chosen = broadcast_object_list([[i for i, run in enumerate(mine) if not worker.is_done(run)]])[0]
     runs = [mine[i] for i in chosen]
     _say_what_is_left_out(worker, console, mine, runs)
     if worker.is_main:
@@ -119,7 +119,7 @@ def _display(worker: Worker, console: Console) -> Listener:
     state = SuiteState.of(manifest.suite, manifest.runs)
     for run in manifest.runs:
         result = worker.folder(run).result()
-        if result and worker.folder(run).is_done():
+        if result and worker.is_done(run):
             state.apply(RunEnded.of(result, run.name))
     view = view_for(console, state, BESIDE_TRAINING_SECONDS)
     view.start()

@@ -157,7 +157,7 @@ class Supervisor:
             return []
         place = [run.run_id for run in runs].index(opened.run_id)
         run, later = runs[place], runs[place + 1 :]
-        if opened.ended or opened.folder.is_done():  # ranks walk the runs in order
+        if opened.ended or self._manifest.is_done(run, opened.folder):  # ranks walk the runs in order
             return later
         if status == "oom" and not self._stop.reason and self._halve(run, opened.folder, cause):
             return [run, *later]
@@ -274,6 +274,9 @@ class Supervisor:
         with own:
             if not folder.is_done():
                 self._record_owned(run, folder, status, cause)
+            elif not self._manifest.is_done(run, folder):  # it came not so far as to set that record aside
+                message = f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays"
+                self._console.print(message, markup=False, soft_wrap=True)
 
     def _record_owned(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         if not folder.events():  # it was never opened

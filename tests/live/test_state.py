@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,7 @@ from harness.live.state import SuiteState
 from harness.live.watching import _read_end
 from harness.records.store import RunFolder
 from tests.live.made import ended, epoch, going_on, planned, seen, started
+from tests.marked import MARKING
 
 
 def test_every_event_travels_as_json() -> None:
@@ -129,22 +129,23 @@ def test_several_runs_at_a_time_share_what_is_left() -> None:
 
 def test_a_config_that_was_not_timed_is_shown_and_ranked_by_no_time() -> None:
     state = SuiteState("s", planned(3))
-    untimed = dataclasses.replace(ended("r1", accuracy=0.95, seconds=1.0), timed=False)
+    untimed = dataclasses.replace(ended("r1", accuracy=0.95, seconds=1.0), marks="packed")
     for event in (ended("r0", accuracy=0.8, seconds=10.0), untimed):
         state.apply(event)
     assert [(one.label, one.train_seconds, one.on_front) for one in state.front()] == [
         ("resnet18 width=0", 10.0, True), ("resnet18 width=1", None, False)
     ]  # fmt: skip
-    assert untimed.sentence().endswith("train 1.00 s, not ranked")
+    assert untimed.sentence().endswith("train 1.00 s, not ranked (packed)")
     shown = [line.plain for line in draw([state], 80, 10)]
     assert any("95.00%" in line and " - " in line and "◆" not in line for line in shown)
 
 
-@pytest.mark.parametrize(("fields", "timed"), [({}, True), ({"packed": 2}, False), ({"resumed_at_steps": [7]}, False)])
-def test_a_record_says_whether_it_was_timed(tmp_path: Path, fields: dict[str, Any], timed: bool) -> None:
-    (tmp_path / "result.json").write_text(json.dumps({"status": "ok", **fields}))
+@pytest.mark.parametrize("mark", ["", *MARKING])
+def test_a_record_says_whether_it_was_timed(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "result.json").write_text(json.dumps({"status": "ok", **MARKING.get(mark, {})}))
     seen = _read_end(RunFolder(tmp_path), "r0", "r0")
-    assert seen and seen.timed is timed
+    assert seen and seen.marks == mark and seen.timed is not bool(mark)
+    assert from_json(json.loads(json.dumps(as_json(seen)))) == seen
 
 
 def test_nothing_left() -> None:
