@@ -69,6 +69,28 @@ def resource_limits(proc: Path = PROC, sys: Path = SYS) -> Limits:
     )
 
 
+def throttled_seconds(proc: Path = PROC, sys: Path = SYS) -> float:
+    """Returns for how long this process's cgroup, and those above it, kept its processes from a core so far.
+
+    Of several cores, the sum. Read each time: a process may be moved.
+
+    Raises:
+        LookupError: no such counter can be seen; the message is the reason.
+    """
+    root = sys / "fs" / "cgroup"
+    paths = dict(_cgroup_paths(proc))
+    folders = [*_upwards(root, paths.get("", "/")), *_upwards(root / "cpu", paths.get("cpu", "/"))]
+    counted = [
+        int(value) * (1e-6 if name == "throttled_usec" else 1e-9)
+        for text in _read(dict.fromkeys(folders), "cpu.stat")
+        for name, _, value in (line.partition(" ") for line in text.splitlines())
+        if name in ("throttled_usec", "throttled_time")
+    ]
+    if not counted:
+        raise LookupError("no cgroup of this process that can be seen counts what it throttles")
+    return sum(counted)
+
+
 def _processors(proc: Path) -> Iterator[dict[str, str]]:
     try:
         text = (proc / "cpuinfo").read_text()
