@@ -30,7 +30,7 @@ class Host:
     def __init__(self, pids: Collection[int], rapl: Rapl | None = None, launch: int | None = None) -> None:
         self._ranks = set(pids)
         self._processes = Processes(self._ranks | ({launch} if launch else set()))
-        self._looked_at = time.monotonic()
+        self._looked_at = -LOOK_FOR_CHILDREN_EVERY_SECONDS
         self._spent_on_looking = 0.0
         self._cores = Cores()
         self.cores = self._cores.count

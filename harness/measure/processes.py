@@ -30,7 +30,7 @@ class Times(NamedTuple):
 
 
 class Processes:
-    """Processes that belong to some others: these themselves, and all that they started, directly or not.
+    """Processes that belong to some others: these themselves, and all that they started, as of the last look.
 
     Args:
         roots: these others.
@@ -45,7 +45,6 @@ class Processes:
         self._foreign: set[int] = set()
         self._forgot_at = time.monotonic()
         self.other_launches: set[int] = set()
-        self.look()
 
     def look(self) -> None:
         """Finds what was started and what has ended since; another thread may look, too."""
@@ -78,8 +77,14 @@ class Processes:
 
 
 def times_of(pid: int) -> Times:
-    """Returns the processor time of a process: exact for this one, else in ticks of 10 ms; none where it has ended."""
+    """Returns the processor time of a process: exact for this one, else in ticks of 10 ms; none where it has ended.
+
+    Raises:
+        LookupError: not even this process is shown.
+    """
     fields = _stat(pid)
+    if fields is None and pid == os.getpid():
+        raise LookupError("/proc does not show this process")
     if fields is None:
         return Times(0.0, 0.0)
     user, system, ended_user, ended_system = (int(field) / TICK for field in fields[11:15])

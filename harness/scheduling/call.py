@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from rich.console import Console
 
+from harness.measure.surroundings import Surroundings
 from harness.records.claims import owner
 from harness.records.result import FINAL
 from harness.scheduling.commands import Launcher
@@ -57,10 +59,11 @@ def do_open_runs(
     skipped = f"; {done} are done on this system: skipped" if done else ""
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
     console.print(f"{manifest.suite}: {total} runs{skipped}{packed}")
+    surroundings = Surroundings({os.getpid()})
     with StopSignals(console) as stop:
 
         def do(manifest: Manifest) -> int:
-            supervisor = Supervisor(manifest, launcher, system, arguments, console, display, stop)
+            supervisor = Supervisor(manifest, launcher, system, arguments, console, display, stop, surroundings)
             return supervisor.do(open_runs, isolate=isolate)
 
         several = launcher.packed > 1
