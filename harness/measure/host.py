@@ -11,7 +11,7 @@ import psutil
 
 from harness.measure.cores import Cores, asleep_seconds
 from harness.measure.processes import Processes, resident_bytes, times_of
-from harness.measure.system.host import throttled_seconds
+from harness.measure.system.host import Throttling
 
 POWERCAP = Path("/sys/class/powercap")
 NO_RAPL = "no RAPL counter of the CPU can be seen: the machine has none, or hides it, as virtual ones do"
@@ -33,6 +33,7 @@ class Host:
         self._looked_at = -LOOK_FOR_CHILDREN_EVERY_SECONDS
         self._spent_on_looking = 0.0
         self._cores = Cores()
+        self._throttling: Throttling | None = None
         self.cores = self._cores.count
         self.rapl = rapl
 
@@ -46,7 +47,7 @@ class Host:
             ("host_cpu_seconds", self.cpu_seconds),
             ("launch_cpu_seconds", self.launch_cpu_seconds),
             ("cores", self._cores.counters),
-            ("throttled_seconds", throttled_seconds),
+            ("throttled_seconds", self._throttled_seconds),
             ("asleep_seconds", asleep_seconds),
         ]
 
@@ -80,6 +81,10 @@ class Host:
         """Finds the processes that the launch has started."""
         self._processes.look()
         self._looked_at = time.monotonic()
+
+    def _throttled_seconds(self) -> float:
+        self._throttling = self._throttling or Throttling()  # here what it raises is the reason of a null
+        return self._throttling.seconds()
 
     def _used(self, pids: Collection[int]) -> float:
         return sum(sum(times_of(pid)) for pid in pids)
