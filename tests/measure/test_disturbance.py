@@ -43,8 +43,10 @@ QUIET = {  # 10 s on two cores
 }
 
 
-def sentences(*, uses_gpu: bool = False, telemetry: Telemetry | None = None, **changes: float) -> list[str]:
-    readings = Readings(machines={"node": QUIET | changes})
+def sentences(
+    changes: dict[str, float] | None = None, *, uses_gpu: bool = False, telemetry: Telemetry | None = None
+) -> list[str]:
+    readings = Readings(machines={"node": QUIET | (changes or {})})
     return judge(readings, telemetry or Telemetry(), uses_gpu=uses_gpu).sentences
 
 
@@ -69,29 +71,29 @@ def test_a_quiet_machine_marks_nothing_and_all_is_told() -> None:
     ids=["others", "steal", "throttled", "suspended", "asleep"],
 )
 def test_each_disturbance_has_its_sentence(changes: dict[str, float], said: str) -> None:
-    [sentence] = sentences(**changes)
+    [sentence] = sentences(changes)
     assert sentence.startswith(said)
 
 
 def test_threads_that_wait_for_others_are_told_from_those_that_wait_for_their_own() -> None:
     others = {"free_core_seconds": 0.0, "launch_cpu_seconds": 19.2}  # 0.75 s in 10 s
-    assert sentences(**others, queued_seconds=0.01) == []
-    [sentence] = sentences(**others, queued_seconds=5.0)
+    assert sentences(others | {"queued_seconds": 0.01}) == []
+    [sentence] = sentences(others | {"queued_seconds": 5.0})
     assert sentence.startswith("its threads waited 0.8 s for cores that others used")
 
 
 def test_beside_a_gpu_the_cores_may_be_used_unless_the_run_waits() -> None:
     others = {"free_core_seconds": 0.0, "launch_cpu_seconds": 14.0}
-    assert sentences(uses_gpu=True, **others, queued_seconds=0.1) == []
-    assert len(sentences(uses_gpu=True, **others, queued_seconds=4.0)) == 1
+    assert sentences(others | {"queued_seconds": 0.1}, uses_gpu=True) == []
+    assert len(sentences(others | {"queued_seconds": 4.0}, uses_gpu=True)) == 1
 
 
 def test_a_short_run_is_marked_by_what_is_counted_exactly_and_not_by_ticks() -> None:
     tenth = {name: value / 1000 for name, value in QUIET.items()}  # 10 ms: a tick of each core
-    assert sentences(**tenth | {"free_core_seconds": 0.0, "queued_seconds": 0.0003}) == []
+    assert sentences(tenth | {"free_core_seconds": 0.0, "queued_seconds": 0.0003}) == []
     beside_loops = tenth | {"core_seconds": 0.2, "machine_seconds": 0.1, "rank_seconds": 0.1}
     beside_loops |= {"free_core_seconds": 0.0, "queued_seconds": 0.15}
-    assert len(sentences(**beside_loops)) == 2
+    assert len(sentences(beside_loops)) == 2
 
 
 def test_one_machine_that_was_disturbed_is_not_lost_among_others() -> None:
