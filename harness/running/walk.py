@@ -24,6 +24,7 @@ from harness.live.state import SuiteState
 from harness.live.told import Messenger
 from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
 from harness.measure.memory import keep_freed_memory
+from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system, find_gpus
 from harness.records.files import require_writable
 from harness.records.result import Cause, RunResult, Status
@@ -44,8 +45,21 @@ class BadData(HarnessError):
     """The data of a run, or its checkpoint, are not what they should be; every rank raises it."""
 
 
-def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) -> int:
+def walk(
+    manifest: Manifest,
+    pulse: Pulse,
+    stop: StopRequest,
+    console: Console,
+    surroundings: Surroundings | None = None,
+) -> int:
     """Runs what is open of a manifest; every rank calls it.
+
+    Args:
+        manifest: the runs.
+        pulse: of this rank.
+        stop: says whether to save and stop.
+        console: for progress, on stderr.
+        surroundings: tell, before the first run, whether the machine is busy; None to say nothing.
 
     Returns and raises as `harness.running.worker.work`.
     """
@@ -69,6 +83,8 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     runs = [mine[i] for i in chosen]
     _say_what_is_left_out(worker, console, mine, runs)
     if worker.is_main:
+        if runs and surroundings and (busy := surroundings.sentence()):
+            console.print(busy, markup=False, soft_wrap=True)
         worker = Worker(**{**vars(worker), "display": _display(worker, console)})
     statuses: list[Status | None] = []
     try:

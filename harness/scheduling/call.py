@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 from rich.console import Console
 
+from harness.measure.surroundings import Surroundings
 from harness.records.claims import owner
 from harness.records.result import FINAL
 from harness.scheduling.again import Rule, asked, never, retake_rule
@@ -64,11 +66,12 @@ def do_open_runs(
     skipped = f"; {done} are done on this system: skipped" if done else ""
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
     console.print(f"{manifest.suite}: {total} runs{skipped}{packed}")
+    surroundings = Surroundings({os.getpid()})
     with StopSignals(console) as stop:
 
         def do(manifest: Manifest, runs: list[PlannedRun]) -> int:
             def supervised(manifest: Manifest) -> int:
-                supervisor = Supervisor(manifest, launcher, system, arguments, console, display, stop)
+                supervisor = Supervisor(manifest, launcher, system, arguments, console, display, stop, surroundings)
                 return supervisor.do(runs, isolate=isolate)
 
             if launcher.packed > 1:

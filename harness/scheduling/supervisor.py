@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.measure.surroundings import Surroundings
 from harness.records.claims import claim
 from harness.records.result import Cause, Status
 from harness.records.store import RunFolder
@@ -75,6 +76,7 @@ class Supervisor:
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
         stop: says when to save and stop.
+        surroundings: tell, before the first run, whether the machine is busy; None to say nothing.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Supervisor:
         console: Console,
         display: Display,
         stop: StopSignals,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._manifest = manifest
         self._launcher = launcher
@@ -94,6 +97,7 @@ class Supervisor:
         self._console = console
         self._display = display
         self._stop = stop
+        self._surroundings = surroundings
         self._accumulation: dict[str, int] = {}
         self._orders = Orders()
 
@@ -222,7 +226,10 @@ class Supervisor:
             pulses = read_pulses(folder)
             if pulses != last_pulses:
                 last_pulses, last_change = pulses, time.monotonic()
-            limit = timeout_seconds if read_open_run(folder) else max(timeout_seconds, START_SECONDS)
+            opened = read_open_run(folder)
+            if opened and self._surroundings and (busy := self._surroundings.sentence()):
+                self._console.print(busy, markup=False, soft_wrap=True)
+            limit = timeout_seconds if opened else max(timeout_seconds, START_SECONDS)
             if time.monotonic() - last_change > limit:
                 if hang := self._find_hang(folder, world, limit):
                     return hang
