@@ -60,6 +60,9 @@ def run(
             "--retake", metavar="N", min=0, help="Train runs that were disturbed again at the end, up to N times each."
         ),
     ] = 0,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Train again what is done, but was trained by other code of the harness.")
+    ] = False,
     lines: Annotated[str, typer.Option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
     sort: Sort = "",
     with_resumed: WithResumed = False,
@@ -71,7 +74,7 @@ def run(
 ) -> None:
     """Run what is open of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
-    from harness.records.store import read_suite
+    from harness.records.planned import read_planned
     from harness.scheduling.launch import launch_folder
     from harness.scheduling.manifest import Manifest
     from harness.trackers.options import Tracking
@@ -96,7 +99,9 @@ def run(
         manifest = read_manifest(suite, lines)
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
-        raise typer.Exit(_do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate, pack, retake))
+        raise typer.Exit(
+            _do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate, pack, retake, renew)
+        )
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
@@ -108,13 +113,14 @@ def run(
     if pack > 1:
         _require_one_process(planned.runs, "--pack")
     arguments = [str(suite), "--output", str(output)]
-    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate, pack, retake)
+    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate, pack, retake, renew)
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     if code in (0, 1) and is_main:
         from harness.report.options import DEFAULT_SORT, Options
 
         options = Options(sort or DEFAULT_SORT, with_resumed)
-        show_report([planned], read_suite(output, planned.suite.name), output, options)
+        stored = read_planned(output, planned.suite.name, {run.run_id for run in planned.runs})
+        show_report([planned], stored, output, options)
     raise typer.Exit(code)
 
 
@@ -160,6 +166,7 @@ def _do(
     isolate: bool,
     pack: int,
     retake: int,
+    renew: bool,
 ) -> int:
     """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
     from harness.records.files import require_writable
@@ -190,7 +197,9 @@ def _do(
     with contextlib.closing(view):
         view.start()
         with mirrored(tracking, launcher.launch_folder_parent(), view.note):
-            return do_open_runs(manifest, launcher, system, arguments, console, view, isolate=isolate, retake=retake)
+            return do_open_runs(
+                manifest, launcher, system, arguments, console, view, isolate=isolate, retake=retake, renew=renew
+            )
 
 
 def _under_a_launcher() -> bool:

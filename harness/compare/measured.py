@@ -130,7 +130,9 @@ def _run(result: RunResult, output: Path, *, timed: bool) -> MeasuredRun:
         raise HarnessError(
             f"the record of run {result.run_id} does not say what data it saw", "run it again, or take it away"
         )
-    path = run_folder(output, result.suite, result.run_id, result.system_id).path / "predictions.npz"
+    path = (
+        run_folder(output, result.elsewhere or result.suite, result.run_id, result.system_id).path / "predictions.npz"
+    )
     return MeasuredRun(
         seed=result.seed,
         run_id=result.run_id,

@@ -50,7 +50,7 @@ def measured_suite(plans: Sequence[Plan], stored: SuiteResults, output: Path, sy
     results = [result for result in stored.results if result.run_id in planned]
     used = {result.system_id for result in results}
     systems = {one: str(facts.get("name") or one) for one, facts in stored.systems.items() if one in used}
-    notes = [f"Unreadable record {path}: {reason}." for path, reason in stored.unreadable.items()]
+    notes = [*stored.notes, *(f"Unreadable record {path}: {reason}." for path, reason in stored.unreadable.items())]
     if others := len(stored.results) - len(results):
         notes.append(f"{others} stored results belong to no run of this plan and are left out.")
     if not results:

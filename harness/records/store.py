@@ -221,11 +221,12 @@ def read_outline(path: Path) -> Outline:
 
 @dataclass(frozen=True)
 class SuiteResults:
-    """All results of a suite, and the records that could not be read, with the reason."""
+    """All results of a suite, the records that could not be read, with the reason, and what else is to be told."""
 
     results: list[RunResult]
     systems: dict[str, dict[str, Any]]
     unreadable: dict[Path, str]
+    notes: tuple[str, ...] = ()
 
 
 def read_suite(root: Path, suite: str) -> SuiteResults:

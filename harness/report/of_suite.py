@@ -151,7 +151,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
     wanted = {i: spec for i, spec in plans[0].configs().items() if not ran or i in ran or len(plans) == 1}
     shown = wanted | {config_id: spec for config_id, spec in configs.items() if config_id in ran}
 
-    notes = []
+    notes = list(stored.notes)
     others = len(stored.results) - len(results)
     if others:
         notes.append(f"{others} stored results belong to no run of this plan and are left out.")
@@ -159,7 +159,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
     notes += [f"Unreadable record {path}: {reason}." for path, reason in {**stored.unreadable, **unreadable}.items()]
 
     def folder(run: RunResult) -> RunFolder:
-        return run_folder(output, suite.name, run.run_id, run.system_id)
+        return run_folder(output, run.elsewhere or suite.name, run.run_id, run.system_id)
 
     references = {config_id: own for plan in plans for config_id, own in plan.references().items()}
     return Material(

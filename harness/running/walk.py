@@ -27,6 +27,7 @@ from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system, find_gpus
 from harness.records.files import require_writable
+from harness.records.planned import done_elsewhere
 from harness.records.result import Cause, RunResult, Status
 from harness.running.build import ddp_options, global_batches
 from harness.running.execute import Observer, execute
@@ -79,7 +80,7 @@ def walk(
     worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]
     # Rank 0 alone looks at the disk: ranks that disagreed on what is done would wait for each other for ever.
-    chosen = broadcast_object_list([[i for i, run in enumerate(mine) if not worker.is_done(run)]])[0]
+    chosen = broadcast_object_list([_open_of(worker, mine) if worker.is_main else []])[0]
     runs = [mine[i] for i in chosen]
     _say_what_is_left_out(worker, console, mine, runs)
     if worker.is_main:
@@ -105,6 +106,14 @@ def walk(
     if stopped:
         return STOPPED
     return 0 if pulse.folder or all(status in ("ok", None) for status in statuses) else 1
+
+
+def _open_of(worker: Worker, runs: list[PlannedRun]) -> list[int]:
+    """Returns the places of the runs that are not done, under this suite or another one of the results root."""
+    left = [i for i, run in enumerate(runs) if not worker.is_done(run)]
+    manifest, ids = worker.manifest, [runs[i].run_id for i in left if runs[i].run_id not in worker.manifest.again]
+    elsewhere = done_elsewhere(manifest.output, manifest.suite, ids, worker.system["system_id"])
+    return [i for i in left if runs[i].run_id not in elsewhere]
 
 
 def _has_gpu() -> bool:

@@ -6,13 +6,14 @@ attempt, so that a process which finds a newer one leaves it alone. The earlier 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
 
 DISTURBED = "disturbed"
+OTHER_CODE = "other code"
 Rule = Callable[[RunResult, RunFolder], str]
 """Says why a run that is done is to be trained again; an empty text: it is not."""
 
@@ -34,11 +35,6 @@ class Again:
         return result.attempt == self.attempt
 
 
-def never(result: RunResult, folder: RunFolder) -> str:
-    """The rule of a call that trains nothing again."""
-    return ""
-
-
 def retake_rule(most: int) -> Rule:
     """Returns the rule of `--retake`: what was disturbed is trained again, unless it was so `most` times.
 
@@ -48,6 +44,19 @@ def retake_rule(most: int) -> Rule:
     def rule(result: RunResult, folder: RunFolder) -> str:
         retakes = most and result.status == "ok" and result.disturbed and folder.times_set_aside(DISTURBED) < most
         return DISTURBED if retakes else ""
+
+    return rule
+
+
+def renew_rule(codes: Mapping[str, str]) -> Rule:
+    """Returns the rule of `--renew`: what was trained by other code than this, or by unknown code, is trained again.
+
+    Args:
+        codes: the hash of the code that would train each run now, by run_id.
+    """
+
+    def rule(result: RunResult, folder: RunFolder) -> str:
+        return OTHER_CODE if result.code != codes.get(result.run_id) else ""
 
     return rule
 

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from harness.measure.surroundings import Surroundings
 from harness.records.claims import owner
+from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL
-from harness.scheduling.again import Rule, asked, never, retake_rule
+from harness.scheduling.again import asked, renew_rule, retake_rule
 from harness.scheduling.commands import Launcher
 from harness.scheduling.display import Display
 from harness.scheduling.launch import STOPPED
@@ -19,6 +20,7 @@ from harness.scheduling.manifest import Manifest
 from harness.scheduling.pack import do_packed
 from harness.scheduling.stop_signals import StopSignals
 from harness.scheduling.supervisor import Supervisor
+from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
 
 
@@ -31,8 +33,8 @@ def do_open_runs(
     display: Display,
     *,
     isolate: bool = False,
-    again: Rule = never,
     retake: int = 0,
+    renew: bool = False,
 ) -> int:
     """Does what is open of a manifest.
 
@@ -44,8 +46,8 @@ def do_open_runs(
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
         isolate: a fresh process for each run.
-        again: says which runs that are done are trained again, together with those that are open.
         retake: how often a run that was disturbed is trained again, after all others.
+        renew: train again, together with the open runs, those that other code of the harness has trained.
 
     Returns:
         0 all well, 1 some runs failed, 2 bad input, 75 stopped.
@@ -54,18 +56,32 @@ def do_open_runs(
         HarnessError: no run can start; a rank says why.
     """
     folders = {run.run_id: manifest.folder(run, system["system_id"]) for run in manifest.runs}
-    manifest = dataclasses.replace(manifest, again=asked(again, folders))
-    open_runs: list[PlannedRun] = []
+    other_code = asked(renew_rule({run.run_id: own_code(run.spec.plugins()) for run in manifest.runs}), folders)
+    manifest = dataclasses.replace(manifest, again=other_code if renew else {})
+    own = {run_id: result for run_id, folder in folders.items() if (result := folder.result())}
+    left = [run_id for run_id in folders if run_id not in own or own[run_id].status not in FINAL]
+    borrowed = done_elsewhere(manifest.output, manifest.suite, left, system["system_id"])
+    done = {i: result for i, result in (own | borrowed).items() if result.status in FINAL and i not in manifest.again}
     for run in manifest.runs:
-        result = folders[run.run_id].result()
-        if result is None or result.status not in FINAL or run.run_id in manifest.again:
-            open_runs.append(run)
-        else:
-            display.count(result, run.name)
-    total, done = len(manifest.runs), len(manifest.runs) - len(open_runs)
-    skipped = f"; {done} are done on this system: skipped" if done else ""
+        if run.run_id in done:
+            display.count(done[run.run_id], run.name)
+    open_runs = [run for run in manifest.runs if run.run_id not in done]
+    total = len(manifest.runs)
+    skipped = f"; {len(done)} are done on this system: skipped" if done else ""
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
     console.print(f"{manifest.suite}: {total} runs{skipped}{packed}")
+    if borrowed:
+        suites = ", ".join(sorted({str(result.elsewhere) for result in borrowed.values()}))
+        console.print(
+            f"{len(borrowed)} of them under other suites ({suites}): their accuracy counts here, their times do not",
+            markup=False,
+        )
+    if other_code and not renew:
+        unknown = sum(own[run_id].code is None for run_id in other_code)
+        told = f" ({unknown} by code that their records do not name)" if unknown else ""
+        console.print(
+            f"{len(other_code)} of them were trained by other code of the harness{told}: --renew trains them again"
+        )
     surroundings = Surroundings({os.getpid()})
     with StopSignals(console) as stop:
 
@@ -91,11 +107,12 @@ def do_open_runs(
         console.print("stopped: what was done is kept, the same command goes on from here")
     if code:
         return code
-    elsewhere = [who for folder in folders.values() if not folder.is_done() and (who := owner(folder.path))]
+    kept = [folder for run_id, folder in folders.items() if run_id not in borrowed]
+    elsewhere = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if elsewhere:
         console.print(f"{len(elsewhere)} runs are being done elsewhere: {elsewhere[0]}", markup=False)
         return STOPPED
-    results = [result for folder in folders.values() if (result := folder.result())]
+    results = [*borrowed.values(), *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):
         console.print(f"still disturbed: {left} of {len(results)} runs; each was trained again up to {retake} times")
     return 0 if len(results) == len(folders) and all(result.status == "ok" for result in results) else 1

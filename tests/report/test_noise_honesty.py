@@ -32,6 +32,8 @@ def run(log_seconds: float, minute: int = 0, seed: int = 0) -> RunResult:
         "started_at": moment.isoformat(),
         "resumed_at_steps": [],
         "packed": 1,
+        "disturbed": [],
+        "elsewhere": None,
     }
     return cast(RunResult, SimpleNamespace(clock=clock, run_id=f"{minute}", metrics={}, **fields))
 

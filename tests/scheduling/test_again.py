@@ -14,11 +14,12 @@ from rich.console import Console
 from harness.cli import main
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
-from harness.scheduling.again import DISTURBED, Again, asked, retake_rule
+from harness.scheduling.again import DISTURBED, Again, asked, renew_rule, retake_rule
 from harness.scheduling.call import do_open_runs
 from harness.scheduling.display import Unseen
 from harness.scheduling.manifest import Manifest
 from harness.spec import parse_run_spec
+from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
 from tests.house import House
 from tests.scheduling.scripted import Scripted
@@ -99,7 +100,12 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
 def manifest_of(tmp_path: Path, count: int = 3) -> Manifest:
     sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
     runs = [
-        PlannedRun(parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"}), "config", f"run{seed}", "data")
+        PlannedRun(
+            spec=parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"}),
+            config_id="config",
+            run_id=f"run{seed}",
+            fingerprint="data",
+        )
         for seed in range(count)
     ]
     return Manifest("suite", tmp_path, None, tuple(runs), 0, count)
@@ -161,11 +167,11 @@ def test_runs_that_a_rule_names_are_launched_with_those_that_are_open(tmp_path: 
     for seed in range(3):
         recorded(manifest, seed, "failed" if seed == 2 else "ok")
 
-    def rule(result: RunResult, folder: RunFolder) -> str:
-        return "other code" if result.seed == 0 else ""
-
     folders = {run.run_id: manifest.folder(run, "system") for run in manifest.runs}
-    assert asked(rule, folders) == {"run0": Again(1, "other code")}
+    by_other_code = folders["run0"].path / "result.json"
+    by_other_code.write_text(json.dumps({**json.loads(by_other_code.read_text()), "code": "0123456789ab"}))
+    codes = {run.run_id: own_code(run.spec.plugins()) for run in manifest.runs}
+    assert asked(renew_rule(codes), folders) == {"run0": Again(1, "other code")}
     script = """
 (manifest.output / "seen").write_text(json.dumps([run.run_id for run in manifest.runs]))
 open_now = [run.run_id for run in manifest.runs if not manifest.is_done(run, manifest.folder(run, "system"))]
@@ -177,7 +183,7 @@ os._exit(1)
     words = io.StringIO()
     console = Console(file=words, width=500)
     launcher = Scripted(script=script)
-    do_open_runs(manifest, launcher, {"system_id": "system"}, [], console, Unseen(), isolate=True, again=rule)
+    do_open_runs(manifest, launcher, {"system_id": "system"}, [], console, Unseen(), isolate=True, renew=True)
     assert "4 runs; 1 are done on this system: skipped" in words.getvalue()
     [last] = json.loads((tmp_path / "seen").read_text())
     assert [last] == json.loads((tmp_path / "open").read_text()) == ["run3"], "each in a launch of its own"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def mine(image, num_classes, *, width: PositiveInt = 8):
 
 
 @pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with an architecture that lies outside the package, and a module that it imports."""
     (tmp_path / "layers_of_mine.py").write_text("def block(width):\n    return width\n")
     (tmp_path / "unused.py").write_text("x = 1\n")

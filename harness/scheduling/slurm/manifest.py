@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from harness.errors import HarnessError
 from harness.problems import first_problem
 from harness.records.files import write_atomically
+from harness.records.planned import folders_elsewhere
 from harness.records.store import RunFolder
 from harness.scheduling.manifest import Manifest
 from harness.spec import SpecError
@@ -65,7 +66,10 @@ def read_manifest(path: Path, lines: str = "") -> Manifest:
         raise _unreadable(path, error) from None
     output, suite = Path(value["output"]), value["suite"]
     # A task that starts again may be on another system than the one that its first runs were done on.
-    runs = [run for run in runs if not _is_done(output / suite / run.run_id, value["systems"])]
+    folders = folders_elsewhere(output, suite, [run.run_id for run in runs])
+    for run in runs:
+        folders[run.run_id].append(output / suite / run.run_id)
+    runs = [run for run in runs if not any(_is_done(folder, value["systems"]) for folder in folders[run.run_id])]
     target = Target.model_validate(value["target"]) if value["target"] else None
     return Manifest(suite, output, target, tuple(runs), 0, len(runs), value["warm_up_seconds"])
 

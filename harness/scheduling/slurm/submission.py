@@ -16,8 +16,9 @@ from typing import Any
 
 from harness.errors import HarnessError, nearest
 from harness.records.files import write_json
+from harness.records.planned import read_planned
 from harness.records.result import FINAL
-from harness.records.store import SuiteResults, read_suite
+from harness.records.store import SuiteResults
 from harness.scheduling.slurm.batch import Array, Resources, arrays, render, world_size
 from harness.scheduling.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
 from harness.scheduling.slurm.manifest import COMMON, NAME, freeze, read_common
@@ -170,7 +171,8 @@ class Draft:
         """
         name = plan.suite.name
         queue = read_queue(read_submissions(output, name))
-        stored = read_suite(output, name)  # after the queue: what ends in between is seen as done
+        # After the queue: what ends in between is seen as done.
+        stored = read_planned(output, name, {run.run_id for run in plan.runs})
         systems = counting_systems(stored, system)
         found = open_runs(plan, stored, systems, queue)
         parts = tuple(arrays(found.runs, resources, max_array_size()))
