@@ -276,6 +276,10 @@ def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRu
     other = len(worker.manifest.runs) - len(mine)
     if other:
         console.print(f"{other} runs ask for another number of processes than this launch's {world}: left out")
+    for run in runs:
+        if why := worker.folder(run).read()[1]:
+            sentence = f"{run.name} is trained again: {worker.folder(run).path}/result.json does not count: {why}"
+            console.print(sentence, markup=False, soft_wrap=True)
     if len(mine) > len(runs):
         console.print(f"{len(mine) - len(runs)} of {len(mine)} runs are done on this system: skipped")
     folder = worker.manifest.output / worker.manifest.suite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -10,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.records.result import FINAL
-from harness.records.store import Outline, read_outline
+from harness.records.result import FINAL, RunResult
+from harness.records.store import read_result, read_system
 from harness.suite.plan import Plan
 
 
@@ -65,7 +64,7 @@ class _Seen:
     """The planned runs that a system has begun."""
 
     name: str = ""
-    outlines: list[Outline] = field(default_factory=list)
+    results: list[RunResult] = field(default_factory=list)
     with_checkpoint: int = 0
 
 
@@ -77,36 +76,36 @@ def suite_status(plan: Plan, output: Path) -> SuiteStatus:
     for run_id, system_id, folder in _folders(output / plan.suite.name):
         seen = systems.setdefault(system_id, _Seen())
         try:
-            outline = _read(folder, seen)
-        except (OSError, ValueError, AttributeError) as error:
+            result = _read(folder, system_id, seen)
+        except (OSError, ValueError) as error:
             unreadable[f"{folder}/result.json"] = str(error)
-            outline = None
+            result = None
         if run_id in planned:
-            seen.outlines += [outline] if outline else []
-            if outline is None or outline.status not in FINAL:
+            seen.results += [result] if result else []
+            if result is None or result.status not in FINAL:
                 seen.with_checkpoint += _has_checkpoint(f"{folder}/checkpoints")
-    found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.outlines or seen.with_checkpoint}
+    found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.results or seen.with_checkpoint}
     return SuiteStatus(plan.suite.name, len(plan.runs), found, unreadable)
 
 
-def _read(folder: str, seen: _Seen) -> Outline | None:
+def _read(folder: str, system_id: str, seen: _Seen) -> RunResult | None:
     try:
-        outline = read_outline(Path(f"{folder}/result.json"))
+        result = read_result(Path(f"{folder}/result.json"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not seen.name:
-        seen.name = json.loads(Path(f"{folder}/system.json").read_bytes()).get("name", "")
-    return outline
+        seen.name = str(read_system(Path(folder), system_id).get("name", ""))
+    return result
 
 
 def _status(system_id: str, seen: _Seen, planned: int) -> SystemStatus:
-    counts: dict[str, int] = dict(Counter(str(outline.status) for outline in seen.outlines))
-    if open_runs := planned - len(seen.outlines):
+    counts: dict[str, int] = dict(Counter(str(result.status) for result in seen.results))
+    if open_runs := planned - len(seen.results):
         counts["open"] = open_runs
     problems = [
         {"label": o.label, "seed": o.seed, "status": o.status}
         | ({"cause": o.cause.message, "step": o.cause.step} if o.cause else {"cause": "", "step": None})
-        for o in seen.outlines
+        for o in seen.results
         if o.status != "ok"
     ]
     return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, problems)

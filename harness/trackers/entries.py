@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.comparable import compares
+from harness.records.files import read_object
 from harness.records.result import RunResult, Status
-from harness.records.store import Attempt, RunFolder
+from harness.records.store import Attempt, RunFolder, read_system, require_own_place
 from harness.spec import is_identity
 
 Row = dict[str, float]
@@ -95,23 +96,33 @@ class Entries:
 
 
 def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | None:
-    """Returns what a run's folder says now; None where nothing was begun, or its description cannot be read.
+    """Returns what a run's folder says now; None where nothing was begun.
 
     Args:
         folder: of the run.
         with_machine: also what names the machine and places on it: the whole system, data roots, error messages.
+
+    Raises:
+        ValueError: the record does not count; see `harness.records.store`.
+        OSError: it cannot be read.
     """
     events = folder.last_attempt()
     try:
-        described = json.loads((folder.path / "spec.json").read_bytes())
-        system = json.loads((folder.path / "system.json").read_bytes())
-    except (OSError, ValueError):
+        described = read_object(folder.path / "spec.json")
+        system = read_system(folder.path, folder.path.absolute().name)
+    except FileNotFoundError:
         return None
     if not events:
         return None
-    result = folder.result()
+    result, why = folder.read()
+    if why:
+        raise ValueError(f"result.json: {why}")
     attempt = folder.attempt()
-    description = _describe(described, system, result, _restarts(folder), attempt, with_machine)
+    try:
+        require_own_place(folder.path, described["run_id"], system["system_id"])
+        description = _describe(described, system, result, _restarts(folder), attempt, with_machine)
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("spec.json or system.json is not what a run writes") from None
     rows = _rows(folder.epochs(), with_times=attempt.packed == 1)
     return Entries(description, rows, _ending(result, with_machine) if result else None)
 

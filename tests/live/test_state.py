@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,8 +11,6 @@ from harness.live.draw import draw
 from harness.live.eta import about, seconds_left, seconds_left_of_run
 from harness.live.events import Note, as_json, from_json
 from harness.live.state import SuiteState
-from harness.live.watching import _read_end
-from harness.records.store import RunFolder
 from tests.live.made import ended, epoch, going_on, planned, seen, started
 
 
@@ -138,13 +134,6 @@ def test_a_config_that_was_not_timed_is_shown_and_ranked_by_no_time() -> None:
     assert untimed.sentence().endswith("train 1.00 s, not ranked")
     shown = [line.plain for line in draw([state], 80, 10)]
     assert any("95.00%" in line and " - " in line and "◆" not in line for line in shown)
-
-
-@pytest.mark.parametrize(("fields", "timed"), [({}, True), ({"packed": 2}, False), ({"resumed_at_steps": [7]}, False)])
-def test_a_record_says_whether_it_was_timed(tmp_path: Path, fields: dict[str, Any], timed: bool) -> None:
-    (tmp_path / "result.json").write_text(json.dumps({"status": "ok", **fields}))
-    seen = _read_end(RunFolder(tmp_path), "r0", "r0")
-    assert seen and seen.timed is timed
 
 
 def test_nothing_left() -> None:
