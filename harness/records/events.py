@@ -19,6 +19,7 @@ from harness.records.files import open_file, read_lines
 from harness.records.result import Amount, Count, Loss, Moment, Ordinal, Seconds, Share
 
 EVENTS = "events.jsonl"
+STARTS = ("run_started", "run_resumed")
 TAIL_BYTES = 1 << 14  # ten times the longest line that is written
 
 
@@ -59,7 +60,7 @@ class _Epoch(_Event):
     metrics: dict[str, _Metrics] = {}
 
 
-_MODELS: dict[str, type[_Event]] = {"run_started": _Start, "run_resumed": _Start, "epoch": _Epoch}
+_MODELS: dict[str, type[_Event]] = {**dict.fromkeys(STARTS, _Start), "epoch": _Epoch}
 
 
 def read_events(path: Path) -> tuple[list[dict[str, Any]], str]:

@@ -52,9 +52,13 @@ def read_file(path: Path | str, most_bytes: int = MOST_BYTES) -> bytes:
         if size > most_bytes:
             raise OddFile(f"{size} bytes: too large for a record")
         content = os.read(handle, size + 1)
-        while len(content) <= most_bytes and (more := os.read(handle, 1 << 16)):  # it grows, or was read in parts
-            content += more
-        return content
+        if len(content) == size:
+            return content
+        parts, total = [content], len(content)  # it grows, or is longer than one call reads
+        while total <= most_bytes and (part := os.read(handle, max(size - total, 1 << 16))):
+            parts.append(part)
+            total += len(part)
+        return b"".join(parts)
     finally:
         os.close(handle)
 

@@ -231,6 +231,9 @@ class RunResult(Record):
     started_at: Moment
     ended_at: Moment
     attempt: Ordinal = 1
+    generation: Count = Field(
+        default=0, description="of the claim that its writer owned the run by; see `harness.records.claims`"
+    )
     num_processes: Ordinal
     epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
     resumed_at_steps: list[Count] = Field(

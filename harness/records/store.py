@@ -2,14 +2,14 @@
 
 A record belongs to its run_id and system_id. Wherever one is read, by whatever command, it counts only if
 - it is a file, lies in the folder of its own ids, is of this schema version, and each of its fields is in its range;
-- its events are a file, too, and their last lines are not of a later owner than the one that wrote the result.
+- its events are a file, too, and their last lines are of no later owner than the one that wrote the result.
 What does not count is left out and named with the reason; it keeps no other record from being read. Its run is open.
 """
 
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
-from harness.records.events import EVENTS, first_problem, generation_at_end, read_events
+from harness.records.claims import Claim, claim
+from harness.records.events import EVENTS, STARTS, first_problem, generation_at_end, read_events
 from harness.records.files import OddFile, append_line, read_file, read_object, recording, write_json
 from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
 
@@ -44,9 +45,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What one run leaves on one system. `events.jsonl` is the truth; `result.json` is written last."""
+    """What one run leaves on one system. `events.jsonl` is the truth; `result.json` is written last.
+
+    Attributes:
+        generation: of the claim by which this process owns the run, which it writes into what it records; 0 for one
+            that only reads.
+    """
 
     path: Path
+    generation: int = 0
 
     @property
     def weights(self) -> Path:
@@ -56,7 +63,32 @@ class RunFolder:
     @property
     def checkpoints(self) -> CheckpointFolder:
         """The checkpoints of a run that has not ended."""
-        return CheckpointFolder(self.path / "checkpoints")
+        return CheckpointFolder(self.path / "checkpoints", self.generation)
+
+    def claim(self) -> tuple[Claim, RunFolder] | None:
+        """Makes this process the owner of the run; see `harness.records.claims.claim`.
+
+        Returns:
+            The claim, and the folder as its owner writes to it; None where another process owns the run.
+
+        Raises:
+            HarnessError: the folder cannot be written, or something else is in the place of the events.
+        """
+        try:
+            above = generation_at_end(self.path / EVENTS)
+        except OddFile as error:
+            raise HarnessError(f"{self.path / EVENTS} is {error}", "move it away; the run is trained then") from None
+        except OSError as error:
+            raise HarnessError(
+                f"cannot read {self.path / EVENTS}: {error.strerror}", "see to its permissions"
+            ) from None
+        claimed = claim(self.path, above)
+        return (claimed, replace(self, generation=claimed.generation)) if claimed else None
+
+    def started_generation(self) -> int:
+        """Returns the generation of the owner that opened the run last; 0 where none did, or before there were any."""
+        starts = [event for event in self.events() if event.get("event") in STARTS]
+        return starts[-1].get("generation", 0) if starts else 0
 
     def start(
         self, spec: dict[str, Any], system: dict[str, Any], *, resumed_at_step: int | None = None, packed: int = 1
@@ -75,7 +107,7 @@ class RunFolder:
         with recording(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self._require_files()
-            number = 1 + sum(event.get("event") in ("run_started", "run_resumed") for event in self.events())
+            number = 1 + sum(event.get("event") in STARTS for event in self.events())
             for earlier in (self.path / "result.json", self.weights):
                 earlier.unlink(missing_ok=True)
             write_json(self.path / "spec.json", spec)
@@ -115,7 +147,8 @@ class RunFolder:
             HarnessError: it cannot be written.
         """
         with recording(self.path):
-            append_line(self.path / EVENTS, {"event": name, "at": now(), **values})
+            written_by = {"generation": self.generation} if self.generation else {}
+            append_line(self.path / EVENTS, {"event": name, "at": now(), **values, **written_by})
 
     def events(self) -> list[dict[str, Any]]:
         """Returns the events of all attempts that count; see `harness.records.events`."""
@@ -150,7 +183,7 @@ class RunFolder:
         """
         self.event("run_ended", status=result.status)
         with recording(self.path):
-            write_json(self.path / "result.json", result.model_dump(mode="json"))
+            write_json(self.path / "result.json", result.model_dump(mode="json") | {"generation": self.generation})
 
     def read(self) -> tuple[RunResult | None, str]:
         """Returns the result, or None where the run has not ended or its record does not count, and why it does not."""
@@ -198,9 +231,11 @@ def read_result(path: Path) -> RunResult:
         raise ValueError(first_problem(error)) from None
     require_own_place(path.parent, result.run_id, result.system_id)
     try:
-        generation_at_end(path.with_name(EVENTS))
+        newest = generation_at_end(path.with_name(EVENTS))
     except OddFile as error:
         raise ValueError(f"{EVENTS} is {error}") from None
+    if newest > result.generation:
+        raise ValueError(f"written by a former owner, of generation {result.generation}; the run is of {newest}")
     return result
 
 

@@ -36,7 +36,7 @@ from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.unused import unused_checkpoints
 from harness.suite.plan import PlannedRun
-from harness.training.epochs import Stopped
+from harness.training.epochs import Lost, Stopped
 from harness.training.loop import Diverged
 
 
@@ -156,7 +156,10 @@ def _run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
     except BadData:
         raise
     except Taken as error:
-        worker.display.note(f"{run.name}: left to {error}")
+        if open_run:
+            open_run.leave(error)
+        else:
+            worker.display.note(f"{run.name}: left to {error}")
         status = None
     except Exception as error:
         _end_process(worker, open_run, error)
@@ -194,12 +197,21 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
             spec,
             splits,
             worker.accelerator,
-            Observer(on_step, open_run.on_epoch, open_run.on_checkpoint, worker.stop, open_run.on_sample),
+            Observer(
+                on_step,
+                open_run.on_epoch,
+                open_run.on_checkpoint,
+                stop_requested=worker.stop,
+                is_lost=open_run.is_lost,
+                on_sample=open_run.on_sample,
+            ),
             fingerprint=run.fingerprint,
             target=worker.manifest.target,
             data_seconds=data_seconds,
             keeping=open_run.keeping,
         )
+    except Lost:
+        raise open_run.taken() from None
     except Stopped as stopped:
         kept = "a checkpoint is kept" if stopped.kept else "no checkpoint could be kept"
         cause = Cause(kind=worker.stop.reason or "stop", message=f"{stopped}: {kept}", step=stopped.step)
