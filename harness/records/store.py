@@ -79,9 +79,8 @@ class RunFolder:
         except OddFile as error:
             raise HarnessError(f"{self.path / EVENTS} is {error}", "move it away; the run is trained then") from None
         except OSError as error:
-            raise HarnessError(
-                f"cannot read {self.path / EVENTS}: {error.strerror}", "see to its permissions"
-            ) from None
+            message = f"cannot read {self.path / EVENTS}: {error.strerror}"
+            raise HarnessError(message, "see to the disk, or name another with --output DIR") from None
         claimed = claim(self.path, above)
         return (claimed, replace(self, generation=claimed.generation)) if claimed else None
 

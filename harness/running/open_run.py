@@ -125,7 +125,7 @@ class OpenRun:
         gauges = {name: sample.totals[name] for name in ("gpu_utilization", "device_bytes") if name in sample.totals}
         total = self._worker.system["gpu_memory_bytes"]
         pulse.gauges = {**gauges, "device_total_bytes": total} if gauges and total else gauges
-        if (moment := time.monotonic()) >= self._next_file:
+        if (moment := time.monotonic()) >= self._next_file and not self.is_lost():
             self._next_file = moment + FILE_EVERY_SECONDS
             leave_file(self._folder.path, self._seen(), self._started)
 
@@ -159,8 +159,9 @@ class OpenRun:
         return Taken(owner(self._folder.path) or "another process")
 
     def leave(self, error: Taken) -> None:
-        """Leaves a run to the process that owns it now: nothing more is recorded, and the launch goes on."""
-        self._release()
+        """Leaves a run, and all that lies in its folder, to the process that owns it now; the launch goes on."""
+        if self._claim:
+            self._claim.release()
         self._worker.display.tell(
             RunEnded(self._run.run_id, self._run.name, "preempted", message=f"left to {error}; it owns the run now")
         )
@@ -180,7 +181,9 @@ class OpenRun:
             self._folder.finish(result)
             if status in FINAL:
                 self._folder.checkpoints.clear()
-        self._release()
+        if self._claim:
+            self._claim.release()
+        remove_file(self._folder.path, self._worker.pulse.rank)
         self._worker.display.tell(RunEnded.of(result, self._run.name))
         return result
 
@@ -189,11 +192,6 @@ class OpenRun:
         lost = self._claim is not None and not self._owns()
         if broadcast_object_list([lost])[0]:
             raise self.taken()
-
-    def _release(self) -> None:
-        if self._claim:
-            self._claim.release()
-        remove_file(self._folder.path, self._worker.pulse.rank)
 
     def abandon(self, status: Status, cause: Cause) -> None:
         """Writes the result of a run that this rank alone ends; of several ranks the first is believed."""

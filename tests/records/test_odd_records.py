@@ -184,7 +184,7 @@ def test_a_copy_in_another_folder_counts_for_nothing(plan: Plan, tmp_path: Path,
     path = copy / "result.json"
     assert_left_out(plan, tmp_path, good, path, f"a copy of run {run_id} on system m: it does not lie in {run_id}/m")
     assert not RunFolder(copy).is_done(), "the run of that folder is still to be done"
-    with pytest.raises(ValueError, match="a copy of run|is of system m"):
+    with pytest.raises(ValueError, match=r"a copy of run|is of system m"):
         read_entries(RunFolder(copy))
     assert find_run(run_id[:8], tmp_path).path == good.path
 
