@@ -41,9 +41,30 @@ def see_doctor(hint: str = "") -> str:
     return f"{DOCTOR}; {hint}" if hint else DOCTOR
 
 
+# What other programs call a field, where the nearest name by its letters would be another one or none.
+ALIASES = {
+    "batch": "global_batch_size",
+    "batch_size": "global_batch_size",
+    "train_batch_size": "global_batch_size",
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "amp": "mixed_precision",
+    "precision": "mixed_precision",
+    "dtype": "mixed_precision",
+    "arch": "model",
+    "architecture": "model",
+    "network": "model",
+    "scheduler": "schedule",
+    "lr_scheduler": "schedule",
+}
+
+
 def nearest(name: str, valid: Iterable[str], *, most: int = 12) -> str:
     """Returns a hint that names the nearest valid name, or lists the valid ones."""
     names = sorted(valid)
+    parent, dot, last = str(name).rpartition(".")
+    if (alias := f"{parent}{dot}{ALIASES.get(last.lower())}") in names:
+        return f"did you mean '{alias}'?"
     by_lower = {candidate.lower(): candidate for candidate in names}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
     if close:

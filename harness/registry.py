@@ -37,6 +37,7 @@ FOLDERS = {
     "picture": "visualize/pictures",
 }
 PACKAGE = Path(__file__).parent
+OUTSIDE: list[Path] = []  # files of plug-ins that lie outside the package
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -75,6 +76,7 @@ class Plugin:
     summary: str
     takes_name: bool
     fields: dict[str, tuple[Any, Any]]
+    path: Path
     names_in: tuple[str, str] | None = None
 
     def parameters(self, base: type[BaseModel] = Parameters) -> type[BaseModel]:
@@ -87,8 +89,8 @@ class Plugin:
 
 
 def plugins(kind: str) -> tuple[Plugin, ...]:
-    """Returns the plug-ins of a kind, from the sources in its folder."""
-    return _read_folder(kind, PACKAGE / FOLDERS[kind])
+    """Returns the plug-ins of a kind, from the sources in its folder and from those outside the package."""
+    return _read_folder(kind, PACKAGE / FOLDERS[kind], tuple(OUTSIDE))
 
 
 def names(kind: str) -> list[str]:
@@ -109,7 +111,7 @@ def find(kind: str, name: str) -> Plugin:
     """
     prefix, _, rest = str(name).partition("/")
     wanted = f'"{prefix}/*"' if rest else f'"{name}"'
-    for plugin in _read_folder(kind, PACKAGE / FOLDERS[kind], wanted):
+    for plugin in _read_folder(kind, PACKAGE / FOLDERS[kind], tuple(OUTSIDE), wanted):
         if name in plugin.names and not name.endswith("/*"):
             return plugin
         if rest and plugin.wildcard() == prefix:
@@ -129,9 +131,10 @@ def build(kind: str, name: str, *supplied: Any, **parameters: Any) -> Any:
 
 
 @functools.cache
-def _read_folder(kind: str, folder: Path, containing: str = "") -> tuple[Plugin, ...]:
+def _read_folder(kind: str, folder: Path, outside: tuple[Path, ...], containing: str = "") -> tuple[Plugin, ...]:
     """Reads the plug-ins of a folder, or, as parsing takes its time, only those of files that contain a text."""
-    found = [plugin for path in sorted(folder.glob("*.py")) for plugin in _read_file(kind, path, containing)]
+    paths = [*sorted(folder.glob("*.py")), *outside]
+    found = [plugin for path in paths for plugin in _read_file(kind, path, containing)]
     taken: dict[str, str] = {}
     for plugin in found:
         for name in plugin.names:
@@ -145,7 +148,8 @@ def _read_file(kind: str, path: Path, containing: str) -> Iterator[Plugin]:
     source = path.read_text(encoding="utf-8")
     if f"@{kind}(" not in source or containing not in source:
         return
-    module = ".".join(("harness", *path.relative_to(PACKAGE).with_suffix("").parts))
+    within = path.is_relative_to(PACKAGE)
+    module = ".".join(("harness", *path.relative_to(PACKAGE).with_suffix("").parts)) if within else path.stem
     try:
         body = ast.parse(source, str(path)).body
     except SyntaxError as error:
@@ -158,10 +162,10 @@ def _read_file(kind: str, path: Path, containing: str) -> Iterator[Plugin]:
                 if not isinstance(node, ast.FunctionDef) or not mark.args:
                     message = f"{path}:{node.lineno}: @{kind} marks a function and names it"
                     raise HarnessError(message, f'write @{kind}("name") above a function')
-                yield _read_function(kind, module, node, mark)
+                yield _read_function(kind, module, path, node, mark)
 
 
-def _read_function(kind: str, module: str, node: ast.FunctionDef, mark: ast.Call) -> Plugin:
+def _read_function(kind: str, module: str, path: Path, node: ast.FunctionDef, mark: ast.Call) -> Plugin:
     doc = ast.get_docstring(node) or ""
     described = dict(re.findall(r"^\s+(\w+): (.+)$", doc, re.MULTILINE))
     fields: dict[str, tuple[Any, Any]] = {}
@@ -181,6 +185,7 @@ def _read_function(kind: str, module: str, node: ast.FunctionDef, mark: ast.Call
         summary=doc.partition("\n")[0],
         takes_name=bool(positional) and positional[0].arg == "name",
         fields=fields,
+        path=path,
         names_in=options.get("names_in"),
     )
 

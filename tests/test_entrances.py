@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.records.store import RunFolder
+from harness.records.store import RunFolder, read_result
 from harness.visualize.trained import read_run
 from tests.house import NO_CHARTS, ROOT, House
 
@@ -97,3 +98,40 @@ def test_weights_are_kept_unless_the_suite_says_no(project: House) -> None:
     with pytest.raises(HarnessError, match=r"final\.safetensors does not exist") as caught:
         _ = read_run(RunFolder(folder), {}).network
     assert "keep_weights: true" in caught.value.hint
+
+
+ANCHORED = """\
+name: anchored
+base:
+  model: mlp
+  data: {name: digits, train_samples: 256}
+  optimizer: {name: sgd, lr: 0.1}
+  train: {epochs: 1, global_batch_size: 64, keep_weights: false, timeout_seconds: 77}
+include: [{label: one}, {label: two, train.epochs: 2}]
+target: {metric: test.accuracy, at_least: 0.1}
+anchors: {label: two, runs: 3}
+seeds: [7]
+"""
+LAUNCHER = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "launch/cpu.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("options", "launcher"),
+    [([], None), (["--isolate"], None), (["--pack", "2"], None), ([], LAUNCHER)],
+    ids=["run", "isolate", "pack", "accelerate"],
+)
+def test_anchors_labels_seeds_and_targets_reach_the_record(
+    project: House, options: list[str], launcher: list[str] | None
+) -> None:
+    (project.path / "anchored.yaml").write_text(ANCHORED)
+    ended = project.run("anchored.yaml", *options, launcher=launcher)
+    assert ended.returncode == 0, ended.stderr
+    results = [read_result(path) for path in (project.path / "results/anchored").glob("*/*/result.json")]
+    expected = [("one", 0), *[("two", repeat) for repeat in range(4)]]
+    assert sorted((result.label, result.spec["repeat"]) for result in results) == expected
+    assert {(r.seed, r.spec["seed"], r.spec["train"]["timeout_seconds"]) for r in results} == {(7, 7, 77)}
+    assert all(result.target and result.target.at_least == 0.1 for result in results)
+    with (project.path / "results/anchored/table.csv").open() as file:
+        assert {row["label"]: row["runs"] for row in csv.DictReader(file)} == {"one": "1 ok", "two": "1 ok"}
+    if "--pack" not in options:
+        assert re.search("Drift: .*4 runs of two, seed 7", ended.stdout.replace("\n", " ")), ended.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from harness.records.store import SuiteResults
     from harness.report.options import Options
     from harness.report.tables import Report
+    from harness.spec import DataSection
     from harness.suite.plan import Plan
 
 app = typer.Typer(
@@ -35,6 +37,8 @@ def plan_of(
     smoke: bool,
     config_file: Path | None,
     num_processes: int | None = None,
+    *,
+    read_data: bool = True,
 ) -> Plan:
     """Returns the plan of a suite as the options of a verb ask for it.
 
@@ -42,8 +46,9 @@ def plan_of(
         suite: its file.
         overrides, only, smoke, config_file: see `harness.cli.options`.
         num_processes: of configs that name none; None for the config file's, or one.
+        read_data: read data files whose content is not known yet; else the ids of their runs are left empty.
     """
-    from harness.data.prepare import fingerprint
+    from harness.data.prepare import known_fingerprint
     from harness.suite.plan import load_suite
 
     if config_file:
@@ -51,8 +56,18 @@ def plan_of(
 
         num_processes = Launcher(config_file).num_processes()
     return load_suite(suite, overrides or (), smoke=smoke).plan(
-        fingerprint, num_processes=num_processes or 1, only=only or ()
+        _identify_data if read_data else known_fingerprint, num_processes=num_processes or 1, only=only or ()
     )
+
+
+def _identify_data(section: DataSection) -> str:
+    """Returns the identity of the data's content, and says so where files have to be read for it."""
+    from harness.data.prepare import fingerprint, known_fingerprint
+
+    if not known_fingerprint(section) and os.environ.get("RANK", "0") == "0":
+        where = getattr(section, "root", None) or section.name
+        stderr().print(f"reading all files of {where}: their content is part of each run's identity", markup=False)
+    return fingerprint(section)
 
 
 def plans_with(

@@ -18,7 +18,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show the runs of a suite in their order, without running them."""
-    planned = plan_of(suite, set_, only, smoke, config_file)
+    planned = plan_of(suite, set_, only, smoke, config_file, read_data=False)
     rows = [
         {"run_id": run.run_id, "config_id": run.config_id, "seed": run.spec.seed, "label": run.spec.label}
         for run in planned.runs
@@ -31,8 +31,10 @@ def plan(
     counts = ((len(rows), "run"), (configs, "config"), (seeds, "seed"))
     runs, *of = (f"{count} {name}{'s' * (count != 1)}" for count, name in counts)
     sys.stderr.write(f"{runs}: {', '.join(of)}\n")
+    if any(not run.run_id for run in planned.runs):
+        sys.stderr.write("run ids that are empty follow from data files that `harness run` has yet to read\n")
     for note in planned.suite.variations.notes():
         sys.stderr.write(f"{note}\n")
     print_text(
-        "\n".join(["run_id        seed  label", *(f"{r['run_id']}  {r['seed']:<4}  {r['label']}" for r in rows)])
+        "\n".join(["run_id        seed  label", *(f"{r['run_id']:<12}  {r['seed']:<4}  {r['label']}" for r in rows)])
     )

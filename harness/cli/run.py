@@ -54,6 +54,12 @@ def run(
         int,
         typer.Option("--pack", metavar="N", min=1, help="N runs at a time on one device: no time counts."),
     ] = 1,
+    retake: Annotated[
+        int,
+        typer.Option(
+            "--retake", metavar="N", min=0, help="Train runs that were disturbed again at the end, up to N times each."
+        ),
+    ] = 0,
     lines: Annotated[str, typer.Option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
     sort: Sort = "",
     with_resumed: WithResumed = False,
@@ -75,6 +81,7 @@ def run(
     if pack > 1 and _under_a_launcher():
         message = "--pack starts several processes itself, and a launcher has started this one"
         raise HarnessError(message, f"harness run {suite} --pack {pack}")
+    _require_times_to_retake(suite, retake, pack)
     tracking = Tracking.asked(
         tracker, wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
     )
@@ -89,7 +96,7 @@ def run(
         manifest = read_manifest(suite, lines)
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
-        raise typer.Exit(_do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate, pack))
+        raise typer.Exit(_do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate, pack, retake))
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
@@ -101,7 +108,7 @@ def run(
     if pack > 1:
         _require_one_process(planned.runs, "--pack")
     arguments = [str(suite), "--output", str(output)]
-    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate, pack)
+    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate, pack, retake)
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     if code in (0, 1) and is_main:
         from harness.report.options import DEFAULT_SORT, Options
@@ -109,6 +116,17 @@ def run(
         options = Options(sort or DEFAULT_SORT, with_resumed)
         show_report([planned], read_suite(output, planned.suite.name), output, options)
     raise typer.Exit(code)
+
+
+def _require_times_to_retake(suite: Path, retake: int, pack: int) -> None:
+    if not retake:
+        return
+    if pack > 1:
+        message = "--retake is for times that count, and those of runs that are packed never do"
+        raise HarnessError(message, "leave out --pack or --retake")
+    if _under_a_launcher():
+        message = "--retake starts the runs again itself, and a launcher has started this process"
+        raise HarnessError(message, f"harness run {suite} --retake {retake}")
 
 
 def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
@@ -135,7 +153,13 @@ def _work_for_supervisor(folder: Path) -> None:
 
 
 def _do(
-    manifest: Manifest, config_file: Path | None, arguments: list[str], tracking: Tracking, isolate: bool, pack: int
+    manifest: Manifest,
+    config_file: Path | None,
+    arguments: list[str],
+    tracking: Tracking,
+    isolate: bool,
+    pack: int,
+    retake: int,
 ) -> int:
     """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
     from harness.records.files import require_writable
@@ -166,7 +190,7 @@ def _do(
     with contextlib.closing(view):
         view.start()
         with mirrored(tracking, launcher.launch_folder_parent(), view.note):
-            return do_open_runs(manifest, launcher, system, arguments, console, view, isolate=isolate)
+            return do_open_runs(manifest, launcher, system, arguments, console, view, isolate=isolate, retake=retake)
 
 
 def _under_a_launcher() -> bool:

@@ -13,6 +13,7 @@ from harness.compare.differences import LEVEL, Differences, differences_of
 from harness.compare.measured import MeasuredConfig, MeasuredRun
 from harness.compare.pairs import Pair, timed_pairs
 from harness.compare.power import detectable, seeds_for
+from harness.records.comparable import MARKED
 from harness.report.statistics.intervals import Summary, summarise
 
 Question = Literal["accuracy", "time"]
@@ -158,8 +159,8 @@ def _timed(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], str, str]:
         systems = sorted({run.system_id for pair in pairs for run in (pair.a, pair.b)})
         reason = f"run times of different systems do not compare ({', '.join(systems)})"
         return [], reason, "run both on one system"
-    reason = "no seed has a train time of both: those of runs that were resumed, packed or not measured do not count"
-    return [], reason, "run them again without a stop"
+    reason = f"no seed has a train time of both: it was not measured, or the runs are {MARKED}"
+    return [], reason, "run them again, alone and without a stop"
 
 
 def _bca(differences: Differences) -> tuple[tuple[float, float] | None, str]:

@@ -9,6 +9,7 @@ from harness.compare.answers import Answer, answer
 from harness.compare.mcnemar import McNemar, mcnemar
 from harness.compare.measured import MeasuredConfig
 from harness.compare.pairs import far_apart, pairs_of
+from harness.records.comparable import MARKED
 from harness.report.texts import one_line
 
 
@@ -72,7 +73,7 @@ def _cautions(
         yield f"Accuracy, seeds {_numbers(mixed)}: the two ran on different systems."
     left_out = sorted(both - set(time.seeds))
     if time.pairs and left_out:
-        why = "resumed, packed, not measured, or of another system"
+        why = f"{MARKED}, not measured, or of another system"
         yield f"Train time, seeds {_numbers(left_out)} are left out: {why}."
     if any(pair.a.images.fingerprint != pair.b.images.fingerprint for pair in time.pairs):
         yield "Train time: the two learnt from different data, and that is in the difference."

@@ -33,7 +33,7 @@ class MeasuredRun:
 
     Attributes:
         accuracy: on the test images after the last epoch, a fraction; None where it means nothing.
-        train_seconds: None where they do not count, as of a run that was interrupted, or packed.
+        train_seconds: None where they do not count, as of a run that is marked, see `harness.records.comparable`.
         started_at, ended_at: time of day, ISO 8601.
         outcomes: reads which test images were recognised; raises a HarnessError where that was not kept.
     """

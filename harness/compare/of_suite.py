@@ -63,10 +63,10 @@ def measured_suite(plans: Sequence[Plan], stored: SuiteResults, output: Path, sy
 
     ran = {result.config_id for result in results}
     labels = {
-        run.config_id: shown_label(run.spec, several=len(plans) > 1)
+        config_id: shown_label(spec, several=len(plans) > 1)
         for number, plan in enumerate(plans)
-        for run in plan.runs
-        if run.config_id in ran or (number == 0 and len(plans) == 1)
+        for config_id, spec in plan.configs().items()
+        if config_id in ran or (number == 0 and len(plans) == 1)
     }
     configs = measured_configs(suite, labels, results, output, system=chosen)
     return MeasuredSuite(suite, tuple(configs), systems, tuple(notes))

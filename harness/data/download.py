@@ -11,6 +11,7 @@ import shutil
 import tarfile
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from harness.errors import HarnessError
@@ -73,8 +74,16 @@ def fetch(url: str, target: Path, checksum: str) -> None:
             part.unlink(missing_ok=True)
 
 
-def unpack(archive: Path, checksum: str, folder: Path) -> None:
+def unpack(
+    archive: Path, checksum: str, folder: Path, finish: Callable[[Path], object] = lambda unpacked: None
+) -> None:
     """Unpacks the member `folder.name` of a tar archive to `folder`, which appears whole or not at all.
+
+    Args:
+        archive: the file.
+        checksum: that it should have, see `verify`.
+        folder: that is made.
+        finish: is given the folder, under another name, before it appears.
 
     Raises:
         HarnessError: the checksum is wrong, a member is not a plain file or folder below the archive's root, or
@@ -88,6 +97,7 @@ def unpack(archive: Path, checksum: str, folder: Path) -> None:
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpack-"))
         with tarfile.open(archive) as tar:
             tar.extractall(scratch, filter=_plain_only)
+        finish(scratch / folder.name)
         (scratch / folder.name).rename(folder)
     except (OSError, EOFError, tarfile.TarError) as error:
         if not folder.is_dir():  # else another process was faster

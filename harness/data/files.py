@@ -2,13 +2,15 @@
 
 An entry of the cache is a folder, keyed by the files' paths, sizes and times and by how they are decoded:
 `survey.npz` (which files can be read, and how), `images.npy` (all of them decoded, where a loader wanted that) and
-`plain/` (PNG copies of those that not every decoder reads alike). It may be deleted at any time.
+`plain/` (PNG copies of those that not every decoder reads alike). The hash of their content is kept by the same sizes
+and times. It may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import io
 import os
 import shutil
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from harness.cache import cache_root, remember, remembered
 from harness.data.images import for_each, read_image
 from harness.data.source import fingerprint_of
 from harness.errors import HarnessError, MachineError
@@ -30,9 +33,48 @@ VERSION = 1  # raise it when the same files would be decoded otherwise
 SIZE_HINT = "set data.size to bring all images to one size"
 
 
-def cache_root() -> Path:
-    """Returns the folder of the cache: the environment's HARNESS_CACHE, else ~/.cache/harness."""
-    return Path(os.environ.get("HARNESS_CACHE") or "~/.cache/harness").expanduser()
+def content_of(paths: Sequence[str], root: Path, *, read: bool) -> str:
+    """Returns the hash of the files' content and of their names below `root`.
+
+    It is kept until a size or a time of a file changes.
+
+    Args:
+        paths: the files, below `root`.
+        root: a folder; where it lies is no part of the hash.
+        read: read the files where their content is not known.
+
+    Returns:
+        sha256 (hex); empty where the content is not known and `read` is False.
+
+    Raises:
+        HarnessError: the files change while they are read.
+    """
+    stamps = [_stamp(path) for path in paths]
+    key = fingerprint_of(os.fsencode(root.absolute()).hex(), stamps)
+    if not read:
+        return remembered("content", key) or ""
+
+    def make() -> str:
+        hashes = [""] * len(paths)
+
+        def hash_one(row: int) -> None:
+            hashes[row] = _hash_of(paths[row])
+
+        for_each(len(paths), hash_one)
+        if [_stamp(path) for path in paths] != stamps:
+            raise HarnessError(f"the files in {root} change while they are read", "wait until they are all there")
+        names = (os.fsencode(os.path.relpath(path, root)).hex() for path in paths)
+        return fingerprint_of(sorted(zip(names, hashes, strict=True)))
+
+    return remember("content", key, make)
+
+
+def _hash_of(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # a broken link: the dataset says what becomes of unreadable files
+        return "unreadable"
 
 
 class Survey(NamedTuple):
@@ -220,12 +262,13 @@ class ImageFiles:
         write_atomically(copy, lambda file: image.save(file, "png", compress_level=1))
 
 
-def _stamp(path: str) -> tuple[str, int, int]:
+def _stamp(path: str) -> tuple[str, int, int, int]:
+    """Returns what tells that a file was changed or replaced; an archive that is unpacked sets mtime, but not ctime."""
     try:
-        found = Path(path).stat()
+        found = os.stat(path)  # noqa: PTH116 - of each of a million files
     except OSError:  # a broken link
-        return os.fsencode(path).hex(), -1, -1
-    return os.fsencode(path).hex(), found.st_size, found.st_mtime_ns
+        return os.fsencode(path).hex(), -1, -1, -1
+    return os.fsencode(path).hex(), found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _width_by_height(shape: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness import registry
 from harness.data.source import DataSource, Split
 from harness.data.split import hold_out, take
+from harness.errors import HarnessError
 from harness.spec import Augment, DataSection, ImageShape, parameters, section_model
 
 
@@ -41,15 +42,24 @@ def data_source(section: DataSection) -> DataSource:
 
 
 def fingerprint(section: DataSection) -> str:
-    """Returns the identity of the data's content.
+    """Returns the identity of the data's content; files whose content is not known are read.
 
     Raises:
         HarnessError: the data are not where the section says.
     """
-    return _fingerprint(section.model_dump_json())
+    return _fingerprint(_read_by(section), read=True)
 
 
-def prepare(section: DataSection, *, encoded: bool = False) -> Splits:
+def known_fingerprint(section: DataSection) -> str:
+    """Returns the identity of the data's content as far as it is known; empty where files would have to be read.
+
+    Raises:
+        HarnessError: the data are not where the section says.
+    """
+    return _fingerprint(_read_by(section), read=False)
+
+
+def prepare(section: DataSection, *, encoded: bool = False, planned: str = "") -> Splits:
     """Reads the data, takes the slices that the section asks for and holds out the validation split.
 
     The last result is kept, so that the runs of a process share one copy.
@@ -57,24 +67,42 @@ def prepare(section: DataSection, *, encoded: bool = False) -> Splits:
     Args:
         section: what to read.
         encoded: leave image files encoded, for a loader that decodes them itself.
+        planned: the fingerprint that the data should have; empty for any.
 
     Raises:
-        HarnessError: the data are missing, unreadable, or fewer than the section asks for.
+        HarnessError: the data are missing, unreadable, fewer than the section asks for, or not what was planned.
     """
-    key = section.model_dump_json(exclude={"augment", "normalize"}), encoded
-    if key not in _kept:
+    key = section.model_dump_json(exclude={"augment", "normalize"}), encoded, planned
+    splits = _kept.get(key)
+    if not splits:
         _kept.clear()  # before the next data set is read, not after
-        _kept[key] = _prepare(section, encoded)
-    return _kept[key]
+        splits = _prepare(section, encoded)
+    if planned and (encoded or key not in _kept):  # files that are left encoded are read again in each epoch
+        _require_content(section, planned)
+    _kept[key] = splits
+    return splits
 
 
-_kept: dict[tuple[str, bool], Splits] = {}
+_kept: dict[tuple[str, bool, str], Splits] = {}
 
 
-@functools.cache
-def _fingerprint(section: str) -> str:
+def _read_by(section: DataSection) -> str:
+    """Returns what decides which data are read: the dataset and its own parameters, as JSON."""
+    return section.model_dump_json(exclude=set(DataSection.model_fields) - {"name"})
+
+
+@functools.cache  # one look for all configs that read the same data
+def _fingerprint(section: str, *, read: bool) -> str:
     values = json.loads(section)
-    return data_source(section_model("data", values["name"]).model_validate_json(section)).fingerprint()  # type: ignore[arg-type]
+    source = data_source(section_model("data", values["name"]).model_validate_json(section))  # type: ignore[arg-type]
+    return source.known_fingerprint() if source.known_fingerprint and not read else source.fingerprint()
+
+
+def _require_content(section: DataSection, planned: str) -> None:
+    if data_source(section).fingerprint() != planned:
+        where = getattr(section, "root", None) or section.name
+        message = f"the data of {where} are not those that this run was planned for: files have changed since"
+        raise HarnessError(message, "plan again: `harness run SUITE`, or `harness submit SUITE`, reads what is there")
 
 
 def _prepare(section: DataSection, encoded: bool) -> Splits:

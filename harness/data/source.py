@@ -117,17 +117,20 @@ class DataSource:
     """A dataset that is described but not yet read.
 
     Args:
-        fingerprint: returns the identity of the data's content; cheap, decodes nothing.
+        fingerprint: returns the identity of the data's content; it reads files whose content is not known.
         load: reads the data from disk; never from the network.
         load_encoded: the same where images lie in files and the loader decodes them itself.
         download: fetches what is missing, to be called by one process of a machine before `load`; None unless
             the suite asked for it.
+        known_fingerprint: the same without reading a file: empty where one would have to be read; None where
+            `fingerprint` reads none.
     """
 
     fingerprint: Callable[[], str]
     load: Callable[[], Dataset]
     load_encoded: Callable[[], Dataset] | None = None
     download: Callable[[], None] | None = None
+    known_fingerprint: Callable[[], str] | None = None
 
 
 def data_root(root: str | None) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.files import cache_root
+from harness.cache import cache_root
 from harness.doctor.finding import Finding
 from harness.doctor.gpu import check_gpus
 from harness.doctor.host import check_folder, check_processors, check_shared_memory, load_average

@@ -54,9 +54,8 @@ def check_source(system: Mapping[str, Any]) -> Finding:
     """Returns the verdict on the harness's own code."""
     commit, clean = system["git_commit"], system["git_clean"]
     if commit is None:
-        reason = system["unavailable"]["git_commit"]
-        return Finding("code", "ok", f"no commit ({reason}); hash {system['code_hash']}")
+        return Finding("code", "ok", f"no commit: {system['unavailable']['git_commit']}")
     if not clean:
         message = f"harness/ differs from commit {commit[:12]}: results cannot be traced to one"
-        return Finding("code", "warning", message, "commit first; the record keeps a hash of the code meanwhile")
+        return Finding("code", "warning", message, "commit first; a run's record has a hash of the code all the same")
     return Finding("code", "ok", f"commit {commit[:12]}, clean")

@@ -1,4 +1,7 @@
-"""How long runs will take: guesses from the runs that have ended, and from the steps of those that go on."""
+"""How long runs will take: guesses from the runs that have ended, and from the steps of those that go on.
+
+Runs whose times are marked count here: a guess is of what the machine does now, with all that disturbs it.
+"""
 
 from __future__ import annotations
 

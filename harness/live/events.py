@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.comparable import compares
+from harness.records.comparable import marks
 from harness.records.result import RunResult
 
 
@@ -82,8 +82,9 @@ class RunEnded:
 
     Attributes:
         total_seconds: all that the run took; None where that was not measured.
-        timed: whether its train time may stand beside those of others.
         message: of its cause, where it is not ok.
+        marks: the names of what keeps its train time from standing beside those of others, see
+            `harness.records.comparable`; empty where nothing does.
     """
 
     run_id: str
@@ -93,7 +94,12 @@ class RunEnded:
     train_seconds: float | None = None
     total_seconds: float | None = None
     message: str = ""
-    timed: bool = True
+    marks: str = ""
+
+    @property
+    def timed(self) -> bool:
+        """Whether its train time may stand beside those of others."""
+        return not self.marks
 
     @staticmethod
     def of(result: RunResult, name: str) -> RunEnded:
@@ -107,7 +113,7 @@ class RunEnded:
             result.clock.train_seconds,
             result.clock.total_seconds,
             result.cause.message if result.cause else "",
-            compares(result, "clock.train_seconds"),
+            ", ".join(marks(result)),
         )
 
     def sentence(self) -> str:
@@ -118,7 +124,7 @@ class RunEnded:
             return f"✗ {self.name} · {self.status}: {self.message or 'no cause recorded'}"
         accuracy = "not known" if self.accuracy is None else f"{self.accuracy:.2%}"
         seconds = "not known" if self.train_seconds is None else f"{self.train_seconds:.2f} s"
-        unranked = "" if self.timed else ", not ranked"
+        unranked = f", not ranked ({self.marks})" if self.marks else ""
         return f"✓ {self.name} · test accuracy {accuracy} · train {seconds}{unranked}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -10,9 +9,13 @@ from pathlib import Path
 
 import psutil
 
+from harness.measure.cores import Cores, asleep_seconds
+from harness.measure.processes import Processes, resident_bytes, times_of
+from harness.measure.system.host import Throttling
+
 POWERCAP = Path("/sys/class/powercap")
 NO_RAPL = "no RAPL counter of the CPU can be seen: the machine has none, or hides it, as virtual ones do"
-LOOK_FOR_CHILDREN_EVERY_SECONDS = 10.0  # that goes through all processes of the machine
+LOOK_FOR_CHILDREN_EVERY_SECONDS = 10.0  # between two parts of training, where the look is no part of one
 
 
 class Host:
@@ -21,25 +24,43 @@ class Host:
     Args:
         pids: of the ranks on this machine; their children are part of the run.
         rapl: the energy counter; None where there is none.
+        launch: the process on this machine that started the ranks, whose other children are the launch's own, too.
     """
 
-    def __init__(self, pids: Collection[int], rapl: Rapl | None = None) -> None:
-        self._ranks = [psutil.Process(pid) for pid in pids]
-        self._tree = self._ranks
+    def __init__(self, pids: Collection[int], rapl: Rapl | None = None, launch: int | None = None) -> None:
+        self._ranks = set(pids)
+        self._processes = Processes(self._ranks | ({launch} if launch else set()))
         self._looked_at = -LOOK_FOR_CHILDREN_EVERY_SECONDS
         self._spent_on_looking = 0.0
-        self.cores = len(os.sched_getaffinity(0))
+        self._cores = Cores()
+        self._throttling: Throttling | None = None
+        self.cores = self._cores.count
         self.rapl = rapl
 
     def gauges(self) -> dict[str, Callable[[], float]]:
         """Returns what reads each quantity of which a peak is taken."""
         return {"host_tree_rss_bytes": self.rss_bytes}
 
+    def counters(self) -> list[tuple[str, Callable[[], float | dict[str, float]]]]:
+        """Returns what reads each counter of the machine, or several at once; the first looks for processes."""
+        return [
+            ("host_cpu_seconds", self.cpu_seconds),
+            ("launch_cpu_seconds", self.launch_cpu_seconds),
+            ("cores", self._cores.counters),
+            ("throttled_seconds", self._throttled_seconds),
+            ("asleep_seconds", asleep_seconds),
+        ]
+
+    @property
+    def other_launches(self) -> set[int]:
+        """The processes that supervise other launches on this machine which were seen."""
+        return self._processes.other_launches
+
     def rss_bytes(self) -> float:
         """Returns the resident memory of all processes; pages that they share count in each."""
         if time.monotonic() - self._looked_at >= LOOK_FOR_CHILDREN_EVERY_SECONDS:
             self.look_for_children()
-        return sum(_of_living(process, lambda process: process.memory_info().rss) for process in self._tree)
+        return float(sum(resident_bytes(pid) for pid in self._processes.belonging_to(self._ranks)))
 
     def cpu_seconds(self) -> float:
         """Returns the processor time of all processes, with that of children which have ended and were waited for.
@@ -50,12 +71,23 @@ class Host:
         began = time.thread_time()
         self.look_for_children()
         self._spent_on_looking += time.thread_time() - began
-        return sum(_of_living(process, _processor_time) for process in self._tree) - self._spent_on_looking
+        return self._used(self._processes.belonging_to(self._ranks)) - self._spent_on_looking
+
+    def launch_cpu_seconds(self) -> float:
+        """Returns the processor time of the whole launch on this machine; what looking takes is the launch's, too."""
+        return self._used(self._processes.all())
 
     def look_for_children(self) -> None:
-        """Finds the processes that the ranks have started."""
-        self._tree = [*self._ranks, *(child for rank in self._ranks for child in _children(rank))]
+        """Finds the processes that the launch has started."""
+        self._processes.look()
         self._looked_at = time.monotonic()
+
+    def _throttled_seconds(self) -> float:
+        self._throttling = self._throttling or Throttling()  # here what it raises is the reason of a null
+        return self._throttling.seconds()
+
+    def _used(self, pids: Collection[int]) -> float:
+        return sum(sum(times_of(pid)) for pid in pids)
 
 
 class Rapl:
@@ -105,23 +137,3 @@ def _is_package(zone: Path) -> bool:
 
 def _number(file: Path) -> int:
     return int(file.read_text())
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _of_living(process: psutil.Process, read: Callable[[psutil.Process], float]) -> float:
-    try:
-        return read(process)
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
-def _processor_time(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    own = time.process_time() if process.pid == os.getpid() else times.user + times.system
-    return own + times.children_user + times.children_system

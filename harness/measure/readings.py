@@ -18,6 +18,9 @@ class Readings:
         throttles: samples at which a reason held the clocks of the GPU down.
         other_pids: processes of others that were seen on the GPU.
         energy_from: "counter" or "power", see `harness.measure.nvml.Gpu`; both where ranks or parts differ.
+        other_launches: of the harness, that were seen on the machine: the process that supervises each.
+        machines: sums of what was counted on each machine, and of its ranks, by its name: one that was disturbed is
+            not to be lost among others.
         unknown: why a quantity is not known. It failed at least once: a mean of the rest would be of another time.
     """
 
@@ -28,6 +31,8 @@ class Readings:
     throttles: dict[str, int] = field(default_factory=dict)
     other_pids: list[int] = field(default_factory=list)
     energy_from: list[str] = field(default_factory=list)
+    other_launches: list[int] = field(default_factory=list)
+    machines: dict[str, dict[str, float]] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
 
     def add(self, quantity: str, value: float) -> None:
@@ -44,13 +49,20 @@ class Readings:
         """Returns the readings of two parts, or of two ranks, together."""
         return Readings(
             samples=self.samples + other.samples,
-            totals={
-                name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in self.totals | other.totals
-            },
+            totals=_sums(self.totals, other.totals),
             counts=dict(Counter(self.counts) + Counter(other.counts)),
             peaks=other.peaks | {name: max(peak, other.peaks.get(name, peak)) for name, peak in self.peaks.items()},
             throttles=dict(Counter(self.throttles) + Counter(other.throttles)),
             other_pids=sorted({*self.other_pids, *other.other_pids}),
             energy_from=sorted({*self.energy_from, *other.energy_from}),
+            other_launches=sorted({*self.other_launches, *other.other_launches}),
+            machines={
+                name: _sums(self.machines.get(name, {}), other.machines.get(name, {}))
+                for name in self.machines | other.machines
+            },
             unknown=other.unknown | self.unknown,
         )
+
+
+def _sums(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
+    return {name: a.get(name, 0.0) + b.get(name, 0.0) for name in a | b}

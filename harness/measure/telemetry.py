@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from harness.measure.cores import queued_seconds
 from harness.measure.host import Host, belongs_to
 from harness.measure.nvml import Gpu, Unavailable
 from harness.measure.readings import Readings
@@ -35,7 +37,17 @@ OTHER_NUMBERS = (
     "NVML does not list this process among those on the GPU: it numbers them otherwise, as in a container with a pid "
     "namespace of its own, or may not list them"
 )
+# What shows disturbances is summed by machine.
+MACHINE = (
+    "machine_seconds",
+    "free_core_seconds",
+    "steal_seconds",
+    "launch_cpu_seconds",
+    "throttled_seconds",
+    "asleep_seconds",
+)
 Value = TypeVar("Value")
+Counter = Callable[[], float | dict[str, float]]
 
 
 @dataclass
@@ -44,9 +56,44 @@ class Part:
 
     Attributes:
         joules: of this rank's GPU; None where it cannot be known. There when the part is over.
+        began: by `time.perf_counter`.
+        suspended_seconds: for which this process stood still, at the least.
     """
 
     joules: float | None = None
+    began: float = 0.0
+    suspended_seconds: float = 0.0
+
+
+class Heartbeat:
+    """A thread that only waits: what it is late, beyond what its process computed meanwhile, the process stood still.
+
+    The caller holds a lock.
+
+    Args:
+        period_seconds: that the thread waits each time.
+    """
+
+    def __init__(self, period_seconds: float) -> None:
+        self._period = period_seconds
+        self._since: float | None = None
+        self._used = 0.0
+
+    def listen(self) -> None:
+        """The thread begins to wait."""
+        self._since, self._used = time.perf_counter(), time.process_time()
+
+    def rest(self) -> None:
+        """The thread does something else for a while."""
+        self._since = None
+
+    def missed(self, began: float) -> float:
+        """Returns for how many seconds, at least, the process stood still since the last call and since `began`."""
+        if self._since is None:
+            return 0.0
+        since, used = self._since, self._used
+        self.listen()
+        return max(0.0, self._since - max(since, began) - self._period - (self._used - used))
 
 
 class Sampler:
@@ -82,6 +129,8 @@ class Sampler:
         self._counts_energy = counts_energy
         self._period = period_seconds or PERIOD_SECONDS
         self._lock = threading.Lock()
+        self._heart = Heartbeat(self._period)
+        self._machine = platform.node()
         self._open: Part | None = None
         self._ended = threading.Event()
         self.on_sample: Callable[[Readings], None] | None = None
@@ -105,27 +154,51 @@ class Sampler:
     @contextlib.contextmanager
     def training(self) -> Iterator[Part]:
         """Opens a part of training. The device is idle where it begins and where it ends."""
-        part = Part()
-        before, began = self._count(self._counters()[::-1]), time.perf_counter()
+        before = self._count([*self._host_counters(), *self._counters()[::-1]])
+        queued, part = self._queued(), Part(began=time.perf_counter())
         self._open = part
         try:
             yield part
         finally:
+            seconds = time.perf_counter() - part.began
             with self._lock:  # a sample that is being read now is not of this part alone
                 self._open = None
-            seconds, after = time.perf_counter() - began, self._count(self._counters())
+                part.suspended_seconds += self._heart.missed(part.began)
+            queue, after = self._queued(), self._count([*self._counters(), *self._host_counters()])
             counted = {name: after[name] - before[name] for name in after.keys() & before.keys()}
             part.joules = counted.pop("gpu_joules", None if self._counts_energy else 0.0)
-            rest = Readings(totals=counted)
-            if self._host:
-                rest.totals["host_core_seconds"] = seconds * self._host.cores
+            rest = self._rest(counted, seconds)
+            rest.machines[self._machine] |= {
+                "rank_seconds": seconds,
+                "queued_seconds": sum(wait - queued.get(thread, 0.0) for thread, wait in queue.items()),
+                "suspended_seconds": part.suspended_seconds,
+            }
             self._read_memory(rest)  # pools are still there, so even a part without a sample has a peak
             with self._lock:
                 self.readings += rest
 
+    def _rest(self, counted: dict[str, float], seconds: float) -> Readings:
+        """Returns what was counted over a part: what shows disturbances by machine, and the rest."""
+        machine = {name: counted.pop(name) for name in MACHINE if name in counted}
+        rest = Readings(totals=counted, machines={self._machine: machine})
+        if self._host:
+            rest.totals["host_core_seconds"] = seconds * self._host.cores
+            rest.other_launches = sorted(self._host.other_launches)
+            if "machine_seconds" in machine:
+                machine["core_seconds"] = machine["machine_seconds"] * self._host.cores
+        return rest
+
     def _sample_on(self) -> None:
-        while not self._ended.wait(self._period):
-            part = self._open
+        while True:
+            self._heart.listen()
+            ended = self._ended.wait(self._period)
+            with self._lock:
+                part = self._open
+                if part:
+                    part.suspended_seconds += self._heart.missed(part.began)
+                self._heart.rest()  # a driver may take long to answer: that is no suspension
+            if ended:
+                return
             if part is None:
                 continue
             sample = self._sample()
@@ -174,23 +247,36 @@ class Sampler:
         else:
             sample.add("process_device_bytes", used)
 
-    def _counters(self) -> list[tuple[str, Callable[[], float]]]:
-        """Returns what reads each counter; the GPU's stands first, to be nearest to the training at its end."""
-        found: list[tuple[str, Callable[[], float]]] = []
+    def _counters(self) -> list[tuple[str, Counter]]:
+        """Returns what reads each counter that stands near to the training: the GPU's first, at its end."""
+        found: list[tuple[str, Counter]] = []
         if self._gpu and self._counts_energy:
             found.append(("gpu_joules", self._gpu.joules))
         if self._host and self._host.rapl:
             found.append(("host_joules", self._host.rapl.joules))
-        if self._host:
-            found.append(("host_cpu_seconds", self._host.cpu_seconds))
         return found
 
-    def _count(self, counters: list[tuple[str, Callable[[], float]]]) -> dict[str, float]:
+    def _host_counters(self) -> list[tuple[str, Counter]]:
+        return self._host.counters() if self._host else []
+
+    def _count(self, counters: list[tuple[str, Counter]]) -> dict[str, float]:
         failed = Readings()
-        values = {name: self._ask(failed, name, read) for name, read in counters}
+        values: dict[str, float] = {}
+        for name, read in counters:
+            value = self._ask(failed, name, read)
+            if value is not None:
+                values |= value if isinstance(value, dict) else {name: value}
         with self._lock:
             self.readings += failed
-        return {name: value for name, value in values.items() if value is not None}
+        return values
+
+    def _queued(self) -> dict[int, float]:
+        """Returns for how long each thread of this rank waited for a core."""
+        failed = Readings()
+        waits = self._ask(failed, "queued_seconds", queued_seconds)
+        with self._lock:
+            self.readings += failed
+        return waits or {}
 
     def _ask(self, sample: Readings, name: str, read: Callable[[], Value]) -> Value | None:
         """Returns a reading, or None once one has failed; `sample` takes the reason."""

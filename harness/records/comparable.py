@@ -1,15 +1,44 @@
-"""Which numbers of a run may stand beside those of other runs."""
+"""Which numbers of a run may stand beside those of other runs: the marks of a run, and what a mark takes away."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol, get_args
+
+Mark = Literal["packed", "disturbed", "elsewhere", "resumed"]
+MARKS: tuple[Mark, ...] = get_args(Mark)
+MARKED = "marked (packed, disturbed, elsewhere or resumed)"
+"""What people read of runs whose times do not count, where it is not known which mark they have."""
 
 
 class Parts(Protocol):
     """What is asked of a run's result; see `harness.records.result.RunResult`."""
 
     packed: int
+    disturbed: list[str]
+    elsewhere: str | None
     resumed_at_steps: list[int]
+
+
+def marks(run: Parts) -> dict[Mark, str]:
+    """Returns why the times of a run are not like those of others: a reason for each of its marks."""
+    found: dict[Mark, str] = {}
+    if run.packed > 1:
+        found["packed"] = f"{run.packed} at a time"
+    if run.disturbed:
+        found["disturbed"] = "; ".join(reason.rstrip(".") for reason in run.disturbed)
+    if run.elsewhere is not None:
+        found["elsewhere"] = f"in suite {run.elsewhere}"
+    if run.resumed_at_steps:
+        several = "s" * (len(run.resumed_at_steps) > 1)
+        found["resumed"] = f"at step{several} {', '.join(map(str, run.resumed_at_steps))}"
+    return found
+
+
+def untimed_by(run: Parts, *, with_resumed: bool = False) -> dict[Mark, str]:
+    """Returns the marks that keep a run's times from counting, with the reasons; the time of a run that was resumed is
+    its own, over several parts: it counts where that is asked for.
+    """
+    return {mark: why for mark, why in marks(run).items() if not (with_resumed and mark == "resumed")}
 
 
 def is_of_time(metric_name: str) -> bool:
@@ -25,10 +54,9 @@ def is_of_device(metric_name: str) -> bool:
 def compares(run: Parts, metric_name: str, *, with_resumed: bool = False) -> bool:
     """Tells whether a number of a run may be compared with that of others, or enter a mean over them.
 
-    A packed run shared its device, so what is of its time or of the device is not its own. The time of one that was
-    resumed is its own, over several parts: it counts where that is asked for.
+    What is of the time of a marked run does not. A packed run shared its device as well: what is of that is not its
+    own.
     """
-    of_time = is_of_time(metric_name)
-    if run.packed > 1 and (of_time or is_of_device(metric_name)):
-        return False
-    return with_resumed or not (of_time and run.resumed_at_steps)
+    if is_of_time(metric_name):
+        return not untimed_by(run, with_resumed=with_resumed)
+    return not (is_of_device(metric_name) and "packed" in marks(run))

@@ -39,6 +39,11 @@ class _Start(_Event):
     step: Count = 0
 
 
+class _SetAside(_Event):
+    number: Ordinal
+    reason: str
+
+
 class _Metrics(BaseModel):
     model_config = ConfigDict(defer_build=True)
 
@@ -60,7 +65,7 @@ class _Epoch(_Event):
     metrics: dict[str, _Metrics] = {}
 
 
-_MODELS: dict[str, type[_Event]] = {**dict.fromkeys(STARTS, _Start), "epoch": _Epoch}
+_MODELS: dict[str, type[_Event]] = {**dict.fromkeys(STARTS, _Start), "epoch": _Epoch, "set_aside": _SetAside}
 
 
 def read_events(path: Path) -> tuple[list[dict[str, Any]], str]:

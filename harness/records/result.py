@@ -186,6 +186,25 @@ class Telemetry(Record):
     host_cpu_share: Amount | None = Field(default=None, description="processor time over train time x usable cores")
 
 
+class Disturbance(Record):
+    """What others took from a run over the train time, summed over its machines. See docs/method.md."""
+
+    core_seconds: Amount | None = Field(default=None, description="train time x cores that the run may use")
+    launch_cpu_seconds: Amount | None = Field(default=None, description="of these, what its whole launch computed")
+    other_cpu_seconds: Amount | None = Field(default=None, description="of these, what processes of others computed")
+    run_queue_wait_seconds: Amount | None = Field(
+        default=None, description="that threads of the ranks were ready and waited for a core, all of them together"
+    )
+    wait_for_others_seconds: Amount | None = Field(
+        default=None, description="of these, those that the core time of others and of the hypervisor can explain"
+    )
+    throttled_seconds: Amount | None = Field(default=None, description="that the cgroup kept its processes from a core")
+    steal_seconds: Amount | None = Field(default=None, description="that the hypervisor gave the cores to others")
+    suspended_seconds: Amount | None = Field(default=None, description="that ranks stood still, all together; at least")
+    asleep_seconds: Amount | None = Field(default=None, description="that machines were suspended")
+    other_launches: list[Count] | None = Field(default=None, description="pids of other calls of the harness beside it")
+
+
 class Metrics(Record):
     """Metrics on one split. `train` ones are taken during the epoch, on augmented images and moving weights."""
 
@@ -247,6 +266,14 @@ class RunResult(Record):
         default=[],
         description="how others slowed it down, a sentence each; where there are any, its times do not count",
     )
+    elsewhere: str | None = Field(
+        default=None,
+        exclude=True,
+        description="the suite that it was run under, where that is not the report's; the reader says it, no record",
+    )
+    replaced: Count = Field(
+        default=0, description="earlier records of this run that were set aside, into `replaced/`, to train it again"
+    )
     code: str | None = Field(
         default=None, description="hash of the harness's code that trained it, without comments; null in old records"
     )
@@ -259,6 +286,7 @@ class RunResult(Record):
     memory: Memory = Memory()
     energy: Energy = Energy()
     telemetry: Telemetry = Telemetry()
+    disturbance: Disturbance = Disturbance()
     calibration: Any = Field(
         default=None,
         exclude=True,

@@ -20,6 +20,7 @@ from harness.records.checkpoints import CheckpointFolder
 from harness.records.claims import Claim, claim
 from harness.records.events import EVENTS, STARTS, first_problem, generation_at_end, read_events
 from harness.records.files import OddFile, append_line, read_file, read_object, recording, write_json
+from harness.records.replaced import clear, keep
 from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
 
 
@@ -192,6 +193,33 @@ class RunFolder:
             return None, ""
         except (OSError, ValueError) as error:
             return None, str(error)
+
+    def set_aside(self, result: RunResult, reason: str) -> None:
+        """Takes the run's record away, into `replaced/`, so that the run is open; only its owner may.
+
+        A crash leaves the record in its place, or whole in `replaced/`; to set it aside once more changes nothing.
+
+        Args:
+            result: of the record.
+            reason: one word or more, for the events.
+
+        Raises:
+            HarnessError: it cannot be written.
+        """
+        number = result.replaced + 1
+        with recording(self.path):
+            keep(self.path, number)
+            self.event("set_aside", number=number, attempt=result.attempt, reason=reason)
+            clear(self.path)
+
+    def times_set_aside(self, reason: str) -> int:
+        """Returns how many records were set aside for a reason, since one was for another."""
+        found: dict[int, str] = {}
+        for event in self.events():
+            if event.get("event") == "set_aside":
+                found[event["number"]] = event["reason"]
+        last_other = max((number for number, why in found.items() if why != reason), default=0)
+        return sum(number > last_other for number in found)
 
     def result(self) -> RunResult | None:
         """Returns the result, or None where the run has not ended or its record does not count."""

@@ -147,9 +147,9 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
     results: list[RunResult] = [result for result in stored.results if result.run_id in planned]
     ran = {result.config_id for result in results}
     # Of several world sizes those that were not run are not missing: the suite leaves them open.
-    configs = {run.config_id: run for plan in plans for run in plan.runs}
-    wanted = {run.config_id: run for run in plans[0].runs if not ran or run.config_id in ran or len(plans) == 1}
-    shown = wanted | {config_id: run for config_id, run in configs.items() if config_id in ran}
+    configs = {config_id: spec for plan in plans for config_id, spec in plan.configs().items()}
+    wanted = {i: spec for i, spec in plans[0].configs().items() if not ran or i in ran or len(plans) == 1}
+    shown = wanted | {config_id: spec for config_id, spec in configs.items() if config_id in ran}
 
     notes = []
     others = len(stored.results) - len(results)
@@ -175,7 +175,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
         results=results,
         systems=stored.systems,
         calibrations=calibrations,
-        planned=[_Config(config_id, shown_label(run.spec, several=len(plans) > 1)) for config_id, run in shown.items()],
+        planned=[_Config(config_id, shown_label(spec, several=len(plans) > 1)) for config_id, spec in shown.items()],
         references={config_id: references[config_id] for config_id in shown if config_id in references},
         # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
         overrides={path: value for path, value in suite.overrides.items() if is_identity(path)},

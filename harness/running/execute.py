@@ -16,6 +16,7 @@ from harness.data.order import hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
 from harness.measure.clock import Stopwatch
+from harness.measure.disturbance import judge
 from harness.measure.memory import PeakMemory, larger
 from harness.measure.readings import Readings
 from harness.measure.recorded import recorded
@@ -25,6 +26,7 @@ from harness.records.result import Clock, DataFacts, Memory, Resolved
 from harness.running.build import build_loader, build_trainee
 from harness.running.fitting import fit_micro_batches
 from harness.running.rehearsal import free_graphs, has_rehearsal, rehearse
+from harness.scheduling.launch import launching_process
 from harness.spec import RunSpec
 from harness.suite.file import Target
 from harness.training.distributed import largest_memory
@@ -148,7 +150,7 @@ def execute(
         with stopwatch("checkpoint"):
             restore(resume_from, trainee, progress)
     earlier_seconds, first_step = progress.seconds["total"], progress.step(len(sampler.sizes))
-    earlier_readings, telemetry = progress.readings, open_sampler(accelerator)
+    earlier_readings, telemetry = progress.readings, open_sampler(accelerator, launching_process())
     telemetry.on_sample = observer.on_sample
 
     def peak_memory() -> tuple[Memory, dict[str, str]]:
@@ -178,7 +180,9 @@ def execute(
 
     history, (memory, no_memory) = progress.history, peak_memory()
     throughput, no_throughput = history.throughput(sampler.skipped)
-    sampled, reached = recorded(all_readings(), history.train_joules, len(history.epochs)), history.target()
+    readings, reached = all_readings(), history.target()
+    sampled = recorded(readings, history.train_joules, len(history.epochs))
+    disturbed = judge(readings, sampled.telemetry, uses_gpu=device.type == "cuda")
     no_energy = {}
     if reached and reached.epoch is not None and reached.train_joules is None:
         no_energy["target.train_joules"] = sampled.unavailable["energy.train_joules"]
@@ -217,6 +221,8 @@ def execute(
             "memory": larger(memory, sampled.memory),
             "energy": sampled.energy,
             "telemetry": sampled.telemetry,
+            "disturbance": disturbed.disturbance,
+            "disturbed": disturbed.sentences,
             "metrics": history.last_metrics(),
             "selected": history.selected(),
             "target": reached,
@@ -225,6 +231,7 @@ def execute(
                 **no_memory,
                 **no_throughput,
                 **sampled.unavailable,
+                **disturbed.unavailable,
                 **no_energy,
             },
         },

@@ -53,6 +53,10 @@ class Worker:
         """Returns where a run is recorded."""
         return self.manifest.folder(run, self.system["system_id"])
 
+    def is_done(self, run: PlannedRun) -> bool:
+        """Tells whether a run need not be trained."""
+        return self.manifest.is_done(run, self.folder(run))
+
 
 class Taken(Exception):
     """Another process owns the run, or has just ended it; every rank raises it. The message says who."""
@@ -241,6 +245,9 @@ class OpenRun:
         if owned is None:
             raise Taken(owner(self._folder.path) or "another process")
         self._claim, self._folder = owned
+        manifest = self._worker.manifest
+        if earlier := manifest.to_replace(self._run, self._folder):
+            self._folder.set_aside(earlier, manifest.again[self._run.run_id].reason)
         if self._folder.is_done():  # by who owned it until now
             raise Taken("another process, which has ended it")
         checkpoints = self._folder.checkpoints

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from rich.console import Console
 
-from harness.data.files import cache_root
+from harness.cache import cache_root
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError, MachineError
 from harness.live.events import RunEnded
@@ -24,6 +24,7 @@ from harness.live.state import SuiteState
 from harness.live.told import Messenger
 from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
 from harness.measure.memory import keep_freed_memory
+from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system, find_gpus
 from harness.records.files import require_writable
 from harness.records.result import Cause, RunResult, Status
@@ -44,8 +45,21 @@ class BadData(HarnessError):
     """The data of a run, or its checkpoint, are not what they should be; every rank raises it."""
 
 
-def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) -> int:
+def walk(
+    manifest: Manifest,
+    pulse: Pulse,
+    stop: StopRequest,
+    console: Console,
+    surroundings: Surroundings | None = None,
+) -> int:
     """Runs what is open of a manifest; every rank calls it.
+
+    Args:
+        manifest: the runs.
+        pulse: of this rank.
+        stop: says whether to save and stop.
+        console: for progress, on stderr.
+        surroundings: tell, before the first run, whether the machine is busy; None to say nothing.
 
     Returns and raises as `harness.running.worker.work`.
     """
@@ -65,10 +79,12 @@ def walk(manifest: Manifest, pulse: Pulse, stop: StopRequest, console: Console) 
     worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]
     # Rank 0 alone looks at the disk: ranks that disagreed on what is done would wait for each other for ever.
-    chosen = broadcast_object_list([[i for i, run in enumerate(mine) if not worker.folder(run).is_done()]])[0]
+    chosen = broadcast_object_list([[i for i, run in enumerate(mine) if not worker.is_done(run)]])[0]
     runs = [mine[i] for i in chosen]
     _say_what_is_left_out(worker, console, mine, runs)
     if worker.is_main:
+        if runs and surroundings and (busy := surroundings.sentence()):
+            console.print(busy, markup=False, soft_wrap=True)
         worker = Worker(**{**vars(worker), "display": _display(worker, console)})
     statuses: list[Status | None] = []
     try:
@@ -119,7 +135,7 @@ def _display(worker: Worker, console: Console) -> Listener:
     state = SuiteState.of(manifest.suite, manifest.runs)
     for run in manifest.runs:
         result = worker.folder(run).result()
-        if result and worker.folder(run).is_done():
+        if result and worker.is_done(run):
             state.apply(RunEnded.of(result, run.name))
     view = view_for(console, state, BESIDE_TRAINING_SECONDS)
     view.start()
@@ -239,7 +255,7 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
                 source = data_source(run.spec.data)
                 if source.download and turn:
                     source.download()
-                splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali")
+                splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali", planned=run.fingerprint)
             except HarnessError as error:
                 bad = error
         accelerator.wait_for_everyone()

@@ -11,9 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import HarnessError
+from harness.measure.surroundings import Surroundings
 from harness.records.result import Cause
 from harness.running.stopping import StopRequest
-from harness.scheduling.launch import Pulse, leave_word
+from harness.scheduling.launch import Pulse, launching_process, leave_word
 from harness.scheduling.manifest import Manifest
 
 
@@ -40,6 +41,8 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         crash = (launch / f"crash-{pulse.rank}.txt").open("w")
         faulthandler.enable(crash, all_threads=False)
     pulse.beat("import", force=True)
+    # Where there is a supervisor, it looks at the machine, once for all its launches.
+    surroundings = None if launch else Surroundings({launching_process() or os.getpid()})
 
     try:
         gc.disable()  # what is imported stays: to look for garbage in it would be a quarter of that time
@@ -47,7 +50,7 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
 
         gc.freeze()  # and part of each run
         gc.enable()
-        return walk(manifest, pulse, stop, console)
+        return walk(manifest, pulse, stop, console, surroundings)
     except HarnessError:
         raise
     except Exception as error:

@@ -10,9 +10,12 @@ who watches, see `harness.live`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
+import socket
 import sys
 import threading
 import time
@@ -29,6 +32,7 @@ from harness.suite.plan import PlannedRun
 
 FOLDER = "HARNESS_LAUNCH"
 SUPERVISOR = "HARNESS_SUPERVISOR"
+LAUNCHER = re.compile(rb"accelerate|torchrun|torch[./]distributed")  # in a command line
 BEAT_SECONDS = 1.0
 STOPPED = 75  # the exit code of what was stopped and can be resumed
 
@@ -104,6 +108,18 @@ class Pulse:
         if self.folder and self._run and self.rank == 0:
             run, path = self._run
             write_json(self.folder / "open.json", {"run_id": run.run_id, "folder": str(path), "ended": ended})
+
+
+def launching_process() -> int | None:
+    """Returns the process of this machine that started the ranks: a supervisor, else a launcher; None for neither."""
+    host, _, number = os.environ.get(SUPERVISOR, "").rpartition(":")
+    if number:
+        return int(number) if host == socket.gethostname() else None
+    with contextlib.suppress(OSError):
+        parent = os.getppid()
+        if LAUNCHER.search(Path(f"/proc/{parent}/cmdline").read_bytes()):
+            return parent
+    return None
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.records.files import write_json
-from harness.records.result import Cause, RunResult, Status
+from harness.records.replaced import times_replaced
+from harness.records.result import FINAL, Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now, run_folder
+from harness.scheduling.again import Again
 from harness.scheduling.slot import Slot
 from harness.spec import RunSpec
+from harness.spec.code import own_code
 from harness.suite.file import Target
 from harness.suite.plan import Plan, PlannedRun
 
@@ -31,6 +34,7 @@ class Manifest:
         done, total: of all that was asked for, for the progress bar.
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
+        again: runs that are trained again although they are done, by run_id.
         slot: which of several launches at a time does those of the runs that it takes; None where one does them all.
     """
 
@@ -42,6 +46,7 @@ class Manifest:
     total: int
     warm_up_seconds: float | None = None
     accumulation: dict[str, int] = dataclasses.field(default_factory=dict)
+    again: dict[str, Again] = dataclasses.field(default_factory=dict)
     slot: Slot | None = None
 
     @staticmethod
@@ -66,6 +71,15 @@ class Manifest:
     def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
         """Returns where a run is recorded."""
         return run_folder(self.output, self.suite, run.run_id, system_id)
+
+    def to_replace(self, run: PlannedRun, folder: RunFolder) -> RunResult | None:
+        """Returns the record that is to be set aside before a run is trained again; None where there is none now."""
+        again, result = self.again.get(run.run_id), folder.result()
+        return result if again and result and result.status in FINAL and again.is_of(result) else None
+
+    def is_done(self, run: PlannedRun, folder: RunFolder) -> bool:
+        """Tells whether a run need not be trained: it has a valid result, which is not to be replaced."""
+        return folder.is_done() and self.to_replace(run, folder) is None
 
     def spec_to_train(self, run: PlannedRun) -> RunSpec:
         """Returns a run's spec, with smaller micro-batches where it is tried again so; its record keeps the suite's."""
@@ -94,6 +108,8 @@ class Manifest:
             ended_at=now(),
             attempt=attempt.number,
             packed=attempt.packed,
+            code=own_code(run.spec.plugins()),
+            replaced=times_replaced(self.folder(run, system_id).path),
             num_processes=run.spec.train.num_processes or 1,
             **fields,
         )
@@ -108,8 +124,9 @@ class Manifest:
             "total": self.total,
             "warm_up_seconds": self.warm_up_seconds,
             "accumulation": self.accumulation,
+            "again": {run_id: dataclasses.asdict(again) for run_id, again in self.again.items()},
             "slot": self.slot.as_json() if self.slot else None,
-            "runs": [run.as_json() for run in self.runs],
+            "runs": [run.model_dump(mode="json") for run in self.runs],
         }
         write_json(folder / NAME, value)
 
@@ -117,8 +134,9 @@ class Manifest:
     def read(folder: Path) -> Manifest:
         """Reads the manifest of a launch folder."""
         value = json.loads((folder / NAME).read_bytes())
-        runs = tuple(map(PlannedRun.from_json, value["runs"]))
+        runs = tuple(map(PlannedRun.model_validate, value["runs"]))
         target = Target.model_validate(value["target"]) if value["target"] else None
         counts = value["done"], value["total"], value["warm_up_seconds"], value["accumulation"]
+        again = {run_id: Again(**one) for run_id, one in value["again"].items()}
         slot = Slot.from_json(value["slot"]) if value["slot"] else None
-        return Manifest(value["suite"], Path(value["output"]), target, runs, *counts, slot)
+        return Manifest(value["suite"], Path(value["output"]), target, runs, *counts, again, slot)

@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.measure.surroundings import Surroundings
 from harness.records.result import Cause, Status
 from harness.records.store import RunFolder
 from harness.scheduling.commands import Launcher
@@ -74,6 +75,7 @@ class Supervisor:
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
         stop: says when to save and stop.
+        surroundings: tell, before the first run, whether the machine is busy; None to say nothing.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Supervisor:
         console: Console,
         display: Display,
         stop: StopSignals,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self._manifest = manifest
         self._launcher = launcher
@@ -93,6 +96,7 @@ class Supervisor:
         self._console = console
         self._display = display
         self._stop = stop
+        self._surroundings = surroundings
         self._accumulation: dict[str, int] = {}
         self._orders = Orders()
 
@@ -156,7 +160,7 @@ class Supervisor:
             return []
         place = [run.run_id for run in runs].index(opened.run_id)
         run, later = runs[place], runs[place + 1 :]
-        if opened.ended or opened.folder.is_done():  # ranks walk the runs in order
+        if opened.ended or self._manifest.is_done(run, opened.folder):  # ranks walk the runs in order
             return later
         if status == "oom" and not self._stop.reason and self._halve(run, opened.folder, cause):
             return [run, *later]
@@ -221,7 +225,10 @@ class Supervisor:
             pulses = read_pulses(folder)
             if pulses != last_pulses:
                 last_pulses, last_change = pulses, time.monotonic()
-            limit = timeout_seconds if read_open_run(folder) else max(timeout_seconds, START_SECONDS)
+            opened = read_open_run(folder)
+            if opened and self._surroundings and (busy := self._surroundings.sentence()):
+                self._console.print(busy, markup=False, soft_wrap=True)
+            limit = timeout_seconds if opened else max(timeout_seconds, START_SECONDS)
             if time.monotonic() - last_change > limit:
                 if hang := self._find_hang(folder, world, limit):
                     return hang
@@ -274,6 +281,9 @@ class Supervisor:
         with owned[0]:
             if not folder.is_done():
                 self._record_owned(run, owned[1], status, cause)
+            elif not self._manifest.is_done(run, folder):  # it came not so far as to set that record aside
+                message = f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays"
+                self._console.print(message, markup=False, soft_wrap=True)
 
     def _record_owned(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         if not folder.events():  # it was never opened

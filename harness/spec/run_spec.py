@@ -15,6 +15,7 @@ from pydantic import (
     SerializeAsAny,
     ValidationError,
     create_model,
+    model_validator,
 )
 
 from harness import registry
@@ -22,6 +23,7 @@ from harness.errors import HarnessError, nearest
 from harness.parameters import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from harness.problems import fields_at, first_problem, shown
 from harness.spec.augment import Augment
+from harness.spec.code import code_from_outside
 from harness.spec.section import Section, SpecError
 
 # Part of every identity. Raise it when a default changes or an option comes to mean something else: fields at their
@@ -207,7 +209,11 @@ DEFAULT_PLUGINS = {"loader": "resident", "schedule": "constant"}
 
 
 class RunSpec(Section):
-    """One run: a config and a seed, with every default filled in."""
+    """One run: a config and a seed, with every default filled in.
+
+    `model_validate` takes what a suite says as well as what `model_dump` returns: each section is checked by the model
+    of the plug-in that it names. What a section gets wrong is a SpecError.
+    """
 
     label: str = ""
     seed: Seed = 0
@@ -219,10 +225,29 @@ class RunSpec(Section):
     schedule: SerializeAsAny[ScheduleSection]
     train: TrainSection
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_plugins(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        unknown = [key for key in values if key not in cls.model_fields]
+        if unknown:
+            raise SpecError((unknown[0],), f"unknown field '{unknown[0]}'", nearest(unknown[0], cls.model_fields))
+        sections = {field: _section(field, values.get(field, DEFAULT_PLUGINS.get(field))) for field in PLUGIN_SECTIONS}
+        return {**values, **sections, "train": _train(values.get("train", {}))}
+
+    def plugins(self) -> dict[str, str]:
+        """Returns the names of the run's plug-ins, by their kind."""
+        return {kind: getattr(self, field).name for field, (kind, _) in PLUGIN_SECTIONS.items()}
+
     def config_id(self) -> str:
-        """Returns the hash of the config: all that decides a result but the seed, the data's content, the system."""
+        """Returns the hash of the config: all that decides a result but the seed, the data's content, the system.
+
+        The code of plug-ins from outside the package is part of it.
+        """
         dumped = self.model_dump(mode="json", exclude_defaults=True, exclude=NOT_IDENTITY)  # type: ignore[arg-type]
-        return _digest({"spec_version": SPEC_VERSION, **dumped})
+        outside = code_from_outside(self.plugins())
+        return _digest({"spec_version": SPEC_VERSION, **dumped, **({"code": outside} if outside else {})})
 
     def run_id(self, fingerprint: str) -> str:
         """Returns the hash of the config, the seed and the dataset's fingerprint."""
@@ -253,24 +278,22 @@ def section_model(field: str, name: str) -> type[Section]:
 
 
 def parse_run_spec(values: Mapping[str, Any]) -> RunSpec:
-    """Validates a resolved mapping.
+    """Validates a resolved mapping, or a RunSpec that was dumped.
 
     Raises:
         SpecError: the first field that is unknown, missing, of the wrong type or out of range.
     """
-    unknown = [key for key in values if key not in RunSpec.model_fields]
-    if unknown:
-        raise SpecError((unknown[0],), f"unknown field '{unknown[0]}'", nearest(unknown[0], RunSpec.model_fields))
-    parts: dict[str, Any] = {key: values[key] for key in ("label", "seed") if key in values}
-    for field in PLUGIN_SECTIONS:
-        value = values.get(field, DEFAULT_PLUGINS.get(field))
-        parts[field] = _section(field, json.dumps({"name": value} if isinstance(value, str) else value))
-    parts["train"] = _train(json.dumps(values.get("train", {})))
-    return _validate(RunSpec, parts, ())
+    return _validate(RunSpec, dict(values), ())
+
+
+def _section(field: str, value: Any) -> Section:
+    if isinstance(value, Section):
+        return value
+    return _read_section(field, json.dumps({"name": value} if isinstance(value, str) else value))
 
 
 @functools.lru_cache(maxsize=4096)
-def _section(field: str, text: str) -> Section:
+def _read_section(field: str, text: str) -> Section:
     kind, _ = PLUGIN_SECTIONS[field]
     value = json.loads(text)
     if value is None:
@@ -286,8 +309,12 @@ def _section(field: str, text: str) -> Section:
     return _validate(model, text, (field,), owner=f"{kind} '{value['name']}'")
 
 
+def _train(value: Any) -> TrainSection:
+    return value if isinstance(value, TrainSection) else _read_train(json.dumps(value))
+
+
 @functools.lru_cache(maxsize=4096)
-def _train(text: str) -> TrainSection:
+def _read_train(text: str) -> TrainSection:
     return _validate(TrainSection, text, ("train",))
 
 

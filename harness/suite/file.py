@@ -135,9 +135,9 @@ def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
         raise _file_error(source, error) from None
     _check_axes(source, file)
     if file.target:
-        _check_metric(source, ("target",), file.target.metric, target_names())
+        _check_metric(source, ("target", "at_least"), file.target.metric, file.target.at_least, target_names())
     for index, reference in enumerate(file.references):
-        _check_metric(source, ("references", index), reference.metric, _metric_names())
+        _check_metric(source, ("references", index, "value"), reference.metric, reference.value, _metric_names())
     if file.smoke:
         try:
             check_overrides(file.smoke.set)
@@ -221,9 +221,17 @@ def _check_design(source: Source, file: SuiteFile) -> None:
         raise source.error(("exclude",), message, "leave those values out of the matrix, or leave 'design' out")
 
 
-def _check_metric(source: Source, path: tuple[str | int, ...], name: str, known: list[str]) -> None:
+def _check_metric(source: Source, path: tuple[str | int, ...], name: str, value: float, known: list[str]) -> None:
     if name not in known:
-        raise source.error((*path, "metric"), f"unknown metric '{name}'", nearest(name, known))
+        raise source.error((*path[:-1], "metric"), f"unknown metric '{name}'", nearest(name, known))
+    if name.endswith(("accuracy", "recall", "share")) and not 0 <= value <= 1:
+        hint = f"accuracies and recalls are fractions, not per cent: write {value / 100:g}" if 1 < value <= 100 else ""
+        message = f"{'.'.join(map(str, path))} is {shown(value)}, and {name} is between 0 and 1"
+        raise source.error(path, message, hint or "accuracies and recalls are fractions, not per cent")
+    if value < 0:
+        raise source.error(
+            path, f"{'.'.join(map(str, path))} is {shown(value)}, and {name} is never below 0", "correct it"
+        )
 
 
 def _file_error(source: Source, error: ValidationError) -> SuiteError:

@@ -9,18 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from harness.errors import HarnessError, nearest
 from harness.problems import shown
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
 from harness.spec.settings import Settings, apply, copied, matches, require_field
 from harness.suite.file import Reference, SuiteFile, parse_only, parse_overrides, read_suite_file, selected
+from harness.suite.order import round_order
 from harness.suite.variations import Variation, Variations
 from harness.suite.yaml_lines import Source
 
 
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of a plan."""
+class PlannedRun(BaseModel):
+    """One run of a plan, whole: it travels as `model_dump(mode="json")` and arrives by `model_validate`.
+
+    Attributes:
+        spec: the run.
+        config_id: of its config.
+        run_id: its identity; empty where the content of its data is not known yet.
+        fingerprint: of its data's content; empty where it is not known yet.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     spec: RunSpec
     config_id: str
@@ -33,30 +44,29 @@ class PlannedRun:
         repeat = f" · anchor {self.spec.repeat}" if self.spec.repeat else ""
         return f"{self.spec.label} · seed {self.spec.seed}{repeat}"
 
-    def as_json(self) -> dict[str, Any]:
-        """Returns plain values, for `from_json`."""
-        return {**vars(self), "spec": self.spec.model_dump(mode="json")}
-
-    @staticmethod
-    def from_json(value: dict[str, Any]) -> PlannedRun:
-        """Returns the run of plain values.
-
-        Raises:
-            SpecError: the spec is of another version of the harness.
-        """
-        return PlannedRun(**{**value, "spec": parse_run_spec(value["spec"])})
+    def of_seed(self, seed: int, repeat: int = 0) -> PlannedRun:
+        """Returns the run of the same config and data with another seed, or as an anchor."""
+        spec = self.spec.model_copy(update={"seed": seed, "repeat": repeat})
+        identity = run_id(self.config_id, seed, self.fingerprint, repeat) if self.fingerprint else ""
+        return self.model_copy(update={"spec": spec, "run_id": identity})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a suite in the order in which they are to be run."""
+    """The runs of a suite in the order in which they are to be run.
+
+    Attributes:
+        order: the ids of the configs, in the order of the file.
+    """
 
     suite: Suite
     runs: tuple[PlannedRun, ...]
+    order: tuple[str, ...]
 
     def configs(self) -> dict[str, RunSpec]:
-        """Returns one spec for each config, by config_id."""
-        return {run.config_id: run.spec for run in reversed(self.runs)}
+        """Returns one spec for each config, by config_id, in the order of the file."""
+        found = {run.config_id: run.spec for run in self.runs}
+        return {config_id: found[config_id] for config_id in self.order if config_id in found}
 
     def references(self) -> dict[str, list[Reference]]:
         """Returns the references of each config, by config_id."""
@@ -125,10 +135,10 @@ class Suite:
         num_processes: int = 1,
         only: Sequence[str] = (),
     ) -> Plan:
-        """Returns the runs, interleaved by seed, so that a machine's drift falls on every config alike.
+        """Returns the runs, a round for each seed; each round has an order of its own, see `harness.suite.order`.
 
         Args:
-            fingerprint: gives the identity of a dataset's content.
+            fingerprint: gives the identity of a dataset's content, or an empty text where it is not known yet.
             num_processes: the world size of configs that do not name one.
             only: selections such as `label=best`; different paths must all hold, of one path any.
         """
@@ -146,29 +156,36 @@ class Suite:
             labels = ", ".join(sorted({spec.label for spec in configs.values()})[:20])
             asked = " ".join(only) or f"{shown(self.only)} of 'smoke'"
             raise HarnessError(f"--only {asked} selects no run", f"labels: {labels}; seeds: {self.seeds()}")
-        parts = [(spec, config_id, fingerprint(spec.data)) for config_id, spec in chosen.items()]
-        runs = [
-            PlannedRun(spec.model_copy(update={"seed": seed}), config_id, run_id(config_id, seed, print_), print_)
-            for seed in seeds
-            for spec, config_id, print_ in parts
+        one_each = [
+            PlannedRun(spec=spec, config_id=config_id, run_id="", fingerprint=fingerprint(spec.data))
+            for config_id, spec in chosen.items()
         ]
+        ids = list(chosen)
+        runs = [one_each[place].of_seed(seed) for seed in seeds for place in round_order(self.name, seed, ids)]
         # A selection is what was asked for, and nothing else.
-        return Plan(self, tuple(runs if only or self.only else self._with_anchors(runs)))
+        ordered = runs if only or self.only else self._with_anchors(runs, one_each, seeds[0])
+        return Plan(self, tuple(ordered), tuple(ids))
 
-    def _with_anchors(self, runs: list[PlannedRun]) -> list[PlannedRun]:
-        """Returns the runs with the anchors among them, the first at the beginning, the last at the end."""
+    def _with_anchors(self, runs: list[PlannedRun], configs: list[PlannedRun], seed: int) -> list[PlannedRun]:
+        """Returns the runs with the anchors among them, the first at the beginning, the last at the end.
+
+        Args:
+            runs: in their order.
+            configs: a run of each config, in the order of the file.
+            seed: of the anchors.
+        """
         anchors = self.file.anchors
         if anchors is None:
             return runs
-        wanted = anchors.label or runs[0].spec.label
-        first = next((run for run in runs if run.spec.label == wanted), None)
-        if first is None:
-            labels = [run.spec.label for run in runs]
+        wanted = anchors.label or configs[0].spec.label
+        repeated = next((run for run in configs if run.spec.label == wanted), None)
+        if repeated is None:
+            labels = [run.spec.label for run in configs]
             raise self.source.error(("anchors", "label"), f"no config is called '{wanted}'", nearest(wanted, labels))
         mixed = list(runs)
         for number in reversed(range(anchors.runs)):
             place = round(number * len(runs) / (anchors.runs - 1))
-            mixed.insert(place, _repeated(first, number + 1))
+            mixed.insert(place, repeated.of_seed(seed, repeat=number + 1))
         return mixed
 
     @functools.cached_property
@@ -238,11 +255,6 @@ class Suite:
                 message = f"the label '{spec.label}' stands for two configs"
                 raise self.source.error(line, message, "give each a label of its own")
         return by_id
-
-
-def _repeated(run: PlannedRun, number: int) -> PlannedRun:
-    identity = run_id(run.config_id, run.spec.seed, run.fingerprint, number)
-    return dataclasses.replace(run, spec=run.spec.model_copy(update={"repeat": number}), run_id=identity)
 
 
 def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Suite:

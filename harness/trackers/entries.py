@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.comparable import compares
+from harness.records.comparable import compares, marks, untimed_by
 from harness.records.files import read_object
 from harness.records.result import RunResult, Status
 from harness.records.store import Attempt, RunFolder, read_system, require_own_place
@@ -40,7 +40,7 @@ _SYSTEM = (
     "dali",
 )
 _IN_CONFIG = {"schema_version", "suite", "label", "run_id", "config_id", "system_id", "seed", "num_processes", "spec"}
-_IN_CONFIG |= {"packed"}  # whose times are not its own, and are told nobody who might rank them
+_IN_CONFIG |= {"packed", "disturbed"}  # whose times are not its own, and are told nobody who might rank them
 _TAG_LENGTH = 64
 _GROUP_LENGTH = 128
 
@@ -123,7 +123,9 @@ def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | 
         description = _describe(described, system, result, _restarts(folder), attempt, with_machine)
     except (KeyError, TypeError, AttributeError):
         raise ValueError("spec.json or system.json is not what a run writes") from None
-    rows = _rows(folder.epochs(), with_times=attempt.packed == 1)
+    # Of a run that goes on it is known only whether it is packed.
+    with_times = attempt.packed == 1 and not (result and untimed_by(result, with_resumed=True))
+    rows = _rows(folder.epochs(), with_times=with_times)
     return Entries(description, rows, _ending(result, with_machine) if result else None)
 
 
@@ -156,6 +158,10 @@ def _describe(
     if attempt.packed > 1:
         config["packed"] = attempt.packed
     if result:
+        if found := marks(result):
+            config["marks"] = list(found)
+        if result.disturbed and with_machine:  # what others did there
+            config["disturbed"] = result.disturbed
         config["num_processes"] = result.num_processes
         config["resolved"] = result.resolved.model_dump(mode="json") if result.resolved else None
     of_suite = hashlib.sha256(suite.encode()).hexdigest()[:6]

@@ -17,8 +17,13 @@ from harness.measure.readings import Readings
 from harness.measure.telemetry import GPU_QUANTITIES, Sampler
 
 
-def open_sampler(accelerator: Accelerator) -> Sampler:
-    """Returns this rank's sampler; every rank calls it. The first rank of a machine samples the host, too."""
+def open_sampler(accelerator: Accelerator, launch: int | None = None) -> Sampler:
+    """Returns this rank's sampler; every rank calls it. The first rank of a machine samples the host, too.
+
+    Args:
+        accelerator: the process group and device.
+        launch: the process on this machine that started the ranks; None where there is none.
+    """
     gpu: Gpu | None = None
     unknown: dict[str, str] = {}
     try:
@@ -33,7 +38,7 @@ def open_sampler(accelerator: Accelerator) -> Sampler:
     host = None
     if accelerator.is_local_main_process:
         rapl, reason = _rapl()
-        host = Host(our_pids, rapl)
+        host = Host(our_pids, rapl, launch)
         unknown |= {"host_joules": reason} if reason else {}
     return Sampler(gpu, host, unknown, our_pids, counts_energy=gpu is None or is_first)
 

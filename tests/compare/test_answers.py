@@ -13,6 +13,7 @@ from harness.compare.sentences import accuracy_sentence, images_sentence, time_s
 from harness.compare.several import best_of, compare_with, compare_with_best
 from harness.records.store import run_folder
 from tests.compare.made import IMAGES, config, write_predictions
+from tests.marked import MARKING
 from tests.report.conftest import make_result, store
 
 A = [0.912, 0.915, 0.911, 0.914, 0.913]
@@ -169,14 +170,9 @@ def test_anchors_do_not_count() -> None:
     assert [(run.seed, run.accuracy, run.train_seconds) for run in b.runs] == [(0, 0.9, 100.0), (1, 0.91, 100.0)]
 
 
-def test_times_of_resumed_runs_do_not_count_and_their_accuracy_does() -> None:
-    found = compared(A, B, resumed_at_steps=[7])
-    assert found.time.reason.startswith("no seed has a train time of both")
-    assert found.accuracy.verdict == "a"
-
-
-def test_times_of_packed_runs_do_not_count_and_their_accuracy_does() -> None:
-    found = compared(A, B, packed=2)
+@pytest.mark.parametrize("marking", MARKING.values(), ids=MARKING)
+def test_times_of_marked_runs_do_not_count_and_their_accuracy_does(marking: dict[str, Any]) -> None:
+    found = compared(A, B, **marking)
     assert found.time.reason.startswith("no seed has a train time of both")
     assert found.accuracy.verdict == "a"
 

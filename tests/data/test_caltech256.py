@@ -108,7 +108,12 @@ def test_the_archive_is_verified_and_unpacked(root, monkeypatch):
     assert not (root / module.FOLDER).exists()
     digest = hashlib.md5((root / module.ARCHIVE).read_bytes()).hexdigest()
     monkeypatch.setattr(module, "CHECKSUM", f"md5:{digest}")
+    planned = small(root).fingerprint()
     assert len(small(root).load().train.labels) == 6
+    assert small(root).fingerprint() == planned
+    photograph = next(root.glob("*/001.ak47/*.jpg"))
+    photograph.write_bytes(photograph.read_bytes() + b"x")
+    assert small(root).fingerprint() != planned
 
 
 def test_missing_data_says_where_it_was_looked_for(tmp_path):

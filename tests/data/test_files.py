@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.cache import cache_root
 from harness.data import files as module
-from harness.data.files import ImageFiles, cache_root
+from harness.data.files import ImageFiles
 from harness.errors import HarnessError
 from tests.data.feeds import read_by_hand
 

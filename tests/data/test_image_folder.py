@@ -183,7 +183,7 @@ def test_root_one_level_too_high(tmp_path):
     fails(tmp_path, f"class folder {tmp_path / 'pets'} holds folders", hint="data.root")
 
 
-def test_the_fingerprint_follows_names_and_sizes(split):
+def test_the_fingerprint_follows_names_and_content(split):
     def fingerprint(**parameters):
         return image_folder(root=str(split), **parameters).fingerprint()
 
@@ -199,6 +199,28 @@ def test_the_fingerprint_follows_names_and_sizes(split):
     (split / "test/cat/001.png").unlink()
     seen.append(fingerprint())
     assert len(set(seen)) == 5
+
+
+def test_the_fingerprint_follows_content_of_the_same_name_size_and_time(split):
+    path = split / "train/cat/000.png"
+    content, times = path.read_bytes(), path.stat()
+    before = image_folder(root=str(split)).fingerprint()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_mtime_ns == times.st_mtime_ns and path.stat().st_size == times.st_size
+    assert image_folder(root=str(split)).fingerprint() != before
+    path.write_bytes(content)
+    assert image_folder(root=str(split)).fingerprint() == before
+
+
+def test_what_is_known_of_the_content_is_told_without_reading(split, monkeypatch):
+    source = image_folder(root=str(split))
+    assert source.known_fingerprint and source.known_fingerprint() == ""
+    found = source.fingerprint()
+    monkeypatch.setattr("harness.data.files._hash_of", lambda path: pytest.fail("a file was read"))
+    assert source.known_fingerprint() == source.fingerprint() == found
+    (split / "train/cat/000.png").touch()
+    assert source.known_fingerprint() == ""
 
 
 def test_the_fingerprint_does_not_depend_on_where_the_folder_is(tmp_path, monkeypatch):

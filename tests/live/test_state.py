@@ -9,9 +9,11 @@ import pytest
 
 from harness.live.draw import draw
 from harness.live.eta import about, seconds_left, seconds_left_of_run
-from harness.live.events import Note, as_json, from_json
+from harness.live.events import Note, RunEnded, as_json, from_json
 from harness.live.state import SuiteState
 from tests.live.made import ended, epoch, going_on, planned, seen, started
+from tests.marked import MARKING
+from tests.records.test_result import result
 
 
 def test_every_event_travels_as_json() -> None:
@@ -125,15 +127,22 @@ def test_several_runs_at_a_time_share_what_is_left() -> None:
 
 def test_a_config_that_was_not_timed_is_shown_and_ranked_by_no_time() -> None:
     state = SuiteState("s", planned(3))
-    untimed = dataclasses.replace(ended("r1", accuracy=0.95, seconds=1.0), timed=False)
+    untimed = dataclasses.replace(ended("r1", accuracy=0.95, seconds=1.0), marks="packed")
     for event in (ended("r0", accuracy=0.8, seconds=10.0), untimed):
         state.apply(event)
     assert [(one.label, one.train_seconds, one.on_front) for one in state.front()] == [
         ("resnet18 width=0", 10.0, True), ("resnet18 width=1", None, False)
     ]  # fmt: skip
-    assert untimed.sentence().endswith("train 1.00 s, not ranked")
+    assert untimed.sentence().endswith("train 1.00 s, not ranked (packed)")
     shown = [line.plain for line in draw([state], 80, 10)]
     assert any("95.00%" in line and " - " in line and "◆" not in line for line in shown)
+
+
+@pytest.mark.parametrize("mark", ["", *MARKING])
+def test_a_record_says_whether_it_was_timed(mark: str) -> None:
+    seen = RunEnded.of(result(**MARKING.get(mark, {})), "r0")
+    assert seen.marks == mark and seen.timed is not bool(mark)
+    assert from_json(json.loads(json.dumps(as_json(seen)))) == seen
 
 
 def test_nothing_left() -> None:

@@ -18,7 +18,7 @@ from harness.measure.system import describe_system, find_gpus, software
 from harness.measure.system.container import container
 from harness.measure.system.host import describe_processor, resource_limits
 from harness.measure.system.slurm import slurm_job
-from harness.measure.system.source import code_hash, code_that_touches_results, describe_source
+from harness.measure.system.source import describe_source
 from tests.measure.fake_gpus import FakeGpu, install
 
 ROOT = Path(__file__).parents[2]
@@ -324,7 +324,7 @@ def test_no_checkout_of_its_own(checkout: Path, tmp_path: Path) -> None:
     inner = tmp_path / "venv" / "harness"
     write(inner / "running" / "execute.py", "x = 1\n")
     facts, reasons = describe_source(inner)
-    assert facts["git_commit"] is None and facts["git_clean"] is None and facts["code_hash"]
+    assert facts["git_commit"] is None and facts["git_clean"] is None
     assert reasons["git_commit"] == "the harness is not in a git checkout of its own"
 
 
@@ -337,19 +337,6 @@ def test_a_checkout_without_commit(tmp_path: Path) -> None:
     write(tmp_path / "harness" / "running" / "execute.py", "x = 1\n")
     git(tmp_path, "init", "--quiet")
     assert describe_source(tmp_path / "harness")[1]["git_commit"] == "no commit yet"
-
-
-def test_the_hash_is_of_what_touches_results(checkout: Path) -> None:
-    before = code_hash(checkout)
-    write(checkout / "cli" / "app.py", "y = 2\n")
-    assert code_hash(checkout) == before
-    write(checkout / "training" / "loop.py", "z = 1\n")
-    assert code_hash(checkout) != before
-    files = {path.relative_to(ROOT / "harness") for path in code_that_touches_results(ROOT / "harness")}
-    assert {file.parts[0] for file in files} == {"compiled.py", "data", "measure", "models", "running", "training"}
-    assert {file.stem for file in files if file.parts[0] == "running"} == {
-        "build", "execute", "fitting", "rehearsal",
-    }  # fmt: skip
 
 
 # --- cost ---

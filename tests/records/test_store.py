@@ -130,3 +130,81 @@ def test_what_is_written_is_json_on_disk(tmp_path):
     folder = tmp_path / "s" / "r" / "m"
     assert json.loads((folder / "spec.json").read_text()) == {"spec": 1}
     assert json.loads((folder / "result.json").read_text())["status"] == "ok"
+
+
+def left(folder):
+    """Returns the files of a run's folder, but for its events."""
+    paths = (path for path in folder.path.rglob("*") if path.is_file() and path.name != "events.jsonl")
+    return {path.relative_to(folder.path).as_posix(): path.read_bytes() for path in paths}
+
+
+def with_all(root):
+    """Returns the folder of a run that left all there is, and its files."""
+    result = finished(root)
+    folder = run_folder(root, "s", "r", "m")
+    for name in ("predictions.npz", "losses.npz", "checkpoints/final.safetensors", "pictures/curves.png"):
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).write_bytes(name.encode())
+    for name in ("claims/1.json", "trackers/wandb.json", "live/rank-0.json"):
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).write_bytes(name.encode())
+    return result, folder, left(folder)
+
+
+STAY = {"claims/1.json", "trackers/wandb.json", "live/rank-0.json"}
+
+
+def test_a_record_that_is_set_aside_is_kept_whole_and_the_run_is_open(tmp_path):
+    result, folder, before = with_all(tmp_path)
+    events = (folder.path / "events.jsonl").read_bytes()
+    folder.set_aside(result, "disturbed")
+    assert not folder.is_done() and read_suite(tmp_path, "s").results == []
+    kept = {f"replaced/1/{name}": content for name, content in before.items() if name not in STAY}
+    assert left(folder) == {**kept, **{name: before[name] for name in STAY}}
+    assert (folder.path / "replaced/1/events.jsonl").read_bytes() == events
+    again = finished(tmp_path, replaced=1)
+    assert again.attempt == 2 and read_suite(tmp_path, "s").results == [again]
+    folder.set_aside(again, "disturbed")
+    assert {path.name for path in (folder.path / "replaced").iterdir()} == {"1", "2"}
+    assert left(folder)["replaced/1/predictions.npz"] == b"predictions.npz", "the first is as it was"
+    assert folder.times_set_aside("disturbed") == 2 and folder.times_set_aside("other code") == 0
+
+
+@pytest.mark.parametrize("step", ["link", "rename", "event", "unlink", "rmtree"])
+def test_a_crash_while_a_record_is_set_aside_loses_nothing(tmp_path, monkeypatch, step):
+    result, folder, before = with_all(tmp_path)
+
+    class Crash(BaseException):
+        pass
+
+    def crash(*_, **__):
+        raise Crash
+
+    with monkeypatch.context() as patched, pytest.raises(Crash):
+        where = {"link": "os.link", "rename": "pathlib.Path.rename", "rmtree": "shutil.rmtree"}.get(step)
+        if step == "event":
+            patched.setattr(type(folder), "event", crash)
+        elif step == "unlink":
+            patched.setattr("pathlib.Path.unlink", crash)
+        else:
+            patched.setattr(where, crash)
+        folder.set_aside(result, "disturbed")
+    now = left(folder)
+    if folder.is_done():  # the record is where it was, with all that belongs to it
+        assert {name: now[name] for name in before} == before
+        folder.set_aside(result, "disturbed")
+    assert not folder.is_done() and folder.times_set_aside("disturbed") == 1
+    kept = {name: content for name, content in before.items() if name not in STAY}
+    assert {name: left(folder)[f"replaced/1/{name}"] for name in kept} == kept
+    assert {path.name for path in (folder.path / "replaced").iterdir()} == {"1"}
+
+
+def test_on_a_disk_without_links_a_record_is_copied(tmp_path, monkeypatch):
+    result, folder, before = with_all(tmp_path)
+
+    def refuse(*_, **__):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", refuse)
+    folder.set_aside(result, "disturbed")
+    assert left(folder)["replaced/1/predictions.npz"] == before["predictions.npz"]

@@ -200,11 +200,11 @@ include:
 def test_a_section_and_a_field_inside_it_are_two_factors(tmp_path: Path) -> None:
     text = "one_at_a_time: {model: [{name: cnn3, hidden_size: 64}], model.hidden_sizes: [[8]], optimizer: [adam]}\n"
     plan = _plan(tmp_path, text)
-    labels = [run.spec.label for run in plan.runs]
+    base, *changed = plan.configs().values()
+    labels = ["", *(spec.label for spec in changed)]
     assert _said(plan) == [
         f"model: mlp -> cnn3 hidden_size=64 [base | {labels[1]}]",
-        f"model.hidden_sizes: {plan.runs[0].spec.model_dump(mode='json')['model']['hidden_sizes']} -> [8] "
-        f"[base | {labels[2]}]",
+        f"model.hidden_sizes: {base.model_dump(mode='json')['model']['hidden_sizes']} -> [8] [base | {labels[2]}]",
         "optimizer: sgd lr=0.1 momentum=0.9 -> adam [base | adam]",
     ]
 

@@ -351,6 +351,9 @@ class _Plan:
     def runs(self) -> list[Any]:
         return [_Run(result) for result in self._results]
 
+    def configs(self) -> dict[str, Any]:
+        return {run.config_id: run.spec for run in self.runs}
+
     def references(self) -> dict:
         return {}
 

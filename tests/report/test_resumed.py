@@ -56,10 +56,8 @@ def test_accuracy_counts_and_times_do_not(fake: Any) -> None:
     assert values["train_seconds_sd"] is None
     assert values["target_reached"] == "3 of 3"
     assert values["peak_device_allocated_bytes"] == 3 * 2**30
-    assert (
-        "Resumed from a checkpoint: 2 of 3 runs of a. Their times are left out; --with-resumed takes them in."
-        in table.notes
-    )
+    told = "Resumed from a checkpoint (at step 7): 2 of 3 runs of a. Their times are left out; "
+    assert f"{told}--with-resumed takes them in." in table.notes
 
 
 def test_times_count_where_asked_for(fake: Any) -> None:

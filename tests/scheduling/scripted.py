@@ -69,7 +69,7 @@ def supervise(
     for seed in range(count):
         sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
         spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}", "train": train})
-        runs.append(PlannedRun(spec, "config", f"run{seed}", "data"))
+        runs.append(PlannedRun(spec=spec, config_id="config", run_id=f"run{seed}", fingerprint="data"))
     manifest = Manifest("suite", tmp_path, None, tuple(runs), 0, count)
     words = io.StringIO()
     console = Console(file=words, width=500)

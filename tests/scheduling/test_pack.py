@@ -67,10 +67,10 @@ def test_each_run_is_done_once_by_one_of_two_and_no_time_of_any_counts(house: Ho
     assert max(at_its_start) == 2, "two at a time, and never more"
 
     assert ended.stderr.count("6 runs, 2 at a time: their times will not count") == 1
-    assert ended.stderr.count("written to ") == 1 and ended.stderr.count("Packed, 2 at a time: all runs here.") == 0
+    assert ended.stderr.count("written to ") == 1 and ended.stderr.count("Packed (2 at a time): all runs here.") == 0
     assert "left to" not in ended.stderr
     assert ended.stderr.count("✓") == 5 and ended.stderr.count("train") >= 5 == ended.stderr.count(", not ranked")
-    assert ended.stdout.count("Packed, 2 at a time: all runs here. Their times are left out") == 1
+    assert ended.stdout.count("Packed (2 at a time): all runs here. Their times are left out") == 1
     with (house.path / "results/faults/table.csv").open() as file:
         rows = list(csv.DictReader(file))
     times = ["train_seconds_mean", "samples_per_second_mean", "total_seconds_mean", "host_cpu_share_mean", "on_front"]
@@ -224,7 +224,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, li
     """Returns what calls of `harness run` come to: how many runs at a time, and which; none is done."""
     found = []
 
-    def take(manifest: Any, launcher: Launcher, *_: object, isolate: bool) -> int:
+    def take(manifest: Any, launcher: Launcher, *_: object, isolate: bool, retake: int) -> int:
         found.append((launcher.packed, [run.run_id for run in manifest.runs]))
         return 75
 

@@ -73,7 +73,7 @@ def test_counts_by_system(plan: Plan, tmp_path: Path) -> None:
 
 def test_what_is_not_of_the_plan_is_not_counted(plan: Plan, tmp_path: Path) -> None:
     record(tmp_path, plan.runs[0], "ok")
-    assert suite_status(Plan(plan.suite, plan.runs[1:]), tmp_path).systems == {}
+    assert suite_status(Plan(plan.suite, plan.runs[1:], plan.order), tmp_path).systems == {}
     assert suite_status(plan, tmp_path / "nowhere") == SuiteStatus("s", 6, {}, {})
     assert "none has been run yet" in suite_status(plan, tmp_path / "nowhere").text()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,11 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> Answers:
 
     monkeypatch.setattr(cluster, "_ask", ask)
     return answers
+
+
+def queue(*tasks: str) -> str:
+    """Returns what squeue answers."""
+    return "".join(f"{cluster.ANSWER}{task}\n" for task in tasks)
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -121,7 +128,7 @@ def test_runs_are_divided_by_world_size_nodes_and_array_size(suite: Path) -> Non
 def with_processes(run: PlannedRun, size: int) -> PlannedRun:
     """Returns a run of another world size."""
     train = run.spec.train.model_copy(update={"num_processes": size})
-    return PlannedRun(run.spec.model_copy(update={"train": train}), run.config_id, run.run_id, run.fingerprint)
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"train": train})})
 
 
 @pytest.mark.parametrize(
@@ -133,7 +140,13 @@ def with_processes(run: PlannedRun, size: int) -> PlannedRun:
         ({"gpus_per_node": "many"}, "--gpus-per-node many"),
         ({"gpus_per_node": "2", "processes_per_node": 4}, "4 processes on a node with 2 GPUs"),
         ({"sbatch": ("mail",)}, "no option of sbatch"),
-        ({"sbatch": ("--a\nrm -r /",)}, "no option of sbatch"),
+        ({"sbatch": ("--a\nrm -r /",)}, "--sbatch '--a.*cannot be printed"),
+        ({"partition": "x\ntouch ran"}, "--partition 'x.*cannot be printed"),
+        ({"account": "x\rtouch ran"}, "--account 'x.*cannot be printed"),
+        ({"time": "60\n"}, "--time '60.*cannot be printed"),
+        ({"constraint": "x\x85"}, "--constraint 'x.*cannot be printed"),
+        ({"memory": "1G\x00"}, "--memory '1G.*cannot be printed"),
+        ({"gpus_per_node": "1\n"}, "--gpus-per-node '1.*cannot be printed"),
     ],
 )
 def test_what_sbatch_would_not_take_is_refused(asked: dict[str, object], words: str) -> None:
@@ -141,6 +154,21 @@ def test_what_sbatch_would_not_take_is_refused(asked: dict[str, object], words: 
         Resources(**asked)  # pyright: ignore[reportArgumentType]
     assert Resources(time="1-0:10", stop_early_seconds=43000)
     assert Resources(time="UNLIMITED")
+
+
+def test_a_newline_in_an_option_is_refused_before_anything_is_submitted(
+    suite: Path, slurm: Answers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = call(capsys, "submit", str(suite), "--partition", "gpu\ntouch ran #")
+    assert (code, out) == (2, "")
+    assert "--partition 'gpu\\ntouch ran #' has a character that cannot be printed\nhint: " in err
+    assert not (suite.parent / "results").exists()
+
+
+def test_a_folder_with_a_newline_is_refused() -> None:
+    template, array = (ROOT / "slurm/array.sbatch").read_text(), Array(1, 1, 1, 1, 1)
+    with pytest.raises(HarnessError, match=r"--output '/a.*cannot be printed"):
+        render(template, array, Resources(), name="s", manifest=Path("/a\nb/manifest.jsonl"), python="/python")
 
 
 def test_open_runs_are_frozen_and_submitted_once(
@@ -167,7 +195,7 @@ def test_open_runs_are_frozen_and_submitted_once(
     suite.write_text(SUITE)
     assert {run.run_id for run in whole.runs} == {run.run_id for run in plan_of(suite).runs}
 
-    slurm["squeue"] = "11|1|RUNNING|None\n12|0|PENDING|Resources\n12|7|PENDING|None\n13|N/A|RUNNING|None\n"
+    slurm["squeue"] = queue("11|1|RUNNING|None", "12|0|PENDING|Resources", "12|7|PENDING|None", "13|N/A|RUNNING|None")
     _, out, err = call(capsys, "submit", str(suite), "--dry-run")
     assert "6 runs; left out: 3 in the queue; to submit: 3" in err, "line 3, and lines 4 and 5"
     assert "first=$((1 + SLURM_ARRAY_TASK_ID * 1))" in out
@@ -214,7 +242,7 @@ def test_a_refused_array_leaves_those_before_it_recorded(
     monkeypatch.setattr(cluster, "_ask", refuse)
     code, _, err = call(capsys, "submit", str(suite), "--runs-per-task", "2")
     assert (code, "invalid partition" in err) == (2, True)
-    slurm["squeue"] = "11|0|RUNNING|None\n11|1|RUNNING|None\n"
+    slurm["squeue"] = queue("11|0|RUNNING|None", "11|1|RUNNING|None")
     assert "left out: 3 in the queue; to submit: 3" in call(capsys, "submit", str(suite), "--dry-run")[2]
 
 
@@ -301,19 +329,108 @@ def test_outside_of_a_job_a_launch_stays_on_this_machine(tmp_path: Path) -> None
     assert Launcher(shared_folder=tmp_path).launch_folder_parent() is None
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [("exit 3", "squeue: exit code 3"), ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "")],
-)
-def test_the_queue_cannot_be_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str) -> None:
-    (tmp_path / "squeue").write_text(f"#!/bin/sh\n{answer}\n")
-    (tmp_path / "squeue").chmod(0o755)
+Answer = Callable[[str, str], None]
+
+
+@pytest.fixture
+def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    """Puts scripts in the place of SLURM's commands."""
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def put(command: str, script: str) -> None:
+        (tmp_path / command).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / command).chmod(0o755)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("exit 3", "squeue: exit code 3"),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", ""),  # SLURM has forgotten the job
+        ("echo Welcome; echo 'from 7|8'", ""),
+        ("echo 'harness|3|x|RUNNING|None'", "squeue answered in an unknown form: '3|x|RUNNING|None'"),
+        ("echo 'harness|3|1|RUN'", "squeue answered in an unknown form: '3|1|RUN'"),
+        ("echo 'harness|'", "squeue answered in an unknown form: nothing"),
+        (r"printf 'harness|\377|1|RUNNING|None\n'", "squeue answered in an unknown form"),
+    ],
+)
+def test_odd_answers_of_squeue(answer: Answer, script: str, expected: str) -> None:
+    answer("squeue", script)
     if expected:
-        with pytest.raises(HarnessError, match=expected):
+        with pytest.raises(HarnessError, match=re.escape(expected)):
             cluster.queued_tasks([3])
     else:
-        assert cluster.queued_tasks([3]) == [], "SLURM has forgotten the job"
+        assert cluster.queued_tasks([3]) == []
+
+
+def test_the_queue_after_a_login_banner(answer: Answer) -> None:
+    answer("squeue", "printf 'Welcome\\n\\nharness|3|1|PENDING|a|b\\nharness|3|N/A|RUNNING|None\\n'")
+    assert cluster.queued_tasks([3]) == [cluster.QueuedTask(3, 1, "PENDING", "a|b")]
+    assert cluster.queued_tasks([4]) == [], "of another job"
+
+
+def test_a_login_banner_before_the_job_id_does_not_lose_it(answer: Answer, tmp_path: Path) -> None:
+    for banner, line in (("Welcome to n1", "17"), ("2026\\n* 3 jobs *", "17;cluster"), ("", "17 ")):
+        answer("sbatch", f"printf '{banner}\\n{line}\\n'")
+        assert cluster.submit(tmp_path / "script") == 17
+
+
+@pytest.mark.parametrize("words", ["", "Welcome", "Submitted batch job 17", "17 queued", ";17"])
+def test_an_answer_without_a_job_id_is_a_sentence(answer: Answer, tmp_path: Path, words: str) -> None:
+    answer("sbatch", f"echo '{words}'")
+    with pytest.raises(HarnessError, match=r"sbatch answered without a job id: (nothing|')") as raised:
+        cluster.submit(tmp_path / "script")
+    assert "scancel it" in raised.value.hint
+
+
+def test_odd_answers_of_scontrol(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer("scontrol", "printf 'Welcome\\nMaxArraySize            = 4\\n'")
+    assert cluster.max_array_size() == 4
+    for words, expected in (
+        ("MaxArraySize = 0", "takes no job arrays"),
+        ("MaxArraySize = many", "without a MaxArraySize: 'MaxArraySize = many'"),
+        ("", "without a MaxArraySize: nothing"),
+        ("x" * 500, r"without a MaxArraySize: 'x{120}\.\.\.'"),
+    ):
+        answer("scontrol", f"echo '{words}'")
+        with pytest.raises(HarnessError, match=expected):
+            cluster.max_array_size()
+
+    nodes = cluster.Allocation(3, 2)
+    for words in ("", "n1"):
+        answer("scontrol", f"echo '{words}'")
+        with pytest.raises(HarnessError, match=f"named {len(words.split())} of the 2 nodes"):
+            nodes.first_address()
+    answer("scontrol", "echo Welcome; [ $2 = hostnames ] && printf 'n1\\nn2\\n' || echo NodeName=$4 NodeAddr=a-of-$4")
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "n[1-2]")
+    assert nodes.first_address() == "a-of-n1"
+
+
+def test_a_command_that_cannot_be_called_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "squeue").write_bytes(b"\x7fELF, and no more")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HarnessError, match="cannot call squeue: Exec format error"):
+        cluster.queued_tasks([3])
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_JOB_NUM_NODES": "two"},
+        {"SLURM_JOB_NUM_NODES": ""},
+        {"SLURM_JOB_NUM_NODES": "2"},
+        {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": "3_1"},
+    ],
+)
+def test_odd_variables_of_a_job_are_sentences(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(HarnessError, match="and no number"):
+        cluster.Allocation.of_this_job()
 
 
 def test_without_slurm_the_array_size_is_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,7 @@ def net(image: int, *, width: PositiveInt = 8{more}) -> None:
     """A network."""
 '''
     monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+    monkeypatch.setattr("harness.spec.run_spec.code_from_outside", lambda plugins: {})  # it is a plug-in of the package
     (tmp_path / "models").mkdir()
     file = tmp_path / "models" / "net.py"
     ids = []

@@ -31,7 +31,7 @@ def _plan(folder: Path, text: str, *overrides: str) -> Plan:
 
 
 def _labels(plan: Plan) -> list[str]:
-    return [run.spec.label for run in plan.runs]
+    return [spec.label for spec in plan.configs().values()]
 
 
 def test_a_zip_group_is_a_factor_and_the_order_is_that_of_the_product(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def planned(suite: Suite, *only: str, num_processes: int = 1) -> Plan:
 
 
 def labels(plan: Plan) -> list[str]:
-    return [spec.label for spec in plan.configs().values()][::-1]
+    return [spec.label for spec in plan.configs().values()]
 
 
 def specs(suite: Suite, *only: str) -> dict[str, RunSpec]:
@@ -74,7 +74,8 @@ def test_the_suite_of_the_design(load):
         "mixed_precision=bf16, global_batch_size=100, gamma=0.5",
         "best",
     ]
-    assert [(run.spec.seed, run.spec.label) for run in plan.runs] == [(s, label) for s in range(7) for label in configs]
+    assert labels(plan) == configs
+    assert [run.spec.seed for run in plan.runs] == [seed for seed in range(7) for _ in configs]
     assert len({run.run_id for run in plan.runs}) == 28 and len({run.config_id for run in plan.runs}) == 4
     assert {run.fingerprint for run in plan.runs} == {"fingerprint of cifar10"}
     assert all(run.run_id == run.spec.run_id(run.fingerprint) for run in plan.runs)
@@ -93,10 +94,16 @@ def test_the_suite_of_the_design(load):
     assert target is not None and (target.metric, target.at_least) == ("test.accuracy", 0.92)
 
 
-def test_runs_are_interleaved_by_seed(load):
-    plan = planned(load(BASE + "matrix: {train.epochs: [1, 2, 3]}\nseeds: [4, 0, 9]\n"))
-    order = [(run.spec.seed, run.spec.train.epochs) for run in plan.runs]
-    assert order == [(4, 1), (4, 2), (4, 3), (0, 1), (0, 2), (0, 3), (9, 1), (9, 2), (9, 3)]
+def test_each_round_has_an_order_of_its_own(load):
+    text = BASE + "matrix: {train.epochs: [1, 2, 3, 4, 5, 6]}\nseeds: [4, 0, 9]\n"
+    plan = planned(load(text))
+    assert [run.spec.seed for run in plan.runs] == [4] * 6 + [0] * 6 + [9] * 6
+    rounds = [tuple(run.config_id for run in plan.runs if run.spec.seed == seed) for seed in (4, 0, 9)]
+    assert len({plan.order, *rounds}) == 4 and {frozenset(round_) for round_ in rounds} == {frozenset(plan.order)}
+    assert planned(load(text)).runs == plan.runs
+    assert planned(load(text.replace("name: s\n", "name: t\n"))).runs != plan.runs
+    some = [run for run in plan.runs if run.spec.train.epochs in (2, 5) and run.spec.seed == 0]
+    assert list(planned(load(text), "train.epochs=2", "train.epochs=5", "seed=0").runs) == some
 
 
 @pytest.mark.parametrize(
@@ -321,7 +328,7 @@ def test_smoke_is_a_small_suite_of_its_own_name(load, tmp_path):
     small = load_suite(tmp_path / "suite.yaml", smoke=True)
     plan = planned(small)
     assert small.name == "s_smoke" and small.file.target is None and not small.file.references
-    assert [(run.spec.model.width, run.spec.train.tf32) for run in plan.runs] == [(8, True), (8, False)]  # type: ignore
+    assert [(s.model.width, s.train.tf32) for s in plan.configs().values()] == [(8, True), (8, False)]  # type: ignore
     assert {(run.spec.train.epochs, run.spec.seed) for run in plan.runs} == {(1, 0)}
 
 
@@ -361,15 +368,16 @@ anchors: {ANCHORS}
 @pytest.mark.parametrize(
     ("anchors", "order"),
     [
-        ("runs: 2", "e1 1, e1, e2, e1, e2, e1 2"),
-        ("runs: 3, label: epochs=2", "e2 1, e1, e2, e2 2, e1, e2, e2 3"),
-        ("runs: 5", "e1 1, e1, e1 2, e2, e1 3, e1, e1 4, e2, e1 5"),
+        ("runs: 2", "e1 1, run, run, run, run, e1 2"),
+        ("runs: 3, label: epochs=2", "e2 1, run, run, e2 2, run, run, e2 3"),
+        ("runs: 5", "e1 1, run, e1 2, run, e1 3, run, e1 4, run, e1 5"),
     ],
 )
 def test_anchors_stand_evenly_between_the_runs(load, anchors, order):
     runs = planned(load(ANCHORED.replace("{ANCHORS}", f"{{{anchors}}}"))).runs
-    found = [f"e{run.spec.train.epochs} {run.spec.repeat or ''}".strip() for run in runs]
+    found = [f"e{run.spec.train.epochs} {run.spec.repeat}" if run.spec.repeat else "run" for run in runs]
     assert ", ".join(found) == order
+    assert {run.spec.seed for run in runs if run.spec.repeat} == {0}
     assert len({run.run_id for run in runs}) == len(runs)
     assert len({run.config_id for run in runs}) == 2
 

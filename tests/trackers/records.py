@@ -95,10 +95,10 @@ def end(root: Path, run: PlannedRun | None = None, status: Status = "ok", **fiel
     return result
 
 
-def whole(root: Path, run: PlannedRun | None = None, epochs: int = 3, packed: int = 1) -> RunFolder:
-    """Records a run from its beginning to its end."""
+def whole(root: Path, run: PlannedRun | None = None, epochs: int = 3, packed: int = 1, **fields: Any) -> RunFolder:
+    """Records a run from its beginning to its end; `fields` are of its result."""
     folder = begin(root, run, packed=packed)
     for epoch in range(epochs):
         epoch_event(folder, epoch)
-    end(root, run)
+    end(root, run, **fields)
     return folder

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from harness.trackers.entries import Description, Ending, Entries, Row, read_ent
 from harness.trackers.mirror import Mirror
 from harness.trackers.options import Tracking
 from harness.trackers.replay import Replay
+from tests.marked import MARKING
 from tests.trackers import records
 
 
@@ -216,14 +219,15 @@ def test_a_gap_in_the_epochs_leaves_the_train_time_out(tmp_path: Path) -> None:
     assert entries and "train_seconds" in entries.rows[1] and "train_seconds" not in entries.rows[3]
 
 
-def test_no_time_of_a_packed_run_is_told(tmp_path: Path) -> None:
-    def entries(packed: int) -> Entries:
-        folder = records.whole(tmp_path / str(packed), packed=packed)
-        found = read_entries(folder)
+@pytest.mark.parametrize("mark", ["packed", "disturbed"])
+def test_no_time_of_a_marked_run_is_told(tmp_path: Path, mark: str) -> None:
+    def entries(*, with_machine: bool = False, **marking: Any) -> Entries:
+        folder = records.whole(tmp_path / f"{len(marking)} {with_machine}", **marking)
+        found = read_entries(folder, with_machine=with_machine)
         assert found and found.ending
         return found
 
-    one, two = entries(1), entries(2)
+    one, two = entries(), entries(**MARKING[mark])
     assert one.ending and two.ending
     times = [name for name in one.rows[3] if "seconds" in name]
     assert len(times) >= 5 and set(two.rows[3]) == set(one.rows[3]) - set(times)
@@ -232,7 +236,19 @@ def test_no_time_of_a_packed_run_is_told(tmp_path: Path) -> None:
         "clock", "throughput", "telemetry", "energy"
     }  # fmt: skip
     assert two.ending.summary["test/accuracy"] == one.ending.summary["test/accuracy"]
-    assert two.description.config == {**one.description.config, "packed": 2}
+    marks = {"packed": 2, "marks": ["packed"]} if mark == "packed" else {"marks": ["disturbed"]}
+    assert two.description.config == {**one.description.config, **marks}
+    reasons = json.dumps([two.description.config, two.ending.summary])
+    assert "52 %" not in reasons, "what others did there is told where it is asked for"
+    if mark == "disturbed":
+        told = entries(with_machine=True, **MARKING[mark])
+        assert told.description.config["disturbed"] == MARKING[mark]["disturbed"]
+
+
+def test_the_time_of_a_resumed_run_is_told(tmp_path: Path) -> None:
+    found = read_entries(records.whole(tmp_path, **MARKING["resumed"]))
+    assert found and found.ending and found.ending.summary["clock/train_seconds"] == 3.0
+    assert found.description.config["marks"] == ["resumed"] and "train_seconds" in found.rows[3]
 
 
 def test_a_folder_without_a_run_tells_nothing(tmp_path: Path) -> None:

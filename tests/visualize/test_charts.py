@@ -20,6 +20,7 @@ from harness.visualize.pictures.confusion import confusion
 from harness.visualize.pictures.curves import curves, moving_average, step_losses
 from harness.visualize.pictures.mistakes import mistakes, most_confident
 from harness.visualize.trained import Trained
+from tests.marked import MARKING
 from tests.visualize.charts_fixtures import train
 
 
@@ -118,12 +119,16 @@ class TestCurves:
             assert drawn.write(tmp_path).stat().st_size > 20_000
             assert drawn.caption in (tmp_path / f"curves_by_{by}.txt").read_text()
 
-    def test_seconds_of_a_packed_run_are_an_error(self, run: Trained) -> None:
-        packed = replace(run, result=run.result.model_copy(update={"packed": 2}))
-        with pytest.raises(HarnessError, match="was packed") as caught:
-            curves([packed], by="seconds")
+    @pytest.mark.parametrize("mark", MARKING)
+    def test_seconds_of_a_marked_run_are_an_error(self, run: Trained, mark: str) -> None:
+        marked = replace(run, result=run.result.model_copy(update=MARKING[mark]))
+        assert drawn_rows(curves([marked])[0]) == drawn_rows(curves([run])[0])
+        if mark == "resumed":
+            assert curves([marked], by="seconds")
+            return
+        with pytest.raises(HarnessError, match=f"is {mark} .* its times are not its own") as caught:
+            curves([run, marked], by="seconds")
         assert "by=epoch" in caught.value.hint
-        assert drawn_rows(curves([packed])[0]) == drawn_rows(curves([run])[0])
 
     def test_seconds_of_two_systems_are_an_error(self, run: Trained, other: Trained) -> None:
         with pytest.raises(HarnessError, match="2 systems: elsewhere, here") as caught:

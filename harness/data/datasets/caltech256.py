@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.download import fetch, unpack
-from harness.data.files import ImageFiles
+from harness.data.files import ImageFiles, content_of
 from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
 from harness.data.split import rank_in_class
 from harness.errors import HarnessError
@@ -18,6 +18,7 @@ CHECKSUM = "md5:67b4f42ca05d46448c6bb8ecd2220f6d"
 FOLDER = "256_ObjectCategories"
 CLUTTER = "257.clutter"
 IMAGES = {True: 30_607, False: 29_780}  # with and without the clutter class
+CONTENT = ".content"  # in the folder: the hash of what the archive held, to tell files that were changed later
 
 
 @dataset("caltech256")
@@ -48,7 +49,7 @@ def caltech256(
     def fetch_and_unpack() -> None:
         if not folder.is_dir():
             fetch(URL, archive, CHECKSUM)
-            unpack(archive, CHECKSUM, folder)
+            unpack(archive, CHECKSUM, folder, _note_content)
 
     def load(*, decode: bool = True) -> Dataset:
         if not folder.is_dir():
@@ -57,17 +58,40 @@ def caltech256(
                     f"{folder.parent.absolute()} holds neither {ARCHIVE} nor {FOLDER}",
                     f"set data.download=true, or put {URL} there, or set data.root or HARNESS_DATA",
                 )
-            unpack(archive, CHECKSUM, folder)
+            unpack(archive, CHECKSUM, folder, _note_content)
         return _load(folder, size, train_per_class, test_per_class, split_seed, clutter, decode)
 
+    def fingerprint(*, read: bool = True) -> str:
+        own = CHECKSUM, size, train_per_class, test_per_class, split_seed, clutter
+        if not folder.is_dir():
+            return fingerprint_of("caltech256", *own)
+        content = content_of(_images(folder), folder, read=read)
+        if not content:
+            return ""
+        return fingerprint_of("caltech256", *own, *([] if content == _noted_content(folder) else [content]))
+
     return DataSource(
-        fingerprint=lambda: fingerprint_of(
-            "caltech256", CHECKSUM, size, train_per_class, test_per_class, split_seed, clutter
-        ),
+        fingerprint=fingerprint,
         load=load,
         load_encoded=lambda: load(decode=False),
         download=fetch_and_unpack if download else None,
+        known_fingerprint=lambda: fingerprint(read=False),
     )
+
+
+def _images(folder: Path) -> list[str]:
+    return sorted(map(str, folder.glob("*/*.jpg")))
+
+
+def _note_content(folder: Path) -> None:
+    (folder / CONTENT).write_text(content_of(_images(folder), folder, read=True), encoding="utf-8")
+
+
+def _noted_content(folder: Path) -> str | None:
+    try:
+        return (folder / CONTENT).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def _load(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from harness.data.files import ImageFiles
+from harness.data.files import ImageFiles, content_of
 from harness.data.images import SUFFIXES
 from harness.data.source import Dataset, DataSource, Split, fingerprint_of
 from harness.data.split import hold_out
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 
 class ImageFile(NamedTuple):
-    """An image that was listed, not opened; a broken link has -1 bytes."""
+    """An image that was listed, not opened."""
 
     path: str
     label: int
-    size_bytes: int
 
 
 class Listing(NamedTuple):
@@ -58,12 +57,11 @@ def image_folder(
     """
     folder = Path(root).expanduser()
 
-    def fingerprint() -> str:
+    def fingerprint(*, read: bool = True) -> str:
         listing = list_images(folder, test_folder)
         split = [test_folder] if listing.test is not None else [test_fraction, split_seed]
-        files = [*listing.train, *(listing.test or [])]
-        content = sorted((file.path.removeprefix(f"{folder}/"), file.size_bytes) for file in files)
-        return fingerprint_of("image_folder", content, split)
+        content = content_of([file.path for file in [*listing.train, *(listing.test or [])]], folder, read=read)
+        return content and fingerprint_of("image_folder", content, split)
 
     def load(*, decode: bool = True) -> Dataset:
         listing = list_images(folder, test_folder)
@@ -74,7 +72,12 @@ def image_folder(
         files = ImageFiles(paths, channels=channels, size=size, unreadable=unreadable)
         return _load(files, listing.class_names, train, test, files.survey(decode=decode).readable)
 
-    return DataSource(fingerprint=fingerprint, load=load, load_encoded=lambda: load(decode=False))
+    return DataSource(
+        fingerprint=fingerprint,
+        load=load,
+        load_encoded=lambda: load(decode=False),
+        known_fingerprint=lambda: fingerprint(read=False),
+    )
 
 
 def _load(
@@ -148,12 +151,12 @@ def _list_classes(folder: Path) -> tuple[tuple[str, ...], list[ImageFile]]:
             )
         if not images:
             raise HarnessError(f"class folder {folder / name} holds no images", f"known: {' '.join(SUFFIXES)}")
-        found += [ImageFile(path, label, size_bytes) for path, size_bytes in sorted(images)]
+        found += [ImageFile(path, label) for path in sorted(images)]
     return tuple(_printable(name) for name in names), found
 
 
-def _entries(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
-    """Returns the folders (names) and the images (path, bytes) in a folder, but not what is hidden."""
+def _entries(folder: Path) -> tuple[list[str], list[str]]:
+    """Returns the folders (names) and the images (paths) in a folder, but not what is hidden."""
     folders, images = [], []
     try:
         with os.scandir(folder) as entries:
@@ -163,17 +166,10 @@ def _entries(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
                 if entry.is_dir():
                     folders.append(entry.name)
                 elif entry.name.lower().endswith(SUFFIXES):
-                    images.append((entry.path, _size_bytes(entry)))
+                    images.append(entry.path)
     except OSError as error:
         raise HarnessError(f"{folder} cannot be read: {error.strerror}", "check data.root") from None
     return folders, images
-
-
-def _size_bytes(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat().st_size
-    except OSError:  # a broken link: unreadable, not invisible
-        return -1
 
 
 def _printable(name: str) -> str:

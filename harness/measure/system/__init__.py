@@ -33,7 +33,7 @@ def describe_system(use_cpu: bool = False, *, with_source: bool = False) -> dict
 
     Args:
         use_cpu: training runs on the CPU even where there is a GPU.
-        with_source: also the harness's own commit and code: it asks git, and reads files.
+        with_source: also the harness's own commit: it asks git.
 
     Raises:
         HarnessError: the visible GPUs are of several models.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 PROC, SYS = Path("/proc"), Path("/sys")
 # What tells two processors of one name apart: virtual machines have names such as "AMD EPYC" for all generations.
 _SIGNATURE = ("vendor_id", "cpu family", "model", "stepping", "CPU implementer", "CPU variant", "CPU part")
+_THROTTLED = re.compile(r"^throttled_(usec|time) (\d+)", re.MULTILINE)  # cgroup 2; 1, in nanoseconds
 _UNLIMITED_BYTES = 2**60  # cgroup v1 says "no limit" by a number near 2^63
 
 
@@ -67,6 +68,36 @@ def resource_limits(proc: Path = PROC, sys: Path = SYS) -> Limits:
         min((cpu for cpu in cpus if cpu is not None), default=None),
         min(memory, default=None),
     )
+
+
+class Throttling:
+    """For how long this process's cgroup, and those above it, keep its processes from a core.
+
+    Raises:
+        LookupError: no such counter can be seen; the message is the reason.
+    """
+
+    def __init__(self, proc: Path = PROC, sys: Path = SYS) -> None:
+        root = sys / "fs" / "cgroup"
+        paths = dict(_cgroup_paths(proc))
+        folders = dict.fromkeys([*_upwards(root, paths.get("", "/")), *_upwards(root / "cpu", paths.get("cpu", "/"))])
+        found = {
+            folder / "cpu.stat": re.search(_THROTTLED, text)
+            for folder in folders
+            for text in _read([folder], "cpu.stat")
+        }
+        self._files = [file for file, counts in found.items() if counts]
+        if not self._files:
+            raise LookupError("no cgroup of this process that can be seen counts what it throttles")
+
+    def seconds(self) -> float:
+        """Returns it so far; of several cores the sum.
+
+        Raises:
+            OSError: it can be read no more.
+        """
+        counts = [re.search(_THROTTLED, file.read_text()) for file in self._files]
+        return sum(int(found[2]) * (1e-6 if found[1] == "usec" else 1e-9) for found in counts if found)
 
 
 def _processors(proc: Path) -> Iterator[dict[str, str]]:

@@ -1,8 +1,7 @@
-"""Which code made a result: the commit of the harness, and a hash of the files that matter."""
+"""Which commit of the harness is here. What trained a run is told by its record, see `harness.spec.code`."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -11,40 +10,13 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[2]
 GIT_SECONDS = 10.0
-# What decides the numbers of a run; the rest starts runs, or shows what they came to.
-_TOUCHES_RESULTS = (
-    "compiled.py",
-    "data",
-    "measure",
-    "models",
-    "running/build.py",
-    "running/execute.py",
-    "running/fitting.py",
-    "running/rehearsal.py",
-    "training",
-)
 
 
 def describe_source(package: Path = PACKAGE) -> tuple[dict[str, Any], dict[str, str]]:
-    """Returns `git_commit`, `git_clean` and `code_hash`, and the reasons for what is None. One call of git."""
+    """Returns `git_commit` and `git_clean`, and the reasons for what is None. One call of git."""
     commit, clean, reason = _git(package)
-    facts = {"git_commit": commit, "git_clean": clean, "code_hash": code_hash(package)}
+    facts = {"git_commit": commit, "git_clean": clean}
     return facts, dict.fromkeys(("git_commit", "git_clean"), reason) if reason else {}
-
-
-def code_that_touches_results(package: Path = PACKAGE) -> list[Path]:
-    """Returns the modules that decide the numbers of a run, sorted."""
-    named = [package / name for name in _TOUCHES_RESULTS]
-    return sorted(file for path in named for file in ([path] if path.is_file() else path.rglob("*.py")))
-
-
-def code_hash(package: Path = PACKAGE) -> str:
-    """Returns a hash of names and contents of these modules."""
-    digest = hashlib.sha256()
-    for file in code_that_touches_results(package):
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(package).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:12]
 
 
 def _git(package: Path) -> tuple[str | None, bool | None, str]:

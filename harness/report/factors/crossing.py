@@ -143,7 +143,7 @@ def _crossings(plan: Plan, config_ids: Set[str]) -> Iterator[Crossing]:
     origin = resolved(plan.suite, {}, num_processes)
     base, core = levels_of(origin, factors), core_of(origin, factors)
     values = [_values(plan, factors, index, num_processes, base) for index in range(len(factors))]
-    dumps = {run.config_id: run.spec.model_dump(mode="json") for run in plan.runs if run.config_id in config_ids}
+    dumps = {i: spec.model_dump(mode="json") for i, spec in plan.configs().items() if i in config_ids}
     cells: dict[str, Cell] = {}
     for config_id, dump in dumps.items():
         levels = levels_of(dump, factors) if core_of(dump, factors) == core else ()

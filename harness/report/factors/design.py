@@ -130,10 +130,10 @@ def _changes(
         for setting in factor.settings
     }
     cells: dict[Levels, tuple[str, str]] = {}
-    for config_id, run in {run.config_id: run for run in plan.runs if run.config_id in config_ids}.items():
-        dump = run.spec.model_dump(mode="json")
-        if core_of(dump, factors) == core:
-            cells[levels_of(dump, factors)] = config_id, run.spec.label
+    for config_id, spec in plan.configs().items():
+        dump = spec.model_dump(mode="json")
+        if config_id in config_ids and core_of(dump, factors) == core:
+            cells[levels_of(dump, factors)] = config_id, spec.label
     for levels, (config_id, label) in cells.items():
         for index, reset in _changed(levels, base, factors):
             factor = factors[index]

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import IO, Any
 
+from harness.records.comparable import marks
 from harness.records.result import RunResult
 from harness.report.numbers.columns import field_values, fields
 from harness.report.tables import Report, Table
@@ -66,6 +67,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "calibration": table.calibration.model_dump(mode="json") if table.calibration else None,
             "configs": [_all_finite(row) for row in _table_rows(table)],
             "drift": table.drift and table.drift.as_json(),
+            "marked": [_marked(row.label, run) for row in table.rows for run in row.ok if marks(run)],
             "outliers": [outlier.as_json() for outlier in table.outliers],
             "notes": list(table.notes),
         }
@@ -118,12 +120,18 @@ def _table_rows(table: Table) -> Iterable[dict[str, Any]]:
         yield flat
 
 
+def _marked(label: str, run: RunResult) -> dict[str, Any]:
+    return {"run_id": run.run_id, "label": label, "seed": run.seed, "marks": marks(run)}
+
+
 def _flat_run(run: RunResult) -> dict[str, Any]:
     dumped = run.model_dump(exclude={"selected": {"__all__": {"selected_on"}}})
     dumped["selected"] = {
         choice.selected_on: rest for choice, rest in zip(run.selected, dumped["selected"], strict=True)
     }
     dumped["unavailable"] = dumped["unavailable"] or None
+    dumped["elsewhere"] = run.elsewhere
+    dumped["marks"] = ", ".join(marks(run)) or None
     flat: dict[str, Any] = {}
     _flatten(dumped, "", flat)
     return flat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from harness.records.comparable import Mark, marks
 from harness.records.result import Cause, RunResult
 from harness.report.numbers.columns import RAN, Column
 from harness.report.numbers.differences import at
@@ -14,6 +15,7 @@ from harness.report.numbers.time_to_target import target_notes
 from harness.report.texts import FRONT, column_texts, listed, one_line, shortened
 
 MOST_CAUSES = 10
+MOST_REASONS = 3
 
 
 def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping[str, str]) -> list[str]:
@@ -29,9 +31,9 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
         *_not_ranked(rows),
         *_same_everywhere(rows, columns),
         *_mixtures(rows),
-        *_resumed(rows),
-        *_packed(rows),
-        *_disturbed(rows),
+        *_marks(rows),
+        *_replaced(rows),
+        *_of_gpus(rows),
         *_unmeasured(rows),
         *_causes(rows),
     ]
@@ -114,23 +116,51 @@ def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{one_line(row.label)}: its runs differ in {' and '.join(unlike)}; the mean mixes them."
 
 
-def _resumed(rows: Sequence[Row]) -> Iterator[str]:
-    told = _whose(rows, lambda run: run.packed == 1 and bool(run.resumed_at_steps))
-    if told and rows[0].with_resumed:
-        yield f"Resumed from a checkpoint: {listed(told)}. Their times are sums over the parts."
-    elif told:
-        yield f"Resumed from a checkpoint: {listed(told)}. Their times are left out; --with-resumed takes them in."
+def _marks(rows: Sequence[Row]) -> Iterator[str]:
+    """Says of each mark which runs carry it and why; that a run was resumed alone where nothing else marks it."""
+    with_resumed = bool(rows) and rows[0].with_resumed
+    runs = [run for row in rows for run in row.ok]
+    for mark, (title, what_counts) in _OF_MARKS.items():
+
+        def is_told(run: RunResult, mark: Mark = mark) -> bool:
+            own = marks(run)
+            return mark in own and (mark != "resumed" or len(own) == 1)
+
+        whose = _whose(rows, is_told)
+        if not whose:
+            continue
+        reasons = list(dict.fromkeys(marks(run)[mark] for run in runs if is_told(run)))
+        taken_in = mark == "resumed" and with_resumed
+        told = "all runs here" if all(map(is_told, runs)) else listed(whose)
+        what = "Their times are sums over the parts." if taken_in else what_counts
+        yield f"{title} ({listed(reasons, MOST_REASONS)}): {told}. {what}"
 
 
-def _packed(rows: Sequence[Row]) -> Iterator[str]:
-    told = _whose(rows, lambda run: run.packed > 1)
+_OF_MARKS: Mapping[Mark, tuple[str, str]] = {
+    "packed": (
+        "Packed",
+        "Their times are left out, and what was read of the device that they shared; for clean ones run the suite "
+        "without --pack, with another --output.",
+    ),
+    "disturbed": (
+        "Disturbed",
+        "Their times are left out; `harness run SUITE --retake N` trains them again, up to N times each.",
+    ),
+    "elsewhere": (
+        "Run elsewhere",
+        "Their times are left out: they were not taken in turns with the other runs here.",
+    ),
+    "resumed": ("Resumed from a checkpoint", "Their times are left out; --with-resumed takes them in."),
+}
+
+
+def _replaced(rows: Sequence[Row]) -> Iterator[str]:
+    told = _whose(rows, lambda run: run.replaced > 0)
     if told:
-        sizes = sorted({run.packed for row in rows for run in row.ok})
-        whose = "all runs here" if sizes[0] > 1 else listed(told)
-        most = " or ".join(str(size) for size in sizes if size > 1)
+        count = sum(run.replaced for row in rows for run in row.ok)
         yield (
-            f"Packed, {most} at a time: {whose}. Their times are left out, and what was read of the device that they "
-            "shared; for clean ones run the suite without --pack, with another --output."
+            f"Trained again: {listed(told)}. {_count(count, 'earlier record')} of them {'is' if count == 1 else 'are'} "
+            "kept in `replaced/` beside the run's own, and left out here."
         )
 
 
@@ -140,7 +170,7 @@ def _whose(rows: Sequence[Row], is_told: Callable[[RunResult], bool]) -> list[st
     return [f"{count} of {_count(len(row.ok), 'run')} of {row.label}" for row, count in counts if count]
 
 
-def _disturbed(rows: Sequence[Row]) -> Iterator[str]:
+def _of_gpus(rows: Sequence[Row]) -> Iterator[str]:
     """Runs whose GPU was not itself, or not theirs alone: they are kept, and marked."""
     own = [(row, run) for row in rows for run in row.ok_for("telemetry")]
     runs = [(f"{one_line(row.label)} seed {run.seed}", run.telemetry) for row, run in own]

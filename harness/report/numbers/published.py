@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from harness.records.comparable import is_of_time
+from harness.records.comparable import MARKED, is_of_time
 from harness.records.result import SPLITS, RunResult, metric
 from harness.report.numbers.columns import Column, kind_of
 from harness.report.numbers.rows import Row
@@ -193,5 +193,5 @@ def _notes(comparisons: Sequence[Comparison], overrides: Mapping[str, Any]) -> I
         yield f"other system: {listed(list(metrics))} was taken elsewhere; times of different systems do not compare."
     if verdicts[NOT_MEASURED]:
         metrics = dict.fromkeys(_metric(one.reference) for one in comparisons if one.verdict == NOT_MEASURED)
-        times = ", or were resumed or packed" if any(map(is_of_time, metrics)) else ""
+        times = f", or are {MARKED}" if any(map(is_of_time, metrics)) else ""
         yield f"not measured: the runs ended ok, but recorded no {listed(list(metrics))}{times}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.records.comparable import marks
 from harness.report.tables import Table
 from harness.report.texts import listed, one_line
 
@@ -20,5 +21,6 @@ def why_not(table: Table, name: str) -> str:
     if reasons:
         return listed(reasons, 3)
     if runs and not counting:
-        return "the runs were packed or resumed, so theirs does not count"
+        found_marks = ", ".join(dict.fromkeys(mark for run in runs for mark in marks(run)))
+        return f"the runs are marked ({found_marks}), so theirs does not count"
     return "the records give no reason" if runs else "no run has ended ok"

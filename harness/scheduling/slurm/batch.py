@@ -24,6 +24,8 @@ _SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 class Resources:
     """What is asked of the cluster, in SLURM's own words; empty means SLURM's default.
 
+    No value has a newline: a line of `#SBATCH` ends there, and what follows would be run.
+
     Attributes:
         gpus_per_node: `COUNT` or `TYPE:COUNT`; a run of fewer processes gets fewer.
         processes_per_node: of a run; by default one for each GPU, and without GPUs all on one node.
@@ -56,13 +58,16 @@ class Resources:
     setup: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("partition", "account", "time", "constraint", "memory", "gpus_per_node"):
+            _require_one_line(f"--{name.replace('_', '-')}", getattr(self, name))
         if self.gpus_per_node and not re.fullmatch(r"([\w.-]+:)?[1-9]\d*", self.gpus_per_node):
             raise HarnessError(f"--gpus-per-node {self.gpus_per_node}", "a count, or TYPE:COUNT, e.g. a100:4")
         if self.processes_per_node and 0 < self._gpus() < self.processes_per_node:
             message = f"{self.processes_per_node} processes on a node with {self._gpus()} GPUs"
             raise HarnessError(message, "each process needs a GPU of its own")
         for line in self.sbatch:
-            if not line.startswith("-") or not line.isprintable():
+            _require_one_line("--sbatch", line)
+            if not line.startswith("-"):
                 raise HarnessError(f"--sbatch {line!r} is no option of sbatch", 'e.g. --sbatch "--mail-type=END"')
         limit = _seconds(self.time) if self.time else None
         if limit and self.stop_early_seconds > limit / 2:
@@ -143,6 +148,9 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
         name: of the job.
         manifest: absolute path; logs go beside it.
         python: the interpreter, absolute.
+
+    Raises:
+        HarnessError: the name or the path has a newline, or another character that cannot be printed.
     """
     log = str(manifest.parent / "logs").replace("%", "%%") + "/%A_%a.log"
     limit = f"%{resources.max_tasks}" if resources.max_tasks else ""
@@ -161,6 +169,8 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
         "output": log,
         "signal": f"B:USR1@{resources.stop_early_seconds}",
     }
+    for key, value in values.items():
+        _require_one_line(f"--{key}", str(value))  # also of the folder, which is a part of `output`
     options = [f"--{key}={shlex.quote(str(value))}" for key, value in values.items() if value]
     parts = {
         "sbatch": "\n".join(f"#SBATCH {line}" for line in [*options, *resources.sbatch]),
@@ -174,6 +184,12 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
         "setup": "\n".join(resources.setup),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+
+
+def _require_one_line(option: str, value: str) -> None:
+    if not value.isprintable():
+        message = f"{option} {value!r} has a character that cannot be printed"
+        raise HarnessError(message, "a line of #SBATCH ends at a newline: leave it out")
 
 
 def _seconds(time: str) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 
 MAX_ARRAY_SIZE = 1001  # SLURM's default
+ANSWER = "harness|"  # begins each line that squeue is asked for: a login banner may stand before them
 
 
 @dataclass(frozen=True)
@@ -37,35 +38,61 @@ def submit(script: Path) -> int:
     Raises:
         HarnessError: with sbatch's own words.
     """
-    return int(_ask("sbatch", "--parsable", str(script)).partition(";")[0])
+    answer = _ask("sbatch", "--parsable", str(script))
+    found = re.findall(r"^(\d+)(?:;\S+)?\s*$", answer, re.MULTILINE)  # the last one: a login banner comes first
+    if not found:
+        raise HarnessError(
+            f"sbatch answered without a job id: {_shown(answer)}",
+            "see with squeue whether it took the job; scancel it before you submit again",
+        )
+    return int(found[-1])
 
 
 def queued_tasks(jobs: Collection[int]) -> list[QueuedTask]:
     """Returns the tasks of these jobs that have not ended.
 
     Raises:
-        HarnessError: the queue cannot be asked.
+        HarnessError: the queue cannot be asked, or its answer cannot be read.
     """
     if not jobs:
         return []
     wanted = "--jobs=" + ",".join(map(str, sorted(jobs)))
     try:
-        text = _ask("squeue", "--noheader", "--array", "--format=%F|%K|%T|%r", wanted)
+        text = _ask("squeue", "--noheader", "--array", f"--format={ANSWER}%F|%K|%T|%r", wanted)
     except HarnessError as error:
         if "Invalid job id" in error.message:  # asked for one job alone that SLURM has forgotten
             return []
         raise
-    rows = (line.split("|", 3) for line in text.splitlines())
-    return [QueuedTask(int(job), int(task), state, reason) for job, task, state, reason in rows if task.isdigit()]
+    rows = [line.removeprefix(ANSWER) for line in text.splitlines() if line.startswith(ANSWER)]
+    return [task for row in rows if (task := _task(row)) and task.job in jobs]
+
+
+def _task(row: str) -> QueuedTask | None:
+    """Returns the task of a line of squeue; None for a job that is no array."""
+    match = re.fullmatch(r"(\d+)\|(\d+|N/A)\|(\w+)\|(.*)", row)
+    if not match:
+        raise HarnessError(f"squeue answered in an unknown form: {_shown(row)}", "try again later")
+    job, task, state, reason = match.groups()
+    return QueuedTask(int(job), int(task), state, reason) if task.isdigit() else None
 
 
 def max_array_size() -> int:
-    """Returns how many tasks an array may have; SLURM's default where no cluster answers."""
+    """Returns how many tasks an array may have; SLURM's default where no cluster answers.
+
+    Raises:
+        HarnessError: the cluster takes no arrays, or its answer does not tell.
+    """
     try:
-        match = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+        answer = _ask("scontrol", "show", "config")
     except HarnessError:
-        match = None
-    return int(match[1]) if match else MAX_ARRAY_SIZE
+        return MAX_ARRAY_SIZE
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", answer, re.MULTILINE)
+    if not match:
+        message = f"scontrol show config answered without a MaxArraySize: {_shown(answer)}"
+        raise HarnessError(message, "try again later")
+    if not int(match[1]):
+        raise HarnessError("this cluster takes no job arrays: MaxArraySize is 0", "ask those who run it to raise it")
+    return int(match[1])
 
 
 @dataclass(frozen=True)
@@ -77,9 +104,13 @@ class Allocation:
 
     @staticmethod
     def of_this_job() -> Allocation | None:
-        """Returns the allocation, or None outside of a job of several nodes."""
-        nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
-        return Allocation(int(os.environ["SLURM_JOB_ID"]), nodes) if nodes > 1 else None
+        """Returns the allocation, or None outside of a job of several nodes.
+
+        Raises:
+            HarnessError: SLURM's variables are not those of a job.
+        """
+        nodes = _count("SLURM_JOB_NUM_NODES") if "SLURM_JOB_NUM_NODES" in os.environ else 1
+        return Allocation(_count("SLURM_JOB_ID"), nodes) if nodes > 1 else None
 
     @property
     def port(self) -> int:
@@ -90,18 +121,37 @@ class Allocation:
         """Returns the address of the first node.
 
         Raises:
-            HarnessError: SLURM cannot be asked.
+            HarnessError: SLURM cannot be asked, or its answer cannot be read.
         """
-        first = _ask("scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]).split()[0]
+        names = _ask("scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", "")).split()
+        if len(names) < self.nodes:
+            message = f"scontrol show hostnames named {len(names)} of the {self.nodes} nodes of this job"
+            raise HarnessError(message, "try again later")
+        first = names[-self.nodes]  # a login banner comes before them
         match = re.search(r"\bNodeAddr=(\S+)", _ask("scontrol", "show", "node", "--oneliner", first))
         return match[1] if match else first
 
 
+def _count(variable: str) -> int:
+    value = os.environ.get(variable, "")
+    if not re.fullmatch(r"[0-9]+", value):
+        raise HarnessError(f"{variable} is {value!r}, and no number", f"unset {variable} outside of a SLURM job")
+    return int(value)
+
+
+def _shown(answer: str) -> str:
+    """Returns an answer in one line, cut where it is long."""
+    words = " ".join(answer.split())
+    return repr(words if len(words) <= 120 else f"{words[:120]}...") if words else "nothing"
+
+
 def _ask(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
     except FileNotFoundError:
         raise HarnessError(f"there is no command '{command[0]}'", "call it where SLURM is installed") from None
+    except OSError as error:
+        raise HarnessError(f"cannot call {command[0]}: {error.strerror}", "call it where SLURM is installed") from None
     except subprocess.TimeoutExpired:
         raise HarnessError(f"{command[0]} did not answer for 60 s", "try again later") from None
     if done.returncode:

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from harness.errors import HarnessError
+from harness.problems import first_problem
 from harness.records.files import open_file, read_object, write_atomically
 from harness.records.store import RunFolder
 from harness.scheduling.manifest import Manifest
@@ -23,7 +26,7 @@ COMMON = "submission.json"  # beside it: what its runs have in common
 
 def freeze(runs: Sequence[PlannedRun], folder: Path) -> None:
     """Writes runs into a new manifest."""
-    lines = (json.dumps(run.as_json()) + "\n" for run in runs)
+    lines = (json.dumps(run.model_dump(mode="json")) + "\n" for run in runs)
     write_atomically(folder / NAME, lambda file: file.writelines(line.encode() for line in lines))
 
 
@@ -75,9 +78,11 @@ def _is_done(folder: Path, systems: list[str] | None) -> bool:
 def _thaw(value: dict[str, Any], path: Path) -> PlannedRun:
     hint = "submit again: this harness and the one that wrote it are of different versions"
     try:
-        run = PlannedRun.from_json(value)
+        run = PlannedRun.model_validate(value)
     except SpecError as error:
         raise HarnessError(f"{path}: {error.message}", hint) from None
+    except ValidationError as error:
+        raise HarnessError(f"{path}: {first_problem(error, value)[0]['msg']}", hint) from None
     if run.spec.config_id() != run.config_id:
         raise HarnessError(f"{path}: run {run.run_id} is another config now", hint)
     return run

@@ -12,7 +12,7 @@ import altair
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records.comparable import compares
+from harness.records.comparable import untimed_by
 from harness.records.files import open_file
 from harness.registry import picture
 from harness.report.texts import listed
@@ -40,16 +40,17 @@ def curves(runs: Sequence[Trained], *, by: Literal["epoch", "step", "seconds"] =
 
     Raises:
         HarnessError: a run recorded no epochs or, by step, no losses; by seconds, the runs are of several systems, or
-            one was packed, so that its times are not its own.
+            one is marked, so that its times are not its own; that of a run which was resumed is.
     """
     systems = sorted({run.result.system_id for run in runs})
     if by == "seconds" and len(systems) > 1:
         message = f"the runs' times are of {len(systems)} systems: {', '.join(systems)}"
         raise HarnessError(message, "draw the runs of one system, or by=epoch")
-    packed = [run for run in runs if not compares(run.result, "clock.train_seconds", with_resumed=True)]
-    if by == "seconds" and packed:
-        message = f"run {packed[0].result.run_id} was packed: it shared its device, and its times are not its own"
-        raise HarnessError(message, "draw by=epoch")
+    for run in runs if by == "seconds" else ():
+        if why := untimed_by(run.result, with_resumed=True):
+            found = ", ".join(f"{mark} ({reason})" for mark, reason in why.items())
+            message = f"run {run.result.run_id} is {found}: its times are not its own"
+            raise HarnessError(message, "draw by=epoch")
     names = names_of(runs)
     rows = [row for run in runs for row in _epoch_rows(run, names, by)]
     raw: list[dict[str, Any]] = []

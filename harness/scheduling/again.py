@@ -1,0 +1,62 @@
+"""Runs that have a valid result and are to be trained again, by a rule that was fixed before anything was trained.
+
+A rule looks at a record and says why the run is to be trained again; the record that it looked at is named by its
+attempt, so that a process which finds a newer one leaves it alone. The earlier record is set aside, not deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.records.result import FINAL, RunResult
+from harness.records.store import RunFolder
+
+DISTURBED = "disturbed"
+Rule = Callable[[RunResult, RunFolder], str]
+"""Says why a run that is done is to be trained again; an empty text: it is not."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """One run that is to be trained again.
+
+    Attributes:
+        attempt: of the record that is to be replaced.
+        reason: one word or more, recorded in the run's events.
+    """
+
+    attempt: int
+    reason: str
+
+    def is_of(self, result: RunResult) -> bool:
+        """Tells whether a record is the one that is to be replaced, and no newer one."""
+        return result.attempt == self.attempt
+
+
+def never(result: RunResult, folder: RunFolder) -> str:
+    """The rule of a call that trains nothing again."""
+    return ""
+
+
+def retake_rule(most: int) -> Rule:
+    """Returns the rule of `--retake`: what was disturbed is trained again, unless it was so `most` times.
+
+    It never looks at a time or an accuracy: a rule that did would choose among them.
+    """
+
+    def rule(result: RunResult, folder: RunFolder) -> str:
+        retakes = most and result.status == "ok" and result.disturbed and folder.times_set_aside(DISTURBED) < most
+        return DISTURBED if retakes else ""
+
+    return rule
+
+
+def asked(rule: Rule, folders: dict[str, RunFolder]) -> dict[str, Again]:
+    """Returns the runs of which a rule says that they are to be trained again, by run_id, in the order of `folders`."""
+    found: dict[str, Again] = {}
+    for run_id, folder in folders.items():
+        result = folder.result()
+        if result and result.status in FINAL and (reason := rule(result, folder)):
+            found[run_id] = Again(result.attempt, reason)
+    return found
