@@ -99,7 +99,12 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
 def manifest_of(tmp_path: Path, count: int = 3) -> Manifest:
     sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
     runs = [
-        PlannedRun(parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"}), "config", f"run{seed}", "data")
+        PlannedRun(
+            spec=parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"}),
+            config_id="config",
+            run_id=f"run{seed}",
+            fingerprint="data",
+        )
         for seed in range(count)
     ]
     return Manifest("suite", tmp_path, None, tuple(runs), 0, count)
