@@ -40,6 +40,7 @@ _SYSTEM = (
     "dali",
 )
 _IN_CONFIG = {"schema_version", "suite", "label", "run_id", "config_id", "system_id", "seed", "num_processes", "spec"}
+_IN_CONFIG |= {"generation"}  # of a claim: it says nothing of the run
 _IN_CONFIG |= {"packed", "disturbed"}  # whose times are not its own, and are told nobody who might rank them
 _TAG_LENGTH = 64
 _GROUP_LENGTH = 128
