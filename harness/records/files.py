@@ -63,6 +63,19 @@ def read_file(path: Path | str, most_bytes: int = MOST_BYTES) -> bytes:
         os.close(handle)
 
 
+def read_end(path: Path | str, most_bytes: int) -> bytes:
+    """Reads the last bytes of a regular file.
+
+    Raises:
+        OddFile, OSError: as `open_file`.
+    """
+    handle, size = _open_regular(path)
+    try:
+        return os.pread(handle, most_bytes, max(0, size - most_bytes))
+    finally:
+        os.close(handle)
+
+
 def read_object(path: Path | str) -> dict[str, Any]:
     """Reads a JSON object; a nested number may be anything.
 

@@ -256,9 +256,10 @@ def read_result(path: Path) -> RunResult:
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {str(version)[:40]}; this harness reads {SCHEMA_VERSION}") from None
         raise ValueError(first_problem(error)) from None
-    require_own_place(path.parent, result.run_id, result.system_id)
+    folder = path.parent
+    require_own_place(folder, result.run_id, result.system_id)
     try:
-        newest = generation_at_end(path.with_name(EVENTS))
+        newest = generation_at_end(f"{folder}/{EVENTS}")
     except OddFile as error:
         raise ValueError(f"{EVENTS} is {error}") from None
     if newest > result.generation:
@@ -272,10 +273,12 @@ def require_own_place(folder: Path, run_id: str, system_id: str) -> None:
     Raises:
         ValueError: it is a copy, which counts nowhere.
     """
+    own = f"{run_id}/{system_id}"
+    if str(folder).endswith(f"/{own}"):  # of 10,000 records
+        return
     if folder.name in ("", "..") or folder.parent.name in ("", ".."):
         folder = folder.resolve()
     if (folder.parent.name, folder.name) != (run_id, system_id):
-        own = f"{run_id}/{system_id}"
         raise ValueError(f"a copy of run {run_id} on system {system_id}: it does not lie in {own}")
 
 

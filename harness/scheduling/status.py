@@ -61,11 +61,21 @@ class SuiteStatus:
 
 @dataclass
 class _Seen:
-    """The planned runs that a system has begun."""
+    """The planned runs that a system has begun; no more is kept of 10,000 results than what is told."""
 
     name: str = ""
-    results: list[RunResult] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
     with_checkpoint: int = 0
+    problems: list[dict[str, Any]] = field(default_factory=list)
+
+    def count(self, result: RunResult) -> None:
+        """Takes the result of a planned run."""
+        self.counts[result.status] += 1
+        if result.status != "ok":
+            cause = {"cause": "", "step": None}
+            if result.cause:
+                cause = {"cause": result.cause.message, "step": result.cause.step}
+            self.problems.append({"label": result.label, "seed": result.seed, "status": result.status, **cause})
 
 
 def suite_status(plan: Plan, output: Path) -> SuiteStatus:
@@ -81,10 +91,11 @@ def suite_status(plan: Plan, output: Path) -> SuiteStatus:
             unreadable[f"{folder}/result.json"] = str(error)
             result = None
         if run_id in planned:
-            seen.results += [result] if result else []
+            if result:
+                seen.count(result)
             if result is None or result.status not in FINAL:
                 seen.with_checkpoint += _has_checkpoint(f"{folder}/checkpoints")
-    found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.results or seen.with_checkpoint}
+    found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.counts or seen.with_checkpoint}
     return SuiteStatus(plan.suite.name, len(plan.runs), found, unreadable)
 
 
@@ -99,16 +110,10 @@ def _read(folder: str, system_id: str, seen: _Seen) -> RunResult | None:
 
 
 def _status(system_id: str, seen: _Seen, planned: int) -> SystemStatus:
-    counts: dict[str, int] = dict(Counter(str(result.status) for result in seen.results))
-    if open_runs := planned - len(seen.results):
+    counts = dict(seen.counts)
+    if open_runs := planned - seen.counts.total():
         counts["open"] = open_runs
-    problems = [
-        {"label": o.label, "seed": o.seed, "status": o.status}
-        | ({"cause": o.cause.message, "step": o.cause.step} if o.cause else {"cause": "", "step": None})
-        for o in seen.results
-        if o.status != "ok"
-    ]
-    return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, problems)
+    return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, seen.problems)
 
 
 def _folders(suite: Path) -> Iterator[tuple[str, str, str]]:
