@@ -46,4 +46,6 @@ def sync(
 
         folder = output / load_suite(suite, smoke=smoke).file.name
     console = stderr()
-    print_text(bring_up(folder, tracking, lambda name: console.print(f"brought up {name}", markup=False)).text())
+    print_text(
+        bring_up(folder, tracking, lambda sentence: console.print(sentence, markup=False, soft_wrap=True)).text()
+    )

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.compare.measured import MeasuredConfig, MeasuredRun, TestImages
 from harness.compare.outcomes import Outcomes
 from harness.errors import HarnessError
-from harness.records.files import recording, write_json
+from harness.records.files import read_file, recording, write_json
+from harness.records.result import Count, Moment, Seconds, Share
 from harness.records.store import now
 
 BASELINE_SCHEMA_VERSION = 1
@@ -28,15 +29,15 @@ class _Stored(BaseModel):
 class StoredRun(_Stored):
     """A run. `correct` holds a bit for each test image, as `Outcomes.packed` writes them; null: not kept."""
 
-    seed: int
+    seed: Count
     run_id: str
     system_id: str
-    test_accuracy: float | None
-    train_seconds: float | None
-    started_at: str
-    ended_at: str
+    test_accuracy: Share | None
+    train_seconds: Seconds | None
+    started_at: Moment
+    ended_at: Moment
     data_fingerprint: str
-    test_samples: int
+    test_samples: Count
     rankable: bool
     labels_sha256: str | None
     correct: str | None
@@ -118,7 +119,7 @@ def read_baseline(path: Path, suite: str) -> Baseline:
         HarnessError: it cannot be read, is none, is of another schema version or of another suite.
     """
     try:
-        values: Any = json.loads(path.read_bytes())
+        values: Any = json.loads(read_file(path))
     except OSError as error:
         raise HarnessError(f"cannot read {path}: {error.strerror}", "write one with --write-baseline FILE") from None
     except ValueError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
+from harness.records.files import open_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ def read_outcomes(path: Path) -> Outcomes:
 
     hint = "run it again, or restore the file"
     try:
-        with np.load(path) as arrays:
+        with open_file(path) as file, np.load(file) as arrays:
             label, prediction = arrays["label"], arrays["prediction"]
     except FileNotFoundError:
         raise HarnessError(f"{path} is missing", hint) from None

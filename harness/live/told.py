@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.live.events import Event, Note, RankSeen, RunStarted, as_json, from_json
+from harness.records.files import read_file
 from harness.scheduling.launch import read_pulses
 
 MESSAGES = "live.jsonl"
@@ -104,5 +105,5 @@ def read_files(run: Path) -> Iterator[Event]:
     """Yields what the ranks of a run left."""
     for path in sorted((run / FOLDER).glob("rank-*.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            for value in json.loads(path.read_bytes()):
+            for value in json.loads(read_file(path)):
                 yield from_json(value)

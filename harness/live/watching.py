@@ -7,7 +7,6 @@ import os
 import time
 from pathlib import Path
 
-from pydantic import BaseModel
 from rich.console import Console
 
 from harness.errors import HarnessError
@@ -18,8 +17,6 @@ from harness.live.state import SuiteState
 from harness.live.told import read_files
 from harness.live.view import can_draw
 from harness.records.claims import owner
-from harness.records.comparable import marks
-from harness.records.files import read_lines
 from harness.records.result import FINAL
 from harness.records.store import RunFolder
 from harness.scheduling.slurm.submission import read_queue, read_submissions
@@ -28,32 +25,6 @@ from harness.suite.plan import Plan
 
 LOOK_SECONDS = 5.0
 DRAW_SECONDS = 1.0
-
-
-class _Metrics(BaseModel):
-    accuracy: float | None = None
-
-
-class _Clock(BaseModel):
-    train_seconds: float | None = None
-    total_seconds: float | None = None
-
-
-class _Cause(BaseModel):
-    message: str = ""
-
-
-class _Result(BaseModel):
-    """What is shown of a result; the rest is not checked, in a fraction of the time."""
-
-    status: str
-    metrics: dict[str, _Metrics] = {}
-    clock: _Clock = _Clock()
-    cause: _Cause | None = None
-    packed: int = 1
-    disturbed: list[str] = []
-    elsewhere: str | None = None
-    resumed_at_steps: list[int] = []
 
 
 class Watched:
@@ -86,17 +57,19 @@ class Watched:
 
     def _look_at(self, run_id: str, name: str, system_id: str) -> None:
         folder = RunFolder(self._suite / run_id / system_id)
+        result, why = folder.read()
+        who = None if result else owner(folder.path)
+        if why and not who and system_id not in self.states:  # `harness status` names it
+            return
         if system_id not in self.states:
             self.states[system_id] = SuiteState.of(self._plan.suite.name, self._plan.runs, system_id)
         state = self.states[system_id]
-        ended = _read_end(folder, run_id, name)
-        if ended:
-            state.apply(ended)
-            if ended.status in FINAL:
+        if result:
+            state.apply(RunEnded.of(result, name))
+            if result.status in FINAL:
                 self._done.add((run_id, system_id))
             return
         state.ended.pop(run_id, None)
-        who = owner(folder.path)
         if who is None:
             state.drop(run_id)
             return
@@ -142,24 +115,9 @@ def _draw_until_it_ends(plan: Plan, output: Path, console: Console) -> None:
             next_look = time.monotonic() + LOOK_SECONDS
 
 
-def _read_end(folder: RunFolder, run_id: str, name: str) -> RunEnded | None:
-    try:
-        result = _Result.model_validate_json((folder.path / "result.json").read_bytes())
-    except (OSError, ValueError):  # `harness status` names those that cannot be read
-        return None
-    test, clock = result.metrics.get("test", _Metrics()), result.clock
-    message = result.cause.message if result.cause else ""
-    found = ", ".join(marks(result))
-    return RunEnded(
-        run_id, name, result.status, test.accuracy, clock.train_seconds, clock.total_seconds, message, found
-    )
-
-
 def _last_epoch(folder: RunFolder, run_id: str) -> EpochEnded | None:
     with contextlib.suppress(OSError, KeyError, ValueError, TypeError):
-        for event in reversed(read_lines(folder.path / "events.jsonl")):
-            if event.get("event") == "run_started":
-                return None
+        for event in reversed(folder.last_attempt()):
             if event.get("event") == "epoch":
                 metrics = event["metrics"]
                 test = metrics.get("test", {}).get("accuracy")

@@ -138,4 +138,6 @@ def _of_gpus(telemetry: Telemetry) -> Iterator[str]:
 
 def _sum(values: Iterable[float | None]) -> float | None:
     found = list(values)
-    return None if not found or None in found else sum(value for value in found if value is not None)
+    if not found or None in found:
+        return None
+    return max(0.0, sum(value for value in found if value is not None))  # two clocks that are read one after the other

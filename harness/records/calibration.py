@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.records.files import recording, write_json
-from harness.records.result import Record
+from harness.records.events import first_problem
+from harness.records.files import read_file, recording, write_json
+from harness.records.result import Amount, Count, Moment, Record, Seconds
 
 SYSTEMS = "systems"
 CALIBRATION_VERSION = 1
@@ -21,10 +22,10 @@ class Rate(Record):
     """One rate: the median over interleaved rounds, and how far they scatter."""
 
     unit: Literal["FLOP/s", "bytes/s"]
-    median: float
-    interquartile_range: float
-    relative_error: float = Field(description="standard error of the median, over the median")
-    rounds: int
+    median: Amount
+    interquartile_range: Amount
+    relative_error: Amount = Field(description="standard error of the median, over the median")
+    rounds: Count
 
 
 class Calibration(Record):
@@ -38,11 +39,11 @@ class Calibration(Record):
     calibration_version: Literal[1] = CALIBRATION_VERSION
     system_id: str
     system: str = Field(description="the name of the system")
-    measured_at: str
+    measured_at: Moment
     device: Literal["cpu", "cuda"]
-    threads: int = Field(description="that operations on the CPU were spread over")
-    neighbours_cpus: float = Field(default=0.0, description="that other processes kept busy meanwhile")
-    seconds: float
+    threads: Count = Field(description="that operations on the CPU were spread over")
+    neighbours_cpus: Amount = Field(default=0.0, description="that other processes kept busy meanwhile")
+    seconds: Seconds
     rates: dict[str, Rate | None]
     unavailable: dict[str, str] = {}
 
@@ -66,14 +67,17 @@ def read_calibration(path: Path) -> Calibration | None:
     """Reads one calibration; None where there is none.
 
     Raises:
-        ValueError: it is torn, or of another version.
+        ValueError: it is torn, of another version or of another system, or a field is not in its range.
     """
     try:
-        return Calibration.model_validate_json(path.read_bytes())
+        calibration = Calibration.model_validate_json(read_file(path))
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise ValueError(str(error).partition("\n")[0]) from None
+        raise ValueError(first_problem(error)) from None
+    if calibration.system_id != path.absolute().parent.name:
+        raise ValueError(f"a copy of the calibration of system {calibration.system_id}: it lies in another folder")
+    return calibration
 
 
 def read_calibrations(root: Path, system_ids: Iterable[str]) -> tuple[dict[str, Calibration], dict[Path, str]]:

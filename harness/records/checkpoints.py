@@ -3,6 +3,9 @@
 A checkpoint is a folder `step-00001234` of files, with `manifest.json` among them: size and SHA-256 of each file, whose
 state it is, and the manifest's own SHA-256. It is written under another name, the manifest last, and renamed. Two are
 kept; the older of three goes when the newest is there.
+
+The name ends with the generation of the claim that its writer owned the run by: `step-00001234.3`. Who takes a run over
+gives what it goes on from its own generation. What a former owner commits later has a lower one, and is not believed.
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.records.files import sync_folder, write_synced
+from harness.records.files import OddFile, read_file, read_object, sync_folder, write_synced
 
 FORMAT = 1
 KEPT = 2
@@ -53,9 +56,11 @@ class Checkpoint:
         """
         size, digest = self.files.get(name, (0, ""))
         try:
-            content = (self.path / name).read_bytes() if digest else b""
+            content = read_file(self.path / name, max(size, 0) + 1) if digest else b""
         except OSError as error:
             raise Damaged(f"{name}: {error.strerror}") from None
+        except OddFile as error:
+            raise Damaged(f"{name}: {error}") from None
         if not digest:
             raise Damaged(f"{name} is not in {MANIFEST}")
         if len(content) != size:
@@ -79,10 +84,12 @@ class CheckpointFolder:
 
     Args:
         path: of the folder; it need not exist.
+        generation: of the claim by which this process owns the run; what higher ones wrote it does not touch.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, generation: int = 0) -> None:
         self.path = path
+        self.generation = generation
 
     def commit(self, step: int, files: Mapping[str, bytes], run: Mapping[str, Any]) -> Path:
         """Writes a checkpoint; an older one is deleted only when this one is there, whatever happens.
@@ -97,7 +104,7 @@ class CheckpointFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._remove_unfinished()
-        target = self.path / _name(step)
+        target = self.path / _name(step, self.generation)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=self.path, ignore_cleanup_errors=True) as name:
             folder = Path(name) / "checkpoint"
             folder.mkdir(mode=0o755)
@@ -112,14 +119,19 @@ class CheckpointFolder:
                 target.rename(Path(name) / "replaced")
             folder.rename(target)
             sync_folder(self.path)
-        for old in self._committed()[KEPT:]:
+        for old in [*self._of(self.generation)[KEPT:], *self._below(self.generation)]:
             _delete(old)
         return target
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Returns the newest whole checkpoint, and what is wrong with each newer one."""
+    def newest(self, since: int = 0) -> tuple[Checkpoint | None, list[str]]:
+        """Returns the newest whole checkpoint, and what is wrong with each newer one.
+
+        Args:
+            since: the generation of the owner that opened the run last: what lower ones wrote since is not believed.
+        """
         problems = []
-        for path in self._committed():
+        highest = max((generation_of(path) for path in self._committed()), default=0)
+        for path in self._of(highest) if highest >= since else []:
             try:
                 checkpoint = _read_manifest(path)
                 checkpoint.verify()
@@ -135,22 +147,51 @@ class CheckpointFolder:
         Raises:
             Damaged: there is none, or its manifest cannot be read.
         """
-        return _read_manifest(self.path / _name(step))
+        return _read_manifest(self.path / _name(step, self.generation))
+
+    def take_over(self, checkpoint: Checkpoint | None) -> Checkpoint | None:
+        """Makes a checkpoint and the older ones those of this owner, and deletes the others.
+
+        What follows it is trained again, and what is damaged is of no use.
+
+        Returns:
+            The same checkpoint under its new name.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        taken = None
+        if checkpoint:
+            for path in self._of(generation_of(checkpoint.path)):
+                if (step := _step_of(path)) <= checkpoint.step:
+                    own = self.path / _name(step, self.generation)
+                    if own != path:
+                        path.rename(own)
+                    taken = taken or replace(checkpoint, path=own)
+        self.clear(after=checkpoint.step if checkpoint else -1)
+        return taken
 
     def clear(self, after: int = -1) -> None:
-        """Deletes all checkpoints, or those of later steps than `after`: what follows it is trained again."""
+        """Deletes all checkpoints, or those of former owners and of later steps than `after`."""
         self._remove_unfinished()
-        for path in self._committed():
-            if path.name > _name(after):
-                _delete(path)
+        later = [path for path in self._of(self.generation) if _step_of(path) > after]
+        for path in [*later, *self._below(self.generation)]:
+            _delete(path)
 
     def _committed(self) -> list[Path]:
         """Returns the folders of committed checkpoints, the newest first."""
-        return sorted(self.path.glob("step-*"), reverse=True)
+        return sorted(self.path.glob("step-*"), key=_step_of, reverse=True)
+
+    def _of(self, generation: int) -> list[Path]:
+        return [path for path in self._committed() if generation_of(path) == generation]
+
+    def _below(self, generation: int) -> list[Path]:
+        return [path for path in self._committed() if generation_of(path) < generation]
 
     def _remove_unfinished(self) -> None:
         for path in self.path.glob(".step-*"):
-            shutil.rmtree(path, ignore_errors=True)
+            if generation_of(path) <= self.generation:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def require_same_run(found: Mapping[str, Any], wanted: Mapping[str, Any], where: Path) -> None:
@@ -183,16 +224,28 @@ def run_differences(found: Mapping[str, Any], wanted: Mapping[str, Any], path: s
             yield f"{path}{key} was {json.dumps(was)}, is {json.dumps(now)}"
 
 
-def _name(step: int) -> str:
-    return f"step-{step:010d}" if step >= 0 else "step-"
+def generation_of(path: Path) -> int:
+    """Returns the generation in the name of a checkpoint, or of an unfinished one; 0 where it has none."""
+    _, _, number = path.name.lstrip(".").partition(".")
+    number = number.partition(".")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def _step_of(path: Path) -> int:
+    number = path.name.removeprefix("step-").partition(".")[0]
+    return int(number) if number.isdecimal() else -1
+
+
+def _name(step: int, generation: int) -> str:
+    return f"step-{step:010d}.{generation}" if generation else f"step-{step:010d}"
 
 
 def _read_manifest(path: Path) -> Checkpoint:
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        manifest = read_object(path / MANIFEST)
         if manifest["format"] != FORMAT:
             raise Damaged(f"format {manifest['format']}; this harness reads {FORMAT}")
-        if manifest.pop("sha256") != _digest(manifest) or path.name != _name(manifest["step"]):
+        if manifest.pop("sha256") != _digest(manifest) or _step_of(path) != manifest["step"]:
             raise Damaged(f"{MANIFEST} is not what was written (SHA-256)")
         files = {str(name): (int(size), str(digest)) for name, (size, digest) in manifest["files"].items()}
         return Checkpoint(path, int(manifest["step"]), dict(manifest["run"]), files)

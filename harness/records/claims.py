@@ -5,6 +5,10 @@ Who made the highest generation owns the run. It is free again when its file say
 is gone, or when its heart, the file's mtime, has stopped; to take it over is to make the next generation. A former
 owner that wakes up finds a higher generation than its own, and writes nothing more.
 
+A process that was suspended longer than its claim lives finds out at its next step: there it asks whether it still owns
+the run, and the disk is looked at if it was not for a while. What it wrote in between carries its generation, by which
+readers tell it from the owner's.
+
 The highest generation is never deleted. So whoever acted on an old look at the folder, and made a number that had been
 in use before, finds a higher one when it looks again.
 """
@@ -31,7 +35,9 @@ CLAIMS = "claims"
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
 WATCH_SECONDS = 25.0  # for a heart that seems to have stopped: the clock may have been set
+CONFIRM_SECONDS = 20.0  # that a look at the disk is believed for: in less than WATCH_SECONDS nobody takes a run over
 LITTER_SECONDS = 3600.0
+_BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links
 
 
@@ -59,6 +65,7 @@ class Claim:
         self._record = record
         self._path = claims / f"{generation}.json"
         self._ended = threading.Event()
+        self._confirmed_at = _clock()
         self._heart = threading.Thread(target=self._beat, daemon=True, name=f"claim on {claims.parent}")
         self._heart.start()
 
@@ -70,9 +77,30 @@ class Claim:
         """
         if self._ended.is_set():
             return False
+        looked_at = _clock()
         with contextlib.suppress(OSError), _temporary(self._claims, self._record):
             pass  # an NFS client reads a folder anew after it has changed it
-        return _newest(self._claims).record.get("token") == self._record["token"]
+        found = _newest(self._claims)
+        if not found.generation and self._claims.exists():
+            os.listdir(self._claims)  # noqa: PTH208 - a disk that does not answer looks empty to a glob
+        if found.record.get("token") != self._record["token"]:
+            self._ended.set()
+            return False
+        self._confirmed_at = looked_at
+        return True
+
+    def seems_held(self) -> bool:
+        """Tells the same at each step, for nothing: the disk is looked at where it was not for CONFIRM_SECONDS.
+
+        So it was where this process was suspended. A disk that cannot be read takes nothing away.
+        """
+        if _clock() - self._confirmed_at < CONFIRM_SECONDS:
+            return not self._ended.is_set()
+        try:
+            return self.is_held()
+        except OSError:
+            self._confirmed_at = _clock() - CONFIRM_SECONDS / 2  # the next steps do not wait for that disk
+            return True
 
     def release(self) -> None:
         """Sets the run free; does nothing where it was released or lost before."""
@@ -91,7 +119,8 @@ class Claim:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):
-                os.utime(self._path)  # the server's time, on NFS
+                if self.is_held():
+                    os.utime(self._path)  # the server's time, on NFS
 
     def __enter__(self) -> Self:
         return self
@@ -100,13 +129,14 @@ class Claim:
         self.release()
 
 
-def claim(folder: Path) -> Claim | None:
+def claim(folder: Path, above: int = 0) -> Claim | None:
     """Makes this process the owner of a run.
 
     An owner elsewhere that gives no sign of life is watched for WATCH_SECONDS before its run is taken over.
 
     Args:
         folder: of the run; it is made where it does not exist.
+        above: the generation is higher than this one, too: what records tell that lie without their claims.
 
     Returns:
         The claim, or None where another process owns the run, or was faster; see `owner`. Whether the run is done is to
@@ -118,7 +148,7 @@ def claim(folder: Path) -> Claim | None:
     claims = folder / CLAIMS
     try:
         claims.mkdir(parents=True, exist_ok=True)
-        return _claim(claims)
+        return _claim(claims, above)
     except OSError as error:
         raise HarnessError(f"cannot write to {folder}: {error.strerror}", "choose another with --output DIR") from None
 
@@ -136,7 +166,7 @@ def owner(folder: Path) -> str | None:
     return f"host {told.get('host')}, pid {told.get('pid')}{job}, since {told.get('claimed_at')}"
 
 
-def _claim(claims: Path) -> Claim | None:
+def _claim(claims: Path, above: int) -> Claim | None:
     record = _this_process()
     with _temporary(claims, record) as path:
         os.utime(path)
@@ -144,7 +174,7 @@ def _claim(claims: Path) -> Claim | None:
         found = _newest(claims)
         if not (_is_given_up(found) or _heart_has_stopped(claims, found, now)):
             return None
-        generation = found.generation + 1
+        generation = max(found.generation, above) + 1
         with contextlib.suppress(FileExistsError):
             _publish(path, claims / f"{generation}.json")
     # The folder says who won, not the link's answer: that may be to a repeated NFS request, and the generation may be
@@ -265,6 +295,11 @@ def _is_alive(pid: int, started: int) -> bool:
         except ProcessLookupError:
             return False
     return True
+
+
+def _clock() -> float:
+    """Returns seconds that also pass while the machine is suspended."""
+    return time.clock_gettime(_BOOT_TIME)
 
 
 def _now() -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,99 @@ from typing import IO, Any
 from harness.errors import HarnessError
 
 FREE_BYTES = 1 << 16
+MOST_BYTES_OF_LINES = 1 << 30  # of a run's events: a million epochs
+MOST_BYTES = 64 << 20  # of a file that is read into memory; the largest records that were seen have a hundredth of it
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+class OddFile(ValueError):
+    """What lies in the place of a record is no file, or too large for one; the message says what it is."""
+
+
+def open_file(path: Path | str) -> IO[bytes]:
+    """Opens a regular file to read it; a link to one is followed.
+
+    Raises:
+        OddFile: it is a directory, a FIFO, a device or a socket. None of them is waited for.
+        OSError: there is none, or it cannot be read.
+    """
+    return os.fdopen(_open_regular(path)[0], "rb")
+
+
+def read_file(path: Path | str, most_bytes: int = MOST_BYTES) -> bytes:
+    """Reads a regular file.
+
+    Raises:
+        OddFile: as `open_file`, or it is larger than `most_bytes`.
+        OSError: there is none, or it cannot be read.
+    """
+    handle, size = _open_regular(path)
+    try:
+        if size > most_bytes:
+            raise OddFile(f"{size} bytes: too large for a record")
+        content = os.read(handle, size + 1)
+        if len(content) == size:
+            return content
+        parts, total = [content], len(content)  # it grows, or is longer than one call reads
+        while total <= most_bytes and (part := os.read(handle, max(size - total, 1 << 16))):
+            parts.append(part)
+            total += len(part)
+        return b"".join(parts)
+    finally:
+        os.close(handle)
+
+
+def read_end(path: Path | str, most_bytes: int) -> bytes:
+    """Reads the last bytes of a regular file.
+
+    Raises:
+        OddFile, OSError: as `open_file`.
+    """
+    handle, size = _open_regular(path)
+    try:
+        return os.pread(handle, most_bytes, max(0, size - most_bytes))
+    finally:
+        os.close(handle)
+
+
+def read_object(path: Path | str) -> dict[str, Any]:
+    """Reads a JSON object; a nested number may be anything.
+
+    Raises:
+        ValueError: it is no JSON object, or as `read_file`.
+        OSError: as `read_file`.
+    """
+    from pydantic_core import from_json  # in a third of the time of `json`, and without its RecursionError
+
+    content = read_file(path)
+    try:
+        value = from_json(content)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("not a whole JSON object")
+    return value
+
+
+def _open_regular(path: Path | str) -> tuple[int, int]:
+    """Returns the descriptor of a regular file and its size in bytes."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # of a socket
+            raise OddFile("a socket, not a file") from None
+        raise
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise OddFile(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file")
+    return handle, status.st_size
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -70,11 +165,15 @@ def append_line(path: Path, value: Any) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Returns the whole JSON lines of a file; torn ones are left out."""
+    """Returns the whole JSON lines of a file; torn ones are left out.
+
+    Raises:
+        OddFile, OSError: as `read_file`.
+    """
     from pydantic_core import from_json  # in a third of the time of `json`; a report reads all epochs of all runs
 
     lines = []
-    for line in path.read_bytes().splitlines():
+    for line in read_file(path, MOST_BYTES_OF_LINES).splitlines():
         try:
             value = from_json(line)
         except ValueError:

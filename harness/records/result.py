@@ -2,15 +2,64 @@
 
 What could not be measured is null, and `unavailable` gives the reason under the field's dotted name, or, where it is
 the same for all fields of a section, under the section's name.
+
+Each number has a range, which holds when a record is made and when it is read. Only a loss may be infinite or NaN: that
+is what a network came to whose logits overflowed.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import datetime
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+MOST = 1 << 63
+MOST_EPOCHS = 10_000_000
+
+
+def require_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Checks the numbers of nested values, of which nothing else is known: finite, and in 64 bits where whole.
+
+    Raises:
+        ValueError: with the number.
+    """
+    # A record has a hundred of them, a report reads 10,000 records: nothing is done here that need not be.
+    waiting: list[Any] = [values]
+    for value in waiting:
+        if (kind := type(value)) is dict:
+            waiting.extend(value.values())
+        elif kind is list:
+            waiting.extend(value)
+        elif (kind is float and not -math.inf < value < math.inf) or (kind is int and not -MOST <= value < MOST):
+            raise ValueError(f"holds the number {str(value)[:40]}")
+    return values
+
+
+def _require_loss(value: float) -> float:
+    if value < 0:
+        raise ValueError("a loss below 0")
+    return value
+
+
+def _require_moment(text: str) -> str:
+    if datetime.datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time of day without its time zone")
+    return text
+
+
+Count = Annotated[int, Field(ge=0, lt=MOST)]
+Ordinal = Annotated[int, Field(ge=1, le=1_000_000)]
+Share = Annotated[float, Field(ge=0, le=1 + 1e-6)]  # with room for how sums of float32 are rounded
+Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e20, allow_inf_nan=False)]
+Celsius = Annotated[float, Field(ge=-273.15, le=1e6, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Loss = Annotated[float, AfterValidator(_require_loss)]
+Moment = Annotated[str, AfterValidator(_require_moment), Field(description="ISO 8601, with its time zone")]
+Plain = Annotated[dict[str, Any], AfterValidator(require_plain)]
 
 Status = Literal["ok", "failed", "oom", "diverged", "timeout", "preempted"]
 # A run that ended so need not be run again: the same seed would end the same way.
@@ -29,8 +78,8 @@ class Cause(Record):
 
     kind: str = Field(description="e.g. OutOfMemoryError, SIGKILL, hang, no start, not finite")
     message: str
-    rank: int | None = None
-    step: int | None = Field(
+    rank: Count | None = None
+    step: Count | None = Field(
         default=None, description="optimizer steps done; of a killed process, as of a second before at the most"
     )
     traceback: str | None = None
@@ -40,21 +89,21 @@ class DataFacts(Record):
     """The data a run saw."""
 
     fingerprint: str
-    train_samples: int
-    validation_samples: int
-    test_samples: int
-    num_classes: int
-    skipped_files: int = 0
+    train_samples: Count
+    validation_samples: Count
+    test_samples: Count
+    num_classes: Count
+    skipped_files: Count = 0
     rankable: bool = True
-    decode_seconds: float = Field(default=0.0, description="reading image files into the cache; 0 where it had them")
+    decode_seconds: Seconds = Field(default=0.0, description="reading image files into the cache; 0 where it had them")
 
 
 class ModelFacts(Record):
     """The size of the network."""
 
-    parameters: int
-    trainable_parameters: int | None = Field(default=None, description="those that are not frozen")
-    multiply_accumulates: int | None = Field(description="of one image's forward pass: convolutions and products")
+    parameters: Count
+    trainable_parameters: Count | None = Field(default=None, description="those that are not frozen")
+    multiply_accumulates: Count | None = Field(description="of one image's forward pass: convolutions and products")
 
 
 class Resolved(Record):
@@ -63,11 +112,11 @@ class Resolved(Record):
     device: str
     mixed_precision: str
     loader: str
-    loader_images_per_second: dict[str, float | str] = Field(
+    loader_images_per_second: dict[str, Amount | str] = Field(
         default={}, description="what `auto` measured of each candidate, or why it could not be had"
     )
-    micro_batch_size: int
-    gradient_accumulation_steps: int | None = Field(
+    micro_batch_size: Count
+    gradient_accumulation_steps: Count | None = Field(
         default=None, description="more than the spec's where the run was out of memory and tried again"
     )
 
@@ -75,35 +124,35 @@ class Resolved(Record):
 class Clock(Record):
     """Seconds on each clock; `train_seconds` is on the slowest rank, the rest on rank 0. See docs/columns.md."""
 
-    train_seconds: float | None = None
-    eval_seconds: float | None = None
-    data_seconds: float | None = None
-    build_seconds: float | None = None
-    compile_seconds: float | None = None
-    checkpoint_seconds: float | None = None
-    total_seconds: float | None = None
+    train_seconds: Seconds | None = None
+    eval_seconds: Seconds | None = None
+    data_seconds: Seconds | None = None
+    build_seconds: Seconds | None = None
+    compile_seconds: Seconds | None = None
+    checkpoint_seconds: Seconds | None = None
+    total_seconds: Seconds | None = None
 
 
 class Throughput(Record):
     """How fast the steps went."""
 
-    samples_per_second: float | None = None
-    data_wait_share: float | None = None
-    steps: int = 0
-    samples: int = 0
-    untimed_steps: int = 0
-    skipped_samples: int = Field(default=0, description="in tails too small for every process to have two samples")
+    samples_per_second: Amount | None = None
+    data_wait_share: Share | None = None
+    steps: Count = 0
+    samples: Count = 0
+    untimed_steps: Count = 0
+    skipped_samples: Count = Field(default=0, description="in tails too small for every process to have two samples")
 
 
 class Memory(Record):
     """Peaks during the run, in bytes, on the rank that used most."""
 
-    max_allocated_bytes: int | None = None
-    max_reserved_bytes: int | None = None
-    process_device_bytes: int | None = None
-    device_bytes: int | None = None
-    host_rss_bytes: int | None = None
-    host_tree_rss_bytes: int | None = Field(
+    max_allocated_bytes: Count | None = None
+    max_reserved_bytes: Count | None = None
+    process_device_bytes: Count | None = None
+    device_bytes: Count | None = None
+    host_rss_bytes: Count | None = None
+    host_tree_rss_bytes: Count | None = Field(
         default=None, description="of all processes of the run on a machine, sampled; shared pages count in each"
     )
 
@@ -111,9 +160,9 @@ class Memory(Record):
 class Energy(Record):
     """Energy over the train time."""
 
-    train_joules: float | None = Field(default=None, description="of the GPUs of all ranks")
-    joules_per_epoch: float | None = Field(default=None, description="of the GPUs of all ranks")
-    host_joules: float | None = Field(
+    train_joules: Amount | None = Field(default=None, description="of the GPUs of all ranks")
+    joules_per_epoch: Amount | None = Field(default=None, description="of the GPUs of all ranks")
+    host_joules: Amount | None = Field(
         default=None, description="of the CPU packages (RAPL) of all machines, whatever else ran on them"
     )
 
@@ -121,58 +170,58 @@ class Energy(Record):
 class Telemetry(Record):
     """The state of GPUs and hosts over the train time: means over samples of all ranks, unless named otherwise."""
 
-    samples: int = Field(default=0, description="of all ranks together")
-    gpu_utilization: float | None = None
-    gpu_power_watts: float | None = None
-    gpu_peak_power_watts: float | None = None
-    gpu_sm_clock_hertz: float | None = None
-    gpu_memory_clock_hertz: float | None = None
-    gpu_temperature_celsius: float | None = None
-    gpu_peak_temperature_celsius: float | None = None
+    samples: Count = Field(default=0, description="of all ranks together")
+    gpu_utilization: Share | None = None
+    gpu_power_watts: Amount | None = None
+    gpu_peak_power_watts: Amount | None = None
+    gpu_sm_clock_hertz: Amount | None = None
+    gpu_memory_clock_hertz: Amount | None = None
+    gpu_temperature_celsius: Celsius | None = None
+    gpu_peak_temperature_celsius: Celsius | None = None
     gpu_throttled: bool | None = Field(default=None, description="on any rank, in any sample")
-    gpu_throttle_reasons: dict[str, float] | None = Field(default=None, description="share of the samples of each")
+    gpu_throttle_reasons: dict[str, Share] | None = Field(default=None, description="share of the samples of each")
     gpu_shared: bool | None = Field(default=None, description="whether a process that is not of the run used a GPU")
-    gpu_other_pids: list[int] | None = None
+    gpu_other_pids: list[Count] | None = None
     gpu_energy_from: str | None = Field(default=None, description="`counter`, or `power` integrated over time")
-    host_cpu_share: float | None = Field(default=None, description="processor time over train time x usable cores")
+    host_cpu_share: Amount | None = Field(default=None, description="processor time over train time x usable cores")
 
 
 class Disturbance(Record):
     """What others took from a run over the train time, summed over its machines. See docs/method.md."""
 
-    core_seconds: float | None = Field(default=None, description="train time x cores that the run may use")
-    launch_cpu_seconds: float | None = Field(default=None, description="of these, what its whole launch computed")
-    other_cpu_seconds: float | None = Field(default=None, description="of these, what processes of others computed")
-    run_queue_wait_seconds: float | None = Field(
+    core_seconds: Amount | None = Field(default=None, description="train time x cores that the run may use")
+    launch_cpu_seconds: Amount | None = Field(default=None, description="of these, what its whole launch computed")
+    other_cpu_seconds: Amount | None = Field(default=None, description="of these, what processes of others computed")
+    run_queue_wait_seconds: Amount | None = Field(
         default=None, description="that threads of the ranks were ready and waited for a core, all of them together"
     )
-    wait_for_others_seconds: float | None = Field(
+    wait_for_others_seconds: Amount | None = Field(
         default=None, description="of these, those that the core time of others and of the hypervisor can explain"
     )
-    throttled_seconds: float | None = Field(default=None, description="that the cgroup kept its processes from a core")
-    steal_seconds: float | None = Field(default=None, description="that the hypervisor gave the cores to others")
-    suspended_seconds: float | None = Field(default=None, description="that ranks stood still, all together; at least")
-    asleep_seconds: float | None = Field(default=None, description="that machines were suspended")
-    other_launches: list[int] | None = Field(default=None, description="pids of other calls of the harness beside it")
+    throttled_seconds: Amount | None = Field(default=None, description="that the cgroup kept its processes from a core")
+    steal_seconds: Amount | None = Field(default=None, description="that the hypervisor gave the cores to others")
+    suspended_seconds: Amount | None = Field(default=None, description="that ranks stood still, all together; at least")
+    asleep_seconds: Amount | None = Field(default=None, description="that machines were suspended")
+    other_launches: list[Count] | None = Field(default=None, description="pids of other calls of the harness beside it")
 
 
 class Metrics(Record):
     """Metrics on one split. `train` ones are taken during the epoch, on augmented images and moving weights."""
 
-    accuracy: float
-    top5_accuracy: float | None
-    loss: float
-    macro_recall: float
-    recall_by_class: list[float | None]
-    mean_batch_recall: float | None = Field(default=None, description="macro recall of each batch, averaged over them")
-    all_epochs_mean_batch_recall: float | None = Field(default=None, description="and over the epochs until then")
+    accuracy: Share
+    top5_accuracy: Share | None
+    loss: Loss
+    macro_recall: Share
+    recall_by_class: list[Share | None]
+    mean_batch_recall: Share | None = Field(default=None, description="macro recall of each batch, averaged over them")
+    all_epochs_mean_batch_recall: Share | None = Field(default=None, description="and over the epochs until then")
 
 
 class Selected(Record):
     """Test metrics at the epoch that was best on a split; `selected_on` names the split."""
 
     selected_on: Literal["validation", "test"]
-    epoch: int
+    epoch: Count
     test: Metrics
 
 
@@ -180,34 +229,37 @@ class TargetReached(Record):
     """When the suite's target was first met at an evaluation; null where it never was."""
 
     metric: str
-    at_least: float
-    epoch: int | None = None
-    train_seconds: float | None = None
-    train_joules: float | None = Field(default=None, description="of the GPUs of all ranks, until then")
+    at_least: Finite
+    epoch: Count | None = None
+    train_seconds: Seconds | None = None
+    train_joules: Amount | None = Field(default=None, description="of the GPUs of all ranks, until then")
 
 
 class RunResult(Record):
     """All that tables are made from."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
     suite: str
     label: str
     run_id: str
     config_id: str
     system_id: str
-    seed: int
+    seed: Count
     status: Status
     cause: Cause | None = None
-    started_at: str
-    ended_at: str
-    attempt: int = 1
-    num_processes: int
-    epochs: int = 0
-    resumed_at_steps: list[int] = Field(
+    started_at: Moment
+    ended_at: Moment
+    attempt: Ordinal = 1
+    generation: Count = Field(
+        default=0, description="of the claim that its writer owned the run by; see `harness.records.claims`"
+    )
+    num_processes: Ordinal
+    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
+    resumed_at_steps: list[Count] = Field(
         default=[],
         description="where it went on from a checkpoint, in optimizer steps; its times are sums over the parts",
     )
-    packed: int = Field(
+    packed: Ordinal = Field(
         default=1, description="runs at once on its device, by --pack; where more than 1, its times are not its own"
     )
     disturbed: list[str] = Field(
@@ -219,13 +271,13 @@ class RunResult(Record):
         exclude=True,
         description="the suite that it was run under, where that is not the report's; the reader says it, no record",
     )
-    replaced: int = Field(
+    replaced: Count = Field(
         default=0, description="earlier records of this run that were set aside, into `replaced/`, to train it again"
     )
     code: str | None = Field(
         default=None, description="hash of the harness's code that trained it, without comments; null in old records"
     )
-    spec: dict[str, Any]
+    spec: Plain
     resolved: Resolved | None = None
     data: DataFacts | None = None
     model: ModelFacts | None = None

@@ -1,19 +1,27 @@
-"""The folder of a run, `results/<suite>/<run_id>/<system_id>/`, and all results of a suite."""
+"""The folder of a run, `results/<suite>/<run_id>/<system_id>/`, and all results of a suite.
+
+A record belongs to its run_id and system_id. Wherever one is read, by whatever command, it counts only if
+- it is a file, lies in the folder of its own ids, is of this schema version, and each of its fields is in its range;
+- its events are a file, too, and their last lines are of no later owner than the one that wrote the result.
+What does not count is left out and named with the reason; it keeps no other record from being read. Its run is open.
+"""
 
 from __future__ import annotations
 
 import datetime
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
-from harness.records.files import append_line, read_lines, recording, write_json
+from harness.records.claims import Claim, claim
+from harness.records.events import EVENTS, STARTS, first_problem, generation_at_end, read_events
+from harness.records.files import OddFile, append_line, read_file, read_object, recording, write_json
 from harness.records.replaced import clear, keep
-from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, Status
+from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
 
 
 def now() -> str:
@@ -38,9 +46,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What one run leaves on one system. `events.jsonl` is the truth; `result.json` is written last."""
+    """What one run leaves on one system. `events.jsonl` is the truth; `result.json` is written last.
+
+    Attributes:
+        generation: of the claim by which this process owns the run, which it writes into what it records; 0 for one
+            that only reads.
+    """
 
     path: Path
+    generation: int = 0
 
     @property
     def weights(self) -> Path:
@@ -50,7 +64,31 @@ class RunFolder:
     @property
     def checkpoints(self) -> CheckpointFolder:
         """The checkpoints of a run that has not ended."""
-        return CheckpointFolder(self.path / "checkpoints")
+        return CheckpointFolder(self.path / "checkpoints", self.generation)
+
+    def claim(self) -> tuple[Claim, RunFolder] | None:
+        """Makes this process the owner of the run; see `harness.records.claims.claim`.
+
+        Returns:
+            The claim, and the folder as its owner writes to it; None where another process owns the run.
+
+        Raises:
+            HarnessError: the folder cannot be written, or something else is in the place of the events.
+        """
+        try:
+            above = generation_at_end(self.path / EVENTS)
+        except OddFile as error:
+            raise HarnessError(f"{self.path / EVENTS} is {error}", "move it away; the run is trained then") from None
+        except OSError as error:
+            message = f"cannot read {self.path / EVENTS}: {error.strerror}"
+            raise HarnessError(message, "see to the disk, or name another with --output DIR") from None
+        claimed = claim(self.path, above)
+        return (claimed, replace(self, generation=claimed.generation)) if claimed else None
+
+    def started_generation(self) -> int:
+        """Returns the generation of the owner that opened the run last; 0 where none did, or before there were any."""
+        starts = [event for event in self.events() if event.get("event") in STARTS]
+        return starts[-1].get("generation", 0) if starts else 0
 
     def start(
         self, spec: dict[str, Any], system: dict[str, Any], *, resumed_at_step: int | None = None, packed: int = 1
@@ -68,7 +106,8 @@ class RunFolder:
         """
         with recording(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            number = 1 + sum(event.get("event") in ("run_started", "run_resumed") for event in self.events())
+            self._require_files()
+            number = 1 + sum(event.get("event") in STARTS for event in self.events())
             for earlier in (self.path / "result.json", self.weights):
                 earlier.unlink(missing_ok=True)
             write_json(self.path / "spec.json", spec)
@@ -78,6 +117,21 @@ class RunFolder:
         else:
             self.event("run_resumed", attempt=number, step=resumed_at_step, packed=packed)
         return self.attempt()
+
+    def _require_files(self) -> None:
+        """Checks that a folder does not stand where a file is to be written; what else does is replaced.
+
+        Raises:
+            HarnessError: one does, or the events are no file.
+        """
+        odd = [name for name in ("result.json", "spec.json", "system.json", EVENTS) if (self.path / name).is_dir()]
+        events = self.path / EVENTS
+        odd += [EVENTS] if events.exists() and not events.is_file() and not odd else []
+        if odd:
+            raise HarnessError(
+                f"{self.path / odd[0]} is not a file, and the run's record goes there",
+                "move it away; the run is trained then",
+            )
 
     def attempt(self) -> Attempt:
         """Returns the last attempt; one that goes on from a checkpoint began where the run began."""
@@ -93,18 +147,16 @@ class RunFolder:
             HarnessError: it cannot be written.
         """
         with recording(self.path):
-            append_line(self.path / "events.jsonl", {"event": name, "at": now(), **values})
+            written_by = {"generation": self.generation} if self.generation else {}
+            append_line(self.path / EVENTS, {"event": name, "at": now(), **values, **written_by})
 
     def events(self) -> list[dict[str, Any]]:
-        """Returns all events of all attempts."""
-        path = self.path / "events.jsonl"
-        return read_lines(path) if path.exists() else []
+        """Returns the events of all attempts that count; see `harness.records.events`."""
+        return read_events(self.path / EVENTS)[0]
 
     def last_attempt(self) -> list[dict[str, Any]]:
         """Returns the events since the last `run_started`: of all parts of a run that was taken up again."""
-        events = self.events()
-        starts = [index for index, event in enumerate(events) if event.get("event") == "run_started"]
-        return events[starts[-1] :] if starts else []
+        return _since_last_start(self.events())
 
     def metric_at(self, name: str, epoch: int) -> float | None:
         """Returns a split's metric, e.g. `test.accuracy`, after an epoch, counted from 1; None where there is none."""
@@ -115,8 +167,13 @@ class RunFolder:
 
     def epochs(self) -> dict[int, dict[str, Any]]:
         """Returns the events of the last attempt's epochs, by their number, counted from 0."""
+        return self.epochs_and_problem()[0]
+
+    def epochs_and_problem(self) -> tuple[dict[int, dict[str, Any]], str]:
+        """Returns the same, and what is wrong with the first event that was left out; see `harness.records.events`."""
+        events, problem = read_events(self.path / EVENTS)
         # What followed a checkpoint may have been trained twice: the later event is the one that counts.
-        return {event["epoch"]: event for event in self.last_attempt() if event.get("event") == "epoch"}
+        return {one["epoch"]: one for one in _since_last_start(events) if one.get("event") == "epoch"}, problem
 
     def finish(self, result: RunResult) -> None:
         """Writes the result; from here on the run is done.
@@ -126,7 +183,16 @@ class RunFolder:
         """
         self.event("run_ended", status=result.status)
         with recording(self.path):
-            write_json(self.path / "result.json", result.model_dump(mode="json"))
+            write_json(self.path / "result.json", result.model_dump(mode="json") | {"generation": self.generation})
+
+    def read(self) -> tuple[RunResult | None, str]:
+        """Returns the result, or None where the run has not ended or its record does not count, and why it does not."""
+        try:
+            return read_result(self.path / "result.json"), ""
+        except (FileNotFoundError, NotADirectoryError):
+            return None, ""
+        except (OSError, ValueError) as error:
+            return None, str(error)
 
     def set_aside(self, result: RunResult, reason: str) -> None:
         """Takes the run's record away, into `replaced/`, so that the run is open; only its owner may.
@@ -156,16 +222,18 @@ class RunFolder:
         return sum(number > last_other for number in found)
 
     def result(self) -> RunResult | None:
-        """Returns the result, or None where the run has not ended or its record cannot be read."""
-        try:
-            return read_result(self.path / "result.json")
-        except (OSError, ValueError):
-            return None
+        """Returns the result, or None where the run has not ended or its record does not count."""
+        return self.read()[0]
 
     def is_done(self) -> bool:
         """Tells whether the run has a valid result and need not be run again."""
         result = self.result()
         return result is not None and result.status in FINAL
+
+
+def _since_last_start(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    starts = [index for index, event in enumerate(events) if event.get("event") == "run_started"]
+    return events[starts[-1] :] if starts else []
 
 
 def run_folder(root: Path, suite: str, run_id: str, system_id: str) -> RunFolder:
@@ -177,46 +245,57 @@ def read_result(path: Path) -> RunResult:
     """Reads one `result.json`.
 
     Raises:
-        ValueError: it is torn, of another schema version, or lacks fields.
+        ValueError: it does not count, as the module says; in one line.
+        OSError: there is none, or it cannot be read.
     """
-    text = path.read_bytes()
+    content = read_file(path)
     try:
-        return RunResult.model_validate_json(text)
+        result = RunResult.model_validate_json(content)
     except ValidationError as error:
-        try:
-            version = json.loads(text).get("schema_version")
-        except (ValueError, AttributeError):
-            raise ValueError("not a whole JSON object") from None
+        version = read_object(path).get("schema_version")
         if version != SCHEMA_VERSION:
-            raise ValueError(f"schema version {version}; this harness reads {SCHEMA_VERSION}") from None
-        raise ValueError(str(error).partition("\n")[0]) from None
+            raise ValueError(f"schema version {str(version)[:40]}; this harness reads {SCHEMA_VERSION}") from None
+        raise ValueError(first_problem(error)) from None
+    folder = path.parent
+    require_own_place(folder, result.run_id, result.system_id)
+    try:
+        newest = generation_at_end(f"{folder}/{EVENTS}")
+    except OddFile as error:
+        raise ValueError(f"{EVENTS} is {error}") from None
+    if newest > result.generation:
+        raise ValueError(f"written by a former owner, of generation {result.generation}; the run is of {newest}")
+    return result
 
 
-class _OutlineCause(BaseModel):
-    message: str
-    step: int | None
-
-
-class Outline(BaseModel):
-    """What `harness status` tells of a result."""
-
-    schema_version: Literal[1]
-    label: str
-    seed: int
-    status: Status
-    cause: _OutlineCause | None
-
-
-def read_outline(path: Path) -> Outline:
-    """Reads the outline of a `result.json`, in a fraction of the time of `read_result`: the rest is not checked.
+def require_own_place(folder: Path, run_id: str, system_id: str) -> None:
+    """Checks that a record lies in the folder of its run and system.
 
     Raises:
-        ValueError: as `read_result`.
+        ValueError: it is a copy, which counts nowhere.
+    """
+    own = f"{run_id}/{system_id}"
+    if str(folder).endswith(f"/{own}"):  # of 10,000 records
+        return
+    if folder.name in ("", "..") or folder.parent.name in ("", ".."):
+        folder = folder.resolve()
+    if (folder.parent.name, folder.name) != (run_id, system_id):
+        raise ValueError(f"a copy of run {run_id} on system {system_id}: it does not lie in {own}")
+
+
+def read_system(folder: Path, system_id: str) -> dict[str, Any]:
+    """Reads the `system.json` beside a record.
+
+    Raises:
+        ValueError: it is of another system, or is not what it should be.
+        OSError: there is none, or it cannot be read.
     """
     try:
-        return Outline.model_validate_json(path.read_bytes())
-    except ValidationError:
-        return Outline.model_validate(read_result(path).model_dump())  # it knows the reason
+        system = require_plain(read_object(folder / "system.json"))
+    except ValueError as error:
+        raise ValueError(f"system.json: {error}") from None
+    if system.get("system_id", system_id) != system_id:
+        raise ValueError(f"system.json is of system {system['system_id']}")
+    return system
 
 
 @dataclass(frozen=True)
@@ -238,7 +317,7 @@ def read_suite(root: Path, suite: str) -> SuiteResults:
         try:
             result = read_result(path)
             if result.system_id not in systems:
-                systems[result.system_id] = json.loads((path.parent / "system.json").read_bytes())
+                systems[result.system_id] = read_system(path.parent, result.system_id)
         except (OSError, ValueError) as error:
             unreadable[path] = str(error)
         else:

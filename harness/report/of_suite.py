@@ -20,7 +20,7 @@ from harness.report.factors.design import design_of
 from harness.report.formats.machine import as_json
 from harness.report.formats.terminal import show
 from harness.report.normalised import NORMALISED, normalised_table
-from harness.report.numbers.curves import curve_of
+from harness.report.numbers.curves import Curve, curve_of
 from harness.report.options import DEFAULT_SORT, Options
 from harness.report.page.again import commands_for
 from harness.report.page.source import Source
@@ -161,6 +161,14 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
     def folder(run: RunResult) -> RunFolder:
         return run_folder(output, run.elsewhere or suite.name, run.run_id, run.system_id)
 
+    curves: dict[tuple[str, str], Curve | None] = {}
+    for run in results:
+        own = folder(run)
+        epochs, odd = own.epochs_and_problem()
+        curves[run.run_id, run.system_id] = None if odd else curve_of(epochs)
+        if odd:
+            notes.append(f"Unreadable line in {own.path}/events.jsonl: {odd}. The run's curve is left out.")
+
     references = {config_id: own for plan in plans for config_id, own in plan.references().items()}
     return Material(
         suite=suite.name,
@@ -177,7 +185,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
         pictures=[picture for run in results for picture in pictures_of(run, folder(run), output / suite.name)],
         notes=notes,
         at_epoch=lambda run, name, epoch: folder(run).metric_at(name, epoch),
-        curve_of=lambda run: curve_of(folder(run).epochs()),
+        curve_of=lambda run: curves[run.run_id, run.system_id],
         epochs_of=lambda run: folder(run).epochs(),
     )
 

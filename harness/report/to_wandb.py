@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.records.files import recording, write_json
+from harness.records.files import read_object, recording, write_json
 from harness.report.formats.wandb_report import specification, wandb_report
 from harness.report.tables import Report
 from harness.trackers.account import as_problem, require_key
@@ -52,7 +51,7 @@ def send_report(report: Report, place: tuple[str, str], folder: Path) -> str:
     server, made = str(wandb.setup().settings.base_url), wandb_report(report, *place, with_project_id=True)
     address = {"server": server, "entity": place[0], "project": place[1]}
     with contextlib.suppress(OSError, ValueError, KeyError):
-        known = json.loads((folder / ADDRESS).read_bytes())
+        known = read_object(folder / ADDRESS)
         if {name: known[name] for name in address} == address:
             made.id = known["id"]
     try:

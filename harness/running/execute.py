@@ -50,6 +50,7 @@ class Observer:
         on_epoch: is given each epoch.
         on_checkpoint: is given the steps done, and why the checkpoint could not be written, or None.
         stop_requested: whether a signal asks this process to stop.
+        is_lost: whether another process owns the run by now; asked at each step, and only rank 0 need know.
         on_sample: is given what telemetry reads, about once a second, in a thread of its own.
     """
 
@@ -57,6 +58,7 @@ class Observer:
     on_epoch: Callable[[Epoch], None]
     on_checkpoint: Callable[[int, str | None], None] = lambda step, problem: None
     stop_requested: Callable[[], bool] = lambda: False
+    is_lost: Callable[[], bool] = lambda: False
     on_sample: Callable[[Readings], None] | None = None
 
 
@@ -120,7 +122,7 @@ def execute(
     Raises:
         HarnessError: this machine cannot build the config, or cannot go on from the checkpoint; before the first step.
         Diverged: a loss was not finite.
-        Stopped: as the observer asked.
+        Stopped, Lost: as the observer asked.
     """
     began = time.perf_counter()
     device = accelerator.device
@@ -165,7 +167,7 @@ def execute(
         return keep_checkpoint(keeping, trainee, progress, len(sampler.sizes), observer.on_checkpoint)
 
     every = (train.checkpoint_every_seconds, train.checkpoint_every_steps) if keeping else (None, None)
-    pauses = Pauses(accelerator.num_processes, observer.stop_requested, *every, first_step)
+    pauses = Pauses(accelerator.num_processes, observer.stop_requested, *every, first_step, observer.is_lost)
     try:
         with telemetry:
             last = run_epochs(

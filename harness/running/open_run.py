@@ -16,7 +16,7 @@ from harness.live.told import leave_file, remove_file, seen
 from harness.live.view import Listener
 from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
-from harness.records.claims import Claim, claim, owner
+from harness.records.claims import Claim, owner
 from harness.records.files import recording, write_atomically
 from harness.records.result import FINAL, Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now
@@ -92,18 +92,12 @@ class OpenRun:
             "fingerprint": run.fingerprint,
             "spec": spec.model_dump(mode="json"),
         }
-        checkpoint, problems = self._take(identity)
         self._attempt = Attempt(1, now())
+        checkpoint, problems = self._take(identity)
         if worker.is_main:
-            described = worker.manifest.description(run)
-            step = checkpoint.step if checkpoint else None
-            packed = worker.manifest.packed
-            self._attempt = self._folder.start(described, worker.system, resumed_at_step=step, packed=packed)
             announce(self._folder.path)
             for problem in problems:
                 self._folder.event("checkpoint_damaged", problem=problem)
-            # What follows the step is trained again, and what is damaged is of no use.
-            self._folder.checkpoints.clear(after=-1 if step is None else step)
         self.keeping = Keeping(self._folder.checkpoints, identity, self._owns, checkpoint)
         worker.pulse.run_opened(run, self._folder.path)
         worker.pulse.gauges = {}
@@ -135,7 +129,7 @@ class OpenRun:
         gauges = {name: sample.totals[name] for name in ("gpu_utilization", "device_bytes") if name in sample.totals}
         total = self._worker.system["gpu_memory_bytes"]
         pulse.gauges = {**gauges, "device_total_bytes": total} if gauges and total else gauges
-        if (moment := time.monotonic()) >= self._next_file:
+        if (moment := time.monotonic()) >= self._next_file and not self.is_lost():
             self._next_file = moment + FILE_EVERY_SECONDS
             leave_file(self._folder.path, self._seen(), self._started)
 
@@ -150,32 +144,58 @@ class OpenRun:
         accuracy = test.accuracy if test else None
         ended = (epoch.epoch + 1, train.loss, accuracy, time_.train_seconds, time_.wait_seconds)
         self._worker.display.tell(EpochEnded(self._run.run_id, *ended))
-        if self._worker.is_main:
+        if self._claim and self._claim.seems_held():
             self._folder.event("epoch", **_epoch_event(epoch))
 
     def on_checkpoint(self, step: int, problem: str | None) -> None:
         """Takes note of a checkpoint, or of why it could not be written."""
         if problem:
             self._worker.display.note(f"no checkpoint at step {step}: {problem}")
-        if self._worker.is_main:
+        if self._claim and self._claim.seems_held():
             self._folder.event("checkpoint", step=step, problem=problem)
 
+    def is_lost(self) -> bool:
+        """Tells, on rank 0 at each step, whether another process owns the run by now."""
+        return self._claim is not None and not self._claim.seems_held()
+
+    def taken(self) -> Taken:
+        """Returns what to raise where the run is another's by now, with its name on rank 0."""
+        return Taken(owner(self._folder.path) or "another process")
+
+    def leave(self, error: Taken) -> None:
+        """Leaves a run, and all that lies in its folder, to the process that owns it now; the launch goes on."""
+        if self._claim:
+            self._claim.release()
+        self._worker.display.tell(
+            RunEnded(self._run.run_id, self._run.name, "preempted", message=f"left to {error}; it owns the run now")
+        )
+
     def close(self, status: Status, cause: Cause | None = None, outcome: Outcome | None = None) -> RunResult:
-        """Writes the result, on rank 0, and returns it; every rank calls it."""
-        if outcome and self._owns():
+        """Writes the result, on rank 0, and returns it; every rank calls it.
+
+        Raises:
+            Taken: on every rank: the run is another's by now.
+        """
+        self._require_owner()
+        if outcome and self._claim:
             self._write(outcome)
+        self._require_owner()
         result = self._result(status, cause, outcome)
-        if self._owns():
+        if self._claim:
             self._folder.finish(result)
             if status in FINAL:
                 self._folder.checkpoints.clear()
-        elif self._claim:
-            self._worker.display.note(f"not recorded: this run was taken over by {owner(self._folder.path)}")
         if self._claim:
             self._claim.release()
         remove_file(self._folder.path, self._worker.pulse.rank)
         self._worker.display.tell(RunEnded.of(result, self._run.name))
         return result
+
+    def _require_owner(self) -> None:
+        """Raises, on all ranks or on none, where the run is another's by now."""
+        lost = self._claim is not None and not self._owns()
+        if broadcast_object_list([lost])[0]:
+            raise self.taken()
 
     def abandon(self, status: Status, cause: Cause) -> None:
         """Writes the result of a run that this rank alone ends; of several ranks the first is believed."""
@@ -221,17 +241,27 @@ class OpenRun:
         return found
 
     def _take_on_main(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
-        self._claim = claim(self._folder.path)
-        if self._claim is None:
+        owned = self._folder.claim()
+        if owned is None:
             raise Taken(owner(self._folder.path) or "another process")
+        self._claim, self._folder = owned
         manifest = self._worker.manifest
         if earlier := manifest.to_replace(self._run, self._folder):
             self._folder.set_aside(earlier, manifest.again[self._run.run_id].reason)
         if self._folder.is_done():  # by who owned it until now
             raise Taken("another process, which has ended it")
-        checkpoint, problems = self._folder.checkpoints.newest()
+        checkpoints = self._folder.checkpoints
+        checkpoint, problems = checkpoints.newest(since=self._folder.started_generation())
         if checkpoint:
             require_same_run(checkpoint.run, identity, checkpoint.path)
+        if not self._owns():
+            raise self.taken()
+        with recording(self._folder.path):
+            checkpoint = checkpoints.take_over(checkpoint)
+        described = self._worker.manifest.description(self._run)
+        step = checkpoint.step if checkpoint else None
+        packed = self._worker.manifest.packed
+        self._attempt = self._folder.start(described, self._worker.system, resumed_at_step=step, packed=packed)
         return checkpoint, problems
 
     def _result(self, status: Status, cause: Cause | None, outcome: Outcome | None) -> RunResult:

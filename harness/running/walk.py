@@ -38,7 +38,7 @@ from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.unused import unused_checkpoints
 from harness.suite.plan import PlannedRun
-from harness.training.epochs import Stopped
+from harness.training.epochs import Lost, Stopped
 from harness.training.loop import Diverged
 
 
@@ -181,7 +181,10 @@ def _run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
     except BadData:
         raise
     except Taken as error:
-        worker.display.note(f"{run.name}: left to {error}")
+        if open_run:
+            open_run.leave(error)
+        else:
+            worker.display.note(f"{run.name}: left to {error}")
         status = None
     except Exception as error:
         _end_process(worker, open_run, error)
@@ -219,12 +222,21 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
             spec,
             splits,
             worker.accelerator,
-            Observer(on_step, open_run.on_epoch, open_run.on_checkpoint, worker.stop, open_run.on_sample),
+            Observer(
+                on_step,
+                open_run.on_epoch,
+                open_run.on_checkpoint,
+                stop_requested=worker.stop,
+                is_lost=open_run.is_lost,
+                on_sample=open_run.on_sample,
+            ),
             fingerprint=run.fingerprint,
             target=worker.manifest.target,
             data_seconds=data_seconds,
             keeping=open_run.keeping,
         )
+    except Lost:
+        raise open_run.taken() from None
     except Stopped as stopped:
         kept = "a checkpoint is kept" if stopped.kept else "no checkpoint could be kept"
         cause = Cause(kind=worker.stop.reason or "stop", message=f"{stopped}: {kept}", step=stopped.step)
@@ -301,6 +313,10 @@ def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRu
     other = len(worker.manifest.runs) - len(mine)
     if other:
         console.print(f"{other} runs ask for another number of processes than this launch's {world}: left out")
+    for run in runs:
+        if why := worker.folder(run).read()[1]:
+            sentence = f"{run.name} is trained again: {worker.folder(run).path}/result.json does not count: {why}"
+            console.print(sentence, markup=False, soft_wrap=True)
     if len(mine) > len(runs):
         console.print(f"{len(mine) - len(runs)} of {len(mine)} runs are done on this system: skipped")
     folder = worker.manifest.output / worker.manifest.suite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -10,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.records.result import FINAL
-from harness.records.store import Outline, read_outline
+from harness.records.result import FINAL, RunResult
+from harness.records.store import read_result, read_system
 from harness.suite.plan import Plan
 
 
@@ -62,11 +61,21 @@ class SuiteStatus:
 
 @dataclass
 class _Seen:
-    """The planned runs that a system has begun."""
+    """The planned runs that a system has begun; no more is kept of 10,000 results than what is told."""
 
     name: str = ""
-    outlines: list[Outline] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
     with_checkpoint: int = 0
+    problems: list[dict[str, Any]] = field(default_factory=list)
+
+    def count(self, result: RunResult) -> None:
+        """Takes the result of a planned run."""
+        self.counts[result.status] += 1
+        if result.status != "ok":
+            cause = {"cause": "", "step": None}
+            if result.cause:
+                cause = {"cause": result.cause.message, "step": result.cause.step}
+            self.problems.append({"label": result.label, "seed": result.seed, "status": result.status, **cause})
 
 
 def suite_status(plan: Plan, output: Path) -> SuiteStatus:
@@ -77,39 +86,34 @@ def suite_status(plan: Plan, output: Path) -> SuiteStatus:
     for run_id, system_id, folder in _folders(output / plan.suite.name):
         seen = systems.setdefault(system_id, _Seen())
         try:
-            outline = _read(folder, seen)
-        except (OSError, ValueError, AttributeError) as error:
+            result = _read(folder, system_id, seen)
+        except (OSError, ValueError) as error:
             unreadable[f"{folder}/result.json"] = str(error)
-            outline = None
+            result = None
         if run_id in planned:
-            seen.outlines += [outline] if outline else []
-            if outline is None or outline.status not in FINAL:
+            if result:
+                seen.count(result)
+            if result is None or result.status not in FINAL:
                 seen.with_checkpoint += _has_checkpoint(f"{folder}/checkpoints")
-    found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.outlines or seen.with_checkpoint}
+    found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.counts or seen.with_checkpoint}
     return SuiteStatus(plan.suite.name, len(plan.runs), found, unreadable)
 
 
-def _read(folder: str, seen: _Seen) -> Outline | None:
+def _read(folder: str, system_id: str, seen: _Seen) -> RunResult | None:
     try:
-        outline = read_outline(Path(f"{folder}/result.json"))
+        result = read_result(Path(f"{folder}/result.json"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not seen.name:
-        seen.name = json.loads(Path(f"{folder}/system.json").read_bytes()).get("name", "")
-    return outline
+        seen.name = str(read_system(Path(folder), system_id).get("name", ""))
+    return result
 
 
 def _status(system_id: str, seen: _Seen, planned: int) -> SystemStatus:
-    counts: dict[str, int] = dict(Counter(str(outline.status) for outline in seen.outlines))
-    if open_runs := planned - len(seen.outlines):
+    counts = dict(seen.counts)
+    if open_runs := planned - seen.counts.total():
         counts["open"] = open_runs
-    problems = [
-        {"label": o.label, "seed": o.seed, "status": o.status}
-        | ({"cause": o.cause.message, "step": o.cause.step} if o.cause else {"cause": "", "step": None})
-        for o in seen.outlines
-        if o.status != "ok"
-    ]
-    return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, problems)
+    return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, seen.problems)
 
 
 def _folders(suite: Path) -> Iterator[tuple[str, str, str]]:

@@ -17,7 +17,6 @@ from typing import Any
 from rich.console import Console
 
 from harness.measure.surroundings import Surroundings
-from harness.records.claims import claim
 from harness.records.result import Cause, Status
 from harness.records.store import RunFolder
 from harness.scheduling.commands import Launcher
@@ -268,19 +267,20 @@ class Supervisor:
         if not train.retry_out_of_memory or rest or size < 2 or in_evaluation(cause):
             return False
         self._accumulation[run.run_id] = steps
-        folder.event("retried", reason=cause.message, gradient_accumulation_steps=steps, micro_batch_size=size)
+        opened = dataclasses.replace(folder, generation=folder.started_generation())
+        opened.event("retried", reason=cause.message, gradient_accumulation_steps=steps, micro_batch_size=size)
         message = f"↻ {run.name} · out of memory: again with micro-batches of {size}"
         self._console.print(message, markup=False)
         return True
 
     def _record(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         """Writes the result of a run whose launch died, unless another process has it by now."""
-        own = claim(folder.path)
-        if own is None:
+        owned = folder.claim()
+        if owned is None:
             return
-        with own:
+        with owned[0]:
             if not folder.is_done():
-                self._record_owned(run, folder, status, cause)
+                self._record_owned(run, owned[1], status, cause)
             elif not self._manifest.is_done(run, folder):  # it came not so far as to set that record aside
                 message = f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays"
                 self._console.print(message, markup=False, soft_wrap=True)

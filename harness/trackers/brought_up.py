@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from dataclasses import dataclass
 
-from harness.records.files import write_json
+from harness.records.files import read_object, write_json
 from harness.records.store import RunFolder, now
 
 FOLDER = "trackers"
@@ -44,6 +43,6 @@ def remember(folder: RunFolder, what: BroughtUp) -> None:
 def remembered(folder: RunFolder) -> BroughtUp | None:
     """Returns what was brought up last; None where nothing was."""
     try:
-        return BroughtUp(**json.loads((folder.path / FOLDER / "wandb.json").read_bytes()))
+        return BroughtUp(**read_object(folder.path / FOLDER / "wandb.json"))
     except (OSError, ValueError, TypeError):
         return None

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.comparable import compares, marks, untimed_by
+from harness.records.files import read_object
 from harness.records.result import RunResult, Status
-from harness.records.store import Attempt, RunFolder
+from harness.records.store import Attempt, RunFolder, read_system, require_own_place
 from harness.spec import is_identity
 
 Row = dict[str, float]
@@ -39,6 +40,7 @@ _SYSTEM = (
     "dali",
 )
 _IN_CONFIG = {"schema_version", "suite", "label", "run_id", "config_id", "system_id", "seed", "num_processes", "spec"}
+_IN_CONFIG |= {"generation"}  # of a claim: it says nothing of the run
 _IN_CONFIG |= {"packed", "disturbed"}  # whose times are not its own, and are told nobody who might rank them
 _TAG_LENGTH = 64
 _GROUP_LENGTH = 128
@@ -95,23 +97,33 @@ class Entries:
 
 
 def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | None:
-    """Returns what a run's folder says now; None where nothing was begun, or its description cannot be read.
+    """Returns what a run's folder says now; None where nothing was begun.
 
     Args:
         folder: of the run.
         with_machine: also what names the machine and places on it: the whole system, data roots, error messages.
+
+    Raises:
+        ValueError: the record does not count; see `harness.records.store`.
+        OSError: it cannot be read.
     """
     events = folder.last_attempt()
     try:
-        described = json.loads((folder.path / "spec.json").read_bytes())
-        system = json.loads((folder.path / "system.json").read_bytes())
-    except (OSError, ValueError):
+        described = read_object(folder.path / "spec.json")
+        system = read_system(folder.path, folder.path.absolute().name)
+    except FileNotFoundError:
         return None
     if not events:
         return None
-    result = folder.result()
+    result, why = folder.read()
+    if why:
+        raise ValueError(f"result.json: {why}")
     attempt = folder.attempt()
-    description = _describe(described, system, result, _restarts(folder), attempt, with_machine)
+    try:
+        require_own_place(folder.path, described["run_id"], system["system_id"])
+        description = _describe(described, system, result, _restarts(folder), attempt, with_machine)
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("spec.json or system.json is not what a run writes") from None
     # Of a run that goes on it is known only whether it is packed.
     with_times = attempt.packed == 1 and not (result and untimed_by(result, with_resumed=True))
     rows = _rows(folder.epochs(), with_times=with_times)

@@ -27,6 +27,7 @@ class Synced:
     there: int
     at_work: int
     place: str = ""
+    left_out: int = 0
 
     def text(self) -> str:
         """Returns it as a sentence."""
@@ -34,6 +35,7 @@ class Synced:
         parts = [f"{self.brought} run{'s' * (self.brought != 1)} brought up{place}"]
         parts += [f"{self.there} there already"] if self.there else []
         parts += [f"{self.at_work} at work, left to their own mirror"] if self.at_work else []
+        parts += [f"{self.left_out} left out"] if self.left_out else []
         return "; ".join(parts)
 
 
@@ -43,7 +45,7 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
     Args:
         suite_folder: `results/SUITE`.
         tracking: where they go.
-        say: is given the name of each run that was brought up.
+        say: is given a sentence on each run that was brought up, and on each record that does not count.
 
     Raises:
         HarnessError: there are no runs, no key, or W&B does not take one; those before it are there, and remembered.
@@ -53,14 +55,19 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
         raise HarnessError(f"{suite_folder} has no runs", "run the suite first, or name another --output")
     require_key(os.environ, Path.home())
     tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
-    waiting, at_work = [], 0
+    waiting, at_work, left_out = [], 0, 0
     for folder in folders:
         if owner(folder.path):
             at_work += 1
-        elif _is_missing(folder, tracking):
-            waiting.append(folder)
+            continue
+        try:
+            if _is_missing(folder, tracking):
+                waiting.append(folder)
+        except (OSError, ValueError) as error:
+            say(f"left out {folder.path}: {error}")
+            left_out += 1
     place = _bring_up(waiting, tracking, say) if waiting else ""
-    return Synced(len(waiting), len(folders) - at_work - len(waiting), at_work, place)
+    return Synced(len(waiting), len(folders) - at_work - left_out - len(waiting), at_work, place, left_out)
 
 
 def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
@@ -95,5 +102,5 @@ def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str],
                 raise WandbProblem(problem.message, f"{problem.hint}; {left}" if left else problem.hint) from None
             done += 1
             place = f"{server_address()}, {opened[0].path}"
-            say(f"{folder.path.parent.name} {folder.path.name}")
+            say(f"brought up {folder.path.parent.name} {folder.path.name}")
     return place

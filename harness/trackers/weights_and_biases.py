@@ -14,6 +14,7 @@ import numpy as np
 import wandb
 
 from harness.records.claims import claim, owner
+from harness.records.files import open_file
 from harness.records.result import SPLITS
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, as_problem
@@ -118,7 +119,8 @@ class WandbRun:
 
     def _add_predictions(self) -> None:
         """Adds each test image's label and prediction, as a table."""
-        with contextlib.suppress(FileNotFoundError), np.load(self._folder.path / "predictions.npz") as arrays:
+        with contextlib.suppress(FileNotFoundError), open_file(self._folder.path / "predictions.npz") as file:
+            arrays = np.load(file)
             columns = zip(arrays["label"].tolist(), arrays["prediction"].tolist(), strict=True)
             rows: list[Any] = [[index, label, prediction] for index, (label, prediction) in enumerate(columns)]
             self._run.summary["predictions"] = wandb.Table(columns=["image", "label", "prediction"], data=rows)

@@ -36,6 +36,10 @@ class Stopped(Exception):
         self.kept = kept
 
 
+class Lost(Exception):
+    """Another process has taken the run over. Every rank raises it, after the same step; nothing is saved."""
+
+
 @dataclass
 class Evaluated:
     """What the last evaluation saw.
@@ -77,7 +81,7 @@ def run_epochs(
 
     Raises:
         Diverged: a loss was not finite.
-        Stopped: as the pauses say.
+        Stopped, Lost: as the pauses say.
     """
     accelerator, train = trainee.accelerator, trainee.train
     clock, last = TrainClock(accelerator.device, train.untimed_steps), Evaluated()
@@ -88,6 +92,9 @@ def run_epochs(
             with sampler.training() as part:
                 train_epoch(trainee, batches, sizes, so_far, clock, pauses)
             so_far.add_joules(part.joules)
+            if pauses.wish == Wish.LEAVE:
+                pauses.close()
+                raise Lost
             if pauses.wish > Wish.GO_ON:
                 with stopwatch("checkpoint"):
                     kept = save()

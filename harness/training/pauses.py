@@ -20,6 +20,7 @@ class Wish(enum.IntEnum):
     GO_ON = 0
     SAVE = 1
     STOP = 2
+    LEAVE = 3  # the run is another process's by now
 
 
 class Pauses:
@@ -34,6 +35,7 @@ class Pauses:
         every_seconds: from one checkpoint to the next; rank 0's clock decides. None for never.
         every_steps: the same in steps of the run; None for never.
         first_step: steps of the run that were done before.
+        is_lost: whether another process owns the run by now.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class Pauses:
         every_seconds: float | None,
         every_steps: int | None,
         first_step: int = 0,
+        is_lost: Callable[[], bool] = lambda: False,
     ) -> None:
         self._exchange = _Exchange() if num_processes > 1 else None
         self._stop_requested = stop_requested
+        self._is_lost = is_lost
         self._every_seconds = every_seconds or math.inf
         self._every_steps = every_steps
         self._step = first_step
@@ -72,6 +76,8 @@ class Pauses:
             self._exchange.close()
 
     def _own_wish(self) -> Wish:
+        if self._is_lost():
+            return Wish.LEAVE
         if self._stop_requested():
             return Wish.STOP
         is_main = self._exchange is None or dist.get_rank() == 0

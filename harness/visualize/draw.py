@@ -18,7 +18,7 @@ from harness.problems import first_problem, shown
 from harness.spec.settings import Settings
 from harness.suite.yaml_lines import parse_value
 from harness.visualize.picture import Picture
-from harness.visualize.trained import find_run, read_run
+from harness.visualize.trained import Trained, find_run, read_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +39,7 @@ def draw(runs: Sequence[str], what: Sequence[str], settings: Sequence[str], root
     """
     options, changes = _parse(settings)
     asked = {kind: _parameters(kind, options, what) for kind in what}
-    trained = [read_run(find_run(text, root), changes) for text in dict.fromkeys(runs)]
+    trained = _once([read_run(find_run(text, root), changes) for text in runs], console)
     written: list[Path] = []
     for kind, parameters in asked.items():
         function = _function(kind)
@@ -51,6 +51,17 @@ def draw(runs: Sequence[str], what: Sequence[str], settings: Sequence[str], root
             found: list[Picture] = function(group if together else group[0], **parameters)
             written += [picture.write(group[0].folder.path / "pictures") for picture in found]
     return written
+
+
+def _once(runs: Sequence[Trained], console: Console) -> list[Trained]:
+    """Leaves out what was named twice: by other words, or in the records of another results root."""
+    found: dict[tuple[str, str], Trained] = {}
+    for run in runs:
+        first = found.setdefault((run.result.run_id, run.result.system_id), run)
+        if first.folder.path.resolve() != run.folder.path.resolve():
+            told = f"{run.folder.path}: the same run as {first.folder.path}, left out"
+            console.print(told, markup=False, soft_wrap=True)
+    return list(found.values())
 
 
 def _function(kind: str) -> Callable[..., list[Picture]]:

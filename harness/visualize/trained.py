@@ -169,6 +169,8 @@ def find_run(text: str, root: Path) -> RunFolder:
         where = f"{root}/*/{text}*"
     if not found:
         raise HarnessError(f"no run has ended in {where}", "name its folder, or its id as `harness plan` shows it")
+    if len(found) > 1:  # copies in other folders count for nothing; where none counts, its reader says why
+        found = [each for each in found if RunFolder(each).result()] or found
     if len(found) > 1:
         names = ", ".join(map(str, sorted(found)[:4]))
         raise HarnessError(f"'{text}' stands for {len(found)} runs: {names}", "name one of these folders")
@@ -185,9 +187,9 @@ def read_run(folder: RunFolder, settings: Settings) -> Trained:
     Raises:
         HarnessError: its record cannot be read, or it did not end well.
     """
-    result = folder.result()
+    result, why = folder.read()
     if result is None:
-        raise HarnessError(f"{folder.path} holds no valid result.json", "run it again")
+        raise HarnessError(f"{folder.path} holds no valid result.json{why and ': '}{why}", "run it again")
     if result.status != "ok":
         raise HarnessError(f"the run in {folder.path} ended as '{result.status}'", "choose one that ended as ok")
     values = json.loads(json.dumps(result.spec))

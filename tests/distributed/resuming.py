@@ -86,7 +86,7 @@ def pauses_of(
     step = 0
     pauses = make(lambda: rank == 1 and stopped_after is not None and step >= stopped_after)
     found: list[tuple[int, str]] = []
-    while step < 400 and not (found and found[-1][1] == "STOP"):
+    while step < 400 and not (found and found[-1][1] in ("STOP", "LEAVE")):
         time.sleep(seconds * (1 + rank))
         dist.all_reduce(torch.zeros(1))  # the gradients'
         step += 1
@@ -118,6 +118,7 @@ def main(folder: Path) -> None:
         "time": pauses_of(lambda signal: Pauses(2, signal, 0.3, None), rank, None, 0.002),
         "steps": pauses_of(lambda signal: Pauses(2, signal, None, 70), rank, None, 0.0),
         "stop": pauses_of(lambda signal: Pauses(2, signal, None, None), rank, 30, 0.002),
+        "leave": pauses_of(lambda signal: Pauses(2, lambda: False, None, 50, is_lost=signal), rank, 30, 0.002),
     }
     torch.save(paused, folder / f"paused.{rank}.pt")
     accelerator.end_training()

@@ -101,3 +101,5 @@ def test_ranks_pause_together(launch: Callable[[str], list[dict[str, Any]]]) -> 
     assert len(first["time"]) >= 2 and {wish for _, wish in first["time"]} == {"SAVE"}
     ((step, wish),) = first["stop"]
     assert wish == "STOP" and 30 <= step < 400
+    step, wish = first["leave"][-1]
+    assert wish == "LEAVE" and 30 <= step < 400

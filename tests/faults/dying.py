@@ -18,6 +18,9 @@ from typing import Any
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 
 
+AT = "2026-01-01T00:00:00+00:00"
+
+
 def checkpoint(folder: Path) -> Callable[[], object]:
     """Returns what writes a checkpoint."""
     from harness.records.checkpoints import CheckpointFolder
@@ -31,10 +34,10 @@ def result(folder: Path) -> Callable[[], object]:
     from harness.records.store import RunFolder
 
     values: dict[str, Any] = {"suite": "s", "label": "l", "run_id": "r", "config_id": "c", "system_id": "y", "seed": 0}
-    values |= {"status": "ok", "started_at": "t", "ended_at": "t", "attempt": 1, "num_processes": 1, "spec": {}}
+    values |= {"status": "ok", "started_at": AT, "ended_at": AT, "attempt": 1, "num_processes": 1, "spec": {}}
     found = RunResult.model_validate(values)
     found.model_dump(mode="json")  # imports and builds what it needs
-    return lambda: RunFolder(folder).finish(found)
+    return lambda: RunFolder(folder / "r" / "y").finish(found)
 
 
 def main(what: str, folder: Path, stage: int) -> None:

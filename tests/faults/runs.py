@@ -65,6 +65,7 @@ def go(
     *,
     killed_after: int | None = None,
     stopped_after: int | None = None,
+    lost_after: int | None = None,
     on_step: Callable[[int], None] = lambda step: None,
     seen: Seen | None = None,
 ) -> Outcome | None:
@@ -75,6 +76,7 @@ def go(
         folder: of its checkpoints; None to keep none.
         killed_after: dies right after this step, counted from 1, before anything is saved.
         stopped_after: is asked to stop during this step, and saves.
+        lost_after: during this step another process takes the run over.
         on_step: is called within each step.
         seen: is told what happens.
 
@@ -94,6 +96,7 @@ def go(
         seen.epochs.append,
         lambda step, problem: seen.checkpoints.append((step, problem)),
         lambda: bool(stopped_after and seen.steps and seen.steps[-1] + 1 >= stopped_after),
+        is_lost=lambda: bool(lost_after and seen.steps and seen.steps[-1] + 1 >= lost_after),
     )
     keeping = None
     if folder:

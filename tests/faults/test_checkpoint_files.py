@@ -148,7 +148,7 @@ def test_the_record_says_what_was_damaged(damage: str, house: House, fault: Faul
     assert house.run(str(suite)).returncode == 1
     (run,) = house.path.glob("results/faults/*/*")
     checkpoints = sorted((run / "checkpoints").glob("step-*"))
-    assert [path.name[-2:] for path in checkpoints] == ["20", "30"]
+    assert [path.name[-4:] for path in checkpoints] == ["20.1", "30.1"]
     DAMAGES[damage](checkpoints[1] / "weights.safetensors")
     # Steps are counted by the process: this one takes fewer than thirty.
     ended = house.run(str(suite))
@@ -156,7 +156,7 @@ def test_the_record_says_what_was_damaged(damage: str, house: House, fault: Faul
     assert "not used" in ended.stderr
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     damaged = [event for event in events if event["event"] == "checkpoint_damaged"]
-    assert len(damaged) == 1 and "step-0000000030: weights.safetensors" in damaged[0]["problem"]
+    assert len(damaged) == 1 and "step-0000000030.1: weights.safetensors" in damaged[0]["problem"]
     result = json.loads((run / "result.json").read_text())
     fault(f"{damage} checkpoint file", survived=result["status"] == "ok", steps_lost=30 - result["resumed_at_steps"][0])
 

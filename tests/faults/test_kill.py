@@ -66,16 +66,16 @@ def test_killed_at_every_stage_of_writing_a_checkpoint(tmp_path: Path, fault: Fa
 
 def test_killed_at_every_stage_of_writing_a_result(tmp_path: Path, fault: Fault) -> None:
     def prepare(path: Path) -> None:
-        RunFolder(path).start({}, {})
+        RunFolder(path / "r" / "y").start({}, {})
 
     found = []
     for path in stages("result", prepare, tmp_path):
-        folder = RunFolder(path)
-        exists = (path / "result.json").exists()
+        folder = RunFolder(path / "r" / "y")
+        exists = (folder.path / "result.json").exists()
         assert exists == folder.is_done(), "it is whole or absent"
         found.append(exists)
         if not exists:
-            finished = RunFolder(tmp_path / "all").result()
+            finished = RunFolder(tmp_path / "all" / "r" / "y").result()
             assert isinstance(finished, RunResult)
             assert folder.start({}, {}).number == 2
             folder.finish(finished)

@@ -18,6 +18,7 @@ import pytest
 from harness.data.loaders import auto
 from harness.records.checkpoints import CheckpointFolder
 from harness.running.execute import Outcome
+from harness.training.epochs import Lost
 from tests.data.feeds import write_photographs
 from tests.faults.runs import EVERY_STEPS, STEPS, STEPS_PER_EPOCH, Seen, differences, finish, go, make_spec
 from tests.house import House
@@ -89,6 +90,16 @@ def test_interrupted_again_and_again(name: str, tmp_path: Path, fault: Fault) ->
     expected = uninterrupted(name)
     lost = steps_lost(seen, expected.fields["throughput"].steps)
     fault("killed twice and stopped once", survived=not differences(outcome, expected), steps_lost=lost)
+
+
+@pytest.mark.parametrize("step", [5, STEPS_PER_EPOCH, STEPS])
+def test_a_run_that_was_lost_is_left_at_the_next_step_and_saves_nothing(step: int, tmp_path: Path) -> None:
+    spec, seen = make_spec(), Seen()
+    with pytest.raises(Lost):
+        go(spec, tmp_path, lost_after=step, seen=seen)
+    assert seen.steps == list(range(step)) and len(seen.epochs) == (step - 1) // STEPS_PER_EPOCH
+    kept = (step - 1) // EVERY_STEPS * EVERY_STEPS
+    assert [saved for saved, _ in seen.checkpoints][-1:] == ([kept] if kept else [])
 
 
 def test_killed_while_it_evaluates(tmp_path: Path, fault: Fault) -> None:

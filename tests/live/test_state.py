@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 
 from harness.live.draw import draw
 from harness.live.eta import about, seconds_left, seconds_left_of_run
-from harness.live.events import Note, as_json, from_json
+from harness.live.events import Note, RunEnded, as_json, from_json
 from harness.live.state import SuiteState
-from harness.live.watching import _read_end
-from harness.records.store import RunFolder
 from tests.live.made import ended, epoch, going_on, planned, seen, started
 from tests.marked import MARKING
+from tests.records.test_result import result
 
 
 def test_every_event_travels_as_json() -> None:
@@ -141,10 +139,9 @@ def test_a_config_that_was_not_timed_is_shown_and_ranked_by_no_time() -> None:
 
 
 @pytest.mark.parametrize("mark", ["", *MARKING])
-def test_a_record_says_whether_it_was_timed(tmp_path: Path, mark: str) -> None:
-    (tmp_path / "result.json").write_text(json.dumps({"status": "ok", **MARKING.get(mark, {})}))
-    seen = _read_end(RunFolder(tmp_path), "r0", "r0")
-    assert seen and seen.marks == mark and seen.timed is not bool(mark)
+def test_a_record_says_whether_it_was_timed(mark: str) -> None:
+    seen = RunEnded.of(result(**MARKING.get(mark, {})), "r0")
+    assert seen.marks == mark and seen.timed is not bool(mark)
     assert from_json(json.loads(json.dumps(as_json(seen)))) == seen
 
 

@@ -85,7 +85,7 @@ BAD = {
     "list": (b"[]", "not a whole JSON object"),
     "later": (b'{"schema_version": 99}', "schema version 99; this harness reads 1"),
     "unversioned": (b"{}", "schema version None; this harness reads 1"),
-    "lacking": (b'{"schema_version": 1, "suite": "s"}', "validation errors for RunResult"),
+    "lacking": (b'{"schema_version": 1, "suite": "s"}', "label: Field required"),
 }
 
 

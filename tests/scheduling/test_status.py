@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.records.result import SCHEMA_VERSION, Cause, RunResult, Status
-from harness.records.store import RunFolder, read_outline, read_result, run_folder
+from harness.records.result import Cause, RunResult, Status
+from harness.records.store import RunFolder, read_result, run_folder
 from harness.scheduling.status import SuiteStatus, suite_status
 from harness.suite.plan import Plan, PlannedRun, load_suite
 
@@ -135,13 +135,3 @@ def test_a_result_without_its_system_is_named(plan: Plan, tmp_path: Path, conten
     found = suite_status(plan, tmp_path)
     assert list(found.unreadable) == [str(path.with_name("result.json"))]
     assert found.systems == {}
-
-
-def test_the_outline_is_that_of_the_record(plan: Plan, tmp_path: Path) -> None:
-    path = record(tmp_path, plan.runs[0], "ok").path / "result.json"
-    assert read_outline(path).model_dump(exclude={"cause"}) == {
-        "schema_version": SCHEMA_VERSION,
-        "label": plan.runs[0].spec.label,
-        "seed": 0,
-        "status": "ok",
-    }

@@ -88,3 +88,10 @@ def test_a_stop_is_not_forgotten() -> None:
     assert made()
     signal.given = False
     assert made() and made.wish == Wish.STOP
+
+
+def test_a_run_that_was_lost_is_left_and_not_saved_whatever_else_is_asked_for() -> None:
+    signal = Signal()
+    signal.given = True
+    made = Pauses(1, signal, 0.0, 1, is_lost=lambda: True)
+    assert made() and made.wish == Wish.LEAVE

@@ -21,8 +21,8 @@ from harness.visualize.trained import Trained, find_run, read_run
 @pytest.fixture
 def copied(resnet_run: Trained, tmp_path: Path) -> Trained:
     """The run in a folder that a test may spoil."""
-    shutil.copytree(resnet_run.folder.path, tmp_path / "run")
-    return read_run(RunFolder(tmp_path / "run"), {})
+    path = resnet_run.folder.path
+    return read_run(RunFolder(shutil.copytree(path, tmp_path / path.parent.name / path.name)), {})
 
 
 def test_the_network_is_the_one_that_was_measured(resnet_run: Trained) -> None:

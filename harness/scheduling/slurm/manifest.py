@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from harness.errors import HarnessError
 from harness.problems import first_problem
-from harness.records.files import write_atomically
+from harness.records.files import open_file, read_object, write_atomically
 from harness.records.planned import folders_elsewhere
 from harness.records.store import RunFolder
 from harness.scheduling.manifest import Manifest
@@ -38,7 +38,7 @@ def read_common(folder: Path) -> dict[str, Any]:
         HarnessError: it cannot be read.
     """
     try:
-        return json.loads((folder / COMMON).read_bytes())
+        return read_object(folder / COMMON)
     except (OSError, ValueError) as error:
         raise _unreadable(folder / COMMON, error) from None
 
@@ -60,7 +60,7 @@ def read_manifest(path: Path, lines: str = "") -> Manifest:
     if not 1 <= first <= last <= total:
         raise HarnessError(f"--lines {lines}: {path} has {total} lines", "FIRST-LAST, e.g. 1-4")
     try:
-        with path.open(encoding="utf-8") as file:
+        with open_file(path) as file:
             runs = [_thaw(json.loads(line), path) for line in itertools.islice(file, first - 1, last)]
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None

@@ -70,9 +70,11 @@ def read_submissions(output: Path, suite: str) -> list[Submission]:
     found = []
     for path in sorted((output / suite / "submissions").glob(f"*/{COMMON}")):
         value = read_common(path.parent)
-        parts = value["arrays"]
-        jobs = {part["job"]: Array(**part["array"]) for part in parts if part["job"] is not None}
-        found.append(Submission(path.parent, jobs, tuple(value["run_ids"])))
+        try:
+            jobs = {part["job"]: Array(**part["array"]) for part in value["arrays"] if part["job"] is not None}
+            found.append(Submission(path.parent, jobs, tuple(value["run_ids"])))
+        except (KeyError, TypeError):
+            raise HarnessError(f"{path} is not what `harness submit` writes", "move it away, or restore it") from None
     return found
 
 

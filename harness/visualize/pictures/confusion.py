@@ -9,6 +9,7 @@ import altair
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.records.files import open_file
 from harness.registry import picture
 from harness.report.charts.theme import INK, MUTED
 from harness.report.texts import one_line, shortened
@@ -53,7 +54,7 @@ def recorded(run: Trained, split: str) -> np.ndarray:
     """
     path = run.folder.path / "predictions.npz"
     try:
-        with np.load(path) as arrays:
+        with open_file(path) as file, np.load(file) as arrays:
             there = [name.removeprefix("confusion_") for name in arrays.files if name.startswith("confusion_")]
             if split in there:
                 return arrays[f"confusion_{split}"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.records.comparable import untimed_by
+from harness.records.files import open_file
 from harness.registry import picture
 from harness.report.texts import listed
 from harness.visualize.charts import colours, finished, names_of, shared_title, table, up
@@ -110,10 +111,10 @@ def step_losses(folder: Path) -> np.ndarray:
     """
     path = folder / "losses.npz"
     hint = "draw by=epoch or by=seconds, or run it again: results of older versions have no losses of steps"
-    if not path.is_file():
+    if not path.exists():
         raise HarnessError(f"{path} does not exist", hint)
     try:
-        with np.load(path) as arrays:
+        with open_file(path) as file, np.load(file) as arrays:
             return arrays["loss"].astype(np.float64)
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile):
         raise HarnessError(f"{path} does not hold the losses of steps", hint) from None

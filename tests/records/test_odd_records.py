@@ -1,0 +1,307 @@
+"""Records that are not what a run writes: each is named and left out by all who read it, and takes no other down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from harness.compare.of_suite import measured_suite
+from harness.errors import HarnessError
+from harness.live.watching import Watched
+from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
+from harness.records.files import OddFile, open_file, read_file, read_object
+from harness.records.result import Clock, DataFacts, Metrics, RunResult
+from harness.records.store import RunFolder, read_result, read_suite, run_folder
+from harness.report.of_suite import build_suite_report
+from harness.scheduling.slurm.submission import Queue, open_runs, read_submissions
+from harness.scheduling.status import suite_status
+from harness.suite.plan import Plan, PlannedRun, load_suite
+from harness.trackers.entries import read_entries
+from harness.visualize.draw import _once
+from harness.visualize.trained import find_run, read_run
+
+SYSTEM = {"system_id": "m", "name": "machine m"}
+METRICS = Metrics(accuracy=0.75, top5_accuracy=None, loss=0.5, macro_recall=0.7, recall_by_class=[0.5, None])
+
+DATA = DataFacts(fingerprint="f00d", train_samples=8, validation_samples=0, test_samples=4, num_classes=2)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """Two runs of one config."""
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\nbase: {model: mlp, data: synthetic, optimizer: {name: sgd, lr: 0.1}, train: {epochs: 2}}\nseeds: 2\n"
+    )
+    return load_suite(suite).plan(lambda data: "f00d")
+
+
+def record(root: Path, run: PlannedRun) -> RunFolder:
+    """Writes what a run of two epochs leaves."""
+    folder = run_folder(root, "s", run.run_id, "m")
+    ids: dict[str, Any] = {"suite": "s", "run_id": run.run_id, "config_id": run.config_id}
+    folder.start({**ids, "spec": run.spec.model_dump(mode="json")}, SYSTEM)
+    for epoch in range(2):
+        metrics = {name: METRICS.model_dump(exclude={"recall_by_class"}) for name in ("train", "test")}
+        folder.event("epoch", epoch=epoch, train_seconds=1.5, wait_seconds=0.1, learning_rate=0.1, metrics=metrics)
+    written = RunResult(
+        **ids,
+        label=run.spec.label,
+        system_id="m",
+        seed=run.spec.seed,
+        status="ok",
+        started_at="2026-01-01T00:00:00+00:00",
+        ended_at="2026-01-01T00:00:01+00:00",
+        num_processes=1,
+        epochs=2,
+        spec=run.spec.model_dump(mode="json"),
+        clock=Clock(train_seconds=3.0, total_seconds=4.0),
+        metrics={"test": METRICS, "train": METRICS},
+        data=DATA,
+    )
+    folder.finish(written)
+    return folder
+
+
+def changed(path: str, value: Any) -> Callable[[Path], None]:
+    """Returns what changes a field of a record, by its dotted name."""
+
+    def change(file: Path) -> None:
+        values = json.loads(file.read_text())
+        inner, *names = values, *path.split(".")
+        for name in names[:-1]:
+            inner = inner[name]
+        inner[names[-1]] = value
+        file.write_text(json.dumps(values))
+
+    return change
+
+
+def replaced(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Returns what puts something else in the place of a file."""
+
+    def change(file: Path) -> None:
+        file.unlink()
+        make(file)
+
+    return change
+
+
+FIELDS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "NaN accuracy": (changed("metrics.test.accuracy", float("nan")), "metrics.test.accuracy: "),
+    "accuracy in per cent": (changed("metrics.test.accuracy", 92.1), "metrics.test.accuracy: "),
+    "negative time": (changed("clock.train_seconds", -1.0), "clock.train_seconds: "),
+    "endless time": (changed("clock.train_seconds", float("inf")), "clock.train_seconds: "),
+    "time of 10^30": (changed("clock.train_seconds", 1e30), "clock.train_seconds: "),
+    "10^30 bytes": (changed("memory.host_rss_bytes", 10**30), "memory.host_rss_bytes: "),
+    "10^12 epochs": (changed("epochs", 10**12), "epochs: "),
+    "negative seed": (changed("seed", -1), "seed: "),
+    "no moment": (changed("started_at", "yesterday"), "started_at: "),
+    "moment without a zone": (changed("started_at", "2026-01-01T00:00:00"), "started_at: "),
+    "negative loss": (changed("metrics.test.loss", -0.1), "metrics.test.loss: "),
+    "NaN in the spec": (changed("spec.optimizer.lr", float("nan")), "spec: "),
+    "10^30 in the spec": (changed("spec.train.epochs", 10**30), "spec: "),
+    "list for an object": (changed("clock", []), "clock: "),
+    "list for the spec": (changed("spec", []), "spec: "),
+    "another schema": (changed("schema_version", 2), "schema version 2; this harness reads 1"),
+    "text for a version": (changed("schema_version", "x" * 1000), "schema version xxx"),
+}
+FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "torn": (lambda file: file.write_bytes(file.read_bytes()[:-9]), "not a whole JSON object"),
+    "a list": (lambda file: file.write_text("[]"), "not a whole JSON object"),
+    "deeply nested": (lambda file: file.write_text("[" * 100_000), "not a whole JSON object"),
+    "a directory": (replaced(Path.mkdir), "a directory, not a file"),
+    "a FIFO": (replaced(os.mkfifo), "a FIFO, not a file"),
+    "a link to /dev/full": (replaced(lambda file: file.symlink_to("/dev/full")), "a device, not a file"),
+    "a link to /dev/zero": (replaced(lambda file: file.symlink_to("/dev/zero")), "a device, not a file"),
+    "too large": (lambda file: os.truncate(file, 1 << 40), "too large for a record"),
+}
+ODD = {**FIELDS, **FILES}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_record_is_named_and_left_out_by_all(plan: Plan, tmp_path: Path, case: str) -> None:
+    change, reason = ODD[case]
+    good, bad = (record(tmp_path, run) for run in plan.runs)
+    path = bad.path / "result.json"
+    change(path)
+    assert_left_out(plan, tmp_path, good, path, reason)
+    with pytest.raises(HarnessError, match=r"holds no valid result\.json: ") as refused:
+        read_run(bad, {})
+    assert reason in refused.value.message
+    with pytest.raises(ValueError, match=r"^result\.json: ") as named:
+        read_entries(bad)
+    assert reason in str(named.value)
+    assert not bad.is_done() and good.is_done()
+
+
+def assert_left_out(plan: Plan, root: Path, good: RunFolder, path: Path, reason: str) -> None:
+    """Checks that all who read a suite name a record, and that a good one beside it counts."""
+    stored = read_suite(root, "s")
+    assert [result.run_id for result in stored.results] == [good.path.parent.name]
+    assert list(stored.unreadable) == [path] and reason in stored.unreadable[path]
+    assert "\n" not in stored.unreadable[path] and len(stored.unreadable[path]) < 300
+    sentence = f"Unreadable record {path}: {stored.unreadable[path]}."
+    report = build_suite_report([plan], stored, root)
+    assert sentence in report.notes and len(report.tables[0].rows[0].ok) == 1
+    measured = measured_suite([plan], stored, root)
+    assert sentence in measured.notes and len(measured.configs[0].runs) == 1
+    status = suite_status(plan, root)
+    assert status.unreadable == {str(path): stored.unreadable[path]}
+    assert status.systems["m"].counts == {"ok": 1, "open": 1}
+    (state,) = Watched(plan, root).look()
+    assert set(state.ended) == {good.path.parent.name}
+    assert open_runs(plan, stored, None, Queue((), frozenset())).done == 1
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda file: file.symlink_to("/dev/zero")])
+def test_events_that_are_no_file(plan: Plan, tmp_path: Path, make: Callable[[Path], object]) -> None:
+    good, bad = (record(tmp_path, run) for run in plan.runs)
+    replaced(make)(bad.path / "events.jsonl")
+    assert_left_out(plan, tmp_path, good, bad.path / "result.json", "events.jsonl is a ")
+    with pytest.raises(HarnessError, match=r"events\.jsonl is not a file") as refused:
+        bad.start({}, SYSTEM)
+    assert "move it away" in refused.value.hint
+
+
+@pytest.mark.parametrize("change", ["renamed run", "renamed system", "another run's folder"])
+def test_a_copy_in_another_folder_counts_for_nothing(plan: Plan, tmp_path: Path, change: str) -> None:
+    good = record(tmp_path, plan.runs[0])
+    run_id = plan.runs[0].run_id
+    copy = {
+        "renamed run": good.path.parents[1] / f"{run_id}.old" / "m",
+        "renamed system": good.path.parent / "n",
+        "another run's folder": good.path.parents[1] / plan.runs[1].run_id / "m",
+    }[change]
+    shutil.copytree(good.path, copy)
+    path = copy / "result.json"
+    assert_left_out(plan, tmp_path, good, path, f"a copy of run {run_id} on system m: it does not lie in {run_id}/m")
+    assert not RunFolder(copy).is_done(), "the run of that folder is still to be done"
+    with pytest.raises(ValueError, match=r"a copy of run|is of system m"):
+        read_entries(RunFolder(copy))
+    assert find_run(run_id[:8], tmp_path).path == good.path
+
+
+def test_a_record_that_is_read_from_its_own_folder(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(record(tmp_path, plan.runs[0]).path)
+    assert read_result(Path("result.json")).run_id == plan.runs[0].run_id
+    assert RunFolder(Path("../m")).is_done() and RunFolder(Path()).is_done()
+
+
+def test_the_same_run_in_two_roots_is_drawn_once(plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    one, other = record(tmp_path / "a", plan.runs[0]), record(tmp_path / "b", plan.runs[0])
+    runs = [read_run(folder, {}) for folder in (one, other, one, record(tmp_path / "a", plan.runs[1]))]
+    console = Console(width=1000)
+    assert [run.folder.path for run in _once(runs, console)] == [one.path, runs[3].folder.path]
+    assert capsys.readouterr().out == f"{other.path}: the same run as {one.path}, left out\n"
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({"event": "epoch", "epoch": 1, "train_seconds": -1}, "train_seconds: "),
+        ({"event": "epoch", "epoch": 1, "train_seconds": float("nan")}, "train_seconds: "),
+        ({"event": "epoch", "epoch": -1}, "epoch: "),
+        ({"event": "epoch", "epoch": 10**30}, "epoch: "),
+        ({"event": "epoch", "epoch": 1, "train_seconds": 1, "metrics": []}, "metrics: "),
+        ({"event": "epoch", "epoch": 1, "metrics": {"test": {"accuracy": 99.1}}}, "metrics.test.accuracy: "),
+        ({"event": "run_resumed", "attempt": []}, "attempt: "),
+        ({"event": ["epoch"]}, "event: "),
+        ({"event": "epoch", "epoch": 1, "at": 5}, "at: "),
+    ],
+)
+def test_an_odd_event_is_named_and_its_run_counts_without_its_curve(
+    plan: Plan, tmp_path: Path, event: dict[str, Any], reason: str
+) -> None:
+    _, folder = (record(tmp_path, run) for run in plan.runs)
+    before = folder.events()
+    with (folder.path / "events.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    assert folder.events() == before and folder.attempt().number == 1
+    report = build_suite_report([plan], read_suite(tmp_path, "s"), tmp_path)
+    (note,) = (note for note in report.notes if "events.jsonl" in note)
+    assert reason in note and len(report.tables[0].rows[0].ok) == 2
+    assert read_entries(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "{", '{"system_id": "n"}', '{"system_id": "m", "memory_bytes": 1e999}', f'{{"memory_bytes": {10**30}}}'],
+)
+def test_an_odd_system(plan: Plan, tmp_path: Path, content: str) -> None:
+    good, bad = sorted((record(tmp_path, run) for run in plan.runs), key=lambda folder: folder.path, reverse=True)
+    (bad.path / "system.json").write_text(content)
+    stored = read_suite(tmp_path, "s")
+    assert list(stored.unreadable) == [bad.path / "result.json"]
+    assert "system.json" in stored.unreadable[bad.path / "result.json"]
+    assert [result.run_id for result in stored.results] == [good.path.parent.name]
+    assert list(suite_status(plan, tmp_path).unreadable) == [str(bad.path / "result.json")]
+
+
+def test_a_directory_in_the_place_of_a_record_is_no_crash(plan: Plan, tmp_path: Path) -> None:
+    folder = record(tmp_path, plan.runs[0])
+    replaced(Path.mkdir)(folder.path / "result.json")
+    with pytest.raises(HarnessError, match=r"result\.json is not a file") as refused:
+        folder.start({}, SYSTEM)
+    assert "move it away" in refused.value.hint
+    (folder.path / "result.json").rmdir()
+    os.mkfifo(folder.path / "result.json")
+    assert folder.start({}, SYSTEM).number == 2, "anything else is replaced"
+
+
+def test_odd_calibrations_are_named(tmp_path: Path) -> None:
+    rate = Rate(unit="FLOP/s", median=1e9, interquartile_range=1.0, relative_error=0.01, rounds=3)
+    for system_id in ("m", "n", "o"):
+        made = Calibration(
+            system_id=system_id,
+            system="s",
+            measured_at="2026-01-01T00:00:00+00:00",
+            device="cpu",
+            threads=2,
+            seconds=1.0,
+            rates={"matmul.fp32": rate},
+        )
+        write_calibration(tmp_path, made, {"system_id": system_id})
+    changed("rates", {"matmul.fp32": {**rate.model_dump(), "median": -1}})(calibration_path(tmp_path, "n"))
+    shutil.copy(calibration_path(tmp_path, "m"), calibration_path(tmp_path, "o"))
+    found, unreadable = read_calibrations(tmp_path, ["m", "n", "o", "none"])
+    assert list(found) == ["m"]
+    assert unreadable[calibration_path(tmp_path, "n")].startswith("rates.matmul.fp32.median: ")
+    assert "a copy of the calibration of system m" in unreadable[calibration_path(tmp_path, "o")]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"arrays": [{"job": "1"}], "run_ids": []}', '{"arrays": 3}'])
+def test_an_odd_submission_is_a_sentence(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "s" / "submissions" / "1" / "submission.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(HarnessError, match=r"submission\.json"):
+        read_submissions(tmp_path, "s")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path, Path("/dev/zero"), Path("/dev/full")):
+        for read in (read_file, open_file, read_object):
+            with pytest.raises(OddFile, match="not a file"):
+                read(path)
+    (tmp_path / "large").write_bytes(b"12345")
+    assert read_file(tmp_path / "large", 5) == b"12345"
+    with pytest.raises(OddFile, match="5 bytes: too large"):
+        read_file(tmp_path / "large", 4)
+    (tmp_path / "link").symlink_to("large")
+    assert read_file(tmp_path / "link") == b"12345", "a link to a file is one"
+
+
+def test_all_kept_records_are_read() -> None:
+    paths = sorted((Path(__file__).parents[2] / "results/reference").glob("**/result.json"))
+    assert paths and [read_result(path).status for path in paths]
+    for path in paths:
+        assert RunFolder(path.parent).epochs_and_problem()[1] == "" and RunFolder(path.parent).epochs()
