@@ -23,7 +23,7 @@ from harness.live.events import RunEnded
 from harness.live.state import SuiteState
 from harness.live.told import Messenger
 from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
-from harness.measure.memory import keep_freed_memory
+from harness.measure.memory import is_out_of_memory, keep_freed_memory
 from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system, find_gpus
 from harness.records.files import require_writable
@@ -274,14 +274,6 @@ def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> 
     finally:
         sys.stderr.flush()
         os._exit(1)  # a normal exit would wait for the process group
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tells whether an exception says that the device or the host has no memory left."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    says = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in says)
 
 
 def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRun], runs: list[PlannedRun]) -> None:

@@ -37,7 +37,7 @@ def cause_of_death(folder: Path, returncode: int, num_processes: int) -> tuple[S
     if returncode < 0 and num_processes == 1:
         exits = exits or {0: returncode}
     by_time = sorted(words.items(), key=lambda item: item[1].at)
-    if own := [word for _, word in by_time if not _lost_a_peer(word.cause)]:
+    if own := [word for _, word in by_time if word.status == "oom" or not _lost_a_peer(word.cause)]:
         return own[0].status, own[0].cause
     # One that lost its peer may be aborted by what waits for it in the background.
     if killed := sorted((code == -signal.SIGABRT, rank) for rank, code in exits.items() if code < 0):

@@ -45,6 +45,13 @@ def test_the_rank_that_failed_is_blamed_and_not_the_one_that_lost_its_peer(tmp_p
     assert (status, cause.kind, cause.rank, cause.step) == ("oom", "OutOfMemoryError", 1, 3)
 
 
+def test_out_of_memory_that_nccl_reports_is_no_lost_peer(tmp_path: Path) -> None:
+    word(tmp_path, 0, "DistBackendError", "NCCL error: remote process exited")
+    word(tmp_path, 1, "DistBackendError", "NCCL error: Cuda failure 2 'out of memory'", "oom")
+    status, cause = cause_of_death(tmp_path, 1, 2)
+    assert (status, cause.rank) == ("oom", 1)
+
+
 def test_of_two_errors_the_first_is_blamed(tmp_path: Path) -> None:
     word(tmp_path, 1, "ValueError", "first")
     word(tmp_path, 0, "ValueError", "second")
