@@ -21,6 +21,7 @@ WAITS_IN = (
     "/torch/nn/parallel/distributed.py",
     "/torch/cuda/",
     "/accelerate/",
+    f"{PACKAGE.name}/training/distributed.py",
     f"{PACKAGE.name}/training/pauses.py",
 )
 
