@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ class Pulse:
         self.gauges: dict[str, float] = {}
         self._run: tuple[PlannedRun, Path] | None = None
         self._next = 0.0
+        self._told = False
 
     def run_begins(self, run: PlannedRun, run_folder: Path) -> None:
         """Names the run whose data are read now: what ends this process from here on is recorded as its end."""
@@ -95,7 +97,8 @@ class Pulse:
             run_id = self._run[0].run_id if self._run else ""
             # Not atomically: a file that is replaced each second costs a network disk much, and a torn one little.
             beat = {"run_id": run_id, "at": at, "gauges": self.gauges}
-            (self.folder / f"rank-{self.rank}.json").write_text(json.dumps(beat))
+            with self._going_on():
+                (self.folder / f"rank-{self.rank}.json").write_text(json.dumps(beat))
 
     def look(self, number: int) -> None:
         """Writes where the main thread is: the answer to the supervisor's look of this number."""
@@ -107,7 +110,19 @@ class Pulse:
     def _write_open(self, *, ended: bool) -> None:
         if self.folder and self._run and self.rank == 0:
             run, path = self._run
-            write_json(self.folder / "open.json", {"run_id": run.run_id, "folder": str(path), "ended": ended})
+            with self._going_on():
+                write_open_run(self.folder, OpenedRun(run.run_id, RunFolder(path), ended))
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Says once what could not be written for the supervisor: that is no reason to end a training."""
+        try:
+            yield
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                what = f"cannot write to the folder of the launch, {self.folder}: {error.strerror}"
+                sys.stderr.write(f"rank {self.rank}: {what}; training goes on\n")
 
 
 def launching_process() -> int | None:
@@ -168,6 +183,12 @@ def read_open_run(folder: Path) -> OpenedRun | None:
     """Returns the run that rank 0 came to last."""
     value = _read(folder / "open.json")
     return OpenedRun(value["run_id"], RunFolder(Path(value["folder"])), value["ended"]) if value else None
+
+
+def write_open_run(folder: Path, opened: OpenedRun) -> None:
+    """Writes which run rank 0 came to last."""
+    value = {"run_id": opened.run_id, "folder": str(opened.folder.path), "ended": opened.ended}
+    write_json(folder / "open.json", value)
 
 
 def refuse(folder: Path, error: HarnessError) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from harness.records.result import Cause
-from harness.scheduling import processes
-from harness.scheduling import supervisor as supervisor_module
+from harness.scheduling import processes, ranks
 from harness.scheduling.endings import are_at_work, cause_of_death, cause_of_hang, hint_for
 from harness.scheduling.launch import FOLDER, Look, leave_word
 from harness.scheduling.processes import end_launch, processes_of
@@ -153,7 +152,7 @@ def test_a_launch_that_ends_before_a_run_is_recorded_once_and_other_launches_go_
 
 
 def test_a_launch_that_never_begins_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "START_SECONDS", 1.0)
+    monkeypatch.setattr(ranks, "START_SECONDS", 1.0)
     script = "pulse.folder = None\ntime.sleep(60)"  # nobody sees a sign of life
     code, [result], _ = supervise(tmp_path, script, timeout_seconds=0.5)
     assert (code, result.cause and result.cause.kind) == (1, "no start")
@@ -179,7 +178,7 @@ def test_runs_that_a_rank_passes_over_without_opening_them_are_not_launched_agai
 
 
 def test_peers_that_wait_for_a_rank_that_failed_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(ranks, "LINGER_SECONDS", 0.5)
     began = time.monotonic()
     _, [result], _ = supervise(tmp_path, "begin(); fail('oom', 'OutOfMemoryError'); time.sleep(60)")
     assert time.monotonic() - began < 50
@@ -190,7 +189,7 @@ def test_peers_that_wait_for_a_rank_that_failed_are_ended(tmp_path: Path, monkey
 def test_a_long_evaluation_is_no_hang_and_one_that_stands_still_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: str, status: str | None
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr(ranks, "ANSWER_SECONDS", 1.5)
     script = f"""
 def evaluate(depth, count):
     if depth:
