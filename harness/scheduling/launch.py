@@ -17,6 +17,7 @@ import os
 import re
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -172,6 +173,25 @@ class LastWord:
     status: Status
     cause: Cause
     at: float
+
+
+@contextlib.contextmanager
+def new_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Makes a folder of a launch or a call, and removes it at the end.
+
+    Args:
+        parent: where; None for this machine's temporary folder.
+
+    Raises:
+        HarnessError: it cannot be made.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="harness-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        message = f"cannot make a folder for the launch: {error.strerror}: {error.filename or parent}"
+        raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None
+    with made as name:
+        yield Path(name)
 
 
 def launch_folder() -> Path | None:

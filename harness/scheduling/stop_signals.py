@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 from typing import TYPE_CHECKING, Self
@@ -52,8 +51,7 @@ class StopSignals:
             told, self._told = self._told, True
         if told:
             return
-        with contextlib.suppress(OSError):  # the terminal may be what went away; the runs are saved
-            self._console.print(f"{self.reason}: saving; Ctrl-C stops at once", markup=False)
+        self._console.print(f"{self.reason}: saving; Ctrl-C stops at once", markup=False)
 
     def __enter__(self) -> Self:
         self._previous = {number: signal.signal(number, self._on_signal) for number in stop_signals()}

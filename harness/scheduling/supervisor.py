@@ -7,7 +7,6 @@ import itertools
 import os
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from harness.scheduling.launch import (
     FOLDER,
     STOPPED,
     SUPERVISOR,
+    new_folder,
     read_exits,
     read_farewell,
     read_open_run,
@@ -114,8 +114,7 @@ class Supervisor:
         while runs:
             if self._stop.reason:
                 return STOPPED
-            with tempfile.TemporaryDirectory(prefix="harness-", dir=parent, ignore_cleanup_errors=True) as name:
-                folder = Path(name)
+            with new_folder(parent) as folder:
                 ending = self._launch(folder, runs)
                 if refused := refusal(folder):
                     raise refused

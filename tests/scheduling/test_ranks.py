@@ -120,6 +120,9 @@ def test_a_folder_that_cannot_be_made_again_is_a_sentence(tmp_path: Path, monkey
     script = "begin()\nimport shutil\nshutil.rmtree(folder.parent)\nfolder.parent.touch()\ntime.sleep(60)"
     with pytest.raises(HarnessError, match=r"cannot write to the folder of the launch, .*: Not a directory"):
         supervise(tmp_path, script)
+    for packed in (1, 2):  # and there is nowhere to make one for another launch
+        with pytest.raises(HarnessError, match=r"cannot make a folder for the launch: Not a directory: .*/temporary"):
+            supervise(tmp_path, script, packed=packed)
 
 
 @pytest.mark.parametrize("spoil", ["full disk", "deleted folder"])
