@@ -106,7 +106,8 @@ class Pulse:
         main = sys._current_frames().get(threading.main_thread().ident or 0)
         if self.folder and main:
             stack = [[frame.filename, frame.lineno, frame.name] for frame in traceback.extract_stack(main)]
-            write_json(self.folder / f"look-{self.rank}.json", {"number": number, "steps": self.steps, "stack": stack})
+            value = {"number": number, "steps": self.steps, "stack": stack, "cpu_seconds": time.process_time()}
+            write_json(self.folder / f"look-{self.rank}.json", value)
 
     def _write_open(self, *, ended: bool) -> None:
         if self.folder and self._run and self.rank == 0:
@@ -160,10 +161,12 @@ class Look:
     Attributes:
         steps: optimizer steps done; None before the first.
         stack: file, line and function of each frame, the innermost last.
+        cpu_seconds: that all threads of the process have taken.
     """
 
     steps: int | None
     stack: tuple[tuple[str, int, str], ...]
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -263,7 +266,11 @@ def read_pulses(folder: Path) -> dict[int, dict[str, Any]]:
 def read_looks(folder: Path, number: int) -> dict[int, Look]:
     """Returns where the ranks are that answered the look of this number."""
     found = _read_ranks(folder, "look").items()
-    return {k: Look(v["steps"], tuple(map(tuple, v["stack"]))) for k, v in found if v["number"] == number}
+    return {
+        rank: Look(v["steps"], tuple(map(tuple, v["stack"])), v["cpu_seconds"])
+        for rank, v in found
+        if v["number"] == number
+    }
 
 
 def read_exits(folder: Path) -> dict[int, int]:

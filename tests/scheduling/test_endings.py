@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -120,6 +121,18 @@ def test_an_evaluation_that_moves_is_at_work_and_a_step_that_moves_is_not() -> N
     assert are_at_work({0: first_step[0]}, {0: first_step[1]})
     assert not are_at_work({0: evaluation[0]}, {0: evaluation[0]})
     assert not are_at_work({0: step[0]}, {0: step[1]})
+
+
+def test_a_rank_that_reads_data_in_other_threads_is_at_work_and_one_that_waits_for_it_is_not() -> None:
+    def reading(innermost: str, cpu_seconds: float) -> dict[int, Look]:
+        own = (str(ROOT / "harness/running/walk.py"), 9, "_read_data")
+        return {0: Look(None, (own, (innermost, 3, "wait")), cpu_seconds)}
+
+    pool, waits = "/lib/concurrent/futures/_base.py", str(ROOT / "harness/training/distributed.py")
+    assert are_at_work(reading(pool, 1.0), reading(pool, 1.2))
+    assert not are_at_work(reading(pool, 1.0), reading(pool, 1.01)), "its disk does not answer"
+    assert not are_at_work(reading(waits, 1.0), reading(waits, 1.2))
+    assert not are_at_work({0: look(steps=7)}, {0: dataclasses.replace(look(steps=7), cpu_seconds=9.0)})
 
 
 def test_each_cause_has_a_hint_of_its_own() -> None:
