@@ -253,3 +253,13 @@ def test_a_suite_names_a_budget(call, suite):
     Path(suite).write_text(SUITE + "budget: 90\n")
     _, err = call("plan", suite, code=2)
     assert err.startswith("error: s.yaml:8: budget is 90\nhint: '90' is no duration: write a number and s, min or h")
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2> >(true)"])
+def test_a_stderr_that_cannot_be_written_changes_neither_output_nor_exit_code(suite, call, stderr):
+    out, _ = call("plan", suite)
+    # What fails to be written stays in a buffer, which Python writes again when it ends: it would exit with 120.
+    command = f"{sys.executable} -m harness plan {suite} {stderr}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], env=environment, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (0, out)

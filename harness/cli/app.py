@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
@@ -110,6 +111,43 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+class _Kept:
+    """A stream of which the caller never hears that it cannot be written.
+
+    The terminal was closed, the log's disk is full, who read the pipe has gone: no reason to end a training, or to
+    leave with another exit code.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
+            self._stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def keep_stderr() -> None:
+    """Makes this process go on whatever becomes of its stderr."""
+    if sys.stderr is None:  # it was closed from the beginning, and the next file would take its place
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != 2:
+            os.dup2(null, 2)
+        sys.stderr = os.fdopen(2, "w")
+    if not isinstance(sys.stderr, _Kept):
+        sys.stderr = cast(TextIO, _Kept(sys.stderr))
 
 
 def print_text(text: str) -> None:

@@ -151,9 +151,17 @@ def _work_for_supervisor(folder: Path) -> None:
     from harness.scheduling.manifest import Manifest
 
     try:
-        code = work(Manifest.read(folder), folder, stderr())
+        try:
+            manifest = Manifest.read(folder)
+        except OSError as error:
+            message = f"cannot read the runs of the launch in {folder}: {error.strerror}"
+            raise HarnessError(message, "the same command tries again") from None
+        code = work(manifest, folder, stderr())
     except HarnessError as error:
-        refuse(folder, error)  # the supervisor prints it, once for all ranks
+        try:
+            refuse(folder, error)  # the supervisor prints it, once for all ranks
+        except OSError:
+            raise error from None
         code = 0
     raise typer.Exit(0 if code == STOPPED else code)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from pathlib import Path
@@ -56,7 +55,7 @@ class View:
     """A `Listener`, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
 
     Args:
-        console: on stderr.
+        console: on stderr, which may go away: see `harness.cli.app.keep_stderr`.
         state: of the suite; it grows with what is told.
         every_seconds: how often it looks for news.
     """
@@ -132,9 +131,7 @@ class View:
 
     def _print(self, text: str) -> None:
         self._last_line = time.monotonic()
-        # The console may be of a terminal that went away, or of a full disk: the runs go on.
-        with contextlib.suppress(OSError):
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class TerminalView(View):
@@ -148,19 +145,16 @@ class TerminalView(View):
 
     def start(self) -> None:
         """Draws the block for the first time."""
-        with contextlib.suppress(OSError):
-            self._screen.start(refresh=True)
+        self._screen.start(refresh=True)
         super().start()
 
     def close(self) -> None:
         """Leaves the block as it stands."""
         super().close()
-        with contextlib.suppress(OSError):
-            self._screen.stop()
+        self._screen.stop()
 
     def _refresh(self) -> None:
-        with contextlib.suppress(OSError):
-            self._screen.refresh()
+        self._screen.refresh()
 
 
 def view_for(console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> View:

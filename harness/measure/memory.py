@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import re
 from pathlib import Path
@@ -14,6 +15,21 @@ from harness.records.result import Memory
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # what glibc takes on 64 bit
+# As torch, CUDA, its libraries, NCCL and DALI say it in the text of a RuntimeError.
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|insufficient memory|not enough memory|(can't|cannot|failed to) allocate|bad_alloc|"
+    r"_ALLOC_FAILED|ALLOCATION_FAILED|ALLOCATOR_FAILURE|allocation failed",
+    re.IGNORECASE,
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tells whether an exception says that the device or the host has no memory left."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM  # of mmap, or of a process that cannot be started
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(OUT_OF_MEMORY.search(str(error)))
 
 
 def keep_freed_memory() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 
 from harness import registry
@@ -25,6 +26,8 @@ from harness.training.loop import Trainee
 from harness.training.precision import image_dtype, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
 from harness.without_compiler import wrap_for_ranks
+
+SLACK_SECONDS = 600.0  # in which a supervisor finds out who hangs, and ends the launch itself
 
 
 def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
@@ -141,6 +144,14 @@ def black_images(
 def undrawn(device: torch.device) -> AbstractContextManager[None]:
     """Returns a context after which random numbers of the host and the device go on as if none had been drawn in it."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])  # not of all GPUs, as by default
+
+
+def group_options(timeout_seconds: float) -> InitProcessGroupKwargs:
+    """Returns how long ranks wait for each other in a collective: longer than a step of any run may take.
+
+    By default NCCL gives up after ten minutes, whatever a suite allows.
+    """
+    return InitProcessGroupKwargs(timeout=timedelta(seconds=timeout_seconds + SLACK_SECONDS))
 
 
 def ddp_options() -> DistributedDataParallelKwargs:

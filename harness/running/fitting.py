@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.data.prepare import Splits
 from harness.errors import MachineError
-from harness.measure.memory import release_freed_memory
+from harness.measure.memory import is_out_of_memory, release_freed_memory
 from harness.running.build import black_images, network_of, undrawn
 from harness.spec import RunSpec
 from harness.training.precision import autocast, resolve_mixed_precision, round_weights
@@ -55,7 +55,9 @@ def _fits(spec: RunSpec, splits: Splits, device: torch.device) -> bool:
     try:
         with undrawn(device):
             _step(spec, splits, device)
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         return False
     finally:
         release_freed_memory(device)

@@ -14,9 +14,9 @@ from types import FrameType
 import psutil
 
 from harness.scheduling.launch import STOPPED, SUPERVISOR, Pulse, read_orders
+from harness.scheduling.stop_signals import stop_signals
 
 LOOK_EVERY_SECONDS = 0.5
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class StopRequest:
@@ -38,7 +38,7 @@ class StopRequest:
 
         One that nobody supervises saves and stops when its launcher is gone: some signals end a launcher alone.
         """
-        for number in SIGNALS:
+        for number in stop_signals():
             signal.signal(number, self._on_signal)
         if pulse.folder:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor gets it too, and decides

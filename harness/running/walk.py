@@ -23,13 +23,13 @@ from harness.live.events import RunEnded
 from harness.live.state import SuiteState
 from harness.live.told import Messenger
 from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
-from harness.measure.memory import keep_freed_memory
+from harness.measure.memory import is_out_of_memory, keep_freed_memory
 from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system, find_gpus
 from harness.records.files import require_writable
 from harness.records.planned import done_elsewhere
 from harness.records.result import Cause, RunResult, Status
-from harness.running.build import ddp_options, global_batches
+from harness.running.build import ddp_options, global_batches, group_options
 from harness.running.execute import Observer, execute
 from harness.running.open_run import OpenRun, Taken, Worker
 from harness.running.stopping import StopRequest
@@ -38,6 +38,7 @@ from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.unused import unused_checkpoints
 from harness.suite.plan import PlannedRun
+from harness.training.distributed import wait_for_all
 from harness.training.epochs import Lost, Stopped
 from harness.training.loop import Diverged
 
@@ -69,7 +70,10 @@ def walk(
     accelerator = Accelerator(
         cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(),
         mixed_precision="no",
-        kwargs_handlers=[ddp_options()],
+        kwargs_handlers=[
+            ddp_options(),
+            group_options(max(run.spec.train.timeout_seconds for run in manifest.runs)),
+        ],
     )
     # Rank 0 writes it down; git is asked once a launch.
     system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)
@@ -93,7 +97,8 @@ def walk(
             for run in runs:
                 if _someone_stops(worker):
                     break
-                statuses.append(_run(worker, run, cold=not statuses) if manifest.takes(run) else None)
+                cold = all(status is None for status in statuses)  # those before it were another process's
+                statuses.append(_run(worker, run, cold=cold) if manifest.takes(run) else None)
     except BadData as error:
         _leave(accelerator)
         if worker.is_main:
@@ -101,7 +106,8 @@ def walk(
         raise SystemExit(0 if pulse.folder else 2) from error
     stopped = len(statuses) < len(runs) or "preempted" in statuses
     if pulse.folder and worker.is_main:
-        say_farewell(pulse.folder, (stop.reason or "a signal to another rank") if stopped else "")
+        with contextlib.suppress(OSError):  # a full disk: the supervisor reads the records
+            say_farewell(pulse.folder, (stop.reason or "a signal to another rank") if stopped else "")
     _leave(accelerator)
     if stopped:
         return STOPPED
@@ -267,7 +273,7 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
                 splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali", planned=run.fingerprint)
             except HarnessError as error:
                 bad = error
-        accelerator.wait_for_everyone()
+        wait_for_all(accelerator, f"{run.run_id} {turn}")
     found: list[HarnessError | None] = gather_object([bad])
     if first := next((error for error in found if error), None):
         raise BadData(first.message, first.hint)
@@ -295,14 +301,6 @@ def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> 
     finally:
         sys.stderr.flush()
         os._exit(1)  # a normal exit would wait for the process group
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tells whether an exception says that the device or the host has no memory left."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    says = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in says)
 
 
 def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRun], runs: list[PlannedRun]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import os
+import sys
 import traceback
 from pathlib import Path
 
@@ -38,8 +40,9 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
     stop = StopRequest()
     stop.listen(pulse)
     if launch:
-        crash = (launch / f"crash-{pulse.rank}.txt").open("w")
-        faulthandler.enable(crash, all_threads=False)
+        with contextlib.suppress(OSError):  # a full disk: a crash is told without its stack
+            crash = (launch / f"crash-{pulse.rank}.txt").open("w")
+            faulthandler.enable(crash, all_threads=False)
     pulse.beat("import", force=True)
     # Where there is a supervisor, it looks at the machine, once for all its launches.
     surroundings = None if launch else Surroundings({launching_process() or os.getpid()})
@@ -57,6 +60,10 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         if not launch:
             raise
         message = str(error).partition("\n")[0]
-        cause = Cause(kind=type(error).__name__, message=message, rank=pulse.rank, traceback=traceback.format_exc())
-        leave_word(launch, pulse.rank, "failed", cause)
+        trace = traceback.format_exc()
+        cause = Cause(kind=type(error).__name__, message=message, rank=pulse.rank, traceback=trace)
+        try:
+            leave_word(launch, pulse.rank, "failed", cause)
+        except OSError as problem:
+            sys.stderr.write(f"rank {pulse.rank}: {trace}\nnot recorded: {problem}\n")
         os._exit(1)  # a normal exit would wait for the process group

@@ -5,6 +5,7 @@ A script of its own: it is started in place of `python -m accelerate.commands.la
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import runpy
@@ -20,14 +21,15 @@ if __name__ == "__main__":
 
 from harness.records.files import write_json
 from harness.scheduling.launch import FOLDER
+from harness.scheduling.stop_signals import STOP_SIGNALS
 
 
 def main() -> None:
     """Launches; exits with 1 where a rank failed, after `exits-HOST-PID.json` was written."""
     # What asks a whole job to stop reaches the ranks as well, or their supervisor: they save, and this one waits.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGHUP,SIGQUIT"
+    os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGQUIT"
     os.environ["PET_SHUTDOWN_TIMEOUT"] = "5"  # seconds: what is left waits for a rank that is gone
     logging.disable(logging.ERROR)  # the supervisor says it in one line
     try:
@@ -39,7 +41,8 @@ def main() -> None:
             exits = {"0": error.returncode}
         if not exits:
             raise
-        write_json(Path(os.environ[FOLDER]) / f"exits-{socket.gethostname()}-{os.getpid()}.json", exits)
+        with contextlib.suppress(OSError):  # a full disk: the supervisor knows less of the end, and no more is lost
+            write_json(Path(os.environ[FOLDER]) / f"exits-{socket.gethostname()}-{os.getpid()}.json", exits)
         sys.exit(1)
 
 

@@ -141,5 +141,8 @@ def _own_config(num_processes: int, nodes: int) -> dict[str, Any]:
 
 def _write_config(config: dict[str, Any], folder: Path) -> Path:
     path = folder / "accelerate.yaml"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    try:
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror}", "see to the disk") from None
     return path

@@ -13,6 +13,7 @@ from harness.scheduling.launch import Look, read_exits, read_pulses, read_words
 
 # In the words of torch and its libraries, of what is the machine's.
 MACHINE_WORDS = ("CUDA", "NCCL", "cuDNN", "CUDNN", "CUBLAS", "NVIDIA", "NVML", "driver", "shared memory", "libcu")
+READING_CPU_SECONDS = 0.05  # from one look to the next; a rank that stands still takes a few milliseconds
 PACKAGE = Path(__file__).resolve().parents[1]
 # A rank whose innermost Python frame is here has given its part and waits for others', or for its device.
 WAITS_IN = (
@@ -21,6 +22,7 @@ WAITS_IN = (
     "/torch/nn/parallel/distributed.py",
     "/torch/cuda/",
     "/accelerate/",
+    f"{PACKAGE.name}/training/distributed.py",
     f"{PACKAGE.name}/training/pauses.py",
 )
 
@@ -37,7 +39,7 @@ def cause_of_death(folder: Path, returncode: int, num_processes: int) -> tuple[S
     if returncode < 0 and num_processes == 1:
         exits = exits or {0: returncode}
     by_time = sorted(words.items(), key=lambda item: item[1].at)
-    if own := [word for _, word in by_time if not _lost_a_peer(word.cause)]:
+    if own := [word for _, word in by_time if word.status == "oom" or not _lost_a_peer(word.cause)]:
         return own[0].status, own[0].cause
     # One that lost its peer may be aborted by what waits for it in the background.
     if killed := sorted((code == -signal.SIGABRT, rank) for rank, code in exits.items() if code < 0):
@@ -95,10 +97,11 @@ def are_without_steps(looks: Mapping[int, Look]) -> bool:
 
 
 def are_at_work(earlier: Mapping[int, Look], later: Mapping[int, Look]) -> bool:
-    """Tells whether a rank of which `are_without_steps` holds is elsewhere than it was."""
+    """Tells whether a rank of which `are_without_steps` holds is elsewhere than it was, or reads data."""
     return any(
-        _is_without_steps(look) and rank in earlier and earlier[rank].stack != look.stack
+        _is_without_steps(look) and (earlier[rank].stack != look.stack or _reads(earlier[rank], look))
         for rank, look in later.items()
+        if rank in earlier
     )
 
 
@@ -153,6 +156,12 @@ def _waits(look: Look) -> bool:
 
 def _is_without_steps(look: Look) -> bool:
     return look.steps is None or any(name == "evaluate" and _is_own(file) for file, _, name in look.stack)
+
+
+def _reads(earlier: Look, later: Look) -> bool:
+    """Tells whether a rank reads data: in threads of a pool, for which its main thread waits in one place."""
+    is_reading = any(name == "_read_data" and _is_own(file) for file, _, name in later.stack)
+    return is_reading and not _waits(later) and later.cpu_seconds - earlier.cpu_seconds > READING_CPU_SECONDS
 
 
 def _is_own(file: str) -> bool:

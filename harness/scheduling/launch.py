@@ -17,9 +17,11 @@ import os
 import re
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,7 @@ class Pulse:
         self.gauges: dict[str, float] = {}
         self._run: tuple[PlannedRun, Path] | None = None
         self._next = 0.0
+        self._told = False
 
     def run_begins(self, run: PlannedRun, run_folder: Path) -> None:
         """Names the run whose data are read now: what ends this process from here on is recorded as its end."""
@@ -95,19 +98,33 @@ class Pulse:
             run_id = self._run[0].run_id if self._run else ""
             # Not atomically: a file that is replaced each second costs a network disk much, and a torn one little.
             beat = {"run_id": run_id, "at": at, "gauges": self.gauges}
-            (self.folder / f"rank-{self.rank}.json").write_text(json.dumps(beat))
+            with self._going_on():
+                (self.folder / f"rank-{self.rank}.json").write_text(json.dumps(beat))
 
     def look(self, number: int) -> None:
         """Writes where the main thread is: the answer to the supervisor's look of this number."""
         main = sys._current_frames().get(threading.main_thread().ident or 0)
         if self.folder and main:
             stack = [[frame.filename, frame.lineno, frame.name] for frame in traceback.extract_stack(main)]
-            write_json(self.folder / f"look-{self.rank}.json", {"number": number, "steps": self.steps, "stack": stack})
+            value = {"number": number, "steps": self.steps, "stack": stack, "cpu_seconds": time.process_time()}
+            write_json(self.folder / f"look-{self.rank}.json", value)
 
     def _write_open(self, *, ended: bool) -> None:
         if self.folder and self._run and self.rank == 0:
             run, path = self._run
-            write_json(self.folder / "open.json", {"run_id": run.run_id, "folder": str(path), "ended": ended})
+            with self._going_on():
+                write_open_run(self.folder, OpenedRun(run.run_id, RunFolder(path), ended))
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Says once what could not be written for the supervisor: that is no reason to end a training."""
+        try:
+            yield
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                what = f"cannot write to the folder of the launch, {self.folder}: {error.strerror}"
+                sys.stderr.write(f"rank {self.rank}: {what}; training goes on\n")
 
 
 def launching_process() -> int | None:
@@ -144,10 +161,12 @@ class Look:
     Attributes:
         steps: optimizer steps done; None before the first.
         stack: file, line and function of each frame, the innermost last.
+        cpu_seconds: that all threads of the process have taken.
     """
 
     steps: int | None
     stack: tuple[tuple[str, int, str], ...]
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +178,25 @@ class LastWord:
     at: float
 
 
+@contextlib.contextmanager
+def new_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Makes a folder of a launch or a call, and removes it at the end.
+
+    Args:
+        parent: where; None for this machine's temporary folder.
+
+    Raises:
+        HarnessError: it cannot be made.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="harness-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        message = f"cannot make a folder for the launch: {error.strerror}: {error.filename or parent}"
+        raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None
+    with made as name:
+        yield Path(name)
+
+
 def launch_folder() -> Path | None:
     """Returns the folder of the launch that this process belongs to, or None where nobody supervises."""
     return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
@@ -168,6 +206,12 @@ def read_open_run(folder: Path) -> OpenedRun | None:
     """Returns the run that rank 0 came to last."""
     value = _read(folder / "open.json")
     return OpenedRun(value["run_id"], RunFolder(Path(value["folder"])), value["ended"]) if value else None
+
+
+def write_open_run(folder: Path, opened: OpenedRun) -> None:
+    """Writes which run rank 0 came to last."""
+    value = {"run_id": opened.run_id, "folder": str(opened.folder.path), "ended": opened.ended}
+    write_json(folder / "open.json", value)
 
 
 def refuse(folder: Path, error: HarnessError) -> None:
@@ -222,7 +266,11 @@ def read_pulses(folder: Path) -> dict[int, dict[str, Any]]:
 def read_looks(folder: Path, number: int) -> dict[int, Look]:
     """Returns where the ranks are that answered the look of this number."""
     found = _read_ranks(folder, "look").items()
-    return {k: Look(v["steps"], tuple(map(tuple, v["stack"]))) for k, v in found if v["number"] == number}
+    return {
+        rank: Look(v["steps"], tuple(map(tuple, v["stack"])), v["cpu_seconds"])
+        for rank, v in found
+        if v["number"] == number
+    }
 
 
 def read_exits(folder: Path) -> dict[int, int]:

@@ -7,12 +7,10 @@ run is done in the slot that comes to it first; so one that has short runs does 
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from harness.scheduling.launch import STOPPED
+from harness.scheduling.launch import STOPPED, new_folder
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.slot import Slot
 from harness.scheduling.stop_signals import StopSignals
@@ -46,8 +44,8 @@ def do_packed(manifest: Manifest, packed: int, count: int, do: Callable[[Manifes
                 stop.ask("an error")
         return code
 
-    with tempfile.TemporaryDirectory(prefix="harness-") as name:
-        slots = [Slot(number, packed, Path(name)) for number in range(min(packed, count))]
+    with new_folder() as folder:
+        slots = [Slot(number, packed, folder) for number in range(min(packed, count))]
         with ThreadPoolExecutor(packed, "slot") as pool:
             ended = [pool.submit(do_slot, slot) for slot in slots]
     codes = {future.result() for future in ended}

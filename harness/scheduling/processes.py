@@ -65,9 +65,8 @@ def start_launch(
 def _print(words: IO[bytes], console: Console) -> None:
     with words:
         for line in words:
-            with contextlib.suppress(OSError):  # read on: a full pipe would hold the ranks up
-                text = line.decode(errors="replace").rstrip().rpartition("\r")[2]  # of a bar, how it stands at last
-                console.print(text, highlight=False, markup=False, soft_wrap=True)
+            text = line.decode(errors="replace").rstrip().rpartition("\r")[2]  # of a bar, how it stands at last
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def end_launch(child: subprocess.Popen[bytes], folder: Path) -> None:

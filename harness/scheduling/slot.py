@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from harness.errors import HarnessError
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,18 @@ class Slot:
     folder: Path
 
     def takes(self, run_id: str) -> bool:
-        """Takes a run, unless another slot has it; tells whether it is this one's, now or since earlier."""
-        with contextlib.suppress(FileExistsError):
+        """Takes a run, unless another slot has it; tells whether it is this one's, now or since earlier.
+
+        Raises:
+            HarnessError: the folder cannot be written, or was deleted.
+        """
+        try:
             self._path(run_id).symlink_to(str(self.number))  # it is there with its content, or not at all
+        except FileExistsError:
+            pass
+        except OSError as error:
+            message = f"cannot write which launch does which run to {self.folder}: {error.strerror}"
+            raise HarnessError(message, "the same command goes on from here") from None
         return self._owner(run_id) == self.number
 
     def is_left(self, run_id: str) -> bool:

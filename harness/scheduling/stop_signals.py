@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Returns the signals that ask this process to save and stop.
+
+    SIGHUP, which a terminal sends when it is closed, is left alone where `nohup` had it ignored.
+    """
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in STOP_SIGNALS if number != signal.SIGHUP or not ignored)
 
 
 class StopSignals:
@@ -42,11 +51,10 @@ class StopSignals:
             told, self._told = self._told, True
         if told:
             return
-        with contextlib.suppress(OSError):  # the terminal may be what went away; the runs are saved
-            self._console.print(f"{self.reason}: saving; Ctrl-C stops at once", markup=False)
+        self._console.print(f"{self.reason}: saving; Ctrl-C stops at once", markup=False)
 
     def __enter__(self) -> Self:
-        self._previous = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
+        self._previous = {number: signal.signal(number, self._on_signal) for number in stop_signals()}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,6 @@ import itertools
 import os
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,39 +20,22 @@ from harness.records.result import Cause, Status
 from harness.records.store import RunFolder
 from harness.scheduling.commands import Launcher
 from harness.scheduling.display import Display
-from harness.scheduling.endings import (
-    are_at_work,
-    are_without_steps,
-    cause_of_death,
-    cause_of_hang,
-    hint_for,
-    in_evaluation,
-)
+from harness.scheduling.endings import cause_of_death, hint_for, in_evaluation
 from harness.scheduling.launch import (
     FOLDER,
     STOPPED,
     SUPERVISOR,
-    Look,
-    Orders,
-    give_orders,
+    new_folder,
     read_exits,
     read_farewell,
-    read_looks,
     read_open_run,
-    read_pulses,
-    read_words,
     refusal,
 )
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.processes import end_launch, start_launch
+from harness.scheduling.ranks import POLL_SECONDS, Ranks
 from harness.scheduling.stop_signals import StopSignals
 from harness.suite.plan import PlannedRun
-
-POLL_SECONDS = 0.2
-START_SECONDS = 300.0  # until the first run: importing torch from a busy network disk is slow
-LINGER_SECONDS = 5.0  # once a rank has said its last word, the others may wait for it in a collective, for ever
-ANSWER_SECONDS = 3.0
-LOOKS = 5
 
 
 @dataclass(frozen=True)
@@ -98,7 +80,6 @@ class Supervisor:
         self._stop = stop
         self._surroundings = surroundings
         self._accumulation: dict[str, int] = {}
-        self._orders = Orders()
 
     def do(self, runs: list[PlannedRun], *, isolate: bool) -> int:
         """Launches until each run was attempted.
@@ -132,12 +113,14 @@ class Supervisor:
         while runs:
             if self._stop.reason:
                 return STOPPED
-            with tempfile.TemporaryDirectory(prefix="harness-", dir=parent, ignore_cleanup_errors=True) as name:
-                folder = Path(name)
+            with new_folder(parent) as folder:
                 ending = self._launch(folder, runs)
                 if refused := refusal(folder):
                     raise refused
-                if (stopped := read_farewell(folder)) is not None:
+                stopped = read_farewell(folder)
+                if stopped is None and not ending.returncode:  # it could not be written: a full disk, say
+                    stopped = self._stop.reason or None
+                if stopped is not None:
                     return STOPPED if stopped else 0
                 if ending.returncode == 2 and not ending.hang:
                     return 2
@@ -193,71 +176,37 @@ class Supervisor:
         manifest = dataclasses.replace(
             self._manifest, runs=tuple(runs), done=ended, total=total, accumulation=self._accumulation
         )
-        manifest.write(folder)
+        ranks = Ranks(folder, manifest, world)
         command = self._launcher.command(world, folder, self._arguments)
-        self._orders = Orders()
-        give_orders(folder, self._orders)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
         environment = self._launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
-        timeout = max(run.spec.train.timeout_seconds for run in runs)
         self._display.follow(folder)
         console = self._console if self._display.holds_terminal else None
         child, relay = start_launch(command, environment, console)
         try:
-            hang = self._watch(child, folder, timeout, world)
+            hang = self._watch(child, ranks)
         finally:
             end_launch(child, folder)
             relay()
             self._display.leave(folder)
         return Ending(child.returncode, hang)
 
-    def _watch(self, child: subprocess.Popen[bytes], folder: Path, timeout_seconds: float, world: int) -> Cause | None:
+    def _watch(self, child: subprocess.Popen[bytes], ranks: Ranks) -> Cause | None:
         """Returns when a launch has ended or is to be ended; a cause where it hangs."""
-        last_pulses, last_change, last_words_at = read_pulses(folder), time.monotonic(), None
         while child.poll() is None and not self._stop.at_once:
-            if self._stop.reason and not self._orders.stop:
-                self._order(folder, stop=self._stop.reason)
+            if ranks.restore():
+                self._console.print("the folder of the launch was deleted: it was made again, and the runs go on")
+            if self._stop.reason:
+                ranks.stop(self._stop.reason)
                 self._stop.tell()
-            if read_words(folder) or refusal(folder) or read_farewell(folder) is not None:
-                last_words_at = last_words_at or time.monotonic()
-                if time.monotonic() - last_words_at > LINGER_SECONDS:
-                    return None
-            pulses = read_pulses(folder)
-            if pulses != last_pulses:
-                last_pulses, last_change = pulses, time.monotonic()
-            opened = read_open_run(folder)
-            if opened and self._surroundings and (busy := self._surroundings.sentence()):
+            if ranks.have_begun and self._surroundings and (busy := self._surroundings.sentence()):
                 self._console.print(busy, markup=False, soft_wrap=True)
-            limit = timeout_seconds if opened else max(timeout_seconds, START_SECONDS)
-            if time.monotonic() - last_change > limit:
-                if hang := self._find_hang(folder, world, limit):
-                    return hang
-                last_change = time.monotonic()
+            if ranks.are_ending():
+                return None
+            if hang := ranks.hang():
+                return hang
             time.sleep(POLL_SECONDS)
         return None
-
-    def _find_hang(self, folder: Path, world: int, seconds: float) -> Cause | None:
-        """Returns who hangs; None where an evaluation, or what comes before the first step, only takes long."""
-        looks = self._look(folder, world)
-        for _ in range(LOOKS - 1):
-            if not are_without_steps(looks):
-                break
-            earlier, looks = looks, self._look(folder, world)
-            if are_at_work(earlier, looks):
-                return None
-        return cause_of_hang(looks, read_pulses(folder), world, seconds)
-
-    def _look(self, folder: Path, world: int) -> dict[int, Look]:
-        """Asks the ranks where they are; a rank that does not answer is left out."""
-        self._order(folder, look=self._orders.look + 1)
-        end = time.monotonic() + ANSWER_SECONDS
-        while len(looks := read_looks(folder, self._orders.look)) < world and time.monotonic() < end:
-            time.sleep(POLL_SECONDS)
-        return looks
-
-    def _order(self, folder: Path, **changes: str | int) -> None:
-        self._orders = dataclasses.replace(self._orders, **changes)  # type: ignore[arg-type]
-        give_orders(folder, self._orders)
 
     def _halve(self, run: PlannedRun, folder: RunFolder, cause: Cause) -> bool:
         """Lets a run be tried again with micro-batches half as large, where its suite allows it and they divide."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
@@ -10,6 +13,27 @@ from torch import Tensor, nn
 from harness.measure.clock import EpochTime
 from harness.records.result import Memory
 from harness.training.metrics import Tally
+
+
+def wait_for_all(accelerator: Accelerator, name: str) -> None:
+    """Waits until each rank has come here, for as long as that takes: one may read data for hours.
+
+    A collective would give up after the process group's timeout. What a rank does until then is watched by the
+    supervisor, and a rank that ends takes the launch with it.
+
+    Args:
+        accelerator: of this rank.
+        name: the same on all ranks, and another one at each call.
+    """
+    if accelerator.num_processes == 1:
+        return
+    store = dist.distributed_c10d._get_default_store()
+    if store.add(f"{name} came", 1) == accelerator.num_processes:
+        store.set(f"{name} all", "")
+    pauses = itertools.accumulate(itertools.repeat(0.1), lambda pause, most: min(2 * pause, most), initial=0.001)
+    # In one line, so that a supervisor which looks twice finds that this rank has not moved.
+    while not (store.check([f"{name} all"]) or time.sleep(next(pauses))):
+        pass
 
 
 def sum_tally(accelerator: Accelerator, tally: Tally) -> Tally:

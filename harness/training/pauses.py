@@ -7,6 +7,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -125,6 +126,7 @@ class _Exchange:
 @functools.cache
 def _cpu_group() -> dist.ProcessGroup:
     """Returns a group of its own on the CPU, one for all runs of the process; every rank asks for it at once."""
-    group = dist.new_group(backend="gloo")
+    # A step may take as long as its run allows, which the group of the steps keeps to.
+    group = dist.new_group(backend="gloo", timeout=timedelta(days=7))
     assert isinstance(group, dist.ProcessGroup)
     return group

@@ -16,7 +16,7 @@ from tests.scheduling.paced import Paced, stop
 
 pytestmark = [pytest.mark.launch, pytest.mark.faults]
 Count = Callable[..., None]
-TERM, INT, USR1 = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
+TERM, INT, USR1, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP
 
 
 REFERENCES: dict[int, dict[str, object]] = {}
@@ -40,7 +40,7 @@ def test_each_signal_stops_a_supervised_launch(house: House, fault: Count, proce
     expected = uninterrupted(run)
     run.hold("step")
     seconds = {}
-    for number in (TERM, INT, USR1):  # one life of the run after the other
+    for number in (TERM, INT, USR1, HUP):  # one life of the run after the other
         child = run.start()
         run.reached("step")
         began = time.monotonic()
@@ -50,15 +50,15 @@ def test_each_signal_stops_a_supervised_launch(house: House, fault: Count, proce
         assert not run.left()
     run.let_go()
     same = run.finish() == expected
-    assert len(run.result()["resumed_at_steps"]) == 3
+    assert len(run.result()["resumed_at_steps"]) == len(seconds)
     for number in seconds:
         fault(f"{number.name} to the supervisor", survived=same, seconds_lost=seconds[number], steps_lost=0)
 
 
 @pytest.mark.parametrize(
     ("launcher", "processes", "signals"),
-    # torchrun hands on SIGTERM and SIGINT; SIGUSR1 ends it, and its ranks see that.
-    [("accelerate", 2, [TERM, INT, USR1]), ("torchrun", 2, [TERM]), ("accelerate", 1, [TERM])],
+    # torchrun hands on SIGTERM, SIGINT and SIGHUP; SIGUSR1 ends it, and its ranks see that.
+    [("accelerate", 2, [TERM, INT, USR1, HUP]), ("torchrun", 2, [TERM, HUP]), ("accelerate", 1, [TERM, HUP])],
 )
 def test_each_signal_to_another_launcher_saves(
     house: House, fault: Count, launcher: str, processes: int, signals: list[signal.Signals]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from harness.cli.app import keep_stderr, stderr
 from harness.live import view as live_view
 from harness.live.events import Note
 from harness.live.state import SuiteState
@@ -76,17 +77,20 @@ def test_a_block_on_a_terminal_and_lines_above_it(monkeypatch: pytest.MonkeyPatc
     assert text.count("3 of 6 done") >= 2, "drawn again under the note"
 
 
-def test_a_terminal_that_goes_away_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), BrokenPipeError(), ValueError("closed")])
+def test_a_terminal_that_goes_away_stops_nobody(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     tried: list[str] = []
 
     class Gone(Terminal):
         def write(self, text: str) -> int:
             tried.append(text)
-            raise OSError(5, "Input/output error")
+            raise error
 
     monkeypatch.setenv("TERM", "xterm-256color")
     for file in (Gone(), io.StringIO()):
-        view = view_for(Console(file=file), going_on())
+        monkeypatch.setattr("sys.stderr", file)
+        keep_stderr()
+        view = view_for(stderr(), going_on())
         view.start()
         view.note("x")
         view.tell(ended("r3"))

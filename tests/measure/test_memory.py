@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,11 +12,33 @@ import numpy as np
 import pytest
 import torch
 
-from harness.measure.memory import PeakMemory
+from harness.errors import HarnessError
+from harness.measure.memory import PeakMemory, is_out_of_memory
 from harness.measure.nvml import NO_CUDA
 
 CPU = torch.device("cpu")
 MIB = 2**20
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    MemoryError(),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    *map(
+        RuntimeError,
+        [
+            "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried",
+            "CUDA error: out of memory",  # of an AcceleratorError, which is a RuntimeError
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+            "cuFFT error: CUFFT_ALLOC_FAILED",
+            "NCCL error: unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'",
+            "CUDA allocation failed\nCurrent pipeline object is no longer valid.",  # DALI
+            "nvJPEG error (5): NVJPEG_STATUS_ALLOCATOR_FAILURE",
+            "backend='inductor' raised:\nOutOfMemoryError: CUDA out of memory.",
+            "std::bad_alloc",
+        ],
+    ),
+]
 
 
 def allocate(size: int) -> None:
@@ -90,3 +113,23 @@ def faults_of_steps(how: str) -> int:
 def test_what_a_step_frees_serves_the_next() -> None:
     kept, default = faults_of_steps("keep"), faults_of_steps("default")
     assert kept < default / 2
+
+
+@pytest.mark.parametrize("form", OUT_OF_MEMORY, ids=str)
+def test_every_form_of_out_of_memory_is_known(form: Exception) -> None:
+    assert is_out_of_memory(form)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ValueError("out of memory"),  # of a network that checks its parameters
+        OSError(errno.ENOSPC, "No space left on device"),
+        HarnessError("a worker of the loader died", "it may have been out of memory"),
+    ],
+    ids=str,
+)
+def test_another_error_is_not_one(error: Exception) -> None:
+    assert not is_out_of_memory(error)

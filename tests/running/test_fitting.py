@@ -15,6 +15,7 @@ from harness.running import build, fitting
 from harness.running.execute import Observer, Outcome, execute
 from harness.running.fitting import fit_micro_batches
 from harness.spec import RunSpec, parse_run_spec
+from tests.measure.test_memory import OUT_OF_MEMORY
 
 
 class Limited(nn.Module):
@@ -90,6 +91,16 @@ def test_they_are_halved_until_they_fit(limit: Any, most: int, steps: int) -> No
 @pytest.mark.parametrize("where", ["backward", "second step"])
 def test_a_whole_step_has_to_fit_and_the_next_beside_the_optimizers_state(limit: Any, where: str) -> None:
     limit(16, where)
+    assert fitted(spec_of()).train.micro_batch_size == 16
+
+
+@pytest.mark.parametrize("form", OUT_OF_MEMORY, ids=str)
+def test_every_form_of_out_of_memory_halves_them(limit: Any, form: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object) -> None:
+        raise form
+
+    monkeypatch.setitem(globals(), "run_out", run_out)
+    limit(16)
     assert fitted(spec_of()).train.micro_batch_size == 16
 
 

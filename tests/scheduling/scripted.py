@@ -64,9 +64,13 @@ class Scripted(Launcher):
 def supervise(
     tmp_path: Path, script: str, count: int = 1, packed: int = 1, *, isolate: bool = False, **train: Any
 ) -> tuple[int, list[RunResult], str]:
-    """Runs a suite whose launches are a script: the exit code, the results by run, and what was printed."""
+    """Runs a suite whose launches are a script: the exit code, the results by run, and what was printed.
+
+    A value of `train` that is a list has one for each run.
+    """
     runs = []
-    for seed in range(count):
+    trains = [{key: v[seed] if isinstance(v, list) else v for key, v in train.items()} for seed in range(count)]
+    for seed, train in enumerate(trains):
         sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
         spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}", "train": train})
         runs.append(PlannedRun(spec=spec, config_id="config", run_id=f"run{seed}", fingerprint="data"))

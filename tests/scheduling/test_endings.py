@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -13,8 +14,7 @@ from typing import Any
 import pytest
 
 from harness.records.result import Cause
-from harness.scheduling import processes
-from harness.scheduling import supervisor as supervisor_module
+from harness.scheduling import processes, ranks
 from harness.scheduling.endings import are_at_work, cause_of_death, cause_of_hang, hint_for
 from harness.scheduling.launch import FOLDER, Look, leave_word
 from harness.scheduling.processes import end_launch, processes_of
@@ -43,6 +43,13 @@ def test_the_rank_that_failed_is_blamed_and_not_the_one_that_lost_its_peer(tmp_p
     exits(tmp_path, '{"0": 1, "1": 1}')
     status, cause = cause_of_death(tmp_path, 1, 2)
     assert (status, cause.kind, cause.rank, cause.step) == ("oom", "OutOfMemoryError", 1, 3)
+
+
+def test_out_of_memory_that_nccl_reports_is_no_lost_peer(tmp_path: Path) -> None:
+    word(tmp_path, 0, "DistBackendError", "NCCL error: remote process exited")
+    word(tmp_path, 1, "DistBackendError", "NCCL error: Cuda failure 2 'out of memory'", "oom")
+    status, cause = cause_of_death(tmp_path, 1, 2)
+    assert (status, cause.rank) == ("oom", 1)
 
 
 def test_of_two_errors_the_first_is_blamed(tmp_path: Path) -> None:
@@ -116,6 +123,18 @@ def test_an_evaluation_that_moves_is_at_work_and_a_step_that_moves_is_not() -> N
     assert not are_at_work({0: step[0]}, {0: step[1]})
 
 
+def test_a_rank_that_reads_data_in_other_threads_is_at_work_and_one_that_waits_for_it_is_not() -> None:
+    def reading(innermost: str, cpu_seconds: float) -> dict[int, Look]:
+        own = (str(ROOT / "harness/running/walk.py"), 9, "_read_data")
+        return {0: Look(None, (own, (innermost, 3, "wait")), cpu_seconds)}
+
+    pool, waits = "/lib/concurrent/futures/_base.py", str(ROOT / "harness/training/distributed.py")
+    assert are_at_work(reading(pool, 1.0), reading(pool, 1.2))
+    assert not are_at_work(reading(pool, 1.0), reading(pool, 1.01)), "its disk does not answer"
+    assert not are_at_work(reading(waits, 1.0), reading(waits, 1.2))
+    assert not are_at_work({0: look(steps=7)}, {0: dataclasses.replace(look(steps=7), cpu_seconds=9.0)})
+
+
 def test_each_cause_has_a_hint_of_its_own() -> None:
     trace = '  File "x.py", line 3, in evaluate\n    y'
     causes: dict[str, tuple[Any, Cause]] = {
@@ -146,7 +165,7 @@ def test_a_launch_that_ends_before_a_run_is_recorded_once_and_other_launches_go_
 
 
 def test_a_launch_that_never_begins_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "START_SECONDS", 1.0)
+    monkeypatch.setattr(ranks, "START_SECONDS", 1.0)
     script = "pulse.folder = None\ntime.sleep(60)"  # nobody sees a sign of life
     code, [result], _ = supervise(tmp_path, script, timeout_seconds=0.5)
     assert (code, result.cause and result.cause.kind) == (1, "no start")
@@ -172,7 +191,7 @@ def test_runs_that_a_rank_passes_over_without_opening_them_are_not_launched_agai
 
 
 def test_peers_that_wait_for_a_rank_that_failed_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(ranks, "LINGER_SECONDS", 0.5)
     began = time.monotonic()
     _, [result], _ = supervise(tmp_path, "begin(); fail('oom', 'OutOfMemoryError'); time.sleep(60)")
     assert time.monotonic() - began < 50
@@ -183,7 +202,7 @@ def test_peers_that_wait_for_a_rank_that_failed_are_ended(tmp_path: Path, monkey
 def test_a_long_evaluation_is_no_hang_and_one_that_stands_still_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: str, status: str | None
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr(ranks, "ANSWER_SECONDS", 1.5)
     script = f"""
 def evaluate(depth, count):
     if depth:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import select
+import shutil
 import signal
+import subprocess
+import termios
+import threading
+from pathlib import Path
 
 import pytest
 
+from harness.measure.system import describe_system
+from harness.records.claims import claim
 from tests.house import House
+from tests.processes import wait_for
 from tests.scheduling.paced import Paced, stop
 
 pytestmark = pytest.mark.launch
@@ -40,3 +52,83 @@ def test_two_processes_save_and_stop_together_on_sigusr1(house: House) -> None:
     assert "Traceback" not in words
     assert not run.left()
     assert len(list(house.path.glob("results/paced/*/*/checkpoints/step-*/manifest.json"))) == 1
+
+
+def test_a_closed_terminal_saves_and_stops(house: House) -> None:
+    run = Paced(house, 1)
+    run.hold("step")
+    ours, theirs = os.openpty()
+
+    def read() -> None:
+        while not closing.is_set():
+            if select.select([ours], [], [], 0.05)[0]:
+                os.read(ours, 4096)
+
+    closing, reader = threading.Event(), threading.Thread(target=read)
+    reader.start()
+    child = subprocess.Popen(
+        house.command("suite.yaml"),
+        cwd=house.path,
+        env=house.environment(TERM="xterm-256color"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    try:
+        run.reached("step")
+    finally:
+        closing.set()
+        reader.join()
+        os.close(ours)
+    assert child.wait(60) == 75
+    result = run.result()
+    assert (result["status"], result["cause"]["kind"]) == ("preempted", "SIGHUP")
+    assert "a checkpoint is kept" in result["cause"]["message"]
+    assert not run.left()
+
+
+def test_a_launch_folder_that_is_deleted_ends_no_training(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    run = Paced(house, 2)
+    run.hold("step")
+    child = run.start("--set", "train.epochs=1")
+    run.reached("step")
+    [folder] = tmp_path.glob("harness-*")
+    shutil.rmtree(folder)
+    assert wait_for(lambda: (folder / "rank-1.json").exists(), 20), "the ranks go on to say how far they are"
+    run.let_go()
+    _, words = child.communicate(timeout=120)
+    assert (child.returncode, run.result()["status"]) == (0, "ok"), words
+    assert words.count("the folder of the launch was deleted: it was made again, and the runs go on") == 1
+    assert "Traceback" not in words and not folder.exists()
+
+
+def test_nobody_who_reads_stderr_ends_no_training_and_the_first_own_run_is_warmed_up(house: House) -> None:
+    suite = house.suite("matrix: {model.slow: [0.0, 0.001, 0.002]}\nwarm_up_seconds: 0.3\n")
+    planned = subprocess.run(
+        [*house.command()[:1], "-m", "harness", "plan", str(suite), "--json"],
+        cwd=house.path,
+        env=house.environment(),
+        capture_output=True,
+        text=True,
+    )
+    runs = json.loads(planned.stdout)
+    system_id = describe_system(use_cpu=True)["system_id"]
+    first = claim(house.path / "results/faults" / runs[0]["run_id"] / system_id)
+    assert first
+    reader, writer = os.pipe()
+    os.close(reader)
+    with first:
+        ended = subprocess.run(
+            house.command(str(suite)), cwd=house.path, env=house.environment(), stdout=subprocess.DEVNULL, stderr=writer
+        )
+    os.close(writer)
+    assert ended.returncode == 75, "the first run is done elsewhere"
+    assert {result["status"] for result in house.results().values()} == {"ok"}
+    events = {path.parents[1].name: path.read_text() for path in house.path.glob("results/faults/*/*/events.jsonl")}
+    assert [run["run_id"] for run in runs if '"warm_up"' in events.get(run["run_id"], "")] == [runs[1]["run_id"]]
