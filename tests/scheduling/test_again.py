@@ -102,10 +102,10 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
 
 def manifest_of(tmp_path: Path, count: int = 3) -> Manifest:
     sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
-    runs = [
-        PlannedRun(parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"}), "config", f"run{seed}", "data")
-        for seed in range(count)
-    ]
+    runs = []
+    for seed in range(count):
+        spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"})
+        runs.append(PlannedRun(spec=spec, config_id="config", run_id=f"run{seed}", fingerprint="data"))
     return Manifest("suite", tmp_path, None, tuple(runs), 0, count)
 
 
