@@ -36,7 +36,8 @@ def planned(label: str = "mlp, sgd", seed: int = 0, **train: Any) -> PlannedRun:
     }
     spec = parse_run_spec(values)
     config_id = spec.config_id()
-    return PlannedRun(spec, config_id, f"{config_id[:10]}{seed:02}", "f00d")
+    run_id = f"{config_id[:10]}{seed:02}"
+    return PlannedRun(spec=spec, config_id=config_id, run_id=run_id, fingerprint="f00d")
 
 
 def manifest_of(root: Path, *runs: PlannedRun, suite: str = "made") -> Manifest:
