@@ -159,7 +159,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
     notes += [f"Unreadable record {path}: {reason}." for path, reason in {**stored.unreadable, **unreadable}.items()]
 
     def folder(run: RunResult) -> RunFolder:
-        return run_folder(output, suite.name, run.run_id, run.system_id)
+        return run_folder(output, run.suite, run.run_id, run.system_id)
 
     references = {config_id: own for plan in plans for config_id, own in plan.references().items()}
     return Material(

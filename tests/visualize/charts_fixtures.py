@@ -27,7 +27,7 @@ def train(root: Path, *, suite: str = "quick", system: str = "here", **sections:
     spec = parse_run_spec({**base, "data": data, **sections, "train": train})
     data_id = fingerprint(spec.data)
     splits = prepare(spec.data)
-    plan = PlannedRun(spec, config_id=spec.config_id(), run_id=spec.run_id(data_id), fingerprint=data_id)
+    plan = PlannedRun(spec=spec, config_id=spec.config_id(), run_id=spec.run_id(data_id), fingerprint=data_id)
     accelerator = Accelerator(cpu=True, mixed_precision="no")
 
     def ignore(*_: Any) -> None:
