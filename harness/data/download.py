@@ -112,4 +112,5 @@ def _plain_only(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | 
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
         raise HarnessError(f"the archive holds an unsafe member: {member.name}", "get the archive from its publisher")
-    return tarfile.data_filter(member, destination).replace(mode=None, deep=False)  # type: ignore[arg-type]  # the umask's, not the archive's
+    safe = tarfile.data_filter(member, destination)
+    return safe.replace(mode=None, deep=False)  # type: ignore[arg-type]  # the umask's, not the archive's
