@@ -252,10 +252,10 @@ def test_a_million_runs_are_a_suite(tmp_path):
     assert next(iter(load_suite(path, ["seeds=2", "train.epochs=3"]).variations)), "what is pinned does not vary"
 
 
-@pytest.mark.parametrize("alias", ["*a", "{*a : 1}", "[*a]"])
-def test_aliases_to_a_long_text_are_refused_before_memory_is_spent(tmp_path, alias):
+@pytest.mark.parametrize(("alias", "count"), [("*a", 20_000), ("{*a : 1}", 200), ("[*a]", 200)])
+def test_aliases_to_a_long_text_are_refused_before_memory_is_spent(tmp_path, alias, count):
     path = tmp_path / "suite.yaml"
-    text = f"{HEAD}description: &a {'x' * 100_000}\nmatrix: {{model.kwargs.x: [{', '.join([alias] * 20_000)}]}}\n"
+    text = f"{HEAD}description: &a {'x' * 100_000}\nmatrix: {{model.kwargs.x: [{', '.join([alias] * count)}]}}\n"
     tracemalloc.start()
     try:
         error = error_of(path, text)
