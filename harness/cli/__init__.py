@@ -12,12 +12,14 @@ from harness.cli import visualize, track, calibrate, doctor, schema  # noqa: F40
 
 # isort: on
 from harness.cli.app import app
+from harness.cli.home import require_home
 from harness.errors import HarnessError
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a verb and exits: 0 all well, 1 some runs failed, 2 bad input, 75 stopped."""
     try:
+        require_home()
         app(args=arguments, prog_name="harness")
     except HarnessError as error:
         sys.stderr.write(f"error: {error}\n")
