@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from harness.records.result import FINAL, RunResult
-from harness.records.store import RunFolder, SuiteResults, read_suite
+from harness.records.store import RunFolder, SuiteResults, read_suite, read_system
 
 
 def folders_elsewhere(root: Path, suite: str, run_ids: Collection[str]) -> dict[str, list[Path]]:
@@ -30,20 +29,34 @@ def folders_elsewhere(root: Path, suite: str, run_ids: Collection[str]) -> dict[
     return found
 
 
-def done_elsewhere(root: Path, suite: str, run_ids: Collection[str], system_id: str) -> dict[str, RunResult]:
-    """Returns the results of runs that are done on a system under other suites, by run_id."""
-    folders = folders_elsewhere(root, suite, run_ids)
-    return {run_id: done for run_id, found in folders.items() if (done := _newest_done(found, system_id))}
+def done_elsewhere(root: Path, suite: str, run_ids: Collection[str], system_id: str = "") -> list[RunResult]:
+    """Returns the results of runs that are done under other suites; `elsewhere` of each names the suite.
+
+    Args:
+        root: the results root.
+        suite: whose own folders are left out.
+        run_ids: of the runs.
+        system_id: that they are done on; empty for any.
+    """
+    found = []
+    for folders in folders_elsewhere(root, suite, run_ids).values():
+        here = {path.parent.name for folder in folders for path in folder.glob("*/result.json")}
+        for name in sorted(here & {system_id}) if system_id else sorted(here):
+            results = [(folder.parent.name, _read(folder / name)) for folder in folders]
+            done = [(where, result) for where, result in results if result and result.status in FINAL]
+            if done:
+                where, newest = max(done, key=lambda told: told[1].ended_at)
+                found.append(newest.model_copy(update={"elsewhere": where}))
+    return found
 
 
-def _newest_done(folders: Iterable[Path], system_id: str) -> RunResult | None:
-    found = [(folder, RunFolder(folder / system_id).result()) for folder in folders]
-    done = [
-        result.model_copy(update={"elsewhere": folder.parent.name})
-        for folder, result in found
-        if result and result.status in FINAL
-    ]
-    return max(done, key=lambda result: result.ended_at, default=None)
+def _read(folder: Path) -> RunResult | None:
+    """Returns a record, or None where there is none or it cannot be read: the report of its own suite names it."""
+    try:
+        read_system(folder, folder.name)
+    except (OSError, ValueError):
+        return None
+    return RunFolder(folder).result()
 
 
 def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
@@ -59,15 +72,13 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
     """
     stored = read_suite(root, suite)
     own = {(result.run_id, result.system_id) for result in stored.results if result.status in FINAL}
-    systems, more = dict(stored.systems), []
-    for run_id, folders in folders_elsewhere(root, suite, run_ids).items():
-        for system_id in sorted({path.parent.name for folder in folders for path in folder.glob("*/result.json")}):
-            result = None if (run_id, system_id) in own else _newest_done(folders, system_id)
-            if result:
-                more.append(result)
-                if system_id not in systems:
-                    path = root / str(result.elsewhere) / run_id / system_id / "system.json"
-                    systems[system_id] = json.loads(path.read_bytes())
+    elsewhere = done_elsewhere(root, suite, run_ids)
+    more = [result for result in elsewhere if (result.run_id, result.system_id) not in own]
+    systems = dict(stored.systems)
+    for result in more:
+        if result.system_id not in systems:
+            folder = root / str(result.elsewhere) / result.run_id / result.system_id
+            systems[result.system_id] = read_system(folder, result.system_id)
     taken = {(result.run_id, result.system_id) for result in more}
     results = [r for r in stored.results if (r.run_id, r.system_id) not in taken] + more
     planned = [result for result in results if result.run_id in run_ids]
