@@ -9,6 +9,7 @@ from harness import registry
 from harness.errors import HarnessError
 from harness.registry import FOLDERS, build, find, names, plugins
 from harness.spec import PLUGIN_SECTIONS, section_model
+from harness.spec.run_spec import _read_section
 from harness.suite.catalogue import catalogue, describe
 
 SOURCE = '''
@@ -35,6 +36,7 @@ def folders(tmp_path, monkeypatch):
     section_model.cache_clear()
     yield {kind: tmp_path / folder for kind, folder in FOLDERS.items()}
     section_model.cache_clear()
+    _read_section.cache_clear()  # sections of the models that were cleared
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
