@@ -219,9 +219,12 @@ def test_suites_are_listed_even_where_one_is_broken(tmp_path, monkeypatch):
         "c": b"\xff",
         "d": b"- x",
         "e": b"",
+        "f": b"[" * 100_000,
     }.items():
         (tmp_path / "benchmarks" / f"{name}.yaml").write_bytes(content)
     found = catalogue("suites").kinds["suites"]
     assert found["benchmarks/a.yaml"] == "First line."
     assert found["benchmarks/b.yaml"].startswith("unreadable: ") and found["benchmarks/c.yaml"].startswith("unreadable")
-    assert found["benchmarks/d.yaml"] == found["benchmarks/e.yaml"] == ""
+    assert found["benchmarks/d.yaml"].endswith("a suite is a mapping, not a list")
+    assert found["benchmarks/e.yaml"].endswith("the file is empty")
+    assert found["benchmarks/f.yaml"].startswith("unreadable: ")
