@@ -132,7 +132,8 @@ def parse_value(text: str) -> Any:
     Raises:
         HarnessError: it is no YAML.
     """
-    short = f"'{text[:60]}{'...' * (len(text) > 60)}'"
+    line = " ".join(text.split())
+    short = f"'{line[:60]}{'...' * (len(line) > 60)}'"
     try:
         return _load(text, short, {})
     except (yaml.YAMLError, ValueError) as error:
