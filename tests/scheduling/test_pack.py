@@ -224,7 +224,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, li
     """Returns what calls of `harness run` come to: how many runs at a time, and which; none is done."""
     found = []
 
-    def take(manifest: Any, launcher: Launcher, *_: object, isolate: bool, retake: int) -> int:
+    def take(manifest: Any, launcher: Launcher, *_: object, **_options: object) -> int:
         found.append((launcher.packed, [run.run_id for run in manifest.runs]))
         return 75
 
