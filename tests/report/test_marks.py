@@ -152,8 +152,13 @@ def test_marked_anchors_show_no_drift(fake: Any, mark: str) -> None:
     for number, run in enumerate(runs):
         run.spec["repeat"] = number
         run.started_at = f"2026-01-01T0{number}:00:00+00:00"
-    drift = fake.report(runs).tables[0].drift
-    assert (drift.runs, drift.change) == (2, 0)
+    table = fake.report(runs).tables[0]
+    assert (table.drift.runs, table.drift.change) == (2, 0)
+    assert f"Drift: 2 of 4 anchors are marked ({mark}), and their times are left out." in table.notes
+    alone = fake.report([runs[0], *runs[2:]]).tables[0]
+    assert alone.drift is None
+    assert f"Drift: 2 of 3 anchors are marked ({mark}), and their times are left out." in alone.notes
+    assert not any("anchors are marked" in note for note in fake.report(runs[:2]).tables[0].notes)
 
 
 @each_mark
