@@ -105,7 +105,7 @@ def run_epochs(
 
         eval_before = stopwatch.seconds.get("eval", 0.0)
         with stopwatch("eval"):
-            progress.losses.append(cast(Tensor, accelerator.reduce(torch.stack(so_far.losses), "mean")).cpu())
+            progress.losses.append(cast(Tensor, accelerator.reduce(so_far.losses, "mean")).cpu())
             metrics: dict[str, Metrics] = {}
             metrics["train"], last.confusion["train"] = sum_tally(accelerator, so_far.tally).metrics()
             if (so_far.epoch + 1) % train.evaluate_every_epochs == 0 or so_far.epoch + 1 == train.epochs:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +30,11 @@ WORKSPACE = 64 * MIB
 PICTURES = {"name": "synthetic", "size": 16, "channels": 3, "classes": 10, "train": 520, "test": 72}
 CNN = {"name": "cnn3", "padding": "same", "filters": [4, 4, 4], "hidden_size": 8}
 RESIDENT, PINNED = {"name": "resident", "compile": False}, {"name": "pinned", "workers": 0}
+LARGE_MIB = 96
+LARGE = {
+    "data": {**PICTURES, "size": 64, "train": LARGE_MIB * 2**20 // (64 * 64 * 3), "test": 64},
+    "model": {"name": "mlp", "hidden_sizes": [8]},
+}
 QUIET = Observer(lambda step: None, lambda epoch: None)
 
 
@@ -139,3 +147,22 @@ def test_a_run_that_goes_on_has_the_peak_of_one_that_was_not_stopped(gpu: StandI
     assert checkpoint
     resumed = peak(keeping=Keeping(folder, identity, lambda: True, checkpoint))
     assert resumed == pytest.approx(whole, rel=0.01)  # the first part keeps fewer losses
+
+
+ON_THE_HOST = """
+import json
+from harness.measure.memory import keep_freed_memory
+from tests.running.test_peaks import LARGE, PINNED, RESIDENT, peaks
+keep_freed_memory()  # as in every launch
+found = [peaks(loader=loader, **LARGE).host_rss_bytes for loader in (PINNED, RESIDENT, PINNED, RESIDENT)]
+print(json.dumps(found))
+"""
+
+
+def test_on_a_cpu_too_a_config_has_the_same_peak_whatever_was_before() -> None:
+    """In a process of its own: what else this one did would move its heap."""
+    command = [sys.executable, "-c", ON_THE_HOST]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2]).stdout
+    first, resident, third, again = (bytes_ / MIB for bytes_ in json.loads(out))
+    assert third == pytest.approx(first, abs=LARGE_MIB / 2) and again == pytest.approx(resident, abs=LARGE_MIB / 2)
+    assert resident - third > LARGE_MIB / 2, "the images that are resident"
