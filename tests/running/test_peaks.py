@@ -30,7 +30,7 @@ WORKSPACE = 64 * MIB
 PICTURES = {"name": "synthetic", "size": 16, "channels": 3, "classes": 10, "train": 520, "test": 72}
 CNN = {"name": "cnn3", "padding": "same", "filters": [4, 4, 4], "hidden_size": 8}
 RESIDENT, PINNED = {"name": "resident", "compile": False}, {"name": "pinned", "workers": 0}
-LARGE_MIB = 96
+LARGE_MIB = 48
 LARGE = {
     "data": {**PICTURES, "size": 64, "train": LARGE_MIB * 2**20 // (64 * 64 * 3), "test": 64},
     "model": {"name": "mlp", "hidden_sizes": [8]},
@@ -164,5 +164,5 @@ def test_on_a_cpu_too_a_config_has_the_same_peak_whatever_was_before() -> None:
     command = [sys.executable, "-c", ON_THE_HOST]
     out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2]).stdout
     first, resident, third, again = (bytes_ / MIB for bytes_ in json.loads(out))
-    assert third == pytest.approx(first, abs=LARGE_MIB / 2) and again == pytest.approx(resident, abs=LARGE_MIB / 2)
+    assert third == pytest.approx(first, abs=LARGE_MIB / 3) and again == pytest.approx(resident, abs=LARGE_MIB / 3)
     assert resident - third > LARGE_MIB / 2, "the images that are resident"
