@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from harness import registry
 from harness.compiled import compile_for_each_shape
 from harness.data.augment.batched import Batched, Recipe
+from harness.data.copies import of_one_loader
 from harness.data.loading import ChosenLoader, Feed, Loader
 from harness.data.normalize import normalization
 from harness.data.order import GlobalBatches
@@ -70,7 +71,8 @@ def build_loader(
         chosen=chosen,
         evaluated=tuple(split for _, split in splits.held_out()),
     )
-    return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
+    with of_one_loader():
+        return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
 
 
 def network_of(spec: RunSpec, splits: Splits) -> nn.Module:
