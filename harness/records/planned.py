@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from harness.records.result import FINAL, RunResult
-from harness.records.store import RunFolder, SuiteResults, read_suite
+from harness.records.store import RunFolder, SuiteResults, read_suite, read_system
 
 
 def folders_elsewhere(root: Path, suite: str, run_ids: Collection[str]) -> dict[str, list[Path]]:
@@ -36,13 +35,17 @@ def done_elsewhere(root: Path, suite: str, run_ids: Collection[str], system_id: 
     return {run_id: done for run_id, found in folders.items() if (done := _newest_done(found, system_id))}
 
 
-def _newest_done(folders: Iterable[Path], system_id: str) -> RunResult | None:
-    found = [(folder, RunFolder(folder / system_id).result()) for folder in folders]
-    done = [
-        result.model_copy(update={"elsewhere": folder.parent.name})
-        for folder, result in found
-        if result and result.status in FINAL
-    ]
+def _newest_done(
+    folders: Iterable[Path], system_id: str, unreadable: dict[Path, str] | None = None
+) -> RunResult | None:
+    """Returns the newest result of a run in several suites; what does not count is added to `unreadable`."""
+    done = []
+    for folder in folders:
+        result, why = RunFolder(folder / system_id).read()
+        if result and result.status in FINAL:
+            done.append(result.model_copy(update={"elsewhere": folder.parent.name}))
+        elif why and unreadable is not None:
+            unreadable[folder / system_id / "result.json"] = why
     return max(done, key=lambda result: result.ended_at, default=None)
 
 
@@ -59,15 +62,20 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
     """
     stored = read_suite(root, suite)
     own = {(result.run_id, result.system_id) for result in stored.results if result.status in FINAL}
-    systems, more = dict(stored.systems), []
+    systems, unreadable, more = dict(stored.systems), dict(stored.unreadable), []
     for run_id, folders in folders_elsewhere(root, suite, run_ids).items():
         for system_id in sorted({path.parent.name for folder in folders for path in folder.glob("*/result.json")}):
-            result = None if (run_id, system_id) in own else _newest_done(folders, system_id)
-            if result:
-                more.append(result)
+            result = None if (run_id, system_id) in own else _newest_done(folders, system_id, unreadable)
+            if not result:
+                continue
+            folder = root / str(result.elsewhere) / run_id / system_id
+            try:
                 if system_id not in systems:
-                    path = root / str(result.elsewhere) / run_id / system_id / "system.json"
-                    systems[system_id] = json.loads(path.read_bytes())
+                    systems[system_id] = read_system(folder, system_id)
+            except (OSError, ValueError) as error:
+                unreadable[folder / "result.json"] = str(error)
+            else:
+                more.append(result)
     taken = {(result.run_id, result.system_id) for result in more}
     results = [r for r in stored.results if (r.run_id, r.system_id) not in taken] + more
     planned = [result for result in results if result.run_id in run_ids]
@@ -75,7 +83,9 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
     outdated = {(result.run_id, result.system_id) for result in left_out}
     kept = [result for result in results if (result.run_id, result.system_id) not in outdated]
     notes = (*_older_notes(left_out), *_unknown_notes([r for r in planned if r.status in FINAL]))
-    return dataclasses.replace(stored, results=kept, systems=systems, notes=(*stored.notes, *notes))
+    return dataclasses.replace(
+        stored, results=kept, systems=systems, unreadable=unreadable, notes=(*stored.notes, *notes)
+    )
 
 
 def by_older_code(results: Iterable[RunResult]) -> list[RunResult]:

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.live.watching import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
 from harness.records.files import OddFile, open_file, read_file, read_object
+from harness.records.planned import read_planned
 from harness.records.result import Clock, DataFacts, Metrics, RunResult
 from harness.records.store import RunFolder, read_result, read_suite, run_folder
 from harness.report.of_suite import build_suite_report
@@ -201,6 +202,23 @@ def test_the_same_run_in_two_roots_is_drawn_once(plan: Plan, tmp_path: Path, cap
     console = Console(width=1000)
     assert [run.folder.path for run in _once(runs, console)] == [one.path, runs[3].folder.path]
     assert capsys.readouterr().out == f"{other.path}: the same run as {one.path}, left out\n"
+
+
+def test_the_same_run_under_two_suites_counts_once_and_an_odd_record_there_is_named(plan: Plan, tmp_path: Path) -> None:
+    first, second = (record(tmp_path, run) for run in plan.runs)
+    shutil.copytree(tmp_path / "s", tmp_path / "renamed")
+    run_ids = [run.run_id for run in plan.runs]
+    both = read_planned(tmp_path, "s", run_ids)
+    assert sorted(result.run_id for result in both.results) == sorted(run_ids) and not both.unreadable
+    for folder in (first.path, second.path, tmp_path / "renamed" / run_ids[1]):
+        shutil.rmtree(folder)
+    (one,) = read_planned(tmp_path, "s", run_ids).results
+    assert (one.run_id, one.elsewhere) == (run_ids[0], "renamed"), "its accuracy counts from there"
+    there = tmp_path / "renamed" / run_ids[0] / "m"
+    for name, reason in (("system.json", "system.json: not a whole JSON object"), ("result.json", "not a whole JSON")):
+        (there / name).write_text("[]")
+        found = read_planned(tmp_path, "s", run_ids)
+        assert not found.results and found.unreadable[there / "result.json"].startswith(reason)
 
 
 @pytest.mark.parametrize(
