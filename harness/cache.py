@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+from harness.paths import user_path
 
 
 def cache_root() -> Path:
     """Returns the folder of the cache: the environment's HARNESS_CACHE, else ~/.cache/harness."""
-    return Path(os.environ.get("HARNESS_CACHE") or "~/.cache/harness").expanduser()
+    return user_path(os.environ.get("HARNESS_CACHE") or "~/.cache/harness")
 
 
 def remembered(kind: str, key: str) -> str | None:
@@ -38,7 +40,7 @@ def remember(kind: str, key: str, make: Callable[[], str]) -> str:
     folder = cache_root() / kind
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".", delete=False, encoding="utf-8") as file:
-            file.write(text)
-        Path(file.name).replace(folder / key)
+        temporary = folder / f".{uuid.uuid4().hex}"  # not by `tempfile`, whose mode is 0600: others may share the cache
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(folder / key)
     return text

@@ -110,7 +110,7 @@ def find(kind: str, name: str) -> Plugin:
         HarnessError: no plug-in has that name; the hint gives the nearest one.
     """
     prefix, _, rest = str(name).partition("/")
-    wanted = f'"{prefix}/*"' if rest else f'"{name}"'
+    wanted = f"{prefix}/*" if rest else name
     for plugin in _read_folder(kind, PACKAGE / FOLDERS[kind], tuple(OUTSIDE), wanted):
         if name in plugin.names and not name.endswith("/*"):
             return plugin
@@ -146,7 +146,8 @@ def _read_folder(kind: str, folder: Path, outside: tuple[Path, ...], containing:
 
 def _read_file(kind: str, path: Path, containing: str) -> Iterator[Plugin]:
     source = path.read_text(encoding="utf-8")
-    if f"@{kind}(" not in source or containing not in source:
+    quoted = rf"""["']{re.escape(containing)}["']""" if containing else ""
+    if not re.search(rf"^@ *{kind} *\(", source, re.MULTILINE) or not re.search(quoted, source):
         return
     within = path.is_relative_to(PACKAGE)
     module = ".".join(("harness", *path.relative_to(PACKAGE).with_suffix("").parts)) if within else path.stem

@@ -43,6 +43,14 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(params=[0o077, 0o002, 0o022], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """One umask after the other, while a test runs."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     """A copy of the package with an architecture that fails on purpose, where suites run as users run them."""

@@ -68,6 +68,11 @@ def fail(fault):
 
 # Charts take three seconds of each `harness run` and Parquet files one; they are tested elsewhere.
 NO_CHARTS = "import sys\n\nsys.modules['vl_convert'] = None\n"
+# A busy machine would mark its runs, and say so; tests that look at times and words would see that it is busy.
+CALM = {
+    "harness/measure/disturbance.py": "\n\ndef _of_machine(*_, **__):\n    return iter(())\n",
+    "harness/measure/surroundings.py": "\n\nBUSY_SHARE = 2.0\n",
+}
 NO_PARQUET = "sys.modules['pyarrow'] = None\n"
 
 
@@ -115,8 +120,13 @@ class House:
         return found
 
 
-def build_house(path: Path) -> House:
-    """Copies the package into a folder and adds the architecture `faulty`."""
+def build_house(path: Path, *, calm: bool = True) -> House:
+    """Copies the package into a folder and adds the architecture `faulty`.
+
+    Args:
+        path: of the folder.
+        calm: whether what others do on this machine marks no run.
+    """
     shutil.copytree(ROOT / "harness", path / "harness")  # with its bytecode, which each process would compile anew
     # What numba compiles is kept where all copies find it.
     compiled, own = ROOT / "harness/data/augment/__pycache__", path / "harness/data/augment/__pycache__"
@@ -125,4 +135,7 @@ def build_house(path: Path) -> House:
     own.symlink_to(compiled)
     (path / "sitecustomize.py").write_text(NO_CHARTS + NO_PARQUET)
     (path / "harness/models/faulty.py").write_text(FAULTY)
+    for name, text in CALM.items() if calm else ():
+        with (path / name).open("a") as file:
+            file.write(text)
     return House(path)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 
 import pytest
 
@@ -18,6 +19,7 @@ base:
   optimizer: {name: sgd, lr: 0.1}
   train.global_batch_size: 60
 """
+LONG = ("train.epochs", "data.validation_seed", "train.untimed_steps")
 REFERENCE = "metric: test.accuracy, value: 0.5, source: x"
 
 WRONG = [
@@ -27,6 +29,20 @@ WRONG = [
     ("  modle: mlp", 7, "unknown field 'modle'", "'model'"),
     ("  3: mlp", 7, "unknown field '3'", "valid: "),
     ("  2020-01-01: mlp", 7, "unknown field '2020-01-01'", "valid: "),
+    *((f"{key}: x", 7, f"unknown field '{key}'", "valid: ") for key in ("1", "~", "1.5", "on", "null")),
+    ("? \n: x", 7, "unknown field ''", "valid: "),
+    ("  ~: x", 7, "unknown field '~'", "valid: "),
+    ("matrix:\n  1: [3]", 8, "unknown field '1'", "valid: "),
+    ("include:\n  - ~: 3", 8, "unknown field '~'", "valid: "),
+    ("exclude:\n  - 1: 3", 8, "no config has a field '1'", "valid: "),
+    ("anchors:\n  ~: 3", 8, "unknown field '~'", "valid: label"),
+    ("target: {1: 2, metric: test.accuracy, at_least: 0.5}", 7, "unknown field '1'", "valid: at_least"),
+    ("smoke:\n  set: {~: 3}", 8, "unknown field '~'", "valid: "),
+    ("smoke:\n  only: {labl: [3]}", 8, "unknown field 'labl'", "'label'"),
+    ("  train.batch_size: 3", 7, "unknown field 'train.batch_size'", "'global_batch_size'"),
+    ("exclude:\n  - {train.batch_size: 3}", 8, "no config has a field", "'train.global_batch_size'"),
+    ("  optimizer.learning_rate: 3", 7, "unknown field 'optimizer.learning_rate'", "'lr'"),
+    ("  scheduler: step", 7, "unknown field 'scheduler'", "'schedule'"),
     ("  train:\n    epochs: 1\n    epoch: 1", 9, "unknown field 'train.epoch'", "'epochs'"),
     ("  data.augment:\n    flip: true\n    crp: 4", 9, "unknown field 'data.augment.crp'", "'crop'"),
     ("  data.augment.color_jitter: {huge: 3}", 7, "unknown field 'data.augment.color_jitter.huge'", "'hue'"),
@@ -66,6 +82,12 @@ WRONG = [
     ("matrix:\n  train.epochs: [1, 2, x]", 8, 'train.epochs is "x"', "a valid integer"),
     ("matrix:\n  optimizer: [{name: adam}, {name: sgd}]", 8, "'optimizer.lr' is missing", "add optimizer.lr"),
     ("description: 3", 7, "description is 3", "a valid string"),
+    ("  train.epochs: 1:30", 7, 'train.epochs is "1:30"', "a valid integer"),
+    ("  train.clip_grad_norm: 1:30.5", 7, 'train.clip_grad_norm is "1:30.5"', "a valid number"),
+    ("  train.epochs: !!int 1:30", 7, "not valid YAML: '1:30' is no int", "check"),
+    (f"  train.epochs: {'9' * 301}", 7, "not valid YAML: '999", "check"),
+    ("budget: 1:30", 7, 'budget is "1:30"', "write a number and s, min or h"),
+    ("budget: 010", 7, "budget is 10", "write a number and s, min or h"),
     ("include: {label: a}", 7, 'include is {"label": "a"}', "a list"),
     ("target: 0.9", 7, "target is 0.9", "a mapping"),
     # Axes.
@@ -91,6 +113,14 @@ WRONG = [
         "matrix and one_at_a_time exclude each other",
         "full product",
     ),
+    # More than there is room for.
+    (
+        "matrix:\n" + "".join(f"  {path}: {[*range(1, 1001)]}\n" for path in LONG),
+        7,
+        "1,000,000,000 runs",
+        "fewer values",
+    ),
+    (f"one_at_a_time:\n  {LONG[0]}: {[*range(11, 1011)]}\nseeds: 1000", 7, "1,001,000 runs", "fewer values"),
     # Identities and labels.
     ("matrix:\n  train.epochs: [1, 1]", 7, "two runs with the same identity: 'epochs=1' and 'epochs=1'", "leave one"),
     (
@@ -139,6 +169,22 @@ WRONG = [
     ("target: {metric: test.loss, at_least: 0.9}", 7, "unknown metric 'test.loss'", "valid: test.accuracy, "),
     ("target: {metric: test.accuracy, at_least: .nan}", 7, "target.at_least is NaN", "a finite number"),
     ("target: {metric: test.accuracy, at_least: '1'}", 7, 'target.at_least is "1"', "a valid number"),
+    (
+        "target: {metric: test.accuracy, at_least: 90}",
+        7,
+        "target.at_least is 90, and",
+        "fractions, not per cent, e.g. 0.9",
+    ),
+    ("target: {metric: test.macro_recall, at_least: -1}", 7, "target.at_least is -1", "fractions, not per cent"),
+    *(
+        (
+            f"references:\n  - match: {{label: mlp}}\n    metric: {metric}\n    value: 92.12\n    source: x",
+            10,
+            f"references.0.value is 92.12, and {metric} is between 0 and 1",
+            "fractions, not per cent, e.g. 0.9212",
+        )
+        for metric in ("test.accuracy", "train.top5_accuracy", "test.all_epochs_mean_batch_recall")
+    ),
     ("target: {metric: validation.accuracy, at_least: 0.9}", 7, "'mlp' has none", "set data.validation"),
     # Batches.
     (
@@ -182,6 +228,41 @@ def test_a_bad_suite(tmp_path, text, line, message, hint):
     assert error.message.startswith(f"{path}:{line}: ")
     assert message in error.message and hint in error.hint
     assert "\n" not in error.message
+
+
+def test_numbers_are_read_alike_everywhere(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text(HEAD + "matrix: {train.epochs: [010, 0o13, 1_2]}\n")
+
+    def epochs(*overrides, only=()):
+        runs = load_suite(path, overrides).plan(lambda data: "fingerprint", only=only).runs
+        return [run.spec.train.epochs for run in runs]
+
+    assert epochs() == [10, 11, 12]
+    assert epochs("train.epochs=010") == [10]
+    assert epochs(only=["train.epochs=010"]) == [10] and epochs(only=["train.epochs=0xc"]) == [12]
+
+
+def test_a_million_runs_are_a_suite(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text(HEAD + "".join(["matrix:\n", *(f"  {path}: {[*range(1, 101)]}\n" for path in LONG)]))
+    assert next(iter(load_suite(path).variations)).settings["train.epochs"] == 1
+    with pytest.raises(HarnessError, match="2,000,000 runs, and a suite has 1,000,000 at most"):
+        next(iter(load_suite(path, ["seeds=2"]).variations))
+    assert next(iter(load_suite(path, ["seeds=2", "train.epochs=3"]).variations)), "what is pinned does not vary"
+
+
+@pytest.mark.parametrize(("alias", "count"), [("*a", 20_000), ("{*a : 1}", 200), ("[*a]", 200)])
+def test_aliases_to_a_long_text_are_refused_before_memory_is_spent(tmp_path, alias, count):
+    path = tmp_path / "suite.yaml"
+    text = f"{HEAD}description: &a {'x' * 100_000}\nmatrix: {{model.kwargs.x: [{', '.join([alias] * count)}]}}\n"
+    tracemalloc.start()
+    try:
+        error = error_of(path, text)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+    assert error.message.startswith(f"{path}:7: more than 200,000 values or 10,000,000 characters")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +314,9 @@ def test_what_a_suite_must_have(tmp_path, missing):
         (["--set", "seed=1"], "--set seed: unknown field 'seed'", "'seeds'"),
         (["--set", "train.epoch=5"], "--set train.epoch: unknown field 'train.epoch'", "'epochs'"),
         (["--set", "train.epochs=five"], '--set train.epochs: train.epochs is "five"', "a valid integer"),
+        (["--set", "train.epochs=1:30"], '--set train.epochs: train.epochs is "1:30"', "a valid integer"),
+        (["--only", "train.epochs=1:30"], "--only train.epochs=1:30 selects no run", "labels: mlp"),
+        (["--set", "train.batch_size=3"], "unknown field 'train.batch_size'", "'global_batch_size'"),
         (["--set", "train.epochs="], "--set train.epochs: train.epochs is null", "a valid integer"),
         (["--set", "train.epochs=[1"], "'[1' is not a YAML value", "quote it"),
         (["--set", "model=mpl"], "--set model: unknown architecture 'mpl'", "'mlp'"),

@@ -111,6 +111,12 @@ def test_a_mark_that_cannot_be_read(folders, mark, message):
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize("mark", ["@architecture('x')", "@architecture( 'y', 'x' )", "@architecture (\n    'x',\n)"])
+def test_a_name_in_single_quotes(folders, mark):
+    (folders["architecture"] / "single.py").write_text(f"{mark}\ndef f(image, *, width: int = 3): ...\n")
+    assert find("architecture", "x").function == "f" and "x" in names("architecture")
+
+
 def test_annotations_in_quotes_are_types(folders):
     (folders["dataset"] / "quoted.py").write_text('@dataset("quoted")\ndef f(*, size: "PositiveInt" = 3): ...\n')
     with pytest.raises(ValueError, match="greater than 0"):

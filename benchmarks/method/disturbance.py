@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -46,13 +47,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--loops", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=600.0, help="after that a suite is stopped")
     parser.add_argument("--loaders", nargs="+", default=list(LOADERS))
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     earlier = {}
     if arguments.output and arguments.output.exists():
         earlier = json.loads(arguments.output.read_text())["loops"]
-    measured = {str(loops): measure(loops, arguments.loaders, arguments.seeds) for loops in arguments.loops}
+    measured = {
+        str(loops): measure(loops, arguments.loaders, arguments.seeds, arguments.seconds) for loops in arguments.loops
+    }
     found = {
         "system": describe_system(use_cpu=True)["name"],
         "limits": {name: getattr(rules, name) for name in ("SHARE_OF_CORES", "WAIT_SHARE", "STEAL_SHARE")},
@@ -64,17 +68,24 @@ def main() -> None:
     show(found)
 
 
-def measure(loops: int, loaders: list[str], seeds: int) -> dict[str, Any]:
+def measure(loops: int, loaders: list[str], seeds: int, seconds: float) -> dict[str, Any]:
     """Runs the suite beside some busy loops and returns what its runs recorded, by network and loader."""
     with tempfile.TemporaryDirectory() as name, busy(loops):
         folder = Path(name)
         (folder / "suite.yaml").write_text(SUITE.format(loaders=", ".join(loaders), seeds=seeds))
         command = [sys.executable, "-m", "harness", "run", "suite.yaml", "--output", "out"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(done.stderr)
+        with (folder / "words").open("w") as words:
+            run = subprocess.Popen(command, cwd=folder, env=environment, stdout=words, stderr=words)
+            try:
+                run.wait(seconds)
+            except subprocess.TimeoutExpired:
+                run.send_signal(signal.SIGTERM)  # it saves and stops
+                run.wait()
+        if run.returncode not in (0, 75):
+            raise SystemExit((folder / "words").read_text())
         results = [json.loads(path.read_text()) for path in folder.glob("out/*/*/*/result.json")]
+        results = [result for result in results if result["status"] == "ok"]
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for result in sorted(results, key=lambda result: result["seed"]):
         groups[result["label"]].append(result)

@@ -53,6 +53,8 @@ def main() -> None:
         f"a sample: {found['sample_cpu_milliseconds']:.2f} ms of processor time, {found['share_of_a_core']:.3%} of a "
         f"core\n"
         f"where a part of training begins and ends, outside of the train time: {found['bounds_milliseconds']:.1f} ms\n"
+        f"of these for what others take: {found['disturbance_milliseconds']:.2f} ms of processor time a part and "
+        f"{found['heartbeat_milliseconds']:.3f} ms a second\n"
     )
 
 
@@ -88,6 +90,8 @@ def measure(pairs: int, steps: int, period_seconds: float) -> dict[str, Any]:
             "sample_cpu_milliseconds": one * 1e3,
             "share_of_a_core": one / period_seconds,
             "bounds_milliseconds": cost_of_bounds(sampler) * 1e3,
+            "disturbance_milliseconds": cost_of_disturbance(sampler) * 1e3,
+            "heartbeat_milliseconds": cost_of_heartbeat(sampler) * 1e3 / sampler._period,
         }
 
 
@@ -113,6 +117,25 @@ def cost_of_bounds(sampler: Sampler, repeats: int = 20) -> float:
         with sampler.training():
             pass
     return (time.perf_counter() - began) / repeats
+
+
+def cost_of_disturbance(sampler: Sampler, repeats: int = 100) -> float:
+    """Returns the processor seconds that a part takes for what others took, beyond what it takes for the rest."""
+    began = time.thread_time()
+    for _ in range(repeats):
+        for _ in ("begin", "end"):
+            sampler._count([each for each in sampler._host_counters() if each[0] != "host_cpu_seconds"])
+            sampler._queued()
+    return (time.thread_time() - began) / repeats
+
+
+def cost_of_heartbeat(sampler: Sampler, repeats: int = 1000) -> float:
+    """Returns the processor seconds that a beat takes."""
+    began = time.thread_time()
+    for _ in range(repeats):
+        sampler._heart.listen()
+        sampler._heart.missed(0.0)
+    return (time.thread_time() - began) / repeats
 
 
 def replayed_gpu(device: torch.device) -> Gpu:

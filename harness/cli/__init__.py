@@ -12,6 +12,7 @@ from harness.cli import visualize, track, calibrate, doctor, schema  # noqa: F40
 
 # isort: on
 from harness.cli.app import app, keep_stderr
+from harness.cli.home import require_home
 from harness.errors import HarnessError
 
 
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs a verb and exits: 0 all well, 1 some runs failed, 2 bad input, 75 stopped."""
     keep_stderr()
     try:
+        require_home()
         app(args=arguments, prog_name="harness")
     except HarnessError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -44,7 +44,7 @@ def paths(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _files(prefix: str, start: str) -> Iterator[str]:
-    with contextlib.suppress(OSError), os.scandir(Path(prefix or ".").expanduser()) as entries:
+    with contextlib.suppress(OSError, RuntimeError), os.scandir(Path(prefix or ".").expanduser()) as entries:
         for entry in entries:
             if not entry.name.startswith(start) or (entry.name.startswith(".") and not start):
                 continue

@@ -5,12 +5,14 @@ A checksum is written `sha256:<hex>` or `md5:<hex>`; md5 where the publisher giv
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import shutil
 import tarfile
 import tempfile
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -51,17 +53,12 @@ def fetch(url: str, target: Path, checksum: str) -> None:
             return verify(target, checksum, str(target))
         except HarnessError:
             pass  # damaged: replaced once a good copy is here
-    part = None
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            urllib.request.urlopen(url, timeout=60) as response,
-            tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file,
-        ):
-            part = Path(file.name)
+        with urllib.request.urlopen(url, timeout=60) as response, part.open("xb") as file:
             shutil.copyfileobj(response, file, 2**20)
         verify(part, checksum, url)
-        part.chmod(0o644)
         part.replace(target)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
@@ -70,8 +67,8 @@ def fetch(url: str, target: Path, checksum: str) -> None:
             f"on a machine with a network, download it and put it at {target}",
         ) from None
     finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def unpack(
@@ -115,4 +112,5 @@ def _plain_only(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | 
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
         raise HarnessError(f"the archive holds an unsafe member: {member.name}", "get the archive from its publisher")
-    return tarfile.data_filter(member, destination)
+    safe = tarfile.data_filter(member, destination)
+    return safe.replace(mode=None, deep=False)  # type: ignore[arg-type]  # the umask's, not the archive's

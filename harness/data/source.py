@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.errors import MachineError
+from harness.paths import user_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +136,7 @@ class DataSource:
 
 def data_root(root: str | None) -> Path:
     """Returns the folder of the data: `root`, else the environment's HARNESS_DATA, else `data`."""
-    return Path(root or os.environ.get("HARNESS_DATA") or "data").expanduser()
+    return user_path(root or os.environ.get("HARNESS_DATA") or "data")
 
 
 def fingerprint_of(*parts: object) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.data.datasets.image_folder import ImageFile, Listing, list_images
 from harness.data.images import FORMATS, for_each, read_image
 from harness.errors import HarnessError
+from harness.paths import user_path
 
 MOST_OPENED = 2000
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -77,7 +78,7 @@ def look_at(folder: Path) -> Look:
     Raises:
         HarnessError: it is not laid out as the dataset `image_folder` reads it, or none of its images can be read.
     """
-    root = folder.expanduser().resolve()
+    root = user_path(folder).resolve()
     try:
         str(root).encode()
     except UnicodeEncodeError:

@@ -6,6 +6,7 @@ docs/method.md has the limits and where they come from (`benchmarks/method/distu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ SHARE_OF_CORES_BESIDE_A_GPU = 0.5
 WAIT_SHARE = 0.05  # of the ranks' time
 STEAL_SHARE = 0.05
 THROTTLED_SHARE = 0.02
-FLOOR_SECONDS = 0.05  # core time comes in ticks
+TICK_SECONDS = 0.01  # in which the kernel tells of core time: of each part and core, the reading may be one off
 SUSPENDED_SECONDS = 1.0
 GPU_THROTTLES = ("hardware slowdown", "thermal limit", "hardware thermal slowdown", "power brake")
 GPU_THROTTLED_SHARE = 0.05
@@ -51,6 +52,10 @@ class OnMachine:
         name: of the machine.
         sums: as `Readings.machines` has them.
         unknown: counters that failed at least once.
+
+    Attributes:
+        cores: that the run may use.
+        noise: what its core time may be off by, in seconds.
     """
 
     def __init__(self, name: str, sums: Mapping[str, float], unknown: Collection[str]) -> None:
@@ -67,6 +72,9 @@ class OnMachine:
         self.throttled = known("throttled_seconds")
         self.suspended = known("suspended_seconds")
         self.asleep = known("asleep_seconds")
+        cores = sums.get("core_seconds", 0.0) / self.seconds if self.seconds else 0.0
+        self.cores = round(cores)
+        self.noise = 2 * TICK_SECONDS * math.sqrt(sums.get("parts", 1.0) * cores)
         self.other = self.wait = None
         if self.core_seconds is not None and self.launch is not None:
             free_or_taken = sums["free_core_seconds"] + sums["steal_seconds"] + self.launch
@@ -105,15 +113,14 @@ def judge(readings: Readings, telemetry: Telemetry, *, uses_gpu: bool) -> Judged
 
 
 def _of_machine(machine: OnMachine, launches: Sequence[int], *, uses_gpu: bool) -> Iterator[str]:
-    cores, seconds = machine.core_seconds or 0.0, machine.seconds
-    count = round(cores / seconds) if seconds else 0
+    core_seconds, seconds, count = machine.core_seconds or 0.0, machine.seconds, machine.cores
     share = SHARE_OF_CORES_BESIDE_A_GPU if uses_gpu else SHARE_OF_CORES
     others = "processes of others" + (f", among them the harness (process {launches[0]})," if launches else "")
-    if machine.other is not None and machine.other > max(FLOOR_SECONDS, share * cores):
+    if machine.other is not None and machine.other > max(machine.noise, share * core_seconds):
         yield f"{others} used {machine.other / seconds:.2g} of {count} cores"
-    if machine.wait is not None and machine.wait > max(FLOOR_SECONDS, WAIT_SHARE * machine.rank_seconds):
+    if machine.wait is not None and machine.wait > max(machine.noise, WAIT_SHARE * machine.rank_seconds):
         yield f"its threads waited {machine.wait:.2g} s for cores that others used, in {seconds:.2g} s"
-    if machine.steal is not None and machine.steal > max(FLOOR_SECONDS, STEAL_SHARE * cores):
+    if machine.steal is not None and machine.steal > max(machine.noise, STEAL_SHARE * core_seconds):
         yield f"the hypervisor gave {machine.steal / seconds:.2g} of {count} cores to others"
     if machine.throttled is not None and machine.throttled > THROTTLED_SHARE * machine.rank_seconds:
         yield f"its cgroup kept it from a core for {machine.throttled:.2g} s"

@@ -185,7 +185,7 @@ class Sampler:
             rest.totals["host_core_seconds"] = seconds * self._host.cores
             rest.other_launches = sorted(self._host.other_launches)
             if "machine_seconds" in machine:
-                machine["core_seconds"] = machine["machine_seconds"] * self._host.cores
+                machine |= {"core_seconds": machine["machine_seconds"] * self._host.cores, "parts": 1.0}
         return rest
 
     def _sample_on(self) -> None:

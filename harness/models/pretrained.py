@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from harness.errors import HarnessError
+from harness.paths import user_path
 
 SUFFIXES = (".pth", ".pt")
 # torchvision's naming: the first digits of the file's SHA-256 before the suffix, as in vgg16-397923af.pth.
@@ -39,7 +40,7 @@ def read_weights(name: str, weights: str) -> StateDict:
         HarnessError: no such name or file, no network, or a file that is damaged or no state_dict.
     """
     if "/" in weights or weights.endswith(SUFFIXES):
-        path = Path(weights).expanduser()
+        path = user_path(weights)
         if not path.is_file():
             raise HarnessError(
                 f"model.weights: there is no file {path}",

@@ -107,7 +107,7 @@ class CheckpointFolder:
         target = self.path / _name(step, self.generation)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=self.path, ignore_cleanup_errors=True) as name:
             folder = Path(name) / "checkpoint"
-            folder.mkdir(mode=0o755)
+            folder.mkdir()
             listed = {}
             for file_name, content in files.items():
                 write_synced(folder / file_name, content)

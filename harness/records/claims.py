@@ -20,7 +20,9 @@ import datetime
 import errno
 import json
 import os
+import re
 import socket
+import stat
 import threading
 import time
 import uuid
@@ -38,6 +40,8 @@ WATCH_SECONDS = 25.0  # for a heart that seems to have stopped: the clock may ha
 CONFIRM_SECONDS = 20.0  # that a look at the disk is believed for: in less than WATCH_SECONDS nobody takes a run over
 LITTER_SECONDS = 3600.0
 _BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+MOST_BYTES = 1 << 16  # of a claim, which takes a few hundred
+LARGEST_PID = 2**31 - 1
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links
 
 
@@ -161,9 +165,12 @@ def owner(folder: Path) -> str | None:
     found = _newest(folder / CLAIMS)
     if _is_given_up(found):
         return None
-    told = found.record
+    told = {name: str(value)[:64] for name, value in found.record.items() if value is not None}
+    if not {"host", "pid", "claimed_at"} <= told.keys():
+        return f"a process that {CLAIMS}/{found.generation}.json does not name"
     job = f", SLURM job {told['slurm_job']}" if told.get("slurm_job") else ""
-    return f"host {told.get('host')}, pid {told.get('pid')}{job}, since {told.get('claimed_at')}"
+    words = f"host {told['host']}, pid {told['pid']}{job}, since {told['claimed_at']}"
+    return words if words.isprintable() else ascii(words)
 
 
 def _claim(claims: Path, above: int) -> Claim | None:
@@ -196,20 +203,32 @@ def _publish(path: Path, target: Path) -> None:
             file.write(path.read_bytes())
 
 
+def _generation(path: Path) -> int:
+    """Returns the generation that a file claims; 0 for one whose name no claim has."""
+    return int(path.stem) if re.fullmatch(r"[1-9][0-9]{,99}\.json", path.name) else 0
+
+
 def _newest(claims: Path) -> _Found:
     while True:
-        generation = max((int(path.stem) for path in claims.glob("*.json") if path.stem.isdigit()), default=0)
+        generation = max(map(_generation, claims.glob("*.json")), default=0)
         if not generation:
             return _Found()
+        path = claims / f"{generation}.json"
+        content = b""
         try:
-            with (claims / f"{generation}.json").open("rb") as file:
-                content, beat = file.read(), os.fstat(file.fileno()).st_mtime
+            there = path.lstat()
+            beat = there.st_mtime
+            # No process makes a link that leads nowhere, a folder or a pipe. Another user's file may be hidden.
+            with contextlib.suppress(PermissionError):
+                if stat.S_ISREG(there.st_mode):
+                    with path.open("rb") as file:
+                        content, beat = file.read(MOST_BYTES), os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:  # there is a newer one now
             time.sleep(0.001)
             continue
         try:
             record = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         return _Found(generation, record if isinstance(record, dict) else {}, beat)
 
@@ -219,8 +238,10 @@ def _is_given_up(found: _Found) -> bool:
     told = found.record
     if not found.generation or "released_at" in told:
         return True
-    here = _machine()
-    return bool(here) and told.get("machine") == here and not _is_alive(told["pid"], told["process_started"])
+    here, pid, started = _machine(), told.get("pid"), told.get("process_started")
+    if not (here and told.get("machine") == here and isinstance(pid, int) and isinstance(started, int)):
+        return False  # only the heart tells
+    return 0 < pid <= LARGEST_PID and not _is_alive(pid, started)
 
 
 def _heart_has_stopped(claims: Path, found: _Found, now: float) -> bool:
@@ -234,8 +255,8 @@ def _clean(claims: Path, generation: int, now: float) -> None:
     """Deletes older generations, and what processes left that were killed while they claimed."""
     for path in claims.iterdir():
         with contextlib.suppress(OSError):
-            is_claim = path.stem.isdigit()
-            if int(path.stem) < generation if is_claim else now - path.stat().st_mtime > LITTER_SECONDS:
+            of_file = _generation(path)
+            if of_file < generation if of_file else now - path.lstat().st_mtime > LITTER_SECONDS:
                 path.unlink()
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -111,22 +112,21 @@ def _open_regular(path: Path | str) -> tuple[int, int]:
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Writes a file that readers see whole or not at all, also after a power cut.
+    """Writes a file that readers see whole or not at all, also after a power cut; its mode is the umask's.
 
     Args:
         path: the file; its folder exists.
         write: is given a binary file to write to.
     """
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # not by `tempfile`, whose mode is always 0600
     try:
-        os.fchmod(handle, 0o644)
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

@@ -143,6 +143,11 @@ def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
             check_overrides(file.smoke.set)
         except HarnessError as error:
             raise source.error(("smoke", "set"), error.message, error.hint) from None
+        for selected_path in file.smoke.only:
+            root = selected_path.partition(".")[0]
+            if root not in RunSpec.model_fields:
+                at = ("smoke", "only", selected_path)
+                raise source.error(at, f"unknown field '{root}'", nearest(root, RunSpec.model_fields))
     return source, file
 
 
@@ -225,13 +230,9 @@ def _check_metric(source: Source, path: tuple[str | int, ...], name: str, value:
     if name not in known:
         raise source.error((*path[:-1], "metric"), f"unknown metric '{name}'", nearest(name, known))
     if name.endswith(("accuracy", "recall", "share")) and not 0 <= value <= 1:
-        hint = f"accuracies and recalls are fractions, not per cent: write {value / 100:g}" if 1 < value <= 100 else ""
-        message = f"{'.'.join(map(str, path))} is {shown(value)}, and {name} is between 0 and 1"
-        raise source.error(path, message, hint or "accuracies and recalls are fractions, not per cent")
-    if value < 0:
-        raise source.error(
-            path, f"{'.'.join(map(str, path))} is {shown(value)}, and {name} is never below 0", "correct it"
-        )
+        message = f"{'.'.join(map(str, path))} is {value:g}, and {name} is between 0 and 1"
+        example = value / 100 if 1 < value <= 100 else 0.9
+        raise source.error(path, message, f"write fractions, not per cent, e.g. {example:g}")
 
 
 def _file_error(source: Source, error: ValidationError) -> SuiteError:

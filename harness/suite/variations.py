@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from harness.suite.yaml_lines import Source
 
 if TYPE_CHECKING:
     from harness.factorial.fraction import Fraction
+
+MOST_RUNS = 1_000_000  # of a suite; planning that many takes a minute or more, and gigabytes
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,11 @@ class Variations:
         return axes
 
     def __iter__(self) -> Iterator[Variation]:
-        """Yields what each config changes, in the order of the file."""
+        """Yields what each config changes, in the order of the file.
+
+        Raises:
+            SuiteError: they are more than MOST_RUNS runs; before the first of them is made.
+        """
         file = self.file
         axes = self.axes()
         if not self.fraction:
@@ -96,6 +103,7 @@ class Variations:
             if cells is None
             else (tuple(axis[level] for axis, level in zip(axes, cell, strict=True)) for cell in cells)
         )
+        self._require_few((math.prod(map(len, axes)) if cells is None else len(cells)) + len(file.include))
         groups = [file.matrix or {}, *file.zip, file.one_at_a_time]
         by_name = {path for group in groups for path in named_apart(group)}
         if axes or file.matrix or file.zip or not file.include:
@@ -107,6 +115,17 @@ class Variations:
         for index, entry in enumerate(file.include):
             settings = {path: value for path, value in entry.items() if not self._pinned(path)}
             yield Variation({"label": label_of(settings), **settings}, (("include", index),))
+
+    def _require_few(self, configs: int) -> None:
+        seeds = self.overrides.get("seeds", self.file.seeds)
+        runs = configs * (seeds if isinstance(seeds, int) else len(seeds))
+        if runs > MOST_RUNS:
+            where = next(
+                key for key in ("matrix", "zip", "one_at_a_time", "include", "seeds") if key in self.source.values
+            )
+            message = f"{runs:,} runs, and a suite has {MOST_RUNS:,} at most, those that 'exclude' leaves out included"
+            hint = "give fewer values or seeds, vary some with one_at_a_time, or see 'design: fractional'"
+            raise self.source.error((where,), message, hint)
 
     def _pinned(self, path: str) -> bool:
         return any(path == pin or path.startswith(f"{pin}.") for pin in self.overrides)

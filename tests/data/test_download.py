@@ -53,6 +53,17 @@ def test_fetch_writes_the_verified_file_and_nothing_else(tmp_path, monkeypatch):
     assert names_in(tmp_path / "new") == ["file.tar"]
 
 
+def test_what_is_fetched_and_unpacked_has_the_mode_of_the_umask(tmp_path, monkeypatch, umask):
+    serve(monkeypatch, CONTENT)
+    fetch(URL, tmp_path / "file.tar", CHECKSUM)
+    member = tarfile.TarInfo("data/cat/1.jpg")
+    member.mode = 0o755
+    unpack(tmp_path / "a.tar", make_tar(tmp_path / "a.tar", member), tmp_path / "data")
+    files = (tmp_path / "file.tar", tmp_path / "data/cat/1.jpg")
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o666 & ~umask] * 2
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
 def test_fetch_keeps_a_right_file_and_asks_nobody(tmp_path, monkeypatch):
     asked = serve(monkeypatch, CONTENT)
     (tmp_path / "file.tar").write_bytes(CONTENT)

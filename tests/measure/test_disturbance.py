@@ -30,6 +30,7 @@ from harness.running.execute import Observer, execute
 from tests.running.test_execute import make_spec
 
 QUIET = {  # 10 s on two cores
+    "parts": 2.0,
     "machine_seconds": 10.0,
     "rank_seconds": 10.0,
     "core_seconds": 20.0,
@@ -89,10 +90,10 @@ def test_beside_a_gpu_the_cores_may_be_used_unless_the_run_waits() -> None:
 
 
 def test_a_short_run_is_marked_by_what_is_counted_exactly_and_not_by_ticks() -> None:
-    tenth = {name: value / 1000 for name, value in QUIET.items()}  # 10 ms: a tick of each core
+    tenth = {name: value / 1000 for name, value in QUIET.items()} | {"parts": 2.0}  # 10 ms: a tick of each core
     assert sentences(tenth | {"free_core_seconds": 0.0, "queued_seconds": 0.0003}) == []
     beside_loops = tenth | {"core_seconds": 0.2, "machine_seconds": 0.1, "rank_seconds": 0.1}
-    beside_loops |= {"free_core_seconds": 0.0, "queued_seconds": 0.15}
+    beside_loops |= {"parts": 2.0, "free_core_seconds": 0.0, "queued_seconds": 0.15}
     assert len(sentences(beside_loops)) == 2
 
 

@@ -13,11 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.house import House
+from tests.house import House, build_house
 from tests.processes import processes_in, wait_for
 
 pytestmark = pytest.mark.launch
 CORES = 2
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """A copy of the package that marks what others disturb."""
+    return build_house(tmp_path, calm=False)
 
 
 @pytest.fixture(autouse=True)

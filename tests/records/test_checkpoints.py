@@ -43,6 +43,12 @@ def test_what_is_written_is_read(folder: CheckpointFolder) -> None:
     assert {each.name for each in path.iterdir()} == {*FILES, MANIFEST}
 
 
+def test_a_checkpoint_has_the_mode_of_the_umask(folder: CheckpointFolder, umask: int) -> None:
+    path = folder.commit(12, FILES, RUN)
+    assert path.stat().st_mode & 0o777 == 0o777 & ~umask
+    assert {each.stat().st_mode & 0o777 for each in path.iterdir()} == {0o666 & ~umask}
+
+
 def test_there_is_none(folder: CheckpointFolder) -> None:
     assert folder.newest() == (None, [])
     folder.clear()

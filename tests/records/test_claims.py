@@ -164,6 +164,84 @@ def test_a_claim_that_cannot_be_read_is_held_while_its_heart_beats(tmp_path: Pat
     assert claim(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pid": None},
+        {"pid": "7"},
+        {"pid": "../self"},
+        {"pid": [7]},
+        {"pid": 10**30},
+        {"pid": 2**31},
+        {"pid": -1},
+        {"pid": 0},
+        {"pid": True},
+        {"pid": 7.5},
+        {"process_started": None},
+        {"process_started": "x"},
+        {"host": "a\nb" * 100, "claimed_at": {"a": "b"}},
+    ],
+    ids=str,
+)
+def test_a_claim_of_no_process_is_held_while_its_heart_beats(tmp_path: Path, changes: dict[str, Any]) -> None:
+    left_behind(tmp_path, 0, machine=module._machine(), pid=os.getpid(), process_started=module._start_of(os.getpid()))
+    path = tmp_path / "claims" / "4.json"
+    for gone in (False, True):
+        record = json.loads(path.read_text())
+        for name, value in changes.items():
+            if gone:
+                record.pop(name)
+            else:
+                record[name] = value
+        path.write_text(json.dumps(record))
+        told = owner(tmp_path)
+        assert told and told.isprintable() and len(told) < 500 and "None" not in told
+        assert claim(tmp_path) is None
+    os.utime(path, (0, 0))
+    assert claim(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "device", "hidden"])
+def test_what_is_no_file_in_a_claims_place_is_taken_over_once_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = tmp_path / "claims" / "4.json"
+    path.parent.mkdir()
+    real = Path.open
+
+    def refuse(file: Path, *arguments: Any, **options: Any) -> Any:
+        if kind == "hidden" and file == path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    {
+        "link": lambda: path.symlink_to("nowhere"),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "hidden": path.touch,
+    }[kind]()
+    assert owner(tmp_path) == "a process that claims/4.json does not name"
+    assert claim(tmp_path) is None
+    os.utime(path, (0, 0), follow_symlinks=False)
+    taken = claim(tmp_path)
+    assert taken and taken.generation == 5
+    taken.release()
+
+
+@pytest.mark.parametrize(
+    "name", ["007.json", "\N{SUPERSCRIPT TWO}.json", "\N{ARABIC-INDIC DIGIT THREE}.json", "9" * 200]
+)
+def test_a_name_that_no_claim_has(tmp_path: Path, name: str) -> None:
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / name).write_text("{}")
+    assert owner(tmp_path) is None
+    taken = claim(tmp_path)
+    assert taken and taken.generation == 1
+    taken.release()
+
+
 def test_the_heart_beats_by_the_clock_of_the_file_system(tmp_path: Path) -> None:
     with claim(tmp_path) or pytest.fail("not free"):
         path = tmp_path / "claims" / "1.json"

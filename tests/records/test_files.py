@@ -12,8 +12,17 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
     path = tmp_path / "result.json"
     write_json(path, {"a": 1})
     write_json(path, {"a": 2})
-    assert path.read_text() == '{\n "a": 2\n}\n' and path.stat().st_mode & 0o777 == 0o644
-    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == '{\n "a": 2\n}\n' and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_has_the_mode_of_the_umask(tmp_path, umask):
+    path = tmp_path / "result.json"
+    write_json(path, 1)
+    append_line(tmp_path / "events.jsonl", {})
+    assert [file.stat().st_mode & 0o777 for file in tmp_path.iterdir()] == [0o666 & ~umask] * 2
+    path.chmod(0o400)
+    write_json(path, 2)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask, "as any new file"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])

@@ -40,6 +40,14 @@ Manifest.result = _disturbed
 """
 
 
+def on_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def by_seed(house: House) -> list[dict[str, Any]]:
+    return sorted(house.results().values(), key=lambda result: result["seed"])
+
+
 @pytest.mark.launch
 def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_are_kept(house: House) -> None:
     with (house.path / "harness/scheduling/manifest.py").open("a") as file:
@@ -47,9 +55,11 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
     suite = str(house.suite("seeds: 3\n"))
     first = house.run(suite)
     assert first.returncode == 0, first.stderr
-    plain = house.results()
-    assert [plain[f"base {seed}"]["disturbed"] != [] for seed in range(3)] == [True, True, False]
-    assert "Disturbed (planted in attempt 1): 2 of 3 runs of base. Their times are left out" in first.stdout
+    plain = by_seed(house)
+    assert [bool(result["disturbed"]) for result in plain] == [True, True, False]
+    assert "Disturbed (planted in attempt 1): 2 of 3 runs of faulty, sgd. Their times are left out" in on_one_line(
+        first.stdout
+    )
 
     ended = house.run(suite, "--retake", "2")
     assert ended.returncode == 0, ended.stderr
@@ -57,11 +67,11 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
     assert "2 runs were disturbed: trained again, in pass 1 of at most 2" in ended.stderr
     assert "2 runs were disturbed: trained again, in pass 2 of at most 2" in ended.stderr
     assert "still disturbed: 1 of 3 runs; each was trained again up to 2 times" in ended.stderr
-    results = [house.results()[f"base {seed}"] for seed in range(3)]
+    results = by_seed(house)
     assert [(one["attempt"], one["replaced"], one["disturbed"]) for one in results] == [
         (3, 2, []), (3, 2, ["planted in attempt 3"]), (1, 0, [])
     ]  # fmt: skip
-    assert results[2] == plain["base 2"]
+    assert results[2] == plain[2]
 
     root = house.path / "results/faults"
     folders = [RunFolder(root / one["run_id"] / one["system_id"]) for one in results]
@@ -73,7 +83,7 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
     )
     assert [seed for _, seed in begun][3:] == [0, 1, 0, 1], "in the order of the plan, pass by pass"
     kept = [json.loads((folders[0].path / f"replaced/{k}/result.json").read_text()) for k in (1, 2)]
-    assert kept[0] == plain["base 0"] and (kept[1]["attempt"], kept[1]["replaced"]) == (2, 1)
+    assert kept[0] == plain[0] and (kept[1]["attempt"], kept[1]["replaced"]) == (2, 1)
     for folder in folders[:2]:
         for number in (1, 2):
             names = {path.name for path in (folder.path / f"replaced/{number}").iterdir()}
@@ -81,8 +91,8 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
         assert (folder.path / "predictions.npz").exists() and not list(folder.path.glob("replaced/.*"))
     assert not (folders[2].path / "replaced").exists()
 
-    assert "Disturbed (planted in attempt 3): 1 of 3 runs of base." in ended.stdout
-    assert "Trained again: 2 of 3 runs of base. 4 earlier records of them are kept in `replaced/`" in ended.stdout
+    assert "Disturbed (planted in attempt 3): 1 of 3 runs of faulty, sgd." in on_one_line(ended.stdout)
+    assert "Trained again: 2 of 3 runs of faulty, sgd. 4 earlier records of them are kept" in on_one_line(ended.stdout)
     with (root / "table.csv").open() as file:
         [row] = csv.DictReader(file)
     assert (row["runs"], row["test_accuracy_n"], row["train_seconds_n"]) == ("3 ok", "3", "2")
@@ -94,20 +104,15 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
     third = house.run(suite, "--retake", "2")
     assert third.returncode == 0 and "trained again, in pass" not in third.stderr, "it was, as often as is asked for"
     assert "still disturbed: 1 of 3 runs" in third.stderr
-    assert [house.results()[f"base {seed}"] for seed in range(3)] == results
+    assert by_seed(house) == results
 
 
 def manifest_of(tmp_path: Path, count: int = 3) -> Manifest:
     sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
-    runs = [
-        PlannedRun(
-            spec=parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"}),
-            config_id="config",
-            run_id=f"run{seed}",
-            fingerprint="data",
-        )
-        for seed in range(count)
-    ]
+    runs = []
+    for seed in range(count):
+        spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"})
+        runs.append(PlannedRun(spec=spec, config_id="config", run_id=f"run{seed}", fingerprint="data"))
     return Manifest("suite", tmp_path, None, tuple(runs), 0, count)
 
 
@@ -131,7 +136,7 @@ def test_the_rule_of_retake_looks_at_the_mark_and_at_nothing_else(tmp_path: Path
         assert retake_rule(1)(recorded(manifest, 0, clock={"train_seconds": seconds}), folder) == ""
         assert retake_rule(1)(recorded(manifest, 0, clock={"train_seconds": seconds}, **marked), folder) == DISTURBED
     assert retake_rule(1)(recorded(manifest, 0, "diverged", **marked), folder) == ""
-    assert retake_rule(1)(recorded(manifest, 0, packed=1, resumed_at_steps=[3]), folder) == ""
+    assert retake_rule(1)(recorded(manifest, 0, resumed_at_steps=[3]), folder) == ""
 
     for times, most in ((1, 1), (2, 2)):
         folder.set_aside(recorded(manifest, 0, **marked), DISTURBED)

@@ -1,10 +1,12 @@
 """YAML read safely, with the line of every key."""
 
+import math
 import time
 
 import pytest
 
 from harness.errors import HarnessError
+from harness.suite import yaml_lines
 from harness.suite.yaml_lines import SuiteError, parse_value, read_yaml
 
 TEXT = """\
@@ -55,6 +57,25 @@ def test_the_line_of_a_path_or_of_the_nearest_one(read, path, depth, line):
         (".5e1", 5.0),
         ("0.1", 0.1),
         ("50_000", 50000),
+        ("010", 10),
+        ("-010", -10),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("0b11", "0b11"),
+        ("1__0", "1__0"),
+        ("1:30", "1:30"),
+        ("-1:30:00.5", "-1:30:00.5"),
+        ("010.5", 10.5),
+        ("1.", 1.0),
+        ("-.INF", -math.inf),
+        ("1e999", math.inf),
+        ("!!int 010", 10),
+        ("!!float 1", 1.0),
+        ("=", "="),
+        ("~", None),
+        ("Off", False),
+        ("{1: 2, ~: 3, on: 4}", {"1": 2, "~": 3, "on": 4}),
+        ("[&a 1, {*a : *a}]", [1, {"1": 1}]),
         ("no", False),
         ("'no'", "no"),
         ("[1, 1e-2, a]", [1, 0.01, "a"]),
@@ -70,12 +91,27 @@ def test_values(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["[1", "{a: 1, a: 2}", "!!python/object:os.system {}", "!!set {a}", "1" * 5000, "[" * 100_000, "&a [*a]"]
+    "text",
+    [
+        "!!int 1:30",
+        "!!bool maybe",
+        "!!null x",
+        "!!float x",
+        "!!merge x",
+        "9" * 301,
+        "[1",
+        "{a: 1, a: 2}",
+        "!!python/object:os.system {}",
+        "!!set {a}",
+        "1" * 5000,
+        "[" * 100_000,
+        "&a [*a]",
+    ],
 )
 def test_values_that_are_none(text):
     with pytest.raises(HarnessError) as caught:
         parse_value(text)
-    assert caught.value.hint
+    assert caught.value.hint and len(caught.value.message) < 200
 
 
 def test_a_merge_key_is_plain_yaml(read):
@@ -123,6 +159,14 @@ def test_aliases_do_not_multiply_without_end(read):
     with pytest.raises(SuiteError, match="more than 200,000 values"):
         read("\n".join(lines))
     assert time.monotonic() - start < 60  # 10^12 values would take days
+
+
+@pytest.mark.parametrize("text", ["a: [" + "b," * 4000, "a: " + "b" * 10_000_001], ids=["values", "characters"])
+def test_a_file_that_is_too_large_is_refused_before_its_nodes_are_made(read, monkeypatch, text):
+    monkeypatch.setattr(yaml_lines, "MOST_VALUES", 1000)
+    monkeypatch.setattr(yaml_lines._Loader, "get_single_node", lambda loader: pytest.fail("nodes are made"))
+    with pytest.raises(SuiteError, match=r":1: more than (200,000 values or )?10,000,000 characters"):
+        read(text)
 
 
 def test_nothing_is_constructed_from_a_tag(read, tmp_path):

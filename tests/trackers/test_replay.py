@@ -247,7 +247,7 @@ def test_no_time_of_a_marked_run_is_told(tmp_path: Path, mark: str) -> None:
 
 def test_the_time_of_a_resumed_run_is_told(tmp_path: Path) -> None:
     found = read_entries(records.whole(tmp_path, **MARKING["resumed"]))
-    assert found and found.ending and found.ending.summary["clock/train_seconds"] == 3.0
+    assert found and found.ending and "clock/train_seconds" in found.ending.summary
     assert found.description.config["marks"] == ["resumed"] and "train_seconds" in found.rows[3]
 
 

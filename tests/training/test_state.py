@@ -248,6 +248,8 @@ def test_what_went_before_goes_on(tmp_path: Path) -> None:
         throttles={"power limit": 1},
         other_pids=[7],
         energy_from=["counter"],
+        other_launches=[11],
+        machines={"node": {"queued_seconds": 0.5}},
         unknown={"host_joules": "no counter"},
     )
     progress.so_far.joules = None

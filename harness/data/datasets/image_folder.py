@@ -12,6 +12,7 @@ from harness.data.source import Dataset, DataSource, Split, fingerprint_of
 from harness.data.split import hold_out
 from harness.errors import HarnessError
 from harness.parameters import Fraction, NonNegativeInt, PositiveInt
+from harness.paths import user_path
 from harness.registry import dataset
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def image_folder(
         channels: 1 for gray, 3 for colour; every image is converted.
         unreadable: What to do with a file that is no readable image; skip leaves it out and lists it.
     """
-    folder = Path(root).expanduser()
+    folder = user_path(root)
 
     def fingerprint(*, read: bool = True) -> str:
         listing = list_images(folder, test_folder)
