@@ -9,6 +9,7 @@ What does not count is left out and named with the reason; it keeps no other rec
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,15 +176,20 @@ class RunFolder:
         # What followed a checkpoint may have been trained twice: the later event is the one that counts.
         return {one["epoch"]: one for one in _since_last_start(events) if one.get("event") == "epoch"}, problem
 
-    def finish(self, result: RunResult) -> None:
+    def finish(self, result: RunResult, before: Callable[[], object] = lambda: None) -> None:
         """Writes the result; from here on the run is done.
+
+        Args:
+            result: without its generation.
+            before: is called just before readers see it; what it raises leaves the run as it was.
 
         Raises:
             HarnessError: it cannot be written.
         """
         self.event("run_ended", status=result.status)
         with recording(self.path):
-            write_json(self.path / "result.json", result.model_dump(mode="json") | {"generation": self.generation})
+            written = result.model_dump(mode="json") | {"generation": self.generation}
+            write_json(self.path / "result.json", written, before)
 
     def read(self) -> tuple[RunResult | None, str]:
         """Returns the result, or None where the run has not ended or its record does not count, and why it does not."""
