@@ -167,9 +167,8 @@ def test_events_that_are_no_file(plan: Plan, tmp_path: Path, make: Callable[[Pat
     good, bad = (record(tmp_path, run) for run in plan.runs)
     replaced(make)(bad.path / "events.jsonl")
     assert_left_out(plan, tmp_path, good, bad.path / "result.json", "events.jsonl is a ")
-    with pytest.raises(HarnessError, match=r"events\.jsonl is not a file") as refused:
-        bad.start({}, SYSTEM)
-    assert "move it away" in refused.value.hint
+    assert bad.start({}, SYSTEM).number == 1
+    assert (bad.path / "events.jsonl.odd-1").exists() and bad.events()[0]["files"] == ["events.jsonl.odd-1"]
 
 
 @pytest.mark.parametrize("change", ["renamed run", "renamed system", "another run's folder"])
@@ -263,15 +262,17 @@ def test_an_odd_system(plan: Plan, tmp_path: Path, content: str) -> None:
     assert list(suite_status(plan, tmp_path).unreadable) == [str(bad.path / "result.json")]
 
 
-def test_a_directory_in_the_place_of_a_record_is_no_crash(plan: Plan, tmp_path: Path) -> None:
+def test_what_is_in_the_place_of_a_record_keeps_no_run_from_being_trained(plan: Plan, tmp_path: Path) -> None:
     folder = record(tmp_path, plan.runs[0])
-    replaced(Path.mkdir)(folder.path / "result.json")
-    with pytest.raises(HarnessError, match=r"result\.json is not a file") as refused:
-        folder.start({}, SYSTEM)
-    assert "move it away" in refused.value.hint
-    (folder.path / "result.json").rmdir()
-    os.mkfifo(folder.path / "result.json")
-    assert folder.start({}, SYSTEM).number == 2, "anything else is replaced"
+    path = folder.path / "result.json"
+    for number in (1, 2):
+        replaced(Path.mkdir)(path) if path.is_file() else path.mkdir()
+        (path / "notes").touch()
+        assert folder.start({}, SYSTEM).number == number + 1
+        assert (folder.path / f"result.json.odd-{number}" / "notes").exists() and not path.exists()
+    os.mkfifo(path)
+    folder.start({}, SYSTEM)
+    assert not path.exists() and folder.attempt().number == 4, "what is no folder is replaced"
 
 
 def test_odd_calibrations_are_named(tmp_path: Path) -> None:
