@@ -29,24 +29,44 @@ def folders_elsewhere(root: Path, suite: str, run_ids: Collection[str]) -> dict[
     return found
 
 
-def done_elsewhere(root: Path, suite: str, run_ids: Collection[str], system_id: str) -> dict[str, RunResult]:
-    """Returns the results of runs that are done on a system under other suites, by run_id."""
-    folders = folders_elsewhere(root, suite, run_ids)
-    return {run_id: done for run_id, found in folders.items() if (done := _newest_done(found, system_id))}
+def done_elsewhere(
+    root: Path, suite: str, run_ids: Collection[str], system_id: str = "", unreadable: dict[Path, str] | None = None
+) -> list[RunResult]:
+    """Returns the results of runs that are done under other suites; `elsewhere` of each names the suite.
+
+    Args:
+        root: the results root.
+        suite: whose own folders are left out.
+        run_ids: of the runs.
+        system_id: that they are done on; empty for any.
+        unreadable: what does not count is added, with the reason.
+    """
+    found = []
+    for folders in folders_elsewhere(root, suite, run_ids).values():
+        here = {path.parent.name for folder in folders for path in folder.glob("*/result.json")}
+        for name in sorted(here & {system_id}) if system_id else sorted(here):
+            results = [
+                (folder.parent.name, _read(folder / name, {} if unreadable is None else unreadable))
+                for folder in folders
+            ]
+            done = [(where, result) for where, result in results if result and result.status in FINAL]
+            if done:
+                where, newest = max(done, key=lambda told: told[1].ended_at)
+                found.append(newest.model_copy(update={"elsewhere": where}))
+    return found
 
 
-def _newest_done(
-    folders: Iterable[Path], system_id: str, unreadable: dict[Path, str] | None = None
-) -> RunResult | None:
-    """Returns the newest result of a run in several suites; what does not count is added to `unreadable`."""
-    done = []
-    for folder in folders:
-        result, why = RunFolder(folder / system_id).read()
-        if result and result.status in FINAL:
-            done.append(result.model_copy(update={"elsewhere": folder.parent.name}))
-        elif why and unreadable is not None:
-            unreadable[folder / system_id / "result.json"] = why
-    return max(done, key=lambda result: result.ended_at, default=None)
+def _read(folder: Path, unreadable: dict[Path, str]) -> RunResult | None:
+    """Returns a record, or None where there is none or it does not count."""
+    result, why = RunFolder(folder).read()
+    if result:
+        try:
+            read_system(folder, folder.name)
+        except (OSError, ValueError) as error:
+            result, why = None, str(error)
+    if why:
+        unreadable[folder / "result.json"] = why
+    return result
 
 
 def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
@@ -62,30 +82,23 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
     """
     stored = read_suite(root, suite)
     own = {(result.run_id, result.system_id) for result in stored.results if result.status in FINAL}
-    systems, unreadable, more = dict(stored.systems), dict(stored.unreadable), []
-    for run_id, folders in folders_elsewhere(root, suite, run_ids).items():
-        for system_id in sorted({path.parent.name for folder in folders for path in folder.glob("*/result.json")}):
-            result = None if (run_id, system_id) in own else _newest_done(folders, system_id, unreadable)
-            if not result:
-                continue
-            folder = root / str(result.elsewhere) / run_id / system_id
-            try:
-                if system_id not in systems:
-                    systems[system_id] = read_system(folder, system_id)
-            except (OSError, ValueError) as error:
-                unreadable[folder / "result.json"] = str(error)
-            else:
-                more.append(result)
+    unreadable = dict(stored.unreadable)
+    elsewhere = done_elsewhere(root, suite, run_ids, unreadable=unreadable)
+    more = [result for result in elsewhere if (result.run_id, result.system_id) not in own]
+    systems = dict(stored.systems)
+    for result in more:
+        if result.system_id not in systems:
+            folder = root / str(result.elsewhere) / result.run_id / result.system_id
+            systems[result.system_id] = read_system(folder, result.system_id)
     taken = {(result.run_id, result.system_id) for result in more}
     results = [r for r in stored.results if (r.run_id, r.system_id) not in taken] + more
     planned = [result for result in results if result.run_id in run_ids]
     left_out = by_older_code(planned)
     outdated = {(result.run_id, result.system_id) for result in left_out}
     kept = [result for result in results if (result.run_id, result.system_id) not in outdated]
-    notes = (*_older_notes(left_out), *_unknown_notes([r for r in planned if r.status in FINAL]))
-    return dataclasses.replace(
-        stored, results=kept, systems=systems, unreadable=unreadable, notes=(*stored.notes, *notes)
-    )
+    unknown = _unknown_notes([result for result in planned if result.status in FINAL])
+    notes = (*stored.notes, *_older_notes(left_out), *unknown)
+    return dataclasses.replace(stored, results=kept, systems=systems, unreadable=unreadable, notes=notes)
 
 
 def by_older_code(results: Iterable[RunResult]) -> list[RunResult]:

@@ -72,7 +72,7 @@ def walk(
         mixed_precision="no",
         kwargs_handlers=[
             ddp_options(),
-            group_options(max(run.spec.train.timeout_seconds for run in manifest.runs)),
+            group_options(max((run.spec.train.timeout_seconds for run in manifest.runs), default=0.0)),
         ],
     )
     # Rank 0 writes it down; git is asked once a launch.
@@ -119,7 +119,8 @@ def _open_of(worker: Worker, runs: list[PlannedRun]) -> list[int]:
     left = [i for i, run in enumerate(runs) if not worker.is_done(run)]
     manifest, ids = worker.manifest, [runs[i].run_id for i in left if runs[i].run_id not in worker.manifest.again]
     elsewhere = done_elsewhere(manifest.output, manifest.suite, ids, worker.system["system_id"])
-    return [i for i in left if runs[i].run_id not in elsewhere]
+    done = {result.run_id for result in elsewhere}
+    return [i for i in left if runs[i].run_id not in done]
 
 
 def _has_gpu() -> bool:

@@ -60,7 +60,8 @@ def do_open_runs(
     manifest = dataclasses.replace(manifest, again=other_code if renew else {})
     own = {run_id: result for run_id, folder in folders.items() if (result := folder.result())}
     left = [run_id for run_id in folders if run_id not in own or own[run_id].status not in FINAL]
-    borrowed = done_elsewhere(manifest.output, manifest.suite, left, system["system_id"])
+    elsewhere = done_elsewhere(manifest.output, manifest.suite, left, system["system_id"])
+    borrowed = {result.run_id: result for result in elsewhere}
     done = {i: result for i, result in (own | borrowed).items() if result.status in FINAL and i not in manifest.again}
     for run in manifest.runs:
         if run.run_id in done:
@@ -108,9 +109,9 @@ def do_open_runs(
     if code:
         return code
     kept = [folder for run_id, folder in folders.items() if run_id not in borrowed]
-    elsewhere = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
-    if elsewhere:
-        console.print(f"{len(elsewhere)} runs are being done elsewhere: {elsewhere[0]}", markup=False)
+    others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
+    if others:
+        console.print(f"{len(others)} runs are being done elsewhere: {others[0]}", markup=False)
         return STOPPED
     results = [*borrowed.values(), *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import read_result, read_system
 from harness.suite.plan import Plan
@@ -83,6 +84,7 @@ def suite_status(plan: Plan, output: Path) -> SuiteStatus:
     planned = {run.run_id for run in plan.runs}
     systems: dict[str, _Seen] = {}
     unreadable: dict[str, str] = {}
+    counted: set[tuple[str, str]] = set()
     for run_id, system_id, folder in _folders(output / plan.suite.name):
         seen = systems.setdefault(system_id, _Seen())
         try:
@@ -93,8 +95,15 @@ def suite_status(plan: Plan, output: Path) -> SuiteStatus:
         if run_id in planned:
             if result:
                 seen.count(result)
+                counted.add((run_id, system_id))
             if result is None or result.status not in FINAL:
                 seen.with_checkpoint += _has_checkpoint(f"{folder}/checkpoints")
+    for result in done_elsewhere(output, plan.suite.name, planned):
+        seen = systems.setdefault(result.system_id, _Seen())
+        if (result.run_id, result.system_id) not in counted:
+            folder = output / str(result.elsewhere) / result.run_id / result.system_id
+            seen.name = seen.name or str(read_system(folder, result.system_id).get("name", ""))
+            seen.count(result)
     found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.counts or seen.with_checkpoint}
     return SuiteStatus(plan.suite.name, len(plan.runs), found, unreadable)
 
