@@ -111,12 +111,15 @@ def _open_regular(path: Path | str) -> tuple[int, int]:
     return handle, status.st_size
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def write_atomically(
+    path: Path, write: Callable[[IO[bytes]], object], before: Callable[[], object] = lambda: None
+) -> None:
     """Writes a file that readers see whole or not at all, also after a power cut; its mode is the umask's.
 
     Args:
         path: the file; its folder exists.
         write: is given a binary file to write to.
+        before: is called when all is on the disk, just before readers see it; what it raises leaves the old file.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # not by `tempfile`, whose mode is always 0600
     try:
@@ -124,6 +127,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        before()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -148,9 +152,9 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON atomically."""
-    write_atomically(path, lambda file: file.write((json.dumps(value, indent=1) + "\n").encode()))
+def write_json(path: Path, value: Any, before: Callable[[], object] = lambda: None) -> None:
+    """Writes JSON atomically; `before` as in `write_atomically`."""
+    write_atomically(path, lambda file: file.write((json.dumps(value, indent=1) + "\n").encode()), before)
 
 
 def append_line(path: Path, value: Any) -> None:

@@ -29,7 +29,9 @@ def folders_elsewhere(root: Path, suite: str, run_ids: Collection[str]) -> dict[
     return found
 
 
-def done_elsewhere(root: Path, suite: str, run_ids: Collection[str], system_id: str = "") -> list[RunResult]:
+def done_elsewhere(
+    root: Path, suite: str, run_ids: Collection[str], system_id: str = "", unreadable: dict[Path, str] | None = None
+) -> list[RunResult]:
     """Returns the results of runs that are done under other suites; `elsewhere` of each names the suite.
 
     Args:
@@ -37,12 +39,16 @@ def done_elsewhere(root: Path, suite: str, run_ids: Collection[str], system_id: 
         suite: whose own folders are left out.
         run_ids: of the runs.
         system_id: that they are done on; empty for any.
+        unreadable: what does not count is added, with the reason.
     """
     found = []
     for folders in folders_elsewhere(root, suite, run_ids).values():
         here = {path.parent.name for folder in folders for path in folder.glob("*/result.json")}
         for name in sorted(here & {system_id}) if system_id else sorted(here):
-            results = [(folder.parent.name, _read(folder / name)) for folder in folders]
+            results = [
+                (folder.parent.name, _read(folder / name, {} if unreadable is None else unreadable))
+                for folder in folders
+            ]
             done = [(where, result) for where, result in results if result and result.status in FINAL]
             if done:
                 where, newest = max(done, key=lambda told: told[1].ended_at)
@@ -50,13 +56,17 @@ def done_elsewhere(root: Path, suite: str, run_ids: Collection[str], system_id: 
     return found
 
 
-def _read(folder: Path) -> RunResult | None:
-    """Returns a record, or None where there is none or it cannot be read: the report of its own suite names it."""
-    try:
-        read_system(folder, folder.name)
-    except (OSError, ValueError):
-        return None
-    return RunFolder(folder).result()
+def _read(folder: Path, unreadable: dict[Path, str]) -> RunResult | None:
+    """Returns a record, or None where there is none or it does not count."""
+    result, why = RunFolder(folder).read()
+    if result:
+        try:
+            read_system(folder, folder.name)
+        except (OSError, ValueError) as error:
+            result, why = None, str(error)
+    if why:
+        unreadable[folder / "result.json"] = why
+    return result
 
 
 def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
@@ -72,7 +82,8 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
     """
     stored = read_suite(root, suite)
     own = {(result.run_id, result.system_id) for result in stored.results if result.status in FINAL}
-    elsewhere = done_elsewhere(root, suite, run_ids)
+    unreadable = dict(stored.unreadable)
+    elsewhere = done_elsewhere(root, suite, run_ids, unreadable=unreadable)
     more = [result for result in elsewhere if (result.run_id, result.system_id) not in own]
     systems = dict(stored.systems)
     for result in more:
@@ -85,8 +96,9 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
     left_out = by_older_code(planned)
     outdated = {(result.run_id, result.system_id) for result in left_out}
     kept = [result for result in results if (result.run_id, result.system_id) not in outdated]
-    notes = (*_older_notes(left_out), *_unknown_notes([r for r in planned if r.status in FINAL]))
-    return dataclasses.replace(stored, results=kept, systems=systems, notes=(*stored.notes, *notes))
+    unknown = _unknown_notes([result for result in planned if result.status in FINAL])
+    notes = (*stored.notes, *_older_notes(left_out), *unknown)
+    return dataclasses.replace(stored, results=kept, systems=systems, unreadable=unreadable, notes=notes)
 
 
 def by_older_code(results: Iterable[RunResult]) -> list[RunResult]:

@@ -9,6 +9,8 @@ What does not count is left out and named with the reason; it keeps no other rec
 from __future__ import annotations
 
 import datetime
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,17 +75,21 @@ class RunFolder:
             The claim, and the folder as its owner writes to it; None where another process owns the run.
 
         Raises:
-            HarnessError: the folder cannot be written, or something else is in the place of the events.
+            HarnessError: the folder cannot be written, or its events cannot be read.
         """
         try:
             above = generation_at_end(self.path / EVENTS)
-        except OddFile as error:
-            raise HarnessError(f"{self.path / EVENTS} is {error}", "move it away; the run is trained then") from None
+        except (OddFile, NotADirectoryError):
+            above = 0
         except OSError as error:
             message = f"cannot read {self.path / EVENTS}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or name another with --output DIR") from None
         claimed = claim(self.path, above)
-        return (claimed, replace(self, generation=claimed.generation)) if claimed else None
+        if claimed is None:
+            return None
+        own = replace(self, generation=claimed.generation)
+        own._move_odd_files()
+        return claimed, own
 
     def started_generation(self) -> int:
         """Returns the generation of the owner that opened the run last; 0 where none did, or before there were any."""
@@ -106,7 +112,7 @@ class RunFolder:
         """
         with recording(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._require_files()
+            self._move_odd_files()
             number = 1 + sum(event.get("event") in STARTS for event in self.events())
             for earlier in (self.path / "result.json", self.weights):
                 earlier.unlink(missing_ok=True)
@@ -118,20 +124,23 @@ class RunFolder:
             self.event("run_resumed", attempt=number, step=resumed_at_step, packed=packed)
         return self.attempt()
 
-    def _require_files(self) -> None:
-        """Checks that a folder does not stand where a file is to be written; what else does is replaced.
+    def _move_odd_files(self) -> None:
+        """Gives what stands in the way of a record another name beside it; the event `moved_aside` has the names.
+
+        A folder cannot be replaced, and events are appended; any other file that is none is replaced.
 
         Raises:
-            HarnessError: one does, or the events are no file.
+            HarnessError: the folder cannot be written.
         """
-        odd = [name for name in ("result.json", "spec.json", "system.json", EVENTS) if (self.path / name).is_dir()]
-        events = self.path / EVENTS
-        odd += [EVENTS] if events.exists() and not events.is_file() and not odd else []
-        if odd:
-            raise HarnessError(
-                f"{self.path / odd[0]} is not a file, and the run's record goes there",
-                "move it away; the run is trained then",
-            )
+        moved = []
+        for name in ("result.json", "spec.json", "system.json", EVENTS):
+            path = self.path / name
+            if path.is_dir() or (name == EVENTS and path.exists() and not path.is_file()):
+                others = (path.with_name(f"{name}.odd-{number}") for number in itertools.count(1))
+                with recording(self.path):
+                    moved.append(path.rename(next(other for other in others if not other.exists())).name)
+        if moved:
+            self.event("moved_aside", files=moved)
 
     def attempt(self) -> Attempt:
         """Returns the last attempt; one that goes on from a checkpoint began where the run began."""
@@ -151,7 +160,11 @@ class RunFolder:
             append_line(self.path / EVENTS, {"event": name, "at": now(), **values, **written_by})
 
     def events(self) -> list[dict[str, Any]]:
-        """Returns the events of all attempts that count; see `harness.records.events`."""
+        """Returns the events of all attempts that count; see `harness.records.events`.
+
+        Raises:
+            OddFile, OSError: they cannot be read.
+        """
         return read_events(self.path / EVENTS)[0]
 
     def last_attempt(self) -> list[dict[str, Any]]:
@@ -175,15 +188,20 @@ class RunFolder:
         # What followed a checkpoint may have been trained twice: the later event is the one that counts.
         return {one["epoch"]: one for one in _since_last_start(events) if one.get("event") == "epoch"}, problem
 
-    def finish(self, result: RunResult) -> None:
+    def finish(self, result: RunResult, before: Callable[[], object] = lambda: None) -> None:
         """Writes the result; from here on the run is done.
+
+        Args:
+            result: without its generation.
+            before: is called just before readers see it; what it raises leaves the run as it was.
 
         Raises:
             HarnessError: it cannot be written.
         """
         self.event("run_ended", status=result.status)
         with recording(self.path):
-            write_json(self.path / "result.json", result.model_dump(mode="json") | {"generation": self.generation})
+            written = result.model_dump(mode="json") | {"generation": self.generation}
+            write_json(self.path / "result.json", written, before)
 
     def read(self) -> tuple[RunResult | None, str]:
         """Returns the result, or None where the run has not ended or its record does not count, and why it does not."""

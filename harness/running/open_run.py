@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -176,25 +178,25 @@ class OpenRun:
         Raises:
             Taken: on every rank: the run is another's by now.
         """
-        self._require_owner()
         if outcome and self._claim:
-            self._write(outcome)
-        self._require_owner()
+            with contextlib.suppress(Taken):  # all ranks are told below
+                self._write(outcome)
+        lost = self._claim is not None and not self._owns()
+        if broadcast_object_list([lost])[0]:
+            raise self.taken()
         result = self._result(status, cause, outcome)
         if self._claim:
-            self._folder.finish(result)
+            self._folder.finish(result, self._require_owner)
             if status in FINAL:
                 self._folder.checkpoints.clear()
-        if self._claim:
             self._claim.release()
         remove_file(self._folder.path, self._worker.pulse.rank)
         self._worker.display.tell(RunEnded.of(result, self._run.name))
         return result
 
     def _require_owner(self) -> None:
-        """Raises, on all ranks or on none, where the run is another's by now."""
-        lost = self._claim is not None and not self._owns()
-        if broadcast_object_list([lost])[0]:
+        """Raises `Taken`, on rank 0 alone, where the run is another's by now."""
+        if not self._owns():
             raise self.taken()
 
     def abandon(self, status: Status, cause: Cause) -> None:
@@ -209,13 +211,13 @@ class OpenRun:
 
     def _write(self, outcome: Outcome) -> None:
         with recording(self._folder.path):
-            _write_arrays(self._folder, outcome)
+            _write_arrays(self._folder, outcome, self._require_owner)
             if not self._run.spec.train.keep_weights:
                 return
             began = time.perf_counter()
             self._folder.weights.parent.mkdir(exist_ok=True)
             weights = tensor_bytes(outcome.network.state_dict())
-            write_atomically(self._folder.weights, lambda file: file.write(weights))
+            write_atomically(self._folder.weights, lambda file: file.write(weights), self._require_owner)
             seconds = time.perf_counter() - began
         clock = outcome.fields["clock"]
         clock.checkpoint_seconds += seconds
@@ -235,7 +237,9 @@ class OpenRun:
                 problem = error
                 if self._claim:
                     self._claim.release()
-        found, problem = broadcast_object_list([found, problem])
+        # Any rank may have to write down why the run failed, as its owner.
+        found, problem, generation = broadcast_object_list([found, problem, self._folder.generation])
+        self._folder = replace(self._folder, generation=generation)
         if problem:
             raise problem
         return found
@@ -254,8 +258,7 @@ class OpenRun:
         checkpoint, problems = checkpoints.newest(since=self._folder.started_generation())
         if checkpoint:
             require_same_run(checkpoint.run, identity, checkpoint.path)
-        if not self._owns():
-            raise self.taken()
+        self._require_owner()
         with recording(self._folder.path):
             checkpoint = checkpoints.take_over(checkpoint)
         described = self._worker.manifest.description(self._run)
@@ -285,8 +288,8 @@ def _epoch_event(epoch: Epoch) -> dict[str, Any]:
     }
 
 
-def _write_arrays(folder: RunFolder, outcome: Outcome) -> None:
+def _write_arrays(folder: RunFolder, outcome: Outcome, before: Callable[[], object]) -> None:
     arrays: dict[str, Any] = {name: tensor.numpy().astype(np.int32) for name, tensor in outcome.arrays.items()}
-    write_atomically(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
+    write_atomically(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays), before)
     losses = outcome.losses.numpy().astype(np.float32)
-    write_atomically(folder.path / "losses.npz", lambda file: np.savez_compressed(file, loss=losses))
+    write_atomically(folder.path / "losses.npz", lambda file: np.savez_compressed(file, loss=losses), before)

@@ -40,6 +40,19 @@ def test_a_crash_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, er
     assert path.read_text() == '"old"\n' and list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_asked_at_the_last_moment_may_leave_the_old_file(tmp_path):
+    path = tmp_path / "result.json"
+    write_json(path, "old")
+
+    def refuse():
+        assert path.read_text() == '"old"\n' and len(list(tmp_path.iterdir())) == 2, "the new one is on the disk"
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        write_json(path, "new", refuse)
+    assert path.read_text() == '"old"\n' and list(tmp_path.iterdir()) == [path]
+
+
 def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "result.json"
     write_json(path, "old")

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.live.watching import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
 from harness.records.files import OddFile, open_file, read_file, read_object
+from harness.records.planned import read_planned
 from harness.records.result import Clock, DataFacts, Metrics, RunResult
 from harness.records.store import RunFolder, read_result, read_suite, run_folder
 from harness.report.of_suite import build_suite_report
@@ -166,9 +167,8 @@ def test_events_that_are_no_file(plan: Plan, tmp_path: Path, make: Callable[[Pat
     good, bad = (record(tmp_path, run) for run in plan.runs)
     replaced(make)(bad.path / "events.jsonl")
     assert_left_out(plan, tmp_path, good, bad.path / "result.json", "events.jsonl is a ")
-    with pytest.raises(HarnessError, match=r"events\.jsonl is not a file") as refused:
-        bad.start({}, SYSTEM)
-    assert "move it away" in refused.value.hint
+    assert bad.start({}, SYSTEM).number == 1
+    assert (bad.path / "events.jsonl.odd-1").exists() and bad.events()[0]["files"] == ["events.jsonl.odd-1"]
 
 
 @pytest.mark.parametrize("change", ["renamed run", "renamed system", "another run's folder"])
@@ -201,6 +201,23 @@ def test_the_same_run_in_two_roots_is_drawn_once(plan: Plan, tmp_path: Path, cap
     console = Console(width=1000)
     assert [run.folder.path for run in _once(runs, console)] == [one.path, runs[3].folder.path]
     assert capsys.readouterr().out == f"{other.path}: the same run as {one.path}, left out\n"
+
+
+def test_the_same_run_under_two_suites_counts_once_and_an_odd_record_there_is_named(plan: Plan, tmp_path: Path) -> None:
+    first, second = (record(tmp_path, run) for run in plan.runs)
+    shutil.copytree(tmp_path / "s", tmp_path / "renamed")
+    run_ids = [run.run_id for run in plan.runs]
+    both = read_planned(tmp_path, "s", run_ids)
+    assert sorted(result.run_id for result in both.results) == sorted(run_ids) and not both.unreadable
+    for folder in (first.path, second.path, tmp_path / "renamed" / run_ids[1]):
+        shutil.rmtree(folder)
+    (one,) = read_planned(tmp_path, "s", run_ids).results
+    assert (one.run_id, one.elsewhere) == (run_ids[0], "renamed"), "its accuracy counts from there"
+    there = tmp_path / "renamed" / run_ids[0] / "m"
+    for name, reason in (("system.json", "system.json: not a whole JSON object"), ("result.json", "not a whole JSON")):
+        (there / name).write_text("[]")
+        found = read_planned(tmp_path, "s", run_ids)
+        assert not found.results and found.unreadable[there / "result.json"].startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -245,15 +262,17 @@ def test_an_odd_system(plan: Plan, tmp_path: Path, content: str) -> None:
     assert list(suite_status(plan, tmp_path).unreadable) == [str(bad.path / "result.json")]
 
 
-def test_a_directory_in_the_place_of_a_record_is_no_crash(plan: Plan, tmp_path: Path) -> None:
+def test_what_is_in_the_place_of_a_record_keeps_no_run_from_being_trained(plan: Plan, tmp_path: Path) -> None:
     folder = record(tmp_path, plan.runs[0])
-    replaced(Path.mkdir)(folder.path / "result.json")
-    with pytest.raises(HarnessError, match=r"result\.json is not a file") as refused:
-        folder.start({}, SYSTEM)
-    assert "move it away" in refused.value.hint
-    (folder.path / "result.json").rmdir()
-    os.mkfifo(folder.path / "result.json")
-    assert folder.start({}, SYSTEM).number == 2, "anything else is replaced"
+    path = folder.path / "result.json"
+    for number in (1, 2):
+        replaced(Path.mkdir)(path) if path.is_file() else path.mkdir()
+        (path / "notes").touch()
+        assert folder.start({}, SYSTEM).number == number + 1
+        assert (folder.path / f"result.json.odd-{number}" / "notes").exists() and not path.exists()
+    os.mkfifo(path)
+    folder.start({}, SYSTEM)
+    assert not path.exists() and folder.attempt().number == 4, "what is no folder is replaced"
 
 
 def test_odd_calibrations_are_named(tmp_path: Path) -> None:
