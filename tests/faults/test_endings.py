@@ -14,7 +14,7 @@ from tests.house import House
 from tests.processes import processes_in, wait_for
 from tests.scheduling.paced import Paced, stop
 
-pytestmark = [pytest.mark.launch, pytest.mark.faults]
+pytestmark = [pytest.mark.launch, pytest.mark.slow]
 Count = Callable[..., None]
 TERM, INT, USR1, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP
 

@@ -231,7 +231,7 @@ def kill_after(seconds: float, whom: str) -> Callable[[subprocess.Popen[bytes]],
     return kill
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.launch
 @pytest.mark.timeout(1800)
 def test_killed_at_twenty_random_moments(house: House, fault: Fault, figure: Callable[[str, float], None]) -> None:
@@ -262,7 +262,7 @@ def test_killed_at_twenty_random_moments(house: House, fault: Fault, figure: Cal
         assert killed.orphans == 0
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.launch
 @pytest.mark.timeout(1800)
 def test_two_ranks_that_are_killed(house: House, fault: Fault, figure: Callable[[str, float], None]) -> None:

@@ -95,7 +95,7 @@ def now():
 
 
 @pytest.mark.launch
-@pytest.mark.faults
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_changes_no_duration(house: House, fault: Fault) -> None:
     with (house.path / "sitecustomize.py").open("a") as file:
         file.write(BACKWARDS)
@@ -123,7 +123,7 @@ def test_no_duration_is_taken_from_the_time_of_day() -> None:
     assert [path for path in sources if difference.search(path.read_text())] == []
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 def test_what_checkpoints_cost(tmp_path: Path, figure: Callable[[str, float], None]) -> None:
     """Of ResNet-18 with Adam, 11 million parameters, at the default interval in a run of ten minutes."""
     run_seconds, every_seconds = 600, make_spec().train.checkpoint_every_seconds
