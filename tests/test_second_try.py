@@ -1,4 +1,4 @@
-"""`.ci/twice`: what failed is tried once more, alone and last; only what fails again is a failure, and no crash passes."""
+"""`.ci/twice`: what failed is tried once more, alone and last; it fails where it fails again, and no crash passes."""
 
 from __future__ import annotations
 
