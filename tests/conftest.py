@@ -34,6 +34,11 @@ def short_collections() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """What is frozen is not freed at the end, and Triton's bindings would then report each object as a leak."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where decoded images are kept, by the processes that tests start too: not in the home of who runs them."""

@@ -97,3 +97,18 @@ def test_there_is_no_second_try_where_pytest_itself_fails(tmp_path: Path, files:
 def test_where_all_pass_there_is_no_second_try(tmp_path: Path) -> None:
     done = twice(tmp_path, test_good="def test_good():\n    pass\n")
     assert done.returncode == 0 and "second try" not in done.stdout
+
+
+def test_triton_is_there() -> None:
+    """Its bindings report at the end what was not freed."""
+    assert pytest.importorskip("triton.compiler")
+
+
+def test_the_verdict_is_the_last_line() -> None:
+    test = f"{Path(__file__).relative_to(ROOT)}::{test_triton_is_there.__name__}"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "", test]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    assert done.stdout.splitlines()[-1].startswith("1 passed"), done.stdout
