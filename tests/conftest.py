@@ -23,8 +23,8 @@ for name in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "HARNESS_TRACKERS
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that start processes come first: they take longest, and workers that run side by side end together so."""
-    slow = {item.path for item in items if item.get_closest_marker("launch")}
-    items.sort(key=lambda item: ("slurm" not in item.path.parts, item.path not in slow))
+    launching = {item.path for item in items if item.get_closest_marker("launch")}
+    items.sort(key=lambda item: ("slurm" not in item.path.parts, item.path not in launching))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -141,6 +141,7 @@ def test_records_without_events_have_no_curves(fake: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.launch
+@pytest.mark.slow
 def test_5000_runs_stay_usable(fake: Any, tmp_path: Path, open_page: Any) -> None:
     results = fake.suite(500, 10)
     path = fake.page(tmp_path, results)

@@ -57,22 +57,23 @@ def test_a_gpu_is_warmed_up_unless_the_suite_says_otherwise(asked: float | None,
 
 
 @pytest.mark.launch
-@pytest.mark.parametrize("launches", ["one", "isolated"])
-def test_each_launch_warms_up_once_and_the_numbers_are_those_without(house: House, launches: str) -> None:
-    suite = house.suite("matrix: {model.slow: [0.0, 0.001]}\nwarm_up_seconds: 0.3\n")
-    isolate = ["--isolate"] if launches == "isolated" else []
-    ended = house.run(str(suite), *isolate)
-    assert ended.returncode == 0, ended.stderr
-    events = [path.read_text() for path in house.path.glob("results/faults/*/*/events.jsonl")]
-    assert sum('"warm_up"' in text for text in events) == (2 if isolate else 1)
-    assert "its numbers are thrown away" in ended.stderr
+def test_each_launch_warms_up_once_and_the_numbers_are_those_without(house: House) -> None:
     plain = house.suite("matrix: {model.slow: [0.0, 0.001]}\nwarm_up_seconds: 0\n", "plain.yaml")
     assert house.run(str(plain), "--output", "plain").returncode == 0
-    for path in house.path.glob("results/faults/*/*/result.json"):
-        own = json.loads(path.read_text())
-        other = json.loads((house.path / "plain" / path.relative_to(house.path / "results")).read_text())
-        assert own["metrics"] == other["metrics"], own["label"]
-        assert own["throughput"]["steps"] == other["throughput"]["steps"]
+    suite = house.suite("matrix: {model.slow: [0.0, 0.001]}\nwarm_up_seconds: 0.3\n")
+    for output, options, launches in (("one", (), 1), ("isolated", ("--isolate",), 2)):
+        ended = house.run(str(suite), "--output", output, *options)
+        assert ended.returncode == 0, ended.stderr
+        events = [path.read_text() for path in house.path.glob(f"{output}/faults/*/*/events.jsonl")]
+        assert sum('"warm_up"' in text for text in events) == launches
+        assert "its numbers are thrown away" in ended.stderr
+        found = list(house.path.glob(f"{output}/faults/*/*/result.json"))
+        assert len(found) == 2
+        for path in found:
+            own = json.loads(path.read_text())
+            other = json.loads((house.path / "plain" / path.relative_to(house.path / output)).read_text())
+            assert own["metrics"] == other["metrics"], own["label"]
+            assert own["throughput"]["steps"] == other["throughput"]["steps"]
 
 
 @pytest.mark.launch
