@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 def die(what: str, folder: Path, stage: int) -> subprocess.CompletedProcess[str]:
     """Writes a checkpoint or a result in a process that ends at a stage."""
     command = [sys.executable, "-m", "tests.faults.dying", what, str(folder), str(stage)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
 def stages(what: str, prepare: Callable[[Path], None], folder: Path) -> Iterator[Path]:
@@ -166,7 +166,7 @@ class Killed:
         except BaseException:
             kill_after(0.0, "both")(child)
             raise
-        if not wait_for(lambda: not processes_in(self.house.path), 15):
+        if not wait_for(lambda: not processes_in(self.house.path), 30):
             self.orphans += len(processes_in(self.house.path))
         found = self._openings()[opened:]
         self.lives.append(Life(self._steps() - steps, found[-1] if found else None))

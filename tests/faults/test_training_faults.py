@@ -57,7 +57,7 @@ def test_a_worker_of_the_loader_is_killed(moment: int, tmp_path: Path, fault: Fa
             worker = next(iter(set(psutil.Process().children()) - before))
             os.kill(worker.pid, signal.SIGKILL)
             # Not `wait`: it would take the exit status that torch looks for.
-            assert wait_for(lambda: worker.status() == psutil.STATUS_ZOMBIE, 5)
+            assert wait_for(lambda: worker.status() == psutil.STATUS_ZOMBIE, 120)
 
     before, seen = set(psutil.Process().children()), Seen()
     with pytest.raises(HarnessError, match="a worker of the loader died"):

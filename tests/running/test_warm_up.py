@@ -26,21 +26,21 @@ def go(spec: Any, seconds: float, stop: StopRequest | None = None) -> float:
 
 def test_it_ends_when_its_time_is_over() -> None:
     go(make_spec(train={"epochs": 1}), 60)  # what it imports at first is imported
-    assert 0.5 < go(make_spec(train={"epochs": 1000}), 0.5) < 10
+    assert 0.5 < go(make_spec(train={"epochs": 1_000_000}), 0.5) < 60
 
 
 def test_it_ends_with_its_run() -> None:
-    assert go(make_spec(train={"epochs": 1}), 60) < 30
+    assert go(make_spec(train={"epochs": 1}), 240) < 120
 
 
 def test_it_ends_when_the_process_is_asked_to_stop() -> None:
     stop = StopRequest()
     stop.reason = "SIGTERM"
-    assert go(make_spec(train={"epochs": 1000}), 60, stop) < 30
+    assert go(make_spec(train={"epochs": 1_000_000}), 240, stop) < 120
 
 
 def test_a_loss_that_is_not_finite_is_the_runs_own_business() -> None:
-    assert go(make_spec(optimizer={"name": "sgd", "lr": 1e30}), 60) < 30
+    assert go(make_spec(optimizer={"name": "sgd", "lr": 1e30}), 240) < 120
 
 
 def test_what_cannot_be_built_is_an_error() -> None:

@@ -255,7 +255,7 @@ def test_the_end_of_a_launch_reaches_what_obeys_no_order_and_no_sigterm(tmp_path
     rank = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stubborn!r}], start_new_session=True)"
     environment = {**os.environ, FOLDER: str(tmp_path)}
     launcher = subprocess.Popen([sys.executable, "-c", rank], env=environment)
-    assert wait_for(ready.exists, 30)
+    assert wait_for(ready.exists, 120)
     launcher.kill()  # what it started is left to init
     launcher.wait()
     assert len(processes_of(tmp_path)) == 1

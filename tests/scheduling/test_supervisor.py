@@ -98,10 +98,10 @@ def test_killed_in_the_middle_nothing_finished_is_lost_and_only_the_open_run_is_
         stderr=subprocess.DEVNULL,
     )
     folder = house.path / "results/faults"
-    assert wait_for(lambda: len(list(folder.glob("*/*/events.jsonl"))) == 2, 60), "the second run never began"
+    assert wait_for(lambda: len(list(folder.glob("*/*/events.jsonl"))) == 2, 120), "the second run never began"
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    assert wait_for(lambda: not processes_in(house.path), 10), "the worker outlived its supervisor"
+    assert wait_for(lambda: not processes_in(house.path), 30), "the worker outlived its supervisor"
     finished = house.results()
     assert list(finished) == ["slow=0.0 0"]
 
