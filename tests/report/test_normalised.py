@@ -89,6 +89,7 @@ def test_a_slow_system_comes_out_as_fast_as_the_other(fake: Any) -> None:
     assert all(re.fullmatch(r"[\d.]+ to [\d.]+ s", cell) for cell in table.columns[5].cells)
 
 
+@pytest.mark.slow
 def test_the_stated_error_covers_the_truth(fake: Any) -> None:
     """A system planted three times slower, in calibrations and runs that scatter: how often the interval holds."""
     rng, held, widths = random.Random(1), 0, []
