@@ -162,6 +162,7 @@ def test_the_error_grows_where_the_operations_disagree() -> None:
     assert apart.ratio == pytest.approx(0.5 * 8 ** (1 / 5))
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_raw_times_share_no_ranking(fake: Any, tmp_path: Path) -> None:
     calibrations = {"a": calibrated("a"), "b": calibrated("b", slower=3.0)}
     report = fake.report(on_two_systems(fake, 3.0), calibrations=calibrations, sort="train_seconds")
