@@ -45,6 +45,7 @@ def stages(what: str, prepare: Callable[[Path], None], folder: Path) -> Iterator
         yield folder / str(stage)
 
 
+@pytest.mark.launch
 def test_killed_at_every_stage_of_writing_a_checkpoint(tmp_path: Path, fault: Fault) -> None:
     def prepare(path: Path) -> None:
         for step in (1, 2):
@@ -64,6 +65,7 @@ def test_killed_at_every_stage_of_writing_a_checkpoint(tmp_path: Path, fault: Fa
     assert found == sorted(found) and set(found) == {2, 3}, "before it is committed the older one, then the newer"
 
 
+@pytest.mark.launch
 def test_killed_at_every_stage_of_writing_a_result(tmp_path: Path, fault: Fault) -> None:
     def prepare(path: Path) -> None:
         RunFolder(path / "r" / "y").start({}, {})

@@ -117,6 +117,7 @@ def test_slots_take_a_run_once(tmp_path: Path) -> None:
     assert Slot.from_json(json.loads(json.dumps(first.as_json()))) == first
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize("isolate", [False, True])
 def test_slots_share_the_work_by_who_is_free(tmp_path: Path, isolate: bool) -> None:
     # The first run takes as long as it takes the other slot to do the rest.
