@@ -111,6 +111,7 @@ def faults_of_steps(how: str) -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+@pytest.mark.launch
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
 def test_what_a_step_frees_serves_the_next() -> None:
     kept, default = faults_of_steps("keep"), faults_of_steps("default")

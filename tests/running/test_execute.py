@@ -306,7 +306,7 @@ def test_workers_end_when_a_run_fails() -> None:
     with pytest.raises(Diverged):
         run(make_spec(optimizer={"name": "sgd", "lr": 1e30, "momentum": 0.9}, loader={"name": "pinned", "workers": 2}))
     started = set(psutil.Process().children(recursive=True)) - before
-    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert psutil.wait_procs(started, timeout=120)[1] == []
 
 
 def test_the_hosts_peak_is_in_the_record() -> None:

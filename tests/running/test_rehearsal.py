@@ -24,7 +24,7 @@ from tests.gpu.stand_in import stand_in_gpu
 from tests.running.test_execute import make_spec, run
 
 
-@pytest.mark.launch
+@pytest.mark.slow
 def test_compiling_has_its_own_clock_and_changes_no_weights() -> None:
     data = {"name": "digits", "train_samples": 200}
     eager, compiled = (run(make_spec(data=data, train={"compile": value})) for value in (False, True))
