@@ -154,7 +154,7 @@ def group_options(trains: Iterable[TrainSection]) -> InitProcessGroupKwargs:
 
     By default NCCL gives up after ten minutes, whatever a suite allows.
     """
-    longest = max(train.timeout_seconds for train in trains)
+    longest = max((train.timeout_seconds for train in trains), default=0.0)
     return InitProcessGroupKwargs(timeout=timedelta(seconds=min(longest + SLACK_SECONDS, YEAR_SECONDS)))
 
 
