@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,21 @@ from harness.records.claims import claim, owner
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A heart beats every 20 ms, and is watched for 200."""
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A heart beats every 20 ms, is watched for 200, and stops when the test ends."""
+    made: list[module.Claim] = []
+    start = module.Claim.__init__
+
+    def begin(self: module.Claim, *arguments: Any) -> None:
+        made.append(self)
+        start(self, *arguments)
+
+    monkeypatch.setattr(module.Claim, "__init__", begin)
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.2)
+    yield
+    for each in made:
+        each._stop_beating()
 
 
 def rewrite(path: Path, **changes: Any) -> None:
