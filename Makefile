@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SUITE ?= benchmarks/quickstart.yaml
+PYTEST := $(BIN)/python -m pytest
 # A module stays on one worker; the slow ones come first (tests/conftest.py). One worker more than cores: those that start
 # processes wait for them half the time.
 WORKERS := $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help setup demo test test-faults gpu-check check format lock clean
+.PHONY: help setup demo test test-quick test-all test-faults gpu-check check format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -28,11 +29,17 @@ setup: .venv/installed  ## build .venv in this folder, locked with hashes
 demo: setup  ## run the main job on the quickstart suite and show its table
 	$(BIN)/harness run $(SUITE)
 
-test: setup  ## run the tests; with SELECT="-m 'faults or not faults'" the slow faults, too
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(SELECT)
+test: setup  ## run the tests but the slow ones: five minutes on two quiet cores
+	$(PYTEST) $(SIDE_BY_SIDE)
 
-test-faults: setup  ## inject faults, and show what became of each; the table goes to results/reliability
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -p tests.faults.report --faults-report results/reliability/faults.json \
+test-quick: setup  ## run the tests that start no process: under two minutes
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow and not launch"
+
+test-all: setup  ## run all tests
+	$(PYTEST) $(SIDE_BY_SIDE) -m ""
+
+test-faults: setup  ## inject faults, and show what became of each; with KEEP=1 the table goes to results/reliability
+	$(PYTEST) $(SIDE_BY_SIDE) -m "" -p tests.faults.report $(if $(KEEP),--faults-report results/reliability/faults.json) \
 		tests/faults tests/data/test_download.py tests/data/test_cifar.py \
 		tests/records/test_files.py tests/records/test_store.py
 
@@ -60,4 +67,4 @@ clean:  ## remove the environment and the caches
 
 .PHONY: test-slurm
 test-slurm: setup  ## run the tests on a private SLURM cluster; needs slurm-wlm and munge
-	CI_REQUIRE_SLURM=1 $(BIN)/python -m pytest tests/slurm
+	CI_REQUIRE_SLURM=1 $(PYTEST) -m "" tests/slurm

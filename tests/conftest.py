@@ -23,8 +23,8 @@ for name in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "HARNESS_TRACKERS
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules that start processes come first: they take longest, and workers that run side by side end together so."""
-    slow = {item.path for item in items if item.get_closest_marker("launch")}
-    items.sort(key=lambda item: ("slurm" not in item.path.parts, item.path not in slow))
+    launching = {item.path for item in items if item.get_closest_marker("launch")}
+    items.sort(key=lambda item: ("slurm" not in item.path.parts, item.path not in launching))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,6 +32,11 @@ def short_collections() -> None:
     """Runs and loaders collect garbage, and would walk half a second each time through all that tests have imported."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """What is frozen is not freed at the end, and Triton's bindings would then report each object as a leak."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,6 +21,17 @@ def processes_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
+def seconds_without_a_core() -> float:
+    """Returns how long this thread was ready and had to wait for a core; 0 where the kernel does not tell.
+
+    What a busy machine adds between two readings of a clock, and no error of the clock.
+    """
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 def wait_for(condition: Callable[[], object], seconds: float, every: float = 0.1) -> bool:
     """Waits until a condition holds; tells whether it did."""
     end = time.monotonic() + seconds

@@ -86,6 +86,7 @@ WRONG = [
     ("  train.clip_grad_norm: 1:30.5", 7, 'train.clip_grad_norm is "1:30.5"', "a valid number"),
     ("  train.epochs: !!int 1:30", 7, "not valid YAML: '1:30' is no int", "check"),
     (f"  train.epochs: {'9' * 301}", 7, "not valid YAML: '999", "check"),
+    ("  train.epochs: 0x8000000000000000", 7, "not valid YAML: 0x8000000000000000 is beyond 64 bits", "check"),
     ("budget: 1:30", 7, 'budget is "1:30"', "write a number and s, min or h"),
     ("budget: 010", 7, "budget is 10", "write a number and s, min or h"),
     ("include: {label: a}", 7, 'include is {"label": "a"}', "a list"),
@@ -236,7 +237,7 @@ def test_numbers_are_read_alike_everywhere(tmp_path):
 
     def epochs(*overrides, only=()):
         runs = load_suite(path, overrides).plan(lambda data: "fingerprint", only=only).runs
-        return [run.spec.train.epochs for run in runs]
+        return sorted(run.spec.train.epochs for run in runs)
 
     assert epochs() == [10, 11, 12]
     assert epochs("train.epochs=010") == [10]
@@ -308,6 +309,9 @@ def test_what_a_suite_must_have(tmp_path, missing):
     ("arguments", "message", "hint"),
     [
         (["--set", "train.epochs"], "--set train.epochs is no assignment", "write --set train.epochs=5"),
+        (["--set", f"model.{'a.' * 60}a=1"], "--set model.a.a.", "write --set train.epochs=5"),
+        (["--only", f"model.{'a.' * 60}a=1"], "--only model.a.a.", "write --only label=best"),
+        (["--set", "train.epochs=1\ntrain: 2"], "'1 train: 2' is not a YAML value: ", "quote it"),
         (["--set", "=5"], "--set =5 is no assignment", "write --set train.epochs=5"),
         (["--set", "trian.epochs=5"], "--set trian.epochs: unknown field 'trian'", "'train'"),
         (["--set", "label=a"], "--set label: unknown field 'label'", "valid: data"),
@@ -315,6 +319,7 @@ def test_what_a_suite_must_have(tmp_path, missing):
         (["--set", "train.epoch=5"], "--set train.epoch: unknown field 'train.epoch'", "'epochs'"),
         (["--set", "train.epochs=five"], '--set train.epochs: train.epochs is "five"', "a valid integer"),
         (["--set", "train.epochs=1:30"], '--set train.epochs: train.epochs is "1:30"', "a valid integer"),
+        (["--set", f"train.epochs={2**63}"], f"'{2**63}' is not a YAML value: {2**63} is beyond 64 bits", "quote"),
         (["--only", "train.epochs=1:30"], "--only train.epochs=1:30 selects no run", "labels: mlp"),
         (["--set", "train.batch_size=3"], "unknown field 'train.batch_size'", "'global_batch_size'"),
         (["--set", "train.epochs="], "--set train.epochs: train.epochs is null", "a valid integer"),
@@ -338,7 +343,7 @@ def test_bad_assignments(tmp_path, monkeypatch, capsys, verb, arguments, message
     monkeypatch.chdir(tmp_path)
     (tmp_path / "suite.yaml").write_text(HEAD)
     out, err = fails(capsys, [verb, "suite.yaml", *arguments])
-    assert not out and message in err.splitlines()[0] and hint in err.splitlines()[1]
+    assert not out and message in err.splitlines()[0] and hint in err.splitlines()[1] and len(err) < 500
     assert [path.name for path in tmp_path.rglob("*")] == ["suite.yaml"]
 
 

@@ -196,6 +196,7 @@ def test_a_reader_that_leaves_is_no_error(suite):
     assert ran.returncode == 0 and "Traceback" not in ran.stderr
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -41,7 +41,7 @@ def offered(tmp_path: Path):
         script = ASK.format(shell="bash", words=quoted, count=len(words) + 1)
         environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            ["bash", "--norc", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+            ["bash", "--norc", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
         )
         assert not done.stderr, done.stderr
         return done.stdout.split("\n")[:-1]
@@ -69,7 +69,7 @@ def test_verbs_suites_options_and_values_in_bash(offered) -> None:
 def test_there_is_a_script_for_each_shell(shell: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "_HARNESS_COMPLETE": f"source_{shell}"}
     done = subprocess.run(
-        [sys.executable, "-m", "harness"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "harness"], env=environment, capture_output=True, text=True, timeout=200
     )
     assert f"complete_{shell}" in done.stdout and "harness" in done.stdout, done.stderr
 
@@ -86,6 +86,9 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_columns_are_those_of_the_table() -> None:
     assert "train_seconds" in columns("") and "test_accuracy" in columns("test_a") and columns("x_") == []
-    began = time.perf_counter()
-    columns("")
-    assert time.perf_counter() - began < 0.4
+    seconds = []
+    for work in (lambda: columns(""), lambda: sum(range(10_000_000))):  # the second takes a fifth of a second
+        began = time.thread_time()
+        work()
+        seconds.append(time.thread_time() - began)
+    assert seconds[0] < 2 * seconds[1]

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -221,3 +222,63 @@ def test_an_epoch_of_the_harness_is_whole_though_a_checkpoint_is_due(
     monkeypatch.setattr("harness.training.pauses.time.monotonic", lambda: now + 301.0)
     epoch()
     assert steps == [0, 1, 2, 3, 4]
+
+
+def test_peak_memory_on_a_cpu_is_that_of_the_tensors_that_live_at_once(script: Callable[[str], Any]) -> None:
+    memory = script("memory")
+
+    def work() -> None:
+        kept = [torch.empty(250_000) for _ in range(4)]
+        kept = kept[:2]
+        torch.empty(100_000)  # of three, two live
+        torch.empty(500_000)
+
+    assert memory.peak_bytes(work, torch.device("cpu")) == 4_000_000
+
+
+def test_the_link_of_the_scaling_model_is_given_or_published(script: Callable[[str], Any]) -> None:
+    scaling_model = script("scaling_model")
+    given, published = scaling_model.chosen_link(1e9, 8), scaling_model.chosen_link(None, 1)
+    assert (given.source, given.bytes_per_second, given.hop_seconds) == ("given", 1e9, 3.4e-6)
+    assert (published.source, published.bytes_per_second) == ("published", pytest.approx(370.8e9))
+
+
+def test_a_loader_that_does_less_than_the_task_is_not_measured(script: Callable[[str], Any]) -> None:
+    contenders, peers = script("contenders"), script("peers")
+    device = torch.device("cpu")
+    images = np.random.default_rng(0).integers(30, 256, (300, 8, 8, 3), np.uint8)
+    labels = np.arange(300)
+    batch, classes = next(peers.airbench(images, labels, device))
+    contenders.check((batch, classes), (8, 8, 3), device, half=True)
+    unpadded = ((torch.from_numpy(images[:128]) / 255 - torch.tensor(peers.MEAN)) / torch.tensor(peers.STD)).half()
+    for wrong in (batch[:100], batch.float(), unpadded.permute(0, 3, 1, 2)):
+        with pytest.raises(AssertionError):
+            contenders.check((wrong, classes), (8, 8, 3), device, half=True)
+
+
+def test_airbench_takes_windows_of_the_padded_image_and_mirrors_them_every_other_epoch(
+    script: Callable[[str], Any],
+) -> None:
+    peers = script("peers")
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), np.uint8)
+    padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    batches = peers.airbench(images, np.arange(200), torch.device("cpu"))
+    mirrored: list[dict[int, bool]] = [{}, {}]
+    for epoch in range(2):
+        for batch, classes in (next(batches) for _ in range(2)):
+            pixels = batch.permute(0, 2, 3, 1).float() * torch.tensor(peers.STD) + torch.tensor(peers.MEAN)
+            for window, label in zip((255 * pixels).round().numpy(), classes.tolist(), strict=True):
+                mirrored[epoch][label] = is_mirrored(padded[label], window)
+    assert set(mirrored[0]) == set(mirrored[1]) == set(range(200))
+    assert all(mirrored[1][label] is not first for label, first in mirrored[0].items())
+    assert 50 < sum(mirrored[0].values()) < 150
+
+
+def is_mirrored(padded: np.ndarray, window: np.ndarray) -> bool:
+    """Returns whether a window of an image is a mirrored one; fails where it is none."""
+    for top, left in np.ndindex(9, 9):
+        found = padded[top : top + 8, left : left + 8]
+        for straight, seen in ((True, found), (False, found[:, ::-1])):
+            if np.abs(window - seen).max() <= 1:
+                return not straight
+    raise AssertionError("no window of its image")

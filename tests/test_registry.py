@@ -9,6 +9,7 @@ from harness import registry
 from harness.errors import HarnessError
 from harness.registry import FOLDERS, build, find, names, plugins
 from harness.spec import PLUGIN_SECTIONS, section_model
+from harness.spec.run_spec import _read_section
 from harness.suite.catalogue import catalogue, describe
 
 SOURCE = '''
@@ -35,6 +36,7 @@ def folders(tmp_path, monkeypatch):
     section_model.cache_clear()
     yield {kind: tmp_path / folder for kind, folder in FOLDERS.items()}
     section_model.cache_clear()
+    _read_section.cache_clear()  # sections of the models that were cleared
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
@@ -217,9 +219,12 @@ def test_suites_are_listed_even_where_one_is_broken(tmp_path, monkeypatch):
         "c": b"\xff",
         "d": b"- x",
         "e": b"",
+        "f": b"[" * 100_000,
     }.items():
         (tmp_path / "benchmarks" / f"{name}.yaml").write_bytes(content)
     found = catalogue("suites").kinds["suites"]
     assert found["benchmarks/a.yaml"] == "First line."
     assert found["benchmarks/b.yaml"].startswith("unreadable: ") and found["benchmarks/c.yaml"].startswith("unreadable")
-    assert found["benchmarks/d.yaml"] == found["benchmarks/e.yaml"] == ""
+    assert found["benchmarks/d.yaml"].endswith("a suite is a mapping, not a list")
+    assert found["benchmarks/e.yaml"].endswith("the file is empty")
+    assert found["benchmarks/f.yaml"].startswith("unreadable: ")

@@ -35,8 +35,8 @@ base: {{optimizer: {{name: sgd, lr: 0.05}}, train: {{global_batch_size: 128}}}}
 zip:
   - label: [mlp, cnn3, resnet18]
     model: [mlp, {{name: cnn3, padding: same, hidden_size: 128}}, {{name: resnet18, width: 8}}]
-    train.epochs: [8, 8, 2]
-    data: [digits, digits, {{name: synthetic, train: 4000, test: 500}}]
+    train.epochs: [8, 8, 1]
+    data: [digits, digits, {{name: synthetic, train: 1500, test: 100}}]
 matrix: {{loader: [{loaders}]}}
 seeds: {seeds}
 """
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--loops", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=600.0, help="after that a suite is stopped")
+    parser.add_argument("--condition", default="nothing else runs", help="what else the machine does, for the output")
     parser.add_argument("--loaders", nargs="+", default=list(LOADERS))
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -59,6 +60,7 @@ def main() -> None:
     }
     found = {
         "system": describe_system(use_cpu=True)["name"],
+        "condition": arguments.condition,
         "limits": {name: getattr(rules, name) for name in ("SHARE_OF_CORES", "WAIT_SHARE", "STEAL_SHARE")},
         "loops": dict(sorted({**earlier, **measured}.items())),
     }
@@ -134,7 +136,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> None:
     """Prints a table."""
-    sys.stdout.write(f"{found['system']}\n")
+    sys.stdout.write(f"{found['system']}: {found['condition']}\n")
     head = ("marked", "seconds", "others", "most", "wait", "for others", "most", "steal, most")
     sys.stdout.write(f"{'loops':5} {'run':24}" + "".join(f"{title:>12}" for title in head) + "\n")
     for loops, labels in found["loops"].items():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,20 +50,40 @@ def on_gpu(splits: Sequence[Split], device: torch.device) -> list[tuple[Tensor, 
     return _kept(splits, (str(device),), copy, lambda: torch.cuda.mem_get_info(device)[0], f"on {device}")
 
 
+@contextlib.contextmanager
+def of_one_loader() -> Iterator[None]:
+    """Frees, once a loader has been built in it, the copies that this loader did not ask for.
+
+    They are those of a loader that the process has done with, of a layout that is not wanted any more, or of one that
+    was only tried: they would be in the peak of a run that does not use them.
+    """
+    _asked.clear()
+    yield
+    _free_unused()
+
+
 _copies: dict[tuple, Any] = {}
+_asked: set[tuple] = set()  # since the last loader was begun
 
 
 def _kept(
     splits: Sequence[Split], form: tuple, copy: Callable[[Split], Any], free: Callable[[], int | None], where: str
 ) -> list[Any]:
+    _asked.update((id(split), *form) for split in splits)
     new = [split for split in splits if (id(split), *form) not in _copies]
     if new:
+        _free_unused()  # before there must be room
         _require_room(sum(split.size_bytes for split in new), free(), where)
     for split in new:
         key = (id(split), *form)
         _copies[key] = copy(split)
         weakref.finalize(split, _copies.pop, key, None)
     return [_copies[id(split), *form] for split in splits]
+
+
+def _free_unused() -> None:
+    for key in _copies.keys() - _asked:
+        _copies.pop(key, None)
 
 
 def _require_room(needed: int, free: int | None, where: str) -> None:

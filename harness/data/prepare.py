@@ -35,6 +35,10 @@ class Splits:
         validation = [("validation", self.validation)] if len(self.validation.labels) else []
         return [*validation, ("test", self.test)]
 
+    def evaluated(self, *, train: bool) -> list[tuple[str, Split]]:
+        """Returns the splits that a run evaluates: those held out, and before them the training images if asked."""
+        return [("train", self.train), *self.held_out()] if train else self.held_out()
+
 
 def data_source(section: DataSection) -> DataSource:
     """Returns the dataset that a section names; nothing is read yet."""

@@ -46,9 +46,10 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory(device: torch.device) -> None:
-    """Gives back what earlier runs of this process have freed, so that the next one starts as in a fresh process."""
+    """Gives back what this process has freed, so that what comes next starts as in a fresh process."""
     gc.collect()
     if device.type == "cuda":
+        torch._C._cuda_clearCublasWorkspaces()  # torch would keep those of every precision that a run had
         torch.cuda.empty_cache()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
@@ -62,7 +63,7 @@ def larger(a: Memory, b: Memory) -> Memory:
 
 
 class PeakMemory:
-    """Releases what earlier runs have freed and starts new peaks for the device's allocator and the host process.
+    """Starts new peaks for the device's allocator and the host process; what is not released before is in them.
 
     Args:
         device: the rank's device.
@@ -70,7 +71,6 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        release_freed_memory(device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         try:

@@ -263,8 +263,7 @@ class RunResult(Record):
         default=1, description="runs at once on its device, by --pack; where more than 1, its times are not its own"
     )
     disturbed: list[str] = Field(
-        default=[],
-        description="how others slowed it down, a sentence each; where there are any, its times do not count",
+        default=[], description="how others slowed it down, a sentence each; where there are any, its times do not count"
     )
     elsewhere: str | None = Field(
         default=None,

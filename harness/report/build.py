@@ -28,7 +28,7 @@ from harness.report.numbers.curves import (
     require_evaluation_by,
     with_budget_in_title,
 )
-from harness.report.numbers.drift import Drift, drift_notes, drift_of
+from harness.report.numbers.drift import drift_notes, drift_of, left_out_notes
 from harness.report.numbers.fronts import mark_fronts
 from harness.report.numbers.notes import table_notes
 from harness.report.numbers.outliers import outlier_notes, outliers_of
@@ -179,7 +179,8 @@ def _table(
     calibration = material.calibrations.get(facts[0])
     effects = what_mattered(rows, material.crossings)
     outliers = tuple(outliers_of(rows))
-    drift = _drift(material.results, facts[0])
+    anchors = _anchors(material.results, facts[0])
+    drift = drift_of(anchors)
     said = [column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
     factors = f"Factors of {suite} on {system}"
     return Table(
@@ -193,6 +194,7 @@ def _table(
             *no_peak_notes([run for row in rows for run in row.ok], calibration),
             *budget_notes(rows, curves, budget),
             *drift_notes(drift),
+            *left_out_notes(anchors),
             *outlier_notes(outliers),
         ),
         published=_published(material, f"Published numbers beside {suite} on {system}", *facts, rows),
@@ -224,11 +226,11 @@ def _published(
     )
 
 
-def _drift(runs: Sequence[RunResult], system_id: str) -> Drift | None:
-    """Returns what a system's anchors show; the run that they repeat is one of them."""
+def _anchors(runs: Sequence[RunResult], system_id: str) -> list[RunResult]:
+    """Returns a system's anchors; the run that they repeat is one of them."""
     here = [run for run in runs if run.system_id == system_id]
     repeated = {(run.config_id, run.seed) for run in here if run.is_anchor}
-    return drift_of([run for run in here if (run.config_id, run.seed) in repeated])
+    return [run for run in here if (run.config_id, run.seed) in repeated]
 
 
 def _ranked(rows: list[Row], column: Column) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from harness import registry
 from harness.compiled import compile_for_each_shape
 from harness.data.augment.batched import Batched, Recipe
+from harness.data.copies import of_one_loader
 from harness.data.loading import ChosenLoader, Feed, Loader
 from harness.data.normalize import normalization
 from harness.data.order import GlobalBatches
@@ -28,6 +29,7 @@ from harness.training.setup import build_ema, build_learning_rate, build_optimiz
 from harness.without_compiler import wrap_for_ranks
 
 SLACK_SECONDS = 600.0  # in which a supervisor finds out who hangs, and ends the launch itself
+YEAR_SECONDS = 365 * 86400.0  # the greatest timeout: a suite may set 1e300
 
 
 def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
@@ -69,7 +71,8 @@ def build_loader(
         chosen=chosen,
         evaluated=tuple(split for _, split in splits.held_out()),
     )
-    return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
+    with of_one_loader():
+        return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
 
 
 def network_of(spec: RunSpec, splits: Splits) -> nn.Module:
@@ -146,12 +149,13 @@ def undrawn(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng([device] if device.type == "cuda" else [])  # not of all GPUs, as by default
 
 
-def group_options(timeout_seconds: float) -> InitProcessGroupKwargs:
-    """Returns how long ranks wait for each other in a collective: longer than a step of any run may take.
+def group_options(trains: Iterable[TrainSection]) -> InitProcessGroupKwargs:
+    """Returns how long ranks wait for each other in a collective: longer than a step of any of these runs may take.
 
     By default NCCL gives up after ten minutes, whatever a suite allows.
     """
-    return InitProcessGroupKwargs(timeout=timedelta(seconds=timeout_seconds + SLACK_SECONDS))
+    longest = max(train.timeout_seconds for train in trains)
+    return InitProcessGroupKwargs(timeout=timedelta(seconds=min(longest + SLACK_SECONDS, YEAR_SECONDS)))
 
 
 def ddp_options() -> DistributedDataParallelKwargs:

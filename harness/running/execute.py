@@ -17,7 +17,7 @@ from harness.data.prepare import Splits
 from harness.errors import HarnessError
 from harness.measure.clock import Stopwatch
 from harness.measure.disturbance import judge
-from harness.measure.memory import PeakMemory, larger
+from harness.measure.memory import PeakMemory, larger, release_freed_memory
 from harness.measure.readings import Readings
 from harness.measure.recorded import recorded
 from harness.models.size import count_size
@@ -126,7 +126,8 @@ def execute(
     """
     began = time.perf_counter()
     device = accelerator.device
-    peaks, stopwatch = PeakMemory(device), Stopwatch(device)
+    release_freed_memory(device)  # of earlier runs
+    stopwatch = Stopwatch(device)
     resume_from = keeping.resume_from if keeping else None
 
     with stopwatch("build"):
@@ -134,14 +135,15 @@ def execute(
         set_seed(spec.seed)
         loader, sampler = build_loader(spec, splits, accelerator, chosen_loader(resume_from) if resume_from else None)
         spec = fit_micro_batches(spec, splits, accelerator)
-        train = spec.train
-        if train.retry_out_of_memory:
-            peaks = PeakMemory(device)  # what was tried is no part of the run's peak
+        train, image = spec.train, splits.image_shape(spec.data.augment)
         trainee = build_trainee(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
-        size = count_size(trainee.network, splits.image_shape(spec.data.augment), device)
+        size = count_size(trainee.network, image, device)
+    peaks = None
     if has_rehearsal(train, device):
         with stopwatch("compile" if train.compile else "build"):
-            rehearse(trainee, splits.image_shape(spec.data.augment), sampler)
+            peaks = rehearse(trainee, image, sampler, splits.evaluated(train=train.evaluate_train))
+    else:
+        release_freed_memory(device)  # of building
 
     torch.manual_seed(hash_seed(spec.seed, 0, DROPOUT + accelerator.process_index))  # differs from rank to rank
     progress = Progress(begin_epoch(trainee, 0), History(sampler.sizes, target), stopwatch.seconds, loader)
@@ -149,6 +151,7 @@ def execute(
     if resume_from:
         with stopwatch("checkpoint"):
             restore(resume_from, trainee, progress)
+    peaks = peaks or PeakMemory(device)  # what came before depends on the runs before
     earlier_seconds, first_step = progress.seconds["total"], progress.step(len(sampler.sizes))
     earlier_readings, telemetry = progress.readings, open_sampler(accelerator, launching_process())
     telemetry.on_sample = observer.on_sample

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
+
 import torch
 
-from harness.data.order import GlobalBatches
+from harness.data.order import GlobalBatches, evaluation_share
+from harness.data.source import Split
+from harness.measure.memory import PeakMemory, release_freed_memory
 from harness.running.build import black_images, undrawn
 from harness.spec import ImageShape, TrainSection
 from harness.training.loop import Trainee, micro_batch_sizes
 from harness.training.precision import autocast
+from harness.training.views import logits_of_views
 
 GRAPH_CALLS = 3  # the first compiles, the second records a CUDA graph, the third replays it
 
@@ -22,14 +28,53 @@ def has_rehearsal(train: TrainSection, device: torch.device) -> bool:
     return bool(train.compile) or device.type == "cuda"
 
 
-def rehearse(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> None:
-    """Passes each batch shape of an epoch forward and backward; leaves weights, gradients and randomness as they were.
+def rehearse(
+    trainee: Trainee, image: ImageShape, sampler: GlobalBatches, evaluated: Iterable[tuple[str, Split]] = ()
+) -> PeakMemory | None:
+    """Steps and evaluates each batch shape of a run; leaves weights, gradients and randomness as they were.
+
+    It does so twice. The first time kernels are compiled and algorithms tried, with memory that a later run of these
+    shapes does not take; when that is released, the second time takes the memory that a step will find.
+
+    Args:
+        trainee: what is stepped.
+        image: as the network sees it.
+        sampler: says how large the batches are.
+        evaluated: the splits that the run evaluates.
+
+    Returns:
+        The peaks since CUDA graphs were recorded, whose memory is counted then and in no replay; else None.
+    """
+    device, train = trainee.accelerator.device, trainee.train
+    records = train.records_graphs and device.type == "cuda"
+    with _left_as_it_was(trainee):
+        _step(trainee, image, sampler, calls=1)
+        _evaluate(trainee, image, evaluated)
+    release_freed_memory(device)
+    peaks = PeakMemory(device) if records else None
+    with _left_as_it_was(trainee):
+        _step(trainee, image, sampler, calls=GRAPH_CALLS - 1 if train.records_graphs else 1)
+        _evaluate(trainee, image, evaluated)
+    return peaks
+
+
+@contextlib.contextmanager
+def _left_as_it_was(trainee: Trainee) -> Iterator[None]:
+    tensors = [*trainee.network.parameters(), *trainee.network.buffers()]  # more than a state dict may hold
+    before = [tensor.detach().to("cpu", copy=True) for tensor in tensors]  # on the device they would be in the peak
+    with undrawn(trainee.accelerator.device):
+        yield
+    with torch.no_grad():
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.copy_(value)
+
+
+def _step(trainee: Trainee, image: ImageShape, sampler: GlobalBatches, calls: int) -> None:
+    """Passes each batch shape of an epoch forward and backward.
 
     The images are as the loader yields them: for those of another type or layout a step would compile or try again.
     """
     device, train = trainee.accelerator.device, trainee.train
-    tensors = [*trainee.network.parameters(), *trainee.network.buffers()]  # more than a state dict may hold
-    before = [tensor.detach().clone() for tensor in tensors]
     trainee.model.train()
     sizes = {
         part
@@ -37,17 +82,28 @@ def rehearse(trainee: Trainee, image: ImageShape, sampler: GlobalBatches) -> Non
         for share in {size // sampler.num_processes, -(-size // sampler.num_processes)}
         for part in micro_batch_sizes(share, train.micro_batch_size)
     }
-    with undrawn(device):
-        for size in sorted(sizes, reverse=True):
-            images = black_images(size, image, train, trainee.mixed_precision, device)
-            for _ in range(GRAPH_CALLS if train.records_graphs else 1):
-                with autocast(trainee.mixed_precision, device):
-                    loss = trainee.model(images).square().mean()
-                loss.backward()
-                trainee.optimizer.zero_grad(set_to_none=not train.keeps_gradients)
-    with torch.no_grad():
-        for tensor, value in zip(tensors, before, strict=True):
-            tensor.copy_(value)
+    for size in sorted(sizes, reverse=True):
+        images = black_images(size, image, train, trainee.mixed_precision, device)
+        for _ in range(calls):
+            with autocast(trainee.mixed_precision, device):
+                loss = trainee.model(images).square().mean()
+            loss.backward()
+            trainee.optimizer.zero_grad(set_to_none=not train.keeps_gradients)
+
+
+@torch.no_grad()
+def _evaluate(trainee: Trainee, image: ImageShape, evaluated: Iterable[tuple[str, Split]]) -> None:
+    """Passes each batch shape of an evaluation forward, on a GPU; on a CPU nothing of it is compiled or tried."""
+    accelerator, train = trainee.accelerator, trainee.train
+    device, network = accelerator.device, trainee.evaluated.eval()
+    if device.type != "cuda":
+        return
+    ranks = accelerator.process_index, accelerator.num_processes
+    shares = (share for _, split in evaluated for share in evaluation_share(split, *ranks, train.eval_batch_size))
+    for size in sorted({len(range(share.start, share.stop, share.step)) for share in shares}, reverse=True):
+        images = black_images(size, image, train, trainee.mixed_precision, device)
+        with autocast(trainee.mixed_precision, device):
+            logits_of_views(network, images, train.evaluate_views, train.evaluate_views_share)
 
 
 def free_graphs(train: TrainSection, device: torch.device) -> None:

@@ -70,10 +70,7 @@ def walk(
     accelerator = Accelerator(
         cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(),
         mixed_precision="no",
-        kwargs_handlers=[
-            ddp_options(),
-            group_options(max((run.spec.train.timeout_seconds for run in manifest.runs), default=0.0)),
-        ],
+        kwargs_handlers=[ddp_options(), group_options(run.spec.train for run in manifest.runs)],
     )
     # Rank 0 writes it down; git is asked once a launch.
     system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)

@@ -34,6 +34,7 @@ LINGER_SECONDS = 5.0  # once a rank has written its error, the others may wait f
 ANSWER_SECONDS = 3.0
 LOOKS = 5
 LONGEST_GAP_SECONDS = 1.0
+SUSPENDED_SECONDS = 10.0
 
 
 class WatchedTime:
@@ -41,17 +42,24 @@ class WatchedTime:
 
     A process that was suspended (SIGSTOP, a frozen container) saw nothing meanwhile: that time is no silence of others.
     So of a gap between two calls at most LONGEST_GAP_SECONDS count.
+
+    Attributes:
+        woke: the time at which the last gap of more than SUSPENDED_SECONDS ended; the ranks may have been suspended
+            too, and have all their time again.
     """
 
     def __init__(self) -> None:
+        self.woke = 0.0
         self._seconds = 0.0
         self._last = time.monotonic()
 
     def __call__(self) -> float:
         """Returns the seconds so far; call it at each poll."""
         now = time.monotonic()
-        self._seconds += min(now - self._last, LONGEST_GAP_SECONDS)
-        self._last = now
+        gap, self._last = now - self._last, now
+        self._seconds += min(gap, LONGEST_GAP_SECONDS)
+        if gap > SUSPENDED_SECONDS:
+            self.woke = self._seconds
         return self._seconds
 
 
@@ -119,7 +127,7 @@ class Ranks:
         if pulses != self._pulses:
             self._pulses, self._changed = pulses, now
         limit = self._timeouts[self._opened.run_id] if self._opened else self._start_seconds
-        if now - self._changed <= limit:
+        if now - max(self._changed, self._clock.woke) <= limit:
             return None
         hang = self._find_hang(limit)
         self._changed = self._clock()

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness import registry
 from harness.errors import HarnessError, nearest
 from harness.spec import PLUGIN_SECTIONS
+from harness.suite.yaml_lines import read_yaml
 
 SUITES = Path("benchmarks")
 
@@ -77,10 +76,8 @@ def _suites() -> dict[str, str]:
     found: dict[str, str] = {}
     for path in sorted(SUITES.glob("*.yaml")):
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            values = {"description": f"unreadable: {str(error).partition(chr(10))[0]}"}
-        found[str(path)] = (
-            str(values.get("description", "")).strip().partition("\n")[0] if isinstance(values, dict) else ""
-        )
+            description = str(read_yaml(path).values.get("description", "")).strip().partition("\n")[0]
+        except HarnessError as error:
+            description = f"unreadable: {error.message}"
+        found[str(path)] = description
     return found

@@ -15,7 +15,7 @@ from harness.parameters import NonNegativeFloat, PositiveInt
 from harness.problems import first_problem, shown
 from harness.spec import RunSpec, Section, Seed
 from harness.spec.settings import Settings, matches
-from harness.suite.yaml_lines import Source, SuiteError, parse_value, read_yaml
+from harness.suite.yaml_lines import DEEPEST, Source, SuiteError, parse_value, read_yaml
 
 
 def _distinct(seeds: list[int]) -> list[int]:
@@ -155,8 +155,8 @@ def parse_overrides(overrides: Sequence[str]) -> Settings:
     settings: Settings = {}
     for text in overrides:
         path, equals, value = text.partition("=")
-        if not equals or not path:
-            raise HarnessError(f"--set {text} is no assignment", "write --set train.epochs=5")
+        if not equals or not path or path.count(".") > DEEPEST:
+            raise HarnessError(f"--set {text[:80]} is no assignment", "write --set train.epochs=5")
         settings[path] = parse_value(value)
     check_overrides(settings)
     return settings
@@ -180,8 +180,8 @@ def parse_only(only: Sequence[str]) -> dict[str, list[Any]]:
     selection: dict[str, list[Any]] = {}
     for text in only:
         path, equals, value = text.partition("=")
-        if not equals or not path:
-            raise HarnessError(f"--only {text} is no selection", "write --only label=best or --only seed=0")
+        if not equals or not path or path.count(".") > DEEPEST:
+            raise HarnessError(f"--only {text[:80]} is no selection", "write --only label=best or --only seed=0")
         selection.setdefault(path, []).append(value if path == "label" else parse_value(value))
     return selection
 
@@ -230,7 +230,7 @@ def _check_metric(source: Source, path: tuple[str | int, ...], name: str, value:
     if name not in known:
         raise source.error((*path[:-1], "metric"), f"unknown metric '{name}'", nearest(name, known))
     if name.endswith(("accuracy", "recall", "share")) and not 0 <= value <= 1:
-        message = f"{'.'.join(map(str, path))} is {value:g}, and {name} is between 0 and 1"
+        message = f"{'.'.join(map(str, path))} is {value:.10g}, and {name} is between 0 and 1"
         example = value / 100 if 1 < value <= 100 else 0.9
         raise source.error(path, message, f"write fractions, not per cent, e.g. {example:g}")
 

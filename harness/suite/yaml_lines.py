@@ -40,7 +40,10 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         if name == "bool":
             return text.lower() in ("yes", "true", "on")
         if name == "int":
-            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+            number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+            if abs(number) >= 2**63:  # tables of results and tensors hold no larger ones
+                raise yaml.constructor.ConstructorError(None, None, f"{text} is beyond 64 bits", node.start_mark)
+            return number
         return None if name == "null" else float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
 
 
@@ -129,11 +132,13 @@ def parse_value(text: str) -> Any:
     Raises:
         HarnessError: it is no YAML.
     """
-    short = f"'{text[:60]}{'...' * (len(text) > 60)}'"
+    line = " ".join(text.split())
+    short = f"'{line[:60]}{'...' * (len(line) > 60)}'"
     try:
         return _load(text, short, {})
-    except (yaml.YAMLError, ValueError):
-        raise HarnessError(f"{short} is not a YAML value", "quote it for the shell, e.g. '[1, 2]'") from None
+    except (yaml.YAMLError, ValueError) as error:
+        message = f"{short} is not a YAML value: {_problem(error)}"
+        raise HarnessError(message, "quote it for the shell, e.g. '[1, 2]'") from None
 
 
 def _load(text: str, path: str, lines: dict[tuple[str, ...], int]) -> Any:
@@ -219,5 +224,8 @@ def _as_text(key: yaml.Node) -> yaml.Node:
 def _syntax_error(path: Path, error: yaml.YAMLError | ValueError) -> SuiteError:
     mark = getattr(error, "problem_mark", None)
     line = mark.line + 1 if mark else 1
-    problem = str(getattr(error, "problem", None) or error).partition("\n")[0]
-    return SuiteError(f"{path}:{line}: not valid YAML: {problem}", "check the indentation, colons and quotes")
+    return SuiteError(f"{path}:{line}: not valid YAML: {_problem(error)}", "check the indentation, colons and quotes")
+
+
+def _problem(error: yaml.YAMLError | ValueError) -> str:
+    return str(getattr(error, "problem", None) or error).partition("\n")[0][:100]

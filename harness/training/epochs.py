@@ -105,13 +105,12 @@ def run_epochs(
 
         eval_before = stopwatch.seconds.get("eval", 0.0)
         with stopwatch("eval"):
-            progress.losses.append(cast(Tensor, accelerator.reduce(torch.stack(so_far.losses), "mean")).cpu())
+            progress.losses.append(cast(Tensor, accelerator.reduce(so_far.losses, "mean")).cpu())
             metrics: dict[str, Metrics] = {}
             metrics["train"], last.confusion["train"] = sum_tally(accelerator, so_far.tally).metrics()
             if (so_far.epoch + 1) % train.evaluate_every_epochs == 0 or so_far.epoch + 1 == train.epochs:
                 average_buffers(accelerator, trainee.evaluated)
-                evaluated = splits.held_out()
-                for name, split in [("train", splits.train), *evaluated] if train.evaluate_train else evaluated:
+                for name, split in splits.evaluated(train=train.evaluate_train):
                     counts, own = evaluate(trainee, loader.evaluation(split, train.eval_batch_size))
                     metrics[name], last.confusion[name] = sum_tally(accelerator, counts).metrics()
                     last.predictions = gather_predictions(accelerator, own, len(split.labels))

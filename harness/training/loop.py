@@ -68,7 +68,7 @@ class EpochSoFar:
         epoch: counted from 0.
         tally: counts of the training images, taken while the weights move.
         batch: global batches that were stepped.
-        losses: this rank's part of each step's loss; the mean over ranks is the loss of the global batch.
+        losses: this rank's part of each step's loss, float [batch]; the mean over ranks is that of the global batch.
         time: of its parts together.
         timed_samples: of all ranks, in the steps of `time.timed_seconds`.
         joules: of this rank's GPU; None where it is not known.
@@ -77,7 +77,7 @@ class EpochSoFar:
     epoch: int
     tally: Tally
     batch: int = 0
-    losses: list[Tensor] = field(default_factory=list)
+    losses: Tensor = field(default_factory=lambda: torch.empty(0))
     time: EpochTime = field(default_factory=EpochTime)
     timed_samples: int = 0
     joules: float | None = 0.0
@@ -117,6 +117,8 @@ def train_epoch(
     precision = autocast(t.mixed_precision, t.accelerator.device)
     micro, num_processes = train.micro_batch_size, t.accelerator.num_processes
     first_batch, steps_before = so_far.batch, so_far.epoch * len(sizes)
+    losses = torch.empty(len(sizes), device=t.accelerator.device)  # one place for all: see `Tally`
+    losses[:first_batch] = so_far.losses
     t.model.train()
 
     for batch, (images, labels) in enumerate(clock.batches(_until(pauses, batches)), first_batch):
@@ -136,8 +138,7 @@ def train_epoch(
                 loss = loss if weight == 1.0 else loss * weight
                 t.scaler.scale(loss).backward()
             parts.append(loss.detach())
-            # A CUDA graph's next replay overwrites its outputs.
-            so_far.tally.add(logits.detach().clone() if train.records_graphs else logits.detach(), y)
+            so_far.tally.add(logits.detach(), y)
         if train.clip_grad_norm:
             t.scaler.unscale_(t.optimizer)
             nn.utils.clip_grad_norm_(t.network.parameters(), train.clip_grad_norm)
@@ -146,12 +147,13 @@ def train_epoch(
         t.optimizer.zero_grad(set_to_none=not train.keeps_gradients)
         if t.ema is not None:
             t.ema.update_parameters(t.network)
-        so_far.losses.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum())
+        losses[batch] = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
         so_far.batch = batch + 1
         t.on_step(step)
 
     if t.ema is not None:
         t.ema.update_buffers(t.network)
+    so_far.losses = losses[: so_far.batch]
     part = clock.last_part()
     so_far.time += part
     so_far.timed_samples += sum(sizes[so_far.batch - part.timed_steps : so_far.batch])
@@ -215,11 +217,11 @@ def evaluate(trainee: Trainee, batches: Batches) -> tuple[Tally, Tensor]:
     return tally, found
 
 
-def _require_finite(accelerator: Accelerator, losses: list[Tensor], first_step: int) -> None:
+def _require_finite(accelerator: Accelerator, losses: Tensor, first_step: int) -> None:
     never = len(losses)
     if not never:
         return
-    finite = torch.stack(losses).isfinite()
+    finite = losses.isfinite()
     bad = torch.where(finite, never, torch.arange(never, device=finite.device)).min()
     everywhere = cast(Tensor, accelerator.gather(bad.reshape(1)))
     first = int(everywhere.min())

@@ -11,7 +11,9 @@ from torch import Tensor
 from harness.records.result import Metrics
 
 # Logits are kept and counted many steps at once: a count a step would cost a small network more than its own kernels.
-# Many more would be a good part of what a small network needs itself (benchmarks/performance/memory.py).
+# Many more would be a good part of what a small network needs itself (benchmarks/performance/memory.py). They are
+# copied to one place: on a CPU, small tensors that outlive their step can lie where the next step's large ones would,
+# and the heap grows.
 PENDING_BYTES = 256 * 2**10
 
 
@@ -27,26 +29,36 @@ class Tally:
     def __init__(self, num_classes: int, device: torch.device, label_smoothing: float = 0.0) -> None:
         self.num_classes = num_classes
         self._label_smoothing = label_smoothing
-        self._pending: list[tuple[Tensor, Tensor]] = []
-        self._pending_bytes = 0
+        self._kept: tuple[Tensor, Tensor] | None = None
+        self._rows = 0  # of what is kept that are pending
         self.confusion = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=device)
         self.sums = torch.zeros(4, dtype=torch.float64, device=device)  # loss, top-5 hits, recalls, batches
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Takes one batch: logits [N, C], labels int64 [N]."""
-        self._pending.append((logits, labels))
-        self._pending_bytes += logits.nbytes
-        if self._pending_bytes > PENDING_BYTES:
-            self.count()
+        """Takes one batch, and keeps no part of it: logits [N, C], labels int64 [N]."""
+        end = self._rows + len(labels)
+        most = PENDING_BYTES // (logits.shape[1] * logits.element_size())
+        if end > most:
+            self._count([*self._pending(), (logits, labels)])
+            return
+        if self._kept is None:
+            self._kept = logits.new_empty((most, logits.shape[1])), labels.new_empty(most)
+        for kept, new in zip(self._kept, (logits, labels), strict=True):
+            kept[self._rows : end] = new
+        self._rows = end
 
     def count(self) -> None:
         """Counts what is pending."""
-        if not self._pending:
-            return
-        logits = torch.cat([logits for logits, _ in self._pending]).float()
-        labels = torch.cat([labels for _, labels in self._pending])
-        self._pending.clear()
-        self._pending_bytes = 0
+        if self._rows:
+            self._count(self._pending())
+
+    def _pending(self) -> list[tuple[Tensor, Tensor]]:
+        return [(self._kept[0][: self._rows], self._kept[1][: self._rows])] if self._kept and self._rows else []
+
+    def _count(self, parts: list[tuple[Tensor, Tensor]]) -> None:
+        logits = torch.cat([logits for logits, _ in parts]).float()
+        labels = torch.cat([labels for _, labels in parts])
+        self._rows = 0
         pairs = labels * self.num_classes + logits.argmax(1)
         self.confusion.index_add_(0, pairs, torch.ones_like(pairs))  # bincount waits for a GPU
         self.sums[0] += F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self._label_smoothing)
@@ -71,9 +83,9 @@ class Tally:
 
     def state(self) -> dict[str, Tensor]:
         """Returns what a checkpoint keeps; what is pending stays so, because a sum's bits depend on its parts."""
-        logits = [logits for logits, _ in self._pending]
-        labels = [labels for _, labels in self._pending]
-        pending = {"logits": torch.cat(logits), "labels": torch.cat(labels)} if logits else {}
+        pending = {}
+        for logits, labels in self._pending():
+            pending = {"logits": logits.clone(), "labels": labels.clone()}
         return {"confusion": self.confusion, "sums": self.sums, **pending}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

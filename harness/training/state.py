@@ -162,7 +162,7 @@ def _restore_progress(
     so_far = progress.so_far
     so_far.epoch, so_far.batch = state["epoch"], state["batch"]
     so_far.tally.load_state(_without_prefix(own, "tally."))
-    so_far.losses = list(own["losses"].to(trainee.accelerator.device))
+    so_far.losses = own["losses"].to(trainee.accelerator.device)
     for values in state["history"]:
         metrics = {split: Metrics.model_validate(each) for split, each in values["metrics"].items()}
         progress.history.epochs.append(Epoch(**values | {"time": EpochTime(**values["time"]), "metrics": metrics}))
@@ -195,7 +195,7 @@ def _rank_tensors(trainee: Trainee, so_far: EpochSoFar) -> Tensors:
     tensors = {
         "random.torch": torch.get_rng_state(),
         "random.numpy": torch.from_numpy(np.array(numpy_keys)),
-        "losses": torch.stack(so_far.losses) if so_far.losses else torch.empty(0),
+        "losses": so_far.losses.clone(),
     }
     if trainee.accelerator.device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(trainee.accelerator.device)

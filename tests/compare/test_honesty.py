@@ -15,6 +15,8 @@ from scipy import stats
 
 from harness.compare.bootstrap import LEAST_SEEDS
 
+pytestmark = pytest.mark.slow
+
 TIMES = 1000
 
 

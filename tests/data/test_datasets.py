@@ -46,6 +46,7 @@ def test_a_dataset_is_described_without_being_read(name):
     assert isinstance(described, DataSource) and described.download is None
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize("module", sorted({plugin.module for plugin in plugins("dataset")}))
 def test_importing_a_dataset_imports_nothing_heavy(module):
     program = f"import sys, {module}; print([m for m in ('torch', 'numpy', 'PIL', 'sklearn') if m in sys.modules])"

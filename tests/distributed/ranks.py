@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -95,6 +96,7 @@ def exchange(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
+    gc.freeze()  # as a launch does: each run collects garbage, and would walk through all that was imported
     accelerator = Accelerator(cpu=True, mixed_precision="no", kwargs_handlers=[ddp_options()])
     for name, (values, poisoned_step) in json.loads((folder / "scenarios.json").read_text()).items():
         values["train"]["num_processes"] = accelerator.num_processes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import sys
@@ -98,6 +99,7 @@ def pauses_of(
 
 
 def main(folder: Path) -> None:
+    gc.freeze()  # as a launch does: each run collects garbage, and would walk through all that was imported
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
     accelerator = Accelerator(cpu=True, mixed_precision="no", kwargs_handlers=[ddp])
     rank = accelerator.process_index

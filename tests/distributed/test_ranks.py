@@ -66,7 +66,7 @@ def launch(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Fou
     for folder in folders.values():
         (folder / "scenarios.json").write_text(json.dumps(SCENARIOS))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    ended = subprocess.run([*torchrun, str(SCRIPT), str(folders[2])], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([*torchrun, str(SCRIPT), str(folders[2])], capture_output=True, text=True, timeout=250)
     assert ended.returncode == 0, ended.stderr[-4000:]
     runpy.run_path(str(SCRIPT))["main"](folders[1])
 

@@ -10,18 +10,6 @@ import pytest
 from tests.faults.report import FAULT, FIGURE
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "faults: too slow for `make test`; `make test-faults` runs it")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves the slow ones to `make test-faults`, and to whoever selects them with `-m`."""
-    if not config.pluginmanager.has_plugin("tests.faults.report") and not config.getoption("markexpr"):
-        slow = [item for item in items if item.get_closest_marker("faults")]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
-
-
 @pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
     """Counts a fault that the test has injected; each name is a row of the table that `make test-faults` ends with.
@@ -32,7 +20,6 @@ def fault(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
     survived, and the faults of a test that fails count as not survived; one that fails before its first call counts
     as one. `survived`: no finished number was lost and no wrong one appeared. `seconds_lost`: of work that was done
     again, or of waiting; `steps_lost`: optimizer steps that were done again. Leave out what was not measured.
-    Tests that are too slow for `make test` bear `@pytest.mark.faults`.
     """
     lost: list[str] = []
 

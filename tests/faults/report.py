@@ -1,4 +1,4 @@
-"""A plug-in of pytest, `-p tests.faults.report`: runs all fault tests, and ends with what became of each fault.
+"""A plug-in of pytest, `-p tests.faults.report`: it ends with what became of each fault.
 
 The fixtures `fault` and `figure` of conftest.py leave what they are told in a test's `user_properties`.
 """

@@ -135,7 +135,7 @@ def test_a_malicious_file_whose_checksum_is_right_is_not_unpickled(folder: Path,
         fault("malicious checkpoint file with a right checksum", survived=not (folder.parent / "canary").exists())
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.launch
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_the_record_says_what_was_damaged(damage: str, house: House, fault: Fault) -> None:
@@ -161,7 +161,7 @@ def test_the_record_says_what_was_damaged(damage: str, house: House, fault: Faul
     fault(f"{damage} checkpoint file", survived=result["status"] == "ok", steps_lost=30 - result["resumed_at_steps"][0])
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.launch
 def test_a_disk_that_is_full_stops_no_training(house: House, fault: Fault) -> None:
     """On a real file system of 2 MB; a checkpoint of this network takes more."""

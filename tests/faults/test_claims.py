@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.launch, pytest.mark.faults]
+pytestmark = [pytest.mark.launch, pytest.mark.slow]
 SCRIPT = Path(__file__).with_name("contender.py")
 WRITERS = 64
 

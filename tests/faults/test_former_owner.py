@@ -16,7 +16,7 @@ from harness.records.store import RunFolder
 from tests.house import House
 from tests.processes import wait_for
 
-pytestmark = [pytest.mark.launch, pytest.mark.faults]
+pytestmark = [pytest.mark.launch, pytest.mark.slow]
 SHORT = {
     "BEAT_SECONDS = 10.0": 0.2,
     "STALE_SECONDS = 90.0": 2.0,

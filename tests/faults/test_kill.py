@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 def die(what: str, folder: Path, stage: int) -> subprocess.CompletedProcess[str]:
     """Writes a checkpoint or a result in a process that ends at a stage."""
     command = [sys.executable, "-m", "tests.faults.dying", what, str(folder), str(stage)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
 def stages(what: str, prepare: Callable[[Path], None], folder: Path) -> Iterator[Path]:
@@ -45,6 +45,7 @@ def stages(what: str, prepare: Callable[[Path], None], folder: Path) -> Iterator
         yield folder / str(stage)
 
 
+@pytest.mark.launch
 def test_killed_at_every_stage_of_writing_a_checkpoint(tmp_path: Path, fault: Fault) -> None:
     def prepare(path: Path) -> None:
         for step in (1, 2):
@@ -64,6 +65,7 @@ def test_killed_at_every_stage_of_writing_a_checkpoint(tmp_path: Path, fault: Fa
     assert found == sorted(found) and set(found) == {2, 3}, "before it is committed the older one, then the newer"
 
 
+@pytest.mark.launch
 def test_killed_at_every_stage_of_writing_a_result(tmp_path: Path, fault: Fault) -> None:
     def prepare(path: Path) -> None:
         RunFolder(path / "r" / "y").start({}, {})
@@ -166,7 +168,7 @@ class Killed:
         except BaseException:
             kill_after(0.0, "both")(child)
             raise
-        if not wait_for(lambda: not processes_in(self.house.path), 15):
+        if not wait_for(lambda: not processes_in(self.house.path), 30):
             self.orphans += len(processes_in(self.house.path))
         found = self._openings()[opened:]
         self.lives.append(Life(self._steps() - steps, found[-1] if found else None))
@@ -231,7 +233,7 @@ def kill_after(seconds: float, whom: str) -> Callable[[subprocess.Popen[bytes]],
     return kill
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.launch
 @pytest.mark.timeout(1800)
 def test_killed_at_twenty_random_moments(house: House, fault: Fault, figure: Callable[[str, float], None]) -> None:
@@ -262,7 +264,7 @@ def test_killed_at_twenty_random_moments(house: House, fault: Fault, figure: Cal
         assert killed.orphans == 0
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.launch
 @pytest.mark.timeout(1800)
 def test_two_ranks_that_are_killed(house: House, fault: Fault, figure: Callable[[str, float], None]) -> None:

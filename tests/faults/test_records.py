@@ -120,7 +120,7 @@ def epochs(disk: Disk) -> int:
     )
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.launch
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", ["full at an event", "full at the result", "full at the tables", "read-only"])

@@ -121,7 +121,7 @@ class Fatal(list[Any]):
         raise KeyboardInterrupt
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", ["pinned", "dali"])
 def test_loaders_go_on_in_the_middle_of_an_epoch(loader: str, tmp_path: Path, fault: Fault) -> None:
     """Image files, which DALI decodes; the pinned loader has workers."""
@@ -183,7 +183,7 @@ def test_the_clocks_of_a_run_in_parts_are_the_sums_of_its_parts(tmp_path: Path) 
     assert [epoch.timed_samples for epoch in seen.epochs] == [300 - 5 * 32, 5 * 32, 300]
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 def test_killed_or_stopped_anywhere_under_any_config(tmp_path: Path, fault: Fault) -> None:
     draw = random.Random(0)
     for number in range(25):
@@ -213,7 +213,7 @@ base:
 """
 
 
-@pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.launch
 def test_what_was_changed_is_another_run_and_its_checkpoint_is_refused(house: House, fault: Fault) -> None:
     for name in "ab":

@@ -12,7 +12,7 @@ import pytest
 
 from tests.house import House
 
-pytestmark = [pytest.mark.launch, pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.launch, pytest.mark.slow, pytest.mark.timeout(900)]
 # W&B's client takes no shorter key.
 CANARIES = {
     "WANDB_API_KEY": "canary1wandb5f0c1d0123456789abcdef01234567",

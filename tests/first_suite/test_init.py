@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from harness.first_suite.choose import choose
 from harness.first_suite.look import look_at
 from harness.first_suite.write import suite_name, suite_text
 from harness.suite.plan import load_suite
-from tests.house import House
+from tests.house import House, build_house
 
 
 def images(folder: Path, count: int, size: tuple[int, int] = (32, 32), mode: str = "RGB", suffix: str = ".jpg") -> None:
@@ -103,19 +104,54 @@ def test_what_is_seen_is_written_and_can_be_planned(name: str, tmp_path: Path, c
     assert yaml.safe_load(text)["base"]["data"]["root"] == str(root)
 
 
+def commands(name: str) -> list[list[str]]:
+    """Returns the words of the verbs that lead from a folder of images to a result."""
+    smoke = ["--smoke", "--only", "model.name=cnn3"]
+    return [["init", name, "-o", f"{name}.yaml"], ["plan", f"{name}.yaml"], ["run", f"{name}.yaml", *smoke]]
+
+
+# As `accelerate launch` starts it: what is to be trained is trained in this process, which imports torch once for all.
+ALL = """
+import json, os, sys
+from harness.cli import main
+
+os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
+for words in json.loads(sys.argv[1]):
+    try:
+        main(words)
+    except SystemExit as ended:
+        assert not ended.code, words
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """Where the suite of each folder was written, planned and run."""
+    house = build_house(tmp_path_factory.mktemp("ran"))
+    for name, make in FOLDERS.items():
+        make(house.path / name)
+    environment = house.environment(HARNESS_CACHE=str(house.path / "cache"))
+    words = json.dumps([words for name in FOLDERS for words in commands(name)])
+    command = [sys.executable, "-c", ALL, words]
+    done = subprocess.run(command, cwd=house.path, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return house
+
+
 @pytest.mark.launch
 @pytest.mark.parametrize("name", FOLDERS)
-def test_it_runs_as_it_is(name: str, house: House, tmp_path: Path) -> None:
-    root = tmp_path / "images"
-    FOLDERS[name](root)
-    environment = house.environment(HARNESS_CACHE=str(tmp_path / "cache"), OMP_NUM_THREADS="1")
-    for arguments in (
-        ["init", str(root), "-o", "own.yaml"],
-        ["plan", "own.yaml"],
-        ["run", "own.yaml", "--smoke", "--only", "model.name=cnn3"],
-    ):
-        command = [sys.executable, "-m", "harness", *arguments]
-        done = subprocess.run(command, cwd=house.path, env=environment, capture_output=True, text=True, timeout=200)
+def test_it_runs_as_it_is(name: str, ran: House) -> None:
+    assert [result["status"] for result in ran.results(f"{name}_smoke").values()] == ["ok"]
+
+
+@pytest.mark.launch
+def test_it_runs_by_the_commands(house: House) -> None:
+    plain(house.path / "images")
+    for words in commands("images"):
+        command = [sys.executable, "-m", "harness", *words]
+        done = subprocess.run(
+            command, cwd=house.path, env=house.environment(), capture_output=True, text=True, timeout=200
+        )
         assert done.returncode == 0, done.stderr
     assert [result["status"] for result in house.results("images_smoke").values()] == ["ok"]
 

@@ -6,8 +6,9 @@ tensors of two devices in one operation, the time between events that nobody wai
 takes too early. What a real GPU does without a word is noted: `waits` has each call for which the host would have stood
 still until the GPU was done. torch's own Python code is the real one, with its checks of devices and their numbers.
 
-The numbers are the CPU's. Kernels, times, memory and graphs are not a GPU's: nothing here is a measurement of one. What
-a function of torch that is written in Python calls inside is not seen.
+The numbers are the CPU's. Kernels, times and graphs are not a GPU's, and of its memory the tensors that are seen are
+counted: nothing here is a measurement of one. What a function of torch that is written in Python calls inside is not
+seen.
 """
 
 from __future__ import annotations
@@ -52,7 +53,6 @@ def stand_in_gpu(capability: tuple[int, int] = (9, 0), name: str = "Stand-in", c
         device = GPU if any(map(gpu.holds, lists[0])) else HOST
         return {(device, dtype): values for (_, dtype), values in group(lists, with_indices).items()}
 
-    peak = {"all": {"peak": 2**20}}
     properties = SimpleNamespace(
         name=name, major=capability[0], minor=capability[1], total_memory=MEMORY, multi_processor_count=1, uuid=UUID
     )
@@ -65,9 +65,9 @@ def stand_in_gpu(capability: tuple[int, int] = (9, 0), name: str = "Stand-in", c
                 "_cuda_getDevice": lambda: 0,
                 "_cuda_setDevice": lambda device: None,
                 "_cuda_synchronize": lambda: gpu.wait("synchronize"),
-                "_cuda_emptyCache": lambda *_: None,
-                "_cuda_resetPeakMemoryStats": lambda device: None,
-                "_cuda_memoryStats": lambda device: {"allocated_bytes": peak, "reserved_bytes": peak},
+                "_cuda_emptyCache": lambda *_: gpu.memory.empty_cache(),
+                "_cuda_resetPeakMemoryStats": lambda device: gpu.memory.reset_peaks(),
+                "_cuda_memoryStats": lambda device: gpu.memory.stats(),
                 "_cuda_setMemoryFraction": lambda fraction, device: setattr(gpu, "memory_fraction", fraction),
                 "_group_tensors_by_device_and_dtype": grouped,
             },

@@ -73,7 +73,41 @@ class _OnGpu:
     reference: StorageWeakRef
     stream: StandInStream
     tick: int
+    size_bytes: int
     recorded: set[StandInStream] = field(default_factory=set)
+
+
+class StandInMemory:
+    """Bytes of tensors, and of what torch would keep for the next ones until it is told to give it back."""
+
+    def __init__(self) -> None:
+        self.allocated = self.reserved = self.peak_allocated = self.peak_reserved = 0
+
+    def count(self) -> None:
+        """Takes note of what there is now."""
+        for key, held in list(_on_gpu.items()):
+            if held.reference.expired():
+                del _on_gpu[key]
+        self.allocated = sum(held.size_bytes for held in list(_on_gpu.values()))
+        self.reserved = max(self.reserved, self.allocated)
+        self.peak_allocated = max(self.peak_allocated, self.allocated)
+        self.peak_reserved = max(self.peak_reserved, self.reserved)
+
+    def empty_cache(self) -> None:
+        """As `torch.cuda.empty_cache`."""
+        self.count()
+        self.reserved = self.allocated
+
+    def reset_peaks(self) -> None:
+        """As `torch.cuda.reset_peak_memory_stats`."""
+        self.count()
+        self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
+
+    def stats(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Returns what `torch.cuda.memory_stats` is made of."""
+        self.count()
+        peaks = {"allocated_bytes": self.peak_allocated, "reserved_bytes": self.peak_reserved}
+        return {name: {"all": {"peak": peak}} for name, peak in peaks.items()}
 
 
 # They outlive a stand-in, as what a process keeps on its GPU does.
@@ -92,6 +126,7 @@ class StandInGpu(TorchFunctionMode):
         ticks: storages that were made.
         stream: the current one.
         memory_fraction: that was set.
+        memory: that was taken, as far as tensors are seen: not what is made within a backward pass.
     """
 
     def __init__(self) -> None:
@@ -101,6 +136,7 @@ class StandInGpu(TorchFunctionMode):
         self.ticks = 0
         self.stream = _default_stream
         self.memory_fraction = 1.0
+        self.memory = StandInMemory()
 
     def wait(self, why: str) -> None:
         """Lets all that was enqueued be done."""
@@ -203,7 +239,9 @@ class StandInGpu(TorchFunctionMode):
     def _put(self, tensor: Tensor) -> Tensor:
         if not self.holds(tensor):
             self.ticks += 1
-            _on_gpu[_key(tensor)] = _OnGpu(StorageWeakRef(tensor.untyped_storage()), self.stream, self.ticks)
+            storage = tensor.untyped_storage()
+            _on_gpu[_key(tensor)] = _OnGpu(StorageWeakRef(storage), self.stream, self.ticks, storage.nbytes())
+            self.memory.count()
         return tensor
 
 

@@ -233,6 +233,7 @@ except HarnessError as error:
 
 
 @pytest.mark.launch
+@pytest.mark.slow
 def test_one_process_and_then_two(tmp_path: Path) -> None:
     script = tmp_path / "short.py"
     script.write_text(SHORT)

@@ -55,6 +55,7 @@ def rank_of(house: House, launch: psutil.Process) -> psutil.Process | None:
     return next((each for each in processes_in(house.path) if launch in each.parents()), None)
 
 
+@pytest.mark.slow  # beside other tests it would slow them down
 def test_runs_of_hundredths_of_a_second_beside_three_busy_loops(house: House, three_loops: None) -> None:
     suite = house.suite("include: [{model: mlp, train.epochs: 8}]\nseeds: 3\n")
     done = house.run(str(suite))
@@ -86,6 +87,7 @@ def test_a_rank_that_was_stopped_and_continued(house: House) -> None:
     assert said.startswith("its processes stood still for ")
 
 
+@pytest.mark.slow
 def test_two_terminals_on_one_suite_find_each_other(house: House) -> None:
     sizes = "{name: mlp, hidden_sizes: [2048, 2048]}"
     suite = house.suite(f"include: [{{model: {sizes}, train.epochs: 12}}]\nseeds: 2\n")

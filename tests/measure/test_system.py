@@ -349,7 +349,9 @@ from harness.measure.system import describe_system
 began = time.perf_counter()
 describe_system()
 seconds = time.perf_counter() - began
-print(seconds, sorted({"torch", "numpy", "pandas", "pydantic", "subprocess"} & set(sys.modules)))
+sum(range(10_000_000))  # a fifth of a second on an idle machine
+reference = time.perf_counter() - began - seconds
+print(seconds / reference, sorted({"torch", "numpy", "pandas", "pydantic", "subprocess"} & set(sys.modules)))
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     best = 9.0
@@ -357,10 +359,10 @@ print(seconds, sorted({"torch", "numpy", "pandas", "pydantic", "subprocess"} & s
         ran = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
         )
-        seconds, _, modules = ran.stdout.strip().partition(" ")
+        ratio, _, modules = ran.stdout.strip().partition(" ")
         assert "torch" not in modules and "numpy" not in modules
-        best = min(best, float(seconds))
-    assert best < 0.2  # 0.03 s on an idle machine
+        best = min(best, float(ratio))
+    assert best < 1  # 0.03 s on an idle machine
 
 
 def test_git_is_asked_once_a_launch_and_not_by_who_needs_the_id_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,10 +18,11 @@ from harness.data.prepare import prepare
 from harness.running import execute as execute_module
 from harness.running.build import build_loader, build_trainee
 from harness.running.execute import Observer, execute
+from tests.processes import seconds_without_a_core
 from tests.running.test_execute import make_spec
 
 STEPS = 4
-ATTEMPTS = 4  # what a busy machine adds between the sleeps is no sleep, and no error of a clock either
+ATTEMPTS = 4  # what a busy machine adds between the sleeps is no error of a clock, and not all of it can be told
 
 
 @dataclass
@@ -98,8 +99,9 @@ def test_planted_times_are_given_back_to_one_percent(
     run(Planted(), monkeypatch)  # the first steps of a process take far longer
     errors: list[dict[str, float]] = []
     for _ in range(ATTEMPTS):
-        planted = Planted(load, step, evaluation)
+        planted, before = Planted(load, step, evaluation), seconds_without_a_core()
         fields = run(planted, monkeypatch)
+        waited = seconds_without_a_core() - before
         clock, slept = fields["clock"], planted.slept
         train = slept["wait"] + slept["step"]
         found = {
@@ -110,6 +112,7 @@ def test_planted_times_are_given_back_to_one_percent(
         }
         assert slept["wait"] == pytest.approx(2 * STEPS * load, rel=0.1) and train > 2.0
         errors.append({name: ratio - 1 for name, ratio in found.items()})
-        if all(abs(error) <= 0.01 for error in errors[-1].values()):
+        parts = {"train": train, "rate": train, "wait": slept["wait"], "eval": slept["eval"]}
+        if all(abs(error) <= 0.01 + waited / parts[name] for name, error in errors[-1].items()):
             return
     pytest.fail(f"off by {errors}")

@@ -159,6 +159,7 @@ def test_published_shares_stand_beside_ours(fake: Any) -> None:
     assert beside_published(_table(fake, results)) is None
 
 
+@pytest.mark.launch
 def test_a_specification_comes_back_from_the_child(fake: Any) -> None:
     chart = accuracy_over_time(_table(fake, fake.suite(4, 2)))
     assert chart

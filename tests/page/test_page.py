@@ -28,6 +28,7 @@ def _text(path: Path) -> str:
     return " ".join(re.sub("<[^>]+>", " ", page).split())
 
 
+@pytest.mark.launch
 def test_only_the_files_own_scripts_and_styles_are_let_in(everything: Path) -> None:
     page = everything.read_text()
     [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
@@ -64,6 +65,7 @@ def test_links_lead_to_the_runs_and_the_charts_beside_the_page(words: Path) -> N
     assert any("<b>oom</b>" in link for link in links)
 
 
+@pytest.mark.launch
 def test_500_runs_are_less_than_three_megabytes(fake: Any, tmp_path: Path) -> None:
     results = fake.measured(fake.suite(100, 5))
     path = fake.page(tmp_path, results)
@@ -109,6 +111,7 @@ def test_without_a_result_it_says_what_there_is(fake: Any, tmp_path: Path, statu
     assert ("2 runs of 1 config, 2 seeds: 2 failed" if status else "No results yet.") in said
 
 
+@pytest.mark.launch
 def test_one_run(fake: Any, tmp_path: Path) -> None:
     said = _text(fake.page(tmp_path, [fake.result("only")]))
     assert "only reaches 90.00 % of the test images; there is nothing to compare it with." in said
@@ -123,6 +126,7 @@ def test_lost_epochs_are_named(fake: Any, tmp_path: Path) -> None:
     assert "Epochs without an event in every run are left out of the curves: a (1)." in _text(path)
 
 
+@pytest.mark.launch
 def test_curves_say_what_their_bands_are_and_which_losses_do_not_compare(fake: Any, tmp_path: Path) -> None:
     bands, losses = "Bands are 95 % intervals over the seeds", "The train loss has label smoothing, the test loss none"
     results = [
@@ -141,6 +145,7 @@ def test_records_without_events_have_no_curves(fake: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.launch
+@pytest.mark.slow
 def test_5000_runs_stay_usable(fake: Any, tmp_path: Path, open_page: Any) -> None:
     results = fake.suite(500, 10)
     path = fake.page(tmp_path, results)
@@ -154,6 +159,7 @@ def test_5000_runs_stay_usable(fake: Any, tmp_path: Path, open_page: Any) -> Non
     assert "of 400 configs" in seen.tab.locator(".count").inner_text()
 
 
+@pytest.mark.launch
 def test_several_suites_share_a_page(fake: Any, tmp_path: Path) -> None:
     sources = [
         fake.source(tmp_path / name, fake.suite(3, 2, suite=name, spread=20.0 + at), charts=not at)

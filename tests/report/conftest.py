@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -203,3 +204,9 @@ def fake() -> SimpleNamespace:
         Published=Published,
         Planned=Planned,
     )
+
+
+@pytest.fixture
+def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the charts of a report, which take seconds in a process of their own."""
+    monkeypatch.setitem(sys.modules, "vl_convert", None)

@@ -282,6 +282,7 @@ def test_people_read_it_below_the_ranking(fake: Any, tmp_path: Path) -> None:
     assert max(map(len, file.getvalue().splitlines())) <= 100
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_files_for_programs(fake: Any, tmp_path: Path) -> None:
     report = _report(fake, _plan(tmp_path, ONE_AT_A_TIME), {"base": {0: (0.9, 1.0)}})
     write_report(tmp_path / "out", report)

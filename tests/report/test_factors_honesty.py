@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SIMULATIONS, ERROR = 1000, 0.028
 MORE, SMALL_ERROR = 3000, 0.016
 FEWER, LARGE_ERROR = 250, 0.055

@@ -28,6 +28,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.launch
 def test_from_disk_to_all_files(fake: Any, tmp_path: Path) -> None:
     fake.store(tmp_path / "results", fake.suite(4, 2, suite="s"))
     read = read_suite(tmp_path / "results", "s")
@@ -36,6 +37,7 @@ def test_from_disk_to_all_files(fake: Any, tmp_path: Path) -> None:
     assert sorted(path.name for path in written) == _names(tmp_path / "report")
 
 
+@pytest.mark.launch
 def test_a_chart_per_system_and_none_left_over(fake: Any, tmp_path: Path) -> None:
     write_report(tmp_path, fake.report([fake.result()]))
     write_report(tmp_path, fake.report([fake.result(), fake.result(system_id="../b")]))
@@ -51,6 +53,7 @@ def test_nothing_to_draw(fake: Any, tmp_path: Path, status: str | None) -> None:
     assert _names(tmp_path) == TABLES
 
 
+@pytest.mark.launch
 def test_without_altair_and_pyarrow_the_rest_is_written(
     fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +77,7 @@ def test_without_vl_convert_the_hint_names_its_package(
     assert "pip install vl-convert-python" in capsys.readouterr().err
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize("configs", [1, 9, 60])
 def test_png_is_a_picture_of_two_pixels_a_unit(fake: Any, configs: int) -> None:
     chart = accuracy_over_time(fake.report(fake.suite(configs, 2)).tables[0])
@@ -147,6 +151,7 @@ def test_no_torch_and_nothing_heavy_at_import() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
+@pytest.mark.launch
 def test_curves_are_three_files_that_the_table_links_to(fake: Any, tmp_path: Path) -> None:
     results = [fake.result(label, seed=seed, config_id=label) for label in ("a", "b") for seed in range(3)]
     curve = Curve((50.0, 100.0), (0.5, 0.9))

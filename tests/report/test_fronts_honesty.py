@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SUITES = 1000
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "method" / "fronts.py"
 OURS = "paired t, own scales"

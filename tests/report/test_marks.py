@@ -87,7 +87,7 @@ def test_accuracy_and_memory_count_and_times_never_do(fake: Any, mark: str, with
         assert values["train_seconds"].mean == 100
     assert all((values[name] is None) == (mark == "packed") for name in OF_DEVICE)
     told = [note for note in table.notes if "throttled" in note or "Another process" in note]
-    assert bool(told) == (mark != "packed")
+    assert bool(told) == (mark not in ("packed", "disturbed")), "the mark says it"
 
 
 @each_mark
@@ -125,7 +125,7 @@ def test_a_run_with_two_marks_does_not_come_in_with_the_resumed(fake: Any, mark:
 def test_reasons_are_told_once_and_few_of_them(fake: Any) -> None:
     runs = [fake.result(seed=seed, disturbed=[f"reason {seed // 2}", "too hot"]) for seed in range(10)]
     [note] = [note for note in fake.report(runs).tables[0].notes if note.startswith("Disturbed")]
-    assert note.startswith("Disturbed (reason 0; too hot, reason 1; too hot, reason 2; too hot and 2 more): all runs")
+    assert note.startswith("Disturbed (reason 0; too hot / reason 1; too hot / reason 2; too hot and 2 more): all runs")
 
 
 @each_mark
@@ -152,8 +152,13 @@ def test_marked_anchors_show_no_drift(fake: Any, mark: str) -> None:
     for number, run in enumerate(runs):
         run.spec["repeat"] = number
         run.started_at = f"2026-01-01T0{number}:00:00+00:00"
-    drift = fake.report(runs).tables[0].drift
-    assert (drift.runs, drift.change) == (2, 0)
+    table = fake.report(runs).tables[0]
+    assert (table.drift.runs, table.drift.change) == (2, 0)
+    assert f"Drift: 2 of 4 anchors are marked ({mark}), and their times are left out." in table.notes
+    alone = fake.report([runs[0], *runs[2:]]).tables[0]
+    assert alone.drift is None
+    assert f"Drift: 2 of 3 anchors are marked ({mark}), and their times are left out." in alone.notes
+    assert not any("anchors are marked" in note for note in fake.report(runs[:2]).tables[0].notes)
 
 
 @each_mark

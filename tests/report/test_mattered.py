@@ -295,6 +295,7 @@ def test_no_crossing_no_table(tmp_path: Path, text: str) -> None:
     assert crossings_of([plan], {run.config_id for run in plan.runs}) == []
 
 
+@pytest.mark.launch
 def test_people_and_programs_read_it(fake: Any, tmp_path: Path) -> None:
     report = _report(
         fake,

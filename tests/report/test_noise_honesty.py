@@ -15,6 +15,8 @@ from harness.report.numbers.drift import Drift, drift_of
 from harness.report.numbers.outliers import outliers_of
 from harness.report.numbers.rows import Row
 
+pytestmark = pytest.mark.slow
+
 SIMULATIONS = 1000
 NOISE = 0.01  # of log time
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

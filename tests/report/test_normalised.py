@@ -89,6 +89,7 @@ def test_a_slow_system_comes_out_as_fast_as_the_other(fake: Any) -> None:
     assert all(re.fullmatch(r"[\d.]+ to [\d.]+ s", cell) for cell in table.columns[5].cells)
 
 
+@pytest.mark.slow
 def test_the_stated_error_covers_the_truth(fake: Any) -> None:
     """A system planted three times slower, in calibrations and runs that scatter: how often the interval holds."""
     rng, held, widths = random.Random(1), 0, []
@@ -161,6 +162,7 @@ def test_the_error_grows_where_the_operations_disagree() -> None:
     assert apart.ratio == pytest.approx(0.5 * 8 ** (1 / 5))
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_raw_times_share_no_ranking(fake: Any, tmp_path: Path) -> None:
     calibrations = {"a": calibrated("a"), "b": calibrated("b", slower=3.0)}
     report = fake.report(on_two_systems(fake, 3.0), calibrations=calibrations, sort="train_seconds")

@@ -165,6 +165,7 @@ def test_people_read_it_below_the_ranking_and_no_longer_in_it(fake: Any) -> None
     assert r"-2.00 points & 88.52 to 93.48 \% & 3 & report 1 & reproduced \\" in latex(report)
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_programs_get_it_as_files_that_do_not_outlive_it(fake: Any, tmp_path: Path) -> None:
     result = fake.result("a")
     references = {result.config_id: [fake.Published("test.loss", 0.25, "report 1")]}

@@ -26,21 +26,21 @@ def go(spec: Any, seconds: float, stop: StopRequest | None = None) -> float:
 
 def test_it_ends_when_its_time_is_over() -> None:
     go(make_spec(train={"epochs": 1}), 60)  # what it imports at first is imported
-    assert 0.5 < go(make_spec(train={"epochs": 1000}), 0.5) < 10
+    assert 0.5 < go(make_spec(train={"epochs": 1_000_000}), 0.5) < 60
 
 
 def test_it_ends_with_its_run() -> None:
-    assert go(make_spec(train={"epochs": 1}), 60) < 30
+    assert go(make_spec(train={"epochs": 1}), 240) < 120
 
 
 def test_it_ends_when_the_process_is_asked_to_stop() -> None:
     stop = StopRequest()
     stop.reason = "SIGTERM"
-    assert go(make_spec(train={"epochs": 1000}), 60, stop) < 30
+    assert go(make_spec(train={"epochs": 1_000_000}), 240, stop) < 120
 
 
 def test_a_loss_that_is_not_finite_is_the_runs_own_business() -> None:
-    assert go(make_spec(optimizer={"name": "sgd", "lr": 1e30}), 60) < 30
+    assert go(make_spec(optimizer={"name": "sgd", "lr": 1e30}), 240) < 120
 
 
 def test_what_cannot_be_built_is_an_error() -> None:
@@ -57,22 +57,23 @@ def test_a_gpu_is_warmed_up_unless_the_suite_says_otherwise(asked: float | None,
 
 
 @pytest.mark.launch
-@pytest.mark.parametrize("launches", ["one", "isolated"])
-def test_each_launch_warms_up_once_and_the_numbers_are_those_without(house: House, launches: str) -> None:
-    suite = house.suite("matrix: {model.slow: [0.0, 0.001]}\nwarm_up_seconds: 0.3\n")
-    isolate = ["--isolate"] if launches == "isolated" else []
-    ended = house.run(str(suite), *isolate)
-    assert ended.returncode == 0, ended.stderr
-    events = [path.read_text() for path in house.path.glob("results/faults/*/*/events.jsonl")]
-    assert sum('"warm_up"' in text for text in events) == (2 if isolate else 1)
-    assert "its numbers are thrown away" in ended.stderr
+def test_each_launch_warms_up_once_and_the_numbers_are_those_without(house: House) -> None:
     plain = house.suite("matrix: {model.slow: [0.0, 0.001]}\nwarm_up_seconds: 0\n", "plain.yaml")
     assert house.run(str(plain), "--output", "plain").returncode == 0
-    for path in house.path.glob("results/faults/*/*/result.json"):
-        own = json.loads(path.read_text())
-        other = json.loads((house.path / "plain" / path.relative_to(house.path / "results")).read_text())
-        assert own["metrics"] == other["metrics"], own["label"]
-        assert own["throughput"]["steps"] == other["throughput"]["steps"]
+    suite = house.suite("matrix: {model.slow: [0.0, 0.001]}\nwarm_up_seconds: 0.3\n")
+    for output, options, launches in (("one", (), 1), ("isolated", ("--isolate",), 2)):
+        ended = house.run(str(suite), "--output", output, *options)
+        assert ended.returncode == 0, ended.stderr
+        events = [path.read_text() for path in house.path.glob(f"{output}/faults/*/*/events.jsonl")]
+        assert sum('"warm_up"' in text for text in events) == launches
+        assert "its numbers are thrown away" in ended.stderr
+        found = list(house.path.glob(f"{output}/faults/*/*/result.json"))
+        assert len(found) == 2
+        for path in found:
+            own = json.loads(path.read_text())
+            other = json.loads((house.path / "plain" / path.relative_to(house.path / output)).read_text())
+            assert own["metrics"] == other["metrics"], own["label"]
+            assert own["throughput"]["steps"] == other["throughput"]["steps"]
 
 
 @pytest.mark.launch

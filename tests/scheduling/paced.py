@@ -149,11 +149,11 @@ class Paced:
 
     def left(self) -> list[psutil.Process]:
         """Returns the processes that are left a few seconds later."""
-        wait_for(lambda: not processes_in(self.house.path), 10)
+        wait_for(lambda: not processes_in(self.house.path), 30)
         return processes_in(self.house.path)
 
 
-def stop(child: subprocess.Popen, number: signal.Signals, timeout: float = 60) -> str:
+def stop(child: subprocess.Popen, number: signal.Signals, timeout: float = 200) -> str:
     """Sends a signal and returns what was printed until the end."""
     child.send_signal(number)
     _, words = child.communicate(timeout=timeout)

@@ -198,6 +198,7 @@ def test_peers_that_wait_for_a_rank_that_failed_are_ended(tmp_path: Path, monkey
     assert (result.status, result.cause and result.cause.kind) == ("oom", "OutOfMemoryError")
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize(("busy", "status"), [("sum(range(count))", None), ("time.sleep(60)", "timeout")])
 def test_a_long_evaluation_is_no_hang_and_one_that_stands_still_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: str, status: str | None
@@ -255,7 +256,7 @@ def test_the_end_of_a_launch_reaches_what_obeys_no_order_and_no_sigterm(tmp_path
     rank = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stubborn!r}], start_new_session=True)"
     environment = {**os.environ, FOLDER: str(tmp_path)}
     launcher = subprocess.Popen([sys.executable, "-c", rank], env=environment)
-    assert wait_for(ready.exists, 30)
+    assert wait_for(ready.exists, 120)
     launcher.kill()  # what it started is left to init
     launcher.wait()
     assert len(processes_of(tmp_path)) == 1

@@ -84,7 +84,7 @@ def test_killed_or_stopped_nobody_is_left_and_another_call_finishes(house: House
     run = Paced(house, 1)
     three = ("--set", "seeds=3", "--set", "train.epochs=12")
     child = run.start("--pack", "2", *three)
-    assert wait_for(lambda: len(processes_in(house.path)) == 3, 60), "a supervisor and two that train"
+    assert wait_for(lambda: len(processes_in(house.path)) == 3, 120), "a supervisor and two that train"
     child.kill()
     child.communicate()
     assert not run.left(), "they outlived their supervisor"
@@ -103,7 +103,7 @@ def test_killed_or_stopped_nobody_is_left_and_another_call_finishes(house: House
 
     run.let_go()
     child = run.start(*three)
-    _, words = child.communicate(timeout=120)
+    _, words = child.communicate(timeout=250)
     assert child.returncode == 0, words
     results = [house.results("paced")[f"paced {seed}"] for seed in range(3)]
     assert [len(result["resumed_at_steps"]) for result in results] == [1, 1, 0]
@@ -117,6 +117,7 @@ def test_slots_take_a_run_once(tmp_path: Path) -> None:
     assert Slot.from_json(json.loads(json.dumps(first.as_json()))) == first
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize("isolate", [False, True])
 def test_slots_share_the_work_by_who_is_free(tmp_path: Path, isolate: bool) -> None:
     # The first run takes as long as it takes the other slot to do the rest.
@@ -224,7 +225,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, li
     """Returns what calls of `harness run` come to: how many runs at a time, and which; none is done."""
     found = []
 
-    def take(manifest: Any, launcher: Launcher, *_: object, isolate: bool, retake: int) -> int:
+    def take(manifest: Any, launcher: Launcher, *_: object, **_options: object) -> int:
         found.append((launcher.packed, [run.run_id for run in manifest.runs]))
         return 75
 

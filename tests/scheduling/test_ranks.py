@@ -62,6 +62,7 @@ def test_time_in_which_the_supervisor_did_not_run_is_no_silence(monkeypatch: pyt
     monkeypatch.setattr(ranks.time, "monotonic", lambda: next(moments))
     watched = WatchedTime()
     assert [round(watched(), 6) for _ in range(4)] == [0.2, 0.4, 1.4, 1.6]
+    assert round(watched.woke, 6) == 1.4, "from here on the ranks have all their time again"
 
 
 SUSPENDED = """

@@ -41,6 +41,7 @@ def test_one_process_stops_on_sigint_and_goes_on(house: House) -> None:
     assert run.result()["resumed_at_steps"] == [result["cause"]["step"]]
 
 
+@pytest.mark.slow
 def test_two_processes_save_and_stop_together_on_sigusr1(house: House) -> None:
     run = Paced(house, 2)
     run.hold("step")

@@ -92,7 +92,7 @@ class Cluster:
             self._start("controller", "slurmctld", "-D")
             for node in NODES:
                 self.start_node(node)
-            up = wait_for(lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle\n", 30)
+            up = wait_for(lambda: self.ask("sinfo", "-h", "-o", "%T") == "idle\n", 120)
             assert up, "the nodes never came up"
         except BaseException:
             self.__exit__()
@@ -117,7 +117,7 @@ class Cluster:
         Raises:
             AssertionError: it fails.
         """
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 

@@ -50,7 +50,7 @@ class Lab:
             env=self.house.environment(**self.cluster.environment()),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
         )
 
     def submit(self, suite: Path, *arguments: str) -> list[int]:
@@ -125,4 +125,4 @@ def lab(shared_lab: Lab, limited: tuple[Path, int]) -> Iterator[Lab]:
     def left() -> list[psutil.Process]:
         return [process for node in NODES for process in shared_lab.cluster.processes(node, but=running)]
 
-    assert wait_for(lambda: not left(), 15), "processes are left behind"
+    assert wait_for(lambda: not left(), 30), "processes are left behind"

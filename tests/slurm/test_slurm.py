@@ -9,7 +9,7 @@ import pytest
 
 from tests.slurm.conftest import Lab
 
-pytestmark = pytest.mark.launch
+pytestmark = [pytest.mark.launch, pytest.mark.slow]
 
 ON_N2 = ("--sbatch", "--nodelist=n2", "--cpus-per-task", "2")
 

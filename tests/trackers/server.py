@@ -289,7 +289,7 @@ def _public(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
+def wait_until(condition: Any, seconds: float = 120.0) -> None:
     """Waits until a condition holds; fails where it does not."""
     end = time.monotonic() + seconds
     while not condition():

@@ -11,6 +11,7 @@ import torch
 import torch.distributed
 
 from harness import registry
+from harness.data.copies import of_one_loader
 from harness.data.loading import Batch, Feed, Loader
 from harness.errors import HarnessError, MachineError
 from harness.parameters import NonNegativeInt, PositiveFloat
@@ -43,7 +44,8 @@ def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | 
     fastest = max(CANDIDATES, key=lambda name: rate if isinstance(rate := rates[name], float) else -1.0)
     if isinstance(rates[fastest], str):
         raise MachineError(f"no loader can be had: {rates[fastest]}", "name one to see what it needs")
-    chosen = _build(fastest, feed, workers)
+    with of_one_loader():
+        chosen = _build(fastest, feed, workers)
     chosen.measured = rates | chosen.measured
     return chosen
 

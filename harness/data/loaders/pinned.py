@@ -52,6 +52,7 @@ class Pinned:
             num_workers=workers,
             pin_memory=self._cuda,
             persistent_workers=workers > 0,
+            worker_init_fn=_keep_what_the_rank_has,
             # It draws a seed for its workers: from the default generator, dropout would depend on the loader.
             generator=torch.Generator(),
         )
@@ -89,11 +90,13 @@ class Pinned:
     def _raw_batches(self) -> Iterator[RawBatch]:
         try:
             handler = signal.getsignal(signal.SIGCHLD)
-            gc.freeze()  # a worker that collected what the rank has dropped would crash on DALI's pipelines
+            collects = gc.isenabled()
+            gc.disable()  # in the workers, too, until they keep what the rank has
             try:
                 batches = iter(self._loader)
             finally:
-                gc.unfreeze()
+                if collects:
+                    gc.enable()
             # torch's own would raise in whatever the rank is doing when a worker dies; it is found out below.
             if signal.getsignal(signal.SIGCHLD) is not handler:
                 signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
@@ -202,3 +205,9 @@ class _Batches(Dataset[RawBatch]):
     def __getitem__(self, samples: Tensor) -> RawBatch:
         images = torch.from_numpy(self._pixels[self._rows[samples.numpy()]])
         return images, self._labels[samples], samples
+
+
+def _keep_what_the_rank_has(worker: int) -> None:
+    """A worker that collected what the rank has dropped would crash on DALI's pipelines."""
+    gc.freeze()
+    gc.enable()

@@ -62,7 +62,7 @@ class ResidentOnCpu:
             yield self._fused.evaluate(images, rows), torch.from_numpy(split.labels[rows])
 
     def close(self) -> None:
-        """Ends the threads; the data set stays for the process's next run."""
+        """Ends the threads; the data set stays for the process's next run, if that asks for it."""
         self._fused.close()
 
 
@@ -96,7 +96,7 @@ class ResidentOnGpu:
             yield self._batched.evaluate(images[share].permute(0, 3, 1, 2)), labels[share]
 
     def close(self) -> None:
-        """Nothing to stop: the data set stays for the process's next run."""
+        """Nothing to stop: the data set stays for the process's next run, if that asks for it."""
 
     def _gather(self, samples: Tensor, draws: Draws) -> Tensor:
         return self._batched.train(self._images.index_select(0, samples).permute(0, 3, 1, 2), draws)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.records.comparable import compares
+from harness.records.comparable import compares, marks
 from harness.records.result import RunResult
 from harness.report.statistics.intervals import t_quantile
 from harness.report.texts import one_line, span
@@ -88,6 +88,15 @@ def drift_notes(drift: Drift | None) -> Iterator[str]:
         f"Drift: {verdict}. By {whose}, the train time changed by {_percent(drift.change)} ({interval}) from the "
         f"first to the last; about that line they scatter by {100 * drift.scatter:.2g} %."
     )
+
+
+def left_out_notes(anchors: Sequence[RunResult]) -> Iterator[str]:
+    """Yields which anchors the drift is not told by; most of them have no row in the table."""
+    ok = [run for run in anchors if run.status == "ok"]
+    marked = [run for run in ok if marks(run)]
+    if marked:
+        found = ", ".join(dict.fromkeys(mark for run in marked for mark in marks(run)))
+        yield f"Drift: {len(marked)} of {len(ok)} anchors are marked ({found}), and their times are left out."
 
 
 def _percent(share: float) -> str:

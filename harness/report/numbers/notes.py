@@ -133,7 +133,8 @@ def _marks(rows: Sequence[Row]) -> Iterator[str]:
         taken_in = mark == "resumed" and with_resumed
         told = "all runs here" if all(map(is_told, runs)) else listed(whose)
         what = "Their times are sums over the parts." if taken_in else what_counts
-        yield f"{title} ({listed(reasons, MOST_REASONS)}): {told}. {what}"
+        more = f" and {len(reasons) - MOST_REASONS} more" if len(reasons) > MOST_REASONS else ""
+        yield f"{title} ({' / '.join(map(one_line, reasons[:MOST_REASONS]))}{more}): {told}. {what}"
 
 
 _OF_MARKS: Mapping[Mark, tuple[str, str]] = {
@@ -171,8 +172,8 @@ def _whose(rows: Sequence[Row], is_told: Callable[[RunResult], bool]) -> list[st
 
 
 def _of_gpus(rows: Sequence[Row]) -> Iterator[str]:
-    """Runs whose GPU was not itself, or not theirs alone: they are kept, and marked."""
-    own = [(row, run) for row in rows for run in row.ok_for("telemetry")]
+    """Runs whose GPU was not itself, or not theirs alone, where no mark says it already: as in old records."""
+    own = [(row, run) for row in rows for run in row.ok_for("telemetry") if "disturbed" not in marks(run)]
     runs = [(f"{one_line(row.label)} seed {run.seed}", run.telemetry) for row, run in own]
     throttled = [
         f"{name} ({', '.join(f'{why} in {share:.0%}' for why, share in (seen.gpu_throttle_reasons or {}).items())})"

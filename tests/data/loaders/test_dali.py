@@ -241,7 +241,7 @@ def test_a_file_that_breaks_while_training_is_named_and_nothing_hangs(
     with pytest.raises(HarnessError, match=f"{victim.name} is not a readable image") as caught:
         list(batches)
     assert str(victim) in caught.value.message and caught.value.hint and "\n" not in caught.value.message
-    assert time.perf_counter() - began < 10
+    assert time.perf_counter() - began < 60  # it takes milliseconds, and a hang for ever
     loader.close()
 
 
