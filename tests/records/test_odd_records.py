@@ -20,7 +20,9 @@ from harness.records.files import OddFile, open_file, read_file, read_object
 from harness.records.planned import read_planned
 from harness.records.result import Clock, DataFacts, Metrics, RunResult
 from harness.records.store import RunFolder, read_result, read_suite, run_folder
+from harness.report.formats.machine import as_json
 from harness.report.of_suite import build_suite_report
+from harness.report.write import write_report
 from harness.scheduling.slurm.submission import Queue, open_runs, read_submissions
 from harness.scheduling.status import suite_status
 from harness.suite.plan import Plan, PlannedRun, load_suite
@@ -324,3 +326,16 @@ def test_all_kept_records_are_read() -> None:
     assert paths and [read_result(path).status for path in paths]
     for path in paths:
         assert RunFolder(path.parent).epochs_and_problem()[1] == "" and RunFolder(path.parent).epochs()
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_network_whose_logits_overflowed_counts(plan: Plan, tmp_path: Path, loss: float) -> None:
+    _, folder = (record(tmp_path, run) for run in plan.runs)
+    changed("metrics.test.loss", loss)(folder.path / "result.json")
+    stored = read_suite(tmp_path, "s")
+    assert len(stored.results) == 2 and not stored.unreadable
+    report = build_suite_report([plan], stored, tmp_path)
+    assert len(report.tables[0].rows[0].ok) == 2 and not any("Unreadable" in note for note in report.notes)
+    write_report(tmp_path / "out", report)
+    assert (tmp_path / "out" / "table.md").exists() and json.loads(json.dumps(as_json(report)))
+    assert len(measured_suite([plan], stored, tmp_path).configs[0].runs) == 2
