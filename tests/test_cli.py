@@ -86,7 +86,8 @@ def test_plan(call, suite):
     out, err = call("plan", suite)
     lines = out.splitlines()
     assert lines[0].split() == ["run_id", "seed", "label"]
-    assert [line.split()[1:] for line in lines[1:]] == [
+    assert [line.split()[1] for line in lines[1:]] == ["0", "0", "1", "1"]
+    assert sorted(line.split()[1:] for line in lines[1:]) == [
         ["0", "epochs=1"], ["0", "epochs=2"], ["1", "epochs=1"], ["1", "epochs=2"]
     ]  # fmt: skip
     assert err == "4 runs: 2 configs, 2 seeds\n"

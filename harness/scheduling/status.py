@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.records.planned import done_elsewhere
-from harness.records.result import FINAL, RunResult
+from harness.records.result import FINAL, RunResult, Status
 from harness.records.store import read_result, read_system
 from harness.suite.plan import Plan
 
@@ -119,7 +119,7 @@ def _read(folder: str, system_id: str, seen: _Seen) -> RunResult | None:
 
 
 def _status(system_id: str, seen: _Seen, planned: int) -> SystemStatus:
-    counts = dict(seen.counts)
+    counts = {status: seen.counts[status] for status in get_args(Status) if seen.counts[status]}
     if open_runs := planned - seen.counts.total():
         counts["open"] = open_runs
     return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, seen.problems)

@@ -103,6 +103,7 @@ def execute_run(
         target=None if target is None else Target(metric="test.accuracy", at_least=target),
         keeping=keeping,
     )
+    measured: dict[str, Any] = {**outcome.fields, "disturbed": []}  # whatever else this machine does meanwhile
     return RunResult(
         suite="replayed",
         label="mlp",
@@ -115,7 +116,7 @@ def execute_run(
         ended_at="2026-01-01T00:00:30.000+00:00",
         num_processes=1,
         spec=spec.model_dump(mode="json"),
-        **outcome.fields | {"disturbed": []},  # whatever else this machine does meanwhile
+        **measured,
     )
 
 

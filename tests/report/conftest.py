@@ -93,6 +93,7 @@ def make_result(
         status=status,
         cause=cause,
         started_at=f"2026-01-01T00:{seed:02}:00.000+00:00",
+        code="c0de",
         ended_at=more.pop("ended_at", f"2026-01-01T00:{seed:02}:30.000+00:00"),
         num_processes=more.pop("num_processes", 1),
         epochs=spec.train.epochs if ok else 0,
