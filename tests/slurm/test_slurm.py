@@ -11,6 +11,7 @@ from tests.slurm.conftest import Lab
 
 pytestmark = [pytest.mark.launch, pytest.mark.slow]
 
+# All suites have one results root, where a run that two of them have is done once: each has runs of its own.
 ON_N2 = ("--sbatch", "--nodelist=n2", "--cpus-per-task", "2")
 
 
@@ -81,9 +82,9 @@ def test_requeued_in_mid_run_it_goes_on(lab: Lab) -> None:
     resumed(lab, suite)
 
 
-@pytest.mark.parametrize("partition", ["low", "graceful"])
-def test_preempted_it_goes_on(lab: Lab, partition: str) -> None:
-    suite = lab.suite(f"preempted_{partition}", "matrix: {model.slow: [0.5]}\n")
+@pytest.mark.parametrize(("partition", "slow"), [("low", 0.51), ("graceful", 0.52)])
+def test_preempted_it_goes_on(lab: Lab, partition: str, slow: float) -> None:
+    suite = lab.suite(f"preempted_{partition}", f"matrix: {{model.slow: [{slow}]}}\n")
     [job] = lab.submit(suite, "--partition", partition, *ON_N2)
     lab.wait_for_checkpoint(suite)
     lab.cluster.ask("sbatch", "-p", "high", "-w", "n2", "-c", "2", "-o", "/dev/null", "--wrap", "sleep 2")
@@ -92,7 +93,7 @@ def test_preempted_it_goes_on(lab: Lab, partition: str) -> None:
 
 
 def test_its_node_crashes_and_it_ends_elsewhere(lab: Lab) -> None:
-    suite = lab.suite("crashed", "matrix: {model.slow: [0.5]}\n")
+    suite = lab.suite("crashed", "matrix: {model.slow: [0.53]}\n")
     lab.cluster.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=other")
     [job] = lab.submit(suite)
     lab.wait_for_checkpoint(suite)
@@ -107,7 +108,7 @@ def test_its_node_crashes_and_it_ends_elsewhere(lab: Lab) -> None:
 
 
 def test_cancelled_it_stays_away(lab: Lab) -> None:
-    suite = lab.suite("cancelled", "matrix: {model.slow: [0.5]}\n")
+    suite = lab.suite("cancelled", "matrix: {model.slow: [0.54]}\n")
     [job] = lab.submit(suite, *ON_N2)
     lab.wait_for_checkpoint(suite)
     lab.cluster.ask("scancel", str(job))
