@@ -274,6 +274,7 @@ def test_one_process_and_then_two(tmp_path: Path) -> None:
 
 
 @pytest.mark.launch
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     ran = run("-m", "harness", "calibrate", "--seconds", "0.1", "--output", str(tmp_path), "--json")
     assert ran.returncode == 0, ran.stderr

@@ -92,6 +92,7 @@ def compiled_run(**sections: Any) -> None:
     execute(spec, prepare(spec.data), Accelerator(cpu=True), quiet, fingerprint="")
 
 
+@pytest.mark.slow
 def test_every_variant_of_a_network_is_compiled_and_once(compiled_frames: Callable[[], int]) -> None:
     """Left alone, the compiler gives up after eight."""
     for seed in range(2):

@@ -80,6 +80,7 @@ def test_each_run_is_done_once_by_one_of_two_and_no_time_of_any_counts(house: Ho
 
 
 @pytest.mark.launch
+@pytest.mark.slow
 def test_killed_or_stopped_nobody_is_left_and_another_call_finishes(house: House) -> None:
     run = Paced(house, 1)
     three = ("--set", "seeds=3", "--set", "train.epochs=12")

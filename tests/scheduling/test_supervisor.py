@@ -64,6 +64,7 @@ def test_isolated_runs_have_a_process_each_and_what_failed_is_tried_again_by_the
     assert house.results()["fault=raise 0"]["attempt"] == 2
 
 
+@pytest.mark.slow
 def test_two_ranks_of_which_one_fails(house: House) -> None:
     suite = house.suite(
         "base: {model: faulty, data: digits, optimizer: {name: sgd, lr: 0.1}, train: {epochs: 1, num_processes: 2}}\n"

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from harness.data.prepare import fingerprint
 from harness.records.store import RunFolder, read_suite
 from harness.running.stopping import StopRequest
 from harness.scheduling.launch import Pulse
@@ -46,7 +47,7 @@ def train(root: Path) -> None:
     from harness.running.walk import walk
 
     (root / "suite.yaml").write_text(SUITE)
-    plan = load_suite(root / "suite.yaml").plan(lambda data: "f00d", num_processes=1)
+    plan = load_suite(root / "suite.yaml").plan(fingerprint, num_processes=1)
     code = walk(Manifest.of(plan, root), Pulse(None, 0), StopRequest(), Console(file=io.StringIO()))
     assert code == 0
 
