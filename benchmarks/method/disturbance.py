@@ -4,7 +4,7 @@
 
 Each number of loops is a suite of its own, run by `harness run`: networks whose training takes hundredths of a second
 and seconds, fed by each loader. A loop is a process that only counts. 0 loops need a machine that does nothing else:
-what is marked there is marked wrongly. Numbers of loops that are in the output already stay there, so that it can be
+what is marked there is marked wrongly. What is in the output already stays there, so that it can be
 waited for.
 """
 
@@ -62,7 +62,7 @@ def main() -> None:
         "system": describe_system(use_cpu=True)["name"],
         "condition": arguments.condition,
         "limits": {name: getattr(rules, name) for name in ("SHARE_OF_CORES", "WAIT_SHARE", "STEAL_SHARE")},
-        "loops": dict(sorted({**earlier, **measured}.items())),
+        "loops": {loops: earlier.get(loops, {}) | measured.get(loops, {}) for loops in sorted({*earlier, *measured})},
     }
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
