@@ -91,3 +91,19 @@ def test_threads_see_it_and_nothing_is_left_of_it() -> None:
     assert seen == [True]
     assert torch.zeros(1).device.type == "cpu" and torch.cuda.Stream.__name__ == "Stream"
     assert "record_stream" not in vars(torch.Tensor)
+
+
+def test_peaks_are_of_the_tensors_that_are_seen(gpu: StandInGpu) -> None:
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.max_memory_allocated()
+    kept, passing = torch.zeros(1000, device="cuda"), torch.zeros(500).to("cuda")
+    view, on_host = kept[:10], torch.zeros(9000)
+    assert torch.cuda.max_memory_allocated() == before + 6000 and view.is_cuda and not on_host.is_cuda
+    del passing
+    torch.cuda.reset_peak_memory_stats()
+    assert torch.cuda.max_memory_allocated() == before + 4000
+    assert torch.cuda.max_memory_reserved() >= before + 6000  # until it is given back
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    assert torch.cuda.max_memory_reserved() == before + 4000
