@@ -47,7 +47,8 @@ def plan_of(
         suite: its file.
         overrides, only, smoke, config_file: see `harness.cli.options`.
         num_processes: of configs that name none; None for the config file's, or one.
-        read_data: read data files whose content is not known yet; else the ids of their runs are left empty.
+        read_data: read data files whose content is not known yet, however large they are; else the ids of their runs
+            may be left empty.
     """
     from harness.data.prepare import known_fingerprint
     from harness.suite.plan import load_suite
@@ -67,7 +68,9 @@ def _identify_data(section: DataSection) -> str:
 
     if not known_fingerprint(section) and os.environ.get("RANK", "0") == "0":
         where = getattr(section, "root", None) or section.name
-        stderr().print(f"reading all files of {where}: their content is part of each run's identity", markup=False)
+        stderr().print(
+            f"reading all files of {where}: their content is part of each run's identity", markup=False, soft_wrap=True
+        )
     return fingerprint(section)
 
 

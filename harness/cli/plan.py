@@ -32,7 +32,7 @@ def plan(
     runs, *of = (f"{count} {name}{'s' * (count != 1)}" for count, name in counts)
     sys.stderr.write(f"{runs}: {', '.join(of)}\n")
     if any(not run.run_id for run in planned.runs):
-        sys.stderr.write("run ids that are empty follow from data files that `harness run` has yet to read\n")
+        sys.stderr.write("run ids that are empty follow from large data files that `harness run` has yet to read\n")
     for note in planned.suite.variations.notes():
         sys.stderr.write(f"{note}\n")
     print_text(

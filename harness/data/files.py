@@ -12,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import math
 import os
 import shutil
 import time
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 VERSION = 1  # raise it when the same files would be decoded otherwise
+QUICK_BYTES = 256 * 2**20  # that are read, where their content is not known, even for a plan: once, for seconds
 SIZE_HINT = "set data.size to bring all images to one size"
 
 
-def content_of(paths: Sequence[str], root: Path, *, read: bool) -> str:
+def content_of(paths: Sequence[str], root: Path, *, most_bytes: float = math.inf) -> str:
     """Returns the hash of the files' content and of their names below `root`.
 
     It is kept until a size or a time of a file changes.
@@ -41,17 +43,17 @@ def content_of(paths: Sequence[str], root: Path, *, read: bool) -> str:
     Args:
         paths: the files, below `root`.
         root: a folder; where it lies is no part of the hash.
-        read: read the files where their content is not known.
+        most_bytes: read the files, where their content is not known, if all of them together are no larger.
 
     Returns:
-        sha256 (hex); empty where the content is not known and `read` is False.
+        sha256 (hex); empty where the content is not known and the files are too large to be read for it.
 
     Raises:
         HarnessError: the files change while they are read.
     """
     stamps = [_stamp(path) for path in paths]
     key = fingerprint_of(os.fsencode(root.absolute()).hex(), stamps)
-    if not read:
+    if sum(size for _, size, *_ in stamps) > most_bytes:
         return remembered("content", key) or ""
 
     def make() -> str:

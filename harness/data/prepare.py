@@ -55,7 +55,7 @@ def fingerprint(section: DataSection) -> str:
 
 
 def known_fingerprint(section: DataSection) -> str:
-    """Returns the identity of the data's content as far as it is known; empty where files would have to be read.
+    """Returns the identity of the data's content, or an empty text where many bytes would have to be read for it.
 
     Raises:
         HarnessError: the data are not where the section says.

@@ -123,8 +123,8 @@ class DataSource:
         load_encoded: the same where images lie in files and the loader decodes them itself.
         download: fetches what is missing, to be called by one process of a machine before `load`; None unless
             the suite asked for it.
-        known_fingerprint: the same without reading a file: empty where one would have to be read; None where
-            `fingerprint` reads none.
+        known_fingerprint: the same where it takes seconds at the most, else an empty text; None where `fingerprint`
+            reads no file.
     """
 
     fingerprint: Callable[[], str]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from harness.data.download import fetch, unpack
-from harness.data.files import ImageFiles, content_of
+from harness.data.files import QUICK_BYTES, ImageFiles, content_of
 from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
 from harness.data.split import rank_in_class
 from harness.errors import HarnessError
@@ -61,11 +62,11 @@ def caltech256(
             unpack(archive, CHECKSUM, folder, _note_content)
         return _load(folder, size, train_per_class, test_per_class, split_seed, clutter, decode)
 
-    def fingerprint(*, read: bool = True) -> str:
+    def fingerprint(most_bytes: float = math.inf) -> str:
         own = CHECKSUM, size, train_per_class, test_per_class, split_seed, clutter
         if not folder.is_dir():
             return fingerprint_of("caltech256", *own)
-        content = content_of(_images(folder), folder, read=read)
+        content = content_of(_images(folder), folder, most_bytes=most_bytes)
         if not content:
             return ""
         return fingerprint_of("caltech256", *own, *([] if content == _noted_content(folder) else [content]))
@@ -75,7 +76,7 @@ def caltech256(
         load=load,
         load_encoded=lambda: load(decode=False),
         download=fetch_and_unpack if download else None,
-        known_fingerprint=lambda: fingerprint(read=False),
+        known_fingerprint=lambda: fingerprint(QUICK_BYTES),
     )
 
 
@@ -84,7 +85,7 @@ def _images(folder: Path) -> list[str]:
 
 
 def _note_content(folder: Path) -> None:
-    (folder / CONTENT).write_text(content_of(_images(folder), folder, read=True), encoding="utf-8")
+    (folder / CONTENT).write_text(content_of(_images(folder), folder), encoding="utf-8")
 
 
 def _noted_content(folder: Path) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from harness.data.files import ImageFiles, content_of
+from harness.data.files import QUICK_BYTES, ImageFiles, content_of
 from harness.data.images import SUFFIXES
 from harness.data.source import Dataset, DataSource, Split, fingerprint_of
 from harness.data.split import hold_out
@@ -58,10 +59,11 @@ def image_folder(
     """
     folder = user_path(root)
 
-    def fingerprint(*, read: bool = True) -> str:
+    def fingerprint(most_bytes: float = math.inf) -> str:
         listing = list_images(folder, test_folder)
         split = [test_folder] if listing.test is not None else [test_fraction, split_seed]
-        content = content_of([file.path for file in [*listing.train, *(listing.test or [])]], folder, read=read)
+        paths = [file.path for file in [*listing.train, *(listing.test or [])]]
+        content = content_of(paths, folder, most_bytes=most_bytes)
         return content and fingerprint_of("image_folder", content, split)
 
     def load(*, decode: bool = True) -> Dataset:
@@ -77,7 +79,7 @@ def image_folder(
         fingerprint=fingerprint,
         load=load,
         load_encoded=lambda: load(decode=False),
-        known_fingerprint=lambda: fingerprint(read=False),
+        known_fingerprint=lambda: fingerprint(QUICK_BYTES),
     )
 
 
