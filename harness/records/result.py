@@ -275,7 +275,9 @@ class RunResult(Record):
         default=0, description="earlier records of this run that were set aside, into `replaced/`, to train it again"
     )
     code: str | None = Field(
-        default=None, description="hash of the harness's code that trained it, without comments; null in old records"
+        default=None,
+        description="hash of the harness's code that trained it, without comments; several, joined by +, where other "
+        "code took it up again; null in old records",
     )
     spec: Plain
     resolved: Resolved | None = None

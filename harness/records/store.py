@@ -39,11 +39,14 @@ class Attempt:
         number: counted from 1.
         started_at: time of day at which the run began, ISO 8601.
         packed: runs at once on its device; the most in any part of a run that was taken up again.
+        code: hash of the code that trained it; of a run that other code took up again the hashes of its parts, joined
+            by "+"; None where that of a part is not known.
     """
 
     number: int
     started_at: str
     packed: int = 1
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,13 @@ class RunFolder:
         return starts[-1].get("generation", 0) if starts else 0
 
     def start(
-        self, spec: dict[str, Any], system: dict[str, Any], *, resumed_at_step: int | None = None, packed: int = 1
+        self,
+        spec: dict[str, Any],
+        system: dict[str, Any],
+        *,
+        resumed_at_step: int | None = None,
+        packed: int = 1,
+        code: str | None = None,
     ) -> Attempt:
         """Begins an attempt: removes an earlier, unfinished one's result.
 
@@ -106,6 +115,7 @@ class RunFolder:
             system: that it runs on.
             resumed_at_step: where it goes on from a checkpoint; None where it begins at the beginning.
             packed: runs at once on its device.
+            code: hash of the code that trains from here on.
 
         Raises:
             HarnessError: it cannot be written.
@@ -119,9 +129,9 @@ class RunFolder:
             write_json(self.path / "spec.json", spec)
             write_json(self.path / "system.json", system)
         if resumed_at_step is None:
-            self.event("run_started", attempt=number, packed=packed)
+            self.event("run_started", attempt=number, packed=packed, code=code)
         else:
-            self.event("run_resumed", attempt=number, step=resumed_at_step, packed=packed)
+            self.event("run_resumed", attempt=number, step=resumed_at_step, packed=packed, code=code)
         return self.attempt()
 
     def _move_odd_files(self) -> None:
@@ -147,7 +157,9 @@ class RunFolder:
         events = self.last_attempt()
         numbers = [event["attempt"] for event in events if "attempt" in event]
         packed = max((event.get("packed", 1) for event in events), default=1)
-        return Attempt(numbers[-1] if numbers else 1, events[0]["at"] if events else now(), packed)
+        codes = list(dict.fromkeys(event.get("code") for event in events if event.get("event") in STARTS))
+        code = "+".join(map(str, codes)) if codes and None not in codes else None
+        return Attempt(numbers[-1] if numbers else 1, events[0]["at"] if events else now(), packed, code)
 
     def event(self, name: str, **values: Any) -> None:
         """Appends one event with the time of day.

@@ -26,6 +26,7 @@ from harness.running.execute import Keeping, Outcome
 from harness.running.stopping import StopRequest
 from harness.scheduling.launch import Pulse
 from harness.scheduling.manifest import Manifest
+from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
 from harness.trackers.announced import announce
 from harness.training.history import Epoch
@@ -264,7 +265,13 @@ class OpenRun:
         described = self._worker.manifest.description(self._run)
         step = checkpoint.step if checkpoint else None
         packed = self._worker.manifest.packed
-        self._attempt = self._folder.start(described, self._worker.system, resumed_at_step=step, packed=packed)
+        self._attempt = self._folder.start(
+            described,
+            self._worker.system,
+            resumed_at_step=step,
+            packed=packed,
+            code=own_code(self._run.spec.plugins()),
+        )
         return checkpoint, problems
 
     def _result(self, status: Status, cause: Cause | None, outcome: Outcome | None) -> RunResult:

@@ -15,7 +15,6 @@ from harness.records.store import Attempt, RunFolder, now, run_folder
 from harness.scheduling.again import Again
 from harness.scheduling.slot import Slot
 from harness.spec import RunSpec
-from harness.spec.code import own_code
 from harness.suite.file import Target
 from harness.suite.plan import Plan, PlannedRun
 
@@ -108,7 +107,7 @@ class Manifest:
             ended_at=now(),
             attempt=attempt.number,
             packed=attempt.packed,
-            code=own_code(run.spec.plugins()),
+            code=attempt.code,
             replaced=times_replaced(self.folder(run, system_id).path),
             num_processes=run.spec.train.num_processes or 1,
             **fields,

@@ -35,6 +35,7 @@ from harness.scheduling.manifest import Manifest
 from harness.scheduling.processes import end_launch, start_launch
 from harness.scheduling.ranks import POLL_SECONDS, Ranks
 from harness.scheduling.stop_signals import StopSignals
+from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
 
 
@@ -236,7 +237,8 @@ class Supervisor:
 
     def _record_owned(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         if not folder.events():  # it was never opened
-            folder.start(self._manifest.description(run), self._system, packed=self._manifest.packed)
+            code = own_code(run.spec.plugins())
+            folder.start(self._manifest.description(run), self._system, packed=self._manifest.packed, code=code)
         result = self._manifest.result(run, folder.path.name, folder.attempt(), status, cause)
         folder.finish(result)
         self._display.count(result, run.name)

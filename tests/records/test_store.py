@@ -208,3 +208,12 @@ def test_on_a_disk_without_links_a_record_is_copied(tmp_path, monkeypatch):
     monkeypatch.setattr("os.link", refuse)
     folder.set_aside(result, "disturbed")
     assert left(folder)["replaced/1/predictions.npz"] == before["predictions.npz"]
+
+
+def test_a_run_that_other_code_took_up_again_is_of_both(tmp_path) -> None:
+    folder = run_folder(tmp_path, "s", "r", "m")
+    assert folder.start({}, {}, code="one").code == "one"
+    assert folder.start({}, {}, code="one", resumed_at_step=3).code == "one"
+    assert folder.start({}, {}, code="two", resumed_at_step=9).code == "one+two"
+    assert folder.start({}, {}, resumed_at_step=12).code is None, "of one part it is not known"
+    assert folder.start({}, {}, code="two").code == "two", "it began anew"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.records.store import read_result
 from tests.slurm.conftest import Lab
 
 pytestmark = [pytest.mark.launch, pytest.mark.slow]
@@ -16,15 +17,16 @@ ON_N2 = ("--sbatch", "--nodelist=n2", "--cpus-per-task", "2")
 
 
 def test_arrays_run_what_was_planned_and_a_failed_run_ends_no_other(lab: Lab) -> None:
-    suite = lab.suite("several", "one_at_a_time: {train.global_batch_size: [32, 128, 256], model.fault: [raise]}\n")
+    text = "one_at_a_time: {train.global_batch_size: [32, 128, 256], model.fault: [raise]}\n"
+    suite = lab.suite("several", f"{text}anchors: {{label: global_batch_size=32, runs: 2}}\n")
     text = suite.read_text()
     jobs = lab.submit(suite, "--runs-per-task", "2", "--sbatch", "--hold")  # else they may have ended when asked about
     assert len(jobs) == 2, "this cluster takes two tasks an array"
     suite.write_text(text.replace("lr: 0.1", "lr: 0.001"))  # the live file is not read again
     again = lab.harness("submit", str(suite), "--set", "optimizer.lr=0.1")
-    assert "several: 5 runs; left out: 5 in the queue; to submit: 0" in again.stderr
+    assert "several: 7 runs; left out: 7 in the queue; to submit: 0" in again.stderr
     shown = lab.harness("status", str(suite), "--watch", "--set", "optimizer.lr=0.1")
-    assert "with 5 runs; jobs" in shown.stdout, shown
+    assert "with 7 runs; jobs" in shown.stdout, shown
     for job in jobs:
         lab.cluster.ask("scontrol", "release", str(job))
     for job in jobs:
@@ -39,11 +41,14 @@ def test_arrays_run_what_was_planned_and_a_failed_run_ends_no_other(lab: Lab) ->
         "fault=raise 0": "failed",
     }, lab.log(suite)
     assert {result["spec"]["optimizer"]["lr"] for result in results.values()} == {0.1}
+    stored = [read_result(path) for path in (lab.house.path / "results/several").glob("*/*/result.json")]
+    anchors = {(result.label, result.seed, result.spec["repeat"]) for result in stored if result.is_anchor}
+    assert anchors == {("global_batch_size=32", 0, 1), ("global_batch_size=32", 0, 2)}
     assert "several on" not in lab.log(suite), "no table: other tasks have not ended"
 
     suite.write_text(text)
     gaps = lab.harness("submit", str(suite), "--dry-run")
-    assert "5 runs; left out: 4 done; to submit: 1" in gaps.stderr
+    assert "7 runs; left out: 6 done; to submit: 1" in gaps.stderr
     assert "queue: empty" in lab.harness("status", str(suite), "--watch").stdout
 
 
