@@ -119,7 +119,8 @@ def recorded(manifest: Manifest, seed: int, status: Any = "ok", **fields: Any) -
     """Records a run, once more where it was recorded before."""
     run = manifest.runs[seed]
     folder = manifest.folder(run, "system")
-    attempt = folder.start(manifest.description(run), {"system_id": "system"})
+    code = own_code(run.spec.plugins())
+    attempt = folder.start(manifest.description(run), {"system_id": "system"}, code=code)
     result = manifest.result(run, "system", attempt, status, None, **fields)
     folder.finish(result)
     return result
