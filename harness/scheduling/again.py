@@ -6,7 +6,7 @@ attempt, so that a process which finds a newer one leaves it alone. The earlier 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.records.result import FINAL, RunResult
@@ -48,15 +48,15 @@ def retake_rule(most: int) -> Rule:
     return rule
 
 
-def renew_rule(codes: Mapping[str, str]) -> Rule:
+def renew_rule(code_now: Callable[[str], str]) -> Rule:
     """Returns the rule of `--renew`: what was trained by other code than this, or by unknown code, is trained again.
 
     Args:
-        codes: the hash of the code that would train each run now, by run_id.
+        code_now: returns the hash of the code that would train a run now, by its run_id.
     """
 
     def rule(result: RunResult, folder: RunFolder) -> str:
-        return OTHER_CODE if result.code != codes.get(result.run_id) else ""
+        return OTHER_CODE if result.code != code_now(result.run_id) else ""
 
     return rule
 

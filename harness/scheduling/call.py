@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -11,8 +13,9 @@ from rich.console import Console
 from harness.measure.surroundings import Surroundings
 from harness.records.claims import owner
 from harness.records.planned import done_elsewhere
-from harness.records.result import FINAL
-from harness.scheduling.again import asked, renew_rule, retake_rule
+from harness.records.result import FINAL, RunResult
+from harness.records.store import RunFolder
+from harness.scheduling.again import Again, asked, renew_rule, retake_rule
 from harness.scheduling.commands import Launcher
 from harness.scheduling.display import Display
 from harness.scheduling.launch import STOPPED
@@ -56,33 +59,20 @@ def do_open_runs(
         HarnessError: no run can start; a rank says why.
     """
     folders = {run.run_id: manifest.folder(run, system["system_id"]) for run in manifest.runs}
-    other_code = asked(renew_rule({run.run_id: own_code(run.spec.plugins()) for run in manifest.runs}), folders)
-    manifest = dataclasses.replace(manifest, again=other_code if renew else {})
-    own = {run_id: result for run_id, folder in folders.items() if (result := folder.result())}
-    left = [run_id for run_id in folders if run_id not in own or own[run_id].status not in FINAL]
-    elsewhere = done_elsewhere(manifest.output, manifest.suite, left, system["system_id"])
-    borrowed = {result.run_id: result for result in elsewhere}
-    done = {i: result for i, result in (own | borrowed).items() if result.status in FINAL and i not in manifest.again}
+    found = _look(manifest, folders, system["system_id"])
+    manifest = dataclasses.replace(manifest, again=found.by_other_code if renew else {})
+    open_runs = []
     for run in manifest.runs:
-        if run.run_id in done:
-            display.count(done[run.run_id], run.name)
-    open_runs = [run for run in manifest.runs if run.run_id not in done]
-    total = len(manifest.runs)
-    skipped = f"; {len(done)} are done on this system: skipped" if done else ""
+        if run.run_id in manifest.again or (result := found.done.get(run.run_id)) is None:
+            open_runs.append(run)
+        else:
+            display.count(result, run.name)
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
-    console.print(f"{manifest.suite}: {total} runs{skipped}{packed}")
-    if borrowed:
-        suites = ", ".join(sorted({str(result.elsewhere) for result in borrowed.values()}))
-        console.print(
-            f"{len(borrowed)} of them under other suites ({suites}): their accuracy counts here, their times do not",
-            markup=False,
-        )
-    if other_code and not renew:
-        unknown = sum(own[run_id].code is None for run_id in other_code)
-        told = f" ({unknown} by code that their records do not name)" if unknown else ""
-        console.print(
-            f"{len(other_code)} of them were trained by other code of the harness{told}: --renew trains them again"
-        )
+    skipped = len(manifest.runs) - len(open_runs)
+    told = f"; {skipped} are done on this system: skipped" if skipped else ""
+    console.print(f"{manifest.suite}: {len(manifest.runs)} runs{told}{packed}")
+    for sentence in found.sentences(renew=renew):
+        console.print(sentence, markup=False, soft_wrap=True)
     surroundings = Surroundings({os.getpid()})
     with StopSignals(console) as stop:
 
@@ -108,12 +98,50 @@ def do_open_runs(
         console.print("stopped: what was done is kept, the same command goes on from here")
     if code:
         return code
-    kept = [folder for run_id, folder in folders.items() if run_id not in borrowed]
+    borrowed = [result for result in found.done.values() if result.elsewhere]
+    elsewhere = {result.run_id for result in borrowed}
+    kept = [folder for run_id, folder in folders.items() if run_id not in elsewhere]
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
         console.print(f"{len(others)} runs are being done elsewhere: {others[0]}", markup=False)
         return STOPPED
-    results = [*borrowed.values(), *(result for folder in kept if (result := folder.result()))]
+    results = [*borrowed, *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):
         console.print(f"still disturbed: {left} of {len(results)} runs; each was trained again up to {retake} times")
     return 0 if len(results) == len(folders) and all(result.status == "ok" for result in results) else 1
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What there is of a manifest's runs.
+
+    Attributes:
+        done: the results of those that are done, by run_id, under this suite or another one.
+        by_other_code: those of them that would be trained again by `--renew`.
+    """
+
+    done: dict[str, RunResult]
+    by_other_code: dict[str, Again]
+
+    def sentences(self, *, renew: bool) -> Iterator[str]:
+        """Yields what a person should know of them."""
+        borrowed = [str(result.elsewhere) for result in self.done.values() if result.elsewhere]
+        if borrowed:
+            suites = f"other suites ({', '.join(sorted(set(borrowed)))})"
+            yield f"{len(borrowed)} of them under {suites}: their accuracy counts here, their times do not"
+        if self.by_other_code and not renew:
+            unknown = sum(self.done[run_id].code is None for run_id in self.by_other_code)
+            told = f" ({unknown} by code that their records do not name)" if unknown else ""
+            count = len(self.by_other_code)
+            yield f"{count} of them were trained by other code of the harness{told}: --renew trains them again"
+
+
+def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> _Found:
+    results = {run_id: result for run_id, folder in folders.items() if (result := folder.result())}
+    done = {run_id: result for run_id, result in results.items() if result.status in FINAL}
+    left = [run_id for run_id in folders if run_id not in done]
+    elsewhere = done_elsewhere(manifest.output, manifest.suite, left, system_id)
+    plugins = {run.run_id: run.spec.plugins() for run in manifest.runs}
+    rule = renew_rule(lambda run_id: own_code(plugins[run_id]))
+    by_other_code = asked(rule, {run_id: folder for run_id, folder in folders.items() if run_id in done})
+    return _Found(done | {result.run_id: result for result in elsewhere}, by_other_code)

@@ -176,7 +176,7 @@ def test_runs_that_a_rule_names_are_launched_with_those_that_are_open(tmp_path: 
     by_other_code = folders["run0"].path / "result.json"
     by_other_code.write_text(json.dumps({**json.loads(by_other_code.read_text()), "code": "0123456789ab"}))
     codes = {run.run_id: own_code(run.spec.plugins()) for run in manifest.runs}
-    assert asked(renew_rule(codes), folders) == {"run0": Again(1, "other code")}
+    assert asked(renew_rule(codes.__getitem__), folders) == {"run0": Again(1, "other code")}
     script = """
 (manifest.output / "seen").write_text(json.dumps([run.run_id for run in manifest.runs]))
 open_now = [run.run_id for run in manifest.runs if not manifest.is_done(run, manifest.folder(run, "system"))]
@@ -212,4 +212,5 @@ def test_wrong_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "those of runs that are packed never do" in error("--retake", "1", "--pack", "2")
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert "hint: harness run suite.yaml --retake 1" in error("--retake", "1")
+    assert "--renew chooses among runs that are done" in error("--renew")
     assert not Path("results").exists()
