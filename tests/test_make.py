@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,8 +10,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def recipe(*words: str) -> str:
-    """Returns what `make` would run for a target."""
-    return subprocess.run(["make", "--dry-run", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    """Returns what `make` would run for a target; a `make` that runs this test hands none of its variables down."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PYTEST")}
+    asked = ["make", "--dry-run", *words]
+    return subprocess.run(asked, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def test_the_table_of_faults_is_kept_where_it_is_asked_for() -> None:
