@@ -74,7 +74,11 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
     if missing := [config.label for config in suite.configs if not config.runs]:
         notes.append(f"No result yet: {listed(missing)}.")
     if len(with_runs) < 2:
-        raise HarnessError(f"{suite.name} has results of {len(with_runs)} config: nothing to compare", "run more of it")
+        odd = [note for note in suite.notes if note.startswith("Unreadable")]
+        of = "one config only" if with_runs else "no config"
+        raise HarnessError(
+            f"{suite.name} has results of {of}: nothing to compare", " ".join(["run more of it", *odd[:3]])
+        )
     named = find(Side(Path(), to), suite.configs, suite.name) if to else best_of(with_runs)
     if named is None:
         reason = compare(with_runs[0], with_runs[1], 0.0, test_images=False).accuracy.reason

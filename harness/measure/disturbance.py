@@ -115,19 +115,25 @@ def judge(readings: Readings, telemetry: Telemetry, *, uses_gpu: bool) -> Judged
 def _of_machine(machine: OnMachine, launches: Sequence[int], *, uses_gpu: bool) -> Iterator[str]:
     core_seconds, seconds, count = machine.core_seconds or 0.0, machine.seconds, machine.cores
     share = SHARE_OF_CORES_BESIDE_A_GPU if uses_gpu else SHARE_OF_CORES
-    others = "processes of others" + (f", among them the harness (process {launches[0]})," if launches else "")
+    others = "processes of others" + (
+        f", among them another call of the harness (process {launches[0]})," if launches else ""
+    )
     if machine.other is not None and machine.other > max(machine.noise, share * core_seconds):
         yield f"{others} used {machine.other / seconds:.2g} of {count} cores"
     if machine.wait is not None and machine.wait > max(machine.noise, WAIT_SHARE * machine.rank_seconds):
-        yield f"its threads waited {machine.wait:.2g} s for cores that others used, in {seconds:.2g} s"
+        yield f"its threads waited {_short(machine.wait)} s for cores that others used, in {_short(seconds)} s"
     if machine.steal is not None and machine.steal > max(machine.noise, STEAL_SHARE * core_seconds):
         yield f"the hypervisor gave {machine.steal / seconds:.2g} of {count} cores to others"
     if machine.throttled is not None and machine.throttled > THROTTLED_SHARE * machine.rank_seconds:
-        yield f"its cgroup kept it from a core for {machine.throttled:.2g} s"
+        yield f"its cgroup kept it from a core for {_short(machine.throttled)} s"
     if machine.suspended is not None and machine.suspended > SUSPENDED_SECONDS:
         yield f"its processes stood still for {machine.suspended:.1f} s"
     if machine.asleep is not None and machine.asleep > SUSPENDED_SECONDS:
         yield f"the machine was suspended for {machine.asleep:.1f} s"
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
 
 
 def _of_gpus(telemetry: Telemetry) -> Iterator[str]:

@@ -97,7 +97,8 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
     outdated = {(result.run_id, result.system_id) for result in left_out}
     kept = [result for result in results if (result.run_id, result.system_id) not in outdated]
     unknown = _unknown_notes([result for result in planned if result.status in FINAL])
-    notes = (*stored.notes, *_older_notes(left_out), *unknown)
+    counted = [result for result in kept if result.run_id in run_ids and result.status in FINAL]
+    notes = (*stored.notes, *_older_notes(left_out), *_mixed_notes(counted), *unknown)
     return dataclasses.replace(stored, results=kept, systems=systems, unreadable=unreadable, notes=notes)
 
 
@@ -124,6 +125,22 @@ def _older_notes(results: Sequence[RunResult]) -> list[str]:
             f"{until}): they are left out. `harness run SUITE --renew` trains them again."
         )
     return notes
+
+
+def _mixed_notes(done: Sequence[RunResult]) -> list[str]:
+    """Returns whether configs of the same plug-ins, whose code should be one, were trained by several codes."""
+    codes: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for result in done:
+        if result.code:
+            sections = (result.spec.get(name) for name in ("model", "data", "optimizer", "schedule"))
+            codes[tuple(str(section.get("name")) for section in sections if isinstance(section, dict))].add(result.code)
+    mixed = sorted(code for found in codes.values() if len(found) > 1 for code in found)
+    if not mixed:
+        return []
+    return [
+        f"Configs here were trained by different code of the harness ({', '.join(mixed)}): a difference between them "
+        "may be the code's. `harness run SUITE --renew` trains all by one."
+    ]
 
 
 def _unknown_notes(done: Sequence[RunResult]) -> list[str]:

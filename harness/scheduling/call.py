@@ -15,7 +15,7 @@ from harness.records.claims import owner
 from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
-from harness.scheduling.again import Again, asked, renew_rule, retake_rule
+from harness.scheduling.again import DISTURBED, Again, asked, renew_rule, retake_rule
 from harness.scheduling.commands import Launcher
 from harness.scheduling.display import Display
 from harness.scheduling.launch import STOPPED
@@ -87,7 +87,12 @@ def do_open_runs(
 
         code = do(manifest, open_runs)
         for number in range(1, retake + 1):
-            disturbed = asked(retake_rule(retake), folders)
+            rule = retake_rule(retake)
+            disturbed = asked(rule, folders) | {
+                result.run_id: Again(result.attempt, DISTURBED)
+                for result in found.borrowed(folders)
+                if rule(result, folders[result.run_id])
+            }
             if code or not disturbed:
                 break
             runs = [run for run in manifest.runs if run.run_id in disturbed]
@@ -98,7 +103,7 @@ def do_open_runs(
         console.print("stopped: what was done is kept, the same command goes on from here")
     if code:
         return code
-    borrowed = [result for result in found.done.values() if result.elsewhere]
+    borrowed = found.borrowed(folders)
     elsewhere = {result.run_id for result in borrowed}
     kept = [folder for run_id, folder in folders.items() if run_id not in elsewhere]
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
@@ -123,6 +128,10 @@ class _Found:
     done: dict[str, RunResult]
     by_other_code: dict[str, Again]
 
+    def borrowed(self, folders: dict[str, RunFolder]) -> list[RunResult]:
+        """Returns the results under other suites, of runs that are not done under this one by now."""
+        return [result for run_id, result in self.done.items() if result.elsewhere and not folders[run_id].is_done()]
+
     def sentences(self, *, renew: bool) -> Iterator[str]:
         """Yields what a person should know of them."""
         borrowed = [str(result.elsewhere) for result in self.done.values() if result.elsewhere]
@@ -141,7 +150,8 @@ def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> 
     done = {run_id: result for run_id, result in results.items() if result.status in FINAL}
     left = [run_id for run_id in folders if run_id not in done]
     elsewhere = done_elsewhere(manifest.output, manifest.suite, left, system_id)
+    done |= {result.run_id: result for result in elsewhere}
     plugins = {run.run_id: run.spec.plugins() for run in manifest.runs}
     rule = renew_rule(lambda run_id: own_code(plugins[run_id]))
-    by_other_code = asked(rule, {run_id: folder for run_id, folder in folders.items() if run_id in done})
-    return _Found(done | {result.run_id: result for result in elsewhere}, by_other_code)
+    found = {run_id: rule(result, folders[run_id]) for run_id, result in done.items()}
+    return _Found(done, {run_id: Again(done[run_id].attempt, reason) for run_id, reason in found.items() if reason})

@@ -196,7 +196,7 @@ def test_no_seed_in_common_is_refused(call: Call, tmp_path: Path) -> None:
     _, err = call("s.yaml", "epochs=1", "epochs=2", code=2)
     assert err.startswith("error: no result of 'epochs=2' yet")
     _, err = call("s.yaml", code=2)
-    assert err.startswith("error: two has results of 1 config: nothing to compare")
+    assert err.startswith("error: two has results of one config only: nothing to compare")
 
 
 def test_one_seed_is_said_to_be_one(call: Call, suite: str) -> None:

@@ -221,3 +221,16 @@ def test_the_command_names_the_page_and_the_suites_on_it(
         assert f"page of {', '.join(suites)}: {page} (" in said
         assert "No results yet." in _text(tmp_path / page)
     assert "harness run one.yaml" in _text(tmp_path / "results/one/report.html")
+
+
+def test_configs_of_which_no_time_counts_have_a_page(fake: Any, tmp_path: Path) -> None:
+    def result(label: str, seed: int, **marks: Any) -> Any:
+        accuracy = {"a": [0.90, 0.92, 0.94], "b": [0.93, 0.92, 0.90]}[label][seed]
+        return fake.result(label, seed=seed, accuracy=accuracy, seconds=10.0, config_id=label).model_copy(update=marks)
+
+    disturbed = {"disturbed": ["others took 1 of 2 cores"]}
+    every = [result(label, seed, **disturbed) for label in "ab" for seed in range(3)]
+    assert "None of their train times counts" in _text(fake.page(tmp_path / "all", every))
+    some = [result("a", seed, **disturbed) for seed in range(3)] + [result("b", seed) for seed in range(3)]
+    said = _text(fake.page(tmp_path / "some", some))
+    assert "fastest of those whose times count" in said, said[:900]

@@ -95,7 +95,7 @@ def test_runs_of_one_config_by_other_code_are_left_out_and_named(plan: Plan, tmp
     record(tmp_path, two[0], code="old", minute=1)  # of another config: nothing newer
     counted, notes = found(plan, tmp_path)
     assert set(counted) == {one[1].run_id, two[0].run_id}
-    assert len(notes) == 1 and "trained 1 of the runs of epochs=1 (code old, seeds 0, until 2026-01-01)" in notes[0]
+    assert len(notes) == 2 and "trained 1 of the runs of epochs=1 (code old, seeds 0, until 2026-01-01)" in notes[0]
     assert "--renew" in notes[0]
 
 
@@ -113,3 +113,12 @@ def test_an_odd_record_under_another_suite_counts_as_none(plan: Plan, tmp_path: 
     (tmp_path / "t" / run.run_id / "m" / "system.json").write_text("[")
     (tmp_path / "t" / plan.runs[1].run_id).write_text("a file")
     assert found(plan, tmp_path) == ({}, ())
+
+
+def test_configs_of_the_same_plugins_by_different_code_are_told_of(plan: Plan, tmp_path: Path) -> None:
+    one, two = ([run for run in plan.runs if run.spec.train.epochs == epochs] for epochs in (1, 2))
+    record(tmp_path, one[0], code="old")
+    record(tmp_path, two[0], code="new")
+    counted, notes = found(plan, tmp_path)
+    assert len(counted) == 2 and len(notes) == 1
+    assert "trained by different code of the harness (new, old)" in notes[0]

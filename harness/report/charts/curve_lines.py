@@ -72,7 +72,7 @@ def lines_of(table: Table) -> list[Line]:
         most = math.ceil((COLOURED_POINTS if coloured else FAINT_POINTS) / len(curves))
         lines.append(Line(row, name, coloured, False, mean_curve([_thinned(curve, most) for curve in curves])))
     means = [summary.mean for line in lines for _, summary in line.points]
-    widest = WIDEST_BAND * (max(means) - min(means))
+    widest = WIDEST_BAND * (max(means, default=0.0) - min(means, default=0.0))
     narrow = [line for line in lines if line.coloured and line.on_front and 0 < line.band_height() <= widest]
     banded = {line.name for line in narrow[:MOST_BANDS]}
     return [dataclasses.replace(line, banded=line.name in banded) for line in lines]

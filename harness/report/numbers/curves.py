@@ -137,7 +137,11 @@ def require_evaluation_by(budget: Budget | None, systems: Sequence[Mapping[str, 
     firsts = [first for curves in systems if (first := _first(curves)) is not None]
     if not firsts or min(firsts) > budget.seconds:
         message = _none_by(duration_text(budget.seconds), min(firsts, default=None)).rstrip(".")
-        raise HarnessError(message, "give --at a longer time, or evaluate more often: train.evaluate_every_epochs")
+        raise HarnessError(
+            message,
+            "give --at a longer time, or evaluate more often: train.evaluate_every_epochs; `harness report` says which "
+            "times do not count",
+        )
 
 
 def _first(curves: Mapping[str, Sequence[Curve]]) -> float | None:
@@ -145,5 +149,5 @@ def _first(curves: Mapping[str, Sequence[Curve]]) -> float | None:
 
 
 def _none_by(said: str, first: float | None) -> str:
-    why = "no run has evaluations on record" if first is None else f"the first was at {duration_text(first)}"
+    why = "no run has an evaluation whose time counts" if first is None else f"the first was at {duration_text(first)}"
     return f"No run was evaluated within {said} of train time: {why}."

@@ -71,7 +71,7 @@ def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
 
 def _meaning(rows: Sequence[Row]) -> Iterator[str]:
     if any(row.values["on_front"] for row in rows):
-        yield f"{FRONT} is on the Pareto front: every more accurate config here takes longer."
+        yield f"{FRONT} is on the Pareto front: every more accurate config whose time counts takes longer."
     yield from front_notes(rows)
     with_numbers = [row for row in rows if row.ok]
     single = [row.label for row in with_numbers if len(row.ok) == 1]

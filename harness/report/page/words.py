@@ -78,15 +78,20 @@ def _fastest(first: Standing) -> str:
     equal = [first.best, *first.ties]
     timed = [(one.row, times) for one in equal if (times := seconds_by_seed(one.row))]
     if not timed:
-        return "No train time was measured, so nothing is said of what is fastest."
+        return "None of their train times counts, so nothing is said of what is fastest."
     # Ratios are what times differ by, so logarithms are compared; the fastest is the largest of their negatives.
     speeds = [Contender(row, {seed: -math.log(value) for seed, value in times.items()}) for row, times in timed]
     fastest = standing(speeds)
     assert fastest
     name, seconds = named(fastest.best.row), _seconds(fastest.best.row)
     if fastest.best.row is first.best.row:
-        beyond = "" if len(equal) == 1 else " and the fastest of these"
+        beyond = "" if len(equal) == 1 else " and is the fastest of these"
         return f"It takes {seconds_text(seconds)} of training{beyond}{_as_fast(fastest)}."
+    if not seconds_by_seed(first.best.row):
+        return (
+            f"{name} is the fastest of those whose times count: {seconds_text(seconds)} of training, with "
+            f"{accuracy_text(_accuracy(equal, fastest.best.row))}{_as_fast(fastest)}."
+        )
     ratio = _seconds(first.best.row) / seconds
     return (
         f"{name} is the fastest of these: {seconds_text(seconds)} of training, {_times(ratio)} as fast as "
