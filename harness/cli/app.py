@@ -83,15 +83,17 @@ def plans_with(
     output: Path,
 ) -> tuple[list[Plan], SuiteResults]:
     """Returns the plan of a suite, and that for each other world size it has results of; and all its results."""
-    from harness.records.planned import read_planned
+    from harness.records.planned import count_planned
     from harness.records.store import read_suite
 
     first = plan_of(suite, overrides, only, smoke, config_file)
     planned_for = first.runs[0].spec.train.num_processes
-    sizes = {result.num_processes for result in read_suite(output, first.suite.name).results} - {planned_for}
+    stored = read_suite(output, first.suite.name)
+    sizes = {result.num_processes for result in stored.results} - {planned_for}
     others = [plan_of(suite, overrides, only, smoke, None, num_processes=size) for size in sorted(sizes)]
     plans = [first, *others]
-    return plans, read_planned(output, first.suite.name, {run.run_id for plan in plans for run in plan.runs})
+    run_ids = {run.run_id for plan in plans for run in plan.runs}
+    return plans, count_planned(stored, output, first.suite.name, run_ids)
 
 
 def show_report(

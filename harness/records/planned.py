@@ -70,17 +70,22 @@ def _read(folder: Path, unreadable: dict[Path, str]) -> RunResult | None:
 
 
 def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
+    """Reads the results that count for a plan, see `count_planned`."""
+    return count_planned(read_suite(root, suite), root, suite, run_ids)
+
+
+def count_planned(stored: SuiteResults, root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
     """Returns the results of a suite, and those that runs of its plan have under other suites of the results root.
 
     Of a config's results on one system, those by the newest code count; a mean over several would be of none. Records
     that do not name their code count, and are told of.
 
     Args:
+        stored: the suite's own results.
         root: the results root.
         suite: its name.
         run_ids: of the plan.
     """
-    stored = read_suite(root, suite)
     own = {(result.run_id, result.system_id) for result in stored.results if result.status in FINAL}
     unreadable = dict(stored.unreadable)
     elsewhere = done_elsewhere(root, suite, run_ids, unreadable=unreadable)

@@ -26,9 +26,14 @@ def own_code(plugins: Mapping[str, str]) -> str:
 
 def code_from_outside(plugins: Mapping[str, str]) -> dict[str, str]:
     """Returns the hash of each plug-in from outside the package and of the local modules that it imports, by kind."""
+    return dict(_code_from_outside(tuple(plugins.items()), tuple(registry.OUTSIDE)))
+
+
+@functools.cache  # asked for each config of a plan
+def _code_from_outside(plugins: tuple[tuple[str, str], ...], outside: tuple[Path, ...]) -> Mapping[str, str]:
     found = {}
-    for kind, path in zip(plugins, _files(plugins), strict=True):
-        if not path.is_relative_to(PACKAGE):
+    for (kind, _), path in zip(plugins, _files(dict(plugins)), strict=True):
+        if path in outside:
             root = _root_of(path)
             files = with_local_imports([path], root)
             found[kind] = code_hash((file for file in files if not file.is_relative_to(PACKAGE)), root)

@@ -48,7 +48,10 @@ class PlannedRun(BaseModel):
         """Returns the run of the same config and data with another seed, or as an anchor."""
         spec = self.spec.model_copy(update={"seed": seed, "repeat": repeat})
         identity = run_id(self.config_id, seed, self.fingerprint, repeat) if self.fingerprint else ""
-        return self.model_copy(update={"spec": spec, "run_id": identity})
+        # All parts are checked: a plan may have a million runs.
+        return PlannedRun.model_construct(
+            spec=spec, config_id=self.config_id, run_id=identity, fingerprint=self.fingerprint
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from harness import registry
 from harness.source_code import code_hash, with_local_imports
 from harness.spec import parse_run_spec
-from harness.spec.code import _own_code
+from harness.spec.code import _code_from_outside, _own_code
 from tests.house import ROOT
 
 NET = '''
@@ -46,6 +46,7 @@ def _forget() -> None:
     from harness.source_code import _read
 
     _read.cache_clear()
+    _code_from_outside.cache_clear()
     registry._read_folder.cache_clear()
 
 
