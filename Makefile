@@ -29,7 +29,7 @@ setup: .venv/installed  ## build .venv in this folder, locked with hashes
 demo: setup  ## run the main job on the quickstart suite and show its table
 	$(BIN)/harness run $(SUITE)
 
-test: setup  ## run the tests but the slow ones: five minutes on two quiet cores
+test: setup  ## run the tests but the slow ones: six and a half minutes on two quiet cores
 	$(PYTEST) $(SIDE_BY_SIDE)
 
 test-quick: setup  ## run the tests that start no process: under two minutes
