@@ -99,4 +99,4 @@ def test_two_terminals_on_one_suite_find_each_other(house: House) -> None:
     seen = [pid for result in results for pid in result["disturbance"]["other_launches"]]
     assert {terminal.pid for terminal in terminals} <= set(seen)
     for result in results:
-        assert any("among them the harness (process " in said for said in result["disturbed"])
+        assert any("among them another call of the harness (process " in said for said in result["disturbed"])
