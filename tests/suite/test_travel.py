@@ -93,7 +93,9 @@ def specs(draw: st.DrawFn) -> RunSpec:
         name = draw(st.sampled_from(_names(kind)))
         values[field] = {"name": name, **_fields(draw, field, name)}
     values["train"] = _fields(draw, "train", "")
-    return parse_run_spec(values)
+    # Set past the parser: one that dropped a field would drop it here, too.
+    own = {name: values.pop(name) for name in ("label", "seed", "repeat")}
+    return parse_run_spec(values).model_copy(update=own)
 
 
 @functools.cache
