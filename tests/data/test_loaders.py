@@ -66,6 +66,8 @@ FED = [
     if (loader, store) != ("dali-paths", "arrays")
 ]
 WORLD_SIZES = [1, 2, 3, 8]
+WITH_LOADERS = [1, pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(8, marks=pytest.mark.slow)]
+"""World sizes, each rank of which has a loader with its workers: at 3 the tail is left out."""
 EVAL_BATCH = 9
 
 
@@ -221,7 +223,7 @@ def test_seeds_do_not_collide() -> None:
 # What every loader makes of them
 
 
-@pytest.mark.parametrize("num_processes", WORLD_SIZES)
+@pytest.mark.parametrize("num_processes", WITH_LOADERS)
 def test_at_any_world_size_the_ranks_together_see_each_sample_once_an_epoch(fed: Fed, num_processes: int) -> None:
     alone = GlobalBatches(COUNT, 24, 1, seed=0)
     seen: dict[int, list[list[list[int]]]] = {0: [], 1: []}  # by epoch, rank and batch
@@ -241,7 +243,7 @@ def test_at_any_world_size_the_ranks_together_see_each_sample_once_an_epoch(fed:
         assert len(samples) == len(set(samples)) == COUNT - left_out
 
 
-@pytest.mark.parametrize("num_processes", WORLD_SIZES)
+@pytest.mark.parametrize("num_processes", WITH_LOADERS)
 def test_at_any_world_size_evaluation_sees_each_sample_once_and_as_it_is(fed: Fed, num_processes: int) -> None:
     splits = [(fed.train.take(np.arange(count)), fed.pixels[:count]) for count in (1, 5, 29)]
     seen: list[list[int]] = [[] for _ in splits]
@@ -460,7 +462,7 @@ def test_an_unreadable_image_is_one_error_or_left_out_alike_in_all_loaders(tmp_p
 # Going on in the middle of an epoch
 
 
-@pytest.mark.parametrize("first_batch", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("first_batch", [0, 1, *(pytest.param(batch, marks=pytest.mark.slow) for batch in (3, 4)), 5])
 def test_a_fresh_loader_goes_on_in_the_middle_of_an_epoch(fed: Fed, first_batch: int) -> None:
     loader = fed.build()
     fed.assert_epoch(loader, 2, first_batch)
@@ -474,7 +476,7 @@ def test_epochs_in_succession_are_those_asked_for(fed: Fed) -> None:
 
 
 @pytest.mark.parametrize("given_up", [True, False], ids=["dropped", "kept open"])
-@pytest.mark.parametrize("left_after", [1, 3, 5])
+@pytest.mark.parametrize("left_after", [1, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_an_epoch_that_was_left_in_the_middle_does_not_spoil_the_next(
     fed: Fed, left_after: int, given_up: bool
 ) -> None:

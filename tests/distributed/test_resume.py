@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-pytestmark = pytest.mark.launch
+pytestmark = [pytest.mark.launch, pytest.mark.slow]
 
 SCRIPT = Path(__file__).with_name("resuming.py")
 BATCH_NORM = {"name": "mlp", "hidden_sizes": [16], "batch_norm": True, "dropout": 0.3}

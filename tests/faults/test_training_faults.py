@@ -48,7 +48,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(
     fault("loss turned NaN", survived=True)
 
 
-@pytest.mark.parametrize("moment", [6, 12, 18])
+@pytest.mark.parametrize("moment", [6, 12, pytest.param(18, marks=pytest.mark.slow)])
 def test_a_worker_of_the_loader_is_killed(moment: int, tmp_path: Path, fault: Fault) -> None:
     spec = make_spec(loader={"name": "pinned", "workers": 2})
 

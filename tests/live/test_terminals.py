@@ -76,6 +76,7 @@ def blocks(lines: list[str]) -> int:
     return sum(" done, " in line for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(80, 12), (200, 50)])
 def test_a_run_in_a_window_that_is_resized(house: House, tmux: Tmux, width: int, height: int) -> None:
     suite = house.suite(ONE + "seeds: 2\n")
@@ -116,6 +117,7 @@ def test_words_of_the_ranks_stand_above_the_block_and_tear_nothing(house: House,
     assert lines.index("of a bar") < next(n for n, line in enumerate(lines) if " done, " in line)
 
 
+@pytest.mark.slow
 def test_watching_from_another_terminal(house: House, tmux: Tmux) -> None:
     suite = house.suite(ONE)
     run = subprocess.Popen(
@@ -149,6 +151,7 @@ def test_two_ranks_show_one_block(house: House, tmux: Tmux) -> None:
     assert tmux.shows("✓ slow=0.3 · seed 0")
 
 
+@pytest.mark.slow
 def test_under_accelerate_launch_the_first_rank_draws(house: House, tmux: Tmux) -> None:
     config = str(ROOT / "launch/cpu.yaml")
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", "2"]

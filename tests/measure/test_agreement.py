@@ -26,6 +26,7 @@ MIB = 2**20
 pytestmark = pytest.mark.launch
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not GNU_TIME.exists() and not os.environ.get("CI_REQUIRE_GNU_TIME"),
     reason="GNU time is not installed (Debian: apt install time)",

@@ -436,6 +436,7 @@ def replayed(image, num_classes):
     yield house
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_two_ranks_leave_the_energy_of_both_gpus_in_their_record(replaying_house: House) -> None:
     suite = replaying_house.suite(

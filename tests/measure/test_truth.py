@@ -87,6 +87,7 @@ def run(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return execute(spec, prepare(spec.data), Accelerator(cpu=True), observer, fingerprint="f").fields
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 @pytest.mark.parametrize(
     ("load", "step", "evaluation"),

@@ -47,6 +47,7 @@ def step(network: nn.Module) -> None:
     nn.functional.cross_entropy(network(images), torch.tensor([0, 1, 2, 3])).backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "after", "part"), CUTS)
 def test_a_cut_network_computes_what_the_whole_one_computes_there(name: str, after: str, part: str) -> None:
     torch.manual_seed(0)
@@ -59,6 +60,7 @@ def test_a_cut_network_computes_what_the_whole_one_computes_there(name: str, aft
             assert torch.equal(cut(images), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "after"), [(name, after) for name, after, _ in CUTS])
 def test_no_parameter_of_a_cut_network_is_without_use(name: str, after: str) -> None:
     network = torchvision_model(name, COLOUR64, 10, features_after=after, hidden_sizes=(8,))
@@ -94,6 +96,7 @@ def test_the_new_classifier_is_report_5s() -> None:
     assert [type(layer) for layer in alone.children()] == [nn.Linear]
 
 
+@pytest.mark.slow
 def test_a_cut_network_has_the_weights_of_the_file(tmp_path: Path) -> None:
     # Tensors of one repeated value take no room in a file.
     shapes = {key: value.shape for key, value in get_model("vgg11").state_dict().items()}
@@ -107,6 +110,7 @@ def test_a_cut_network_has_the_weights_of_the_file(tmp_path: Path) -> None:
     assert all(torch.equal(value, state[key]) for key, value in found.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "freeze", "free"),
     [

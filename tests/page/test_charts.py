@@ -172,6 +172,7 @@ def test_a_specification_comes_back_from_the_child(fake: Any) -> None:
         drawing.spec("b")
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_beside_a_page_every_chart_is_png_and_svg_and_a_plain_report_leaves_them(fake: Any, tmp_path: Path) -> None:
     from harness.report.write import ReportFiles

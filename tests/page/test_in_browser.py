@@ -252,7 +252,7 @@ def test_a_budget_is_answered(words: Path, open_page: Open) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [360, 768, 1440])
+@pytest.mark.parametrize("width", [360, *(pytest.param(width, marks=pytest.mark.slow) for width in (768, 1440))])
 def test_it_fits_the_screen(everything: Path, look_at: Open, artefacts: Path, width: int, dark: bool) -> None:
     tab = look_at(everything, width, dark).tab
     assert tab.evaluate("() => document.documentElement.scrollWidth") == width

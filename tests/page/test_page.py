@@ -65,6 +65,7 @@ def test_links_lead_to_the_runs_and_the_charts_beside_the_page(words: Path) -> N
     assert any("<b>oom</b>" in link for link in links)
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_500_runs_are_less_than_three_megabytes(fake: Any, tmp_path: Path) -> None:
     results = fake.measured(fake.suite(100, 5))

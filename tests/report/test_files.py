@@ -78,7 +78,7 @@ def test_without_vl_convert_the_hint_names_its_package(
 
 
 @pytest.mark.launch
-@pytest.mark.parametrize("configs", [1, 9, 60])
+@pytest.mark.parametrize("configs", [1, 9, pytest.param(60, marks=pytest.mark.slow)])
 def test_png_is_a_picture_of_two_pixels_a_unit(fake: Any, configs: int) -> None:
     chart = accuracy_over_time(fake.report(fake.suite(configs, 2)).tables[0])
     assert chart

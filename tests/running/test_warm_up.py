@@ -56,6 +56,7 @@ def test_a_gpu_is_warmed_up_unless_the_suite_says_otherwise(asked: float | None,
     assert warm_up_seconds(asked, device) == seconds
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_each_launch_warms_up_once_and_the_numbers_are_those_without(house: House) -> None:
     plain = house.suite("matrix: {model.slow: [0.0, 0.001]}\nwarm_up_seconds: 0\n", "plain.yaml")

@@ -53,7 +53,7 @@ def suite(house: House) -> Path:
     return path
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_truncated_image_is_named_and_nothing_is_recorded(house: House, suite: Path, processes: int) -> None:
     for name, code in WAITED.items():  # longer than the ranks wait in a collective
         (house.path / name).write_text((house.path / name).read_text() + code)

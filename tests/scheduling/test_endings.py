@@ -164,6 +164,7 @@ def test_a_launch_that_ends_before_a_run_is_recorded_once_and_other_launches_go_
     assert (tmp_path / "suite/run0/system/system.json").exists(), "a record that tables can read"
 
 
+@pytest.mark.slow
 def test_a_launch_that_never_begins_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "START_SECONDS", 1.0)
     script = "pulse.folder = None\ntime.sleep(60)"  # nobody sees a sign of life

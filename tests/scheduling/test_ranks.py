@@ -73,6 +73,7 @@ assert not results, results
 """
 
 
+@pytest.mark.slow
 def test_a_machine_that_was_suspended_has_no_hang(tmp_path: Path) -> None:
     script = TRAIN + "begin(); train(3)"
     code = SUSPENDED.format(folder=str(tmp_path), script=script)

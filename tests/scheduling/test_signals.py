@@ -91,6 +91,7 @@ def test_a_closed_terminal_saves_and_stops(house: House) -> None:
     assert not run.left()
 
 
+@pytest.mark.slow
 def test_a_launch_folder_that_is_deleted_ends_no_training(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

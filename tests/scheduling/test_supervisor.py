@@ -14,6 +14,7 @@ from tests.processes import processes_in, wait_for
 pytestmark = pytest.mark.launch
 
 
+@pytest.mark.slow
 def test_each_death_is_recorded_with_its_cause_and_the_rest_is_run(house: House) -> None:
     suite = house.suite(
         "one_at_a_time: {model.fault: [raise, segfault, kill, oom, sleep]}\n"

@@ -110,7 +110,13 @@ def test_runs_are_mirrored_while_they_go_on(tmp_path: Path, server: Server, alon
     assert sync(tmp_path / "made", tracking(100), said.append).brought == 0 and len(server.requests) == asked
 
 
-@pytest.mark.parametrize("fault", ["500", "reset", "stall", "401", "403", "unknown_entity"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "stall",
+        *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("500", "reset", "401", "403", "unknown_entity")),
+    ],
+)
 def test_a_server_that_fails_harms_no_run(
     tmp_path: Path, server: Server, alone: dict[str, object], capfd: pytest.CaptureFixture[str], fault: str
 ) -> None:

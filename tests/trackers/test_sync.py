@@ -111,7 +111,9 @@ FAULTS = [
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the client's, when it is ended
 @pytest.mark.parametrize(("fault", "sentence"), FAULTS)
-@pytest.mark.parametrize("after", [0, 2], ids=["at once", "in the middle"])
+@pytest.mark.parametrize(
+    "after", [pytest.param(0, id="at once"), pytest.param(2, id="in the middle", marks=pytest.mark.slow)]
+)
 def test_a_server_that_fails_costs_one_sentence(
     tmp_path: Path, server: Server, fault: str, sentence: str, after: int
 ) -> None:
