@@ -49,6 +49,7 @@ def offered(tmp_path: Path):
     return ask
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_verbs_suites_options_and_values_in_bash(offered) -> None:
     assert offered("st") == ["status"]

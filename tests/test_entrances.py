@@ -62,6 +62,7 @@ def test_two_processes_by_accelerate_launch_and_then_by_harness_run(project: Hou
     assert project.results("quickstart") == results
 
 
+@pytest.mark.slow
 def test_one_process_by_each_entrance_gives_the_same_numbers(project: House) -> None:
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", "launch/cpu.yaml"]
     launched = project.run(SUITE, *FEW, "--output", "launched", launcher=launcher)

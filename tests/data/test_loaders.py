@@ -100,7 +100,9 @@ class Fed:
         assert_same(loader.evaluation(split, EVAL_BATCH), expected_evaluation(given, split, pixels, EVAL_BATCH), given)
 
 
-@pytest.fixture(params=FED, ids=" of ".join)
+@pytest.fixture(
+    params=[pytest.param(fed, marks=pytest.mark.launch if fed[0] == "pinned-2" else ()) for fed in FED], ids=" of ".join
+)
 def fed(request: pytest.FixtureRequest, photographs: list[str]) -> Iterator[Fed]:
     """Each loader, fed arrays and files."""
     loader, store = request.param
@@ -556,7 +558,13 @@ def test_closing_twice_does_no_harm_and_closing_in_the_middle_of_an_epoch_neithe
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "resource_tracker" not in _command(child)]
+    """Those of this process, but for the browser of earlier tests, and what `multiprocessing` starts for itself."""
+    others = ("resource_tracker", "chromium")
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if not any(name in _command(child) for name in others)
+    ]
 
 
 def _command(process: psutil.Process) -> str:

@@ -79,7 +79,12 @@ def test_stopped_after_any_step_nothing_is_lost(step: int, tmp_path: Path, fault
     fault("stopped after a step", survived=not differences(outcome, uninterrupted("plain")), steps_lost=0)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+FIRST = ("plain", "momentum and a multistep schedule", "moving average", "validation", "bfloat16", "pinned")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FIRST else pytest.mark.slow) for name in CONFIGS]
+)
 def test_interrupted_again_and_again(name: str, tmp_path: Path, fault: Fault) -> None:
     spec, seen = make_spec(**CONFIGS[name]), Seen()
     assert go(spec, tmp_path, killed_after=7, seen=seen) is None

@@ -144,6 +144,7 @@ def test_it_runs_as_it_is(name: str, ran: House) -> None:
     assert [result["status"] for result in ran.results(f"{name}_smoke").values()] == ["ok"]
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_it_runs_by_the_commands(house: House) -> None:
     plain(house.path / "images")

@@ -127,6 +127,7 @@ def test_lost_epochs_are_named(fake: Any, tmp_path: Path) -> None:
     assert "Epochs without an event in every run are left out of the curves: a (1)." in _text(path)
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_curves_say_what_their_bands_are_and_which_losses_do_not_compare(fake: Any, tmp_path: Path) -> None:
     bands, losses = "Bands are 95 % intervals over the seeds", "The train loss has label smoothing, the test loss none"

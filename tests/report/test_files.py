@@ -37,6 +37,7 @@ def test_from_disk_to_all_files(fake: Any, tmp_path: Path) -> None:
     assert sorted(path.name for path in written) == _names(tmp_path / "report")
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_a_chart_per_system_and_none_left_over(fake: Any, tmp_path: Path) -> None:
     write_report(tmp_path, fake.report([fake.result()]))

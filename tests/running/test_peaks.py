@@ -159,6 +159,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_on_a_cpu_too_a_config_has_the_same_peak_whatever_was_before() -> None:
     """In a process of its own: what else this one did would move its heap."""
     command = [sys.executable, "-c", ON_THE_HOST]

@@ -77,6 +77,7 @@ def test_each_launch_warms_up_once_and_the_numbers_are_those_without(house: Hous
             assert own["throughput"]["steps"] == other["throughput"]["steps"]
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 def test_a_run_that_fails_fails_in_its_warm_up_too_and_is_recorded_once(house: House) -> None:
     suite = house.suite("matrix: {model.fault: [oom, none]}\nwarm_up_seconds: 5\n")

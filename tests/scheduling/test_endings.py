@@ -199,6 +199,7 @@ def test_peers_that_wait_for_a_rank_that_failed_are_ended(tmp_path: Path, monkey
     assert (result.status, result.cause and result.cause.kind) == ("oom", "OutOfMemoryError")
 
 
+@pytest.mark.slow
 @pytest.mark.launch
 @pytest.mark.parametrize(("busy", "status"), [("sum(range(count))", None), ("time.sleep(60)", "timeout")])
 def test_a_long_evaluation_is_no_hang_and_one_that_stands_still_is(

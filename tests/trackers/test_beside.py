@@ -182,6 +182,7 @@ def test_a_mirror_ends_with_the_process_that_it_stands_beside(server: Server) ->
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_by_the_command(tmp_path: Path, server: Server) -> None:
     """The whole way, with what a user says; nothing of it reaches the server but what the records say."""
     place = tmp_path / "canary-argv"

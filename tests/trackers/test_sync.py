@@ -20,6 +20,7 @@ from harness.trackers.weights_and_biases import WandbRun
 from tests.trackers import records
 from tests.trackers.server import ENTITY, Server
 
+pytestmark = pytest.mark.launch  # the client is a process
 PATIENT = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=60)
 
 
