@@ -30,11 +30,11 @@ setup: .venv/installed  ## build .venv in this folder, locked with hashes
 demo: setup  ## run the main job on the quickstart suite and show its table
 	$(BIN)/harness run $(SUITE)
 
-test: setup  ## run the tests but the slow ones: six and a half minutes on two quiet cores
+test: setup  ## run the tests but the slow ones: four and a half minutes on two quiet cores
 	$(PYTEST) $(SIDE_BY_SIDE)
 
-test-quick: setup  ## run the tests that start no process: under two minutes
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow and not launch"
+test-quick: setup  ## run the tests that start no process and inject no fault: under two minutes
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow and not launch" --ignore tests/faults
 
 test-all: setup  ## run all tests
 	$(PYTEST) $(SIDE_BY_SIDE) -m ""

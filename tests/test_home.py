@@ -38,6 +38,7 @@ def call(*arguments):
     return caught.value.code
 
 
+@pytest.mark.launch
 @pytest.mark.parametrize("homeless", [None], indirect=True)
 def test_a_run_has_a_home_of_its_own_and_says_where(homeless, capfd):
     folder = homeless / f"harness-home-{os.getuid()}"

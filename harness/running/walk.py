@@ -97,7 +97,7 @@ def walk(
                 cold = all(status is None for status in statuses)  # those before it were another process's
                 statuses.append(_run(worker, run, cold=cold) if manifest.takes(run) else None)
     except BadData as error:
-        _leave(accelerator)
+        _leave(worker, code=0 if pulse.folder else 2)
         if worker.is_main:
             raise
         raise SystemExit(0 if pulse.folder else 2) from error
@@ -105,10 +105,10 @@ def walk(
     if pulse.folder and worker.is_main:
         with contextlib.suppress(OSError):  # a full disk: the supervisor reads the records
             say_farewell(pulse.folder, (stop.reason or "a signal to another rank") if stopped else "")
-    _leave(accelerator)
-    if stopped:
-        return STOPPED
-    return 0 if pulse.folder or all(status in ("ok", None) for status in statuses) else 1
+    failed = any(status not in ("ok", None) for status in statuses)
+    code = STOPPED if stopped else int(failed and not pulse.folder)
+    _leave(worker, code=0 if pulse.folder else code)
+    return code
 
 
 def _open_of(worker: Worker, runs: list[PlannedRun]) -> list[int]:
@@ -155,13 +155,19 @@ def _display(worker: Worker, console: Console) -> Listener:
     return view
 
 
-def _leave(accelerator: Accelerator) -> None:
-    # Gloo's threads outlive the process group. One that still frees the tensors of a collective while the interpreter
-    # shuts down can end the process with SIGABRT; while a rank waits for the slowest one here, that is done.
+def _leave(worker: Worker, code: int) -> None:
+    """Leaves the process group. Ranks but the first have no more to do, and end here."""
+    accelerator = worker.accelerator
     accelerator.wait_for_everyone()
     accelerator.end_training()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    if not worker.is_main:
+        # Gloo's threads outlive the group. One that still frees the tensors of a collective while the interpreter
+        # shuts down ends the process with SIGABRT, and the launcher calls that a failure.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:

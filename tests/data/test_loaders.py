@@ -616,6 +616,7 @@ def kill_a_worker(taken: int, step_seconds: float) -> float:
     return seconds
 
 
+@pytest.mark.launch
 def test_a_killed_worker_ends_in_one_error_in_a_few_seconds() -> None:
     assert kill_a_worker(taken=1, step_seconds=0.0) < 12 * MP_STATUS_CHECK_INTERVAL  # torch looks so often
 

@@ -22,6 +22,8 @@ from tests.house import ROOT
 from tests.processes import wait_for
 from tests.scheduling.scripted import supervise
 
+pytestmark = pytest.mark.launch
+
 OWN = str(ROOT / "harness/training/loop.py")
 TORCH = "/site-packages/torch"
 
@@ -200,7 +202,6 @@ def test_peers_that_wait_for_a_rank_that_failed_are_ended(tmp_path: Path, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.launch
 @pytest.mark.parametrize(("busy", "status"), [("sum(range(count))", None), ("time.sleep(60)", "timeout")])
 def test_a_long_evaluation_is_no_hang_and_one_that_stands_still_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: str, status: str | None

@@ -24,6 +24,8 @@ from tests.house import ROOT
 from tests.processes import wait_for
 from tests.scheduling.scripted import supervise
 
+pytestmark = pytest.mark.launch
+
 # Trains for so many seconds, with a step every tenth of one.
 TRAIN = """
 def train(seconds):
