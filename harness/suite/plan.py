@@ -46,7 +46,9 @@ class PlannedRun(BaseModel):
 
     def of_seed(self, seed: int, repeat: int = 0) -> PlannedRun:
         """Returns the run of the same config and data with another seed, or as an anchor."""
-        spec = self.spec.model_copy(update={"seed": seed, "repeat": repeat})
+        spec = self.spec
+        if (spec.seed, spec.repeat) != (seed, repeat):
+            spec = spec.model_copy(update={"seed": seed, "repeat": repeat})
         identity = run_id(self.config_id, seed, self.fingerprint, repeat) if self.fingerprint else ""
         # All parts are checked: a plan may have a million runs.
         return PlannedRun.model_construct(
