@@ -42,14 +42,16 @@ class Calibration(Record):
     measured_at: Moment
     device: Literal["cpu", "cuda"]
     threads: Count = Field(description="that operations on the CPU were spread over")
-    neighbours_cpus: Amount = Field(default=0.0, description="that other processes kept busy meanwhile")
+    neighbours_cpus: Amount | None = Field(
+        default=None, description="cores that other processes kept busy meanwhile; null where that cannot be read"
+    )
     seconds: Seconds
     rates: dict[str, Rate | None]
     unavailable: dict[str, str] = {}
 
     def disturbed(self) -> str:
         """Says what was in its way, where it was: the rounds' scatter does not show a load that is always there."""
-        if self.device == "cpu" and self.neighbours_cpus > BUSY * self.threads:
+        if self.device == "cpu" and self.neighbours_cpus is not None and self.neighbours_cpus > BUSY * self.threads:
             return f"calibrated while other processes kept {self.neighbours_cpus:.2g} CPUs busy"
         return ""
 

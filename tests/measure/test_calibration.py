@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.measure.calibration import neighbours, rounds
+from harness.measure.calibration import rounds
 from harness.measure.calibration.rounds import measure, summarise_rate
 from harness.measure.calibration.workloads import (
     CONVOLUTIONS,
@@ -87,25 +86,6 @@ def test_one_disturbed_round_moves_neither_median_nor_error() -> None:
     # 1.2533 x (IQR / 1.349) / sqrt(n) / median.
     expected = 1.2533141 * calm.interquartile_range / 1.349 / 3 / calm.median
     assert calm.relative_error == pytest.approx(expected)
-
-
-def test_what_neighbours_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three seconds, in which this process took 4 s of its two CPUs' 6 s, and others 1.5 s; a third CPU is not ours."""
-    times = iter([(10.0, 100.0, 5.0), (13.0, 105.5, 9.0)])
-
-    def cpus(percpu: bool) -> list[Any]:
-        busy = now[1] / 2
-        return [make(busy, 0, 7.0), make(0, busy, now[0]), make(999 * now[0], 0, 0)]
-
-    make = namedtuple("make", ["user", "system", "idle"])
-    now = next(times)
-    monkeypatch.setattr(neighbours.psutil, "cpu_times", cpus)
-    monkeypatch.setattr(neighbours.os, "sched_getaffinity", lambda _: {0, 1})
-    clocks = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[2])
-    monkeypatch.setattr(neighbours, "time", clocks)
-    watch = neighbours.Neighbours()
-    now = next(times)
-    assert watch.busy_cpus() == pytest.approx(0.5)
 
 
 def test_the_error_is_that_of_the_median() -> None:
@@ -218,9 +198,8 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 SHORT = """
 import sys
-from collections import namedtuple
 from pathlib import Path
-from harness.measure.calibration import neighbours, rounds
+from harness.measure.calibration import rounds
 from harness.measure.calibration.calibrate import calibrate
 from harness.measure.calibration.workloads import Sizes
 from harness.errors import HarnessError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from harness.errors import HarnessError
 from harness.measure.calibration.all_reduce import measure_all_reduce
-from harness.measure.calibration.neighbours import Neighbours
 from harness.measure.calibration.rounds import measure
 from harness.measure.calibration.workloads import CPU_SIZES, CUDA_SIZES, NAMES, Sizes, workloads
 from harness.measure.memory import keep_freed_memory
+from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibration, write_calibration
 from harness.records.files import require_writable
@@ -77,7 +78,7 @@ def _measure_alone(
 ) -> Calibration:
     is_cuda = device.type == "cuda"
     chosen, reasons = workloads(device, sizes or (CUDA_SIZES if is_cuda else CPU_SIZES))
-    neighbours = Neighbours()
+    surroundings = Surroundings({os.getpid()})
     rates: dict[str, Rate | None] = {**dict.fromkeys(NAMES), **measure(chosen, device, seconds, least_rounds)}
     return Calibration(
         system_id=system["system_id"],
@@ -85,7 +86,7 @@ def _measure_alone(
         measured_at=now(),
         device="cuda" if is_cuda else "cpu",
         threads=torch.get_num_threads(),
-        neighbours_cpus=neighbours.busy_cpus(),
+        neighbours_cpus=surroundings.busy_cores(),
         seconds=0.0,
         rates=rates,
         unavailable={**reasons, ALL_REDUCE: ONE_PROCESS},
