@@ -77,6 +77,15 @@ def test_accuracies_of_kept_runs_are_those_of_their_table() -> None:
     assert told and all(accuracy in found for accuracy in told)
 
 
+def test_the_index_of_results_is_complete() -> None:
+    index = (ROOT / "results/README.md").read_text()
+    for table in ROOT.glob("results/reference/*/table.md"):
+        assert f"](reference/{table.parent.name}/)" in index
+        assert not [name for name in table.parent.iterdir() if re.fullmatch("[0-9a-f]{12}", name.name)]
+    for measured in (*ROOT.glob("results/performance/*/*.json"), *ROOT.glob("results/method/*.json")):
+        assert f"`{measured.name}`" in index
+
+
 def test_links_lead_to_files() -> None:
     for document in [*DOCUMENTS, *ROOT.glob("results/**/report.html")]:
         pattern = r'href="(?!data:|#)([^"]+)"' if document.suffix == ".html" else r"\]\(([^)#:]+)[)#]"
