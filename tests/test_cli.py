@@ -199,6 +199,26 @@ def test_a_reader_that_leaves_is_no_error(suite):
     assert ran.returncode == 0 and "Traceback" not in ran.stderr
 
 
+FULL = (
+    "error: cannot write to stdout: No space left on device\nhint: free space on its disk, or send stdout elsewhere\n"
+)
+
+
+@pytest.mark.launch
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"), [("plan s.yaml", ""), ("plan s.yaml --json", "1"), ("--help", "1")]
+)
+def test_a_stdout_that_cannot_be_written_is_one_sentence(suite, arguments, unbuffered):
+    variables = {**environment(), "PYTHONUNBUFFERED": unbuffered}
+    command = f"{sys.executable} -m harness {arguments}"
+    for redirected, code in ((">/dev/full", 2), ("| true", 0), (">&-", 0)):
+        line = ["bash", "-o", "pipefail", "-c", f"{command} {redirected}"]
+        ran = subprocess.run(line, capture_output=True, text=True, env=variables)
+        assert ran.returncode == code, ran.stderr
+        assert ran.stderr.endswith(FULL) if code else "rror" not in ran.stderr
+        assert "Traceback" not in ran.stderr and "ignored" not in ran.stderr
+
+
 @pytest.mark.launch
 @pytest.mark.parametrize(
     "arguments",
