@@ -100,6 +100,17 @@ def test_plan_for_programs(call, suite):
     assert rows[0]["run_id"] in call("plan", suite, "--set", "seeds=8")[0]
 
 
+def test_plan_shows_which_runs_are_anchors(call, suite):
+    Path(suite).write_text(SUITE + "anchors: {runs: 2}\n")
+    out, err = call("plan", suite)
+    assert [line.split(maxsplit=2)[2] for line in out.splitlines()][1::5] == [
+        "epochs=1 · anchor 1", "epochs=1 · anchor 2"
+    ]  # fmt: skip
+    assert out.count("anchor") == 2 and err == "6 runs: 2 configs, 2 seeds, 2 anchors\n"
+    rows = json.loads(call("plan", suite, "--json")[0])
+    assert [row["anchor"] for row in rows] == [True, False, False, False, False, True]
+
+
 def test_set_and_only_may_stand_several_times(call, suite):
     out, _ = call("plan", suite, "--set", "seeds=1", "--set", "train.tf32=true", "--only", "label=epochs=1", "--json")
     assert [(row["label"], row["spec"]["train"]["tf32"]) for row in json.loads(out)] == [("epochs=1", True)]
