@@ -19,6 +19,14 @@ def _require_text(context: typer.Context, param: typer.CallbackParam, value: Any
     return value
 
 
+def _require_printable(param: typer.CallbackParam, value: Path) -> Path:
+    if not str(value).isprintable():
+        raise HarnessError(
+            f"{param.opts[0]} {str(value)!r} has a character that cannot be printed", "name a folder without it"
+        )
+    return value
+
+
 text_option = functools.partial(typer.Option, callback=_require_text)
 """An option of text. An empty text, as of an unset variable in a script, is no default: it is refused."""
 
@@ -50,7 +58,7 @@ Selections = Annotated[
     ),
 ]
 Small = Annotated[bool, typer.Option("--smoke", help="What the suite's 'smoke' makes of it: a minute on a CPU.")]
-Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.")]
+Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.", callback=_require_printable)]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config_file", metavar="FILE", help="An Accelerate config, e.g. of launch/.")

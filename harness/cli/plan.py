@@ -28,7 +28,10 @@ def plan(
     if as_json:
         print_json([_row(run) for run in runs])
         return
-    of = [counted(len({run.config_id for run in runs}), "config"), counted(len({run.spec.seed for run in runs}), "seed")]
+    of = [
+        counted(len({run.config_id for run in runs}), "config"),
+        counted(len({run.spec.seed for run in runs}), "seed"),
+    ]
     if anchors := sum(run.spec.repeat > 0 for run in runs):
         of.append(counted(anchors, "anchor"))
     sys.stderr.write(f"{counted(len(runs), 'run')}: {', '.join(of)}\n")

@@ -176,7 +176,7 @@ def test_an_empty_text_is_not_taken_for_a_default(suite: Path, capsys: pytest.Ca
 
 def test_a_folder_with_a_newline_is_refused() -> None:
     template, array = (ROOT / "slurm/array.sbatch").read_text(), Array(1, 1, 1, 1, 1)
-    with pytest.raises(HarnessError, match=r"--output '/a.*cannot be printed"):
+    with pytest.raises(HarnessError, match=r"the path '/a.*cannot be printed"):
         render(template, array, Resources(), name="s", manifest=Path("/a\nb/manifest.jsonl"), python="/python")
 
 
