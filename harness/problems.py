@@ -20,13 +20,30 @@ def first_problem(error: ValidationError, values: Any) -> tuple[ErrorDetails, tu
     first, path = max((found for found in problems if found[1][: len(start)] == start), key=lambda found: len(found[1]))
     if first["type"] == "missing" and isinstance(path[-1], int):  # too few items for a tuple
         return {**first, "type": "too_short"}, path[:-1], f"it should have at least {path[-1] + 1} items"
-    messages = dict.fromkeys(_wanted(problem["msg"]) for problem, at in problems if at == path)
-    wanted = " or ".join(messages).replace("an object", "a mapping").replace("a valid array", "a list")
+    messages = dict.fromkeys(_wanted(problem) for problem, at in problems if at == path)
+    wanted = " or ".join(messages)
     return first, path, f"it should be {wanted}" if first["msg"].startswith("Input should be ") else wanted
 
 
-def _wanted(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a finite number": "a number, neither NaN nor infinite",
+    "a valid string": "a text",
+    "a valid boolean": "true or false",
+    "a valid array": "a list",
+    "an object": "a mapping",
+}
+
+
+def _wanted(problem: ErrorDetails) -> str:
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    value = problem["input"]
+    if message.startswith("a valid integer") and isinstance(value, float) and value.is_integer():
+        return f"a whole number without point and exponent, below {1 << 63:,}"
+    for foreign, own in _WORDS.items():
+        message = message.replace(foreign, own)
+    return message
 
 
 def shown(value: Any) -> str:

@@ -65,25 +65,27 @@ WRONG = [
     ("  schedule: cosin", 7, "unknown schedule 'cosin'", "'cosine'"),
     ("  loader: residnet", 7, "unknown loader 'residnet'", "'resident'"),
     # Wrong types, out of range.
-    ("  train.epochs: '5'", 7, 'train.epochs is "5"', "a valid integer"),
-    ("  train.epochs: true", 7, "train.epochs is true", "a valid integer"),
-    ("  train.epochs: 5.0", 7, "train.epochs is 5.0", "a valid integer"),
-    ("  train.epochs: [5]", 7, "train.epochs is [5]", "a valid integer"),
-    ("  train.epochs:", 7, "train.epochs is null", "a valid integer"),
+    ("  train.epochs: '5'", 7, 'train.epochs is "5"', "a whole number"),
+    ("  train.epochs: true", 7, "train.epochs is true", "a whole number"),
+    ("  train.epochs: 5.0", 7, "train.epochs is 5.0", "a whole number without point and exponent, below 9,223"),
+    ("  train.epochs: 1e23", 7, "train.epochs is 1e+23", "a whole number without point and exponent, below 9,223"),
+    ("  train.epochs: .nan", 7, "train.epochs is NaN", "it should be a whole number"),
+    ("  train.epochs: [5]", 7, "train.epochs is [5]", "a whole number"),
+    ("  train.epochs:", 7, "train.epochs is null", "a whole number"),
     ("  train.epochs: 0", 7, "train.epochs is 0", "greater than 0"),
     ("  train.num_processes: 0", 7, "train.num_processes is 0", "greater than 0"),
-    ("  train.clip_grad_norm: .nan", 7, "train.clip_grad_norm is NaN", "a finite number"),
-    ("  train.clip_grad_norm: .inf", 7, "train.clip_grad_norm is Infinity", "a finite number"),
+    ("  train.clip_grad_norm: .nan", 7, "train.clip_grad_norm is NaN", "a number, neither NaN nor infinite"),
+    ("  train.clip_grad_norm: .inf", 7, "train.clip_grad_norm is Infinity", "a number, neither NaN nor infinite"),
     ("  data.augment.flip: sometimes", 7, 'data.augment.flip is "sometimes"', "'alternating'"),
     ("  data.augment.erase: {probability: 2}", 7, "erase.probability is 2", "less than or equal to 1"),
     ("  data.augment.erase: {scale: [0.5, 0.1]}", 7, "erase.scale is [0.5, 0.1]", "the first not above the second"),
     ("  data.augment.random_resized_crop: {}", 7, "'data.augment.random_resized_crop.size' is missing", "add "),
     ("  schedule: 3", 7, "'schedule' does not name the schedule", "schedule: {name: ...}"),
-    ("matrix:\n  train.epochs: [1, 2, x]", 8, 'train.epochs is "x"', "a valid integer"),
+    ("matrix:\n  train.epochs: [1, 2, x]", 8, 'train.epochs is "x"', "a whole number"),
     ("matrix:\n  optimizer: [{name: adam}, {name: sgd}]", 8, "'optimizer.lr' is missing", "add optimizer.lr"),
-    ("description: 3", 7, "description is 3", "a valid string"),
-    ("  train.epochs: 1:30", 7, 'train.epochs is "1:30"', "a valid integer"),
-    ("  train.clip_grad_norm: 1:30.5", 7, 'train.clip_grad_norm is "1:30.5"', "a valid number"),
+    ("description: 3", 7, "description is 3", "a text"),
+    ("  train.epochs: 1:30", 7, 'train.epochs is "1:30"', "a whole number"),
+    ("  train.clip_grad_norm: 1:30.5", 7, 'train.clip_grad_norm is "1:30.5"', "a number"),
     ("  train.epochs: !!int 1:30", 7, "not valid YAML: '1:30' is no int", "check"),
     (f"  train.epochs: {'9' * 301}", 7, "not valid YAML: '999", "check"),
     ("  train.epochs: 0x8000000000000000", 7, "not valid YAML: 0x8000000000000000 is beyond 64 bits", "check"),
@@ -138,12 +140,17 @@ WRONG = [
         "a label of its own",
     ),
     ('include:\n  - {label: "a\\nb"}', 8, 'the label "a\\nb" has control characters', "tables"),
-    ("include:\n  - {label: 3}", 8, "label is 3", "a valid string"),
+    ("include:\n  - {label: 3}", 8, "label is 3", "a text"),
     ("  label: a", 7, "'label' is not set in the base", "include"),
     ("  seed: 3", 7, "'seed' is not set in a config", "seeds"),
     # Seeds.
     *(
-        (f"seeds: {seeds}", 7, "seeds", "a count such as 3, or a list of distinct seeds")
+        (
+            f"seeds: {seeds}",
+            7,
+            "seeds",
+            "a count from 1 to 10,000, or a list of distinct seeds such as [0, 5], each below 4,294,967,296",
+        )
         for seeds in ("0", "-1", "[]", "[-1]", "[1, 1]", "true", "1.0", "a", "[1.5]", "[4294967296]", "1000000000", "~")
     ),
     # Excluded, referred to, targeted.
@@ -162,14 +169,19 @@ WRONG = [
         "references:\n  - {match: {label: mlp}, metric: test.loss, value: .nan, source: x}",
         8,
         "references.0.value is NaN",
-        "a finite number",
+        "a number, neither NaN nor infinite",
     ),
     ("target: {metric: accuracy, at_least: 0.9}", 7, "unknown metric 'accuracy'", "'test.accuracy'"),
     ("target: {metric: train.accuracy, at_least: 0.9}", 7, "unknown metric 'train.accuracy'", "'test.accuracy'"),
     ("target: {metric: clock.train_seconds, at_least: 9}", 7, "unknown metric 'clock.t", "valid: test.accuracy, "),
     ("target: {metric: test.loss, at_least: 0.9}", 7, "unknown metric 'test.loss'", "valid: test.accuracy, "),
-    ("target: {metric: test.accuracy, at_least: .nan}", 7, "target.at_least is NaN", "a finite number"),
-    ("target: {metric: test.accuracy, at_least: '1'}", 7, 'target.at_least is "1"', "a valid number"),
+    (
+        "target: {metric: test.accuracy, at_least: .nan}",
+        7,
+        "target.at_least is NaN",
+        "a number, neither NaN nor infinite",
+    ),
+    ("target: {metric: test.accuracy, at_least: '1'}", 7, 'target.at_least is "1"', "a number"),
     (
         "target: {metric: test.accuracy, at_least: 90}",
         7,
@@ -317,18 +329,18 @@ def test_what_a_suite_must_have(tmp_path, missing):
         (["--set", "label=a"], "--set label: unknown field 'label'", "valid: data"),
         (["--set", "seed=1"], "--set seed: unknown field 'seed'", "'seeds'"),
         (["--set", "train.epoch=5"], "--set train.epoch: unknown field 'train.epoch'", "'epochs'"),
-        (["--set", "train.epochs=five"], '--set train.epochs: train.epochs is "five"', "a valid integer"),
-        (["--set", "train.epochs=1:30"], '--set train.epochs: train.epochs is "1:30"', "a valid integer"),
+        (["--set", "train.epochs=five"], '--set train.epochs: train.epochs is "five"', "a whole number"),
+        (["--set", "train.epochs=1:30"], '--set train.epochs: train.epochs is "1:30"', "a whole number"),
         (["--set", f"train.epochs={2**63}"], f"'{2**63}' is not a YAML value: {2**63} is beyond 64 bits", "quote"),
         (["--only", "train.epochs=1:30"], "--only train.epochs=1:30 selects no run", "labels: mlp"),
         (["--set", "train.batch_size=3"], "unknown field 'train.batch_size'", "'global_batch_size'"),
-        (["--set", "train.epochs="], "--set train.epochs: train.epochs is null", "a valid integer"),
+        (["--set", "train.epochs="], "--set train.epochs: train.epochs is null", "a whole number"),
         (["--set", "train.epochs=[1"], "'[1' is not a YAML value", "quote it"),
         (["--set", "model=mpl"], "--set model: unknown architecture 'mpl'", "'mlp'"),
         (["--set", "train.gradient_accumulation_steps=7"], "does not divide into 7 equal", "must divide it"),
-        (["--set", "seeds=0"], "--set seeds=0: not a count", "write --set seeds=3"),
-        (["--set", "seeds=[1, 1]"], "--set seeds=[1, 1]: not a count", "write --set seeds=3"),
-        (["--set", "seeds=true"], "--set seeds=true: not a count", "write --set seeds=3"),
+        (["--set", "seeds=0"], "--set seeds=0: not a count", "from 1 to 10,000"),
+        (["--set", "seeds=[1, 1]"], "--set seeds=[1, 1]: not a count", "from 1 to 10,000"),
+        (["--set", "seeds=true"], "--set seeds=true: not a count", "from 1 to 10,000"),
         (["--only", "label"], "--only label is no selection", "write --only label=best"),
         (["--only", "=best"], "--only =best is no selection", "write --only label=best"),
         (["--only", "label=bset"], "--only label=bset selects no run", "labels: mlp"),
@@ -375,6 +387,15 @@ def test_an_output_that_cannot_be_written(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     _, err = fails(capsys, ["run", "suite.yaml", "--output", "file/results"])
     assert re.match(r"error: cannot write to file/results/s: .+\nhint: choose another with --output DIR", err)
+
+
+@pytest.mark.parametrize("verb", ["run", "status", "report", "submit", "doctor"])
+def test_an_output_that_cannot_be_printed(tmp_path, monkeypatch, capsys, verb):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite.yaml").write_text(HEAD)
+    _, err = fails(capsys, [verb, *["suite.yaml"] * (verb != "doctor"), "--output", "a\nb"])
+    assert err == "error: --output 'a\\nb' has a character that cannot be printed\nhint: name a folder without it\n"
+    assert [path.name for path in tmp_path.rglob("*")] == ["suite.yaml"]
 
 
 def test_a_missing_suite(tmp_path, monkeypatch, capsys):

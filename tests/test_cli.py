@@ -100,6 +100,17 @@ def test_plan_for_programs(call, suite):
     assert rows[0]["run_id"] in call("plan", suite, "--set", "seeds=8")[0]
 
 
+def test_plan_shows_which_runs_are_anchors(call, suite):
+    Path(suite).write_text(SUITE + "anchors: {runs: 2}\n")
+    out, err = call("plan", suite)
+    assert [line.split(maxsplit=2)[2] for line in out.splitlines()][1::5] == [
+        "epochs=1 · anchor 1", "epochs=1 · anchor 2"
+    ]  # fmt: skip
+    assert out.count("anchor") == 2 and err == "6 runs: 2 configs, 2 seeds, 2 anchors\n"
+    rows = json.loads(call("plan", suite, "--json")[0])
+    assert [row["anchor"] for row in rows] == [True, False, False, False, False, True]
+
+
 def test_set_and_only_may_stand_several_times(call, suite):
     out, _ = call("plan", suite, "--set", "seeds=1", "--set", "train.tf32=true", "--only", "label=epochs=1", "--json")
     assert [(row["label"], row["spec"]["train"]["tf32"]) for row in json.loads(out)] == [("epochs=1", True)]
@@ -197,6 +208,26 @@ def test_a_reader_that_leaves_is_no_error(suite):
     ran = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=environment())
     assert ran.stdout.split() == ["run_id", "seed", "label"]
     assert ran.returncode == 0 and "Traceback" not in ran.stderr
+
+
+FULL = (
+    "error: cannot write to stdout: No space left on device\nhint: free space on its disk, or send stdout elsewhere\n"
+)
+
+
+@pytest.mark.launch
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"), [("plan s.yaml", ""), ("plan s.yaml --json", "1"), ("--help", "1")]
+)
+def test_a_stdout_that_cannot_be_written_is_one_sentence(suite, arguments, unbuffered):
+    variables = {**environment(), "PYTHONUNBUFFERED": unbuffered}
+    command = f"{sys.executable} -m harness {arguments}"
+    for redirected, code in ((">/dev/full", 2), ("| true", 0), (">&-", 0)):
+        line = ["bash", "-o", "pipefail", "-c", f"{command} {redirected}"]
+        ran = subprocess.run(line, capture_output=True, text=True, env=variables)
+        assert ran.returncode == code, ran.stderr
+        assert ran.stderr.endswith(FULL) if code else "rror" not in ran.stderr
+        assert "Traceback" not in ran.stderr and "ignored" not in ran.stderr
 
 
 @pytest.mark.launch

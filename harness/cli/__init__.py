@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 # isort: off
@@ -11,7 +10,7 @@ from harness.cli import init, list_, plan, run, submit, status, report, compare 
 from harness.cli import visualize, track, calibrate, doctor, schema  # noqa: F401
 
 # isort: on
-from harness.cli.app import app, keep_stderr
+from harness.cli.app import app, guard_stdout, keep_stderr
 from harness.cli.home import require_home
 from harness.errors import HarnessError
 
@@ -19,15 +18,17 @@ from harness.errors import HarnessError
 def main(arguments: list[str] | None = None) -> None:
     """Runs a verb and exits: 0 all well, 1 some runs failed, 2 bad input, 75 stopped."""
     keep_stderr()
+    guard_stdout()
     try:
         require_home()
-        app(args=arguments, prog_name="harness")
+        try:
+            app(args=arguments, prog_name="harness")
+        except SystemExit:
+            sys.stdout.flush()  # here, where an error has its sentence
+            raise
     except HarnessError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    except BrokenPipeError:  # `harness plan ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:
         sys.stderr.write("stopped: finished runs are kept, the same command goes on from here\n")
         sys.exit(75)

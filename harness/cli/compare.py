@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, plans_with, print_json
-from harness.cli.options import AsJson, Output, Overrides, Selections, Small, System
+from harness.cli.options import AsJson, Output, Overrides, Selections, Small, System, text_option
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def compare(
         typer.Argument(metavar="SUITE[:LABEL] [LABEL]...", help="Two configs, A and B; or a suite: its whole table."),
     ],
     to: Annotated[
-        str, typer.Option("--to", metavar="LABEL", help="Of a table: compare with this config, not with the best.")
+        str, text_option("--to", metavar="LABEL", help="Of a table: compare with this config, not with the best.")
     ] = "",
     set_: Overrides = None,
     only: Selections = None,
@@ -31,7 +31,7 @@ def compare(
     output: Output = RESULTS,
     system: System = "",
     fail_if_slower: Annotated[
-        str, typer.Option("--fail-if-slower", metavar="PERCENT", help="Exit with 1 where A is slower by more, e.g. 2%.")
+        str, text_option("--fail-if-slower", metavar="PERCENT", help="Exit with 1 where A is slower by more, e.g. 2%.")
     ] = "",
     fail_if_worse: Annotated[
         float | None,

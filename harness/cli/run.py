@@ -27,6 +27,7 @@ from harness.cli.options import (
     Sort,
     Trackers,
     WithResumed,
+    text_option,
 )
 from harness.errors import HarnessError
 
@@ -63,7 +64,7 @@ def run(
     renew: Annotated[
         bool, typer.Option("--renew", help="Train again what is done, but was trained by other code of the harness.")
     ] = False,
-    lines: Annotated[str, typer.Option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
+    lines: Annotated[str, text_option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
     sort: Sort = "",
     with_resumed: WithResumed = False,
     tracker: Trackers = None,
@@ -102,9 +103,8 @@ def run(
         manifest = read_manifest(suite, lines)
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
-        raise typer.Exit(
-            _do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate, pack, retake, renew)
-        )
+        arguments = [str(suite), *(["--lines", lines] if lines else [])]
+        raise typer.Exit(_do(manifest, config_file, arguments, tracking, isolate, pack, retake, renew))
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 

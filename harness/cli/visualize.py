@@ -7,16 +7,16 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, print_text, stderr
-from harness.cli.options import Output
+from harness.cli.options import Output, text_option
 
 
 @app.command()
 def visualize(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of runs, or ids as `plan` shows them.")],
-    what: Annotated[list[str], typer.Option("--what", metavar="PICTURE", help="See `harness list pictures`.")],
+    what: Annotated[list[str], text_option("--what", metavar="PICTURE", help="See `harness list pictures`.")],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the picture, or a path such as data.root."),
+        text_option("--set", metavar="NAME=VALUE", help="A parameter of the picture, or a path such as data.root."),
     ] = None,
     output: Output = RESULTS,
 ) -> None:

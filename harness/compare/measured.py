@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.compare.outcomes import Outcomes, read_outcomes
-from harness.errors import HarnessError
 from harness.records.result import RunResult, metric
 from harness.records.store import run_folder
 from harness.report.numbers.rows import Row, count_by_status
@@ -126,10 +125,7 @@ def _config(suite: str, label: str, config_id: str, results: list[RunResult], ou
 
 
 def _run(result: RunResult, output: Path, *, timed: bool) -> MeasuredRun:
-    if result.data is None:
-        raise HarnessError(
-            f"the record of run {result.run_id} does not say what data it saw", "run it again, or take it away"
-        )
+    assert result.data  # of a run that ended ok
     path = (
         run_folder(output, result.elsewhere or result.suite, result.run_id, result.system_id).path / "predictions.npz"
     )

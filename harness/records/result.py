@@ -13,7 +13,8 @@ import datetime
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 SCHEMA_VERSION = 1
 MOST = 1 << 63
@@ -281,7 +282,7 @@ class RunResult(Record):
     )
     spec: Plain
     resolved: Resolved | None = None
-    data: DataFacts | None = None
+    data: DataFacts | None = Field(default=None, validate_default=True, description="of a run that ended ok never null")
     model: ModelFacts | None = None
     clock: Clock = Clock()
     throughput: Throughput = Throughput()
@@ -298,6 +299,13 @@ class RunResult(Record):
     selected: list[Selected] = []
     target: TargetReached | None = None
     unavailable: dict[str, str] = {}
+
+    @field_validator("data")
+    @classmethod
+    def _require_data(cls, data: DataFacts | None, info: ValidationInfo) -> DataFacts | None:
+        if data is None and info.data.get("status") == "ok":
+            raise PydanticCustomError("null", "null in the record of a run that ended ok")
+        return data
 
     @property
     def is_anchor(self) -> bool:

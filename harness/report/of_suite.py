@@ -95,12 +95,14 @@ def _show_and_write(
     """Shows, writes and returns a suite's report, and what its page is made from, where one is wanted."""
     report = build_suite_report(plans, stored, output, options)
     with ReportFiles(report, for_page=for_page) as files:  # the charts are drawn while the tables are shown
-        if json_wanted:
-            sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
-        else:
-            show(report)
         folder = output / report.suite
-        written = files.write(folder)
+        try:
+            if json_wanted:
+                sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
+            else:
+                show(report)
+        finally:  # also where stdout cannot be written
+            written = files.write(folder)
         specs, missing = (files.specs(), files.charts_missing()) if for_page else ({}, "")
     console.print(f"written to {folder}/: {', '.join(path.name for path in written)}", soft_wrap=True)
     if not for_page:

@@ -204,7 +204,8 @@ PLUGIN_SECTIONS: dict[str, tuple[str, type[Section]]] = {
     "schedule": ("schedule", ScheduleSection),
 }
 # NumPy's generators take no larger one.
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+MOST_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, lt=MOST_SEED + 1)]
 DEFAULT_PLUGINS = {"loader": "resident", "schedule": "constant"}
 
 

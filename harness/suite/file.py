@@ -14,6 +14,7 @@ from harness.errors import HarnessError, nearest
 from harness.parameters import NonNegativeFloat, PositiveInt
 from harness.problems import first_problem, shown
 from harness.spec import RunSpec, Section, Seed
+from harness.spec.run_spec import MOST_SEED
 from harness.spec.settings import Settings, matches
 from harness.suite.yaml_lines import DEEPEST, Source, SuiteError, parse_value, read_yaml
 
@@ -24,7 +25,11 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
-Count = Annotated[int, Field(gt=0, le=10_000)]
+MOST_SEEDS = 10_000
+SEEDS_HINT = (
+    f"write a count from 1 to {MOST_SEEDS:,}, or a list of distinct seeds such as [0, 5], each below {MOST_SEED + 1:,}"
+)
+Count = Annotated[int, Field(gt=0, le=MOST_SEEDS)]
 Seeds = Count | Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
@@ -173,7 +178,7 @@ def check_overrides(settings: Settings) -> None:
             TypeAdapter(Seeds).validate_python(settings["seeds"], strict=True)
         except ValidationError:
             message = f"--set seeds={shown(settings['seeds'])}: not a count or a list of distinct seeds"
-            raise HarnessError(message, "write --set seeds=3 or --set 'seeds=[0, 5]'") from None
+            raise HarnessError(message, f"{SEEDS_HINT}: --set seeds=3 or --set 'seeds=[0, 5]'") from None
 
 
 def parse_only(only: Sequence[str]) -> dict[str, list[Any]]:
@@ -246,7 +251,7 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
     if first["type"] == "missing":
         return source.error(path, f"'{last}' is missing", f"add {last}")
     if path[0] == "seeds":
-        wanted = "write a count such as 3, or a list of distinct seeds such as [0, 5]"
+        wanted = SEEDS_HINT
     if path[0] == "name":
         hint = "use up to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit"
         return source.error(("name",), f"the name {json.dumps(source.values.get('name'))[:80]} is no folder name", hint)

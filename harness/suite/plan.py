@@ -41,8 +41,12 @@ class PlannedRun(BaseModel):
     @property
     def name(self) -> str:
         """How people call it, e.g. `resnet18 · seed 3`."""
-        repeat = f" · anchor {self.spec.repeat}" if self.spec.repeat else ""
-        return f"{self.spec.label} · seed {self.spec.seed}{repeat}"
+        return f"{self.spec.label} · seed {self.spec.seed}{self.which_anchor}"
+
+    @property
+    def which_anchor(self) -> str:
+        """` · anchor 2` of the second anchor; empty for a run that is none."""
+        return f" · anchor {self.spec.repeat}" if self.spec.repeat else ""
 
     def of_seed(self, seed: int, repeat: int = 0) -> PlannedRun:
         """Returns the run of the same config and data with another seed, or as an anchor."""

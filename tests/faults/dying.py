@@ -35,6 +35,8 @@ def result(folder: Path) -> Callable[[], object]:
 
     values: dict[str, Any] = {"suite": "s", "label": "l", "run_id": "r", "config_id": "c", "system_id": "y", "seed": 0}
     values |= {"status": "ok", "started_at": AT, "ended_at": AT, "attempt": 1, "num_processes": 1, "spec": {}}
+    facts = {"train_samples": 8, "validation_samples": 0, "test_samples": 4, "num_classes": 2}
+    values["data"] = {"fingerprint": "f00d", **facts}
     found = RunResult.model_validate(values)
     found.model_dump(mode="json")  # imports and builds what it needs
     return lambda: RunFolder(folder / "r" / "y").finish(found)

@@ -18,7 +18,7 @@ from harness.live.watching import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
 from harness.records.files import OddFile, open_file, read_file, read_object
 from harness.records.planned import read_planned
-from harness.records.result import Clock, DataFacts, Metrics, RunResult
+from harness.records.result import Clock, Metrics, RunResult
 from harness.records.store import RunFolder, read_result, read_suite, run_folder
 from harness.report.formats.machine import as_json
 from harness.report.of_suite import build_suite_report
@@ -29,11 +29,10 @@ from harness.suite.plan import Plan, PlannedRun, load_suite
 from harness.trackers.entries import read_entries
 from harness.visualize.draw import _once
 from harness.visualize.trained import find_run, read_run
+from tests.records.test_result import DATA
 
 SYSTEM = {"system_id": "m", "name": "machine m"}
 METRICS = Metrics(accuracy=0.75, top5_accuracy=None, loss=0.5, macro_recall=0.7, recall_by_class=[0.5, None])
-
-DATA = DataFacts(fingerprint="f00d", train_samples=8, validation_samples=0, test_samples=4, num_classes=2)
 
 
 @pytest.fixture
@@ -114,6 +113,7 @@ FIELDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "list for an object": (changed("clock", []), "clock: "),
     "list for the spec": (changed("spec", []), "spec: "),
     "another schema": (changed("schema_version", 2), "schema version 2; this harness reads 1"),
+    "ok without its data": (changed("data", None), "data: null in the record of a run that ended ok"),
     "text for a version": (changed("schema_version", "x" * 1000), "schema version xxx"),
 }
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -12,6 +12,7 @@ from harness.records.result import RunResult, Status
 from harness.records.store import run_folder
 from harness.scheduling.status import suite_status
 from harness.suite.plan import Plan, PlannedRun, load_suite
+from tests.records.test_result import DATA
 
 TEXT = """\
 name: s
@@ -46,6 +47,7 @@ def record(
         ended_at=f"2026-01-01T00:{minute:02}:00+00:00",
         num_processes=1,
         spec=run.spec.model_dump(mode="json"),
+        data=DATA,
         **fields,
     )
     folder.finish(result)

@@ -6,9 +6,20 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from harness.records.result import SCHEMA_VERSION, Clock, Energy, Memory, Metrics, RunResult, metric, metric_names
+from harness.records.result import (
+    SCHEMA_VERSION,
+    Clock,
+    DataFacts,
+    Energy,
+    Memory,
+    Metrics,
+    RunResult,
+    metric,
+    metric_names,
+)
 
 NUMBERS = Metrics(accuracy=0.5, top5_accuracy=None, loss=math.nan, macro_recall=0.25, recall_by_class=[None, 1.0])
+DATA = DataFacts(fingerprint="f00d", train_samples=8, validation_samples=0, test_samples=4, num_classes=2)
 
 
 def result(**changes) -> RunResult:
@@ -24,6 +35,7 @@ def result(**changes) -> RunResult:
         "ended_at": "2026-01-01T00:00:01.000+00:00",
         "num_processes": 1,
         "spec": {"train": {"epochs": 1}},
+        "data": DATA,
     }
     return RunResult(**(values | changes))
 

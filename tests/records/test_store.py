@@ -7,6 +7,7 @@ import pytest
 
 from harness.records.result import RunResult, Status
 from harness.records.store import read_suite, run_folder
+from tests.records.test_result import DATA
 
 
 def finished(root, run_id="r", system_id="m", status="ok", **changes) -> RunResult:
@@ -23,6 +24,7 @@ def finished(root, run_id="r", system_id="m", status="ok", **changes) -> RunResu
         "ended_at": "2026-01-01T00:00:01.000+00:00",
         "num_processes": 1,
         "spec": {},
+        "data": DATA,
     }
     attempt = folder.start({"spec": 1}, {"system_id": system_id, "name": f"machine {system_id}"})
     written = RunResult.model_validate({**values, "attempt": attempt.number, **changes})

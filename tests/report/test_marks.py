@@ -15,6 +15,7 @@ from harness.report.charts.over_epochs import over_epochs
 from harness.report.formats.machine import as_json, run_rows, summary_rows
 from harness.report.normalised import normalised_table
 from harness.report.numbers.curves import curve_of
+from harness.report.numbers.drift import left_out_notes
 from harness.report.page.unmeasured import why_not
 from tests.marked import MARKING, REASONS
 
@@ -154,11 +155,14 @@ def test_marked_anchors_show_no_drift(fake: Any, mark: str) -> None:
         run.started_at = f"2026-01-01T0{number}:00:00+00:00"
     table = fake.report(runs).tables[0]
     assert (table.drift.runs, table.drift.change) == (2, 0)
-    assert f"Drift: 2 of 4 anchors are marked ({mark}), and their times are left out." in table.notes
+    told = f"the run that they repeat, 2 are marked ({mark}), and their times are left out."
+    assert f"Drift: of the 3 anchors and {told}" in table.notes
     alone = fake.report([runs[0], *runs[2:]]).tables[0]
     assert alone.drift is None
-    assert f"Drift: 2 of 3 anchors are marked ({mark}), and their times are left out." in alone.notes
-    assert not any("anchors are marked" in note for note in fake.report(runs[:2]).tables[0].notes)
+    assert f"Drift: of the 2 anchors and {told}" in alone.notes
+    (note,) = left_out_notes(runs[1:3])
+    assert note == f"Drift: of the 2 anchors, 1 is marked ({mark}), and its time is left out."
+    assert not any("anchors" in note and "marked" in note for note in fake.report(runs[:2]).tables[0].notes)
 
 
 @each_mark

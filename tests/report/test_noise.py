@@ -38,6 +38,15 @@ def test_a_machine_that_slows_down_by_a_tenth_is_said_to_drift(fake: Any) -> Non
     assert "Drift: the machine drifted. By 6 runs of base, seed 0, over 2.5 hours" in note and "+10.1 %" in note
 
 
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(0.005, "over 0.9 seconds"), (0.1, "over 18.0 seconds"), (10, "over 30.0 minutes")]
+)
+def test_the_span_of_the_anchors_has_a_unit_that_fits(fake: Any, minutes: float, words: str) -> None:
+    runs = anchors(fake, [100, 101, 99, 101], minutes_apart=minutes)
+    (note,) = [note for note in fake.report(runs).tables[0].notes if note.startswith("Drift")]
+    assert words in note
+
+
 def test_noise_alone_is_no_drift(fake: Any) -> None:
     (note,) = [note for note in fake.report(anchors(fake, [100, 101, 99, 101, 100])).tables[0].notes if "Drift" in note]
     assert "no drift beyond the noise" in note and "scatter by 0.97 %" in note

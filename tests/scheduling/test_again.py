@@ -22,6 +22,7 @@ from harness.spec import parse_run_spec
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
 from tests.house import House
+from tests.records.test_result import DATA
 from tests.scheduling.scripted import Scripted
 
 # Stands in for what a run measures of others: seed 0 is disturbed twice, seed 1 always, seed 2 never.
@@ -121,7 +122,7 @@ def recorded(manifest: Manifest, seed: int, status: Any = "ok", **fields: Any) -
     folder = manifest.folder(run, "system")
     code = own_code(run.spec.plugins())
     attempt = folder.start(manifest.description(run), {"system_id": "system"}, code=code)
-    result = manifest.result(run, "system", attempt, status, None, **fields)
+    result = manifest.result(run, "system", attempt, status, None, data=DATA, **fields)
     folder.finish(result)
     return result
 

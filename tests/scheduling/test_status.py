@@ -12,6 +12,7 @@ from harness.records.result import Cause, RunResult, Status
 from harness.records.store import RunFolder, read_result, run_folder
 from harness.scheduling.status import SuiteStatus, suite_status
 from harness.suite.plan import Plan, PlannedRun, load_suite
+from tests.records.test_result import DATA
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def record(root: Path, run: PlannedRun, status: Status, system_id: str = "m", ca
             ended_at="2026-01-01T00:00:01+00:00",
             num_processes=1,
             spec=run.spec.model_dump(mode="json"),
+            data=DATA,
         )
     )
     return folder

@@ -165,9 +165,18 @@ def test_a_newline_in_an_option_is_refused_before_anything_is_submitted(
     assert not (suite.parent / "results").exists()
 
 
+@pytest.mark.parametrize(
+    "option",
+    ["partition", "account", "time", "constraint", "memory", "gpus-per-node", "system", "sbatch", "setup", "only"],
+)
+def test_an_empty_text_is_not_taken_for_a_default(suite: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    told = f"error: --{option} is empty\nhint: give it a value, or leave the option out\n"
+    assert call(capsys, "submit", str(suite), "--dry-run", f"--{option}=") == (2, "", told)
+
+
 def test_a_folder_with_a_newline_is_refused() -> None:
     template, array = (ROOT / "slurm/array.sbatch").read_text(), Array(1, 1, 1, 1, 1)
-    with pytest.raises(HarnessError, match=r"--output '/a.*cannot be printed"):
+    with pytest.raises(HarnessError, match=r"the path '/a.*cannot be printed"):
         render(template, array, Resources(), name="s", manifest=Path("/a\nb/manifest.jsonl"), python="/python")
 
 

@@ -12,6 +12,7 @@ from harness.records.store import RunFolder, run_folder
 from harness.scheduling.manifest import Manifest
 from harness.spec import parse_run_spec
 from harness.suite.plan import PlannedRun
+from tests.records.test_result import DATA
 
 SYSTEM = {
     "system_id": "7397ec38eb8e",
@@ -90,6 +91,7 @@ def end(root: Path, run: PlannedRun | None = None, status: Status = "ok", **fiel
         random = np.random.default_rng(0)
         arrays: dict[str, Any] = {name: random.integers(0, 3, IMAGES, np.int32) for name in ("label", "prediction")}
         np.savez_compressed(folder.path / "predictions.npz", **arrays)
+    fields.setdefault("data", DATA)
     result = manifest.result(run, SYSTEM["system_id"], folder.attempt(), status, fields.pop("cause", None), **fields)
     folder.finish(result)
     return result

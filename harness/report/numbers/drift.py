@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness.counted import counted, is_are
 from harness.records.comparable import compares, marks
 from harness.records.result import RunResult
 from harness.report.statistics.intervals import t_quantile
@@ -76,7 +77,9 @@ def drift_notes(drift: Drift | None) -> Iterator[str]:
     """Yields what a table's reader should know of the drift."""
     if drift is None:
         return
-    long = f"{drift.hours:.1f} hours" if drift.hours >= 1 else f"{60 * drift.hours:.1f} minutes"
+    units = {"hours": 1, "minutes": 60, "seconds": 3600}
+    unit = next((unit for unit, per_hour in units.items() if per_hour * drift.hours >= 1), "seconds")
+    long = f"{units[unit] * drift.hours:.1f} {unit}"
     whose = f"{drift.runs} runs of {one_line(drift.label)}, seed {drift.seed}, over {long}"
     if drift.low is None or drift.high is None or drift.scatter is None:
         yield f"Drift: too few anchors to tell ({whose}); the train time changed by {_percent(drift.change)}."
@@ -91,12 +94,21 @@ def drift_notes(drift: Drift | None) -> Iterator[str]:
 
 
 def left_out_notes(anchors: Sequence[RunResult]) -> Iterator[str]:
-    """Yields which anchors the drift is not told by; most of them have no row in the table."""
+    """Yields which anchors the drift is not told by; most of them have no row in the table.
+
+    Args:
+        anchors: with the run that they repeat, if it has a result.
+    """
     ok = [run for run in anchors if run.status == "ok"]
     marked = [run for run in ok if marks(run)]
     if marked:
         found = ", ".join(dict.fromkeys(mark for run in marked for mark in marks(run)))
-        yield f"Drift: {len(marked)} of {len(ok)} anchors are marked ({found}), and their times are left out."
+        repeats = sum(run.is_anchor for run in ok)
+        of = f"the {counted(repeats, 'anchor')}"
+        if repeats < len(ok):
+            of += f" and the run that {'it repeats' if repeats == 1 else 'they repeat'}"
+        left_out = "and its time is" if len(marked) == 1 else "and their times are"
+        yield f"Drift: of {of}, {len(marked)} {is_are(len(marked))} marked ({found}), {left_out} left out."
 
 
 def _percent(share: float) -> str:

@@ -170,7 +170,11 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
         "signal": f"B:USR1@{resources.stop_early_seconds}",
     }
     for key, value in values.items():
-        _require_one_line(f"--{key}", str(value))  # also of the folder, which is a part of `output`
+        if key != "output":
+            _require_one_line(f"--{key}", str(value))
+    if not log.isprintable():
+        message = f"the path {log!r} has a character that cannot be printed"
+        raise HarnessError(message, "name a folder without it with --output DIR")
     options = [f"--{key}={shlex.quote(str(value))}" for key, value in values.items() if value]
     parts = {
         "sbatch": "\n".join(f"#SBATCH {line}" for line in [*options, *resources.sbatch]),
