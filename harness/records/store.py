@@ -4,6 +4,7 @@ A record belongs to its run_id and system_id. Wherever one is read, by whatever 
 - it is a file, lies in the folder of its own ids, is of this schema version, and each of its fields is in its range;
 - its events are a file, too, and their last lines are of no later owner than the one that wrote the result.
 What does not count is left out and named with the reason; it keeps no other record from being read. Its run is open.
+A record in the folder of another suite than its own counts, and `elsewhere` names its own.
 """
 
 from __future__ import annotations
@@ -287,7 +288,9 @@ def read_result(path: Path) -> RunResult:
             raise ValueError(f"schema version {str(version)[:40]}; this harness reads {SCHEMA_VERSION}") from None
         raise ValueError(first_problem(error)) from None
     folder = path.parent
-    require_own_place(folder, result.run_id, result.system_id)
+    suite = require_own_place(folder, result.run_id, result.system_id)
+    result.elsewhere = None if suite == result.suite else result.suite
+    result.kept_under = None
     try:
         newest = generation_at_end(f"{folder}/{EVENTS}")
     except OddFile as error:
@@ -297,19 +300,18 @@ def read_result(path: Path) -> RunResult:
     return result
 
 
-def require_own_place(folder: Path, run_id: str, system_id: str) -> None:
-    """Checks that a record lies in the folder of its run and system.
+def require_own_place(folder: Path, run_id: str, system_id: str) -> str:
+    """Checks that a record lies in the folder of its run and system, and returns the suite whose folder holds that.
 
     Raises:
         ValueError: it is a copy, which counts nowhere.
     """
-    own = f"{run_id}/{system_id}"
-    if str(folder).endswith(f"/{own}"):  # of 10,000 records
-        return
-    if folder.name in ("", "..") or folder.parent.name in ("", ".."):
-        folder = folder.resolve()
-    if (folder.parent.name, folder.name) != (run_id, system_id):
-        raise ValueError(f"a copy of run {run_id} on system {system_id}: it does not lie in {own}")
+    parts = f"/{folder}".rsplit("/", 3)  # texts: there may be 10,000 records
+    if len(parts) < 4 or ".." in parts[1:]:
+        parts = str(folder.resolve()).rsplit("/", 3)
+    if parts[-2:] != [run_id, system_id]:
+        raise ValueError(f"a copy of run {run_id} on system {system_id}: it does not lie in {run_id}/{system_id}")
+    return parts[-3]
 
 
 def read_system(folder: Path, system_id: str) -> dict[str, Any]:
