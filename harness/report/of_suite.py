@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.records.calibration import read_calibrations
-from harness.records.result import RunResult
 from harness.records.planned import folder_of
+from harness.records.result import RunResult
 from harness.records.store import RunFolder, SuiteResults
 from harness.report.build import Material, build_report
 from harness.report.factors.crossing import crossings_of
