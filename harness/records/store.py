@@ -72,8 +72,11 @@ class RunFolder:
         """The checkpoints of a run that has not ended."""
         return CheckpointFolder(self.path / "checkpoints", self.generation)
 
-    def claim(self) -> tuple[Claim, RunFolder] | None:
+    def claim(self, note: Callable[[str], object] = lambda text: None) -> tuple[Claim, RunFolder] | None:
         """Makes this process the owner of the run; see `harness.records.claims.claim`.
+
+        Args:
+            note: takes a sentence before this call waits.
 
         Returns:
             The claim, and the folder as its owner writes to it; None where another process owns the run.
@@ -88,7 +91,8 @@ class RunFolder:
         except OSError as error:
             message = f"cannot read {self.path / EVENTS}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or name another with --output DIR") from None
-        claimed = claim(self.path, above)
+        others = self.path.parent.parent.glob(f"*/{self.path.name}")  # of the suite; listed where there is a wait
+        claimed = claim(self.path, above, others=others, note=note)
         if claimed is None:
             return None
         own = replace(self, generation=claimed.generation)

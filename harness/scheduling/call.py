@@ -108,7 +108,8 @@ def do_open_runs(
     kept = [folder for run_id, folder in folders.items() if run_id not in elsewhere]
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
-        console.print(f"{len(others)} runs are being done elsewhere: {others[0]}", markup=False)
+        several = f"{len(others)} runs are" if len(others) > 1 else "1 run is"
+        console.print(f"{several} being done elsewhere: {others[0]}", markup=False, soft_wrap=True)
         return STOPPED
     results = [*borrowed, *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):

@@ -225,7 +225,7 @@ class Supervisor:
 
     def _record(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         """Writes the result of a run whose launch died, unless another process has it by now."""
-        owned = folder.claim()
+        owned = folder.claim(lambda text: self._console.print(f"{run.name}: {text}", markup=False, soft_wrap=True))
         if owned is None:
             return
         with owned[0]:

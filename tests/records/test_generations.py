@@ -195,7 +195,7 @@ def test_checkpoints_from_before_generations_are_taken_over(tmp_path: Path) -> N
 
 
 def test_a_process_that_slept_knows_it_at_its_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 1000.0)
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.01)
     held = claim(tmp_path)
     assert held and held.seems_held()
@@ -219,8 +219,8 @@ def test_a_process_that_slept_knows_it_at_its_next_look(tmp_path: Path, monkeypa
     after.release()
 
 
-def test_the_beat_notices_a_lost_run_between_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+def test_the_heartbeat_notices_a_lost_run_between_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     held = claim(tmp_path)
     assert held
     (tmp_path / "claims" / "1.json").rename(tmp_path / "claims" / "2.json")
@@ -232,7 +232,7 @@ def test_the_beat_notices_a_lost_run_between_steps(tmp_path: Path, monkeypatch: 
 
 
 def test_a_disk_that_cannot_be_read_takes_no_run_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     held = claim(tmp_path)
     assert held
     looks: list[int] = []
