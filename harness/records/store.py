@@ -22,9 +22,13 @@ from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
 from harness.records.claims import Claim, claim
 from harness.records.events import EVENTS, STARTS, first_problem, generation_at_end, read_events
-from harness.records.files import OddFile, append_line, read_file, read_object, recording, write_json
+from harness.records.files import OddFile, append_line, cancel_writes, read_file, read_object, recording, write_json
 from harness.records.replaced import clear, keep
 from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
+
+
+RENAMED = ("predictions.npz", "losses.npz", "checkpoints/final.safetensors", "result.json")
+"""What the owner of a run writes at its end, each under another name first."""
 
 
 def now() -> str:
@@ -97,6 +101,10 @@ class RunFolder:
             return None
         own = replace(self, generation=claimed.generation)
         own._move_odd_files()
+        with recording(self.path):
+            # A former owner that stood still between its last look at the claims and the rename must not go on with it.
+            for name in RENAMED:
+                cancel_writes(self.path / name)
         return claimed, own
 
     def started_generation(self) -> int:
