@@ -26,7 +26,6 @@ from harness.records.files import OddFile, append_line, cancel_writes, read_file
 from harness.records.replaced import clear, keep
 from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
 
-
 RENAMED = ("predictions.npz", "losses.npz", "checkpoints/final.safetensors", "result.json")
 """What the owner of a run writes at its end, each under another name first."""
 
