@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.compare.outcomes import Outcomes, read_outcomes
+from harness.records.planned import folder_of
 from harness.records.result import RunResult, metric
-from harness.records.store import run_folder
 from harness.report.numbers.rows import Row, count_by_status
 
 ACCURACY, SECONDS = "test.accuracy", "clock.train_seconds"
@@ -120,15 +120,13 @@ def round_seconds(configs: Iterable[MeasuredConfig]) -> float:
 def _config(suite: str, label: str, config_id: str, results: list[RunResult], output: Path) -> MeasuredConfig:
     row = Row("", config_id, label, tuple(sorted(results, key=lambda run: run.seed)), {})
     timed = {(run.system_id, run.run_id) for run in row.ok_for(SECONDS)}
-    runs = tuple(_run(run, output, timed=(run.system_id, run.run_id) in timed) for run in row.ok)
+    runs = tuple(_run(suite, run, output, timed=(run.system_id, run.run_id) in timed) for run in row.ok)
     return MeasuredConfig(suite, label, config_id, runs, count_by_status(results))
 
 
-def _run(result: RunResult, output: Path, *, timed: bool) -> MeasuredRun:
+def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> MeasuredRun:
     assert result.data  # of a run that ended ok
-    path = (
-        run_folder(output, result.elsewhere or result.suite, result.run_id, result.system_id).path / "predictions.npz"
-    )
+    path = folder_of(output, suite, result).path / "predictions.npz"
     return MeasuredRun(
         seed=result.seed,
         run_id=result.run_id,

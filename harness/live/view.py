@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -105,6 +106,12 @@ class View:
         """Takes a result without a word."""
         with self._lock:
             self.state.apply(RunEnded.of(result, name))
+
+    def reopen(self, run_ids: Iterable[str]) -> None:
+        """Counts runs as open."""
+        with self._lock:
+            for run_id in run_ids:
+                self.state.ended.pop(run_id, None)
 
     def close(self) -> None:
         """Ends the thread, and gives the terminal back."""

@@ -78,7 +78,8 @@ class Watched:
         if last := _last_epoch(folder, run_id):
             state.apply(last)
         if run_id in state.current:
-            state.current[run_id].where = who.partition(",")[0].removeprefix("host ")
+            host = who.partition(",")[0].removeprefix("host ")
+            state.current[run_id].where = host if who.startswith("host ") else "unknown"
 
 
 def watch(plan: Plan, output: Path, console: Console) -> None:

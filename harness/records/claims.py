@@ -2,8 +2,8 @@
 
 A claim is a file `claims/GENERATION.json` in the folder of a run. It appears whole, and only one process can make it.
 Who made the highest generation owns the run. It is free again when its file says that it was released, when its process
-is gone, or when its heart, the file's mtime, has stopped; to take it over is to make the next generation. A former
-owner that wakes up finds a higher generation than its own, and writes nothing more.
+is gone, or when its heartbeat, the file's mtime, has stopped; to take it over is to make the next generation. A former
+owner that resumes finds a higher generation than its own, and writes nothing more.
 
 A process that was suspended longer than its claim lives finds out at its next step: there it asks whether it still owns
 the run, and the disk is looked at if it was not for a while. What it wrote in between carries its generation, by which
@@ -19,6 +19,7 @@ import contextlib
 import datetime
 import errno
 import json
+import math
 import os
 import re
 import socket
@@ -26,7 +27,7 @@ import stat
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -34,9 +35,9 @@ from typing import Any, Self
 from harness.errors import HarnessError
 
 CLAIMS = "claims"
-BEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 90.0
-WATCH_SECONDS = 25.0  # for a heart that seems to have stopped: the clock may have been set
+WATCH_SECONDS = 25.0  # that a stale heartbeat must not change before its run is taken over: the clock may have been set
 CONFIRM_SECONDS = 20.0  # that a look at the disk is believed for: in less than WATCH_SECONDS nobody takes a run over
 LITTER_SECONDS = 3600.0
 _BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -52,12 +53,12 @@ class _Found:
     Attributes:
         generation: 0 where there is none.
         record: what its maker wrote; empty where that cannot be read.
-        beat: mtime in seconds, by the file system's clock.
+        heartbeat: mtime in seconds, by the file system's clock.
     """
 
     generation: int = 0
     record: dict[str, Any] = field(default_factory=dict)
-    beat: float = 0.0
+    heartbeat: float = 0.0
 
 
 class Claim:
@@ -70,8 +71,8 @@ class Claim:
         self._path = claims / f"{generation}.json"
         self._ended = threading.Event()
         self._confirmed_at = _clock()
-        self._heart = threading.Thread(target=self._beat, daemon=True, name=f"claim on {claims.parent}")
-        self._heart.start()
+        self._heartbeat = threading.Thread(target=self._write_heartbeats, daemon=True, name=f"claim on {claims.parent}")
+        self._heartbeat.start()
 
     def is_held(self) -> bool:
         """Tells whether this process still owns the run: ask before a result is written. False stays False.
@@ -111,17 +112,17 @@ class Claim:
         # Where this fails, say on a full disk, the claim is stale when this process ends, or after STALE_SECONDS.
         with contextlib.suppress(OSError):
             if self.is_held():
-                self._stop_beating()
+                self._stop_heartbeat()
                 with _temporary(self._claims, {**self._record, "released_at": _now()}) as path:
                     path.replace(self._path)
-        self._stop_beating()
+        self._stop_heartbeat()
 
-    def _stop_beating(self) -> None:
+    def _stop_heartbeat(self) -> None:
         self._ended.set()
-        self._heart.join(BEAT_SECONDS)
+        self._heartbeat.join(HEARTBEAT_SECONDS)
 
-    def _beat(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
+    def _write_heartbeats(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(OSError):
                 if self.is_held():
                     os.utime(self._path)  # the server's time, on NFS
@@ -133,14 +134,22 @@ class Claim:
         self.release()
 
 
-def claim(folder: Path, above: int = 0) -> Claim | None:
+def claim(
+    folder: Path,
+    above: int = 0,
+    *,
+    others: Iterable[Path] = (),
+    note: Callable[[str], object] = lambda text: None,
+) -> Claim | None:
     """Makes this process the owner of a run.
 
-    An owner elsewhere that gives no sign of life is watched for WATCH_SECONDS before its run is taken over.
+    A run whose owner's heartbeat is stale is taken over when this process has seen it unchanged for WATCH_SECONDS.
 
     Args:
         folder: of the run; it is made where it does not exist.
         above: the generation is higher than this one, too: what records tell that lie without their claims.
+        others: folders of runs that may be claimed next: stale heartbeats of theirs are watched at the same time.
+        note: takes a sentence before this call waits.
 
     Returns:
         The claim, or None where another process owns the run, or was faster; see `owner`. Whether the run is done is to
@@ -152,7 +161,7 @@ def claim(folder: Path, above: int = 0) -> Claim | None:
     claims = folder / CLAIMS
     try:
         claims.mkdir(parents=True, exist_ok=True)
-        return _claim(claims, above)
+        return _claim(claims, above, others, note)
     except OSError as error:
         raise HarnessError(f"cannot write to {folder}: {error.strerror}", "choose another with --output DIR") from None
 
@@ -160,27 +169,41 @@ def claim(folder: Path, above: int = 0) -> Claim | None:
 def owner(folder: Path) -> str | None:
     """Returns e.g. `host n1, pid 123, SLURM job 7, since 2026-01-01T00:00:00+00:00`, or None where nobody owns a run.
 
-    It only reads, and so does not notice that the owner's heart has stopped.
+    It only reads, and so does not notice that the owner's heartbeat has stopped.
     """
     found = _newest(folder / CLAIMS)
     if _is_given_up(found):
         return None
+    unnamed = f"{_unnamed(folder / CLAIMS, found)} (hint: delete that file if no process does this run)"
+    return _named(found) or unnamed
+
+
+def _unnamed(claims: Path, found: _Found) -> str:
+    return f"a process that {claims.absolute() / str(found.generation)}.json does not name"
+
+
+def _named(found: _Found) -> str:
+    """Returns who made a claim; an empty text where its record does not say."""
     told = {name: str(value)[:64] for name, value in found.record.items() if value is not None}
     if not {"host", "pid", "claimed_at"} <= told.keys():
-        return f"a process that {CLAIMS}/{found.generation}.json does not name"
+        return ""
     job = f", SLURM job {told['slurm_job']}" if told.get("slurm_job") else ""
     words = f"host {told['host']}, pid {told['pid']}{job}, since {told['claimed_at']}"
     return words if words.isprintable() else ascii(words)
 
 
-def _claim(claims: Path, above: int) -> Claim | None:
+def _claim(claims: Path, above: int, others: Iterable[Path], note: Callable[[str], object]) -> Claim | None:
     record = _this_process()
     with _temporary(claims, record) as path:
         os.utime(path)
         now = path.stat().st_mtime  # by the file system's own clock: nodes may disagree
         found = _newest(claims)
-        if not (_is_given_up(found) or _heart_has_stopped(claims, found, now)):
-            return None
+        if not _is_given_up(found):
+            if not _is_stale(found, now):
+                return None
+            _watch(claims, found, now, others, note)
+            if _newest(claims) != found:
+                return None
         generation = max(found.generation, above) + 1
         with contextlib.suppress(FileExistsError):
             _publish(path, claims / f"{generation}.json")
@@ -217,12 +240,12 @@ def _newest(claims: Path) -> _Found:
         content = b""
         try:
             there = path.lstat()
-            beat = there.st_mtime
+            heartbeat = there.st_mtime
             # No process makes a link that leads nowhere, a folder or a pipe. Another user's file may be hidden.
             with contextlib.suppress(PermissionError):
                 if stat.S_ISREG(there.st_mode):
                     with path.open("rb") as file:
-                        content, beat = file.read(MOST_BYTES), os.fstat(file.fileno()).st_mtime
+                        content, heartbeat = file.read(MOST_BYTES), os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:  # there is a newer one now
             time.sleep(0.001)
             continue
@@ -230,7 +253,7 @@ def _newest(claims: Path) -> _Found:
             record = json.loads(content)
         except (ValueError, RecursionError):
             record = None
-        return _Found(generation, record if isinstance(record, dict) else {}, beat)
+        return _Found(generation, record if isinstance(record, dict) else {}, heartbeat)
 
 
 def _is_given_up(found: _Found) -> bool:
@@ -240,15 +263,43 @@ def _is_given_up(found: _Found) -> bool:
         return True
     here, pid, started = _machine(), told.get("pid"), told.get("process_started")
     if not (here and told.get("machine") == here and isinstance(pid, int) and isinstance(started, int)):
-        return False  # only the heart tells
+        return False  # only the heartbeat tells
     return 0 < pid <= LARGEST_PID and not _is_alive(pid, started)
 
 
-def _heart_has_stopped(claims: Path, found: _Found, now: float) -> bool:
-    if abs(now - found.beat) <= STALE_SECONDS:
-        return False
-    time.sleep(WATCH_SECONDS)
-    return _newest(claims) == found
+def _is_stale(found: _Found, now: float) -> bool:
+    return abs(now - found.heartbeat) > STALE_SECONDS
+
+
+_stale_since: dict[Path, tuple[_Found, float]] = {}
+"""Stale claims that this process has seen, and when it first saw each as it is."""
+
+
+def _watched_seconds(claims: Path, found: _Found) -> float:
+    """Returns for how long this process has known a stale claim as it is now; from the first look on, which this is."""
+    now = time.monotonic()  # not `_clock`: while this machine is suspended, the owner may be, too
+    seen, since = _stale_since.get(claims, (None, now))
+    if seen != found:
+        _stale_since[claims] = found, (since := now)
+    return now - since
+
+
+def _watch(claims: Path, found: _Found, now: float, others: Iterable[Path], note: Callable[[str], object]) -> None:
+    """Waits until a stale claim was watched for WATCH_SECONDS; the first wait begins to watch those of others, too."""
+    left = WATCH_SECONDS - _watched_seconds(claims, found)
+    if left <= 0:
+        return
+    who = _named(found) or _unnamed(claims, found)
+    note(f"waiting up to {math.ceil(left)} s: the owner, {who}, gives no sign of life")
+    end = time.monotonic() + left
+    for folder in others:
+        if time.monotonic() >= end:  # a slow disk
+            return
+        with contextlib.suppress(OSError):
+            other = _newest(folder / CLAIMS)
+            if not _is_given_up(other) and _is_stale(other, now):
+                _watched_seconds(folder / CLAIMS, other)
+    time.sleep(max(0.0, end - time.monotonic()))
 
 
 def _clean(claims: Path, generation: int, now: float) -> None:

@@ -120,19 +120,44 @@ def write_atomically(
         path: the file; its folder exists.
         write: is given a binary file to write to.
         before: is called when all is on the disk, just before readers see it; what it raises leaves the old file.
+
+    Raises:
+        OSError: it cannot be written, or another process has called `cancel_writes`.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # not by `tempfile`, whose mode is always 0600
+    temporary = _temporary(path)  # not by `tempfile`, whose mode is always 0600
     try:
         with temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         before()
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except FileNotFoundError:  # it was cancelled since
+            before()
+            raise
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+
+def cancel_writes(path: Path) -> None:
+    """Makes each `write_atomically` of a file that has begun by now fail; what has ended stays.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    if not path.parent.is_dir():
+        return
+    own = _temporary(path)
+    own.touch()  # an NFS client reads a folder anew after it has changed it
+    for begun in (own, *path.parent.glob(f".{path.name}.*")):
+        begun.unlink(missing_ok=True)
 
 
 def write_synced(path: Path, content: bytes) -> None:

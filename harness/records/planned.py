@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from harness.records.result import FINAL, RunResult
-from harness.records.store import RunFolder, SuiteResults, read_suite, read_system
+from harness.records.store import RunFolder, SuiteResults, read_suite, read_system, run_folder
 
 
 def folders_elsewhere(root: Path, suite: str, run_ids: Collection[str]) -> dict[str, list[Path]]:
@@ -32,7 +32,9 @@ def folders_elsewhere(root: Path, suite: str, run_ids: Collection[str]) -> dict[
 def done_elsewhere(
     root: Path, suite: str, run_ids: Collection[str], system_id: str = "", unreadable: dict[Path, str] | None = None
 ) -> list[RunResult]:
-    """Returns the results of runs that are done under other suites; `elsewhere` of each names the suite.
+    """Returns the results of runs that are done under other suites.
+
+    `elsewhere` of each names the suite that it was run under, `kept_under` the one whose folder holds it.
 
     Args:
         root: the results root.
@@ -52,8 +54,14 @@ def done_elsewhere(
             done = [(where, result) for where, result in results if result and result.status in FINAL]
             if done:
                 where, newest = max(done, key=lambda told: told[1].ended_at)
-                found.append(newest.model_copy(update={"elsewhere": where}))
+                ran_under = newest.suite if newest.suite != suite else where
+                found.append(newest.model_copy(update={"elsewhere": ran_under, "kept_under": where}))
     return found
+
+
+def folder_of(root: Path, suite: str, result: RunResult) -> RunFolder:
+    """Returns where a result lies that counts for a suite, under it or under another one of the results root."""
+    return run_folder(root, result.kept_under or suite, result.run_id, result.system_id)
 
 
 def _read(folder: Path, unreadable: dict[Path, str]) -> RunResult | None:
@@ -93,8 +101,7 @@ def count_planned(stored: SuiteResults, root: Path, suite: str, run_ids: Collect
     systems = dict(stored.systems)
     for result in more:
         if result.system_id not in systems:
-            folder = root / str(result.elsewhere) / result.run_id / result.system_id
-            systems[result.system_id] = read_system(folder, result.system_id)
+            systems[result.system_id] = read_system(folder_of(root, suite, result).path, result.system_id)
     taken = {(result.run_id, result.system_id) for result in more}
     results = [r for r in stored.results if (r.run_id, r.system_id) not in taken] + more
     planned = [result for result in results if result.run_id in run_ids]

@@ -272,6 +272,11 @@ class RunResult(Record):
         exclude=True,
         description="the suite that it was run under, where that is not the report's; the reader says it, no record",
     )
+    kept_under: str | None = Field(
+        default=None,
+        exclude=True,
+        description="the suite whose folder holds the record, where that is not the report's; the reader says it",
+    )
     replaced: Count = Field(
         default=0, description="earlier records of this run that were set aside, into `replaced/`, to train it again"
     )

@@ -4,6 +4,7 @@ A record belongs to its run_id and system_id. Wherever one is read, by whatever 
 - it is a file, lies in the folder of its own ids, is of this schema version, and each of its fields is in its range;
 - its events are a file, too, and their last lines are of no later owner than the one that wrote the result.
 What does not count is left out and named with the reason; it keeps no other record from being read. Its run is open.
+A record in the folder of another suite than its own counts, and `elsewhere` names its own.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
 from harness.records.claims import Claim, claim
 from harness.records.events import EVENTS, STARTS, first_problem, generation_at_end, read_events
-from harness.records.files import OddFile, append_line, read_file, read_object, recording, write_json
+from harness.records.files import OddFile, append_line, cancel_writes, read_file, read_object, recording, write_json
 from harness.records.replaced import clear, keep
 from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
+
+RENAMED = ("predictions.npz", "losses.npz", "checkpoints/final.safetensors", "result.json")
+"""What the owner of a run writes at its end, each under another name first."""
 
 
 def now() -> str:
@@ -71,8 +75,11 @@ class RunFolder:
         """The checkpoints of a run that has not ended."""
         return CheckpointFolder(self.path / "checkpoints", self.generation)
 
-    def claim(self) -> tuple[Claim, RunFolder] | None:
+    def claim(self, note: Callable[[str], object] = lambda text: None) -> tuple[Claim, RunFolder] | None:
         """Makes this process the owner of the run; see `harness.records.claims.claim`.
+
+        Args:
+            note: takes a sentence before this call waits.
 
         Returns:
             The claim, and the folder as its owner writes to it; None where another process owns the run.
@@ -87,11 +94,16 @@ class RunFolder:
         except OSError as error:
             message = f"cannot read {self.path / EVENTS}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or name another with --output DIR") from None
-        claimed = claim(self.path, above)
+        others = self.path.parent.parent.glob(f"*/{self.path.name}")  # of the suite; listed where there is a wait
+        claimed = claim(self.path, above, others=others, note=note)
         if claimed is None:
             return None
         own = replace(self, generation=claimed.generation)
         own._move_odd_files()
+        with recording(self.path):
+            # A former owner that stood still between its last look at the claims and the rename must not go on with it.
+            for name in RENAMED:
+                cancel_writes(self.path / name)
         return claimed, own
 
     def started_generation(self) -> int:
@@ -287,7 +299,9 @@ def read_result(path: Path) -> RunResult:
             raise ValueError(f"schema version {str(version)[:40]}; this harness reads {SCHEMA_VERSION}") from None
         raise ValueError(first_problem(error)) from None
     folder = path.parent
-    require_own_place(folder, result.run_id, result.system_id)
+    suite = require_own_place(folder, result.run_id, result.system_id)
+    result.elsewhere = None if suite == result.suite else result.suite
+    result.kept_under = None
     try:
         newest = generation_at_end(f"{folder}/{EVENTS}")
     except OddFile as error:
@@ -297,19 +311,18 @@ def read_result(path: Path) -> RunResult:
     return result
 
 
-def require_own_place(folder: Path, run_id: str, system_id: str) -> None:
-    """Checks that a record lies in the folder of its run and system.
+def require_own_place(folder: Path, run_id: str, system_id: str) -> str:
+    """Checks that a record lies in the folder of its run and system, and returns the suite whose folder holds that.
 
     Raises:
         ValueError: it is a copy, which counts nowhere.
     """
-    own = f"{run_id}/{system_id}"
-    if str(folder).endswith(f"/{own}"):  # of 10,000 records
-        return
-    if folder.name in ("", "..") or folder.parent.name in ("", ".."):
-        folder = folder.resolve()
-    if (folder.parent.name, folder.name) != (run_id, system_id):
-        raise ValueError(f"a copy of run {run_id} on system {system_id}: it does not lie in {own}")
+    parts = f"/{folder}".rsplit("/", 3)  # texts: there may be 10,000 records
+    if len(parts) < 4 or ".." in parts[1:]:
+        parts = str(folder.resolve()).rsplit("/", 3)
+    if parts[-2:] != [run_id, system_id]:
+        raise ValueError(f"a copy of run {run_id} on system {system_id}: it does not lie in {run_id}/{system_id}")
+    return parts[-3]
 
 
 def read_system(folder: Path, system_id: str) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.records.calibration import read_calibrations
+from harness.records.planned import folder_of
 from harness.records.result import RunResult
-from harness.records.store import RunFolder, SuiteResults, run_folder
+from harness.records.store import RunFolder, SuiteResults
 from harness.report.build import Material, build_report
 from harness.report.factors.crossing import crossings_of
 from harness.report.factors.design import design_of
@@ -161,7 +162,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
     notes += [f"Unreadable record {path}: {reason}." for path, reason in {**stored.unreadable, **unreadable}.items()]
 
     def folder(run: RunResult) -> RunFolder:
-        return run_folder(output, run.elsewhere or suite.name, run.run_id, run.system_id)
+        return folder_of(output, suite.name, run)
 
     curves: dict[tuple[str, str], Curve | None] = {}
     for run in results:

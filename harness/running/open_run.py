@@ -246,7 +246,7 @@ class OpenRun:
         return found
 
     def _take_on_main(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
-        owned = self._folder.claim()
+        owned = self._folder.claim(lambda text: self._worker.display.note(f"{self._run.name}: {text}"))
         if owned is None:
             raise Taken(owner(self._folder.path) or "another process")
         self._claim, self._folder = owned

@@ -23,12 +23,17 @@ class Again:
     """One run that is to be trained again.
 
     Attributes:
-        attempt: of the record that is to be replaced.
+        attempt: of the record that is to be replaced; 0 where there is none, as the run is done under another suite.
         reason: one word or more, recorded in the run's events.
     """
 
     attempt: int
     reason: str
+
+    @staticmethod
+    def of(result: RunResult, reason: str) -> Again:
+        """Returns what is to be done about a result that counts for a suite; see `harness.records.planned`."""
+        return Again(0 if result.kept_under else result.attempt, reason)
 
     def is_of(self, result: RunResult) -> bool:
         """Tells whether a record is the one that is to be replaced, and no newer one."""
@@ -67,5 +72,5 @@ def asked(rule: Rule, folders: dict[str, RunFolder]) -> dict[str, Again]:
     for run_id, folder in folders.items():
         result = folder.result()
         if result and result.status in FINAL and (reason := rule(result, folder)):
-            found[run_id] = Again(result.attempt, reason)
+            found[run_id] = Again.of(result, reason)
     return found

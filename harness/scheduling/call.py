@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from harness.records.claims import owner
 from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
-from harness.scheduling.again import DISTURBED, Again, asked, renew_rule, retake_rule
+from harness.scheduling.again import Again, Rule, asked, renew_rule, retake_rule
 from harness.scheduling.commands import Launcher
 from harness.scheduling.display import Display
 from harness.scheduling.launch import STOPPED
@@ -71,7 +71,8 @@ def do_open_runs(
     skipped = len(manifest.runs) - len(open_runs)
     told = f"; {skipped} are done on this system: skipped" if skipped else ""
     console.print(f"{manifest.suite}: {len(manifest.runs)} runs{told}{packed}")
-    for sentence in found.sentences(renew=renew):
+    rule = retake_rule(retake)
+    for sentence in (*found.sentences(renew=renew), *([] if renew else found.split_by(found.asked(rule, folders)))):
         console.print(sentence, markup=False, soft_wrap=True)
     surroundings = Surroundings({os.getpid()})
     with StopSignals(console) as stop:
@@ -87,17 +88,13 @@ def do_open_runs(
 
         code = do(manifest, open_runs)
         for number in range(1, retake + 1):
-            rule = retake_rule(retake)
-            disturbed = asked(rule, folders) | {
-                result.run_id: Again(result.attempt, DISTURBED)
-                for result in found.borrowed(folders)
-                if rule(result, folders[result.run_id])
-            }
+            disturbed = found.asked(rule, folders)
             if code or not disturbed:
                 break
             runs = [run for run in manifest.runs if run.run_id in disturbed]
             several = f"{len(runs)} runs were" if len(runs) > 1 else "1 run was"
             console.print(f"{several} disturbed: trained again, in pass {number} of at most {retake}")
+            display.reopen(disturbed)
             code = do(dataclasses.replace(manifest, again=disturbed), runs)
     if code == STOPPED:
         console.print("stopped: what was done is kept, the same command goes on from here")
@@ -108,7 +105,8 @@ def do_open_runs(
     kept = [folder for run_id, folder in folders.items() if run_id not in elsewhere]
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
-        console.print(f"{len(others)} runs are being done elsewhere: {others[0]}", markup=False)
+        several = f"{len(others)} runs are" if len(others) > 1 else "1 run is"
+        console.print(f"{several} being done elsewhere: {others[0]}", markup=False, soft_wrap=True)
         return STOPPED
     results = [*borrowed, *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):
@@ -130,7 +128,30 @@ class _Found:
 
     def borrowed(self, folders: dict[str, RunFolder]) -> list[RunResult]:
         """Returns the results under other suites, of runs that are not done under this one by now."""
-        return [result for run_id, result in self.done.items() if result.elsewhere and not folders[run_id].is_done()]
+        return [result for run_id, result in self.done.items() if result.kept_under and not folders[run_id].is_done()]
+
+    def asked(self, rule: Rule, folders: dict[str, RunFolder]) -> dict[str, Again]:
+        """Returns the runs of which a rule says by now that they are to be trained again, by run_id."""
+        again = asked(rule, folders)
+        for result in self.borrowed(folders):
+            if reason := rule(result, folders[result.run_id]):
+                again[result.run_id] = Again.of(result, reason)
+        return again
+
+    def split_by(self, again: Collection[str]) -> Iterator[str]:
+        """Yields what a person should know where only some runs of a config by other code are trained again."""
+        by_other_code = [run_id for run_id in self.by_other_code if run_id in again]
+        configs = {self.done[run_id].config_id for run_id in by_other_code}
+        others = [self.done[run_id] for run_id in self.by_other_code if run_id not in again]
+        rest = sum(bool(one.code) and one.config_id in configs for one in others)  # unknown code counts beside any
+        if rest:
+            several = "s" if len(by_other_code) > 1 else ""
+            whose = "these configs" if len(configs) > 1 else "the same config"
+            what = f"{rest} other runs of {whose} are" if rest > 1 else f"1 other run of {whose} is"
+            yield (
+                f"--retake trains {len(by_other_code)} run{several} again that other code of the harness trained: "
+                f"{what} then left out of the tables, until --renew trains what is left"
+            )
 
     def sentences(self, *, renew: bool) -> Iterator[str]:
         """Yields what a person should know of them."""
@@ -154,4 +175,4 @@ def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> 
     plugins = {run.run_id: run.spec.plugins() for run in manifest.runs}
     rule = renew_rule(lambda run_id: own_code(plugins[run_id]))
     found = {run_id: rule(result, folders[run_id]) for run_id, result in done.items()}
-    return _Found(done, {run_id: Again(done[run_id].attempt, reason) for run_id, reason in found.items() if reason})
+    return _Found(done, {run_id: Again.of(done[run_id], reason) for run_id, reason in found.items() if reason})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,10 @@ class Display(Protocol):
         """Takes a result of which the person was told already."""
         ...
 
+    def reopen(self, run_ids: Iterable[str]) -> None:
+        """Counts runs that are done as open: they are about to be trained again."""
+        ...
+
 
 class Unseen:
     """Shows nothing."""
@@ -42,4 +47,7 @@ class Unseen:
         """Shows nothing."""
 
     def count(self, result: RunResult, name: str) -> None:
+        """Shows nothing."""
+
+    def reopen(self, run_ids: Iterable[str]) -> None:
         """Shows nothing."""

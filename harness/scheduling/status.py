@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from harness.records.planned import done_elsewhere
+from harness.records.planned import done_elsewhere, folder_of
 from harness.records.result import FINAL, RunResult, Status
 from harness.records.store import read_result, read_system
 from harness.suite.plan import Plan
@@ -101,7 +101,7 @@ def suite_status(plan: Plan, output: Path) -> SuiteStatus:
     for result in done_elsewhere(output, plan.suite.name, planned):
         seen = systems.setdefault(result.system_id, _Seen())
         if (result.run_id, result.system_id) not in counted:
-            folder = output / str(result.elsewhere) / result.run_id / result.system_id
+            folder = folder_of(output, plan.suite.name, result).path
             seen.name = seen.name or str(read_system(folder, result.system_id).get("name", ""))
             seen.count(result)
     found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.counts or seen.with_checkpoint}

@@ -225,13 +225,15 @@ class Supervisor:
 
     def _record(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         """Writes the result of a run whose launch died, unless another process has it by now."""
-        owned = folder.claim()
+        owned = folder.claim(lambda text: self._console.print(f"{run.name}: {text}", markup=False, soft_wrap=True))
         if owned is None:
             return
         with owned[0]:
+            earlier = self._manifest.to_replace(run, folder)
             if not folder.is_done():
                 self._record_owned(run, owned[1], status, cause)
-            elif not self._manifest.is_done(run, folder):  # it came not so far as to set that record aside
+            elif earlier:  # it came not so far as to set that record aside
+                self._display.count(earlier, run.name)
                 message = f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays"
                 self._console.print(message, markup=False, soft_wrap=True)
 

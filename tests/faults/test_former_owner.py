@@ -18,7 +18,7 @@ from tests.processes import wait_for
 
 pytestmark = [pytest.mark.launch, pytest.mark.slow]
 SHORT = {
-    "BEAT_SECONDS = 10.0": 0.2,
+    "HEARTBEAT_SECONDS = 10.0": 0.2,
     "STALE_SECONDS = 90.0": 2.0,
     "WATCH_SECONDS = 25.0": 1.0,
     "CONFIRM_SECONDS = 20.0": 0.5,

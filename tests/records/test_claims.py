@@ -22,7 +22,7 @@ from harness.records.claims import claim, owner
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A heart beats every 20 ms, is watched for 200, and stops when the test ends."""
+    """A heartbeat every 20 ms; a stale one is watched for 200 ms; all stop when the test ends."""
     made: list[module.Claim] = []
     start = module.Claim.__init__
 
@@ -31,11 +31,11 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         start(self, *arguments)
 
     monkeypatch.setattr(module.Claim, "__init__", begin)
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.2)
     yield
     for each in made:
-        each._stop_beating()
+        each._stop_heartbeat()
 
 
 def rewrite(path: Path, **changes: Any) -> None:
@@ -46,7 +46,7 @@ def rewrite(path: Path, **changes: Any) -> None:
 
 
 def left_behind(folder: Path, seconds_ago: float, **changes: Any) -> None:
-    """Leaves the claim of another machine, whose heart beat for the last time so long ago."""
+    """Leaves the claim of another machine, whose last heartbeat was so long ago."""
     record = {"host": "n1", "pid": 7, "process_started": 1, "machine": "other", "slurm_job": "12_3", "token": "t"}
     path = folder / "claims" / "4.json"
     path.parent.mkdir(parents=True)
@@ -83,7 +83,7 @@ def test_no_thread_but_while_it_is_held(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_a_process_that_is_gone_owns_nothing_though_its_heart_beat_a_moment_ago(tmp_path: Path) -> None:
+def test_a_process_that_is_gone_owns_nothing_though_its_heartbeat_is_a_moment_old(tmp_path: Path) -> None:
     script = "import os, sys; from pathlib import Path; from harness.records.claims import claim\n"
     script += "held = claim(Path(sys.argv[1])); print(held.generation, flush=True); os.kill(os.getpid(), 9)"
     child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
@@ -113,7 +113,7 @@ def test_the_same_process_id_on_another_machine_says_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seconds_ago", [85, 95, -85, -3600])
-def test_a_heart_on_another_machine(tmp_path: Path, seconds_ago: float) -> None:
+def test_a_heartbeat_on_another_machine(tmp_path: Path, seconds_ago: float) -> None:
     """Negative: the clock was set back since; that must not keep the run for ever."""
     left_behind(tmp_path, seconds_ago)
     taken = claim(tmp_path)
@@ -142,10 +142,34 @@ def test_an_owner_that_lives_keeps_its_run_when_the_clock_is_set(
     assert claim(tmp_path) is None and beating.is_set() and held.is_held()
 
 
+def test_a_wait_is_told_and_stale_claims_are_watched_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    sleep = module.time.sleep
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: (waits.append(seconds), sleep(seconds)))
+    folders = [tmp_path / name for name in ("a", "b", "c", "d")]
+    for folder in folders:
+        left_behind(folder, 95)
+    notes: list[str] = []
+    first = claim(folders[0], others=folders[:3], note=notes.append)
+    assert first and first.generation == 5
+    told = "host n1, pid 7, SLURM job 12_3, since 2026-01-01T00:00:00+00:00"
+    assert notes == [f"waiting up to 1 s: the owner, {told}, gives no sign of life"]
+    second = claim(folders[1], others=folders, note=notes.append)
+    assert second and second.generation == 5 and len(notes) == len(waits) == 1, "it was watched meanwhile"
+
+    then = (folders[2] / "claims/4.json").stat().st_mtime + 1
+    os.utime(folders[2] / "claims/4.json", (then, then))  # a heartbeat, by a clock that is slow
+    third = claim(folders[2], note=notes.append)
+    assert third and len(notes) == len(waits) == 2, "it is watched as it is now"
+    fourth = claim(folders[3], note=notes.append)
+    assert fourth and len(notes) == len(waits) == 3, "nobody has looked at it before"
+    assert 0.15 < waits[2] <= 0.2
+
+
 def test_a_former_owner_that_wakes_up_knows_it(tmp_path: Path) -> None:
     asleep = claim(tmp_path)
     assert asleep
-    asleep._stop_beating()
+    asleep._stop_heartbeat()
     asleep._ended.clear()
     path = tmp_path / "claims" / "1.json"
     rewrite(path, machine="other")
@@ -166,7 +190,7 @@ def test_a_claim_whose_folder_was_deleted_is_not_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
-def test_a_claim_that_cannot_be_read_is_held_while_its_heart_beats(tmp_path: Path, content: bytes) -> None:
+def test_a_claim_that_cannot_be_read_is_held_while_it_has_a_heartbeat(tmp_path: Path, content: bytes) -> None:
     left_behind(tmp_path, 0)
     path = tmp_path / "claims" / "4.json"
     path.write_bytes(content)
@@ -194,7 +218,7 @@ def test_a_claim_that_cannot_be_read_is_held_while_its_heart_beats(tmp_path: Pat
     ],
     ids=str,
 )
-def test_a_claim_of_no_process_is_held_while_its_heart_beats(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_a_claim_of_no_process_is_held_while_it_has_a_heartbeat(tmp_path: Path, changes: dict[str, Any]) -> None:
     left_behind(tmp_path, 0, machine=module._machine(), pid=os.getpid(), process_started=module._start_of(os.getpid()))
     path = tmp_path / "claims" / "4.json"
     for gone in (False, True):
@@ -233,7 +257,9 @@ def test_what_is_no_file_in_a_claims_place_is_taken_over_once_it_is_old(
         "pipe": lambda: os.mkfifo(path),
         "hidden": path.touch,
     }[kind]()
-    assert owner(tmp_path) == "a process that claims/4.json does not name"
+    hint = "(hint: delete that file if no process does this run)"
+    monkeypatch.chdir(tmp_path)
+    assert owner(tmp_path) == owner(Path()) == f"a process that {path} does not name {hint}"
     assert claim(tmp_path) is None
     os.utime(path, (0, 0), follow_symlinks=False)
     taken = claim(tmp_path)
@@ -253,7 +279,7 @@ def test_a_name_that_no_claim_has(tmp_path: Path, name: str) -> None:
     taken.release()
 
 
-def test_the_heart_beats_by_the_clock_of_the_file_system(tmp_path: Path) -> None:
+def test_the_heartbeat_is_by_the_clock_of_the_file_system(tmp_path: Path) -> None:
     with claim(tmp_path) or pytest.fail("not free"):
         path = tmp_path / "claims" / "1.json"
         os.utime(path, (0, 0))

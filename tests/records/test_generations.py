@@ -15,8 +15,9 @@ from harness.records import claims as module
 from harness.records.checkpoints import CheckpointFolder, generation_of
 from harness.records.claims import claim
 from harness.records.events import TAIL_BYTES, generation_at_end
+from harness.records.files import write_atomically
 from harness.records.result import RunResult
-from harness.records.store import RunFolder, read_result, read_suite, run_folder
+from harness.records.store import RENAMED, RunFolder, read_result, read_suite, run_folder
 from harness.report.numbers.curves import curve_of
 from harness.trackers.entries import read_entries
 from tests.records.test_store import finished
@@ -144,6 +145,37 @@ def test_a_claim_is_above_what_the_records_tell(tmp_path: Path) -> None:
     again[0].release()
 
 
+@pytest.mark.parametrize("name", RENAMED)
+def test_a_file_that_a_former_owner_was_about_to_rename_takes_no_owners_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.01)
+    former = RunFolder(tmp_path).claim()
+    assert former
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    new: list[tuple[module.Claim, RunFolder]] = []
+
+    def before() -> None:
+        """It owns the run, is stopped just after it has seen so, and finds out when it is asked once more."""
+        if new:
+            raise InterruptedError("not its own")
+        assert former[0].is_held()
+        former[0]._stop_heartbeat()
+        newest = tmp_path / "claims/1.json"
+        newest.write_text(newest.read_text().replace(module._machine(), "another"))
+        os.utime(newest, (0, 0))
+        taken = RunFolder(tmp_path).claim()
+        assert taken
+        new.append(taken)
+        write_atomically(path, lambda file: file.write(b"new"))
+
+    with pytest.raises(InterruptedError):
+        write_atomically(path, lambda file: file.write(b"former"), before)
+    assert path.read_bytes() == b"new" and not list(path.parent.glob(".*"))
+    new[0][0].release()
+
+
 def steps(path: Path) -> list[tuple[int, int]]:
     """Returns step and generation of each checkpoint."""
     names = sorted(each.name for each in path.glob("step-*"))
@@ -195,7 +227,7 @@ def test_checkpoints_from_before_generations_are_taken_over(tmp_path: Path) -> N
 
 
 def test_a_process_that_slept_knows_it_at_its_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 1000.0)
     monkeypatch.setattr(module, "WATCH_SECONDS", 0.01)
     held = claim(tmp_path)
     assert held and held.seems_held()
@@ -219,8 +251,8 @@ def test_a_process_that_slept_knows_it_at_its_next_look(tmp_path: Path, monkeypa
     after.release()
 
 
-def test_the_beat_notices_a_lost_run_between_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+def test_the_heartbeat_notices_a_lost_run_between_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     held = claim(tmp_path)
     assert held
     (tmp_path / "claims" / "1.json").rename(tmp_path / "claims" / "2.json")
@@ -232,7 +264,7 @@ def test_the_beat_notices_a_lost_run_between_steps(tmp_path: Path, monkeypatch: 
 
 
 def test_a_disk_that_cannot_be_read_takes_no_run_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.02)
     held = claim(tmp_path)
     assert held
     looks: list[int] = []

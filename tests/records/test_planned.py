@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.records.planned import done_elsewhere, read_planned
+from harness.compare.measured import measured_configs
+from harness.records.comparable import marks
+from harness.records.planned import done_elsewhere, folder_of, read_planned
 from harness.records.result import RunResult, Status
-from harness.records.store import run_folder
+from harness.records.store import RunFolder, run_folder
 from harness.scheduling.status import suite_status
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.records.test_result import DATA
@@ -80,6 +84,43 @@ def test_one_that_failed_here_is_done_where_it_is_done(plan: Plan, tmp_path: Pat
     record(tmp_path, run, status="failed")
     record(tmp_path, run, "t", code="a")
     assert found(plan, tmp_path)[0] == {run.run_id: "t"}
+
+
+def test_a_record_that_was_copied_into_the_folder_of_another_suite_says_where_it_was_run(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = plan.runs[0]
+    record(tmp_path, run, "t", code="a")
+    shutil.copytree(tmp_path / "t" / run.run_id, tmp_path / "s" / run.run_id)
+    own = run_folder(tmp_path, "s", run.run_id, "m")
+    result = own.result()
+    assert result and result.elsewhere == "t" and own.is_done()
+    assert found(plan, tmp_path)[0] == {run.run_id: "t"}
+    shutil.rmtree(tmp_path / "t")
+    assert found(plan, tmp_path)[0] == {run.run_id: "t"}, "the original need not be there"
+    [counted] = read_planned(tmp_path, "s", {run.run_id}).results
+    assert marks(counted) == {"elsewhere": "in suite t"}
+    assert folder_of(tmp_path, "s", counted) == own
+    [config] = measured_configs("s", {run.config_id: "a"}, [counted], tmp_path)
+    assert [one.train_seconds for one in config.runs] == [None]
+
+    monkeypatch.chdir(own.path)  # a folder may be named in any way
+    for path in (Path(), Path("../m"), Path("../../../s") / run.run_id / "m"):
+        result = RunFolder(path).result()
+        assert result and result.elsewhere == "t", path
+    text = Path("result.json").read_text()
+    Path("result.json").write_text(json.dumps({**json.loads(text), "suite": "s", "elsewhere": "t", "kept_under": "t"}))
+    result = RunFolder(Path()).result()
+    assert result and (result.elsewhere, result.kept_under) == (None, None), "the place says it, no record"
+
+
+def test_of_two_copies_of_a_record_the_place_of_the_one_that_counts_is_told(plan: Plan, tmp_path: Path) -> None:
+    run = plan.runs[0]
+    record(tmp_path, run, "t", code="a")
+    (tmp_path / "t").rename(tmp_path / "renamed")
+    [counted] = read_planned(tmp_path, "s", {run.run_id}).results
+    assert (counted.elsewhere, counted.kept_under) == ("t", "renamed")
+    assert folder_of(tmp_path, "s", counted).is_done()
 
 
 def test_of_several_suites_the_newest_counts(plan: Plan, tmp_path: Path) -> None:

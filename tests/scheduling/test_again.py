@@ -107,6 +107,44 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
     assert by_seed(house) == results
 
 
+@pytest.mark.launch
+def test_runs_that_another_suite_holds_are_trained_again_under_this_one(house: House) -> None:
+    with (house.path / "harness/scheduling/manifest.py").open("a") as file:
+        file.write(MEASURED)
+    lender = house.suite("seeds: 3\n")
+    assert house.run(str(lender)).returncode == 0
+    lent = house.results()
+    suite = house.path / "borrower.yaml"
+    suite.write_text(lender.read_text().replace("name: faults", "name: borrower"))
+    with (house.path / "harness/training/loop.py").open("a") as file:
+        file.write("\nANOTHER_CODE = 1\n")
+
+    ended = house.run(str(suite), "--retake", "1")
+    assert ended.returncode == 0, ended.stderr
+    assert "3 of them under other suites (faults): their accuracy counts here, their times do not" in ended.stderr
+    before, _, after = ended.stderr.partition("2 runs were disturbed: trained again, in pass 1 of at most 1")
+    assert (
+        "--retake trains 2 runs again that other code of the harness trained: 1 other run of the same config is then "
+        "left out of the tables, until --renew trains what is left"
+    ) in before
+    assert [line[:5] for line in after.splitlines() if "✓" in line] == ["2/3  ", "3/3  "], "the count grows"
+    own = house.results("borrower")
+    assert [(one["seed"], one["suite"], one["attempt"], one["replaced"]) for one in own.values()] == [
+        (0, "borrower", 1, 0), (1, "borrower", 1, 0)
+    ]  # fmt: skip
+    assert own["faulty 0"]["code"] == own["faulty 1"]["code"] != lent["faulty 0"]["code"]
+    assert "seeds 2, until" in on_one_line(ended.stdout), "what is left is named"
+
+    ended = house.run(str(suite), "--renew")
+    assert ended.returncode == 0, ended.stderr
+    assert "3 runs; 2 are done on this system: skipped" in ended.stderr
+    renewed = house.results("borrower")
+    assert {**renewed, "faulty 2": None} == {**own, "faulty 2": None}, "the new code's are left"
+    assert (renewed["faulty 2"]["suite"], renewed["faulty 2"]["code"]) == ("borrower", own["faulty 0"]["code"])
+    assert "Run elsewhere" not in ended.stdout and house.results() == lent, "the other suite's are as they were"
+    assert not list((house.path / "results").glob("*/*/*/replaced"))
+
+
 def manifest_of(tmp_path: Path, count: int = 3) -> Manifest:
     sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
     runs = []
@@ -166,6 +204,14 @@ def test_a_newer_record_than_the_one_that_was_looked_at_is_left(tmp_path: Path) 
     newer = recorded(manifest, 0)
     assert (newer.attempt, newer.replaced) == (2, 1)
     assert asking.is_done(run, folder) and asking.to_replace(run, folder) is None
+
+    run = manifest.runs[1]
+    folder = manifest.folder(run, "system")
+    lent = looked_at.model_copy(update={"run_id": "run1", "kept_under": "other"})
+    asking = Manifest(**{**vars(manifest), "again": {"run1": Again.of(lent, "other code")}})
+    assert not asking.is_done(run, folder)
+    assert recorded(manifest, 1).attempt == lent.attempt
+    assert asking.is_done(run, folder), "the record that was looked at is another suite's"
 
 
 def test_runs_that_a_rule_names_are_launched_with_those_that_are_open(tmp_path: Path) -> None:
