@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list, gather_object, parse_flag_fr
 from rich.console import Console
 
 from harness.cache import cache_root
+from harness.counted import counted, is_are
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError, MachineError
 from harness.live.events import RunEnded
@@ -314,13 +315,13 @@ def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRu
     world = worker.accelerator.num_processes
     other = len(worker.manifest.runs) - len(mine)
     if other:
-        console.print(f"{other} runs ask for another number of processes than this launch's {world}: left out")
+        console.print(f"left out: {counted(other, 'run')} with another number of processes than this launch's {world}")
     for run in runs:
         if why := worker.folder(run).read()[1]:
             sentence = f"{run.name} is trained again: {worker.folder(run).path}/result.json does not count: {why}"
             console.print(sentence, markup=False, soft_wrap=True)
-    if len(mine) > len(runs):
-        console.print(f"{len(mine) - len(runs)} of {len(mine)} runs are done on this system: skipped")
+    if skipped := len(mine) - len(runs):
+        console.print(f"{skipped} of {counted(len(mine), 'run')} {is_are(skipped)} done on this system: skipped")
     folder = worker.manifest.output / worker.manifest.suite
     for sentence in unused_checkpoints(folder, worker.system["system_id"], runs):
         console.print(sentence, markup=False, soft_wrap=True)

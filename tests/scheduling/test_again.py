@@ -190,7 +190,7 @@ os._exit(1)
     console = Console(file=words, width=500)
     launcher = Scripted(script=script)
     do_open_runs(manifest, launcher, {"system_id": "system"}, [], console, Unseen(), isolate=True, renew=True)
-    assert "4 runs; 1 are done on this system: skipped" in words.getvalue()
+    assert "4 runs; 1 is done on this system: skipped" in words.getvalue()
     [last] = json.loads((tmp_path / "seen").read_text())
     assert [last] == json.loads((tmp_path / "open").read_text()) == ["run3"], "each in a launch of its own"
     told = "✗ run 0 · seed 0 · failed: planted: not trained again, its earlier record stays"
