@@ -35,7 +35,7 @@ from harness.running.execute import Observer, execute
 from harness.running.open_run import OpenRun, Taken, Worker
 from harness.running.stopping import StopRequest
 from harness.running.warm_up import warm_up, warm_up_seconds
-from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
+from harness.scheduling.launch import STOPPED, Pulse, report_end, report_failure
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.unused import unused_checkpoints
 from harness.suite.plan import PlannedRun
@@ -105,7 +105,7 @@ def walk(
     stopped = len(statuses) < len(runs) or "preempted" in statuses
     if pulse.folder and worker.is_main:
         with contextlib.suppress(OSError):  # a full disk: the supervisor reads the records
-            say_farewell(pulse.folder, (stop.reason or "a signal to another rank") if stopped else "")
+            report_end(pulse.folder, (stop.reason or "a signal to another rank") if stopped else "")
     failed = any(status not in ("ok", None) for status in statuses)
     code = STOPPED if stopped else int(failed and not pulse.folder)
     _leave(worker, code=0 if pulse.folder else code)
@@ -296,7 +296,7 @@ def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> 
     try:
         worker.display.close()
         if pulse.folder:  # of several ranks the supervisor knows which one failed, and which lost its peer
-            leave_word(pulse.folder, pulse.rank, status, cause)
+            report_failure(pulse.folder, pulse.rank, status, cause)
         else:
             sys.stderr.write(f"rank {pulse.rank}: {trace or error}\n")
             if open_run:
