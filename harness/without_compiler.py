@@ -40,7 +40,7 @@ def make_optimizer(make: Callable[[], Optimizer]) -> Optimizer:
     """Returns the optimizer; the `step` of one of torch's own is that of its class without its wrappers.
 
     Those are the compiler's, one that switches gradients off, which is kept, and one that runs hooks and names the step
-    in a profile. Of other optimizers nobody knows what their wrappers do.
+    in a profile. What the wrappers of other optimizers do is unknown.
     """
     for method in (Optimizer.add_param_group, Optimizer.zero_grad, Optimizer.state_dict, Optimizer.load_state_dict):
         call_at_once(method)

@@ -62,7 +62,7 @@ def test_runs_by_other_code_are_told_are_never_averaged_and_can_be_renewed(house
     assert "Other code of the harness trained 2 of the runs of mlp" in told and "seeds 0, 1" in told
 
     ended = house.run("s.yaml", "--set", "seeds=3", "--renew")
-    assert ended.returncode == 0 and "1 are done on this system: skipped" in ended.stderr, ended.stderr
+    assert ended.returncode == 0 and "1 is done on this system: skipped" in ended.stderr, ended.stderr
     assert {record["code"] for record in records(house).values()} == {after[2]["code"]}
     assert [row["runs"] for row in rows(house)] == ["3 ok"]
     assert len(list(house.path.glob("results/s/*/*/replaced/1/result.json"))) == 2
@@ -76,7 +76,7 @@ def test_a_suite_that_is_renamed_trains_nothing_again(house: House) -> None:
     ended = house.run("t.yaml", "--set", "seeds=3")
     assert ended.returncode == 0, ended.stderr
     assert "3 runs; 2 are done on this system: skipped" in ended.stderr
-    assert "2 of them under other suites (s): their accuracy counts here, their times do not" in ended.stderr
+    assert "2 of them under other suites (s): the accuracy counts here, times do not" in ended.stderr
     assert set(records(house, "t")) == {2}
     [row] = rows(house, "t")
     assert (row["runs"], row["test_accuracy_n"], row["train_seconds_n"]) == ("3 ok", "3", "1")

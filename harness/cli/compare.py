@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.app import RESULTS, app, plans_with, print_json
 from harness.cli.options import AsJson, Output, Overrides, Selections, Small, System, text_option
+from harness.counted import counted
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def compare(
     if write_baseline:
         written = files.baseline_of(suite.name, wanted, suite.systems)
         files.write_baseline(write_baseline, written)
-        sys.stderr.write(f"written to {write_baseline}: {len(written.configs)} configs of {suite.name}\n")
+        sys.stderr.write(f"written to {write_baseline}: {counted(len(written.configs), 'config')} of {suite.name}\n")
         return
     if baseline:
         found = compare_with_baseline(suite, wanted, files.read_baseline(baseline, suite.name), limits)

@@ -86,9 +86,13 @@ def run(
         message = "--pack starts several processes itself, and a launcher has started this one"
         raise HarnessError(message, f"harness run {suite} --pack {pack}")
     _require_times_to_retake(suite, retake, pack)
-    if renew and (_under_a_launcher() or suite.suffix == ".jsonl"):
-        message = "--renew chooses among runs that are done: a launcher's process and a frozen manifest have none"
-        raise HarnessError(message, "harness run SUITE --renew, with the suite's YAML file")
+    if renew and _under_a_launcher():
+        message = "--renew starts the runs again itself, and a launcher has started this process"
+        raise HarnessError(message, f"harness run {suite} --renew")
+    if (renew or retake) and suite.suffix == ".jsonl":
+        option, more = ("--renew", "") if renew else ("--retake", f" {retake}")
+        message = f"{option} trains runs again that are done, and {suite} is a frozen manifest: its runs that are done "
+        raise HarnessError(message + "are left out", f"harness run SUITE {option}{more}, with the suite's YAML file")
     tracking = Tracking.asked(
         tracker, wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
     )

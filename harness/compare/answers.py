@@ -13,6 +13,7 @@ from harness.compare.differences import LEVEL, Differences, differences_of
 from harness.compare.measured import MeasuredConfig, MeasuredRun
 from harness.compare.pairs import Pair, timed_pairs
 from harness.compare.power import detectable, seeds_for
+from harness.counted import counted, is_are
 from harness.records.comparable import MARKED
 from harness.report.statistics.intervals import Summary, summarise
 
@@ -166,7 +167,8 @@ def _timed(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], str, str]:
 def _bca(differences: Differences) -> tuple[tuple[float, float] | None, str]:
     n = len(differences.values)
     if n < LEAST_SEEDS:
-        return None, f"{n} seeds are too few for a bootstrap, which holds what it promises from {LEAST_SEEDS} on"
+        few = f"{counted(n, 'seed')} {is_are(n)} too few for a bootstrap"
+        return None, f"{few}, which holds what it promises from {LEAST_SEEDS} on"
     if differences.constant:
         return None, ALIKE
     low, high = bca_interval(differences.values)

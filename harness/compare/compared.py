@@ -16,6 +16,7 @@ from harness.compare.measured import MeasuredConfig, round_seconds
 from harness.compare.of_suite import MeasuredSuite
 from harness.compare.several import best_of, compare_with, compare_with_best, corrected
 from harness.compare.sides import Side, find
+from harness.counted import counted
 from harness.errors import HarnessError
 from harness.report.texts import listed
 
@@ -88,7 +89,7 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
         found, over = [compare(other, named, suite.round_seconds)], ""
     elif to:
         found = compare_with(with_runs, named, suite.round_seconds)
-        over = f"{len(found)} comparisons with {named.label}"
+        over = f"{counted(len(found), 'comparison')} with {named.label}"
     else:
         found = compare_with_best(with_runs, named, suite.round_seconds)
         over = f"all {math.comb(len(with_runs), 2)} pairs of the table"

@@ -97,5 +97,5 @@ def _discordant(pair: Pair) -> Discordant:
 
 def _require_own(outcomes: Outcomes, samples: int, seed: int) -> None:
     if len(outcomes.correct) != samples:
-        message = f"{len(outcomes.correct):,} predictions of seed {seed} are stored, of {samples:,} test images"
+        message = f"stored predictions of seed {seed}: {len(outcomes.correct):,}, of {samples:,} test images"
         raise HarnessError(message, "run it again, or restore its predictions.npz")

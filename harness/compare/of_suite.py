@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.compare.measured import MeasuredConfig, measured_configs, round_seconds
+from harness.counted import counted
 from harness.errors import HarnessError, nearest
 from harness.records.store import SuiteResults
 from harness.report.of_suite import shown_label
@@ -52,7 +53,7 @@ def measured_suite(plans: Sequence[Plan], stored: SuiteResults, output: Path, sy
     systems = {one: str(facts.get("name") or one) for one, facts in stored.systems.items() if one in used}
     notes = [*stored.notes, *(f"Unreadable record {path}: {reason}." for path, reason in stored.unreadable.items())]
     if others := len(stored.results) - len(results):
-        notes.append(f"{others} stored results belong to no run of this plan and are left out.")
+        notes.append(f"Left out: {counted(others, 'stored result')} of no run of this plan.")
     if not results:
         where = f" of this plan, but {others} of others" if others else " yet"
         raise HarnessError(f"no results of {suite}{where}", "run it: harness run SUITE, or name the root with --output")

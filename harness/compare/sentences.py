@@ -9,6 +9,7 @@ from harness.compare.comparison import Comparison
 from harness.compare.gate import Check
 from harness.compare.mcnemar import McNemar
 from harness.compare.power import MOST_SEEDS
+from harness.counted import counted
 from harness.report.statistics.intervals import Summary
 
 
@@ -54,7 +55,7 @@ def images_sentence(one: Comparison, found: McNemar) -> str:
         return f"McNemar's test was not made: {found.reason}."
     ahead, behind = found.seeds_for
     (a, b), n = one.names, len(found.pairs)
-    counts = f"{a} recognises more of them with {ahead} of {n} seed{'s' * (n > 1)}, {b} with {behind}"
+    counts = f"{a} recognises more of them with {ahead} of {counted(n, 'seed')}, {b} with {behind}"
     more = f"; seeds without a test: {found.reason}" if found.reason else ""
     shown = "differ" if found.p < 0.05 else "are not shown to differ"
     return (
@@ -78,7 +79,7 @@ def check_sentence(found: Check) -> str:
             "" if value is None else f"x {times(value)}" for value in (found.worse.mean, found.bound, found.detectable)
         )
     loss = f"a loss of {loss}" if limit.question == "accuracy" else loss
-    how = f"{loss}, one-sided 95 % bound {bound}, {found.worse.n} seeds"
+    how = f"{loss}, one-sided 95 % bound {bound}, {counted(found.worse.n, 'seed')}"
     claim = f"{worse} than {against} by more than {allowed}"
     if found.state == "fails":
         return f"FAILS: {label} is {claim} ({how})."
@@ -127,7 +128,7 @@ def _time_evidence(found: Answer, *, flipped: bool) -> str:
 
 
 def _seeds(found: Answer) -> str:
-    return f"{len(found.pairs)} seeds"
+    return counted(len(found.pairs), "seed")
 
 
 def _p(found: Answer) -> str:

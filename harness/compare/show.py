@@ -12,6 +12,7 @@ from harness.compare.compared import Compared
 from harness.compare.comparison import Comparison
 from harness.compare.sentences import accuracy_sentence, check_sentence, images_sentence, time_sentence
 from harness.compare.tables import many_table, pair_table
+from harness.counted import counted
 from harness.report.formats.terminal import console_of, show_one
 
 
@@ -37,7 +38,7 @@ def show(found: Compared, console: Console | None = None) -> None:
         console.print(Text(check_sentence(one), style="bold green"))
     if len(found.comparisons) > 1 and passing:
         counts = Counter(one.limit.question for one in passing)
-        told = " and ".join(f"{question} of {count} configs" for question, count in counts.items())
+        told = " and ".join(f"{question} of {counted(count, 'config')}" for question, count in counts.items())
         text = f"passes: {told}; --json tells of each what it could have missed."
         console.print(Text(text, style="bold green"))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.compare.measured import MeasuredConfig
+from harness.counted import counted
 from harness.errors import HarnessError, nearest
 
 EXAMPLE = "write harness compare SUITE.yaml LABEL LABEL"
@@ -66,7 +67,7 @@ def find(side: Side, configs: Sequence[MeasuredConfig], suite: str) -> MeasuredC
     if not side.label:
         if len(configs) == 1:
             return configs[0]
-        message = f"{side.suite} has {len(configs)} configs: which one?"
+        message = f"{side.suite} has {counted(len(configs), 'config')}: which one?"
         raise HarnessError(message, f"write {side.suite}:{configs[0].label!r}" if configs else EXAMPLE)
     named: Mapping[str, MeasuredConfig] = {one.label: one for one in configs}
     found = named.get(side.label) or next((one for one in configs if one.config_id == side.label), None)

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from harness.counted import counted, is_are
 from harness.data.source import Split
 from harness.errors import HarnessError
 
@@ -51,7 +52,8 @@ class GlobalBatches:
             HarnessError: too few samples for the processes.
         """
         if not self.sizes:
-            message = f"{self.num_samples} training samples are too few for {self.num_processes} processes"
+            samples = counted(self.num_samples, "training sample")
+            message = f"{samples} {is_are(self.num_samples)} too few for {self.num_processes} processes"
             raise HarnessError(message, "use fewer processes or more samples")
 
     def shares(self, epoch: int, rank: int, first_batch: int = 0) -> Iterator[Tensor]:

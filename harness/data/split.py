@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.counted import counted, is_are, was_were
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def take(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     import numpy as np
 
     if count > len(labels):
-        raise HarnessError(f"{count} images were asked for, but there are {len(labels)}", "ask for fewer images")
+        raise HarnessError(
+            f"{counted(count, 'image')} {was_were(count)} asked for, but there {is_are(len(labels))} {len(labels)}",
+            "ask for fewer images",
+        )
     _, of_class, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     shares, remainders = np.divmod(sizes * count, max(len(labels), 1))
     shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.counted import counted
 from harness.doctor.finding import Finding
 
 # The oldest driver for each major version of CUDA, by "minor version compatibility":
@@ -79,7 +80,7 @@ def _torch_uses_them(gpus: Sequence[dict[str, Any]], torch: dict[str, Any], cuda
         hint = "nvidia-smi tells whether the driver works, " + USE_CPU
         yield Finding("CUDA", "stop", f"torch cannot use the GPU{why}", hint)
     elif len(torch["gpus"]) < len(gpus):
-        message = f"torch sees {len(torch['gpus'])} of {len(gpus)} GPUs"
+        message = f"torch sees {len(torch['gpus'])} of {counted(len(gpus), 'GPU')}"
         yield Finding("CUDA", "warning", message, "see CUDA_VISIBLE_DEVICES, and `nvidia-smi -L` for MIG")
 
 
@@ -133,5 +134,5 @@ def _settings(gpus: Sequence[dict[str, Any]]) -> Iterator[Finding]:
             )
         if gpu["process_ids"]:
             count = len(gpu["process_ids"])
-            message = f"{count} process{'es' * (count > 1)} use it: times would be of both"
+            message = f"used by {counted(count, 'other process', 'other processes')}: times would be of both"
             yield Finding(about, "warning", message, "nvidia-smi shows them; wait, or choose with CUDA_VISIBLE_DEVICES")

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.counted import counted
 from harness.doctor.examine import Examination
 from harness.doctor.finding import Verdict
 
@@ -35,7 +36,7 @@ def show(examination: Examination, console: Console) -> None:
     console.print(_verdicts(examination))
     stops = sum(finding.verdict == "stop" for finding in examination.findings)
     warnings = sum(finding.verdict == "warning" for finding in examination.findings)
-    told = f"{stops} would stop a run, {warnings} warning{'s' * (warnings != 1)}"
+    told = f"{stops} would stop a run, {counted(warnings, 'warning')}"
     console.print(Text(f"\n{told}", style="bold red" if stops else "yellow" if warnings else "green"))
 
 

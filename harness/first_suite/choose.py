@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from harness.counted import counted
 from harness.first_suite.look import Look
 
 SIZES = (32, 48, 64, 96, 128)
@@ -79,7 +80,9 @@ def _size(look: Look) -> tuple[int, Choice]:
 def _unreadable(look: Look) -> Choice | None:
     if look.unreadable:
         few = "" if look.looked_at_all else f" of the {look.opened:,} that were read"
-        return Choice("skip", f"{len(look.unreadable)} files{few} are no readable images; every run lists them")
+        return Choice(
+            "skip", f"{counted(len(look.unreadable), 'file')}{few} cannot be read as images; every run lists them"
+        )
     if not look.looked_at_all:
         return Choice("fail", f"all of the {look.opened:,} that were read could be; skip leaves broken ones out")
     return None

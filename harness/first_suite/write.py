@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from harness.counted import counted
 from harness.first_suite.choose import Choice, Choices
 from harness.first_suite.look import Look
 
@@ -29,7 +30,9 @@ def summary(look: Look) -> list[str]:
     classes = len(look.train)
     counts = {name: count + look.test.get(name, 0) for name, count in look.train.items()}
     least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-    lines = [f"{look.images:,} images of {classes} class{'es' * (classes != 1)} in {printable(str(look.root))}"]
+    lines = [
+        f"{counted(look.images, 'image')} of {counted(classes, 'class', 'classes')} in {printable(str(look.root))}"
+    ]
     if look.test_folder:
         train, test = sum(look.train.values()), sum(look.test.values())
         lines.append(f"split: {train:,} in train, {test:,} in {look.test_folder}, which is tested on")

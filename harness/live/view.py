@@ -19,7 +19,7 @@ from harness.live.told import Launched
 from harness.records.result import RunResult
 
 REFRESH_SECONDS = 2.0
-BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where nobody supervises it
+BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where there is no supervisor it
 LINE_EVERY_SECONDS = 180.0
 
 
@@ -103,7 +103,7 @@ class View:
                 self.state.drop(run_id)
 
     def count(self, result: RunResult, name: str) -> None:
-        """Takes a result without a word."""
+        """Takes a result without an error message."""
         with self._lock:
             self.state.apply(RunEnded.of(result, name))
 

@@ -41,6 +41,21 @@ def open_file(path: Path | str) -> IO[bytes]:
     return os.fdopen(_open_regular(path)[0], "rb")
 
 
+def require_no_odd_file(path: Path | str) -> None:
+    """Checks that a path is a regular file, a link to one, or nothing; it is not opened.
+
+    Raises:
+        OddFile: it is something else.
+        OSError: it cannot be looked at.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - of 10,000 records
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise OddFile(_odd(mode))
+
+
 def read_file(path: Path | str, most_bytes: int = MOST_BYTES) -> bytes:
     """Reads a regular file.
 
@@ -96,6 +111,10 @@ def read_object(path: Path | str) -> dict[str, Any]:
     return value
 
 
+def _odd(mode: int) -> str:
+    return f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a file"
+
+
 def _open_regular(path: Path | str) -> tuple[int, int]:
     """Returns the descriptor of a regular file and its size in bytes."""
     try:
@@ -107,7 +126,7 @@ def _open_regular(path: Path | str) -> tuple[int, int]:
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        raise OddFile(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file")
+        raise OddFile(_odd(status.st_mode))
     return handle, status.st_size
 
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from harness.counted import counted, is_are
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder, SuiteResults, read_suite, read_system, run_folder
 
@@ -157,4 +158,8 @@ def _mixed_notes(done: Sequence[RunResult]) -> list[str]:
 
 def _unknown_notes(done: Sequence[RunResult]) -> list[str]:
     unknown = sum(result.code is None for result in done)
-    return [f"Code unknown: {unknown} of {len(done)} records are of before it was recorded."] if unknown else []
+    return (
+        [f"Code unknown: {unknown} of {counted(len(done), 'record')} {is_are(unknown)} of before it was recorded."]
+        if unknown
+        else []
+    )

@@ -2,7 +2,8 @@
 
 A record belongs to its run_id and system_id. Wherever one is read, by whatever command, it counts only if
 - it is a file, lies in the folder of its own ids, is of this schema version, and each of its fields is in its range;
-- its events are a file, too, and their last lines are of no later owner than the one that wrote the result.
+- its events are a file, too, and their last lines are of no later owner than the one that wrote the result;
+- its `spec.json` is a file, or there is none.
 What does not count is left out and named with the reason; it keeps no other record from being read. Its run is open.
 A record in the folder of another suite than its own counts, and `elsewhere` names its own.
 """
@@ -22,10 +23,20 @@ from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
 from harness.records.claims import Claim, claim
 from harness.records.events import EVENTS, STARTS, first_problem, generation_at_end, read_events
-from harness.records.files import OddFile, append_line, cancel_writes, read_file, read_object, recording, write_json
+from harness.records.files import (
+    OddFile,
+    append_line,
+    cancel_writes,
+    read_file,
+    read_object,
+    recording,
+    require_no_odd_file,
+    write_json,
+)
 from harness.records.replaced import clear, keep
 from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
 
+SPEC = "spec.json"
 RENAMED = ("predictions.npz", "losses.npz", "checkpoints/final.safetensors", "result.json")
 """What the owner of a run writes at its end, each under another name first."""
 
@@ -138,7 +149,7 @@ class RunFolder:
             number = 1 + sum(event.get("event") in STARTS for event in self.events())
             for earlier in (self.path / "result.json", self.weights):
                 earlier.unlink(missing_ok=True)
-            write_json(self.path / "spec.json", spec)
+            write_json(self.path / SPEC, spec)
             write_json(self.path / "system.json", system)
         if resumed_at_step is None:
             self.event("run_started", attempt=number, packed=packed, code=code)
@@ -155,7 +166,7 @@ class RunFolder:
             HarnessError: the folder cannot be written.
         """
         moved = []
-        for name in ("result.json", "spec.json", "system.json", EVENTS):
+        for name in ("result.json", SPEC, "system.json", EVENTS):
             path = self.path / name
             if path.is_dir() or (name == EVENTS and path.exists() and not path.is_file()):
                 others = (path.with_name(f"{name}.odd-{number}") for number in itertools.count(1))
@@ -303,9 +314,12 @@ def read_result(path: Path) -> RunResult:
     result.elsewhere = None if suite == result.suite else result.suite
     result.kept_under = None
     try:
-        newest = generation_at_end(f"{folder}/{EVENTS}")
+        name = EVENTS
+        newest = generation_at_end(f"{folder}/{name}")
+        name = SPEC
+        require_no_odd_file(f"{folder}/{name}")
     except OddFile as error:
-        raise ValueError(f"{EVENTS} is {error}") from None
+        raise ValueError(f"{name} is {error}") from None
     if newest > result.generation:
         raise ValueError(f"written by a former owner, of generation {result.generation}; the run is of {newest}")
     return result

@@ -127,11 +127,22 @@ def build_report(material: Material, options: Options | None = None) -> Report:
         material.suite,
         tuple(tables),
         columns,
-        tuple(material.results),
+        tuple(_in_order(material)),
         tuple(_notes(material, any_runs=bool(runs))),
         None if tables else _published(material, f"Published numbers of {material.suite}", None, None, ()),
         tuple(material.pictures),
     )
+
+
+def _in_order(material: Material) -> list[RunResult]:
+    """Returns the results in the order of the suite's file: by config, then by seed, then by system; anchors last."""
+    places = {config_id: place for place, config_id in enumerate(material.labels())}
+
+    def place(run: RunResult) -> tuple[Any, ...]:
+        config = places.get(run.config_id, len(places))
+        return run.is_anchor, config, run.config_id, run.seed, run.spec.get("repeat") or 0, run.system_id
+
+    return sorted(material.results, key=place)
 
 
 def _budget(material: Material, options: Options) -> Budget | None:

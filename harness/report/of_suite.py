@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.counted import counted
 from harness.records.calibration import read_calibrations
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
@@ -157,7 +158,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
     notes = list(stored.notes)
     others = len(stored.results) - len(results)
     if others:
-        notes.append(f"{others} stored results belong to no run of this plan and are left out.")
+        notes.append(f"Left out: {counted(others, 'stored result')} of no run of this plan.")
     calibrations, unreadable = read_calibrations(output, (result.system_id for result in results))
     notes += [f"Unreadable record {path}: {reason}." for path, reason in {**stored.unreadable, **unreadable}.items()]
 

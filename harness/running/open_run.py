@@ -110,7 +110,7 @@ class OpenRun:
         for problem in problems:
             worker.display.note(f"checkpoint {problem}: not used")
         if checkpoint:
-            worker.display.note(f"goes on from step {checkpoint.step}")
+            worker.display.note(f"{run.name} goes on from step {checkpoint.step}")
 
     def on_warm_up(self, seconds: float) -> None:
         """Takes note that a run which is thrown away comes first."""

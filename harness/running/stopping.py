@@ -36,7 +36,7 @@ class StopRequest:
     def listen(self, pulse: Pulse) -> None:
         """Listens to signals and, in a supervised launch, to the supervisor, without whom this process ends.
 
-        One that nobody supervises saves and stops when its launcher is gone: some signals end a launcher alone.
+        One without a supervisor saves and stops when its launcher is gone: some signals end a launcher alone.
         """
         for number in stop_signals():
             signal.signal(number, self._on_signal)

@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list, gather_object, parse_flag_fr
 from rich.console import Console
 
 from harness.cache import cache_root
+from harness.counted import counted, is_are
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError, MachineError
 from harness.live.events import RunEnded
@@ -34,7 +35,7 @@ from harness.running.execute import Observer, execute
 from harness.running.open_run import OpenRun, Taken, Worker
 from harness.running.stopping import StopRequest
 from harness.running.warm_up import warm_up, warm_up_seconds
-from harness.scheduling.launch import STOPPED, Pulse, leave_word, say_farewell
+from harness.scheduling.launch import STOPPED, Pulse, report_end, report_failure
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.unused import unused_checkpoints
 from harness.suite.plan import PlannedRun
@@ -104,7 +105,7 @@ def walk(
     stopped = len(statuses) < len(runs) or "preempted" in statuses
     if pulse.folder and worker.is_main:
         with contextlib.suppress(OSError):  # a full disk: the supervisor reads the records
-            say_farewell(pulse.folder, (stop.reason or "a signal to another rank") if stopped else "")
+            report_end(pulse.folder, (stop.reason or "a signal to another rank") if stopped else "")
     failed = any(status not in ("ok", None) for status in statuses)
     code = STOPPED if stopped else int(failed and not pulse.folder)
     _leave(worker, code=0 if pulse.folder else code)
@@ -295,7 +296,7 @@ def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> 
     try:
         worker.display.close()
         if pulse.folder:  # of several ranks the supervisor knows which one failed, and which lost its peer
-            leave_word(pulse.folder, pulse.rank, status, cause)
+            report_failure(pulse.folder, pulse.rank, status, cause)
         else:
             sys.stderr.write(f"rank {pulse.rank}: {trace or error}\n")
             if open_run:
@@ -314,13 +315,13 @@ def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRu
     world = worker.accelerator.num_processes
     other = len(worker.manifest.runs) - len(mine)
     if other:
-        console.print(f"{other} runs ask for another number of processes than this launch's {world}: left out")
+        console.print(f"left out: {counted(other, 'run')} with another number of processes than this launch's {world}")
     for run in runs:
         if why := worker.folder(run).read()[1]:
             sentence = f"{run.name} is trained again: {worker.folder(run).path}/result.json does not count: {why}"
             console.print(sentence, markup=False, soft_wrap=True)
-    if len(mine) > len(runs):
-        console.print(f"{len(mine) - len(runs)} of {len(mine)} runs are done on this system: skipped")
+    if skipped := len(mine) - len(runs):
+        console.print(f"{skipped} of {counted(len(mine), 'run')} {is_are(skipped)} done on this system: skipped")
     folder = worker.manifest.output / worker.manifest.suite
     for sentence in unused_checkpoints(folder, worker.system["system_id"], runs):
         console.print(sentence, markup=False, soft_wrap=True)

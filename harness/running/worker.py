@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.measure.surroundings import Surroundings
 from harness.records.result import Cause
 from harness.running.stopping import StopRequest
-from harness.scheduling.launch import Pulse, launching_process, leave_word
+from harness.scheduling.launch import Pulse, launching_process, report_failure
 from harness.scheduling.manifest import Manifest
 
 
@@ -25,7 +25,7 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
 
     Args:
         manifest: the runs.
-        launch: the folder of the launch; None where nobody supervises.
+        launch: the folder of the launch; None where there is no supervisor.
         console: for progress, on stderr.
 
     Returns:
@@ -63,7 +63,7 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         trace = traceback.format_exc()
         cause = Cause(kind=type(error).__name__, message=message, rank=pulse.rank, traceback=trace)
         try:
-            leave_word(launch, pulse.rank, "failed", cause)
+            report_failure(launch, pulse.rank, "failed", cause)
         except OSError as problem:
             sys.stderr.write(f"rank {pulse.rank}: {trace}\nnot recorded: {problem}\n")
         os._exit(1)  # a normal exit would wait for the process group

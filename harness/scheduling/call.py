@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.counted import counted, is_are, was_were
 from harness.measure.surroundings import Surroundings
 from harness.records.claims import owner
 from harness.records.planned import done_elsewhere
@@ -69,8 +70,8 @@ def do_open_runs(
             display.count(result, run.name)
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
     skipped = len(manifest.runs) - len(open_runs)
-    told = f"; {skipped} are done on this system: skipped" if skipped else ""
-    console.print(f"{manifest.suite}: {len(manifest.runs)} runs{told}{packed}")
+    told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
+    console.print(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     rule = retake_rule(retake)
     for sentence in (*found.sentences(renew=renew), *([] if renew else found.split_by(found.asked(rule, folders)))):
         console.print(sentence, markup=False, soft_wrap=True)
@@ -92,8 +93,10 @@ def do_open_runs(
             if code or not disturbed:
                 break
             runs = [run for run in manifest.runs if run.run_id in disturbed]
-            several = f"{len(runs)} runs were" if len(runs) > 1 else "1 run was"
-            console.print(f"{several} disturbed: trained again, in pass {number} of at most {retake}")
+            several = counted(len(runs), "run")
+            console.print(
+                f"{several} {was_were(len(runs))} disturbed: trained again, in pass {number} of at most {retake}"
+            )
             display.reopen(disturbed)
             code = do(dataclasses.replace(manifest, again=disturbed), runs)
     if code == STOPPED:
@@ -105,12 +108,13 @@ def do_open_runs(
     kept = [folder for run_id, folder in folders.items() if run_id not in elsewhere]
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
-        several = f"{len(others)} runs are" if len(others) > 1 else "1 run is"
-        console.print(f"{several} being done elsewhere: {others[0]}", markup=False, soft_wrap=True)
+        several = counted(len(others), "run")
+        console.print(f"{several} {is_are(len(others))} being done elsewhere: {others[0]}", markup=False, soft_wrap=True)
         return STOPPED
     results = [*borrowed, *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):
-        console.print(f"still disturbed: {left} of {len(results)} runs; each was trained again up to {retake} times")
+        of, times = counted(len(results), "run"), counted(retake, "time")
+        console.print(f"still disturbed: {left} of {of}; each was trained again up to {times}")
     return 0 if len(results) == len(folders) and all(result.status == "ok" for result in results) else 1
 
 
@@ -158,12 +162,13 @@ class _Found:
         borrowed = [str(result.elsewhere) for result in self.done.values() if result.elsewhere]
         if borrowed:
             suites = f"other suites ({', '.join(sorted(set(borrowed)))})"
-            yield f"{len(borrowed)} of them under {suites}: their accuracy counts here, their times do not"
+            yield f"{len(borrowed)} of them under {suites}: the accuracy counts here, times do not"
         if self.by_other_code and not renew:
             unknown = sum(self.done[run_id].code is None for run_id in self.by_other_code)
             told = f" ({unknown} by code that their records do not name)" if unknown else ""
             count = len(self.by_other_code)
-            yield f"{count} of them were trained by other code of the harness{told}: --renew trains them again"
+            trained = f"{was_were(count)} trained by other code of the harness"
+            yield f"{count} of them {trained}{told}: --renew trains them again"
 
 
 def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> _Found:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from harness.counted import counted, is_are
 from harness.errors import HarnessError, MachineError
 from harness.measure.system import find_gpus
 from harness.scheduling.slurm.cluster import Allocation
@@ -122,7 +123,8 @@ def _several_nodes(num_processes: int) -> Allocation | None:
 def _own_config(num_processes: int, nodes: int) -> dict[str, Any]:
     gpus = find_gpus()
     if gpus and num_processes // nodes > len(gpus):
-        message = f"{num_processes // nodes} processes were asked for, and there are {len(gpus)} GPUs"
+        here = f"there {is_are(len(gpus))} {counted(len(gpus), 'GPU')}"
+        message = f"{num_processes // nodes} processes were asked for, and {here}"
         raise MachineError(message, "set train.num_processes, or CUDA_VISIBLE_DEVICES='' to use the CPU")
     return {
         "compute_environment": "LOCAL_MACHINE",

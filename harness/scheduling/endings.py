@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import see_doctor
 from harness.records.result import Cause, Status
-from harness.scheduling.launch import Look, read_exits, read_pulses, read_words
+from harness.scheduling.launch import Look, read_exits, read_failures, read_pulses
 
 # In the words of torch and its libraries, of what is the machine's.
 MACHINE_WORDS = ("CUDA", "NCCL", "cuDNN", "CUDNN", "CUBLAS", "NVIDIA", "NVML", "driver", "shared memory", "libcu")
@@ -27,19 +27,19 @@ WAITS_IN = (
 )
 
 
-def cause_of_death(folder: Path, returncode: int, num_processes: int) -> tuple[Status, Cause]:
-    """Returns the status and cause of a run whose launch died.
+def cause_of_failure(folder: Path, returncode: int, num_processes: int) -> tuple[Status, Cause]:
+    """Returns the status and cause of a run whose launch failed.
 
     Args:
         folder: of the launch.
         returncode: of the process that was launched.
         num_processes: of the launch.
     """
-    words, exits, pulses = read_words(folder), read_exits(folder), read_pulses(folder)
+    failures, exits, pulses = read_failures(folder), read_exits(folder), read_pulses(folder)
     if returncode < 0 and num_processes == 1:
         exits = exits or {0: returncode}
-    by_time = sorted(words.items(), key=lambda item: item[1].at)
-    if own := [word for _, word in by_time if word.status == "oom" or not _lost_a_peer(word.cause)]:
+    by_time = sorted(failures.items(), key=lambda item: item[1].at)
+    if own := [one for _, one in by_time if one.status == "oom" or not _lost_a_peer(one.cause)]:
         return own[0].status, own[0].cause
     # One that lost its peer may be aborted by what waits for it in the background.
     if killed := sorted((code == -signal.SIGABRT, rank) for rank, code in exits.items() if code < 0):
@@ -54,15 +54,17 @@ def cause_of_death(folder: Path, returncode: int, num_processes: int) -> tuple[S
             traceback=(where.read_text(errors="replace") if where.exists() else "") or None,
         )
     for rank, code in exits.items():
-        if rank not in words:
-            return "failed", Cause(kind="exit", message=f"rank {rank} ended with code {code} without a word", rank=rank)
+        if rank not in failures:
+            return "failed", Cause(
+                kind="exit", message=f"rank {rank} ended with code {code} without an error message", rank=rank
+            )
     if by_time:
-        word = by_time[0][1]
-        return word.status, word.cause
+        first = by_time[0][1]
+        return first.status, first.cause
     if returncode < 0:
         name = signal.Signals(-returncode).name
         return "failed", Cause(kind=name, message=f"the launcher was killed by {name}")
-    return "failed", Cause(kind="exit", message=f"the launch ended with code {returncode} without a word")
+    return "failed", Cause(kind="exit", message=f"the launch ended with code {returncode} without an error message")
 
 
 def cause_of_hang(

@@ -1,7 +1,7 @@
 """What a supervisor and the processes it launched tell each other, through a folder that all of them see.
 
 The supervisor writes `manifest.json`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 writes
-`open.json`, the run that is open, and at the end `farewell.json`, or `refused.json` where the input is bad. Rank K
+`open.json`, the run that is open, and at the end `ended.json`, or `refused.json` where the input is bad. Rank K
 writes `rank-K.json`, how far it is, about once a second; `look-K.json`, where it is, when it is asked; `failed-K.json`,
 the error that ended it; `crash-K.txt`, where it was when a signal such as SIGSEGV ended it. `exits-*.json` is of
 Accelerate's launcher: the exit codes of the ranks that ended first. `live.jsonl` is for
@@ -58,7 +58,7 @@ class Pulse:
     """A rank's side: tells the supervisor, at most once a second, how far it is.
 
     Args:
-        folder: of the launch; None where nobody supervises.
+        folder: of the launch; None where there is no supervisor.
         rank: of this process.
 
     Attributes:
@@ -170,7 +170,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class LastWord:
+class Failure:
     """The error that ended a rank, and the time of day at which it did."""
 
     status: Status
@@ -198,7 +198,7 @@ def new_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def launch_folder() -> Path | None:
-    """Returns the folder of the launch that this process belongs to, or None where nobody supervises."""
+    """Returns the folder of the launch that this process belongs to, or None where there is no supervisor."""
     return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
 
 
@@ -235,27 +235,27 @@ def read_orders(folder: Path) -> Orders:
     return Orders(**(_read(folder / "orders.json") or {}))
 
 
-def say_farewell(folder: Path, stopped: str) -> None:
-    """Says that the ranks came to the end of the runs, or that they stopped, and why."""
-    write_json(folder / "farewell.json", {"stopped": stopped})
+def report_end(folder: Path, stopped: str) -> None:
+    """Reports that the ranks came to the end of the runs, or that they stopped, and why."""
+    write_json(folder / "ended.json", {"stopped": stopped})
 
 
-def read_farewell(folder: Path) -> str | None:
+def reported_end(folder: Path) -> str | None:
     """Returns why the ranks stopped, '' where they came to the end of the runs, or None where they did neither."""
-    value = _read(folder / "farewell.json")
+    value = _read(folder / "ended.json")
     return str(value["stopped"]) if value else None
 
 
-def leave_word(folder: Path, rank: int, status: Status, cause: Cause) -> None:
-    """Writes the error that ends a rank."""
+def report_failure(folder: Path, rank: int, status: Status, cause: Cause) -> None:
+    """Reports the error that ends a rank."""
     value = {"status": status, "cause": cause.model_dump(mode="json"), "at": time.time()}
     write_json(folder / f"failed-{rank}.json", value)
 
 
-def read_words(folder: Path) -> dict[int, LastWord]:
+def read_failures(folder: Path) -> dict[int, Failure]:
     """Returns the errors that ended ranks."""
     found = _read_ranks(folder, "failed")
-    return {rank: LastWord(v["status"], Cause.model_validate(v["cause"]), v["at"]) for rank, v in found.items()}
+    return {rank: Failure(v["status"], Cause.model_validate(v["cause"]), v["at"]) for rank, v in found.items()}
 
 
 def read_pulses(folder: Path) -> dict[int, dict[str, Any]]:

@@ -17,12 +17,12 @@ from harness.scheduling.launch import (
     OpenedRun,
     Orders,
     give_orders,
-    read_farewell,
+    read_failures,
     read_looks,
     read_open_run,
     read_pulses,
-    read_words,
     refusal,
+    reported_end,
     write_open_run,
 )
 from harness.scheduling.manifest import Manifest
@@ -115,7 +115,7 @@ class Ranks:
 
     def are_ending(self) -> bool:
         """Tells whether a rank has said for some time that it ends, so that the launch should have ended too."""
-        if not (read_words(self._folder) or refusal(self._folder) or read_farewell(self._folder) is not None):
+        if not (read_failures(self._folder) or refusal(self._folder) or reported_end(self._folder) is not None):
             return False
         now = self._clock()
         self._ended = self._ended or now

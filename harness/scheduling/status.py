@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from harness.counted import counted
 from harness.records.planned import done_elsewhere, folder_of
 from harness.records.result import FINAL, RunResult, Status
 from harness.records.store import read_result, read_system
@@ -47,14 +48,14 @@ class SuiteStatus:
 
     def text(self) -> str:
         """Returns lines for a person."""
-        lines = [f"{self.suite}: {self.total} runs"]
+        lines = [f"{self.suite}: {counted(self.total, 'run')}"]
         if not self.systems:
             lines.append("  none has been run yet")
         for system_id, status in self.systems.items():
             counts = ", ".join(f"{count} {name}" for name, count in status.counts.items())
             lines.append(f"  on {status.name} ({system_id}): {counts}")
             if status.with_checkpoint:
-                lines.append(f"    {status.with_checkpoint} of those that are not done go on from a checkpoint")
+                lines.append(f"    not done, to go on from a checkpoint: {status.with_checkpoint}")
             lines += [f"    {_told(problem)}" for problem in status.problems]
         lines += [f"  unreadable: {path}: {reason}" for path, reason in self.unreadable.items()]
         return "\n".join(lines)

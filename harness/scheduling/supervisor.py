@@ -20,16 +20,16 @@ from harness.records.result import Cause, Status
 from harness.records.store import RunFolder
 from harness.scheduling.commands import Launcher
 from harness.scheduling.display import Display
-from harness.scheduling.endings import cause_of_death, hint_for, in_evaluation
+from harness.scheduling.endings import cause_of_failure, hint_for, in_evaluation
 from harness.scheduling.launch import (
     FOLDER,
     STOPPED,
     SUPERVISOR,
     new_folder,
     read_exits,
-    read_farewell,
     read_open_run,
     refusal,
+    reported_end,
 )
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.processes import end_launch, start_launch
@@ -118,24 +118,24 @@ class Supervisor:
                 ending = self._launch(folder, runs)
                 if refused := refusal(folder):
                     raise refused
-                stopped = read_farewell(folder)
+                stopped = reported_end(folder)
                 if stopped is None and not ending.returncode:  # it could not be written: a full disk, say
                     stopped = self._stop.reason or None
                 if stopped is not None:
                     return STOPPED if stopped else 0
                 if ending.returncode == 2 and not ending.hang:
                     return 2
-                left = [] if self._stop.at_once else self._after_a_death(folder, runs, ending)
+                left = [] if self._stop.at_once else self._after_a_failure(folder, runs, ending)
             runs = [run for run in left if self._manifest.has_left(run)]
         return STOPPED if self._stop.reason else 0
 
-    def _after_a_death(self, folder: Path, runs: list[PlannedRun], ending: Ending) -> list[PlannedRun]:
+    def _after_a_failure(self, folder: Path, runs: list[PlannedRun], ending: Ending) -> list[PlannedRun]:
         """Records what a launch died of, and returns the runs that are to be launched again."""
         opened = read_open_run(folder)
         if opened is None and self._stop.reason:
             return []  # stopped while it started, before it listened: nothing is lost
         world = runs[0].spec.train.num_processes or 1
-        status, cause = cause_of_death(folder, ending.returncode, world)
+        status, cause = cause_of_failure(folder, ending.returncode, world)
         # A rank that was killed answers no more than one that hangs; the launcher may be late to say so.
         if ending.hang and all(code >= 0 for code in read_exits(folder).values()):
             status, cause = "timeout", ending.hang

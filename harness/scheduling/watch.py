@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.counted import counted
 from harness.scheduling.slurm.submission import Queue, read_queue, read_submissions
 from harness.scheduling.status import SuiteStatus, suite_status
 from harness.suite.plan import Plan
@@ -60,4 +61,4 @@ def queue_text(queue: Queue) -> str:
     )
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items(), reverse=True))
     jobs = ", ".join(str(job) for job in sorted({task.job for task in queue.tasks}))
-    return f"queue: tasks: {states}; with {len(queue.run_ids)} runs; jobs {jobs}"
+    return f"queue: tasks: {states}; with {counted(len(queue.run_ids), 'run')}; jobs {jobs}"

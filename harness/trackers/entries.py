@@ -12,7 +12,7 @@ from typing import Any
 from harness.records.comparable import compares, marks, untimed_by
 from harness.records.files import read_object
 from harness.records.result import RunResult, Status
-from harness.records.store import Attempt, RunFolder, read_system, require_own_place
+from harness.records.store import SPEC, Attempt, RunFolder, read_system, require_own_place
 from harness.spec import is_identity
 
 Row = dict[str, float]
@@ -109,7 +109,10 @@ def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | 
     """
     events = folder.last_attempt()
     try:
-        described = read_object(folder.path / "spec.json")
+        try:
+            described = read_object(folder.path / SPEC)
+        except ValueError as error:
+            raise ValueError(f"{SPEC}: {error}") from None
         system = read_system(folder.path, folder.path.absolute().name)
     except FileNotFoundError:
         return None
@@ -123,7 +126,7 @@ def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | 
         require_own_place(folder.path, described["run_id"], system["system_id"])
         description = _describe(described, system, result, _restarts(folder), attempt, with_machine)
     except (KeyError, TypeError, AttributeError):
-        raise ValueError("spec.json or system.json is not what a run writes") from None
+        raise ValueError(f"{SPEC} or system.json is not what a run writes") from None
     # Of a run that goes on it is known only whether it is packed.
     with_times = attempt.packed == 1 and not (result and untimed_by(result, with_resumed=True))
     rows = _rows(folder.epochs(), with_times=with_times)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from harness.counted import counted, is_are
 from harness.errors import HarnessError
 from harness.records.store import RunFolder
 from harness.trackers.announced import RUNS, read_announced
@@ -74,7 +75,8 @@ class Mirror:
                 break
         missing = len(self._missed) + len(self._open())
         if missing:
-            self._say(f"{missing} of {len(self._replays)} runs are missing there{self._how_to_mend()}")
+            missed = f"{missing} of {counted(len(self._replays), 'run')} {is_are(missing)}"
+            self._say(f"{missed} missing there{self._how_to_mend()}")
 
     def _replay(self, path: Path) -> Replay:
         self._missed.pop(path, None)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.counted import counted
 from harness.errors import HarnessError
 from harness.records.claims import owner
 from harness.records.store import RunFolder
@@ -32,7 +33,7 @@ class Synced:
     def text(self) -> str:
         """Returns it as a sentence."""
         place = f" to {self.place}" if self.brought else ""
-        parts = [f"{self.brought} run{'s' * (self.brought != 1)} brought up{place}"]
+        parts = [f"{counted(self.brought, 'run')} brought up{place}"]
         parts += [f"{self.there} there already"] if self.there else []
         parts += [f"{self.at_work} at work, left to their own mirror"] if self.at_work else []
         parts += [f"{self.left_out} left out"] if self.left_out else []
@@ -98,7 +99,7 @@ def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str],
             try:
                 Replay(folder, open_tracker, with_machine=tracking.machine).advance(to_the_end=True)
             except WandbProblem as problem:
-                left = f"{done} of {len(folders)} runs were brought up, the others stay to be" if done else ""
+                left = f"brought up: {done} of {counted(len(folders), 'run')}" if done else ""
                 raise WandbProblem(problem.message, f"{problem.hint}; {left}" if left else problem.hint) from None
             done += 1
             place = f"{server_address()}, {opened[0].path}"

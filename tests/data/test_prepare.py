@@ -56,7 +56,7 @@ def test_slices_are_stratified_and_taken_before_the_validation_split() -> None:
 
 
 def test_more_samples_than_there_are_is_an_error() -> None:
-    with pytest.raises(HarnessError, match="5000 images were asked for"):
+    with pytest.raises(HarnessError, match="5,000 images were asked for"):
         prepare(section(train_samples=5000))
 
 

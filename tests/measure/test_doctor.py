@@ -133,7 +133,7 @@ def test_a_limit_of_power_and_a_neighbour(monkeypatch: pytest.MonkeyPatch) -> No
     found = checked(monkeypatch, FakeGpu(power_limit=250_000, process_ids=[7, 8]))
     assert [finding.says for finding in found if finding.verdict == "warning"] == [
         "limited to 250 W of 400 W: slower, and system_id does not tell",
-        "2 processes use it: times would be of both",
+        "used by 2 other processes: times would be of both",
     ]
 
 

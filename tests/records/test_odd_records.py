@@ -173,6 +173,17 @@ def test_events_that_are_no_file(plan: Plan, tmp_path: Path, make: Callable[[Pat
     assert (bad.path / "events.jsonl.odd-1").exists() and bad.events()[0]["files"] == ["events.jsonl.odd-1"]
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda file: file.symlink_to("/dev/zero")])
+def test_a_spec_that_is_no_file(plan: Plan, tmp_path: Path, make: Callable[[Path], object]) -> None:
+    good, bad = (record(tmp_path, run) for run in plan.runs)
+    replaced(make)(bad.path / "spec.json")
+    assert_left_out(plan, tmp_path, good, bad.path / "result.json", "spec.json is a ")
+    with pytest.raises(ValueError, match=r"spec\.json: a .*, not a file"):
+        read_entries(bad)
+    bad.start({}, SYSTEM)
+    assert (bad.path / "spec.json").is_file()
+
+
 @pytest.mark.parametrize("change", ["renamed run", "renamed system", "another run's folder"])
 def test_a_copy_in_another_folder_counts_for_nothing(plan: Plan, tmp_path: Path, change: str) -> None:
     good = record(tmp_path, plan.runs[0])

@@ -68,6 +68,18 @@ def test_anchors_enter_no_mean(fake: Any) -> None:
     assert drift["runs"] == 4 and math.isclose(drift["hours"], 1.5)
 
 
+def test_runs_are_listed_by_config_and_seed_and_anchors_come_last(fake: Any) -> None:
+    made = [
+        fake.result(label, seed=seed, run_id=f"{9 - seed}{label}", train={"epochs": epochs})
+        for label, epochs in (("slow", 3), ("fast", 1))
+        for seed in (0, 2, 10)
+    ]
+    anchor = made[0].model_copy(update={"run_id": "0", "spec": {**made[0].spec, "repeat": 1}})
+    planned = [made[0], made[3]]
+    rows = run_rows(fake.report(sorted([*made, anchor], key=lambda run: run.run_id), planned=planned))
+    assert [row["run_id"] for row in rows] == [*(run.run_id for run in made), "0"]
+
+
 def test_anchors_of_another_system_and_resumed_ones_do_not_count(fake: Any) -> None:
     runs = anchors(fake, [100, 100, 100, 200, 300])
     runs[3] = runs[3].model_copy(update={"resumed_at_steps": [4]})

@@ -26,7 +26,7 @@ RANK = """
 import json, os, sys, threading, time
 from pathlib import Path
 from harness.records.result import Cause
-from harness.scheduling.launch import Pulse, leave_word, launch_folder, say_farewell
+from harness.scheduling.launch import Pulse, report_failure, launch_folder, report_end
 from harness.scheduling.manifest import Manifest
 from harness.running.stopping import StopRequest
 
@@ -44,7 +44,7 @@ def begin(index=0):
     return run
 
 def fail(status, kind="ValueError"):
-    leave_word(folder, 0, status, Cause(kind=kind, message="planted", rank=0, step=pulse.steps))
+    report_failure(folder, 0, status, Cause(kind=kind, message="planted", rank=0, step=pulse.steps))
 """
 
 

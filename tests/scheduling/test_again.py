@@ -236,7 +236,7 @@ os._exit(1)
     console = Console(file=words, width=500)
     launcher = Scripted(script=script)
     do_open_runs(manifest, launcher, {"system_id": "system"}, [], console, Unseen(), isolate=True, renew=True)
-    assert "4 runs; 1 are done on this system: skipped" in words.getvalue()
+    assert "4 runs; 1 is done on this system: skipped" in words.getvalue()
     [last] = json.loads((tmp_path / "seen").read_text())
     assert [last] == json.loads((tmp_path / "open").read_text()) == ["run3"], "each in a launch of its own"
     told = "✗ run 0 · seed 0 · failed: planted: not trained again, its earlier record stays"
@@ -249,15 +249,19 @@ def test_wrong_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.chdir(tmp_path)
     Path("suite.yaml").write_text("name: s\nbase: {model: mlp, data: digits, optimizer: {name: sgd, lr: 0.1}}\n")
 
-    def error(*arguments: str) -> str:
+    def error(*arguments: str, suite: str = "suite.yaml") -> str:
         with pytest.raises(SystemExit) as caught:
-            main(["run", "suite.yaml", *arguments])
+            main(["run", suite, *arguments])
         assert caught.value.code == 2
         return capsys.readouterr().err
 
     assert "--retake" in error("--retake", "-1")
     assert "those of runs that are packed never do" in error("--retake", "1", "--pack", "2")
+    for option in (["--retake", "1"], ["--renew"]):
+        told = error(*option, suite="manifest.jsonl")
+        assert told.startswith(f"error: {option[0]} trains runs again that are done, and manifest.jsonl is a frozen ")
+        assert told.endswith(f"hint: harness run SUITE {' '.join(option)}, with the suite's YAML file\n")
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert "hint: harness run suite.yaml --retake 1" in error("--retake", "1")
-    assert "--renew chooses among runs that are done" in error("--renew")
+    assert "hint: harness run suite.yaml --renew" in error("--renew")
     assert not Path("results").exists()

@@ -15,8 +15,8 @@ import pytest
 
 from harness.records.result import Cause
 from harness.scheduling import processes, ranks
-from harness.scheduling.endings import are_at_work, cause_of_death, cause_of_hang, hint_for
-from harness.scheduling.launch import FOLDER, Look, leave_word
+from harness.scheduling.endings import are_at_work, cause_of_failure, cause_of_hang, hint_for
+from harness.scheduling.launch import FOLDER, Look, report_failure
 from harness.scheduling.processes import end_launch, processes_of
 from tests.house import ROOT
 from tests.processes import wait_for
@@ -29,7 +29,7 @@ TORCH = "/site-packages/torch"
 
 
 def word(folder: Path, rank: int, kind: str, message: str, status: Any = "failed", trace: str = "") -> None:
-    leave_word(folder, rank, status, Cause(kind=kind, message=message, rank=rank, step=3, traceback=trace or None))
+    report_failure(folder, rank, status, Cause(kind=kind, message=message, rank=rank, step=3, traceback=trace or None))
 
 
 def exits(folder: Path, codes: str) -> None:
@@ -43,21 +43,21 @@ def test_the_rank_that_failed_is_blamed_and_not_the_one_that_lost_its_peer(tmp_p
     word(tmp_path, 0, "RuntimeError", LOST)
     word(tmp_path, 1, "OutOfMemoryError", "CUDA out of memory", "oom")
     exits(tmp_path, '{"0": 1, "1": 1}')
-    status, cause = cause_of_death(tmp_path, 1, 2)
+    status, cause = cause_of_failure(tmp_path, 1, 2)
     assert (status, cause.kind, cause.rank, cause.step) == ("oom", "OutOfMemoryError", 1, 3)
 
 
 def test_out_of_memory_that_nccl_reports_is_no_lost_peer(tmp_path: Path) -> None:
     word(tmp_path, 0, "DistBackendError", "NCCL error: remote process exited")
     word(tmp_path, 1, "DistBackendError", "NCCL error: Cuda failure 2 'out of memory'", "oom")
-    status, cause = cause_of_death(tmp_path, 1, 2)
+    status, cause = cause_of_failure(tmp_path, 1, 2)
     assert (status, cause.rank) == ("oom", 1)
 
 
 def test_of_two_errors_the_first_is_blamed(tmp_path: Path) -> None:
     word(tmp_path, 1, "ValueError", "first")
     word(tmp_path, 0, "ValueError", "second")
-    assert cause_of_death(tmp_path, 1, 2)[1].message == "first"
+    assert cause_of_failure(tmp_path, 1, 2)[1].message == "first"
 
 
 @pytest.mark.parametrize("codes", ['{"1": -9}', '{"0": 1, "1": -9}', '{"0": -6, "1": -9}'])
@@ -65,26 +65,26 @@ def test_a_killed_rank_is_named_with_its_signal(tmp_path: Path, codes: str) -> N
     word(tmp_path, 0, "RuntimeError", LOST)
     (tmp_path / "rank-1.json").write_text('{"run_id": "r", "at": 4}')
     exits(tmp_path, codes)
-    status, cause = cause_of_death(tmp_path, 1, 2)
+    status, cause = cause_of_failure(tmp_path, 1, 2)
     assert (status, cause.kind, cause.rank, cause.step) == ("failed", "SIGKILL", 1, 5)
     assert cause.message == "rank 1 was killed by SIGKILL"
 
 
 def test_a_crash_shows_where(tmp_path: Path) -> None:
     (tmp_path / "crash-0.txt").write_text("Fatal Python error: Segmentation fault\n")
-    _, cause = cause_of_death(tmp_path, -signal.SIGSEGV, 1)
+    _, cause = cause_of_failure(tmp_path, -signal.SIGSEGV, 1)
     assert (cause.kind, cause.rank) == ("SIGSEGV", 0)
     assert "Segmentation fault" in (cause.traceback or "")
 
 
 def test_ends_without_a_word(tmp_path: Path) -> None:
-    _, killed = cause_of_death(tmp_path, -signal.SIGKILL, 2)
+    _, killed = cause_of_failure(tmp_path, -signal.SIGKILL, 2)
     assert (killed.kind, killed.rank, killed.message) == ("SIGKILL", None, "the launcher was killed by SIGKILL")
-    assert cause_of_death(tmp_path, 3, 1)[1].message == "the launch ended with code 3 without a word"
+    assert cause_of_failure(tmp_path, 3, 1)[1].message == "the launch ended with code 3 without an error message"
     exits(tmp_path, '{"1": 3}')
     word(tmp_path, 0, "RuntimeError", LOST)
-    _, cause = cause_of_death(tmp_path, 1, 2)
-    assert (cause.kind, cause.rank, cause.message) == ("exit", 1, "rank 1 ended with code 3 without a word")
+    _, cause = cause_of_failure(tmp_path, 1, 2)
+    assert (cause.kind, cause.rank, cause.message) == ("exit", 1, "rank 1 ended with code 3 without an error message")
 
 
 def look(*stack: tuple[str, int, str], steps: int | None = 7) -> Look:
@@ -189,7 +189,7 @@ os._exit(1)
 
 
 def test_runs_that_a_rank_passes_over_without_opening_them_are_not_launched_again(tmp_path: Path) -> None:
-    code, results, _ = supervise(tmp_path, "say_farewell(folder, '')", count=2)
+    code, results, _ = supervise(tmp_path, "report_end(folder, '')", count=2)
     assert (code, results) == (1, [])
 
 
@@ -217,7 +217,7 @@ begin()
 end, count = time.monotonic() + 5, 1
 while time.monotonic() < end:
     evaluate(count % 50, 1000 * (count := count + 1))
-say_farewell(folder, "")
+report_end(folder, "")
 """
     _, results, _ = supervise(tmp_path, script, timeout_seconds=1.0)
     assert [result.status for result in results] == ([status] if status else [])

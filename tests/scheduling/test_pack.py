@@ -43,7 +43,7 @@ def walk(of_run):
                 file.write(f"{run.run_id} {manifest.slot.number}\\n")
             of_run(run)
             pulse.run_ended()
-    say_farewell(folder, stop.reason)
+    report_end(folder, stop.reason)
 """
 
 

@@ -35,7 +35,7 @@ def train(seconds):
         pulse.steps = step + 1
         pulse.beat(step)
         time.sleep(0.1)
-    say_farewell(folder, stop.reason)
+    report_end(folder, stop.reason)
 
 """
 
@@ -51,7 +51,7 @@ def test_each_run_has_its_own_time_in_which_a_step_must_come(tmp_path: Path) -> 
 begin()
 pulse.steps = 1
 time.sleep(4 if manifest.runs[0].run_id == "run0" else 2)
-say_farewell(folder, "")
+report_end(folder, "")
 """
     # Three launches, the first for all runs and each later one for those that are left.
     _, results, _ = supervise(tmp_path, script, count=3, timeout_seconds=[1.0, 60.0, 60.0])

@@ -98,7 +98,7 @@ def test_unfinished_runs_and_their_checkpoints(plan: Plan, tmp_path: Path) -> No
     assert found.systems["m"].counts == {"preempted": 1, "ok": 1, "open": 4}
     assert (found.systems["n"].with_checkpoint, found.systems["n"].counts) == (1, {"open": 6})
     lines = found.text().splitlines()
-    assert "    2 of those that are not done go on from a checkpoint" in lines
+    assert "    not done, to go on from a checkpoint: 2" in lines
     name = f"{runs[0].spec.label} · seed {runs[0].spec.seed}"
     assert f"    {name} · preempted at step 7: stopped after 7 steps: a checkpoint is kept" in lines
 

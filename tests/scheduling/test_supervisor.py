@@ -60,7 +60,7 @@ def test_isolated_runs_have_a_process_each_and_what_failed_is_tried_again_by_the
     assert {label: result["status"] for label, result in first.items()} == {"base 0": "ok", "fault=raise 0": "failed"}
     again = house.run(str(suite))
     assert again.returncode == 1
-    assert "2 runs; 1 are done on this system: skipped" in again.stderr
+    assert "2 runs; 1 is done on this system: skipped" in again.stderr
     assert house.results()["base 0"] == first["base 0"]
     assert house.results()["fault=raise 0"]["attempt"] == 2
 

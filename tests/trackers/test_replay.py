@@ -147,7 +147,7 @@ def test_a_run_that_is_missing_is_counted(tmp_path: Path) -> None:
     own = mirror(told, said)
     own.look([folder.path])
     own.close()
-    assert said[-1].startswith("1 of 1 runs are missing there")
+    assert said[-1].startswith("1 of 1 run is missing there")
 
 
 def test_a_run_that_is_opened_again_is_told_again(tmp_path: Path) -> None:

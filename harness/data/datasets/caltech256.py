@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from harness.counted import counted
 from harness.data.download import fetch, unpack
 from harness.data.files import QUICK_BYTES, ImageFiles, content_of
 from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
@@ -108,7 +109,7 @@ def _load(
     # The fingerprint is the archive's, so the folder must be its whole content.
     if len(paths) != IMAGES[clutter]:
         raise HarnessError(
-            f"{folder} holds {len(paths)} images, not {IMAGES[clutter]}",
+            f"{folder} holds {counted(len(paths), 'image')}, not {IMAGES[clutter]}",
             f"remove it and unpack {ARCHIVE} again",
         )
     labels = np.repeat(np.arange(len(of_class)), [len(class_paths) for class_paths in of_class])

@@ -251,7 +251,7 @@ def _notes(found: WhatMattered) -> Iterator[str]:
     if tested:
         yield (
             f"95 % intervals over {seeds} seeds as blocks, corrected for the choice of the levels, not for the number "
-            f"of rows. p is, for {tested} effects (Holm): below {DECIDED} the effect is there, else nobody knows."
+            f"of rows. p is, for {tested} effects (Holm): below {DECIDED} the effect is there, else undecided."
         )
     elif any(one.summary for one in effects):
         yield "One seed: no interval and no p. The order below may be noise."

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.counted import counted
 from harness.errors import HarnessError
 from harness.report.numbers.differences import at
 from harness.spec.settings import Settings, apply, copied
@@ -35,7 +36,7 @@ def interaction_notes(suite: Suite, paths: Sequence[str]) -> Iterator[str]:
         except HarnessError:
             continue
         seeds = len(suite.seeds())
-        runs = f"{configs} configs x {seeds} seed{'s' * (seeds > 1)} = {configs * seeds} runs"
+        runs = f"{counted(configs, 'config')} x {counted(seeds, 'seed')} = {counted(configs * seeds, 'run')}"
         yield f"{warning} In place of one_at_a_time, this would show them, in {runs}:"
         yield f"matrix: {_flow(matrix)}"
         if design:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from harness.counted import counted
 from harness.report.formats.fitting import fit
 from harness.report.tables import Report
 from harness.report.texts import Beside, Written, notes_under, one_line
@@ -38,9 +39,7 @@ def show(report: Report, console: Console | None = None) -> None:
     _show_notes(report.notes, console)
     if report.pictures:
         runs = len({picture.run for picture in report.pictures})
-        _show_notes(
-            [f"Pictures: {len(report.pictures)}, of {runs} run{'s' * (runs > 1)}; table.md shows them."], console
-        )
+        _show_notes([f"Pictures: {len(report.pictures)}, of {counted(runs, 'run')}; table.md shows them."], console)
 
 
 def show_one(table: Beside, notes: Sequence[str], console: Console, all_in: str) -> None:
@@ -102,9 +101,9 @@ def _show_table(
     console.print(grid)
     _show_notes(notes_under([one.column for one in fitted], notes), console)
     if hidden := len(styles) - len(rows):
-        _show_notes([f"{hidden} more row{'s' * (hidden > 1)} in {all_in}."], console)
+        _show_notes([f"{counted(hidden, 'more row')} in {all_in}."], console)
     if left_out:
-        columns_there = f"{len(left_out)} more column{'s' * (len(left_out) > 1)} in {all_in}"
+        columns_there = f"{counted(len(left_out), 'more column')} in {all_in}"
         _show_notes([f"{columns_there}, or in a wider terminal."], console)
     console.print()
 

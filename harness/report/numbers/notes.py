@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from harness.counted import counted, is_are
 from harness.records.comparable import Mark, marks
 from harness.records.result import Cause, RunResult
 from harness.report.numbers.columns import RAN, Column
@@ -58,8 +59,8 @@ def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
 def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
     runs = [run for row in rows for run in row.runs]
     sizes = sorted({run.num_processes for run in runs})
-    processes = f" on {sizes[0]} process{'es' * (sizes[0] > 1)}" if len(sizes) == 1 else ""
-    yield f"{_count(len(runs), 'run')} of {_count(len(rows), 'config')}{processes}: {count_by_status(runs)}."
+    processes = f" on {counted(sizes[0], 'process', 'processes')}" if len(sizes) == 1 else ""
+    yield f"{counted(len(runs), 'run')} of {counted(len(rows), 'config')}{processes}: {count_by_status(runs)}."
     here = {row.config_id for row in rows}
     missing = [label for config_id, label in planned.items() if config_id not in here]
     if missing:
@@ -160,15 +161,15 @@ def _replaced(rows: Sequence[Row]) -> Iterator[str]:
     if told:
         count = sum(run.replaced for row in rows for run in row.ok)
         yield (
-            f"Trained again: {listed(told)}. {_count(count, 'earlier record')} of them {'is' if count == 1 else 'are'} "
-            "kept in `replaced/` beside the run's own, and left out here."
+            f"Trained again: {listed(told)}. {counted(count, 'earlier record')} of them "
+            f"{is_are(count)} kept in `replaced/` beside the run's own, and left out here."
         )
 
 
 def _whose(rows: Sequence[Row], is_told: Callable[[RunResult], bool]) -> list[str]:
     """Returns e.g. `2 of 3 runs of a` for each row that has such runs."""
     counts = [(row, sum(map(is_told, row.ok))) for row in rows]
-    return [f"{count} of {_count(len(row.ok), 'run')} of {row.label}" for row, count in counts if count]
+    return [f"{count} of {counted(len(row.ok), 'run')} of {row.label}" for row, count in counts if count]
 
 
 def _of_gpus(rows: Sequence[Row]) -> Iterator[str]:
@@ -208,7 +209,8 @@ def _causes(rows: Sequence[Row]) -> Iterator[str]:
                 alike.setdefault((one_line(row.label), run.status, _why(run.cause)), []).append(str(run.seed))
     causes = list(alike.items())
     for (label, status, why), seeds in causes[:MOST_CAUSES]:
-        yield f"{label}, seed{'s' * (len(seeds) > 1)} {listed(seeds)}: {status}, {why}."
+        noun = "seed" if len(seeds) == 1 else "seeds"
+        yield f"{label}, {noun} {listed(seeds)}: {status}, {why}."
     if more := sum(len(seeds) for _, seeds in causes[MOST_CAUSES:]):
         yield f"{more} more runs without a result; `harness status` lists them."
 
@@ -220,7 +222,3 @@ def _why(cause: Cause | None) -> str:
     message = cause.message.replace("\nhint: ", "; hint: ")
     why = shortened(one_line(f"{cause.kind}: {message}").rstrip("."), 200)
     return f"{why} ({', '.join(where)})" if where else why
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count} {word}{'s' * (count != 1)}"

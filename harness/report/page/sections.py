@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from harness.counted import counted
 from harness.durations import duration_text
 from harness.report.charts.learning_curves import shown_by_epoch
 from harness.report.numbers.rows import count_by_status
@@ -64,8 +65,8 @@ class _Sections:
         systems = [one_line(table.system) for table in self._tables]
         configs = len({run.config_id for run in runs})
         seeds = len({run.seed for run in runs})
-        of = f"{configs:,} config{'s' * (configs != 1)}, {seeds} seed{'s' * (seeds != 1)}"
-        return f"{len(runs):,} run{'s' * (len(runs) != 1)} of {of}: {count_by_status(runs)}; on {' and '.join(systems)}"
+        of = f"{counted(configs, 'config')}, {counted(seeds, 'seed')}"
+        return f"{counted(len(runs), 'run')} of {of}: {count_by_status(runs)}; on {' and '.join(systems)}"
 
     def _answer(self) -> Iterator[Part]:
         if not self._tables:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.counted import counted
 from harness.errors import HarnessError
 from harness.suite.plan import PlannedRun
 
@@ -63,7 +64,7 @@ class Resources:
         if self.gpus_per_node and not re.fullmatch(r"([\w.-]+:)?[1-9]\d*", self.gpus_per_node):
             raise HarnessError(f"--gpus-per-node {self.gpus_per_node}", "a count, or TYPE:COUNT, e.g. a100:4")
         if self.processes_per_node and 0 < self._gpus() < self.processes_per_node:
-            message = f"{self.processes_per_node} processes on a node with {self._gpus()} GPUs"
+            message = f"{self.processes_per_node} processes on a node with {counted(self._gpus(), 'GPU')}"
             raise HarnessError(message, "each process needs a GPU of its own")
         for line in self.sbatch:
             _require_one_line("--sbatch", line)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.counted import counted
 from harness.errors import HarnessError
 from harness.problems import first_problem
 from harness.records.files import open_file, read_object, write_atomically
@@ -58,7 +59,7 @@ def read_manifest(path: Path, lines: str = "") -> Manifest:
     match = re.fullmatch(r"(\d+)-(\d+)", lines or f"1-{total}")
     first, last = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= first <= last <= total:
-        raise HarnessError(f"--lines {lines}: {path} has {total} lines", "FIRST-LAST, e.g. 1-4")
+        raise HarnessError(f"--lines {lines}: {path} has {counted(total, 'line')}", "FIRST-LAST, e.g. 1-4")
     try:
         with open_file(path) as file:
             runs = [_thaw(json.loads(line), path) for line in itertools.islice(file, first - 1, last)]

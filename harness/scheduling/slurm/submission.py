@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.counted import counted
 from harness.errors import HarnessError, nearest
 from harness.records.files import write_json
 from harness.records.planned import read_planned
@@ -45,8 +46,8 @@ class Submission:
     def text(self) -> str:
         """Returns lines for a person."""
         lines = [
-            f"job {job}: {count(array.tasks, 'task')} of {count(array.runs_per_task, 'run')} at most, "
-            f"{count(array.nodes, 'node')} each"
+            f"job {job}: {counted(array.tasks, 'task')} of {counted(array.runs_per_task, 'run')} at most, "
+            f"{counted(array.nodes, 'node')} each"
             for job, array in self.jobs.items()
         ]
         return "\n".join([*lines, f"logs: {self.logs}"])
@@ -186,7 +187,7 @@ class Draft:
         found = self.open
         out = {"done": found.done, "in the queue": found.queued}
         left_out = ", ".join(f"{number} {where}" for where, number in out.items() if number)
-        total = count(len(found.runs) + found.done + found.queued, "run")
+        total = counted(len(found.runs) + found.done + found.queued, "run")
         return f"{self.suite}: {total}{f'; left out: {left_out}' if left_out else ''}; to submit: {len(found.runs)}"
 
     def scripts(self, folder: Path, python: str) -> list[str]:
@@ -242,11 +243,6 @@ class Draft:
             "run_ids": [run.run_id for run in self.open.runs],
         }
         write_json(folder / COMMON, value)
-
-
-def count(number: int, noun: str) -> str:
-    """Returns e.g. `1 run`, `2 runs`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _template() -> str:

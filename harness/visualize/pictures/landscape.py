@@ -9,6 +9,7 @@ from typing import Any
 
 import altair
 
+from harness.counted import counted, is_are
 from harness.errors import HarnessError
 from harness.parameters import PositiveFloat, PositiveInt
 from harness.registry import picture
@@ -95,7 +96,7 @@ def _picture(
         "Line in the first chart: the loss before the step. β: greatest gradient difference / distance moved.",
     ]
     if left_out:
-        say.append(f"{left_out} values were not finite and are left out.")
+        say.append(f"Left out: {counted(left_out, 'value')} that {is_are(left_out)} not finite.")
     chart = finished(_chart(rows, list(names.values())), f"Loss along the gradient · {shared_title(runs)}", say)
     of = listed(list(names.values()))
     caption = (
