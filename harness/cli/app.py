@@ -144,8 +144,8 @@ class _Kept:
         return getattr(self._stream, name)
 
 
-def keep_stderr() -> None:
-    """Makes this process go on whatever becomes of its stderr."""
+def keep_streams() -> None:
+    """Makes this process go on whatever becomes of its stderr, and of the terminal that its stdout is."""
     if sys.stderr is None:  # it was closed from the beginning, and the next file would take its place
         null = os.open(os.devnull, os.O_WRONLY)
         if null != 2:
@@ -153,6 +153,9 @@ def keep_stderr() -> None:
         sys.stderr = os.fdopen(2, "w")
     if not isinstance(sys.stderr, _Kept):
         sys.stderr = cast(TextIO, _Kept(sys.stderr))
+    # A pipe or a file that cannot be written is an error: data are lost. A terminal that was closed has no reader.
+    if sys.stdout is not None and not isinstance(sys.stdout, _Kept) and sys.stdout.isatty():
+        sys.stdout = cast(TextIO, _Kept(sys.stdout))
 
 
 def print_text(text: str) -> None:
