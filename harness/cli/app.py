@@ -15,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.records.store import SuiteResults
+    from harness.records.read import SuiteResults
     from harness.report.options import Options
     from harness.report.tables import Report
     from harness.spec import DataSection
@@ -84,7 +84,7 @@ def plans_with(
 ) -> tuple[list[Plan], SuiteResults]:
     """Returns the plan of a suite, and that for each other world size it has results of; and all its results."""
     from harness.records.planned import count_planned
-    from harness.records.store import read_suite
+    from harness.records.read import read_suite
 
     first = plan_of(suite, overrides, only, smoke, config_file)
     planned_for = first.runs[0].spec.train.num_processes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.compare.measured import MeasuredConfig, measured_configs, round_seconds
 from harness.errors import HarnessError, nearest
-from harness.records.store import SuiteResults
+from harness.records.read import SuiteResults
 from harness.report.of_suite import shown_label
 from harness.suite.plan import Plan
 
