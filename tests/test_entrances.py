@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.records.store import RunFolder, read_result
+from harness.records.read import read_result
+from harness.records.store import RunFolder
 from harness.visualize.trained import read_run
 from tests.house import NO_CHARTS, ROOT, House
 
@@ -83,7 +84,7 @@ def test_one_process_by_each_entrance_gives_the_same_numbers(project: House) -> 
 
 def metrics(output: Path) -> dict[str, tuple[float, float]]:
     """Returns test accuracy and loss of each run."""
-    from harness.records.store import read_suite
+    from harness.records.read import read_suite
 
     results = read_suite(output, "quickstart").results
     assert len(results) == 4

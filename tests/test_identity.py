@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.records.store import read_result
+from harness.records.read import read_result
 from tests.house import House
 
 SUITE = """\

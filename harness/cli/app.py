@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.records.store import SuiteResults
+    from harness.records.read import SuiteResults
     from harness.report.options import Options
     from harness.report.tables import Report
     from harness.spec import DataSection
@@ -86,7 +86,7 @@ def plans_with(
 ) -> tuple[list[Plan], SuiteResults]:
     """Returns the plan of a suite, and that for each other world size it has results of; and all its results."""
     from harness.records.planned import count_planned
-    from harness.records.store import read_suite
+    from harness.records.read import read_suite
 
     first = plan_of(suite, overrides, only, smoke, config_file)
     planned_for = first.runs[0].spec.train.num_processes
@@ -146,8 +146,8 @@ class _Kept:
         return getattr(self._stream, name)
 
 
-def keep_stderr() -> None:
-    """Makes this process go on whatever becomes of its stderr."""
+def keep_streams() -> None:
+    """Makes this process go on whatever becomes of its stderr, and of the terminal that its stdout is."""
     if sys.stderr is None:  # it was closed from the beginning, and the next file would take its place
         null = os.open(os.devnull, os.O_WRONLY)
         if null != 2:
@@ -155,6 +155,9 @@ def keep_stderr() -> None:
         sys.stderr = os.fdopen(2, "w")
     if not isinstance(sys.stderr, _Kept):
         sys.stderr = cast(TextIO, _Kept(sys.stderr))
+    # A pipe or a file that cannot be written is an error: data are lost. A terminal that was closed has no reader.
+    if sys.stdout is not None and not isinstance(sys.stdout, _Kept) and sys.stdout.isatty():
+        sys.stdout = cast(TextIO, _Kept(sys.stdout))
 
 
 class _Data:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.compare.measured import MeasuredConfig, measured_configs, round_seconds
 from harness.counted import counted
 from harness.errors import HarnessError, nearest
-from harness.records.store import SuiteResults
+from harness.records.read import SuiteResults
 from harness.report.of_suite import shown_label
 from harness.suite.plan import Plan
 

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from harness.counted import counted, is_are
+from harness.records.read import SuiteResults, read_suite, read_system
 from harness.records.result import FINAL, RunResult
-from harness.records.store import RunFolder, SuiteResults, read_suite, read_system, run_folder
+from harness.records.store import RunFolder, run_folder
 
 
 def folders_elsewhere(root: Path, suite: str, run_ids: Collection[str]) -> dict[str, list[Path]]:

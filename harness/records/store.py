@@ -1,12 +1,4 @@
-"""The folder of a run, `results/<suite>/<run_id>/<system_id>/`, and all results of a suite.
-
-A record belongs to its run_id and system_id. Wherever one is read, by whatever command, it counts only if
-- it is a file, lies in the folder of its own ids, is of this schema version, and each of its fields is in its range;
-- its events are a file, too, and their last lines are of no later owner than the one that wrote the result;
-- its `spec.json` is a file, or there is none.
-What does not count is left out and named with the reason; it keeps no other record from being read. Its run is open.
-A record in the folder of another suite than its own counts, and `elsewhere` names its own.
-"""
+"""The folder of a run, `results/<suite>/<run_id>/<system_id>/`: what its owner writes there, and what others read."""
 
 from __future__ import annotations
 
@@ -17,26 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
 from harness.records.claims import Claim, claim
-from harness.records.events import EVENTS, STARTS, first_problem, generation_at_end, read_events
-from harness.records.files import (
-    OddFile,
-    append_line,
-    cancel_writes,
-    read_file,
-    read_object,
-    recording,
-    require_no_odd_file,
-    write_json,
-)
+from harness.records.events import EVENTS, STARTS, generation_at_end, read_events
+from harness.records.files import OddFile, append_line, cancel_writes, recording, write_json
+from harness.records.read import SPEC, read_result
 from harness.records.replaced import clear, keep
-from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
+from harness.records.result import FINAL, RunResult
 
-SPEC = "spec.json"
 RENAMED = ("predictions.npz", "losses.npz", "checkpoints/final.safetensors", "result.json")
 """What the owner of a run writes at its end, each under another name first."""
 
@@ -292,91 +273,3 @@ def _since_last_start(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def run_folder(root: Path, suite: str, run_id: str, system_id: str) -> RunFolder:
     """Returns the folder of a run on a system; it need not exist."""
     return RunFolder(root / suite / run_id / system_id)
-
-
-def read_result(path: Path) -> RunResult:
-    """Reads one `result.json`.
-
-    Raises:
-        ValueError: it does not count, as the module says; in one line.
-        OSError: there is none, or it cannot be read.
-    """
-    content = read_file(path)
-    try:
-        result = RunResult.model_validate_json(content)
-    except ValidationError as error:
-        version = read_object(path).get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise ValueError(f"schema version {str(version)[:40]}; this harness reads {SCHEMA_VERSION}") from None
-        raise ValueError(first_problem(error)) from None
-    folder = path.parent
-    suite = require_own_place(folder, result.run_id, result.system_id)
-    result.elsewhere = None if suite == result.suite else result.suite
-    result.kept_under = None
-    try:
-        name = EVENTS
-        newest = generation_at_end(f"{folder}/{name}")
-        name = SPEC
-        require_no_odd_file(f"{folder}/{name}")
-    except OddFile as error:
-        raise ValueError(f"{name} is {error}") from None
-    if newest > result.generation:
-        raise ValueError(f"written by a former owner, of generation {result.generation}; the run is of {newest}")
-    return result
-
-
-def require_own_place(folder: Path, run_id: str, system_id: str) -> str:
-    """Checks that a record lies in the folder of its run and system, and returns the suite whose folder holds that.
-
-    Raises:
-        ValueError: it is a copy, which counts nowhere.
-    """
-    parts = f"/{folder}".rsplit("/", 3)  # texts: there may be 10,000 records
-    if len(parts) < 4 or ".." in parts[1:]:
-        parts = str(folder.resolve()).rsplit("/", 3)
-    if parts[-2:] != [run_id, system_id]:
-        raise ValueError(f"a copy of run {run_id} on system {system_id}: it does not lie in {run_id}/{system_id}")
-    return parts[-3]
-
-
-def read_system(folder: Path, system_id: str) -> dict[str, Any]:
-    """Reads the `system.json` beside a record.
-
-    Raises:
-        ValueError: it is of another system, or is not what it should be.
-        OSError: there is none, or it cannot be read.
-    """
-    try:
-        system = require_plain(read_object(folder / "system.json"))
-    except ValueError as error:
-        raise ValueError(f"system.json: {error}") from None
-    if system.get("system_id", system_id) != system_id:
-        raise ValueError(f"system.json is of system {system['system_id']}")
-    return system
-
-
-@dataclass(frozen=True)
-class SuiteResults:
-    """All results of a suite, the records that could not be read, with the reason, and what else is to be told."""
-
-    results: list[RunResult]
-    systems: dict[str, dict[str, Any]]
-    unreadable: dict[Path, str]
-    notes: tuple[str, ...] = ()
-
-
-def read_suite(root: Path, suite: str) -> SuiteResults:
-    """Reads the results of a suite on all systems, in the order of their folders' names."""
-    results: list[RunResult] = []
-    systems: dict[str, dict[str, Any]] = {}
-    unreadable: dict[Path, str] = {}
-    for path in sorted((root / suite).glob("*/*/result.json")):
-        try:
-            result = read_result(path)
-            if result.system_id not in systems:
-                systems[result.system_id] = read_system(path.parent, result.system_id)
-        except (OSError, ValueError) as error:
-            unreadable[path] = str(error)
-        else:
-            results.append(result)
-    return SuiteResults(results, systems, unreadable)

@@ -14,8 +14,9 @@ from rich.console import Console
 from harness.counted import counted
 from harness.records.calibration import read_calibrations
 from harness.records.planned import folder_of
+from harness.records.read import SuiteResults
 from harness.records.result import RunResult
-from harness.records.store import RunFolder, SuiteResults
+from harness.records.store import RunFolder
 from harness.report.build import Material, build_report
 from harness.report.factors.crossing import crossings_of
 from harness.report.factors.design import design_of

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
-import traceback
-from typing import NoReturn
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or `deterministic: true` fails; read when CUDA starts
 
@@ -16,36 +13,26 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from rich.console import Console
 
-from harness.cache import cache_root
 from harness.counted import counted, is_are
-from harness.data.prepare import Splits, data_source, prepare
-from harness.errors import HarnessError, MachineError
+from harness.errors import MachineError
 from harness.live.events import RunEnded
 from harness.live.state import SuiteState
 from harness.live.told import Messenger
 from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
-from harness.measure.memory import is_out_of_memory, keep_freed_memory
+from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system, find_gpus
 from harness.records.files import require_writable
 from harness.records.planned import done_elsewhere
-from harness.records.result import Cause, RunResult, Status
-from harness.running.build import ddp_options, global_batches, group_options
-from harness.running.execute import Observer, execute
-from harness.running.open_run import OpenRun, Taken, Worker
+from harness.records.result import Status
+from harness.running.build import ddp_options, group_options
+from harness.running.one_run import BadData, do_run
+from harness.running.open_run import Worker
 from harness.running.stopping import StopRequest
-from harness.running.warm_up import warm_up, warm_up_seconds
-from harness.scheduling.launch import STOPPED, Pulse, report_end, report_failure
+from harness.scheduling.launch import STOPPED, Pulse, report_end
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.unused import unused_checkpoints
 from harness.suite.plan import PlannedRun
-from harness.training.distributed import wait_for_all
-from harness.training.epochs import Lost, Stopped
-from harness.training.loop import Diverged
-
-
-class BadData(HarnessError):
-    """The data of a run, or its checkpoint, are not what they should be; every rank raises it."""
 
 
 def walk(
@@ -96,7 +83,7 @@ def walk(
                 if _someone_stops(worker):
                     break
                 cold = all(status is None for status in statuses)  # those before it were another process's
-                statuses.append(_run(worker, run, cold=cold) if manifest.takes(run) else None)
+                statuses.append(do_run(worker, run, cold=cold) if manifest.takes(run) else None)
     except BadData as error:
         _leave(worker, code=0 if pulse.folder else 2)
         if worker.is_main:
@@ -169,143 +156,6 @@ def _leave(worker: Worker, code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
-    """Does one run, the first of a launch after a warm-up; None where it is another process's.
-
-    What it cannot record ends the process: its peers may wait in a collective, for ever.
-    """
-    worker.pulse.run_begins(run, worker.folder(run).path)
-    open_run = None
-    try:
-        began = time.perf_counter()
-        splits = _read_data(worker, run)
-        data_seconds = time.perf_counter() - began
-        if 0 < splits.decode_seconds <= data_seconds:  # now, and not for an earlier run
-            worker.display.note(f"read image files into {cache_root()} in {splits.decode_seconds:.1f} s")
-        open_run = _open(worker, run, splits)
-        if cold:
-            _warm_up(worker, run, open_run, splits)
-        result = _execute(worker, run, open_run, splits, data_seconds)
-        status = result.status
-    except BadData:
-        raise
-    except Taken as error:
-        if open_run:
-            open_run.leave(error)
-        else:
-            worker.display.note(f"{run.name}: left to {error}")
-        status = None
-    except Exception as error:
-        _end_process(worker, open_run, error)
-    worker.pulse.run_ended()
-    return status
-
-
-def _open(worker: Worker, run: PlannedRun, splits: Splits) -> OpenRun:
-    try:
-        return OpenRun(worker, run, global_batches(run.spec, splits).sizes)
-    except HarnessError as error:
-        raise BadData(error.message, error.hint) from None
-
-
-def _warm_up(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits) -> None:
-    """Trains as the run will; an error that it meets, the run would have met, too."""
-    accelerator = worker.accelerator
-    seconds = warm_up_seconds(worker.manifest.warm_up_seconds, accelerator.device.type)
-    if seconds:
-        open_run.on_warm_up(seconds)
-        with contextlib.suppress(HarnessError):  # the run will meet it, and record it
-            warm_up(worker.manifest.spec_to_train(run), splits, accelerator, worker.stop, seconds)
-
-
-def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits, data_seconds: float) -> RunResult:
-    """Trains and measures an open run and writes its result, unless an error that is this rank's own ends it."""
-    spec = worker.manifest.spec_to_train(run)
-
-    def on_step(step: int) -> None:
-        worker.pulse.steps = step + 1
-        open_run.on_step(step)
-
-    try:
-        outcome = execute(
-            spec,
-            splits,
-            worker.accelerator,
-            Observer(
-                on_step,
-                open_run.on_epoch,
-                open_run.on_checkpoint,
-                stop_requested=worker.stop,
-                is_lost=open_run.is_lost,
-                on_sample=open_run.on_sample,
-            ),
-            fingerprint=run.fingerprint,
-            target=worker.manifest.target,
-            data_seconds=data_seconds,
-            keeping=open_run.keeping,
-        )
-    except Lost:
-        raise open_run.taken() from None
-    except Stopped as stopped:
-        kept = "a checkpoint is kept" if stopped.kept else "no checkpoint could be kept"
-        cause = Cause(kind=worker.stop.reason or "stop", message=f"{stopped}: {kept}", step=stopped.step)
-        return open_run.close("preempted", cause)
-    except Diverged as error:
-        return open_run.close("diverged", Cause(kind="Diverged", message=str(error), step=error.step))
-    except HarnessError as error:
-        if worker.accelerator.num_processes > 1:  # it may be this rank's own, e.g. its GPU is full
-            raise
-        return open_run.close("failed", Cause(kind="HarnessError", message=str(error)))
-    return open_run.close("ok", outcome=outcome)
-
-
-def _read_data(worker: Worker, run: PlannedRun) -> Splits:
-    """Reads the data of a run, first in one process of each machine: it fetches and decodes, the others map.
-
-    Raises:
-        BadData: on every rank, where one of them cannot; they end the suite before the run is opened.
-    """
-    accelerator = worker.accelerator
-    splits, bad = None, None
-    for turn in (True, False):
-        if accelerator.is_local_main_process == turn:
-            try:
-                source = data_source(run.spec.data)
-                if source.download and turn:
-                    source.download()
-                splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali", planned=run.fingerprint)
-            except HarnessError as error:
-                bad = error
-        wait_for_all(accelerator, f"{run.run_id} {turn}")
-    found: list[HarnessError | None] = gather_object([bad])
-    if first := next((error for error in found if error), None):
-        raise BadData(first.message, first.hint)
-    assert splits
-    return splits
-
-
-def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> NoReturn:
-    """Records an error of this rank and ends the process."""
-    pulse = worker.pulse
-    trace = None if isinstance(error, HarnessError) else traceback.format_exc()
-    message = str(error).partition("\n")[0]
-    cause = Cause(kind=type(error).__name__, message=message, rank=pulse.rank, step=pulse.steps, traceback=trace)
-    status: Status = "oom" if is_out_of_memory(error) else "failed"
-    try:
-        worker.display.close()
-        if pulse.folder:  # of several ranks the supervisor knows which one failed, and which lost its peer
-            report_failure(pulse.folder, pulse.rank, status, cause)
-        else:
-            sys.stderr.write(f"rank {pulse.rank}: {trace or error}\n")
-            if open_run:
-                open_run.abandon(status, cause)
-    except OSError as problem:  # e.g. a full disk
-        sys.stderr.write(f"rank {pulse.rank}: {trace or error}\nnot recorded: {problem}\n")
-    finally:
-        sys.stderr.flush()
-        os._exit(1)  # a normal exit would wait for the process group
 
 
 def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRun], runs: list[PlannedRun]) -> None:

@@ -109,7 +109,9 @@ def do_open_runs(
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
         several = counted(len(others), "run")
-        console.print(f"{several} {is_are(len(others))} being done elsewhere: {others[0]}", markup=False, soft_wrap=True)
+        console.print(
+            f"{several} {is_are(len(others))} being done elsewhere: {others[0]}", markup=False, soft_wrap=True
+        )
         return STOPPED
     results = [*borrowed, *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):

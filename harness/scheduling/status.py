@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 from harness.counted import counted
 from harness.records.planned import done_elsewhere, folder_of
+from harness.records.read import read_result, read_system
 from harness.records.result import FINAL, RunResult, Status
-from harness.records.store import read_result, read_system
 from harness.suite.plan import Plan
 
 

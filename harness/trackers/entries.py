@@ -11,8 +11,9 @@ from typing import Any
 
 from harness.records.comparable import compares, marks, untimed_by
 from harness.records.files import read_object
+from harness.records.read import SPEC, read_system, require_own_place
 from harness.records.result import RunResult, Status
-from harness.records.store import SPEC, Attempt, RunFolder, read_system, require_own_place
+from harness.records.store import Attempt, RunFolder
 from harness.spec import is_identity
 
 Row = dict[str, float]
@@ -104,7 +105,7 @@ def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | 
         with_machine: also what names the machine and places on it: the whole system, data roots, error messages.
 
     Raises:
-        ValueError: the record does not count; see `harness.records.store`.
+        ValueError: the record does not count; see `harness.records.read`.
         OSError: it cannot be read.
     """
     events = folder.last_attempt()

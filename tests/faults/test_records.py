@@ -13,7 +13,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.records.claims import claim, owner
 from harness.records.files import append_line, read_lines, require_writable, write_json
-from harness.records.store import read_suite
+from harness.records.read import read_suite
 from tests.house import NO_CHARTS, House
 from tests.processes import processes_in, wait_for
 

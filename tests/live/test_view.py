@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.app import keep_stderr, stderr
+from harness.cli.app import keep_streams, stderr
 from harness.live import view as live_view
 from harness.live.events import Note
 from harness.live.state import SuiteState
@@ -89,7 +89,7 @@ def test_a_terminal_that_goes_away_stops_nobody(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("TERM", "xterm-256color")
     for file in (Gone(), io.StringIO()):
         monkeypatch.setattr("sys.stderr", file)
-        keep_stderr()
+        keep_streams()
         view = view_for(stderr(), going_on())
         view.start()
         view.note("x")

@@ -22,8 +22,9 @@ from harness.measure import telemetry
 from harness.measure.nvml import NO_CUDA, WHOLE_GPU
 from harness.measure.telemetry import OTHER_NUMBERS, Sampler
 from harness.records.checkpoints import CheckpointFolder
+from harness.records.read import read_suite
 from harness.records.result import Memory, RunResult
-from harness.records.store import read_suite, run_folder
+from harness.records.store import run_folder
 from harness.report.build import Material, build_report
 from harness.report.formats.machine import run_rows, summary_rows
 from harness.report.tables import Report

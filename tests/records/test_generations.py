@@ -16,8 +16,9 @@ from harness.records.checkpoints import CheckpointFolder, generation_of
 from harness.records.claims import claim
 from harness.records.events import TAIL_BYTES, generation_at_end
 from harness.records.files import write_atomically
+from harness.records.read import read_result, read_suite
 from harness.records.result import RunResult
-from harness.records.store import RENAMED, RunFolder, read_result, read_suite, run_folder
+from harness.records.store import RENAMED, RunFolder, run_folder
 from harness.report.numbers.curves import curve_of
 from harness.trackers.entries import read_entries
 from tests.records.test_store import finished

@@ -18,8 +18,9 @@ from harness.live.watching import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
 from harness.records.files import OddFile, open_file, read_file, read_object
 from harness.records.planned import read_planned
+from harness.records.read import read_result, read_suite
 from harness.records.result import Clock, Metrics, RunResult
-from harness.records.store import RunFolder, read_result, read_suite, run_folder
+from harness.records.store import RunFolder, run_folder
 from harness.report.formats.machine import as_json
 from harness.report.of_suite import build_suite_report
 from harness.report.write import write_report

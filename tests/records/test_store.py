@@ -5,8 +5,9 @@ from typing import get_args
 
 import pytest
 
+from harness.records.read import read_suite
 from harness.records.result import RunResult, Status
-from harness.records.store import read_suite, run_folder
+from harness.records.store import run_folder
 from tests.records.test_result import DATA
 
 

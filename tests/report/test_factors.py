@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.records.store import SuiteResults
+from harness.records.read import SuiteResults
 from harness.report.factors.design import Design, design_of
 from harness.report.formats.machine import factor_rows
 from harness.report.formats.markdown import markdown

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from harness.records.store import read_suite
+from harness.records.read import read_suite
 from harness.report.build import Material, build_report
 from harness.report.charts.accuracy_over_time import accuracy_over_time
 from harness.report.charts.axes import time_axis

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from harness.factorial.effects import terms_of
-from harness.records.store import SuiteResults
+from harness.records.read import SuiteResults
 from harness.report.charts.interactions import interactions
 from harness.report.factors import estimates
 from harness.report.factors.crossing import crossings_of

@@ -374,7 +374,7 @@ class _Spec:
 def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Path, monkeypatch: Any) -> None:
     from types import SimpleNamespace
 
-    from harness.records.store import read_suite
+    from harness.records.read import read_suite
 
     results = on_two_systems(fake, 3.0)
     for seed, result in enumerate(results):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.records.store import SuiteResults, read_suite, run_folder
+from harness.records.read import SuiteResults, read_suite
+from harness.records.store import run_folder
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import as_json, reference_rows
 from harness.report.formats.markdown import markdown

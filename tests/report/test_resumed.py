@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.records.comparable import is_of_time
+from harness.records.read import SuiteResults
 from harness.records.result import Energy, RunResult, TargetReached
-from harness.records.store import SuiteResults
 from harness.report.charts.accuracy_over_time import paying_time
 from harness.report.formats.machine import run_rows
 from harness.report.of_suite import build_suite_report

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.records.read import read_result
 from harness.records.result import RunResult
-from harness.records.store import read_result
 from harness.scheduling.call import do_open_runs
 from harness.scheduling.commands import Launcher
 from harness.scheduling.display import Unseen

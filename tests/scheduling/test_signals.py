@@ -23,6 +23,19 @@ from tests.scheduling.paced import Paced, stop
 
 pytestmark = pytest.mark.launch
 
+LINGERS_AT_THE_END = """
+
+_end_launch = end_launch
+
+
+def end_launch(child, folder):
+    import time
+
+    _end_launch(child, folder)
+    Path("in-end-0").touch()
+    time.sleep(2)
+"""
+
 
 def test_one_process_stops_on_sigint_and_goes_on(house: House) -> None:
     run = Paced(house, 1)
@@ -55,9 +68,10 @@ def test_two_processes_save_and_stop_together_on_sigusr1(house: House) -> None:
     assert len(list(house.path.glob("results/paced/*/*/checkpoints/step-*/manifest.json"))) == 1
 
 
-def test_a_closed_terminal_saves_and_stops(house: House) -> None:
-    run = Paced(house, 1)
-    run.hold("step")
+def with_a_terminal_that_closes(run: Paced, where: str, *more: str) -> int:
+    """Runs a suite on a terminal of its own, which is closed when the run lingers there; returns the exit code."""
+    house = run.house
+    run.hold(where)
     ours, theirs = os.openpty()
 
     def read() -> None:
@@ -68,7 +82,7 @@ def test_a_closed_terminal_saves_and_stops(house: House) -> None:
     closing, reader = threading.Event(), threading.Thread(target=read)
     reader.start()
     child = subprocess.Popen(
-        house.command("suite.yaml"),
+        house.command("suite.yaml", *more),
         cwd=house.path,
         env=house.environment(TERM="xterm-256color"),
         stdin=theirs,
@@ -79,16 +93,31 @@ def test_a_closed_terminal_saves_and_stops(house: House) -> None:
     )
     os.close(theirs)
     try:
-        run.reached("step")
+        run.reached(where)
     finally:
         closing.set()
         reader.join()
         os.close(ours)
-    assert child.wait(60) == 75
+    return child.wait(60)
+
+
+def test_a_closed_terminal_saves_and_stops(house: House) -> None:
+    run = Paced(house, 1)
+    code = with_a_terminal_that_closes(run, "step", "--set", "train.epochs=20")  # it does not end before that
     result = run.result()
+    assert code == 75, result
     assert (result["status"], result["cause"]["kind"]) == ("preempted", "SIGHUP")
     assert "a checkpoint is kept" in result["cause"]["message"]
     assert not run.left()
+
+
+def test_a_terminal_that_closes_when_all_is_done_keeps_no_table_from_being_written(house: House) -> None:
+    with (house.path / "harness/scheduling/processes.py").open("a") as file:
+        file.write(LINGERS_AT_THE_END)
+    run = Paced(house, 1)
+    assert with_a_terminal_that_closes(run, "end", "--set", "train.epochs=1") == 0
+    assert run.result()["status"] == "ok"
+    assert (house.path / "results/paced/table.csv").exists()
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from harness.records.read import read_result
 from harness.records.result import Cause, RunResult, Status
-from harness.records.store import RunFolder, read_result, run_folder
+from harness.records.store import RunFolder, run_folder
 from harness.scheduling.status import SuiteStatus, suite_status
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.records.test_result import DATA

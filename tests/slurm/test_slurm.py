@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.records.store import read_result
+from harness.records.read import read_result
 from tests.slurm.conftest import Lab
 
 pytestmark = [pytest.mark.launch, pytest.mark.slow]

@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from harness.data.prepare import fingerprint
-from harness.records.store import RunFolder, read_suite
+from harness.records.read import read_suite
+from harness.records.store import RunFolder
 from harness.running.stopping import StopRequest
 from harness.scheduling.launch import Pulse
 from harness.scheduling.manifest import Manifest

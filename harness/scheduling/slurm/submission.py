@@ -18,8 +18,8 @@ from harness.counted import counted
 from harness.errors import HarnessError, nearest
 from harness.records.files import write_json
 from harness.records.planned import read_planned
+from harness.records.read import SuiteResults
 from harness.records.result import FINAL
-from harness.records.store import SuiteResults
 from harness.scheduling.slurm.batch import Array, Resources, arrays, render, world_size
 from harness.scheduling.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
 from harness.scheduling.slurm.manifest import COMMON, NAME, freeze, read_common
