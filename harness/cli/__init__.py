@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+import typer
+
 # isort: off
 # The order of `harness --help`.
 from harness.cli import init, list_, plan, run, submit, status, report, compare  # noqa: F401
@@ -13,6 +15,7 @@ from harness.cli import visualize, track, calibrate, doctor, schema  # noqa: F40
 # isort: on
 from harness.cli.app import app, keep_stderr
 from harness.cli.home import require_home
+from harness.cli.refusing import UsageError, refuse
 from harness.errors import HarnessError
 
 
@@ -21,10 +24,15 @@ def main(arguments: list[str] | None = None) -> None:
     keep_stderr()
     try:
         require_home()
-        app(args=arguments, prog_name="harness")
+        code = app(args=arguments, prog_name="harness", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except UsageError as error:
+        refuse(error.show)
     except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        text = f"error: {error}\n"
+        refuse(lambda: sys.stderr.write(text))
+    except typer.Abort:
+        sys.exit(1)
     except BrokenPipeError:  # `harness plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -41,6 +41,7 @@ from harness.suite.plan import PlannedRun
 from harness.training.distributed import wait_for_all
 from harness.training.epochs import Lost, Stopped
 from harness.training.loop import Diverged
+from harness.training.precision import resolve_mixed_precision
 
 
 class BadData(HarnessError):
@@ -69,7 +70,8 @@ def walk(
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     accelerator = Accelerator(
         cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(),
-        mixed_precision="no",
+        mixed_precision="no",  # this and the compiler are the suite's, into which a launcher's words were read
+        dynamo_backend="no",
         kwargs_handlers=[ddp_options(), group_options(run.spec.train for run in manifest.runs)],
     )
     # Rank 0 writes it down; git is asked once a launch.
@@ -77,6 +79,9 @@ def walk(
     if accelerator.device.type == "cuda" and system["gpu"] is None:
         raise MachineError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)
+    word = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if any(run.spec.train.mixed_precision == word for run in manifest.runs):
+        resolve_mixed_precision(word, accelerator.device)  # or each run would fail for what one word asked for
 
     worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]
@@ -96,11 +101,12 @@ def walk(
                     break
                 cold = all(status is None for status in statuses)  # those before it were another process's
                 statuses.append(_run(worker, run, cold=cold) if manifest.takes(run) else None)
-    except BadData as error:
-        _leave(worker, code=0 if pulse.folder else 2)
-        if worker.is_main:
-            raise
-        raise SystemExit(0 if pulse.folder else 2) from error
+    except BadData:
+        if pulse.folder:
+            _leave(worker, code=0)
+        else:
+            _disband(worker)  # each rank ends by this error, and one of them says it
+        raise
     stopped = len(statuses) < len(runs) or "preempted" in statuses
     if pulse.folder and worker.is_main:
         with contextlib.suppress(OSError):  # a full disk: the supervisor reads the records
@@ -157,17 +163,21 @@ def _display(worker: Worker, console: Console) -> Listener:
 
 def _leave(worker: Worker, code: int) -> None:
     """Leaves the process group. Ranks but the first have no more to do, and end here."""
-    accelerator = worker.accelerator
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    _disband(worker)
     if not worker.is_main:
         # Gloo's threads outlive the group. One that still frees the tensors of a collective while the interpreter
         # shuts down ends the process with SIGABRT, and the launcher calls that a failure.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _disband(worker: Worker) -> None:
+    accelerator = worker.accelerator
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
