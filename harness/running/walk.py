@@ -41,7 +41,7 @@ from harness.suite.plan import PlannedRun
 from harness.training.distributed import wait_for_all
 from harness.training.epochs import Lost, Stopped
 from harness.training.loop import Diverged
-from harness.training.precision import resolve_mixed_precision
+from harness.training.precision import require_launched_precision
 
 
 class BadData(HarnessError):
@@ -79,9 +79,7 @@ def walk(
     if accelerator.device.type == "cuda" and system["gpu"] is None:
         raise MachineError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)
-    word = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if any(run.spec.train.mixed_precision == word for run in manifest.runs):
-        resolve_mixed_precision(word, accelerator.device)  # or each run would fail for what one word asked for
+    require_launched_precision((run.spec.train for run in manifest.runs), accelerator.device)
 
     worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]

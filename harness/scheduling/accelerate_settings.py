@@ -64,7 +64,7 @@ class Asked:
         Args:
             specs: one of each config.
         """
-        dumps = [spec.model_dump(mode="json") for spec in specs]
+        dumps = [spec.model_dump(mode="json") for spec in specs] if self.settings else []
         found = []
         for path, value in self.settings.items():
             overruling = [shown(given) for dump in dumps if (given := value_at(dump, path)) != value]
