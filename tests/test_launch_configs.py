@@ -25,7 +25,9 @@ def test_accelerate_reads_it_without_dropping_a_key(path: Path) -> None:
         key: value for key, value in written.items() if key != "distributed_type"
     }
     assert str(config["distributed_type"]).rpartition(".")[2] == written["distributed_type"]
-    assert config["mixed_precision"] == "no", "precision is the suite's: a config that sets one would be ignored"
+    assert config["mixed_precision"] == "no", (
+        "precision is the suite's: one that is set here would be part of each run's id"
+    )
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

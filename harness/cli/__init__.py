@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+import typer
+
 # isort: off
 # The order of `harness --help`.
 from harness.cli import init, list_, plan, run, submit, status, report, compare  # noqa: F401
@@ -12,6 +14,7 @@ from harness.cli import visualize, track, calibrate, doctor, schema  # noqa: F40
 # isort: on
 from harness.cli.app import app, guard_stdout, keep_streams
 from harness.cli.home import require_home
+from harness.cli.refusing import UsageError, refuse
 from harness.errors import HarnessError
 
 
@@ -21,14 +24,16 @@ def main(arguments: list[str] | None = None) -> None:
     guard_stdout()
     try:
         require_home()
-        try:
-            app(args=arguments, prog_name="harness")
-        except SystemExit:
-            sys.stdout.flush()  # here, where an error has its sentence
-            raise
+        code = app(args=arguments, prog_name="harness", standalone_mode=False)
+        sys.stdout.flush()  # here, where an error has its sentence
+        sys.exit(code if isinstance(code, int) else 0)
+    except UsageError as error:
+        refuse(error.show)
     except HarnessError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+        text = f"error: {error}\n"
+        refuse(lambda: sys.stderr.write(text))
+    except typer.Abort:
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("stopped: finished runs are kept, the same command goes on from here\n")
         sys.exit(75)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from harness.records.read import SuiteResults
     from harness.report.options import Options
     from harness.report.tables import Report
+    from harness.scheduling.accelerate_settings import Asked
     from harness.spec import DataSection
     from harness.suite.plan import Plan
 
@@ -41,6 +43,7 @@ def plan_of(
     config_file: Path | None,
     num_processes: int | None = None,
     *,
+    asked: Asked | None = None,
     read_data: bool = True,
 ) -> Plan:
     """Returns the plan of a suite as the options of a verb ask for it.
@@ -49,6 +52,7 @@ def plan_of(
         suite: its file.
         overrides, only, smoke, config_file: see `harness.cli.options`.
         num_processes: of configs that name none; None for the config file's, or one.
+        asked: by a launcher; None for what the config file asks for.
         read_data: read data files whose content is not known yet, however large they are; else the ids of their runs
             may be left empty.
     """
@@ -56,10 +60,15 @@ def plan_of(
     from harness.suite.plan import load_suite
 
     if config_file:
+        from harness.scheduling.accelerate_settings import of_config
         from harness.scheduling.commands import Launcher
 
-        num_processes = Launcher(config_file).num_processes()
-    return load_suite(suite, overrides or (), smoke=smoke).plan(
+        num_processes = num_processes or Launcher(config_file).num_processes()
+        asked = asked or of_config(config_file)
+    loaded = load_suite(suite, overrides or (), smoke=smoke)
+    if asked:
+        loaded = dataclasses.replace(loaded, launched=asked.settings)
+    return loaded.plan(
         _identify_data if read_data else known_fingerprint, num_processes=num_processes or 1, only=only or ()
     )
 
@@ -92,7 +101,7 @@ def plans_with(
     planned_for = first.runs[0].spec.train.num_processes
     stored = read_suite(output, first.suite.name)
     sizes = {result.num_processes for result in stored.results} - {planned_for}
-    others = [plan_of(suite, overrides, only, smoke, None, num_processes=size) for size in sorted(sizes)]
+    others = [plan_of(suite, overrides, only, smoke, config_file, num_processes=size) for size in sorted(sizes)]
     plans = [first, *others]
     run_ids = {run.run_id for plan in plans for run in plan.runs}
     return plans, count_planned(stored, output, first.suite.name, run_ids)

@@ -32,6 +32,7 @@ from harness.cli.options import (
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.scheduling.accelerate_settings import Asked
     from harness.scheduling.manifest import Manifest
     from harness.suite.plan import PlannedRun
     from harness.trackers.options import Tracking
@@ -98,7 +99,11 @@ def run(
     )
     if local:
         set_ = ["train.retry_out_of_memory=true", *(set_ or [])]
+    asked = _asked(config_file)
     if suite.suffix == ".jsonl":
+        if asked.settings:
+            message = f"{suite} is a frozen manifest, and {asked.source} asks for {', '.join(asked.settings)}"
+            raise HarnessError(message, "leave that to the suite, or run the suite's YAML file")
         if set_ or only or smoke or output != RESULTS:
             message = f"{suite} is a frozen manifest: --set, --only, --smoke, --local and --output do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
@@ -113,15 +118,17 @@ def run(
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if _under_a_launcher() else None
-    planned = plan_of(suite, set_, only, smoke, None if world_size else config_file, num_processes=world_size)
+    planned = plan_of(suite, set_, only, smoke, config_file, num_processes=world_size, asked=asked)
     if local:
         _require_one_process(planned.runs, "--local")
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
     if pack > 1:
         _require_one_process(planned.runs, "--pack")
+    is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
+    for sentence in asked.sentences(planned.configs().values()) if is_main else ():
+        stderr().print(sentence, markup=False, soft_wrap=True)
     arguments = [str(suite), "--output", str(output)]
     code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate, pack, retake, renew)
-    is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     if code in (0, 1) and is_main:
         from harness.report.options import DEFAULT_SORT, Options
 
@@ -129,6 +136,21 @@ def run(
         stored = read_planned(output, planned.suite.name, {run.run_id for run in planned.runs})
         show_report([planned], stored, output, options)
     raise typer.Exit(code)
+
+
+def _asked(config_file: Path | None) -> Asked:
+    """Returns what Accelerate's launcher or a config of it asks for."""
+    from harness.scheduling.accelerate_settings import Asked, of_config, of_launcher
+
+    if not _under_a_launcher():
+        return of_config(config_file) if config_file else Asked()
+    if config_file:
+        message = "--config_file is for `harness run`, and a launcher has started this process"
+        raise HarnessError(message, f"accelerate launch --config_file {config_file} harness/run.py SUITE")
+    asked = of_launcher()
+    if asked.use_cpu:
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # which the launcher does not hand on to several ranks
+    return asked
 
 
 def _require_times_to_retake(suite: Path, retake: int, pack: int) -> None:

@@ -33,6 +33,7 @@ from harness.scheduling.launch import STOPPED, Pulse, report_end
 from harness.scheduling.manifest import Manifest
 from harness.scheduling.unused import unused_checkpoints
 from harness.suite.plan import PlannedRun
+from harness.training.precision import require_launched_precision
 
 
 def walk(
@@ -57,7 +58,8 @@ def walk(
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     accelerator = Accelerator(
         cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(),
-        mixed_precision="no",
+        mixed_precision="no",  # this and the compiler are the suite's, into which a launcher's words were read
+        dynamo_backend="no",
         kwargs_handlers=[ddp_options(), group_options(run.spec.train for run in manifest.runs)],
     )
     # Rank 0 writes it down; git is asked once a launch.
@@ -65,6 +67,7 @@ def walk(
     if accelerator.device.type == "cuda" and system["gpu"] is None:
         raise MachineError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)
+    require_launched_precision((run.spec.train for run in manifest.runs), accelerator.device)
 
     worker = Worker(manifest, accelerator, system, pulse, stop, Silent())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]
@@ -84,11 +87,12 @@ def walk(
                     break
                 cold = all(status is None for status in statuses)  # those before it were another process's
                 statuses.append(do_run(worker, run, cold=cold) if manifest.takes(run) else None)
-    except BadData as error:
-        _leave(worker, code=0 if pulse.folder else 2)
-        if worker.is_main:
-            raise
-        raise SystemExit(0 if pulse.folder else 2) from error
+    except BadData:
+        if pulse.folder:
+            _leave(worker, code=0)
+        else:
+            _disband(worker)  # each rank ends by this error, and one of them says it
+        raise
     stopped = len(statuses) < len(runs) or "preempted" in statuses
     if pulse.folder and worker.is_main:
         with contextlib.suppress(OSError):  # a full disk: the supervisor reads the records
@@ -145,17 +149,21 @@ def _display(worker: Worker, console: Console) -> Listener:
 
 def _leave(worker: Worker, code: int) -> None:
     """Leaves the process group. Ranks but the first have no more to do, and end here."""
-    accelerator = worker.accelerator
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    _disband(worker)
     if not worker.is_main:
         # Gloo's threads outlive the group. One that still frees the tensors of a collective while the interpreter
         # shuts down ends the process with SIGABRT, and the launcher calls that a failure.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _disband(worker: Worker) -> None:
+    accelerator = worker.accelerator
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRun], runs: list[PlannedRun]) -> None:

@@ -33,8 +33,8 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         not: the supervisor knows it from the records, and a launcher in between would take a 1 for a crash.
 
     Raises:
-        HarnessError: the output folder or the data are unusable: no run can start. Bad data are raised by rank 0; the
-            other ranks leave.
+        HarnessError: the output folder or the data are unusable: no run can start. Bad data are raised by each rank;
+            in a supervised launch by rank 0, and the other ranks leave.
     """
     pulse = Pulse(launch, int(os.environ.get("RANK", "0")))
     stop = StopRequest()

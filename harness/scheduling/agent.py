@@ -19,8 +19,9 @@ if __name__ == "__main__":
     # Run by its path, Python puts this folder first on sys.path.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from harness.errors import HarnessError
 from harness.records.files import write_json
-from harness.scheduling.launch import FOLDER
+from harness.scheduling.launch import FOLDER, refuse
 from harness.scheduling.stop_signals import STOP_SIGNALS
 
 
@@ -34,6 +35,9 @@ def main() -> None:
     logging.disable(logging.ERROR)  # the supervisor says it in one line
     try:
         runpy.run_module("accelerate.commands.launch", run_name="__main__")
+    except ValueError as error:  # of a config, before anything is started
+        refuse(Path(os.environ[FOLDER]), HarnessError(f"Accelerate: {error}", "see launch/ for examples"))
+        sys.exit(1)
     except Exception as error:
         failures = getattr(error, "failures", {})  # of torch's ChildFailedError
         exits = {str(rank): failure.exitcode for rank, failure in failures.items()}

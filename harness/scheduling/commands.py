@@ -14,6 +14,7 @@ import yaml
 from harness.counted import counted, is_are
 from harness.errors import HarnessError, MachineError
 from harness.measure.system import find_gpus
+from harness.scheduling.accelerate_settings import read_config
 from harness.scheduling.slurm.cluster import Allocation
 
 SCRIPT = Path(__file__).parent.parent / "run.py"
@@ -101,14 +102,7 @@ class Launcher:
 
     def _config(self) -> dict[str, Any]:
         assert self.config_file is not None
-        try:
-            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            hint = "see launch/ for examples"
-            raise HarnessError(f"cannot read the Accelerate config {self.config_file}: {error}", hint) from None
-        if not isinstance(config, dict):
-            raise HarnessError(f"{self.config_file} is no Accelerate config", "see launch/ for examples")
-        return config
+        return read_config(self.config_file)
 
 
 def _several_nodes(num_processes: int) -> Allocation | None:

@@ -22,9 +22,8 @@ WAITS_IN = (
     "/torch/nn/parallel/distributed.py",
     "/torch/cuda/",
     "/accelerate/",
-    f"{PACKAGE.name}/training/distributed.py",
-    f"{PACKAGE.name}/training/pauses.py",
 )
+OWN_WAITS_IN = (f"{PACKAGE.name}/training/distributed.py", f"{PACKAGE.name}/training/pauses.py")
 
 
 def cause_of_failure(folder: Path, returncode: int, num_processes: int) -> tuple[Status, Cause]:
@@ -153,7 +152,9 @@ def _last_step(pulse: Mapping[str, Any] | None) -> int | None:
 
 
 def _waits(look: Look) -> bool:
-    return any(part in look.stack[-1][0] for part in WAITS_IN)
+    file = look.stack[-1][0]
+    # Our own may lie below a folder that is called `accelerate`.
+    return any(part in file for part in (OWN_WAITS_IN if _is_own(file) else WAITS_IN))
 
 
 def _is_without_steps(look: Look) -> bool:

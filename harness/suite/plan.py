@@ -91,12 +91,14 @@ class Suite:
     Attributes:
         overrides: the last word on their paths.
         only: what is selected where the command line selects nothing.
+        launched: fields of `train` that a launcher sets in configs which leave them open.
     """
 
     source: Source
     file: SuiteFile
     overrides: Settings = dataclasses.field(default_factory=dict)
     only: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    launched: Settings = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -123,7 +125,7 @@ class Suite:
         excluded = [any(matches(match, dump) for match in self.file.exclude) for dump in dumps]
         if all(excluded):
             raise self.source.error(("exclude",), "every run is excluded", "loosen 'exclude'")
-        if not self.overrides:  # overrides may rightly leave nothing to exclude or to compare with
+        if not (self.overrides or self.launched):  # overrides may rightly leave nothing to exclude or to compare with
             for index, match in enumerate(self.file.exclude):
                 self._require_match(("exclude", index), match, dumps)
             kept = [dump for dump, out in zip(dumps, excluded, strict=True) if not out]
@@ -217,6 +219,10 @@ class Suite:
                 train = values.setdefault("train", {})
                 if train.get("num_processes") is None:
                     train["num_processes"] = num_processes
+                for path, value in self.launched.items():
+                    field = path.removeprefix("train.")
+                    if path not in self.overrides and train.get(field) in (None, "auto"):
+                        train[field] = value
             if "seed" in values:
                 raise SpecError(("seed",), "'seed' is not set in a config", "use 'seeds' at the top of the suite")
             if "repeat" in values:
@@ -256,7 +262,7 @@ class Suite:
             line = variation.origins[-1] if variation.origins else ("base",)
             twin = by_id.setdefault(spec.config_id(), spec)
             if twin is not spec:
-                if self.overrides:  # `--set train.epochs=1` may rightly make two configs one
+                if self.overrides or self.launched:  # `--set train.epochs=1` may rightly make two configs one
                     continue
                 message = f"two runs with the same identity: '{twin.label}' and '{spec.label}'"
                 raise self.source.error(line, message, "they differ in nothing but their label: leave one out")

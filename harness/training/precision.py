@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 import torch
@@ -38,6 +40,17 @@ def resolve_mixed_precision(asked: str, device: torch.device) -> str:
         return "bf16"
     pays = torch.cuda.get_device_capability(device) >= (7, 0)
     return "fp16" if pays and not any(name in torch.cuda.get_device_name(device) for name in NO_FP16) else "no"
+
+
+def require_launched_precision(trains: Iterable[TrainSection], device: torch.device) -> None:
+    """Refuses a precision that Accelerate's launcher asks for: one error, where else each run would fail.
+
+    Raises:
+        HarnessError: runs take it, and the device does not have it.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if any(train.mixed_precision == asked for train in trains):
+        resolve_mixed_precision(asked, device)
 
 
 def image_dtype(mixed_precision: str, device: torch.device) -> torch.dtype:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.records.result import Cause
-from harness.scheduling import processes, ranks
+from harness.scheduling import endings, processes, ranks
 from harness.scheduling.endings import are_at_work, cause_of_failure, cause_of_hang, hint_for
 from harness.scheduling.launch import FOLDER, Look, report_failure
 from harness.scheduling.processes import end_launch, processes_of
@@ -92,6 +92,13 @@ def look(*stack: tuple[str, int, str], steps: int | None = 7) -> Look:
 
 
 WAITS = look((f"{TORCH}/autograd/graph.py", 9, "_engine_run_backward"))
+
+
+def test_a_clone_in_a_folder_called_accelerate_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Path("/home/someone/accelerate/harness")
+    monkeypatch.setattr(endings, "PACKAGE", package)
+    stuck = Look(7, ((str(package / "training/loop.py"), 51, "fail"),))
+    assert cause_of_hang({0: WAITS, 1: stuck}, {}, 2, 15.0).rank == 1
 
 
 def test_a_hang_names_who_is_stuck_and_who_waits() -> None:
