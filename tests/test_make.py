@@ -40,7 +40,7 @@ case "$*" in *"--requirement -") cat > from_stdin;; esac
 }
 
 
-def setup(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def setup(folder: Path, *words: str, uv: bool = True) -> subprocess.CompletedProcess[str]:
     """Runs `make setup` in a folder with stubs for an environment's programs."""
     for name in ("Makefile", "requirements.lock", "requirements-uv.lock", "pyproject.toml"):
         if not (folder / name).exists():
@@ -50,6 +50,9 @@ def setup(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         path = folder / ".venv/bin" / name
         path.write_text(script)
         path.chmod(0o755)
+    if not uv:  # and pip cannot install it
+        (folder / ".venv/bin/uv").unlink()
+        (folder / ".venv/bin/python").write_text("#!/bin/sh\nexit 1\n")
     (folder / "asked").write_text("")
     own = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "TORCH_BACKEND")}
     return subprocess.run(["make", "setup", *words], cwd=folder, env=own, capture_output=True, text=True)
@@ -86,3 +89,9 @@ def test_a_backend_that_there_is_not_is_one_error(tmp_path: Path) -> None:
     assert error == "error: uv has no backend for torch that is called cu999"
     assert hint.startswith("hint: cu126")
     assert not (tmp_path / ".venv/installed").exists()
+
+
+def test_a_backend_without_uv_is_one_error(tmp_path: Path) -> None:
+    done = setup(tmp_path, "TORCH_BACKEND=cu126", uv=False)
+    assert done.returncode and not (tmp_path / ".venv/installed").exists()
+    assert done.stderr.splitlines()[0] == "error: uv, which installs all else, cannot be installed: pip says why above"
