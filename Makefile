@@ -2,6 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SUITE ?= benchmarks/quickstart.yaml
+# Which build of torch: one of uv's backends (cu126, cpu, ...), or empty for the one of requirements.lock. The stamp of an
+# environment holds it, so that later targets leave it as it is.
+STAMP := .venv/installed
+TORCH_BACKEND ?= $(shell cat $(STAMP) 2>/dev/null)
 # Pytest keeps its bytecode, which is half of what it takes to collect the tests.
 PYTEST := env --unset=PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 # A module stays on one worker; the slow ones come first (tests/conftest.py). One worker more than cores: those that start
@@ -16,16 +20,41 @@ help:  ## list the targets
 
 # Bytecode is compiled here because containers and clusters often forbid Python to write it (PYTHONDONTWRITEBYTECODE, a
 # read-only environment), and then each process would compile torch again: 10 s instead of 4 s.
-setup: .venv/installed  ## build .venv in this folder, locked with hashes
+setup: $(STAMP)  ## build .venv in this folder, locked with hashes; TORCH_BACKEND=cu126 for a GTX of before 2018 (docs/gtx.md)
 
-.venv/installed: requirements.lock pyproject.toml
+ifneq ($(TORCH_BACKEND),$(shell cat $(STAMP) 2>/dev/null))
+OTHER_BACKEND := yes
+.PHONY: $(STAMP)
+endif
+UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# What torch brings, and DALI: they are built for one version of CUDA, and the lock's is the newest.
+OF_TORCH := ^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==
+NOT_OF_TORCH := ^nvidia-ml-py==
+
+$(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python %d.%d is too old\nhint: make PYTHON=/path/to/python3.11 (or newer)" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	test -z "$(OTHER_BACKEND)" || rm -f $(STAMP)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock \
+		|| { echo 'error: uv, which installs all else, cannot be installed: pip says why above' >&2; exit 1; }
+ifeq ($(TORCH_BACKEND),)
+	$(UV_INSTALL) --compile-bytecode --require-hashes --requirement requirements.lock
+	$(UV_INSTALL) --no-deps --no-build-isolation --editable .
+else
+	@$(BIN)/uv pip compile --quiet --torch-backend=$(TORCH_BACKEND) - </dev/null >/dev/null 2>&1 \
+		|| { printf 'error: uv has no backend for torch that is called %s\nhint: %s\n' '$(TORCH_BACKEND)' \
+		'cu126 for a GTX of before 2018, cpu without a GPU; `$(BIN)/uv pip install --help` lists them' >&2; exit 1; }
+	awk '/^[^ #]/ { kept = !/$(OF_TORCH)/ || /$(NOT_OF_TORCH)/ } kept' requirements.lock \
+		| $(UV_INSTALL) --compile-bytecode --no-deps --require-hashes --requirement -
+	@echo 'installing torch for $(TORCH_BACKEND)'
+	@$(UV_INSTALL) --compile-bytecode --no-build-isolation --torch-backend=$(TORCH_BACKEND) \
+		--reinstall-package torch --reinstall-package torchvision --editable . \
+		|| { printf 'error: torch cannot be installed for %s: uv says why above\nhint: %s\n' '$(TORCH_BACKEND)' \
+		'docs/gtx.md tells which backends have a torch that the harness works with' >&2; exit 1; }
+	$(BIN)/uv pip uninstall --quiet --python $(BIN)/python nvidia-dali-cuda130
+endif
 	$(BIN)/python -m compileall -q harness
-	@touch $@
+	@echo '$(TORCH_BACKEND)' > $@
 
 demo: setup  ## run the main job on the quickstart suite and show its table
 	$(BIN)/harness run $(SUITE)

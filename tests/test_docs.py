@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
+import typer
 
+from harness.cli.app import app
+from harness.data.prepare import data_source
 from harness.suite.plan import load_suite
 from tests.house import House
 
@@ -91,3 +96,42 @@ def test_links_lead_to_files() -> None:
         pattern = r'href="(?!data:|#)([^"]+)"' if document.suffix == ".html" else r"\]\(([^)#:]+)[)#]"
         for target in re.findall(pattern, document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def harness_commands(path: Path) -> list[str]:
+    """Returns what a text shows of our command line, from the verb on: in backticks, in blocks and in comments."""
+    text = path.read_text().replace("\\\n", " ")
+    for name, value in re.findall(r'^ *([A-Z]+)="([^"]*)"', text, re.MULTILINE):
+        text = text.replace(f"${name}", " ".join(value.split()))
+    return re.findall(r"(?:^|`|\s)(?:\.venv/bin/)?harness ([a-z][^`\n#|]*)", text, re.MULTILINE)
+
+
+SHOWN = [*DOCUMENTS, *ROOT.glob("launch/*.yaml"), *ROOT.glob("benchmarks/*.yaml")]
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_give_verbs_options_that_they_take(path: Path) -> None:
+    verbs: Any = typer.main.get_command(app)
+    for shown in harness_commands(path):
+        words = shown.split()
+        verb = verbs.commands.get(words.pop(0))
+        while isinstance(verb, click.Group) and words:
+            verb = verb.commands.get(words.pop(0))
+        given = [word.partition("=")[0].strip("'\"().,;:") for word in words if word.startswith("--")]
+        if verb is None or not given:  # a sentence: "the harness is ..."
+            continue
+        takes = {name for parameter in verb.params for name in parameter.opts} | {"--help"}
+        assert set(given) <= takes, f"{path.name}: harness {shown}"
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_suites_are_run_with_the_data_that_they_need(path: Path) -> None:
+    for shown in harness_commands(path):
+        if not (named := re.match(r"run (benchmarks/\w+\.yaml)(.*)", shown)):
+            continue
+        if re.search(r"--smoke|--download|data\.root=", named[2]):
+            continue
+        text = (ROOT / named[1]).read_text()
+        assert "name: image_folder" not in text, f"{path.name} says not where the images are: harness {shown}"
+        sources = [data_source(spec.data) for spec in load_suite(ROOT / named[1]).configs().values()]
+        assert not any(source.archive for source in sources), f"{path.name} needs --download: harness {shown}"

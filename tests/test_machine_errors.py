@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DOCTOR, HarnessError, MachineError
+from harness.measure.architectures import without_kernels
 from harness.records.result import Cause
 from harness.scheduling.endings import hint_for
 from harness.trackers.account import WandbProblem, require_key
+from tests.measure.fake_gpus import FakeGpu, install
 
+OF_CUDA_13 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+OF_CUDA_12_6 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
 PACKAGE = Path(__file__).parent.parent / "harness"
 # Where the package raises them; one more, or one that becomes another error, belongs here.
 RAISED = {
@@ -24,6 +28,7 @@ RAISED = {
     "data/loaders/dali.py": 2,  # DALI is missing, or stopped
     "data/loaders/pinned.py": 1,  # a worker died: /dev/shm, memory
     "data/source.py": 1,  # the images do not fit into memory
+    "measure/architectures.py": 1,  # torch has no kernels for the GPU
     "measure/system/gpus.py": 1,  # GPUs of several models
     "running/fitting.py": 1,  # a network does not fit the memory, however small its micro-batches
     "running/walk.py": 2,  # NVML does not answer, torch cannot use the GPU
@@ -106,3 +111,38 @@ def test_a_gpu_that_torch_cannot_use_is_no_reason_to_train_on_the_cpu(monkeypatc
         walk._has_gpu()
     monkeypatch.setattr(walk, "find_gpus", list)
     assert not walk._has_gpu()
+
+
+@pytest.mark.parametrize(
+    ("model", "capability", "says", "mend"),
+    [
+        ("NVIDIA GeForce GTX 780", (3, 5), "is too old: torch 2.10 and newer need 5.0 at least", "another GPU"),
+        ("NVIDIA GeForce GTX 1060 6GB", (6, 1), "torch has no kernels for", "make setup TORCH_BACKEND=cu126"),
+        ("NVIDIA GeForce GTX 1650", (7, 5), "", ""),
+        ("NVIDIA GeForce RTX 5060", (12, 0), "", ""),
+        ("NVIDIA R100", (13, 0), "torch has no kernels for", "install a newer torch"),
+    ],
+)
+def test_a_run_on_a_card_that_torch_has_no_kernels_for(
+    monkeypatch: pytest.MonkeyPatch, model: str, capability: tuple[int, int], says: str, mend: str
+) -> None:
+    from harness.running import walk
+
+    install(monkeypatch, [FakeGpu(model, compute_capability=capability)])
+    monkeypatch.setattr(walk.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(walk.torch.cuda, "get_arch_list", lambda: OF_CUDA_13)
+    if not says:
+        assert walk._has_gpu()
+        return
+    with pytest.raises(MachineError) as caught:
+        walk._has_gpu()
+    assert says in caught.value.message and f"{model} (compute capability" in caught.value.message
+    assert caught.value.hint == f"{DOCTOR}; {mend}, or CUDA_VISIBLE_DEVICES='' to train on the CPU"
+    assert DOCTOR not in caught.value.message and caught.value.message.count("\n") == 0
+
+
+def test_pascal_runs_on_the_torch_that_the_hint_installs() -> None:
+    for capability in ("5.2", "6.1", "7.0", "7.5"):
+        assert without_kernels("card", capability, OF_CUDA_12_6) is None
+    assert without_kernels("card", None, OF_CUDA_13) is None, "a slice that does not tell"
+    assert without_kernels("card", "6.1", []) is None, "torch without CUDA: said elsewhere"

@@ -128,6 +128,38 @@ def test_small_cards_are_tried_as_a_local_run_would_be(script: Callable[[str], A
         assert spec.data.name == "synthetic" and spec.data.augment.crop
 
 
+def test_memory_is_counted_while_tensors_are_alive(script: Callable[[str], Any]) -> None:
+    counter = script("count_memory").Counter()
+    with counter:
+        weights = torch.empty(250, device="meta", requires_grad=True)
+        images = torch.empty(10, 250, device="meta")
+        view = images.view(250, 10)
+        assert counter.now == 1000 + 10_000
+        product = (images * weights).sum()  # the product is freed, the images are kept for the gradient of the weights
+        del images, view
+        assert counter.now == 1000 + 10_000 + 4 and counter.peak == 1000 + 20_000 + 4
+        product.backward()
+        del product
+        assert counter.now == 2 * 1000, "the weights and their gradient"
+
+
+def test_batches_that_fit_are_found_by_halving(script: Callable[[str], Any]) -> None:
+    count_memory = script("count_memory")
+    assert count_memory.fitting(512, 100.0, lambda size: size) == 64
+    assert count_memory.fitting(512, 512.0, lambda size: size) == 512
+    assert count_memory.fitting(512, 0.5, lambda size: size) is None
+
+
+def test_more_images_at_a_time_take_more(script: Callable[[str], Any]) -> None:
+    count_memory = script("count_memory")
+    one = count_memory.largest("quickstart", [6.0, 0.75])
+    assert one["fits"]["6 GiB"] == {"train": one["train_batch"], "eval": one["eval_batch"]}
+    assert one["fits"]["0.75 GiB"] == {"train": None, "eval": None}, "no room at all"
+    [spec, *_] = script("gtx").different_specs("quickstart")
+    small, large = count_memory.count(spec, 32, 32), count_memory.count(spec, 64, 64)
+    assert small[0] < large[0] and small[1] < large[1]
+
+
 def test_a_config_that_does_not_fit_a_card_is_told_and_ends_the_script_with_1(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

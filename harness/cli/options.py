@@ -58,6 +58,9 @@ Selections = Annotated[
     ),
 ]
 Small = Annotated[bool, typer.Option("--smoke", help="What the suite's 'smoke' makes of it: a minute on a CPU.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch published data that are not there, as data.download=true would.")
+]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.", callback=_require_printable)]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
 ConfigFile = Annotated[

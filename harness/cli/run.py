@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ import typer
 from harness.cli.app import RESULTS, app, plan_of, show_report, stderr
 from harness.cli.options import (
     ConfigFile,
+    Download,
     Entity,
     Machine,
     Output,
@@ -46,6 +48,7 @@ def run(
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
+    download: Download = False,
     output: Output = RESULTS,
     config_file: ConfigFile = None,
     isolate: Annotated[bool, typer.Option("--isolate", help="A fresh process for each run.")] = False,
@@ -104,8 +107,9 @@ def run(
         if asked.settings:
             message = f"{suite} is a frozen manifest, and {asked.source} asks for {', '.join(asked.settings)}"
             raise HarnessError(message, "leave that to the suite, or run the suite's YAML file")
-        if set_ or only or smoke or output != RESULTS:
-            message = f"{suite} is a frozen manifest: --set, --only, --smoke, --local and --output do not change it"
+        if set_ or only or smoke or download or output != RESULTS:
+            options = "--set, --only, --smoke, --local, --download and --output"
+            message = f"{suite} is a frozen manifest: {options} do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
         from harness.scheduling.slurm.manifest import read_manifest
 
@@ -128,7 +132,10 @@ def run(
     for sentence in asked.sentences(planned.configs().values()) if is_main else ():
         stderr().print(sentence, markup=False, soft_wrap=True)
     arguments = [str(suite), "--output", str(output)]
-    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate, pack, retake, renew)
+    manifest = Manifest.of(planned, output)
+    if download:
+        manifest = _with_downloads(manifest)
+    code = _do(manifest, config_file, arguments, tracking, isolate, pack, retake, renew)
     if code in (0, 1) and is_main:
         from harness.report.options import DEFAULT_SORT, Options
 
@@ -151,6 +158,44 @@ def _asked(config_file: Path | None) -> Asked:
     if asked.use_cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # which the launcher does not hand on to several ranks
     return asked
+
+
+def _with_downloads(manifest: Manifest) -> Manifest:
+    from harness.scheduling.downloads import with_downloads
+
+    changed = with_downloads(manifest)
+    if changed.runs == manifest.runs and not any(getattr(run.spec.data, "download", False) for run in manifest.runs):
+        names = ", ".join(sorted({run.spec.data.name for run in manifest.runs}))
+        raise HarnessError(
+            f"--download has nothing to fetch: no run reads published data, all read {names}", "leave it out"
+        )
+    return changed
+
+
+def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:
+    """Fetches data that are missing, here and not in a launch, whose time is limited; asks a person where none said so.
+
+    Raises:
+        HarnessError: they are not to be fetched, nobody can be asked, or there is no network.
+    """
+    from harness.scheduling.downloads import missing_archives
+
+    for archive, told in missing_archives(manifest, system_id):
+        folder = archive.path.parent.absolute()
+        if not told and not _confirmed(f"{archive.title} is not in {folder}: download {archive.size}?"):
+            raise archive.missing()
+        stderr().print(f"downloading {archive.title}, {archive.size}, to {folder}", markup=False, soft_wrap=True)
+        archive.fetch()
+
+
+def _confirmed(question: str) -> bool:
+    """Asks a person; False where there is none."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return typer.confirm(question, default=True, err=True)
+    except typer.Abort:  # Ctrl-C, or the end of stdin
+        return False
 
 
 def _require_times_to_retake(suite: Path, retake: int, pack: int) -> None:
@@ -230,6 +275,7 @@ def _do(
     require_writable(folder)
     launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack)
     system = describe_system(use_cpu=launcher.uses_cpu())
+    _fetch_missing_data(manifest, system["system_id"])
     view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
     with contextlib.closing(view):
         view.start()

@@ -14,9 +14,54 @@ import tempfile
 import urllib.request
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harness.errors import HarnessError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The file that a dataset is published as.
+
+    Args:
+        title: of the dataset.
+        url: of the file.
+        size_bytes: of the file.
+        checksum: of the file, see `verify`.
+        path: where it is looked for, and fetched to.
+        folder: what is in it, unpacked; where that is, the file is not needed.
+    """
+
+    title: str
+    url: str
+    size_bytes: int
+    checksum: str
+    path: Path
+    folder: Path
+
+    def is_there(self) -> bool:
+        """Tells whether the file, or what is in it, is there."""
+        return self.folder.is_dir() or self.path.is_file()
+
+    def fetch(self) -> None:
+        """Downloads the file unless it, or what is in it, is there; raises as `fetch`."""
+        if not self.folder.is_dir():
+            fetch(self.url, self.path, self.checksum)
+
+    def missing(self) -> HarnessError:
+        """Returns the error of who needs it."""
+        where = self.path.parent.absolute()
+        return HarnessError(
+            f"{where} holds neither {self.path.name} nor {self.folder.name}",
+            f"`harness run SUITE --download` fetches {self.size} first, or put {self.url} there, "
+            "or set data.root or HARNESS_DATA",
+        )
+
+    @property
+    def size(self) -> str:
+        """How large the file is, for a person."""
+        return f"{self.size_bytes / 1e9:.1f} GB" if self.size_bytes >= 1e9 else f"{self.size_bytes / 1e6:.0f} MB"
 
 
 def verify(content: Path | bytes, checksum: str, name: str) -> None:
@@ -64,7 +109,7 @@ def fetch(url: str, target: Path, checksum: str) -> None:
         reason = getattr(error, "reason", None) or error
         raise HarnessError(
             f"{url} cannot be fetched: {reason}",
-            f"on a machine with a network, download it and put it at {target}",
+            f"on a machine with a network, download it and put it at {target.absolute()}",
         ) from None
     finally:
         with contextlib.suppress(OSError):

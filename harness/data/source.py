@@ -16,6 +16,8 @@ from harness.paths import user_path
 if TYPE_CHECKING:
     import numpy as np
 
+    from harness.data.download import Archive
+
 MEMORY_SHARE = 0.8
 
 
@@ -123,14 +125,16 @@ class DataSource:
         load_encoded: the same where images lie in files and the loader decodes them itself.
         download: fetches what is missing, to be called by one process of a machine before `load`; None unless
             the suite asked for it.
-        known_fingerprint: the same where it takes seconds at the most, else an empty text; None where `fingerprint`
-            reads no file.
+        archive: that the data are published as, where they can be fetched.
+        known_fingerprint: the same as `fingerprint` where it takes seconds at the most, else an empty text; None where
+            `fingerprint` reads no file.
     """
 
     fingerprint: Callable[[], str]
     load: Callable[[], Dataset]
     load_encoded: Callable[[], Dataset] | None = None
     download: Callable[[], None] | None = None
+    archive: Archive | None = None
     known_fingerprint: Callable[[], str] | None = None
 
 

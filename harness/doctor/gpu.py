@@ -8,11 +8,11 @@ from typing import Any
 
 from harness.counted import counted
 from harness.doctor.finding import Finding
+from harness.measure.architectures import FOR_OLD_CARDS, USE_CPU, without_kernels
 
 # The oldest driver for each major version of CUDA, by "minor version compatibility":
 # https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 OLDEST_DRIVERS = {13: (580,), 12: (525,), 11: (450, 80, 2)}
-USE_CPU = "or CUDA_VISIBLE_DEVICES='' to train on the CPU"
 
 
 def check_gpus(gpus: Sequence[dict[str, Any]], no_nvml: str, torch: dict[str, Any], cuda: str | None) -> list[Finding]:
@@ -63,7 +63,9 @@ def _driver(driver: str, cuda: str | None) -> Iterator[Finding]:
     version = tuple(int(part) for part in re.findall(r"\d+", driver))
     needed = ".".join(f"{part:02}" for part in oldest)
     if version < oldest:
-        hint = f"install driver {needed} or newer, or a torch that is built for an older CUDA"
+        hint = f"install driver {needed} or newer"
+        if version >= OLDEST_DRIVERS[12]:
+            hint += f", or a torch for CUDA 12: {FOR_OLD_CARDS}"
         yield Finding("driver", "stop", f"{driver} is too old for torch's CUDA {cuda}", hint)
     else:
         yield Finding("driver", "ok", f"{driver}; torch's CUDA {cuda} needs {needed} or newer")
@@ -87,34 +89,8 @@ def _torch_uses_them(gpus: Sequence[dict[str, Any]], torch: dict[str, Any], cuda
 def _architectures(gpus: Sequence[dict[str, Any]], torch: dict[str, Any]) -> Iterator[Finding]:
     built_for = torch.get("architectures") or []
     for model, capability in dict.fromkeys((gpu["model"], gpu["compute_capability"]) for gpu in gpus):
-        if not built_for or capability is None or runs_on(capability, built_for):
-            continue
-        # https://github.com/pytorch/pytorch/issues/190385
-        hint = "Maxwell, Pascal and Volta need torch 2.14 or older for CUDA 12.6: pip install 'torch<2.15' --index-url "
-        hint += "https://download.pytorch.org/whl/cu126, " + USE_CPU
-        if float(capability) >= 7.5:
-            hint = "install a newer torch, " + USE_CPU
-        message = f"torch has no kernels for {model} (compute capability {capability}), only for {', '.join(built_for)}"
-        yield Finding("torch", "stop", message, hint)
-
-
-def runs_on(capability: str, built_for: Sequence[str]) -> bool:
-    """Tells whether a GPU runs what torch was compiled for.
-
-    Machine code (`sm_80`) runs within its major version on the same or a newer minor one, PTX (`compute_80`) on all
-    newer ones: CUDA C++ programming guide, "application compatibility". Code for one architecture alone (`sm_90a`)
-    runs on no other.
-    """
-    major, minor = map(int, capability.split("."))
-    for name in built_for:
-        if not (match := re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", name)):
-            continue
-        own = int(match[2]), int(match[3])
-        exact = own == (major, minor)
-        newer = own <= (major, minor) and (match[1] == "compute" or own[0] == major)
-        if exact or (newer and not match[4]):
-            return True
-    return False
+        if problem := without_kernels(model, capability, built_for):
+            yield Finding("torch", "stop", *problem)
 
 
 def _settings(gpus: Sequence[dict[str, Any]]) -> Iterator[Finding]:

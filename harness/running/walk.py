@@ -19,6 +19,7 @@ from harness.live.events import RunEnded
 from harness.live.state import SuiteState
 from harness.live.told import Messenger
 from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
+from harness.measure.architectures import USE_CPU, require_kernels
 from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system, find_gpus
@@ -119,6 +120,7 @@ def _has_gpu() -> bool:
         MachineError: there is one that torch cannot use; the CPU in its stead would be another system's run.
     """
     if torch.cuda.is_available():
+        require_kernels(find_gpus(), torch.cuda.get_arch_list())
         return True
     if gpus := find_gpus():
         built = torch.version.cuda
@@ -128,7 +130,7 @@ def _has_gpu() -> bool:
             else "it is built without CUDA"
         )
         message = f"torch cannot use the {gpus[0]['model']} that is here: {why}"
-        raise MachineError(message, "CUDA_VISIBLE_DEVICES='' trains on the CPU")
+        raise MachineError(message, f"it names the driver or the torch to install, {USE_CPU}")
     return False
 
 

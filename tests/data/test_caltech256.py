@@ -119,7 +119,7 @@ def test_the_archive_is_verified_and_unpacked(root, monkeypatch):
 def test_missing_data_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(HarnessError, match=f"{tmp_path} holds neither") as caught:
         caltech256(root=str(tmp_path)).load()
-    assert "data.download=true" in caught.value.hint
+    assert "--download" in caught.value.hint
 
 
 def test_the_fingerprint_follows_what_is_chosen(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.data import download as downloading
 from harness.data.datasets import cifar
 from harness.data.datasets.cifar import cifar10, cifar100
 from harness.errors import HarnessError
@@ -150,7 +151,7 @@ def test_a_pickle_of_python_2_is_read_without_a_warning():
 def test_missing_data_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(HarnessError, match=f"{tmp_path} holds neither cifar-10-python.tar.gz nor") as caught:
         cifar10(root=str(tmp_path)).load()
-    assert "data.download=true" in caught.value.hint and cifar.URL in caught.value.hint
+    assert "--download" in caught.value.hint and cifar.URL in caught.value.hint
 
 
 def test_a_missing_batch_is_named(made):
@@ -169,7 +170,7 @@ def test_the_default_root_comes_from_the_environment(made, monkeypatch):
 
 def test_download_fetches_the_archive_once_and_load_never_does(tmp_path, monkeypatch):
     fetched = []
-    monkeypatch.setattr(cifar, "fetch", lambda *arguments: fetched.append(arguments))
+    monkeypatch.setattr(downloading, "fetch", lambda *arguments: fetched.append(arguments))
     assert cifar10(root=str(tmp_path)).download is None
     source = cifar10(root=str(tmp_path), download=True)
     with pytest.raises(HarnessError):

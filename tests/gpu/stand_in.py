@@ -89,6 +89,7 @@ def stand_in_gpu(capability: tuple[int, int] = (9, 0), name: str = "Stand-in", c
                 "current_stream": lambda device=None: gpu.stream,
             },
         ),
+        (torch.cuda.graphs, {"_cuda_isCurrentStreamCapturing": lambda: False}),  # torch 2.10 asks before each step
         (
             torch.accelerator,
             {

@@ -105,6 +105,7 @@ def test_the_loaders_feed_the_same_images() -> None:
 
 
 def test_a_loader_that_cannot_start_is_said_and_another_taken() -> None:
+    pytest.importorskip("nvidia.dali")
     outcome, _ = run_on_gpu(loader={"name": "auto", "seconds": 0.05, "workers": 0})
     resolved = outcome.fields["resolved"]
     assert resolved.loader in ("resident", "pinned")

@@ -20,10 +20,11 @@ from harness.doctor import examine as examining
 from harness.doctor import host
 from harness.doctor.examine import Examination, ask_torch, examine
 from harness.doctor.finding import Finding
-from harness.doctor.gpu import OLDEST_DRIVERS, check_gpus, runs_on
+from harness.doctor.gpu import OLDEST_DRIVERS, check_gpus
 from harness.doctor.host import check_folder, check_processors, check_shared_memory
 from harness.doctor.show import as_json, show
 from harness.doctor.software import check_dali, check_source, check_torch, check_wandb
+from harness.measure.architectures import runs_on
 from harness.measure.system import describe_system
 from harness.measure.system.gpus import visible_gpus
 from tests.measure.fake_gpus import FakeGpu, install
@@ -109,14 +110,32 @@ def test_which_gpus_run_what_torch_was_compiled_for(capability: str, built_for: 
     assert runs_on(capability, built_for) is runs
 
 
-def test_a_card_that_torch_no_longer_supports(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = FakeGpu("NVIDIA GeForce GTX 1060", compute_capability=(6, 1))
-    found = checked(monkeypatch, old)
-    assert worst(found) == [("torch", "stop")]
-    assert "no kernels for NVIDIA GeForce GTX 1060 (compute capability 6.1)" in found[-1].says
-    assert "torch<2.15" in found[-1].hint
-    new = checked(monkeypatch, FakeGpu("NVIDIA R100", compute_capability=(13, 0)))
-    assert worst(new) == [("torch", "stop")] and "newer torch" in new[-1].hint
+@pytest.mark.parametrize(
+    ("model", "capability", "hint"),
+    [
+        ("NVIDIA GeForce GTX 780", (3, 5), "another GPU, or CUDA_VISIBLE_DEVICES=''"),
+        ("NVIDIA GeForce GTX 1060", (6, 1), "make setup TORCH_BACKEND=cu126, or CUDA_VISIBLE_DEVICES=''"),
+        ("NVIDIA GeForce GTX 1650", (7, 5), ""),
+        ("NVIDIA GeForce RTX 5060", (12, 0), ""),
+        ("NVIDIA R100", (13, 0), "install a newer torch, or CUDA_VISIBLE_DEVICES=''"),
+    ],
+)
+def test_a_card_and_the_torch_that_has_kernels_for_it(
+    monkeypatch: pytest.MonkeyPatch, model: str, capability: tuple[int, int], hint: str
+) -> None:
+    found = checked(monkeypatch, FakeGpu(model, compute_capability=capability))
+    assert worst(found) == ([("torch", "stop")] if hint else [])
+    if hint:
+        assert f"{model} (compute capability {'.'.join(map(str, capability))})" in found[-1].says
+        assert found[-1].hint.startswith(hint)
+
+
+def test_a_driver_that_is_too_old_for_the_newest_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = FakeGpu("NVIDIA GeForce GTX 1650", compute_capability=(7, 5))
+    [stop] = [one for one in checked(monkeypatch, card, driver="535.183.01") if one.verdict == "stop"]
+    assert stop.hint == "install driver 580 or newer, or a torch for CUDA 12: make setup TORCH_BACKEND=cu126"
+    [stop] = [one for one in checked(monkeypatch, card, driver="470.256.02") if one.verdict == "stop"]
+    assert stop.hint == "install driver 580 or newer"
 
 
 def test_several_models(monkeypatch: pytest.MonkeyPatch) -> None:

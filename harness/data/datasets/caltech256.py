@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from harness.counted import counted
-from harness.data.download import fetch, unpack
+from harness.data.download import Archive, unpack
 from harness.data.files import QUICK_BYTES, ImageFiles, content_of
 from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
 from harness.data.split import rank_in_class
@@ -16,6 +16,7 @@ from harness.registry import dataset
 
 URL = "https://data.caltech.edu/records/nyy15-4j048/files/256_ObjectCategories.tar"
 ARCHIVE = "256_ObjectCategories.tar"
+SIZE_BYTES = 1_183_006_720
 CHECKSUM = "md5:67b4f42ca05d46448c6bb8ecd2220f6d"
 FOLDER = "256_ObjectCategories"
 CLUTTER = "257.clutter"
@@ -47,19 +48,17 @@ def caltech256(
     """
     folder = data_root(root) / FOLDER
     archive = folder.parent / ARCHIVE
+    published = Archive("Caltech-256", URL, SIZE_BYTES, CHECKSUM, archive, folder)
 
     def fetch_and_unpack() -> None:
         if not folder.is_dir():
-            fetch(URL, archive, CHECKSUM)
+            published.fetch()
             unpack(archive, CHECKSUM, folder, _note_content)
 
     def load(*, decode: bool = True) -> Dataset:
         if not folder.is_dir():
             if not archive.is_file():
-                raise HarnessError(
-                    f"{folder.parent.absolute()} holds neither {ARCHIVE} nor {FOLDER}",
-                    f"set data.download=true, or put {URL} there, or set data.root or HARNESS_DATA",
-                )
+                raise published.missing()
             unpack(archive, CHECKSUM, folder, _note_content)
         return _load(folder, size, train_per_class, test_per_class, split_seed, clutter, decode)
 
@@ -77,6 +76,7 @@ def caltech256(
         load=load,
         load_encoded=lambda: load(decode=False),
         download=fetch_and_unpack if download else None,
+        archive=published,
         known_fingerprint=lambda: fingerprint(QUICK_BYTES),
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.download import fetch, verify
+from harness.data.download import Archive, verify
 from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
 from harness.errors import HarnessError
 from harness.registry import dataset
@@ -26,7 +26,9 @@ class Edition:
     """One of the two datasets: its archive, the checksums of its files, and their keys."""
 
     name: str
+    title: str
     archive: str
+    size_bytes: int
     checksum: str
     folder: str
     train: Mapping[str, str]
@@ -38,7 +40,9 @@ class Edition:
 
 CIFAR10 = Edition(
     name="cifar10",
+    title="CIFAR-10",
     archive="cifar-10-python.tar.gz",
+    size_bytes=170_498_071,
     checksum="sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     folder="cifar-10-batches-py",
     train={
@@ -55,7 +59,9 @@ CIFAR10 = Edition(
 )
 CIFAR100 = Edition(
     name="cifar100",
+    title="CIFAR-100",
     archive="cifar-100-python.tar.gz",
+    size_bytes=169_001_437,
     checksum="sha256:85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
     folder="cifar-100-python",
     train={"train": "md5:16019d7e3df5f24257cddd939b257f8d"},
@@ -89,19 +95,19 @@ def cifar100(*, root: str | None = None, download: bool = False) -> DataSource:
 
 
 def _source(edition: Edition, root: Path, download: bool) -> DataSource:
-    def fetch_archive() -> None:
-        if not (root / edition.folder).is_dir():
-            fetch(URL + edition.archive, root / edition.archive, edition.checksum)
-
+    url = URL + edition.archive
+    path, folder = root / edition.archive, root / edition.folder
+    archive = Archive(edition.title, url, edition.size_bytes, edition.checksum, path, folder)
     return DataSource(
         fingerprint=lambda: fingerprint_of(edition.name, edition.checksum),
-        load=lambda: _load(edition, root),
-        download=fetch_archive if download else None,
+        load=lambda: _load(edition, archive),
+        download=archive.fetch if download else None,
+        archive=archive,
     )
 
 
-def _load(edition: Edition, root: Path) -> Dataset:
-    files = _read_verified(edition, root)
+def _load(edition: Edition, archive: Archive) -> Dataset:
+    files = _read_verified(edition, archive)
     (meta,) = (_unpickle(files[name]) for name in edition.meta)
     return Dataset(
         train=_split(edition, [_unpickle(files[name]) for name in edition.train]),
@@ -118,20 +124,17 @@ def _split(edition: Edition, batches: list[dict[str, Any]]) -> Split:
     return Split(images, np.concatenate([np.array(batch[edition.labels_key], np.int64) for batch in batches]))
 
 
-def _read_verified(edition: Edition, root: Path) -> dict[str, bytes]:
+def _read_verified(edition: Edition, archive: Archive) -> dict[str, bytes]:
     """Returns the files' bytes by name: the very bytes that were verified are those unpickled later."""
-    folder, archive = root / edition.folder, root / edition.archive
+    folder = archive.folder
     checksums = {**edition.train, **edition.test, **edition.meta}
     if folder.is_dir():
         files = {name: _read(folder / name) for name in checksums}
-    elif archive.is_file():
-        verify(archive, edition.checksum, str(archive))
-        files = _read_members(archive, edition.folder)
+    elif archive.path.is_file():
+        verify(archive.path, edition.checksum, str(archive.path))
+        files = _read_members(archive.path, edition.folder)
     else:
-        raise HarnessError(
-            f"{root.absolute()} holds neither {edition.archive} nor {edition.folder}",
-            f"set data.download=true, or put {URL}{edition.archive} there, or set data.root or HARNESS_DATA",
-        )
+        raise archive.missing()
     for name, checksum in checksums.items():
         verify(files[name], checksum, f"{edition.folder}/{name}")
     return files

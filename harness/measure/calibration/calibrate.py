@@ -12,12 +12,13 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from harness.errors import HarnessError
+from harness.measure.architectures import require_kernels
 from harness.measure.calibration.all_reduce import measure_all_reduce
 from harness.measure.calibration.rounds import measure
 from harness.measure.calibration.workloads import CPU_SIZES, CUDA_SIZES, NAMES, Sizes, workloads
 from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
-from harness.measure.system import describe_system
+from harness.measure.system import describe_system, find_gpus
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibration, write_calibration
 from harness.records.files import require_writable
 from harness.records.store import now
@@ -50,6 +51,8 @@ def calibrate(
     """
     keep_freed_memory()  # as runs do
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+    if not use_cpu:
+        require_kernels(find_gpus(), torch.cuda.get_arch_list())
     accelerator = Accelerator(cpu=use_cpu, mixed_precision="no")
     device, processes = accelerator.device, accelerator.num_processes
     system = describe_system(use_cpu=device.type == "cpu", with_source=accelerator.is_main_process)
