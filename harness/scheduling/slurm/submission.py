@@ -25,7 +25,7 @@ from harness.scheduling.slurm.manifest import COMMON, NAME, freeze, read_common
 from harness.suite.file import Target
 from harness.suite.plan import Plan, PlannedRun
 
-TEMPLATE = "array.sbatch"
+TEMPLATE = Path(__file__).with_name("array.sbatch")
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Draft:
 
     def scripts(self, folder: Path, python: str) -> list[str]:
         """Returns a batch script for each array, for a submission in this folder."""
-        template, manifest = _template(), (folder / NAME).resolve()
+        template, manifest = TEMPLATE.read_text(encoding="utf-8"), (folder / NAME).resolve()
         return [
             render(template, array, self.resources, name=self.suite, manifest=manifest, python=python)
             for array in self.arrays
@@ -212,9 +212,10 @@ class Draft:
         try:
             (folder / "logs").mkdir(parents=True)
         except OSError as error:
-            raise HarnessError(
-                f"cannot make {folder}: {error.strerror}", "try again in a second, or --output"
-            ) from None
+            again = (
+                "try again in a second" if isinstance(error, FileExistsError) else "choose another with --output DIR"
+            )
+            raise HarnessError(f"cannot make the folder of logs {folder}/logs: {error.strerror}", again) from None
         freeze(self.open.runs, folder)
         jobs: list[int] = []
         self._record(folder, jobs)
@@ -247,10 +248,3 @@ class Draft:
 def count(number: int, noun: str) -> str:
     """Returns e.g. `1 run`, `2 runs`."""
     return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def _template() -> str:
-    """Returns the batch script's template: in a wheel beside this file, else in the repository's `slurm/`."""
-    beside = Path(__file__).with_name(TEMPLATE)
-    path = beside if beside.exists() else Path(__file__).parents[3] / "slurm" / TEMPLATE
-    return path.read_text(encoding="utf-8")
