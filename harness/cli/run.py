@@ -88,9 +88,13 @@ def run(
     if renew and (_under_a_launcher() or suite.suffix == ".jsonl"):
         message = "--renew chooses among runs that are done: a launcher's process and a frozen manifest have none"
         raise HarnessError(message, "harness run SUITE --renew, with the suite's YAML file")
-    tracking = Tracking.asked(
-        tracker, wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
-    )
+
+    def tracking_of(manifest: Manifest | None) -> Tracking:
+        of_suite = manifest.mirroring if manifest else None
+        told = {"predictions": wandb_predictions, "machine": wandb_machine, "of_suite": of_suite}
+        return Tracking.asked(tracker, wandb_project, wandb_entity, **told)
+
+    tracking_of(None)  # an option that is wrong is told before data are read
     if local:
         set_ = ["train.retry_out_of_memory=true", *(set_ or [])]
     if suite.suffix == ".jsonl":
@@ -103,7 +107,16 @@ def run(
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
         raise typer.Exit(
-            _do(manifest, config_file, [str(suite), "--lines", lines], tracking, isolate, pack, retake, renew)
+            _do(
+                manifest,
+                config_file,
+                [str(suite), "--lines", lines],
+                tracking_of(manifest),
+                isolate,
+                pack,
+                retake,
+                renew,
+            )
         )
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
@@ -116,7 +129,8 @@ def run(
     if pack > 1:
         _require_one_process(planned.runs, "--pack")
     arguments = [str(suite), "--output", str(output)]
-    code = _do(Manifest.of(planned, output), config_file, arguments, tracking, isolate, pack, retake, renew)
+    manifest = Manifest.of(planned, output)
+    code = _do(manifest, config_file, arguments, tracking_of(manifest), isolate, pack, retake, renew)
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     if code in (0, 1) and is_main:
         from harness.report.options import DEFAULT_SORT, Options

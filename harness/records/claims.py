@@ -65,7 +65,7 @@ class Claim:
 
     Attributes:
         generation: its number.
-        other_task: the SLURM job that owned the run before, where it is another task of this process's array; else empty.
+        other_task: the SLURM job that owned the run before, where that is another task of this array; else empty.
     """
 
     def __init__(self, claims: Path, generation: int, record: dict[str, Any], before: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -246,6 +247,22 @@ def test_open_runs_are_frozen_and_submitted_once(
     slurm["squeue"] = ""
     assert len(list((suite.parent / "results/s/submissions").iterdir())) == 1, "a dry run writes nothing"
     assert "queue: empty; logs:" in Snapshot.of(plan_of(suite), Path("results")).text()
+
+
+def test_the_trackers_of_a_suite_are_frozen_with_it(
+    suite: Path, slurm: Answers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite.write_text(SUITE + "trackers: [wandb]\nwandb: {project: p, entity: e}\n")
+    assert call(capsys, "submit", str(suite))[0] == 0
+    [manifest] = suite.parent.glob("results/s/submissions/*/manifest.jsonl")
+    suite.write_text(SUITE)
+    mirroring = read_manifest(manifest).mirroring
+    assert (mirroring.trackers, mirroring.wandb.project, mirroring.wandb.entity) == (("wandb",), "p", "e")
+    common = manifest.with_name("submission.json")
+    earlier = json.loads(common.read_text())
+    del earlier["mirroring"]  # as one wrote it before there was such a field
+    common.write_text(json.dumps(earlier))
+    assert not read_manifest(manifest).mirroring.trackers
 
 
 def test_what_is_done_anywhere_or_on_one_system_is_left_out(

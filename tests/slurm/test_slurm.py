@@ -123,6 +123,15 @@ def test_cancelled_it_stays_away(lab: Lab) -> None:
     assert "to submit: 1" in lab.harness("submit", str(suite), "--dry-run").stderr
 
 
+def test_the_trackers_of_a_suite_follow_it_to_the_cluster(lab: Lab) -> None:
+    suite = lab.suite("mirrored", "matrix: {model.slow: [0.001]}\ntrackers: [wandb, tensorboard]\n")
+    [job] = lab.submit(suite)  # W&B is offline here
+    lab.wait_for_end(job)
+    folder = lab.house.path / "results/mirrored"
+    assert len(list(folder.glob("*/*/wandb/*/*.wandb"))) == 1, lab.log(suite)
+    assert list((folder / "tensorboard").rglob("events.out.tfevents.*")), lab.log(suite)
+
+
 def test_one_job_by_hand_saves_queues_again_and_goes_on(lab: Lab) -> None:
     suite = lab.suite("by_hand", "matrix: {model.slow: [0.55]}\n")
     job = lab.sbatch("slurm/single_job.sbatch", suite.name)

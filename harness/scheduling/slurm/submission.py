@@ -23,6 +23,7 @@ from harness.scheduling.slurm.batch import Array, Resources, arrays, render, wor
 from harness.scheduling.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
 from harness.scheduling.slurm.manifest import COMMON, NAME, freeze, read_common
 from harness.suite.file import Target
+from harness.suite.mirroring import Mirroring
 from harness.suite.plan import Plan, PlannedRun
 
 TEMPLATE = Path(__file__).with_name("array.sbatch")
@@ -146,6 +147,7 @@ class Draft:
     Attributes:
         suite: its name.
         target, warm_up_seconds: of the suite, if it has them.
+        mirroring: what the suite asks of trackers.
         output: the results root.
         open: the runs that need a job.
         arrays: that they are divided into.
@@ -157,6 +159,7 @@ class Draft:
     suite: str
     target: Target | None
     warm_up_seconds: float | None
+    mirroring: Mirroring
     output: Path
     open: OpenRuns
     arrays: tuple[Array, ...]
@@ -179,7 +182,8 @@ class Draft:
         found = open_runs(plan, stored, systems, queue)
         parts = tuple(arrays(found.runs, resources, max_array_size()))
         file = plan.suite.file
-        return Draft(name, file.target, file.warm_up_seconds, output, found, parts, resources, systems, arguments)
+        of_suite = name, file.target, file.warm_up_seconds, file.mirroring
+        return Draft(*of_suite, output, found, parts, resources, systems, arguments)
 
     def summary(self) -> str:
         """Returns a line for a person."""
@@ -232,6 +236,7 @@ class Draft:
             "suite": self.suite,
             "target": self.target.model_dump() if self.target else None,
             "warm_up_seconds": self.warm_up_seconds,
+            "mirroring": self.mirroring.model_dump(mode="json"),
             "output": str(self.output.resolve()),
             "systems": self.systems,
             "arguments": self.arguments,
