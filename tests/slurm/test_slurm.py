@@ -128,7 +128,7 @@ def test_the_trackers_of_a_suite_follow_it_to_the_cluster(lab: Lab) -> None:
     [job] = lab.submit(suite)  # W&B is offline here
     lab.wait_for_end(job)
     folder = lab.house.path / "results/mirrored"
-    assert len(list(folder.glob("*/*/wandb/*/*.wandb"))) == 1, lab.log(suite)
+    assert len(list(folder.glob("*/*/wandb/offline-run-*/*.wandb"))) == 1, lab.log(suite)
     assert list((folder / "tensorboard").rglob("events.out.tfevents.*")), lab.log(suite)
 
 
