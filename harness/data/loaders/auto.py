@@ -92,7 +92,8 @@ def _over_all_ranks(rates: dict[str, float | str]) -> dict[str, float | str]:
 
     def together(name: str) -> float | str:
         values = [rates[name] for rates in every]
-        return next((value for value in values if isinstance(value, str)), None) or sum(values)
+        why = next((value for value in values if isinstance(value, str)), None)
+        return why or sum(value for value in values if isinstance(value, float))
 
     return {name: together(name) for name in rates}
 

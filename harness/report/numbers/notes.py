@@ -121,12 +121,12 @@ def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
 def _fallbacks(rows: Sequence[Row]) -> Iterator[str]:
     """Yields why another loader ran than the one that was asked for by name."""
     reasons: Counter[tuple[str, str, str]] = Counter()
-    for run in (run for row in rows for run in row.ok if run.resolved):
-        asked, ran = str(at(run.spec, "loader.name")), run.resolved
-        if isinstance(why := ran.loader_images_per_second.get(asked), str):
-            reasons[asked, ran.loader, one_line(why)] += 1
-    for (asked, ran, why), count in reasons.items():
-        yield f"{count} run{'s' * (count > 1)}: loader {ran} instead of {asked}: {why}."
+    for run in (run for row in rows for run in row.ok):
+        asked, resolved = str(at(run.spec, "loader.name")), run.resolved
+        if resolved and isinstance(why := resolved.loader_images_per_second.get(asked), str):
+            reasons[asked, resolved.loader, one_line(why)] += 1
+    for (asked, other, why), count in reasons.items():
+        yield f"{count} run{'s' * (count > 1)}: loader {other} instead of {asked}: {why}."
 
 
 def _marks(rows: Sequence[Row]) -> Iterator[str]:

@@ -439,8 +439,9 @@ def test_a_fallback_that_cannot_be_had_either_is_one_error(train: Split, monkeyp
 
 
 def test_a_file_that_is_broken_is_no_reason_to_fall_back(written: list[str]) -> None:
-    split = file_split(written)
-    split.store.encoded()  # they were whole when the run was planned
+    store = ImageFiles(written, channels=3)
+    split = Split(store, np.arange(len(written)))
+    store.encoded()  # they were whole when the run was planned
     for path in written:
         Path(path).write_bytes(b"no picture")
     with pytest.raises(HarnessError, match=r"\.jpg") as caught:
