@@ -25,7 +25,7 @@ RAISED = {
     "data/copies.py": 1,  # the data set does not fit into the GPU's or the host's memory
     "data/files.py": 2,  # the cache cannot be written, or has no room
     "data/loaders/auto.py": 1,  # no loader can be had
-    "data/loaders/dali.py": 2,  # DALI is missing, or stopped
+    "data/loaders/dali.py": 3,  # DALI is missing, or stopped; nor can its fallback be had
     "data/loaders/pinned.py": 1,  # a worker died: /dev/shm, memory
     "data/source.py": 1,  # the images do not fit into memory
     "measure/architectures.py": 1,  # torch has no kernels for the GPU
@@ -37,7 +37,7 @@ RAISED = {
 }
 OF_MACHINES = re.compile(r"GPU|CUDA|NVML|NCCL|DALI|/dev/shm|\bdriver\b|memory|W&B|wandb")
 # They speak of such things, and the suite or the call is what is wrong.
-OF_SUITES = {"scheduling/slurm/batch.py", "cli/report.py", "report/to_wandb.py", "trackers/options.py"}
+OF_SUITES = {"scheduling/slurm/batch.py", "cli/report.py", "report/to_wandb.py", "suite/mirroring.py"}
 
 
 def calls(name: str) -> dict[str, list[str]]:

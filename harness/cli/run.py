@@ -97,9 +97,13 @@ def run(
         option, more = ("--renew", "") if renew else ("--retake", f" {retake}")
         message = f"{option} trains runs again that are done, and {suite} is a frozen manifest: its runs that are done "
         raise HarnessError(message + "are left out", f"harness run SUITE {option}{more}, with the suite's YAML file")
-    tracking = Tracking.asked(
-        tracker, wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
-    )
+
+    def tracking_of(manifest: Manifest | None) -> Tracking:
+        of_suite = manifest.mirroring if manifest else None
+        told = {"predictions": wandb_predictions, "machine": wandb_machine, "of_suite": of_suite}
+        return Tracking.asked(tracker, wandb_project, wandb_entity, **told)
+
+    tracking_of(None)  # an option that is wrong is told before data are read
     if local:
         set_ = ["train.retry_out_of_memory=true", *(set_ or [])]
     asked = _asked(config_file)
@@ -117,6 +121,7 @@ def run(
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
         arguments = [str(suite), *(["--lines", lines] if lines else [])]
+        tracking = tracking_of(manifest)
         raise typer.Exit(_do(manifest, config_file, arguments, tracking, isolate, pack, retake, renew))
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
@@ -135,7 +140,7 @@ def run(
     manifest = Manifest.of(planned, output)
     if download:
         manifest = _with_downloads(manifest)
-    code = _do(manifest, config_file, arguments, tracking, isolate, pack, retake, renew)
+    code = _do(manifest, config_file, arguments, tracking_of(manifest), isolate, pack, retake, renew)
     if code in (0, 1) and is_main:
         from harness.report.options import DEFAULT_SORT, Options
 

@@ -37,14 +37,14 @@ def sync(
     from harness.trackers.options import WANDB, Tracking
     from harness.trackers.sync import sync as bring_up
 
-    tracking = Tracking.asked(
-        [WANDB], wandb_project, wandb_entity, predictions=wandb_predictions, machine=wandb_machine
-    )
-    folder = suite
+    folder, of_suite = suite, None
     if not suite.is_dir():
         from harness.suite.plan import load_suite
 
-        folder = output / load_suite(suite, smoke=smoke).file.name
+        file = load_suite(suite, smoke=smoke).file
+        folder, of_suite = output / file.name, file.mirroring
+    told = {"predictions": wandb_predictions, "machine": wandb_machine, "of_suite": of_suite}
+    tracking = Tracking.asked([WANDB], wandb_project, wandb_entity, **told)
     console = stderr()
     print_text(
         bring_up(folder, tracking, lambda sentence: console.print(sentence, markup=False, soft_wrap=True)).text()

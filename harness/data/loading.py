@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
+import torch.distributed
 from torch import Tensor
 
 from harness.data.augment.batched import Recipe
@@ -15,6 +16,7 @@ from harness.data.augment.draws import Draws, draw
 from harness.data.order import GlobalBatches
 from harness.data.source import Split
 
+T = TypeVar("T")
 Batch = tuple[Tensor, Tensor]
 """Normalised images [n, C, H, W] in the recipe's type and int64 labels [n], both on the device."""
 
@@ -102,3 +104,12 @@ class Feed:
         ends = list(itertools.accumulate(len(share) for share in shares))
         batches = [slice(end - len(share), end) for end, share in zip(ends, shares, strict=True)]
         return batches, samples, self.draws(epoch)[samples.numpy()]
+
+
+def of_all_ranks(value: T) -> list[T]:
+    """Returns what each rank gives, in their order; every rank calls it."""
+    every: list[Any] = [value]
+    if torch.distributed.is_initialized():
+        every = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(every, value)
+    return every

@@ -62,10 +62,16 @@ class _Found:
 
 
 class Claim:
-    """A run that this process owns, until it releases it or is taken for dead; use `claim` to get one."""
+    """A run that this process owns, until it releases it or is taken for dead; use `claim` to get one.
 
-    def __init__(self, claims: Path, generation: int, record: dict[str, Any]) -> None:
+    Attributes:
+        generation: its number.
+        other_task: the SLURM job that owned the run before, where that is another task of this array; else empty.
+    """
+
+    def __init__(self, claims: Path, generation: int, record: dict[str, Any], before: dict[str, Any]) -> None:
         self.generation = generation
+        self.other_task = _other_task(record, before)
         self._claims = claims
         self._record = record
         self._path = claims / f"{generation}.json"
@@ -212,7 +218,7 @@ def _claim(claims: Path, above: int, others: Iterable[Path], note: Callable[[str
     if _newest(claims).record.get("token") != record["token"]:
         return None
     _clean(claims, generation, now)
-    return Claim(claims, generation, record)
+    return Claim(claims, generation, record, found.record)
 
 
 def _publish(path: Path, target: Path) -> None:
@@ -332,6 +338,13 @@ def _this_process() -> dict[str, Any]:
         "claimed_at": _now(),
         "token": uuid.uuid4().hex,
     }
+
+
+def _other_task(record: dict[str, Any], before: dict[str, Any]) -> str:
+    array, _, task = str(record.get("slurm_job")).partition("_")
+    array_before, _, task_before = str(before.get("slurm_job")).partition("_")
+    is_other = bool(task) and array_before == array and task_before.isdigit() and task_before != task
+    return f"{array}_{task_before}" if is_other else ""
 
 
 def _machine() -> str:

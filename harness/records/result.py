@@ -114,7 +114,8 @@ class Resolved(Record):
     mixed_precision: str
     loader: str
     loader_images_per_second: dict[str, Amount | str] = Field(
-        default={}, description="what `auto` measured of each candidate, or why it could not be had"
+        default={},
+        description="what `auto` measured of each candidate, or why one, or `dali` with a fallback, could not be had",
     )
     micro_batch_size: Count
     gradient_accumulation_steps: Count | None = Field(

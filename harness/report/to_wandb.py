@@ -10,8 +10,8 @@ from harness.errors import HarnessError
 from harness.records.files import read_object, recording, write_json
 from harness.report.formats.wandb_report import specification, wandb_report
 from harness.report.tables import Report
+from harness.suite.mirroring import require_project
 from harness.trackers.account import as_problem, require_key
-from harness.trackers.options import require_project
 
 SPECIFICATION = "wandb_report.json"
 ADDRESS = "wandb_report_address.json"

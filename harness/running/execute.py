@@ -52,6 +52,7 @@ class Observer:
         stop_requested: whether a signal asks this process to stop.
         is_lost: whether another process owns the run by now; asked at each step, and only rank 0 need know.
         on_sample: is given what telemetry reads, about once a second, in a thread of its own.
+        say: is given sentences for a person.
     """
 
     on_step: Callable[[int], None]
@@ -60,6 +61,7 @@ class Observer:
     stop_requested: Callable[[], bool] = lambda: False
     is_lost: Callable[[], bool] = lambda: False
     on_sample: Callable[[Readings], None] | None = None
+    say: Callable[[str], None] = lambda sentence: None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def execute(
         apply_switches(spec.train)
         set_seed(spec.seed)
         loader, sampler = build_loader(spec, splits, accelerator, chosen_loader(resume_from) if resume_from else None)
+        if isinstance(why := loader.measured.get(spec.loader.name), str):
+            observer.say(f"loader {loader.name} instead of {spec.loader.name}: {why}")
         spec = fit_micro_batches(spec, splits, accelerator)
         train, image = spec.train, splits.image_shape(spec.data.augment)
         trainee = build_trainee(spec, splits, accelerator, len(sampler.sizes), observer.on_step)

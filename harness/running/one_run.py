@@ -21,6 +21,7 @@ from harness.running.execute import Observer, execute
 from harness.running.open_run import OpenRun, Taken, Worker
 from harness.running.warm_up import warm_up, warm_up_seconds
 from harness.scheduling.launch import report_failure
+from harness.spec import RunSpec, parameters
 from harness.suite.plan import PlannedRun
 from harness.training.distributed import wait_for_all
 from harness.training.epochs import Lost, Stopped
@@ -100,6 +101,7 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
                 stop_requested=worker.stop,
                 is_lost=open_run.is_lost,
                 on_sample=open_run.on_sample,
+                say=worker.display.note,
             ),
             fingerprint=run.fingerprint,
             target=worker.manifest.target,
@@ -135,7 +137,7 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
                 source = data_source(run.spec.data)
                 if source.download and turn:
                     source.download()
-                splits = prepare(run.spec.data, encoded=run.spec.loader.name == "dali", planned=run.fingerprint)
+                splits = prepare(run.spec.data, encoded=_decodes_itself(run.spec), planned=run.fingerprint)
             except HarnessError as error:
                 bad = error
         wait_for_all(accelerator, f"{run.run_id} {turn}")
@@ -144,6 +146,15 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
         raise BadData(first.message, first.hint)
     assert splits
     return splits
+
+
+def _decodes_itself(spec: RunSpec) -> bool:
+    """Tells whether the loader of a run decodes image files; a fallback, known by now, has them decoded here."""
+    if spec.loader.name != "dali":
+        return False
+    from harness.data.loaders.dali import is_installed
+
+    return not parameters(spec.loader)["fallback"] or is_installed()
 
 
 def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> NoReturn:

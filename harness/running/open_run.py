@@ -255,6 +255,10 @@ class OpenRun:
             self._folder.set_aside(earlier, manifest.again[self._run.run_id].reason)
         if self._folder.is_done():  # by who owned it until now
             raise Taken("another process, which has ended it")
+        earlier = self._folder.result()
+        if self._claim.other_task and earlier and earlier.status != "preempted":
+            # Tasks of one array walk the plan together: a run that fails is tried by one of them, not by each.
+            raise Taken(f"SLURM job {self._claim.other_task} of this array, which ended it as {earlier.status}")
         checkpoints = self._folder.checkpoints
         checkpoint, problems = checkpoints.newest(since=self._folder.started_generation())
         if checkpoint:

@@ -16,6 +16,7 @@ from harness.scheduling.again import Again
 from harness.scheduling.slot import Slot
 from harness.spec import RunSpec
 from harness.suite.file import Target
+from harness.suite.mirroring import Mirroring
 from harness.suite.plan import Plan, PlannedRun
 
 NAME = "manifest.json"
@@ -34,6 +35,7 @@ class Manifest:
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
         again: runs that are trained again although they are done, by run_id.
+        mirroring: what the suite asks of trackers; no launch is told, they stand beside it.
         slot: which of several launches at a time does those of the runs that it takes; None where one does them all.
     """
 
@@ -47,12 +49,14 @@ class Manifest:
     accumulation: dict[str, int] = dataclasses.field(default_factory=dict)
     again: dict[str, Again] = dataclasses.field(default_factory=dict)
     slot: Slot | None = None
+    mirroring: Mirroring = dataclasses.field(default_factory=Mirroring)
 
     @staticmethod
     def of(plan: Plan, output: Path) -> Manifest:
         """Returns the manifest of a whole plan."""
         file = plan.suite.file
-        return Manifest(file.name, output, file.target, plan.runs, 0, len(plan.runs), file.warm_up_seconds)
+        counts = 0, len(plan.runs), file.warm_up_seconds
+        return Manifest(file.name, output, file.target, plan.runs, *counts, mirroring=file.mirroring)
 
     @property
     def packed(self) -> int:

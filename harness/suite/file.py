@@ -16,6 +16,7 @@ from harness.problems import first_problem, shown
 from harness.spec import RunSpec, Section, Seed
 from harness.spec.run_spec import MOST_SEED
 from harness.spec.settings import Settings, matches
+from harness.suite.mirroring import TRACKERS, Mirroring, WandbPlace, require_project
 from harness.suite.yaml_lines import DEEPEST, Source, SuiteError, parse_value, read_yaml
 
 
@@ -120,6 +121,13 @@ class SuiteFile(Section):
     target: Target | None = None
     budget: Duration | None = Field(default=None, description="train time that accuracies are compared at, e.g. 60s")
     references: list[Reference] = []
+    trackers: list[str] = Field(default=[], description="mirror the runs there, as --tracker does: wandb, ...")
+    wandb: WandbPlace = WandbPlace()
+
+    @property
+    def mirroring(self) -> Mirroring:
+        """Which trackers are asked for, and what they are told."""
+        return Mirroring(trackers=tuple(self.trackers), wandb=self.wandb)
 
     @property
     def fraction(self) -> int | None:
@@ -143,6 +151,7 @@ def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
         _check_metric(source, ("target", "at_least"), file.target.metric, file.target.at_least, target_names())
     for index, reference in enumerate(file.references):
         _check_metric(source, ("references", index, "value"), reference.metric, reference.value, _metric_names())
+    _check_trackers(source, file)
     if file.smoke:
         try:
             check_overrides(file.smoke.set)
@@ -231,6 +240,16 @@ def _check_design(source: Source, file: SuiteFile) -> None:
         raise source.error(("exclude",), message, "leave those values out of the matrix, or leave 'design' out")
 
 
+def _check_trackers(source: Source, file: SuiteFile) -> None:
+    for index, name in enumerate(file.trackers):
+        if name not in TRACKERS:
+            raise source.error(("trackers", index), f"unknown tracker '{name}'", nearest(name, TRACKERS))
+    try:
+        require_project(file.wandb.project)
+    except HarnessError as error:
+        raise source.error(("wandb", "project"), error.message, error.hint) from None
+
+
 def _check_metric(source: Source, path: tuple[str | int, ...], name: str, value: float, known: list[str]) -> None:
     if name not in known:
         raise source.error((*path[:-1], "metric"), f"unknown metric '{name}'", nearest(name, known))
@@ -244,7 +263,7 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
     first, path, wanted = first_problem(error, source.values)
     last = str(path[-1])
     if first["type"] == "extra_forbidden":
-        sections = {"references": Reference, "target": Target, "smoke": Smoke, "anchors": Anchors}
+        sections = {"references": Reference, "target": Target, "smoke": Smoke, "anchors": Anchors, "wandb": WandbPlace}
         sections["design"] = FractionalDesign
         model = sections.get(str(path[0]), SuiteFile)
         return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))

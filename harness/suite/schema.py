@@ -10,6 +10,7 @@ from harness import registry
 from harness.records.result import metric_names
 from harness.spec import PLUGIN_SECTIONS, TrainSection, section_model
 from harness.suite.file import SuiteFile, target_names
+from harness.suite.mirroring import TRACKERS
 
 Schema = dict[str, Any]
 
@@ -43,6 +44,7 @@ def suite_schema() -> Schema:
         "include": {"type": "array", "items": labelled, "description": "further configs on top of the base"},
         "exclude": {"type": "array", "items": labelled, "description": "configs to leave out"},
     }
+    schema["properties"]["trackers"]["items"] = {"enum": [*TRACKERS]}
     definitions["Target"]["properties"]["metric"] = {"enum": target_names()}
     definitions["Reference"]["properties"]["metric"] = {"enum": metric_names()}
     definitions["Reference"]["properties"]["match"] = labelled

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ from harness.errors import HarnessError
 from harness.records.store import RunFolder
 from harness.trackers.announced import RUNS, read_announced
 from harness.trackers.entries import Description
-from harness.trackers.options import WANDB, Tracking
+from harness.trackers.options import DEFAULT_PROJECT, WANDB, Tracking
 from harness.trackers.replay import Replay, Tracker
 
 LOOK_EVERY_SECONDS = 2.0
@@ -106,8 +107,13 @@ class Mirror:
                 self._say(f"{message}; the runs go on, and their records are whole")
 
     def _how_to_mend(self) -> str:
+        tracking = self._tracking
+        if tracking.names != (WANDB,):
+            return ""
         folders = [path.parent.parent for path in self._replays]
-        return f"; bring them up: harness wandb sync {_shown(folders[0])}" if self._tracking.names == (WANDB,) else ""
+        project = f" --wandb-project {shlex.quote(tracking.project)}" if tracking.project != DEFAULT_PROJECT else ""
+        entity = f" --wandb-entity {shlex.quote(tracking.entity)}" if tracking.entity else ""
+        return f"; bring them up: harness wandb sync {_shown(folders[0])}{project}{entity}"
 
 
 def main() -> None:

@@ -5,33 +5,18 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError, nearest
+from harness.suite.mirroring import TRACKERS, WANDB, Mirroring, require_project
 
-TRACKERS = "HARNESS_TRACKERS"
+ASKED = "HARNESS_TRACKERS"
 PATIENCE = "HARNESS_TRACKER_PATIENCE"
 NONE = "none"
-WANDB = "wandb"
-# Accelerate's names: the module that each needs, and what installs it.
-NAMES = {
-    "aim": ("aim", "aim"),
-    "clearml": ("clearml", "clearml"),
-    "comet_ml": ("comet_ml", "comet_ml"),
-    "dvclive": ("dvclive", "dvclive"),
-    "mlflow": ("mlflow", "mlflow"),
-    "swanlab": ("swanlab", "swanlab"),
-    "tensorboard": ("tensorboard", "tensorboard"),
-    "trackio": ("trackio", "trackio"),
-    WANDB: (WANDB, WANDB),
-}
 DEFAULT_PROJECT = "harness"
 DEFAULT_PATIENCE_SECONDS = 30.0
-_LONGEST_PROJECT = 128
-_FORBIDDEN = "/\\#?%:"
 
 
 @dataclass(frozen=True)
@@ -66,23 +51,25 @@ class Tracking:
         *,
         predictions: bool = False,
         machine: bool = False,
+        of_suite: Mirroring | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Tracking:
-        """Returns what the options of a call ask for, and, where they are silent, the environment.
+        """Returns what the options of a call ask for; where they are silent, the environment; and else the suite.
 
         Raises:
             HarnessError: an unknown tracker, one that is not installed, a project that W&B would refuse, or a
                 patience that is no number of seconds.
         """
         told = os.environ if environment is None else environment
-        chosen = list(names or re.split(r"[\s,]+", told.get(TRACKERS, "").strip()))
+        of_suite = of_suite or Mirroring()
+        chosen = list(names or told.get(ASKED, "").replace(",", " ").split() or of_suite.trackers)
         chosen = [name for name in dict.fromkeys(chosen) if name and name != NONE]
         for name in chosen:
             _require(name)
-        project = project or told.get("WANDB_PROJECT") or DEFAULT_PROJECT
+        project = project or told.get("WANDB_PROJECT") or of_suite.wandb.project or DEFAULT_PROJECT
         if WANDB in chosen:
             require_project(project)
-        entity = entity or told.get("WANDB_ENTITY", "")
+        entity = entity or told.get("WANDB_ENTITY") or of_suite.wandb.entity
         command = tuple(sys.argv) if machine else ()
         patience_seconds = _patience(told.get(PATIENCE, ""))
         return Tracking(
@@ -94,22 +81,10 @@ class Tracking:
         return dataclasses.replace(self, names=(name,))
 
 
-def require_project(name: str) -> None:
-    """Checks that W&B allows a project's name.
-
-    Raises:
-        HarnessError: it does not.
-    """
-    if found := sorted(set(name) & set(_FORBIDDEN)):
-        raise HarnessError(f"W&B allows no project name with {' '.join(found)}: {name}", "choose another")
-    if len(name) > _LONGEST_PROJECT:
-        raise HarnessError(f"W&B allows no project name of {len(name)} characters", f"{_LONGEST_PROJECT} at the most")
-
-
 def _require(name: str) -> None:
-    if name not in NAMES:
-        raise HarnessError(f"unknown tracker '{name}'", nearest(name, [*NAMES, NONE]))
-    module, package = NAMES[name]
+    if name not in TRACKERS:
+        raise HarnessError(f"unknown tracker '{name}'", nearest(name, [*TRACKERS, NONE]))
+    module, package = TRACKERS[name]
     if importlib.util.find_spec(module) is None:
         raise HarnessError(f"tracker {name} needs {package}, which is not installed", f"pip install {package}")
 

@@ -112,6 +112,18 @@ def test_a_loader_that_cannot_start_is_said_and_another_taken() -> None:
     assert "DALI cannot start" in resolved.loader_images_per_second["dali"]
 
 
+def test_a_fallback_is_recorded_with_its_reason_and_said_before_the_first_step() -> None:
+    said: list[str] = []
+    observer = Observer(lambda step: said.append("step"), lambda epoch: None, say=said.append)
+    spec = make_spec(loader={"name": "dali", "fallback": "pinned"}, train={"epochs": 1})
+    with stand_in_gpu((9, 0), "Stand-in"):
+        outcome = execute(spec, prepare(spec.data), Accelerator(), observer, fingerprint="")
+    resolved = outcome.fields["resolved"]
+    assert resolved.loader == "pinned"
+    reason = resolved.loader_images_per_second["dali"]
+    assert "DALI cannot start" in reason and said[:2] == [f"loader pinned instead of dali: {reason}", "step"]
+
+
 def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(tmp_path: Path) -> None:
     spec = make_spec(
         model={"name": "mlp", "dropout": 0.5}, loader=RESIDENT, train={"ema_decay": 0.9, "checkpoint_every_steps": 30}

@@ -229,3 +229,19 @@ def test_data_facts_of_failed_runs_do_not_matter(fake: Any) -> None:
     )
     failed = fake.result("a", status="failed").model_copy(update={"data": facts})
     assert fake.report([failed]).tables[0].rows[0].values["rankable"] is False
+
+
+def test_a_fallback_is_told_under_the_table_with_its_reason(fake: Any) -> None:
+    ran = Resolved(
+        device="cuda",
+        mixed_precision="no",
+        loader="pinned",
+        loader_images_per_second={"dali": "loader 'dali' needs NVIDIA DALI"},
+        micro_batch_size=128,
+    )
+    results = [fake.result("a", seed=seed, resolved=ran) for seed in (0, 1)]
+    for result in results:
+        result.spec["loader"] = {"name": "dali", "fallback": "pinned"}
+    [table] = fake.report(results).tables
+    assert "2 runs: loader pinned instead of dali: loader 'dali' needs NVIDIA DALI." in table.notes
+    assert [row.values["resolved.loader"] for row in table.rows] == ["pinned"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from harness.scheduling.commands import Launcher
 from harness.scheduling.slurm import cluster
 from harness.scheduling.slurm.batch import Array, Resources, arrays, render
 from harness.scheduling.slurm.manifest import read_manifest
+from harness.scheduling.slurm.submission import TEMPLATE
 from harness.scheduling.watch import Snapshot
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.house import ROOT
@@ -100,10 +102,49 @@ CASES: dict[str, tuple[Array, Resources]] = {
 }
 
 
+def test_an_array_index_beyond_the_plan_is_one_sentence(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    text = render(TEMPLATE.read_text(), Array(1, 5, 2, 1, 1), Resources(), name="s", manifest=manifest, python="echo")
+    for task, code, words in (
+        ("2", 0, "--lines 5-5"),
+        ("3", 2, "error: task 3 is beyond the plan, whose last task is 2"),
+    ):
+        environment = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_JOB_ID": "1", "SLURMD_NODENAME": "n"}
+        done = subprocess.run(["bash"], input=text, env=environment, capture_output=True, text=True)
+        assert (done.returncode, words in done.stdout + done.stderr) == (code, True), done
+
+
+@pytest.mark.parametrize(("script", "log"), [("single_job", "%x-%j.out"), ("array_job", "%x-%A_%a.out")])
+def test_scripts_by_hand_are_complete(script: str, log: str, tmp_path: Path) -> None:
+    path = ROOT / f"slurm/{script}.sbatch"
+    options = re.findall(r"^#SBATCH --([a-z-]+)(?:=(\S+))?$", path.read_text(), re.MULTILINE)
+    asked = dict(options)
+    assert {"time", "signal", "requeue", "open-mode"} <= asked.keys()
+    assert (asked["signal"], asked["output"]) == ("B:USR1@300", log)
+    assert "##SBATCH --gpus-per-node=1" in path.read_text(), "to fill in"
+    elsewhere = subprocess.run(["bash", str(path), "suite.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert elsewhere.returncode == 2
+    assert re.fullmatch(r"error: there is no .venv/bin/harness in .*\nhint: .*\n", elsewhere.stderr)
+
+
+def test_no_rights_in_the_folder_of_logs_is_one_sentence(
+    suite: Path, slurm: Answers, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    code, out, err = call(capsys, "submit", str(suite))
+    assert (code, out) == (2, "")
+    assert re.search(
+        r"cannot make the folder of logs .*/logs: Permission denied\nhint: choose another with --output", err
+    )
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_scripts_are_as_the_golden_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     array, resources = CASES[name]
-    template = (ROOT / "slurm/array.sbatch").read_text()
+    template = TEMPLATE.read_text()
     manifest = Path("/shared/50% of it/results/s/submissions/20261121T120000Z/manifest.jsonl")
     text = render(template, array, resources, name="s", manifest=manifest, python="/shared/python")
     text = text.replace(str(ROOT), "/repository")
@@ -175,7 +216,7 @@ def test_an_empty_text_is_not_taken_for_a_default(suite: Path, capsys: pytest.Ca
 
 
 def test_a_folder_with_a_newline_is_refused() -> None:
-    template, array = (ROOT / "slurm/array.sbatch").read_text(), Array(1, 1, 1, 1, 1)
+    template, array = TEMPLATE.read_text(), Array(1, 1, 1, 1, 1)
     with pytest.raises(HarnessError, match=r"the path '/a.*cannot be printed"):
         render(template, array, Resources(), name="s", manifest=Path("/a\nb/manifest.jsonl"), python="/python")
 
@@ -215,6 +256,22 @@ def test_open_runs_are_frozen_and_submitted_once(
     slurm["squeue"] = ""
     assert len(list((suite.parent / "results/s/submissions").iterdir())) == 1, "a dry run writes nothing"
     assert "queue: empty; logs:" in Snapshot.of(plan_of(suite), Path("results")).text()
+
+
+def test_the_trackers_of_a_suite_are_frozen_with_it(
+    suite: Path, slurm: Answers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite.write_text(SUITE + "trackers: [wandb]\nwandb: {project: p, entity: e}\n")
+    assert call(capsys, "submit", str(suite))[0] == 0
+    [manifest] = suite.parent.glob("results/s/submissions/*/manifest.jsonl")
+    suite.write_text(SUITE)
+    mirroring = read_manifest(manifest).mirroring
+    assert (mirroring.trackers, mirroring.wandb.project, mirroring.wandb.entity) == (("wandb",), "p", "e")
+    common = manifest.with_name("submission.json")
+    earlier = json.loads(common.read_text())
+    del earlier["mirroring"]  # as one wrote it before there was such a field
+    common.write_text(json.dumps(earlier))
+    assert not read_manifest(manifest).mirroring.trackers
 
 
 def test_what_is_done_anywhere_or_on_one_system_is_left_out(

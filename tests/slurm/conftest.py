@@ -59,9 +59,26 @@ class Lab:
         assert done.returncode == 0, done.stderr
         return [int(job) for job in re.findall(r"^job (\d+):", done.stdout, re.MULTILINE)]
 
+    def sbatch(self, *arguments: str) -> int:
+        """Submits a script of `slurm/` by hand, from the folder of the package, and returns the job id."""
+        done = subprocess.run(
+            ["sbatch", "--parsable", *arguments],
+            cwd=self.house.path,
+            env=self.house.environment(**self.cluster.environment()),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    def out(self, job: int) -> dict[str, str]:
+        """Returns what the tasks of a job that was submitted by hand printed, by the names of their logs."""
+        return {path.name: path.read_text() for path in sorted(self.house.path.glob(f"harness-{job}*.out"))}
+
     def wait_for_end(self, job: int, seconds: float = 240) -> None:
         """Waits until no task of a job is in the queue."""
-        ended = wait_for(lambda: not any(task.startswith(f"{job}_") for task in self.cluster.queue()), seconds)
+        ended = wait_for(lambda: not any(task.partition("_")[0] == str(job) for task in self.cluster.queue()), seconds)
         assert ended, f"job {job} never ended"
 
     def wait_for_checkpoint(self, suite: Path) -> None:
@@ -102,6 +119,10 @@ def shared_lab(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> La
     """The folder of all tests; each has a suite of its own."""
     house = build_house(tmp_path_factory.mktemp("lab with a space"))
     shutil.copytree(ROOT / "slurm", house.path / "slurm")
+    entrance = house.path / ".venv/bin/harness"
+    entrance.parent.mkdir(parents=True)
+    entrance.write_text(f'#!/bin/sh\nexec {sys.executable} -m harness "$@"\n')
+    entrance.chmod(0o755)
     return Lab(cluster, house)
 
 

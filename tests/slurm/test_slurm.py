@@ -123,6 +123,45 @@ def test_cancelled_it_stays_away(lab: Lab) -> None:
     assert "to submit: 1" in lab.harness("submit", str(suite), "--dry-run").stderr
 
 
+def test_the_trackers_of_a_suite_follow_it_to_the_cluster(lab: Lab) -> None:
+    suite = lab.suite("mirrored", "matrix: {model.slow: [0.001]}\ntrackers: [wandb, tensorboard]\n")
+    [job] = lab.submit(suite)  # W&B is offline here
+    lab.wait_for_end(job)
+    folder = lab.house.path / "results/mirrored"
+    assert len(list(folder.glob("*/*/wandb/offline-run-*/*.wandb"))) == 1, lab.log(suite)
+    assert list((folder / "tensorboard").rglob("events.out.tfevents.*")), lab.log(suite)
+
+
+def test_one_job_by_hand_saves_queues_again_and_goes_on(lab: Lab) -> None:
+    suite = lab.suite("by_hand", "matrix: {model.slow: [0.55]}\n")
+    job = lab.sbatch("slurm/single_job.sbatch", suite.name)
+    lab.wait_for_checkpoint(suite)
+    lab.cluster.ask("scancel", "--batch", "--signal=USR1", str(job))  # as --signal does before the limit
+    lab.wait_for_end(job)
+    [log] = lab.out(job).values()
+    result = lab.result(suite)
+    assert (result["status"], len(result["resumed_at_steps"]), result["attempt"]) == ("ok", 1, 2), log
+    assert "SIGUSR1: saving" in log and "restart 1" in log
+    assert "by_hand on" in log, "the table"
+
+
+def test_an_array_by_hand_divides_the_runs_and_tries_each_once(lab: Lab) -> None:
+    text = "matrix: {model.slow: [0.1, 0.11, 0.12]}\ninclude: [{model.fault: raise}]\nseeds: 2\n"
+    suite = lab.suite("array_by_hand", text)
+    job = lab.sbatch("--array=0-1", "slurm/array_job.sbatch", suite.name)
+    lab.wait_for_end(job)
+    logs = lab.out(job)
+    assert list(logs) == [f"harness-{job}_0.out", f"harness-{job}_1.out"]
+    results = lab.house.results("array_by_hand")
+    assert [result["status"] for _, result in sorted(results.items())] == ["failed"] * 2 + ["ok"] * 6, logs
+    assert {result["attempt"] for result in results.values()} == {1}, logs
+    shares = [log.count("✓") for log in logs.values()]
+    assert sum(shares) == 6 and min(shares) > 0, logs
+    beyond = lab.sbatch("--array=1", "slurm/array_job.sbatch", suite.name, "--only", "label=slow=0.1")
+    lab.wait_for_end(beyond)
+    assert "skipped" in lab.out(beyond)[f"harness-{beyond}_1.out"]
+
+
 def test_at_its_time_limit_it_saves_queues_again_and_goes_on(lab: Lab, limited: tuple[Path, int]) -> None:
     suite, job = limited
     lab.wait_for_end(job)

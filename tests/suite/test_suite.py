@@ -409,3 +409,26 @@ def test_wrong_anchors_are_refused(load, text, message):
 def test_a_config_cannot_be_an_anchor_by_itself(load):
     with pytest.raises(SuiteError, match="'repeat' is not set in a config"):
         planned(load(ANCHORED.replace("anchors: {ANCHORS}", "include: [{repeat: 1}]")))
+
+
+def test_trackers_are_no_part_of_any_identity(load):
+    alone = planned(load(BASE))
+    mirrored = load(BASE + "trackers: [wandb, tensorboard]\nwandb: {project: p, entity: e}\n")
+    assert planned(mirrored).runs == alone.runs
+    mirroring = mirrored.file.mirroring
+    assert (mirroring.trackers, mirroring.wandb.project, mirroring.wandb.entity) == (("wandb", "tensorboard"), "p", "e")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "hint"),
+    [
+        ("trackers: [wandbb]\n", 7, "unknown tracker 'wandbb'", "did you mean 'wandb'?"),
+        ("trackers: wandb\n", 7, 'trackers is "wandb"', "it should be a list"),
+        ("wandb: {project: a/b}\n", 7, "W&B allows no project name with /: a/b", "choose another"),
+        ("wandb:\n  projct: a\n", 8, "unknown field 'projct'", "did you mean 'project'?"),
+    ],
+)
+def test_trackers_that_are_wrong(load, text, line, message, hint):
+    with pytest.raises(SuiteError) as caught:
+        load(BASE + text)
+    assert caught.value.message.endswith(f"suite.yaml:{line}: {message}") and caught.value.hint == hint

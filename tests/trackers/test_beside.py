@@ -188,11 +188,12 @@ def test_by_the_command(tmp_path: Path, server: Server) -> None:
     """The whole way, with what a user says; nothing of it reaches the server but what the records say."""
     place = tmp_path / "canary-argv"
     place.mkdir()
-    (place / "suite.yaml").write_text(SUITE.replace("seeds: 2", "seeds: 1"))
+    in_suite = f"trackers: [wandb]\nwandb: {{project: other, entity: {ENTITY}}}\n"
+    (place / "suite.yaml").write_text(SUITE.replace("seeds: 2", "seeds: 1") + in_suite)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "HARNESS_TRACKER_PATIENCE": "100"}
     secret = {"SLURM_JOB_ACCOUNT": "canary-slurm", "WANDB_USERNAME": "canary-user", "TOKEN": "canary-token"}
     command = [sys.executable, "-m", "harness", "run", str(place / "suite.yaml"), "--output", str(tmp_path)]
-    asked = ["--tracker", "wandb", "--wandb-project", "p", "--wandb-entity", ENTITY]
+    asked = ["--wandb-project", "p"]  # before the suite's
     done = subprocess.run(
         [*command, *asked], env=environment | secret, cwd=tmp_path, capture_output=True, text=True, timeout=200
     )

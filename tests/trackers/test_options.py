@@ -8,12 +8,13 @@ import pytest
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from harness.errors import HarnessError
+from harness.suite.mirroring import TRACKERS, Mirroring, WandbPlace
 from harness.trackers.account import as_problem, why_offline
-from harness.trackers.options import NAMES, Tracking
+from harness.trackers.options import Tracking
 
 
 def test_the_names_are_those_of_accelerate() -> None:
-    assert set(NAMES) == set(LOGGER_TYPE_TO_CLASS)
+    assert set(TRACKERS) == set(LOGGER_TYPE_TO_CLASS)
 
 
 def test_none_unless_asked_for() -> None:
@@ -29,6 +30,17 @@ def test_by_option_or_environment() -> None:
     assert (tracking.names, tracking.project, tracking.entity) == (("tensorboard",), "q", "f")
     assert Tracking.asked(environment={"HARNESS_TRACKER_PATIENCE": "2.5"}).patience_seconds == 2.5
     assert not Tracking.asked(environment={}).command and Tracking.asked(machine=True, environment={}).command
+
+
+def test_by_the_suite_where_option_and_environment_are_silent() -> None:
+    of_suite = Mirroring(trackers=("wandb",), wandb=WandbPlace(project="s", entity="t"))
+    tracking = Tracking.asked(of_suite=of_suite, environment={})
+    assert (tracking.names, tracking.project, tracking.entity) == (("wandb",), "s", "t")
+    told = {"HARNESS_TRACKERS": "tensorboard", "WANDB_PROJECT": "p", "WANDB_ENTITY": "e"}
+    tracking = Tracking.asked(of_suite=of_suite, environment=told)
+    assert (tracking.names, tracking.project, tracking.entity) == (("tensorboard",), "p", "e")
+    assert Tracking.asked(["none"], of_suite=of_suite, environment={}).names == ()
+    assert Tracking.asked(of_suite=of_suite, environment={"HARNESS_TRACKERS": "none"}).names == ()
 
 
 @pytest.mark.parametrize(

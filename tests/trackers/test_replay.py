@@ -108,7 +108,7 @@ def test_exit_codes(status: str, code: int) -> None:
 
 
 def mirror(told: Told, said: list[str], patience: float = 0.0) -> Mirror:
-    return Mirror(told.open, said.append, Tracking(("wandb",), patience_seconds=patience))
+    return Mirror(told.open, said.append, Tracking(("wandb",), "p", "e", patience_seconds=patience))
 
 
 def test_a_tracker_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
@@ -137,7 +137,8 @@ def test_a_server_that_does_not_answer_is_left_alone_for_a_while(tmp_path: Path)
     assert not told.calls
     told.fails = "open"
     own.close()
-    assert said[-1] == f"3 of 3 runs are missing there; bring them up: harness wandb sync {tmp_path / 'made'}"
+    mend = f"harness wandb sync {tmp_path / 'made'} --wandb-project p --wandb-entity e"
+    assert said[-1] == f"3 of 3 runs are missing there; bring them up: {mend}"
 
 
 def test_a_run_that_is_missing_is_counted(tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-import torch.distributed
 
 from harness import registry
 from harness.data.copies import of_one_loader
-from harness.data.loading import Batch, Feed, Loader
+from harness.data.loaders.pinned import usual_workers
+from harness.data.loading import Batch, Feed, Loader, of_all_ranks
 from harness.errors import HarnessError, MachineError
 from harness.parameters import NonNegativeInt, PositiveFloat
 from harness.registry import loader
@@ -30,7 +29,7 @@ def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | 
         workers: of the pinned loader; null: none on a CPU, where handing batches over costs more, else 2.
     """
     if workers is None:
-        workers = 0 if feed.device.type == "cpu" else 2
+        workers = usual_workers(feed.device)
     if feed.chosen:  # a run that goes on keeps its loader: bits may differ between them
         again = _build(feed.chosen.name, feed, workers)
         again.measured = dict(feed.chosen.measured)
@@ -89,14 +88,12 @@ def _endless(candidate: Loader) -> Iterator[Batch]:
 
 def _over_all_ranks(rates: dict[str, float | str]) -> dict[str, float | str]:
     """Adds up the ranks' rates, so that all choose alike; a loader that one rank cannot have, none has."""
-    every: list[Any] = [rates]
-    if torch.distributed.is_initialized():
-        every = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(every, rates)
+    every = of_all_ranks(rates)
 
     def together(name: str) -> float | str:
         values = [rates[name] for rates in every]
-        return next((value for value in values if isinstance(value, str)), None) or sum(values)
+        why = next((value for value in values if isinstance(value, str)), None)
+        return why or sum(value for value in values if isinstance(value, float))
 
     return {name: together(name) for name in rates}
 

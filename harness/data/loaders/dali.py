@@ -18,9 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness import registry
 from harness.data.augment.draws import Draws
 from harness.data.images import read_image
-from harness.data.loading import Batch, Feed
+from harness.data.loaders.pinned import usual_workers
+from harness.data.loading import Batch, Feed, Loader, of_all_ranks
 from harness.data.order import evaluation_share
 from harness.data.source import Split
 from harness.errors import HarnessError, MachineError
@@ -35,14 +37,62 @@ Job = tuple[Any, np.ndarray, Draws]
 
 
 @loader("dali")
-def dali(feed: Feed, *, threads: PositiveInt | None = None, keep_bytes: NonNegativeInt = 1073741824) -> Dali:
+def dali(
+    feed: Feed,
+    *,
+    threads: PositiveInt | None = None,
+    keep_bytes: NonNegativeInt = 1073741824,
+    fallback: Literal["pinned", "resident"] | None = None,
+) -> Loader:
     """NVIDIA DALI: decodes image files on the GPU, or without one on the CPU.
 
     Args:
         threads: CPU threads of each rank's pipeline; null: its share of the cores.
         keep_bytes: files, as they are on disk, are kept in each rank's memory if all together are no larger.
+        fallback: the loader that feeds the run where DALI cannot be had; null: that is an error.
     """
-    return Dali(feed, threads or _share_of_cores(), keep_bytes)
+    chosen = feed.chosen.name if feed.chosen else ""
+    if not fallback or chosen == Dali.name:  # a run that goes on keeps its loader: bits may differ between them
+        return Dali(feed, threads or _share_of_cores(), keep_bytes)
+    if feed.chosen:
+        return _other(chosen, feed, dict(feed.chosen.measured))
+    own, why = None, ""
+    try:
+        own = Dali(feed, threads or _share_of_cores(), keep_bytes)
+        next(own.epoch(0))  # a driver that is too old, or a decoder that is missing, is found here
+    except MachineError as error:
+        why = error.message
+    why = next(filter(None, of_all_ranks(why)), "")  # where one rank cannot have it, none has
+    if own and not why:
+        return own
+    if own:
+        own.close()
+    return _other(fallback, feed, {Dali.name: why})
+
+
+def is_installed() -> bool:
+    """Tells whether DALI can be imported; whether it can start here is found by starting it."""
+    try:
+        from harness.data.augment import graph  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _other(name: str, feed: Feed, measured: dict[str, float | str]) -> Loader:
+    """Returns a loader in DALI's place, with what the record says of that.
+
+    Raises:
+        MachineError: it cannot be had either.
+    """
+    parameters = {"workers": usual_workers(feed.device)} if name == "pinned" else {}
+    try:
+        other = registry.build("loader", name, feed, **parameters)
+    except MachineError as error:
+        message = f"neither loader 'dali' nor its fallback '{name}' can be had: {measured[Dali.name]}; {error.message}"
+        raise MachineError(message, "name another loader") from None
+    other.measured = measured | other.measured
+    return other
 
 
 class Dali:

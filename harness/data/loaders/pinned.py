@@ -24,6 +24,11 @@ RawBatch = tuple[Tensor, Tensor, Tensor]
 """Uint8 images [n, H, W, C], int64 labels [n] and sample numbers [n]."""
 
 
+def usual_workers(device: torch.device) -> int:
+    """Returns how many workers to use where nobody says: none on a CPU, where handing batches over costs more."""
+    return 0 if device.type == "cpu" else 2
+
+
 @loader("pinned")
 def pinned(feed: Feed, *, workers: NonNegativeInt = 2) -> Pinned:
     """torch's DataLoader, for data sets that do not fit on the device.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.counted import counted, is_are
@@ -32,6 +33,7 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
         *_not_ranked(rows),
         *_same_everywhere(rows, columns),
         *_mixtures(rows),
+        *_fallbacks(rows),
         *_marks(rows),
         *_replaced(rows),
         *_of_gpus(rows),
@@ -115,6 +117,17 @@ def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
             unlike.append("version of the data")
         if unlike:
             yield f"{one_line(row.label)}: its runs differ in {' and '.join(unlike)}; the mean mixes them."
+
+
+def _fallbacks(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields why another loader ran than the one that was asked for by name."""
+    reasons: Counter[tuple[str, str, str]] = Counter()
+    for run in (run for row in rows for run in row.ok):
+        asked, resolved = str(at(run.spec, "loader.name")), run.resolved
+        if resolved and isinstance(why := resolved.loader_images_per_second.get(asked), str):
+            reasons[asked, resolved.loader, one_line(why)] += 1
+    for (asked, other, why), count in reasons.items():
+        yield f"{count} run{'s' * (count > 1)}: loader {other} instead of {asked}: {why}."
 
 
 def _marks(rows: Sequence[Row]) -> Iterator[str]:

@@ -143,7 +143,7 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
     """Returns the text of a batch script.
 
     Args:
-        template: `slurm/array.sbatch`.
+        template: `array.sbatch`, beside this file.
         array: what the job runs.
         resources: what it asks for.
         name: of the job.
@@ -185,6 +185,8 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
         "runs_per_task": str(array.runs_per_task),
         "max_restarts": str(resources.max_restarts),
         "python": shlex.quote(python),
+        "last_task": str(array.tasks - 1),
+        "task": shlex.quote(str(Path(__file__).with_name("task.sh"))),
         "script": shlex.quote(str(Path(__file__).parents[2] / "run.py")),
         "setup": "\n".join(resources.setup),
     }

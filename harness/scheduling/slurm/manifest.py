@@ -20,6 +20,7 @@ from harness.records.store import RunFolder
 from harness.scheduling.manifest import Manifest
 from harness.spec import SpecError
 from harness.suite.file import Target
+from harness.suite.mirroring import Mirroring
 from harness.suite.plan import PlannedRun
 
 NAME = "manifest.jsonl"
@@ -72,7 +73,9 @@ def read_manifest(path: Path, lines: str = "") -> Manifest:
         folders[run.run_id].append(output / suite / run.run_id)
     runs = [run for run in runs if not any(_is_done(folder, value["systems"]) for folder in folders[run.run_id])]
     target = Target.model_validate(value["target"]) if value["target"] else None
-    return Manifest(suite, output, target, tuple(runs), 0, len(runs), value["warm_up_seconds"])
+    mirroring = Mirroring.model_validate_json(json.dumps(value.get("mirroring", {})))
+    counts = 0, len(runs), value["warm_up_seconds"]
+    return Manifest(suite, output, target, tuple(runs), *counts, mirroring=mirroring)
 
 
 def _is_done(folder: Path, systems: list[str] | None) -> bool:

@@ -24,9 +24,10 @@ from harness.scheduling.slurm.batch import Array, Resources, arrays, render, wor
 from harness.scheduling.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
 from harness.scheduling.slurm.manifest import COMMON, NAME, freeze, read_common
 from harness.suite.file import Target
+from harness.suite.mirroring import Mirroring
 from harness.suite.plan import Plan, PlannedRun
 
-TEMPLATE = "array.sbatch"
+TEMPLATE = Path(__file__).with_name("array.sbatch")
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ class Draft:
     Attributes:
         suite: its name.
         target, warm_up_seconds: of the suite, if it has them.
+        mirroring: what the suite asks of trackers.
         output: the results root.
         open: the runs that need a job.
         arrays: that they are divided into.
@@ -158,6 +160,7 @@ class Draft:
     suite: str
     target: Target | None
     warm_up_seconds: float | None
+    mirroring: Mirroring
     output: Path
     open: OpenRuns
     arrays: tuple[Array, ...]
@@ -180,7 +183,8 @@ class Draft:
         found = open_runs(plan, stored, systems, queue)
         parts = tuple(arrays(found.runs, resources, max_array_size()))
         file = plan.suite.file
-        return Draft(name, file.target, file.warm_up_seconds, output, found, parts, resources, systems, arguments)
+        of_suite = name, file.target, file.warm_up_seconds, file.mirroring
+        return Draft(*of_suite, output, found, parts, resources, systems, arguments)
 
     def summary(self) -> str:
         """Returns a line for a person."""
@@ -192,7 +196,7 @@ class Draft:
 
     def scripts(self, folder: Path, python: str) -> list[str]:
         """Returns a batch script for each array, for a submission in this folder."""
-        template, manifest = _template(), (folder / NAME).resolve()
+        template, manifest = TEMPLATE.read_text(encoding="utf-8"), (folder / NAME).resolve()
         return [
             render(template, array, self.resources, name=self.suite, manifest=manifest, python=python)
             for array in self.arrays
@@ -213,9 +217,10 @@ class Draft:
         try:
             (folder / "logs").mkdir(parents=True)
         except OSError as error:
-            raise HarnessError(
-                f"cannot make {folder}: {error.strerror}", "try again in a second, or --output"
-            ) from None
+            again = (
+                "try again in a second" if isinstance(error, FileExistsError) else "choose another with --output DIR"
+            )
+            raise HarnessError(f"cannot make the folder of logs {folder}/logs: {error.strerror}", again) from None
         freeze(self.open.runs, folder)
         jobs: list[int] = []
         self._record(folder, jobs)
@@ -232,6 +237,7 @@ class Draft:
             "suite": self.suite,
             "target": self.target.model_dump() if self.target else None,
             "warm_up_seconds": self.warm_up_seconds,
+            "mirroring": self.mirroring.model_dump(mode="json"),
             "output": str(self.output.resolve()),
             "systems": self.systems,
             "arguments": self.arguments,
@@ -243,10 +249,3 @@ class Draft:
             "run_ids": [run.run_id for run in self.open.runs],
         }
         write_json(folder / COMMON, value)
-
-
-def _template() -> str:
-    """Returns the batch script's template: in a wheel beside this file, else in the repository's `slurm/`."""
-    beside = Path(__file__).with_name(TEMPLATE)
-    path = beside if beside.exists() else Path(__file__).parents[3] / "slurm" / TEMPLATE
-    return path.read_text(encoding="utf-8")

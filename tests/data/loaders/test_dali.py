@@ -16,17 +16,19 @@ import torch
 from PIL import Image
 
 import harness.data.augment
+from harness.data import copies
 from harness.data.files import ImageFiles
 from harness.data.loaders import dali as module
-from harness.data.loading import Loader
+from harness.data.loading import ChosenLoader, Loader
 from harness.data.order import GlobalBatches
 from harness.data.source import Split
-from harness.errors import HarnessError, see_doctor
+from harness.errors import HarnessError, MachineError, see_doctor
 from harness.spec import Augment
 from tests.data.feeds import (
     COUNT,
     assert_same,
     build,
+    changed,
     expected_epoch,
     expected_evaluation,
     feed,
@@ -47,6 +49,14 @@ def dali(
 ) -> Loader:
     """Returns a loader that reads files anew each epoch, unless told to keep them."""
     return build("dali", {"threads": threads, "keep_bytes": keep_bytes}, feed(train, rank, num_processes, **options))
+
+
+def hide_dali(monkeypatch: pytest.MonkeyPatch, missing: str = "nvidia.dali") -> None:
+    monkeypatch.delattr(harness.data.augment, "graph", raising=False)
+    for name in [name for name in sys.modules if name.startswith("nvidia")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "harness.data.augment.graph", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
@@ -368,11 +378,72 @@ def test_images_are_upright_as_their_exif_tag_says(tmp_path: Path, suffix: str, 
 def test_without_dali_the_error_says_how_to_install_it(
     train: Split, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    monkeypatch.delattr(harness.data.augment, "graph", raising=False)
-    for name in [name for name in sys.modules if name.startswith("nvidia")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "harness.data.augment.graph", raising=False)
-    monkeypatch.setitem(sys.modules, missing, None)
+    hide_dali(monkeypatch, missing)
     with pytest.raises(HarnessError, match="loader 'dali' needs NVIDIA DALI") as caught:
         dali(train)
     assert caught.value.hint == see_doctor(module.INSTALL) and module.INSTALL.startswith("pip install nvidia-dali-cuda")
+
+
+# A fallback
+
+
+def with_fallback(train: Split, fallback: str = "pinned", chosen: ChosenLoader | None = None) -> Loader:
+    parameters = {"threads": 2, "keep_bytes": 0, "fallback": fallback}
+    return build("dali", parameters, changed(feed(train), chosen=chosen))
+
+
+def test_where_dali_can_be_had_it_is_no_fallback_that_runs(train: Split, photographs: list[str]) -> None:
+    loader, given = with_fallback(train), feed(train)
+    assert (loader.name, loader.measured) == ("dali", {})
+    assert_same(loader.epoch(0), expected_epoch(given, read_by_hand(photographs), 0), given)
+    loader.close()
+
+
+@pytest.mark.parametrize("fallback", ["pinned", "resident"])
+@pytest.mark.parametrize("how", ["not installed", "cannot start"])
+def test_where_dali_cannot_be_had_the_fallback_yields_the_same_batches(
+    train: Split, photographs: list[str], monkeypatch: pytest.MonkeyPatch, how: str, fallback: str
+) -> None:
+    if how == "not installed":
+        hide_dali(monkeypatch)
+    else:
+
+        def refuse(self: Any, *_: Any, **__: Any) -> None:
+            raise RuntimeError("CUDA driver version is insufficient")
+
+        monkeypatch.setattr(Pipeline, "build", refuse)
+    loader, given = with_fallback(train, fallback), feed(train)
+    assert loader.name == fallback
+    reason = {"not installed": "loader 'dali' needs NVIDIA DALI", "cannot start": "DALI cannot start: CUDA driver"}[how]
+    assert str(loader.measured["dali"]).startswith(reason)
+    assert_same(loader.epoch(0), expected_epoch(given, read_by_hand(photographs), 0), given)
+    loader.close()
+
+
+def test_a_run_that_goes_on_keeps_the_loader_that_it_had(train: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = with_fallback(train, chosen=ChosenLoader("pinned", {"dali": "it was not installed"}))
+    assert (loader.name, loader.measured) == ("pinned", {"dali": "it was not installed"})
+    loader.close()
+    hide_dali(monkeypatch)
+    with pytest.raises(HarnessError, match="needs NVIDIA DALI"):
+        with_fallback(train, chosen=ChosenLoader("dali", {}))
+
+
+def test_a_fallback_that_cannot_be_had_either_is_one_error(train: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    hide_dali(monkeypatch)
+    monkeypatch.setattr(copies, "available_bytes", lambda: 1000)
+    neither = "neither loader 'dali' nor its fallback 'resident' can be had: loader 'dali' needs NVIDIA DALI"
+    with pytest.raises(MachineError, match=neither) as caught:
+        with_fallback(train, "resident")
+    assert "memory" in caught.value.message and "\n" not in caught.value.message
+
+
+def test_a_file_that_is_broken_is_no_reason_to_fall_back(written: list[str]) -> None:
+    store = ImageFiles(written, channels=3)
+    split = Split(store, np.arange(len(written)))
+    store.encoded()  # they were whole when the run was planned
+    for path in written:
+        Path(path).write_bytes(b"no picture")
+    with pytest.raises(HarnessError, match=r"\.jpg") as caught:
+        with_fallback(split)
+    assert not isinstance(caught.value, MachineError)
