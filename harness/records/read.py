@@ -42,13 +42,14 @@ def read_result(path: Path) -> RunResult:
     suite = require_own_place(folder, result.run_id, result.system_id)
     result.elsewhere = None if suite == result.suite else result.suite
     result.kept_under = None
-    name = EVENTS
     try:
-        newest = generation_at_end(f"{folder}/{name}")
-        name = SPEC
-        require_no_odd_file(f"{folder}/{name}")
+        newest = generation_at_end(f"{folder}/{EVENTS}")
     except OddFile as error:
-        raise ValueError(f"{name} is {error}") from None
+        raise ValueError(f"{EVENTS} is {error}") from None
+    try:
+        require_no_odd_file(f"{folder}/{SPEC}")
+    except OddFile as error:
+        raise ValueError(f"{SPEC} is {error}") from None
     if newest > result.generation:
         raise ValueError(f"written by a former owner, of generation {result.generation}; the run is of {newest}")
     return result

@@ -136,11 +136,12 @@ def build_report(material: Material, options: Options | None = None) -> Report:
 
 def _in_order(material: Material) -> list[RunResult]:
     """Returns the results in the order of the suite's file: by config, then by seed, then by system; anchors last."""
-    places = {config_id: place for place, config_id in enumerate(material.labels())}
+    config_ids = dict.fromkeys([*material.labels(), *(run.config_id for run in material.results)])
+    places = {config_id: place for place, config_id in enumerate(config_ids)}
 
     def place(run: RunResult) -> tuple[Any, ...]:
-        config = places.get(run.config_id, len(places))
-        return run.is_anchor, config, run.config_id, run.seed, run.spec.get("repeat") or 0, run.system_id
+        repeat = run.spec.get("repeat") or 0
+        return run.is_anchor, places[run.config_id], run.seed, repeat, run.system_id
 
     return sorted(material.results, key=place)
 

@@ -32,6 +32,7 @@ OPEN = {"distributed_type": "NO", "num_processes": 1}
 def asked_by(*options: str, monkeypatch: pytest.MonkeyPatch) -> Asked:
     """Returns what ranks are asked for, in the environment that Accelerate makes for these options."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)  # of bf16 Accelerate asks the GPU
     arguments = launch_command_parser().parse_args([*options, "harness/run.py", "suite.yaml", "--num_processes", "7"])
     arguments, _, _ = _validate_launch_command(arguments)
     if arguments.multi_gpu or arguments.use_fsdp or arguments.use_megatron_lm:

@@ -150,7 +150,7 @@ def test_what_was_brought_up_before_a_failure_is_remembered(tmp_path: Path, serv
 
     with pytest.raises(HarnessError, match="does not answer") as caught:
         sync(tmp_path / "made", tracking, after_two)
-    assert "2 of 3 runs were brought up" in caught.value.hint
+    assert "brought up: 2 of 3 runs" in caught.value.hint
     server.fail("")
     assert bring_up(tmp_path) == Synced(1, 2, 0, f"{server.url}, {ENTITY}/p")
 
