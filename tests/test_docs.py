@@ -91,6 +91,32 @@ def test_the_index_of_results_is_complete() -> None:
         assert f"`{measured.name}`" in index
 
 
+BRIEF = """\
+train every architecture x configuration combination of a suite
+through Accelerate
+under DDP
+and mixed precision
+with a DALI GPU loader
+and a pinned-memory fallback
+log throughput, GPU memory and accuracy to W&B
+end in tables that compare run time against accuracy
+used as `accelerate launch harness/run.py`
+as SLURM array jobs
+through W&B reports
+in a single-GPU local mode on GTX-class cards
+"""
+
+
+def test_each_sentence_of_the_brief_has_a_command_a_test_and_a_place() -> None:
+    text = (ROOT / "docs/brief.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if "::" in line]
+    assert [row[0] for row in rows] == BRIEF.splitlines()
+    for sentence, command, test, where in rows:
+        file, _, name = test.strip("`").partition("::")
+        assert f"\ndef {name}(" in (ROOT / file).read_text(), f"{sentence}: there is no {test}"
+        assert command.startswith("`") and where
+
+
 def test_links_lead_to_files() -> None:
     for document in [*DOCUMENTS, *ROOT.glob("results/**/report.html")]:
         pattern = r'href="(?!data:|#)([^"]+)"' if document.suffix == ".html" else r"\]\(([^)#:]+)[)#]"
