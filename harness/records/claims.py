@@ -22,7 +22,6 @@ import json
 import math
 import os
 import re
-import socket
 import stat
 import threading
 import time
@@ -33,6 +32,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.errors import HarnessError
+from harness.records.owning_process import is_seen_to_be_gone, this_process
 
 CLAIMS = "claims"
 HEARTBEAT_SECONDS = 10.0
@@ -42,7 +42,6 @@ CONFIRM_SECONDS = 20.0  # that a look at the disk is believed for: in less than 
 LITTER_SECONDS = 3600.0
 _BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 MOST_BYTES = 1 << 16  # of a claim, which takes a few hundred
-LARGEST_PID = 2**31 - 1
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links
 
 
@@ -199,7 +198,7 @@ def _named(found: _Found) -> str:
 
 
 def _claim(claims: Path, above: int, others: Iterable[Path], note: Callable[[str], object]) -> Claim | None:
-    record = _this_process()
+    record = {**this_process(), "claimed_at": _now()}
     with _temporary(claims, record) as path:
         os.utime(path)
         now = path.stat().st_mtime  # by the file system's own clock: nodes may disagree
@@ -267,10 +266,7 @@ def _is_given_up(found: _Found) -> bool:
     told = found.record
     if not found.generation or "released_at" in told:
         return True
-    here, pid, started = _machine(), told.get("pid"), told.get("process_started")
-    if not (here and told.get("machine") == here and isinstance(pid, int) and isinstance(started, int)):
-        return False  # only the heartbeat tells
-    return 0 < pid <= LARGEST_PID and not _is_alive(pid, started)
+    return is_seen_to_be_gone(told)  # where that cannot be seen, only the heartbeat tells
 
 
 def _is_stale(found: _Found, now: float) -> bool:
@@ -327,59 +323,11 @@ def _temporary(claims: Path, record: dict[str, Any]) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def _this_process() -> dict[str, Any]:
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "process_started": _start_of(os.getpid()),
-        "machine": _machine(),
-        "slurm_job": f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID"),
-        "claimed_at": _now(),
-        "token": uuid.uuid4().hex,
-    }
-
-
 def _other_task(record: dict[str, Any], before: dict[str, Any]) -> str:
     array, _, task = str(record.get("slurm_job")).partition("_")
     array_before, _, task_before = str(before.get("slurm_job")).partition("_")
     is_other = bool(task) and array_before == array and task_before.isdigit() and task_before != task
     return f"{array}_{task_before}" if is_other else ""
-
-
-def _machine() -> str:
-    """Returns what names this boot, and the process ids seen here, as containers have their own; '' where unknown."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
-
-
-def _start_of(pid: int) -> int | None:
-    """Returns when a process started, in ticks since the boot: no setting of the clock moves it.
-
-    None for one that is dead, though not yet reaped: its last thread too, as a killed one may still end a write.
-
-    Raises:
-        OSError: there is none, or it is hidden.
-    """
-    state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    threads, started = int(rest[16]), int(rest[18])
-    return None if state in "ZX" and threads <= 1 else started
-
-
-def _is_alive(pid: int, started: int) -> bool:
-    try:
-        return _start_of(pid) == started
-    except OSError:
-        pass
-    with contextlib.suppress(PermissionError):  # another user's, which may be hidden in /proc
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-    return True
 
 
 def _clock() -> float:

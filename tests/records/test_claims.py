@@ -18,6 +18,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.records import claims as module
 from harness.records.claims import claim, owner
+from harness.records.owning_process import this_process
 
 
 @pytest.fixture(autouse=True)
@@ -219,7 +220,8 @@ def test_a_claim_that_cannot_be_read_is_held_while_it_has_a_heartbeat(tmp_path: 
     ids=str,
 )
 def test_a_claim_of_no_process_is_held_while_it_has_a_heartbeat(tmp_path: Path, changes: dict[str, Any]) -> None:
-    left_behind(tmp_path, 0, machine=module._machine(), pid=os.getpid(), process_started=module._start_of(os.getpid()))
+    here = this_process()
+    left_behind(tmp_path, 0, **{name: here[name] for name in ("machine", "pid", "process_started")})
     path = tmp_path / "claims" / "4.json"
     for gone in (False, True):
         record = json.loads(path.read_text())

@@ -16,6 +16,7 @@ from harness.records.checkpoints import CheckpointFolder, generation_of
 from harness.records.claims import claim
 from harness.records.events import TAIL_BYTES, generation_at_end
 from harness.records.files import write_atomically
+from harness.records.owning_process import this_process
 from harness.records.read import read_result, read_suite
 from harness.records.result import RunResult
 from harness.records.store import RENAMED, RunFolder, run_folder
@@ -164,7 +165,7 @@ def test_a_file_that_a_former_owner_was_about_to_rename_takes_no_owners_place(
         assert former[0].is_held()
         former[0]._stop_heartbeat()
         newest = tmp_path / "claims/1.json"
-        newest.write_text(newest.read_text().replace(module._machine(), "another"))
+        newest.write_text(newest.read_text().replace(this_process()["machine"], "another"))
         os.utime(newest, (0, 0))
         taken = RunFolder(tmp_path).claim()
         assert taken
