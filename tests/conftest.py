@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 # Nothing is sent anywhere, whoever is logged in: tests of trackers name a server of this machine.
 os.environ |= {"WANDB_MODE": "offline", "WANDB_BASE_URL": "https://wandb.invalid"}
+# `nohup` and a shell's `&` ignore these, and processes that tests start would inherit that.
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
 for name in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_ENTITY", "HARNESS_TRACKERS"):
     os.environ.pop(name, None)
 
