@@ -5,7 +5,9 @@
 Each round runs an epoch of each loop over the same batches, in an order that turns; ratios to the bare loop are taken
 round by round, so that a machine's drift falls on all, and many short rounds bound it better than a few long ones.
 The bare loop and the harness's step the same network, and after some rounds all start anew: where weights come to lie
-in memory makes one of two equal loops up to 3 % faster. `low` and `high` bound the median (95 %, order statistics).
+in memory makes one of two equal loops up to 3 % faster. As in a run, glibc keeps freed memory, for all loops: left alone,
+it pages large tensors in anew at each step of some loops and not of others. `low` and `high` bound the median (95 %,
+order statistics).
 `--processor-time` counts seconds of the processor instead, which other work on the machine disturbs less; a GPU's are
 not in them.
 The host's own work is what a step of a network of one small layer takes more than the bare loop's does.
@@ -34,6 +36,7 @@ from torch import nn
 
 from harness import registry
 from harness.measure.clock import TrainClock
+from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.running.build import prepare_network
 from harness.spec import ImageShape, parse_run_spec
@@ -89,6 +92,7 @@ def main() -> None:
     parser.add_argument("--only", choices=[*cases(cuda=torch.cuda.is_available()), HOST], action="append")
     parser.add_argument("--processor-time", action="store_true")
     arguments = parser.parse_args()
+    keep_freed_memory()
     clock = time.process_time if arguments.processor_time else time.perf_counter
     chosen = cases(cuda=torch.cuda.is_available())
     ratios: dict[str, Any] = {}
