@@ -5,7 +5,7 @@
 Each round runs an epoch of each loop over the same batches, in an order that turns; ratios to the bare loop are taken
 round by round, so that a machine's drift falls on all, and many short rounds bound it better than a few long ones.
 The bare loop and the harness's step the same network, and after some rounds all start anew: where weights come to lie
-in memory makes one of two equal loops up to 3 % faster. As in a run, glibc keeps freed memory, for all loops: left alone,
+in memory makes one of two equal loops up to 3 % faster. As in a run, glibc keeps freed memory, for all loops: without,
 it pages large tensors in anew at each step of some loops and not of others. `low` and `high` bound the median (95 %,
 order statistics).
 `--processor-time` counts seconds of the processor instead, which other work on the machine disturbs less; a GPU's are
