@@ -59,7 +59,7 @@ endif
 demo: setup  ## run the main job on the quickstart suite and show its table
 	$(BIN)/harness run $(SUITE)
 
-test: setup  ## run the tests but the slow ones: four and a half minutes on two quiet cores
+test: setup  ## run the tests but the slow ones: under five minutes on two quiet cores
 	$(PYTEST) $(SIDE_BY_SIDE)
 
 test-quick: setup  ## run the tests that start no process and inject no fault: under two minutes
