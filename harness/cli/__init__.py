@@ -12,16 +12,16 @@ from harness.cli import init, list_, plan, run, submit, status, report, compare 
 from harness.cli import visualize, track, calibrate, doctor, schema  # noqa: F401
 
 # isort: on
-from harness.cli.app import app, guard_stdout, keep_streams
+from harness.cli.app import app
 from harness.cli.home import require_home
 from harness.cli.refusing import UsageError, refuse
+from harness.cli.streams import guard_streams
 from harness.errors import HarnessError
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a verb and exits: 0 all well, 1 some runs failed, 2 bad input, 75 stopped."""
-    keep_streams()
-    guard_stdout()
+    guard_streams()
     try:
         require_home()
         code = app(args=arguments, prog_name="harness", standalone_mode=False)

@@ -7,13 +7,10 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
-
-from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,98 +124,6 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
-
-
-class _Kept:
-    """A stream of which the caller never hears that it cannot be written.
-
-    The terminal was closed, the log's disk is full, who read the pipe has gone: no reason to end a training, or to
-    leave with another exit code.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream was closed
-            self._stream.write(text)
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        self.write("".join(lines))
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def keep_streams() -> None:
-    """Makes this process go on whatever becomes of its stderr, and of the terminal that its stdout is."""
-    if sys.stderr is None:  # it was closed from the beginning, and the next file would take its place
-        null = os.open(os.devnull, os.O_WRONLY)
-        if null != 2:
-            os.dup2(null, 2)
-        sys.stderr = os.fdopen(2, "w")
-    if not isinstance(sys.stderr, _Kept):
-        sys.stderr = cast(TextIO, _Kept(sys.stderr))
-    # A pipe or a file that cannot be written is an error: data are lost. A terminal that was closed has no reader.
-    if sys.stdout is not None and not isinstance(sys.stdout, _Kept) and sys.stdout.isatty():
-        sys.stdout = cast(TextIO, _Kept(sys.stdout))
-
-
-class _Data:
-    """A stdout of which one sentence says that it cannot be written.
-
-    That a reader has gone, as in `harness plan ... | head`, is no error: nobody is written to, the exit code is the
-    verb's own.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._failed: HarnessError | None = None
-
-    def write(self, text: str) -> int:
-        if self._failed:  # who wrote before may have taken the error for another
-            raise self._failed
-        with self._writing():
-            self._stream.write(text)
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        self.write("".join(lines))
-
-    def flush(self) -> None:
-        with self._writing():
-            self._stream.flush()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            with contextlib.suppress(OSError, ValueError):  # what is left in its buffer is written when Python ends
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            if not isinstance(error, BrokenPipeError):
-                hint = "free space on its disk, or send stdout elsewhere"
-                self._failed = HarnessError(f"cannot write to stdout: {error.strerror or error}", hint)
-                raise self._failed from None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def guard_stdout() -> None:
-    """Makes a stdout that cannot be written an error that `main` prints. One that is closed takes everything."""
-    if sys.stdout is None:
-        null = os.open(os.devnull, os.O_WRONLY)
-        if null != 1:
-            os.dup2(null, 1)
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-    if not isinstance(sys.stdout, _Data):
-        sys.stdout = cast(TextIO, _Data(sys.stdout))
 
 
 def print_text(text: str) -> None:

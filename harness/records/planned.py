@@ -111,8 +111,8 @@ def count_planned(stored: SuiteResults, root: Path, suite: str, run_ids: Collect
     outdated = {(result.run_id, result.system_id) for result in left_out}
     kept = [result for result in results if (result.run_id, result.system_id) not in outdated]
     unknown = _unknown_notes([result for result in planned if result.status in FINAL])
-    counted = [result for result in kept if result.run_id in run_ids and result.status in FINAL]
-    notes = (*stored.notes, *_older_notes(left_out), *_mixed_notes(counted), *unknown)
+    done = [result for result in kept if result.run_id in run_ids and result.status in FINAL]
+    notes = (*stored.notes, *_older_notes(left_out), *_mixed_notes(done), *unknown)
     return dataclasses.replace(stored, results=kept, systems=systems, unreadable=unreadable, notes=notes)
 
 

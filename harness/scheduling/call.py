@@ -73,7 +73,8 @@ def do_open_runs(
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     console.print(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     rule = retake_rule(retake)
-    for sentence in (*found.sentences(renew=renew), *([] if renew else found.split_by(found.asked(rule, folders)))):
+    split = found.split_by(found.asked(rule, folders)) if retake and not renew else ()
+    for sentence in (*found.sentences(renew=renew), *split):
         console.print(sentence, markup=False, soft_wrap=True)
     surroundings = Surroundings({os.getpid()})
     with StopSignals(console) as stop:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli.app import keep_streams, stderr
+from harness.cli.app import stderr
+from harness.cli.streams import guard_streams
 from harness.live import view as live_view
 from harness.live.events import Note
 from harness.live.state import SuiteState
@@ -88,8 +89,9 @@ def test_a_terminal_that_goes_away_stops_nobody(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setenv("TERM", "xterm-256color")
     for file in (Gone(), io.StringIO()):
+        monkeypatch.setattr("sys.stdout", io.StringIO())
         monkeypatch.setattr("sys.stderr", file)
-        keep_streams()
+        guard_streams()
         view = view_for(stderr(), going_on())
         view.start()
         view.note("x")
