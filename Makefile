@@ -33,17 +33,18 @@ NOT_OF_TORCH := ^nvidia-ml-py==
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python %d.%d is too old\nhint: make PYTHON=/path/to/python3.11 (or newer)" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	test -z "$(OTHER_BACKEND)" || rm -f $(STAMP)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.lock \
 		|| { echo 'error: uv, which installs all else, cannot be installed: pip says why above' >&2; exit 1; }
 ifeq ($(TORCH_BACKEND),)
+	rm -f $(STAMP)
 	$(UV_INSTALL) --compile-bytecode --require-hashes --requirement requirements.lock
 	$(UV_INSTALL) --no-deps --no-build-isolation --editable .
 else
 	@$(BIN)/uv pip compile --quiet --torch-backend=$(TORCH_BACKEND) - </dev/null >/dev/null 2>&1 \
 		|| { printf 'error: uv has no backend for torch that is called %s\nhint: %s\n' '$(TORCH_BACKEND)' \
 		'cu126 for a GTX of before 2018, cpu without a GPU; `$(BIN)/uv pip install --help` lists them' >&2; exit 1; }
+	@echo '$(TORCH_BACKEND)' > $(STAMP) && touch -t 197001010000 $(STAMP)  # an install that is cut off goes on with the same
 	awk '/^[^ #]/ { kept = !/$(OF_TORCH)/ || /$(NOT_OF_TORCH)/ } kept' requirements.lock \
 		| $(UV_INSTALL) --compile-bytecode --no-deps --require-hashes --requirement -
 	@echo 'installing torch for $(TORCH_BACKEND)'

@@ -87,9 +87,51 @@ def test_a_config_file_under_a_launcher_is_an_error(suite: House, monkeypatch, c
 
     monkeypatch.chdir(suite.path)
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")
     with pytest.raises(SystemExit):
         main(["run", "suite.yaml", "--config_file", CPU])
     assert "error: --config_file is for `harness run`, and a launcher has started" in capsys.readouterr().err
+
+
+PLAIN = "name: plain\nbase: {model: mlp, data: digits, optimizer: {name: sgd, lr: 0.1}}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ACCELERATE_MIXED_PRECISION", "bf16"),
+        ("ACCELERATE_USE_FSDP", "true"),
+        ("ACCELERATE_DYNAMO_BACKEND", "inductor"),
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4"),
+    ],
+)
+def test_a_setting_in_the_shell_alone_is_refused_and_not_ignored(
+    tmp_path: Path, monkeypatch, capsys, name: str, value: str
+) -> None:
+    from harness.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    Path("plain.yaml").write_text(PLAIN)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "plain.yaml"])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert told.startswith(
+        f"error: {name}={value} is set in the environment, and `harness run` does not read it\nhint: "
+    )
+
+
+def test_a_dynamo_config_that_is_no_mapping_is_one_sentence(tmp_path: Path, monkeypatch, capsys) -> None:
+    from harness.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    Path("plain.yaml").write_text(PLAIN)
+    Path("c.yaml").write_text("distributed_type: 'NO'\nnum_processes: 1\ndynamo_config: inductor\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "plain.yaml", "--config_file", "c.yaml"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith('error: c.yaml: dynamo_config is "inductor"\nhint: ')
 
 
 @pytest.mark.parametrize("first_is_wrong", [True, False])

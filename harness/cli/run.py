@@ -152,9 +152,10 @@ def run(
 
 def _asked(config_file: Path | None) -> Asked:
     """Returns what Accelerate's launcher or a config of it asks for."""
-    from harness.scheduling.accelerate_settings import Asked, of_config, of_launcher
+    from harness.scheduling.accelerate_settings import Asked, of_config, of_launcher, refuse_environment
 
     if not _under_a_launcher():
+        refuse_environment(os.environ)
         return of_config(config_file) if config_file else Asked()
     if config_file:
         message = "--config_file is for `harness run`, and a launcher has started this process"
@@ -292,4 +293,5 @@ def _do(
 
 def _under_a_launcher() -> bool:
     """Tells whether `accelerate launch` or `torchrun` started this process."""
-    return "ACCELERATE_MIXED_PRECISION" in os.environ or "LOCAL_RANK" in os.environ
+    of_one = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND")  # the launcher sets both, a person one of them
+    return all(name in os.environ for name in of_one) or ("LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 from harness.cli.app import RESULTS, app, plan_of, print_text
@@ -81,4 +82,10 @@ def submit(
         print_text("\n".join(draft.scripts(draft.folder(), sys.executable)))
     elif draft.open.runs:
         print_text(draft.submit(sys.executable).text())
-        sys.stderr.write(f"look after it: harness status {suite} --watch; once more fills the gaps: harness submit\n")
+        same = "".join(f" --set {shlex.quote(one)}" for one in set_ or [])
+        same += "".join(f" --only {shlex.quote(one)}" for one in only or []) + " --smoke" * smoke
+        same += f" --output {shlex.quote(str(output))}" * (output != RESULTS)
+        sys.stderr.write(
+            f"look after it: harness status {shlex.quote(str(suite))}{same} --watch\n"
+            "the same `harness submit` once more fills the gaps\n"
+        )

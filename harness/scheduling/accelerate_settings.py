@@ -107,7 +107,12 @@ def of_config(path: Path) -> Asked:
     config = read_config(path)
     kind = "parallelism_config" if config.get("parallelism_config") else _kind_of(config)
     dynamo = {"backend": config.get("dynamo_backend")}  # as older versions wrote it
-    dynamo |= {key.removeprefix("dynamo_"): value for key, value in (config.get("dynamo_config") or {}).items()}
+    own = config.get("dynamo_config") or {}
+    if not isinstance(own, dict):
+        raise HarnessError(
+            f"{path}: dynamo_config is {shown(own)}", "write a mapping: dynamo_config: {dynamo_backend: NO}"
+        )
+    dynamo |= {str(key).removeprefix("dynamo_"): value for key, value in own.items()}
     if kind != "MULTI_GPU" and kind in DISTRIBUTED_TYPES and config.get("num_processes", 1) != 1:
         raise _one_process(str(path), config["num_processes"])
     words = {"mixed_precision": _said(config.get("mixed_precision"))}
@@ -124,6 +129,31 @@ def of_launcher() -> Asked:
     """
     words = _command_line()
     return asked_in(os.environ, None if words is None else _options(words))
+
+
+def refuse_environment(environ: Mapping[str, str]) -> None:
+    """Refuses settings of Accelerate's in the environment of a call that no launcher started: they would not count.
+
+    Raises:
+        HarnessError: there is one.
+    """
+    for name, value in environ.items():
+        if name.startswith(NOT_READ) and value.lower() not in ("", "no", "false", "0", "none"):
+            message = f"{name}={value} is set in the environment, and `harness run` does not read it"
+            raise HarnessError(message, f"unset {name}; say it in the suite, or by `accelerate launch harness/run.py`")
+
+
+NOT_READ = (
+    "ACCELERATE_USE_FSDP",
+    "ACCELERATE_USE_DEEPSPEED",
+    "ACCELERATE_DYNAMO_",
+    "ACCELERATE_MIXED_PRECISION",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
+    "ACCELERATE_GRADIENT_CLIPPING",
+    "ACCELERATE_USE_MEGATRON_LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG",
+    "ACCELERATE_TORCH_DEVICE",
+)
 
 
 def asked_in(environ: Mapping[str, str], options: Mapping[str, str] | None) -> Asked:

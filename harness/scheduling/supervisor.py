@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 import socket
 import subprocess
@@ -37,6 +38,8 @@ from harness.scheduling.ranks import POLL_SECONDS, Ranks
 from harness.scheduling.stop_signals import StopSignals
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
+
+START_GRACE_SECONDS = 10.0  # to hear of a stop that came while they were importing
 
 
 @dataclass(frozen=True)
@@ -194,12 +197,17 @@ class Supervisor:
 
     def _watch(self, child: subprocess.Popen[bytes], ranks: Ranks) -> Cause | None:
         """Returns when a launch has ended or is to be ended; a cause where it hangs."""
+        stopping_since = math.inf
         while child.poll() is None and not self._stop.at_once:
             if ranks.restore():
                 self._console.print("the folder of the launch was deleted: it was made again, and the runs go on")
             if self._stop.reason:
                 ranks.stop(self._stop.reason)
                 self._stop.tell()
+                stopping_since = min(stopping_since, time.monotonic())
+                # Ranks that wait for another machine, or for each other, hear nothing, and have nothing to save.
+                if not ranks.have_begun and time.monotonic() - stopping_since > START_GRACE_SECONDS:
+                    return None
             if ranks.have_begun and self._surroundings and (busy := self._surroundings.sentence()):
                 self._console.print(busy, markup=False, soft_wrap=True)
             if ranks.are_ending():
