@@ -277,9 +277,13 @@ def test_an_unknown_form_of_time_is_one_sentence(call, suite, at):
     assert err == f"error: --at {at} is no duration\nhint: write a number and s, min or h, e.g. 60s, 1.5min or 2h\n"
 
 
-def test_accuracy_at_a_time_before_there_are_results(call, suite):
-    out, _ = call("report", suite, "--at", "60s")
-    assert "No results of s yet." in out
+def test_a_report_without_results_writes_nothing(call, suite):
+    for arguments in (["report", suite], ["report", suite, "--at", "60s", "--html"], ["compare", suite]):
+        _, err = call(*arguments, "--output", "mistyped", code=2)
+        assert err == (
+            "error: no results of s in mistyped yet\nhint: run it: harness run SUITE, or name the root: --output\n"
+        )
+        assert not Path("mistyped").exists()
 
 
 def test_a_suite_names_a_budget(call, suite):

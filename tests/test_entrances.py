@@ -147,4 +147,5 @@ def test_anchors_labels_seeds_and_targets_reach_the_record(
     with (project.path / "results/anchored/table.csv").open() as file:
         assert {row["label"]: row["runs"] for row in csv.DictReader(file)} == {"one": "1 ok", "two": "1 ok"}
     if "--pack" not in options:
-        assert re.search("Drift: .*4 runs of two, seed 7", ended.stdout.replace("\n", " ")), ended.stdout
+        table = (project.path / "results/anchored/table.md").read_text(encoding="utf-8")
+        assert re.search("Drift: .*4 runs of two, seed 7", table), table

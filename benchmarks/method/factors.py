@@ -26,7 +26,7 @@ from scipy.special import stdtrit
 from harness.factorial.effects import Term, model_of, terms_of
 from harness.factorial.fraction import choose_fraction
 from harness.report.factors.estimates import Estimate, estimate
-from harness.report.statistics.significance import holm
+from harness.statistics.significance import holm
 
 NOISES = ("independent", "seed", "uneven", "shared")
 Levels = tuple[int, ...]

@@ -23,8 +23,8 @@ import numpy as np
 
 from harness.report.numbers.fronts import TIME, Front, Place, sampled
 from harness.report.numbers.prices import prices_along
-from harness.report.statistics.pareto import pareto_front, pareto_fronts
-from harness.report.statistics.resampling import SAMPLES, samples_of_means
+from harness.statistics.pareto import pareto_front, pareto_fronts
+from harness.statistics.resampling import SAMPLES, samples_of_means
 
 SEEDS = (2, 3, 5, 10)
 CONFIGS = 8

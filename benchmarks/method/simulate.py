@@ -1,4 +1,4 @@
-"""Made-up suites with a known truth, judged by the very functions of `harness compare`."""
+"""Made-up pairs of configs with a known truth, judged by the very functions of `harness compare`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from harness.compare.bootstrap import bca_interval
 from harness.compare.comparison import Comparison, compare
-from harness.compare.differences import LEVEL, differences_of, is_constant
-from harness.compare.mcnemar import Discordant, combined
-from harness.compare.measured import MeasuredConfig, MeasuredRun, TestImages
-from harness.compare.outcomes import Outcomes
-from harness.compare.power import seeds_for
-from harness.compare.several import best_of, compare_with, compare_with_best, corrected
+from harness.compare.networks import over_images
+from harness.errors import HarnessError
+from harness.results.measured import MeasuredConfig, MeasuredRun, TestImages
+from harness.results.outcomes import Outcomes
+from harness.statistics.differences import is_constant
+from harness.statistics.intervals import summarise
+from harness.statistics.pairs import LEVEL
+from harness.statistics.power import seeds_for
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 # Differences of two configs, with mean 0: how they may vary over the seeds.
@@ -29,15 +30,11 @@ BEGAN = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 IMAGES = TestImages("f00d", 10_000)
 
 
-def coverage(
-    shape: Draw, seeds: int, times: int, rng: np.random.Generator, resamples: int = 999
-) -> tuple[float, float]:
-    """Returns how often Student's, and the BCa interval hold the true mean, 0; where seeds are alike there is none."""
+def coverage(shape: Draw, seeds: int, times: int, rng: np.random.Generator) -> float:
+    """Returns how often Student's interval holds the true mean, 0; where seeds are alike there is none."""
     values = np.array([row for row in shape(rng, (times, seeds)) if not is_constant(list(row))])
-    summaries = [differences_of(list(row)).summary for row in values]
-    students = sum(one.low <= 0 <= one.high for one in summaries)
-    low, high = bca_interval(values, resamples)
-    return students / len(values), float(np.mean((low <= 0) & (high >= 0)))
+    summaries = [summarise(list(row)) for row in values]
+    return sum(one is not None and one.low <= 0 <= one.high for one in summaries) / len(values)
 
 
 def made_up(
@@ -65,63 +62,45 @@ def made_up(
 
 
 def pair(effect: float, seeds: int, rng: np.random.Generator) -> Comparison:
-    """Returns A compared with B, which differ in accuracy and log time by `effect` deviations of the differences."""
-    a, b = (0.9 + 0.002 * rng.normal(size=seeds) / math.sqrt(2) for _ in range(2))
+    """Returns A compared with B, whose log time is the longer by `effect` deviations of the differences."""
     fast, slow = (100 * np.exp(0.01 * rng.normal(size=seeds) / math.sqrt(2)) for _ in range(2))
-    better = made_up("a", a + 0.002 * effect, [float(one) for one in fast * math.exp(-0.01 * effect)])
-    return compare(better, made_up("b", b, [float(one) for one in slow]), 120.0, test_images=False)
+    a = made_up("a", [0.9] * seeds, [float(one) for one in fast * math.exp(-0.01 * effect)])
+    return compare(a, made_up("b", [0.9] * seeds, [float(one) for one in slow]), 120.0, test_images=False)
 
 
 def verdicts(effect: float, seeds: int, times: int, rng: np.random.Generator) -> dict[str, float]:
-    """Returns how often A is called more accurate, less accurate, faster, slower, and each a tie."""
-    found = [pair(effect, seeds, rng) for _ in range(times)]
-    return {
-        f"{question} {verdict}": sum(getattr(one, question).verdict == verdict for one in found) / times
-        for question in ("accuracy", "time")
-        for verdict in ("a", "b", "tie")
-    }
+    """Returns how often A is called faster, slower, and neither."""
+    found = [pair(effect, seeds, rng).time.verdict for _ in range(times)]
+    return {str(verdict): found.count(verdict) / times for verdict in ("a", "b", "undecided")}
 
 
 def found_as_promised(effect: float, times: int, rng: np.random.Generator) -> tuple[int, float]:
     """Returns the number of seeds that `seeds_for` promises to be enough, and how often they are."""
-    seeds = seeds_for(effect)
+    seeds = seeds_for(effect, 1.0)
     assert seeds is not None
-    return seeds, verdicts(effect, seeds, times, rng)["accuracy a"]
+    return seeds, verdicts(effect, seeds, times, rng)["a"]
 
 
 def planned_seeds(effect: float, pilot: int, times: int, rng: np.random.Generator) -> tuple[float, float, float]:
     """Returns quartiles of the number of seeds that pilots of few seeds promise; infinite where they promise none."""
-    found = [pair(effect, pilot, rng).accuracy.seeds_for_power for _ in range(times)]
+    found = [pair(effect, pilot, rng).time.seeds_for_power for _ in range(times)]
     low, middle, high = np.quantile([one or math.inf for one in found], (0.25, 0.5, 0.75), method="lower")
     return float(low), float(middle), float(high)
 
 
-def family(configs: int, seeds: int, times: int, rng: np.random.Generator) -> dict[str, float]:
-    """Returns how often a table of configs without a difference shows one, by what each is compared with."""
-    wrong = {"one named": 0, "the best, all pairs": 0, "the best, those with it alone": 0}
-    for _ in range(times):
-        table = [made_up(str(one), 0.9 + 0.002 * rng.normal(size=seeds)) for one in range(configs)]
-        best = best_of(table)
-        assert best is not None
-        those = corrected([compare(one, best, 0.0, test_images=False) for one in table if one is not best])
-        for name, comparisons in (
-            ("one named", compare_with(table, table[0], 0.0)),
-            ("the best, all pairs", compare_with_best(table, best, 0.0)),
-            ("the best, those with it alone", those),
-        ):
-            wrong[name] += any(one.accuracy.verdict != "tie" for one in comparisons)
-    return {name: count / times for name, count in wrong.items()}
+def networks_differ(images: int, seeds: int, gain: float, times: int, rng: np.random.Generator) -> float:
+    """Returns how often two sets of networks are called different on other images.
 
-
-def mcnemar_level(images: int, pairs: int, times: int, rng: np.random.Generator) -> float:
-    """Returns how often pairs of networks that are equally good are called different, the images being the same."""
+    Args:
+        gain: of A over B, as a fraction of the images; 0 for networks that are equally good.
+    """
     wrong = 0
     for _ in range(times):
         difficulty = rng.beta(4, 0.4, size=images)  # of an image, for every network alike
-        right = rng.random((2, pairs, images)) < difficulty
-        a, b = right
-        tests = [Discordant(one, int((a[one] & ~b[one]).sum()), int((b[one] & ~a[one]).sum())) for one in range(pairs)]
-        wrong += combined(tests) < LEVEL
+        chance = np.stack([np.minimum(1.0, difficulty + gain / 2), np.maximum(0.0, difficulty - gain / 2)])
+        a, b = rng.random((2, seeds, images)) < chance[:, None]
+        p = over_images(list(a.astype(float) - b)).p
+        wrong += p is not None and p < LEVEL
     return wrong / times
 
 
@@ -162,4 +141,4 @@ def _on_few_images(rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarra
 
 
 def _no_outcomes() -> Outcomes:
-    raise AssertionError("not asked for")
+    raise HarnessError("made up: no predictions")

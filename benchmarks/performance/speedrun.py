@@ -64,7 +64,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def summary(runs: list[tuple[float, float]]) -> dict[str, Any]:
     """Returns the summaries of accuracies and seconds."""
-    from harness.report.statistics.intervals import summarise
+    from harness.statistics.intervals import summarise
 
     accuracies, seconds = zip(*runs, strict=True)
     return {name: vars(summarise(values)) for name, values in (("accuracy", accuracies), ("seconds", seconds))}

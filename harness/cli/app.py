@@ -8,9 +8,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from harness import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +32,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 RESULTS = Path("results")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_text(f"harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def plan_of(
@@ -112,11 +129,13 @@ def show_report(
     *,
     json_wanted: bool = False,
     page_wanted: bool = False,
+    explain: bool = False,
 ) -> Report:
-    """Prints the tables of a suite, writes them, and returns them."""
+    """Writes the tables of a suite, prints the answer, and returns them."""
     from harness.report.of_suite import report_suite
 
-    return report_suite(plans, stored, output, stderr(), options, json_wanted=json_wanted, page_wanted=page_wanted)
+    wanted = {"json_wanted": json_wanted, "page_wanted": page_wanted, "explain": explain}
+    return report_suite(plans, stored, output, stderr(), options, **wanted)
 
 
 def stderr() -> Console:

@@ -72,6 +72,9 @@ Sort = Annotated[
 At = Annotated[
     str, text_option("--at", metavar="TIME", help="Compare accuracies at this train time, e.g. 60s, 1.5min or 2h.")
 ]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Print all notes, and the tables of effects, prices and published numbers.")
+]
 WithResumed = Annotated[
     bool, typer.Option("--with-resumed", help="Count the times of runs that were interrupted, too.")
 ]

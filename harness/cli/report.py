@@ -8,6 +8,7 @@ from harness.cli.options import (
     AsPage,
     At,
     ConfigFile,
+    Explain,
     Normalised,
     Output,
     Overrides,
@@ -35,12 +36,13 @@ def report(
     with_resumed: WithResumed = False,
     normalised: Normalised = False,
     relative_to: RelativeTo = "",
+    explain: Explain = False,
     as_json: AsJson = False,
     html: AsPage = False,
     wandb: ToWandb = "",
     dry_run: ReportDryRun = False,
 ) -> None:
-    """Show the table of a suite's results and write it with its charts beside them; --html makes a page of it all."""
+    """Say what a suite's results answer, and write tables and charts beside them; --html makes a page of it all."""
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
     from harness.report.normalised import require_no_ranking_of_raw_times
@@ -62,14 +64,14 @@ def report(
         shown = report_suites(wanted, output, stderr(), options)
     else:
         shown = [
-            show_report(plans, stored, output, options, json_wanted=as_json, page_wanted=html)
+            show_report(plans, stored, output, options, json_wanted=as_json, page_wanted=html, explain=explain)
             for plans, stored in wanted
         ]
     if place:
         from harness.report.to_wandb import send_report, write_specification
 
         for one in shown:
-            folder = output / one.suite  # what is local is written by now, whatever W&B does
+            folder = output / one.place  # what is local is written by now, whatever W&B does
             made = write_specification(one, place, folder) if dry_run else send_report(one, place, folder)
             stderr().print(f"W&B report: {made}", markup=False, soft_wrap=True)
 

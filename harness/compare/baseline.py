@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.compare.measured import MeasuredConfig, MeasuredRun, TestImages
-from harness.compare.outcomes import Outcomes
 from harness.errors import HarnessError
 from harness.records.files import read_file, recording, write_json
 from harness.records.result import Count, Moment, Seconds, Share
 from harness.records.store import now
+from harness.results.measured import MeasuredConfig, MeasuredRun, TestImages
+from harness.results.outcomes import Outcomes
 
 BASELINE_SCHEMA_VERSION = 1
 MOST_IMAGES = 100_000  # 17 kB a run: of more the outcomes are not kept
@@ -145,7 +145,7 @@ def _stored(run: MeasuredRun) -> StoredRun:
     if run.images.samples <= MOST_IMAGES:
         try:
             outcomes = run.outcomes()
-        except HarnessError:  # null in the file, and said when McNemar's test is asked for
+        except HarnessError:  # null in the file, and said when it is compared
             outcomes = None
     return StoredRun(
         seed=run.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.compare.baseline import Baseline
-from harness.compare.comparison import Comparison, compare
-from harness.compare.differences import LEVEL
+from harness.compare.comparison import Comparison, compare, one_of
 from harness.compare.gate import Check, Limit, check
-from harness.compare.measured import MeasuredConfig, round_seconds
 from harness.compare.of_suite import MeasuredSuite
-from harness.compare.several import best_of, compare_with, compare_with_best, corrected
 from harness.compare.sides import Side, find
 from harness.counted import counted
 from harness.errors import HarnessError
 from harness.report.texts import listed
+from harness.results.answers import Family, together
+from harness.results.measured import MeasuredConfig, round_seconds
+from harness.statistics.pairs import LEVEL, best_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def compare_two(suites: dict[Path, MeasuredSuite], sides: Sequence[Side], limits
     a, b = (find(side, suites[side.suite].configs, suites[side.suite].name) for side in sides)
     if (a.suite, a.config_id) == (b.suite, b.config_id):
         raise HarnessError(f"'{a.label}' is compared with itself", "name two configs")
-    found = compare(a, b, sum(suite.round_seconds for suite in suites.values()))
+    margin = suites[sides[0].suite].margin
+    together = [config for suite in suites.values() for config in suite.configs if config.runs or config in (a, b)]
+    among = together if len(suites) == 1 else ()
+    found = compare(a, b, sum(suite.round_seconds for suite in suites.values()), margin=margin, among=among)
     _require_answer([found])
     notes = [note for suite in suites.values() for note in suite.notes]
     return Compared(a.suite, "B", (found,), None, tuple(notes), _checks([found], limits))
@@ -80,23 +84,31 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
         raise HarnessError(
             f"{suite.name} has results of {of}: nothing to compare", " ".join(["run more of it", *odd[:3]])
         )
-    named = find(Side(Path(), to), suite.configs, suite.name) if to else best_of(with_runs)
-    if named is None:
-        reason = compare(with_runs[0], with_runs[1], 0.0, test_images=False).accuracy.reason
-        raise HarnessError(f"no config is the best in accuracy: {reason}", "name one with --to LABEL")
+    place = with_runs.index(find(Side(Path(), to), with_runs, suite.name)) if to else None
+    accuracy = Family("accuracy", with_runs, suite.margin, place)
+    time = Family("time", with_runs, to=place)
+    if place is None:
+        first = best_of(accuracy.values, accuracy.judged)
+        if first is None:
+            reason = accuracy.answer(0, 1).reason
+            raise HarnessError(f"no config is the best in accuracy: {reason}", "name one with --to LABEL")
+        place = first.index
+    named = with_runs[place]
+    found = [
+        one_of(accuracy, time, other, place, suite.round_seconds) for other in range(len(with_runs)) if other != place
+    ]
+    over = ""
     if len(with_runs) == 2:
-        [other] = [config for config in with_runs if config is not named]
-        found, over = [compare(other, named, suite.round_seconds)], ""
-    elif to:
-        found = compare_with(with_runs, named, suite.round_seconds)
-        over = f"{counted(len(found), 'comparison')} with {named.label}"
+        found = [compare(with_runs[1 - place], named, suite.round_seconds, margin=suite.margin)]
     else:
-        found = compare_with_best(with_runs, named, suite.round_seconds)
         over = f"all {math.comb(len(with_runs), 2)} pairs of the table"
-        notes.append(
-            f"{named.label} has the highest mean accuracy. It was chosen by these very numbers: so the correction is "
-            f"over {over}, not over those with it alone (--to LABEL names one beforehand)."
-        )
+        if to:
+            over = f"{counted(len(found), 'comparison')} with {named.label}"
+        else:
+            notes.append(
+                f"{named.label} has the highest mean accuracy. It was chosen by these very numbers: so the correction "
+                f"is over {over}, not over those with it alone (--to LABEL names one beforehand)."
+            )
     _require_answer(found)
     notes += _lost(found)
     return Compared(suite.name, named.label, tuple(found), _correction(over), tuple(notes))
@@ -130,13 +142,23 @@ def compare_with_baseline(
     if unknown:
         notes.append(f"Not in the baseline: {listed(unknown)}.")
     together = round_seconds(config for config, _ in couples)
-    found = [compare(config, before, together) for config, before in couples]
+    found = [compare(config, before, together, margin=suite.margin) for config, before in couples]
     over = f"{len(found)} configs" if len(found) > 1 else ""
     if over:
-        found = corrected(found)
+        found = _corrected(found)
     _require_answer(found)
     notes += _lost(found)
     return Compared(suite.name, "the baseline", tuple(found), _correction(over), tuple(notes), _checks(found, limits))
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Returns comparisons of separate pairs as one family."""
+    accuracy = together([one.accuracy for one in comparisons])
+    time = together([one.time for one in comparisons])
+    return [
+        dataclasses.replace(one, accuracy=judged, time=timed)
+        for one, judged, timed in zip(comparisons, accuracy, time, strict=True)
+    ]
 
 
 def _correction(over: str) -> str | None:
@@ -144,14 +166,14 @@ def _correction(over: str) -> str | None:
 
 
 def _lost(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Says how many ties are ties by the correction alone."""
-    answers = [found for one in comparisons for found in one.answers if found.verdict == "tie"]
+    """Says how many verdicts the correction alone took away."""
+    answers = [found for one in comparisons for found in one.answers if found.verdict == "undecided"]
     lost = [found.question for found in answers if found.p is not None and found.p < LEVEL]
     if lost:
         counts = " and ".join(f"{count} in {question}" for question, count in Counter(lost).items())
         yield (
-            f"Ties by the correction alone: {counts}. Compared by themselves they would not be ties, but that is no "
-            "proof where so many were looked at: more seeds decide."
+            f"Undecided by the correction alone: {counts}. By themselves they would be decided, but that is no proof "
+            "where so many were looked at."
         )
 
 

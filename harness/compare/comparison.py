@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.compare.answers import Answer, answer
-from harness.compare.mcnemar import McNemar, mcnemar
-from harness.compare.measured import MeasuredConfig
-from harness.compare.pairs import far_apart, pairs_of
+from harness.compare.networks import OnImages, on_images
 from harness.records.comparable import MARKED
 from harness.report.texts import one_line
+from harness.results.answers import Answer, Family, Pair
+from harness.results.measured import MeasuredConfig
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Comparison:
     """All that is known of A against B.
 
     Attributes:
-        mcnemar: None where it was not asked for.
+        networks: on other test images; None where it was not asked for.
         cautions: what a reader of the answers must know.
     """
 
@@ -26,7 +26,7 @@ class Comparison:
     b: MeasuredConfig
     accuracy: Answer
     time: Answer
-    mcnemar: McNemar | None
+    networks: OnImages | None
     cautions: tuple[str, ...]
 
     @property
@@ -43,20 +43,49 @@ class Comparison:
         return self.accuracy, self.time
 
 
-def compare(a: MeasuredConfig, b: MeasuredConfig, round_seconds: float, *, test_images: bool = True) -> Comparison:
+def compare(
+    a: MeasuredConfig,
+    b: MeasuredConfig,
+    round_seconds: float,
+    *,
+    margin: float | None = None,
+    among: Sequence[MeasuredConfig] = (),
+    test_images: bool = True,
+) -> Comparison:
     """Compares two configs over the seeds they share.
 
     Args:
         round_seconds: of a run of each config that the plan interleaves: pairs further apart are named.
-        test_images: whether to make McNemar's test, which reads the predictions.
+        margin: differences of accuracy below it do not matter, a fraction; None where all do.
+        among: the configs of their table, these two among them, whose seeds tell of the noise, too.
+        test_images: whether to compare the networks on their test images, which reads the predictions.
     """
-    pairs = pairs_of(a, b)
-    accuracy, time = answer("accuracy", a, b, pairs), answer("time", a, b, pairs)
-    images = None
-    if test_images:
-        refused = McNemar((), None, accuracy.reason, accuracy.hint)
-        images = mcnemar(accuracy.pairs) if accuracy.pairs else refused
-    return Comparison(a, b, accuracy, time, images, tuple(_cautions(a, b, accuracy, time, round_seconds)))
+    configs = among or (a, b)
+    places = configs.index(a), configs.index(b)
+    accuracy, time = Family("accuracy", configs, margin, places), Family("time", configs, to=places)
+    found = one_of(accuracy, time, *places, round_seconds)
+    if not test_images:
+        return found
+    judged = found.accuracy
+    networks = on_images(judged.pairs) if judged.pairs else OnImages(None, None, reason=judged.reason, hint=judged.hint)
+    return dataclasses.replace(found, networks=networks)
+
+
+def one_of(accuracy: Family, time: Family, a: int, b: int, round_seconds: float) -> Comparison:
+    """Returns the comparison of two configs of two families of the same configs, by their places."""
+    judged, timed = accuracy.answer(a, b), time.answer(a, b)
+    one, other = accuracy.configs[a], accuracy.configs[b]
+    return Comparison(one, other, judged, timed, None, tuple(_cautions(one, other, judged, timed, round_seconds)))
+
+
+def far_apart(pairs: Sequence[Pair], round_seconds: float) -> Iterator[Pair]:
+    """Yields the pairs between whose runs more time passed than one round over all configs takes, and than a minute.
+
+    A plan is interleaved by seed: a pair that ran in its turn has at most the seed's other configs in between.
+    """
+    for pair in pairs:
+        if pair.seconds_apart > max(round_seconds, 60.0):
+            yield pair
 
 
 def _cautions(
@@ -68,6 +97,11 @@ def _cautions(
     both, only = set(a.seeds) & set(b.seeds), set(a.seeds) ^ set(b.seeds)
     if both and only:
         yield f"Seeds that only one of them has are left out: {_numbers(sorted(only))}."
+    if accuracy.images and not accuracy.predictions_kept:
+        yield (
+            "Accuracy: not all predictions were kept (or read), so the variance over the test images is the largest "
+            "that it can be: the interval is too wide rather than too narrow."
+        )
     mixed = [pair.seed for pair in accuracy.pairs if not pair.on_one_system]
     if mixed:
         yield f"Accuracy, seeds {_numbers(mixed)}: the two ran on different systems."
@@ -80,7 +114,7 @@ def _cautions(
     if b.from_baseline and time.pairs:
         day = min(pair.b.started_at for pair in time.pairs)[:10]
         yield f"Train time: the baseline's runs are of {day}; what the machine has changed since is in the difference."
-    elif apart := list(far_apart(list(time.pairs), round_seconds)):
+    elif apart := list(far_apart(time.pairs, round_seconds)):
         most = max(pair.seconds_apart for pair in apart)
         yield (
             f"Train time, seeds {_numbers([pair.seed for pair in apart])}: the two did not run side by side, but up to "

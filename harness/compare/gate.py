@@ -6,20 +6,19 @@ the one-sided 95 % bound lies above the limit. What it cannot see with so few se
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.compare.answers import Answer, Question
 from harness.compare.comparison import Comparison
-from harness.compare.differences import LEVEL
-from harness.compare.power import detectable
 from harness.errors import HarnessError
-from harness.report.statistics.intervals import Summary, chance_above, t_quantile
-from harness.report.statistics.significance import holm
-
-_ROUNDING = 1e-12
+from harness.results.answers import Answer, Question
+from harness.statistics.intervals import Summary, chance_above
+from harness.statistics.pairs import ALIKE, LEVEL
+from harness.statistics.power import detectable
+from harness.statistics.significance import holm
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Check:
         worse: how much worse the new one is, on the limit's scale.
         bound: the end of the one-sided 95 % interval: so much worse at least, or, of a strict gate, at most.
         p: that it is worse than the limit; corrected by Holm's method over the configs of the gate.
+        died: seeds of the new one that did not end ok, and of the old one did: with any, the gate fails.
         state: "passes", "fails", or, of a strict gate, "not shown".
         detectable: so much worse (on the limit's scale) is found 8 times of 10 with these seeds; None without noise.
     """
@@ -60,6 +60,7 @@ class Check:
     p: float | None
     state: Literal["passes", "fails", "not shown"]
     detectable: float | None
+    died: tuple[int, ...] = ()
 
 
 def check(comparisons: Sequence[Comparison], limit: Limit) -> list[Check]:
@@ -72,13 +73,16 @@ def check(comparisons: Sequence[Comparison], limit: Limit) -> list[Check]:
     chances = [_chance(loss, limit.threshold) for loss in losses]
     found = []
     for comparison, loss, p in zip(comparisons, losses, holm(chances), strict=True):
-        quantile = t_quantile(loss.n - 1, 1 - LEVEL)
-        reach = quantile * (loss.sd or 0.0) / math.sqrt(loss.n)
+        reach = loss.half_width(LEVEL) if _varies(loss) else 0.0
         within = 1 - _chance(loss, limit.threshold) < LEVEL
-        state = "fails" if p < LEVEL else "not shown" if limit.strict and not within else "passes"
-        noise = detectable(loss.sd, loss.n, sides=1) if loss.sd and loss.sd > _ROUNDING else None
-        seen = None if noise is None else limit.threshold + noise
-        found.append(Check(comparison, limit, loss, loss.mean + (reach if limit.strict else -reach), p, state, seen))
+        died = tuple(sorted(set(comparison.a.died) & set(comparison.b.seeds)))
+        state = "fails" if p < LEVEL or died else "not shown" if limit.strict and not within else "passes"
+        seen = None
+        if _varies(loss):
+            noise = detectable(loss.sd or 0.0, loss.n, loss.over_images, loss.images, sides=1)
+            seen = limit.threshold + noise
+        bound = loss.mean + (reach if limit.strict else -reach)
+        found.append(Check(comparison, limit, loss, bound, p, state, seen, died))
     return found
 
 
@@ -94,12 +98,16 @@ def _loss(comparison: Comparison, limit: Limit) -> Summary:
         message = f"{option} cannot be decided for '{label}' by one seed"
         raise HarnessError(message, "run at least two seeds of it, better five")
     mean = -summary.mean if limit.question == "accuracy" else summary.mean
-    return Summary(mean, summary.sd, summary.ci95, summary.n)
+    return dataclasses.replace(summary, mean=mean)
+
+
+def _varies(loss: Summary) -> bool:
+    return bool(loss.over_images or (loss.sd and loss.sd > ALIKE))
 
 
 def _chance(loss: Summary, threshold: float) -> float:
     """Returns the p-value of the one-sided test that the loss is above the threshold; 0 or 1 where seeds are alike."""
-    if loss.sd is None or loss.sd <= _ROUNDING:
-        return 0.0 if loss.mean > threshold + _ROUNDING else 1.0
+    if not _varies(loss):
+        return 0.0 if loss.mean > threshold + ALIKE else 1.0
     p = chance_above(loss, threshold)
     return 1.0 if p is None else p

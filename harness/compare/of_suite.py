@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.compare.measured import MeasuredConfig, measured_configs, round_seconds
 from harness.counted import counted
 from harness.errors import HarnessError, nearest
 from harness.records.read import SuiteResults
-from harness.report.of_suite import shown_label
+from harness.report.of_suite import require_results, shown_label
+from harness.results.measured import MeasuredConfig, measured_configs, round_seconds
+from harness.results.unplanned import in_what_they_differ
 from harness.suite.plan import Plan
 
 
@@ -21,12 +22,14 @@ class MeasuredSuite:
     Attributes:
         configs: all of the plan, in its order; some may have no result.
         systems: names by system_id, of the systems that ran some of them.
+        margin: differences of accuracy below it do not matter, a fraction; None where the suite states none.
     """
 
     name: str
     configs: tuple[MeasuredConfig, ...]
     systems: dict[str, str]
     notes: tuple[str, ...]
+    margin: float | None = None
 
     @property
     def round_seconds(self) -> float:
@@ -52,11 +55,10 @@ def measured_suite(plans: Sequence[Plan], stored: SuiteResults, output: Path, sy
     used = {result.system_id for result in results}
     systems = {one: str(facts.get("name") or one) for one, facts in stored.systems.items() if one in used}
     notes = [*stored.notes, *(f"Unreadable record {path}: {reason}." for path, reason in stored.unreadable.items())]
-    if others := len(stored.results) - len(results):
-        notes.append(f"Left out: {counted(others, 'stored result')} of no run of this plan.")
-    if not results:
-        where = f" of this plan, but {others} of others" if others else " yet"
-        raise HarnessError(f"no results of {suite}{where}", "run it: harness run SUITE, or name the root with --output")
+    require_results(plans, stored, output)
+    if others := [result for result in stored.results if result.run_id not in planned]:
+        difference = in_what_they_differ(others, plans)
+        notes.append(f"Left out: {counted(len(others), 'stored result')} of no run of this plan ({difference}).")
     chosen = _system_id(system, systems) if system else ""
     if not chosen and len(systems) > 1:
         names = ", ".join(f"{name} ({one})" for one, name in systems.items())
@@ -70,7 +72,7 @@ def measured_suite(plans: Sequence[Plan], stored: SuiteResults, output: Path, sy
         if config_id in ran or (number == 0 and len(plans) == 1)
     }
     configs = measured_configs(suite, labels, results, output, system=chosen)
-    return MeasuredSuite(suite, tuple(configs), systems, tuple(notes))
+    return MeasuredSuite(suite, tuple(configs), systems, tuple(notes), plans[0].suite.file.margin)
 
 
 def _system_id(wanted: str, systems: dict[str, str]) -> str:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from harness.compare.answers import Answer
 from harness.compare.comparison import Comparison
 from harness.compare.gate import Check
-from harness.compare.measured import MeasuredConfig, MeasuredRun
 from harness.compare.sentences import accuracy_sentence, check_sentence, images_sentence, time_sentence
+from harness.results.answers import Answer
+from harness.results.measured import MeasuredConfig, MeasuredRun
 
 SCHEMA_VERSION = 1
 
@@ -43,7 +43,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "b": _config(one.b),
         "accuracy": _answer(one.accuracy, accuracy_sentence(one), log=False),
         "time": _answer(one.time, time_sentence(one), log=True),
-        "mcnemar": _mcnemar(one),
+        "networks": _networks(one),
         "cautions": list(one.cautions),
     }
 
@@ -63,7 +63,7 @@ def _config(config: MeasuredConfig) -> dict[str, Any]:
 def _answer(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
     """Returns one answer; differences of time are ratios here, but for the deviation, which is of their logarithm."""
     summary = found.differences.summary if found.differences else None
-    known = summary is not None and summary.ci95 is not None and not (found.differences and found.differences.constant)
+    known = summary is not None and summary.has_noise and found.p is not None
 
     def scaled(value: float | None) -> float | None:
         if value is None or not log:
@@ -85,9 +85,10 @@ def _answer(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
         "p": found.p,
         "p_holm": found.p_corrected,
         "effect_size": found.differences.effect_size if found.differences else None,
-        "bca_low": scaled(found.bca[0]) if found.bca else None,
-        "bca_high": scaled(found.bca[1]) if found.bca else None,
-        "bca_withheld": found.no_bca or None,
+        "deviation_over_images": math.sqrt(summary.over_images) if summary and summary.images else None,
+        "margin": found.margin,
+        "images": found.images or None,
+        "predictions_kept": found.predictions_kept if found.images else None,
         "seeds_for_power": found.seeds_for_power,
         "detectable": scaled(found.detectable),
         "by_seed": [
@@ -101,17 +102,21 @@ def _value(run: MeasuredRun, log: bool) -> float | None:
     return run.train_seconds if log else run.accuracy
 
 
-def _mcnemar(one: Comparison) -> dict[str, Any] | None:
-    if one.mcnemar is None:
+def _networks(one: Comparison) -> dict[str, Any] | None:
+    found = one.networks
+    if found is None:
         return None
+    difference = found.difference
     return {
-        "p": one.mcnemar.p,
-        "reason": one.mcnemar.reason or None,
-        "hint": one.mcnemar.hint or None,
-        "sentence": images_sentence(one, one.mcnemar),
-        "by_seed": [
-            {"seed": pair.seed, "only_a": pair.only_a, "only_b": pair.only_b, "p": pair.p} for pair in one.mcnemar.pairs
-        ],
+        "difference": difference.mean if difference else None,
+        "low": difference.low if difference else None,
+        "high": difference.high if difference else None,
+        "p": found.p,
+        "seeds": found.seeds,
+        "images": found.images,
+        "reason": found.reason or None,
+        "hint": found.hint or None,
+        "sentence": images_sentence(one, found),
     }
 
 
@@ -134,4 +139,5 @@ def _check(one: Check) -> dict[str, Any]:
         "p": one.p,
         "detectable": scaled(one.detectable),
         "seeds": one.worse.n,
+        "seeds_died": list(one.died),
     }

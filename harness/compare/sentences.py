@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from harness.compare.answers import Answer
 from harness.compare.comparison import Comparison
 from harness.compare.gate import Check
-from harness.compare.mcnemar import McNemar
-from harness.compare.power import MOST_SEEDS
+from harness.compare.networks import OnImages
 from harness.counted import counted
-from harness.report.statistics.intervals import Summary
+from harness.results.answers import Answer
+from harness.statistics.intervals import Summary
+from harness.statistics.pairs import LEVEL
+from harness.statistics.power import MOST_SEEDS
 
 
 def accuracy_sentence(one: Comparison) -> str:
@@ -22,11 +23,11 @@ def accuracy_sentence(one: Comparison) -> str:
     if found.verdict is None:
         return f"Accuracy, no verdict: {a} - {b} = {points(difference.mean, difference)} points; {found.reason}."
     evidence = f"({_accuracy_evidence(found, flipped=found.verdict == 'b')})"
-    if found.verdict == "tie":
-        return (
-            f"Accuracy is a tie: {a} - {b} = {points(difference.mean, difference)} points "
-            f"{evidence}; {_would_decide(found)}."
-        )
+    size = f"{a} - {b} = {points(difference.mean, difference)} points {evidence}"
+    if found.verdict == "equivalent":
+        return f"Accuracy is equivalent within {100 * (found.margin or 0.0):g} points: {size}."
+    if found.verdict == "undecided":
+        return f"Accuracy is undecided: {size}; {_would_decide(found)}."
     better, other = (a, b) if found.verdict == "a" else (b, a)
     size = points(abs(difference.mean), difference, signed=False)
     return f"{better} is more accurate than {other} by {size} points {evidence}."
@@ -40,27 +41,25 @@ def time_sentence(one: Comparison) -> str:
     ratio = found.differences.summary
     if found.verdict is None:
         return f"Train time, no verdict: {a} / {b} = x {times(ratio.mean)}; {found.reason}."
-    if found.verdict == "tie":
+    if found.verdict == "undecided":
         evidence = _time_evidence(found, flipped=False)
-        return f"Train time is a tie: {a} / {b} = x {times(ratio.mean)} ({evidence}); {_would_decide(found)}."
+        return f"Train time is undecided: {a} / {b} = x {times(ratio.mean)} ({evidence}); {_would_decide(found)}."
     flipped = found.verdict == "b"
     faster, other = (b, a) if flipped else (a, b)
     evidence = _time_evidence(found, flipped=flipped)
     return f"{faster} is faster than {other}: x {times(-abs(ratio.mean))} of its train time ({evidence})."
 
 
-def images_sentence(one: Comparison, found: McNemar) -> str:
-    """Returns what McNemar's test says: of these networks, on other test images."""
-    if found.p is None:
-        return f"McNemar's test was not made: {found.reason}."
-    ahead, behind = found.seeds_for
-    (a, b), n = one.names, len(found.pairs)
-    counts = f"{a} recognises more of them with {ahead} of {counted(n, 'seed')}, {b} with {behind}"
-    more = f"; seeds without a test: {found.reason}" if found.reason else ""
-    shown = "differ" if found.p < 0.05 else "are not shown to differ"
+def images_sentence(one: Comparison, found: OnImages) -> str:
+    """Returns whether these networks would differ on other test images; it is no verdict on the configs."""
+    if found.p is None or found.difference is None:
+        return f"These networks were not compared on their test images: {found.reason}."
+    (a, b), difference = one.names, found.difference
+    shown = "differ" if found.p < LEVEL else "are not shown to differ"
+    interval = f"95 % interval {points(difference.low, difference)} to {points(difference.high, difference)}"
     return (
-        f"On other images like these test images, these very networks {shown}: "
-        f"{counts} (McNemar, {p_text(found.p)}){more}."
+        f"These networks, other images: they {shown}, {a} - {b} = {points(difference.mean, difference)} points "
+        f"({interval}, {found.images:,} images, {p_text(found.p)}). It says nothing of other seeds."
     )
 
 
@@ -81,6 +80,9 @@ def check_sentence(found: Check) -> str:
     loss = f"a loss of {loss}" if limit.question == "accuracy" else loss
     how = f"{loss}, one-sided 95 % bound {bound}, {counted(found.worse.n, 'seed')}"
     claim = f"{worse} than {against} by more than {allowed}"
+    if found.died:
+        seeds = f"{counted(len(found.died), 'seed')} did not end ok ({found.comparison.a.ended})"
+        return f"FAILS: {label}: {seeds}, and of {against} they did. Of the others: {claim}? {how}."
     if found.state == "fails":
         return f"FAILS: {label} is {claim} ({how})."
     if found.state == "not shown":
@@ -145,5 +147,6 @@ def _would_decide(found: Answer) -> str:
         return "two seeds do not tell how many would decide it"
     n = found.seeds_for_power
     if n is None:
-        return f"not even {MOST_SEEDS:,} seeds would decide a difference of this size"
+        images = f" on {found.images:,} test images" if found.images else ""
+        return f"not even {MOST_SEEDS:,} seeds{images} would decide a difference of this size"
     return f"about {max(n, len(found.pairs) + 1)} seeds would decide a difference of this size"

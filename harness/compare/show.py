@@ -46,5 +46,5 @@ def show(found: Compared, console: Console | None = None) -> None:
 def _sentences(one: Comparison) -> Iterator[tuple[str, bool]]:
     yield accuracy_sentence(one), one.accuracy.verdict in ("a", "b")
     yield time_sentence(one), one.time.verdict in ("a", "b")
-    if one.mcnemar and (one.mcnemar.pairs or one.accuracy.pairs):
-        yield images_sentence(one, one.mcnemar), False
+    if one.networks and one.accuracy.pairs:
+        yield images_sentence(one, one.networks), False

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.compare.measured import MeasuredConfig
 from harness.counted import counted
 from harness.errors import HarnessError, nearest
+from harness.results.measured import MeasuredConfig
 
 EXAMPLE = "write harness compare SUITE.yaml LABEL LABEL"
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.compare.answers import Answer
-from harness.compare.bootstrap import LEAST_SEEDS
 from harness.compare.comparison import Comparison
 from harness.compare.sentences import p_text, points, times
 from harness.report.numbers.columns import INTERVAL, Column
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.results.answers import Answer
 
 _ACCURACY = Column("", "", "percent", over=INTERVAL)
 _SECONDS = Column("", "", "seconds", over=INTERVAL)
-WINNERS = {"tie": "tie", None: NOTHING}
+UNDECIDED = ("undecided", "equivalent", None)
 
 
 def pair_table(one: Comparison) -> Beside:
@@ -29,7 +28,6 @@ def pair_table(one: Comparison) -> Beside:
         Written("seeds", "seeds", [str(len(found.pairs)) for found in answers], 5, numeric=True),
         Written("verdict", "verdict", [_verdict(found, "A", "B") for found in answers], 2),
         Written("effect", "effect size", [_effect(found) for found in answers], 6, numeric=True),
-        *_bca_column(answers),
     )
     title = "A = {}, B = {}".format(*one.names)
     return Beside(title, columns, tuple(found.verdict is None for found in answers), (), tuple(_notes([one])))
@@ -46,17 +44,17 @@ def many_table(title: str, comparisons: Sequence[Comparison], to: str) -> Beside
     columns = (
         Written("label", "config", [one_line(one.a.label) for one in comparisons]),
         Written("accuracy", f"accuracy, difference to {to}", [_mean(one) for one in accuracy], 1, numeric=True),
-        Written("accuracy_verdict", "accuracy", [_worded(one, "higher", "lower") for one in accuracy], 1),
+        Written("accuracy_verdict", "accuracy", [_worded(one, "better", "worse") for one in accuracy], 1),
         Written("accuracy_interval", "95 % interval", [_interval(one) for one in accuracy], 4, numeric=True),
         Written("accuracy_p", "p (Holm)", [_p(one) for one in accuracy], 3, numeric=True),
         Written("time", f"train time, ratio to {to}", [_mean(one) for one in time], 2, numeric=True),
-        Written("time_verdict", "train time", [_worded(one, "shorter", "longer") for one in time], 2),
+        Written("time_verdict", "train time", [_worded(one, "faster", "slower") for one in time], 2),
         Written("time_interval", "95 % interval", [_interval(one) for one in time], 6, numeric=True),
         Written("time_p", "p (Holm)", [_p(one) for one in time], 5, numeric=True),
         Written("seeds", "seeds", [_seeds(one) for one in comparisons], 7, numeric=True),
         Written("decide", "seeds to decide accuracy", [_would_decide(one) for one in accuracy], 8, numeric=True),
     )
-    faint = tuple(all(one.verdict in (None, "tie") for one in c.answers) for c in comparisons)
+    faint = tuple(all(one.verdict in UNDECIDED for one in c.answers) for c in comparisons)
     return Beside(title, columns, faint, (), tuple(_notes(comparisons)))
 
 
@@ -64,24 +62,22 @@ def _notes(comparisons: Sequence[Comparison]) -> Iterator[str]:
     answers = [found for one in comparisons for found in one.answers if found.pairs]
     if any(found.verdict for found in answers):
         yield (
-            "Paired over the seeds; 95 % Student-t intervals, for the ratio on its logarithm. A tie is a difference "
-            "inside the noise of the seeds, and no proof that there is none."
+            "Paired over the seeds; 95 % Student-t intervals, of accuracy over seeds and test images, of the ratio on "
+            "its logarithm. Undecided: inside the noise, which is no proof that there is no difference."
         )
     if any(found.p_corrected is not None for found in answers):
         yield "p and the verdicts are corrected for the number of comparisons, the intervals are not."
     if len(comparisons) == 1:
         yield from _not_seen(comparisons[0])
-        withheld = dict.fromkeys(found.no_bca for found in answers if found.no_bca and not found.reason)
-        yield from (f"No BCa interval: {reason}." for reason in withheld)
         if any(found.differences and found.differences.effect_size is not None for found in answers):
             yield "Effect size: Hedges' g_z, the mean of the differences in their own standard deviations."
     yield from _cautions(comparisons)
 
 
 def _not_seen(one: Comparison) -> Iterator[str]:
-    """Says of each tie which difference it could not have missed."""
+    """Says where nothing was decided which difference would have been."""
     for found in one.answers:
-        if found.verdict == "tie" and found.differences and found.detectable is not None:
+        if found.verdict == "undecided" and found.differences and found.detectable is not None:
             size, what = found.detectable, "points of accuracy"
             if found.question == "accuracy":
                 text = points(size, found.differences.summary, signed=False)
@@ -118,27 +114,12 @@ def _mean(found: Answer) -> str:
 
 
 def _interval(found: Answer) -> str:
-    if found.differences is None or found.differences.summary.ci95 is None or found.differences.constant:
+    if found.differences is None or found.differences.summary.ci95 is None or not found.differences.summary.has_noise:
         return NOTHING
     summary = found.differences.summary
     if found.question == "accuracy":
         return span(points(summary.low, summary), points(summary.high, summary))
     return span(times(summary.low), times(summary.high))
-
-
-def _bca_column(answers: Sequence[Answer]) -> Iterator[Written]:
-    if not any(found.bca for found in answers):
-        return
-    cells = []
-    for found in answers:
-        if found.bca is None or found.differences is None:
-            cells.append(NOTHING)
-        elif found.question == "accuracy":
-            cells.append(span(*(points(end, found.differences.summary) for end in found.bca)))
-        else:
-            cells.append(span(*(times(end) for end in found.bca)))
-    note = f"BCa: bootstrap over the seeds, shown from {LEAST_SEEDS} of them on; the verdict is Student's."
-    yield Written("bca", "BCa interval", cells, 7, numeric=True, notes=(note,))
 
 
 def _p(found: Answer) -> str:
@@ -153,17 +134,23 @@ def _effect(found: Answer) -> str:
 
 
 def _verdict(found: Answer, a: str, b: str) -> str:
-    if found.verdict in WINNERS:
-        return WINNERS[found.verdict]
+    if found.verdict in UNDECIDED:
+        return _open(found)
     better = "more accurate" if found.question == "accuracy" else "faster"
     return f"{a if found.verdict == 'a' else b} is {better}"
 
 
+def _open(found: Answer) -> str:
+    if found.verdict == "equivalent":
+        return f"equivalent within {100 * (found.margin or 0.0):g} points"
+    return found.verdict or NOTHING
+
+
 def _worded(found: Answer, better: str, worse: str) -> str:
-    if found.verdict in WINNERS:
-        return WINNERS[found.verdict]
+    if found.verdict in UNDECIDED:
+        return _open(found)
     return better if found.verdict == "a" else worse
 
 
 def _would_decide(found: Answer) -> str:
-    return str(found.seeds_for_power) if found.verdict == "tie" and found.seeds_for_power else NOTHING
+    return str(found.seeds_for_power) if found.verdict == "undecided" and found.seeds_for_power else NOTHING

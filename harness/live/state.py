@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.live.events import EpochEnded, Event, RankSeen, RunEnded, RunStarted
-from harness.report.statistics.pareto import pareto_front
+from harness.statistics.pareto import pareto_front
 from harness.suite.plan import PlannedRun
 
 RATE_SECONDS = 5.0  # that a rate within an epoch is taken over, at least

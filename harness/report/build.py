@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import HarnessError, nearest
@@ -30,7 +31,7 @@ from harness.report.numbers.curves import (
 )
 from harness.report.numbers.drift import drift_notes, drift_of, left_out_notes
 from harness.report.numbers.fronts import mark_fronts
-from harness.report.numbers.notes import table_notes
+from harness.report.numbers.notes import cautions, table_notes
 from harness.report.numbers.outliers import outlier_notes, outliers_of
 from harness.report.numbers.peak import no_peak_notes
 from harness.report.numbers.prices import price_table
@@ -41,6 +42,7 @@ from harness.report.options import Options
 from harness.report.pictures import PictureFile
 from harness.report.tables import Report, Table
 from harness.report.texts import Beside, one_line
+from harness.results.measured import measured_config
 
 
 class PlannedConfig(Protocol):
@@ -67,6 +69,9 @@ class Material:
         design: the suite's factors, where their effects beside a base are wanted.
         crossings: the factors whose main effects and interactions are wanted.
         budget_seconds: the suite's own.
+        margin: the suite's own.
+        output: the results root, where predictions lie.
+        selection: of the suite, as `--only` has it.
         pictures: of these runs.
         notes: what to say under all tables, e.g. records that could not be read.
         at_epoch: gives metrics of epochs before the last.
@@ -84,6 +89,9 @@ class Material:
     design: Design | None = None
     crossings: Sequence[Crossing] = ()
     budget_seconds: float | None = None
+    margin: float | None = None
+    output: Path = Path()
+    selection: Sequence[str] = ()
     pictures: Sequence[PictureFile] = ()
     notes: Sequence[str] = ()
     at_epoch: AtEpoch = lambda run, name, epoch: None
@@ -131,6 +139,7 @@ def build_report(material: Material, options: Options | None = None) -> Report:
         tuple(_notes(material, any_runs=bool(runs))),
         None if tables else _published(material, f"Published numbers of {material.suite}", None, None, ()),
         tuple(material.pictures),
+        selection=tuple(material.selection),
     )
 
 
@@ -193,6 +202,7 @@ def _table(
     outliers = tuple(outliers_of(rows))
     anchors = _anchors(material.results, facts[0])
     drift = drift_of(anchors)
+    has_drifted = drift is not None and drift.is_sure
     said = [column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
     factors = f"Factors of {suite} on {system}"
     return Table(
@@ -205,10 +215,10 @@ def _table(
             *table_notes(rows, said, labels),
             *no_peak_notes([run for row in rows for run in row.ok], calibration),
             *budget_notes(rows, curves, budget),
-            *drift_notes(drift),
+            *(() if has_drifted else drift_notes(drift)),
             *left_out_notes(anchors),
-            *outlier_notes(outliers),
         ),
+        cautions=(*cautions(rows), *(drift_notes(drift) if has_drifted else ()), *outlier_notes(outliers)),
         published=_published(material, f"Published numbers beside {suite} on {system}", *facts, rows),
         factors=factor_table(factors, *facts, rows, material.design, labels) if material.design else None,
         prices=price_table(f"Price list of {suite} on {system}", *facts, fronts),
@@ -219,6 +229,12 @@ def _table(
         drift=drift,
         outliers=outliers,
         calibration=calibration,
+        configs=tuple(
+            measured_config(suite, row.label, row.config_id, row.runs, material.output, with_resumed=row.with_resumed)
+            for row in rows
+            if row.ranked
+        ),
+        margin=material.margin,
         epochs_of=material.epochs_of,
     )
 

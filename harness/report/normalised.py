@@ -14,8 +14,8 @@ from harness.report.numbers.columns import Column
 from harness.report.numbers.peak import precision_of
 from harness.report.numbers.rows import Row
 from harness.report.numbers.speed import MIX, Speed, relative_speed
-from harness.report.statistics.intervals import Summary, summarise
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.statistics.intervals import Summary, summarise
 
 if TYPE_CHECKING:
     from harness.report.tables import Report, Table

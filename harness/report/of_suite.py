@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.counted import counted
+from harness.errors import HarnessError
 from harness.records.calibration import read_calibrations
 from harness.records.planned import folder_of
 from harness.records.read import SuiteResults
@@ -31,6 +32,7 @@ from harness.report.page.write import write_page
 from harness.report.pictures import pictures_of
 from harness.report.tables import Report
 from harness.report.write import ReportFiles
+from harness.results.unplanned import in_what_they_differ
 from harness.spec import RunSpec, is_identity
 from harness.suite.plan import Plan
 
@@ -50,8 +52,9 @@ def report_suite(
     *,
     json_wanted: bool = False,
     page_wanted: bool = False,
+    explain: bool = False,
 ) -> Report:
-    """Shows the tables of a suite on stdout, writes them with the charts into `output/SUITE/`, and returns them.
+    """Writes the tables of a suite with the charts into `output/SUITE/`, shows the answer, and returns them.
 
     Args:
         plans: of one suite, for each world size that configs without `num_processes` may have been run at.
@@ -60,16 +63,17 @@ def report_suite(
         console: stderr, for what was written and left out.
         json_wanted: JSON on stdout instead of tables.
         page_wanted: also all of it as a page, `report.html`.
+        explain: show all notes, and the tables below the ranking.
 
     Raises:
-        HarnessError: no column to sort by, no run within the budget, a system that is not calibrated or unknown, or
-            a folder that cannot be written.
+        HarnessError: no result of the plans, no column to sort by, no run within the budget, a system that is not
+            calibrated or unknown, or a folder that cannot be written.
     """
     report, source = _show_and_write(
-        plans, stored, output, console, options, json_wanted=json_wanted, for_page=page_wanted
+        plans, stored, output, console, options, json_wanted=json_wanted, for_page=page_wanted, explain=explain
     )
     if source:
-        _write_page(source.folder, [source], console)
+        _write_page(output / report.place, [source], console)
     return report
 
 
@@ -94,25 +98,29 @@ def _show_and_write(
     *,
     json_wanted: bool,
     for_page: bool,
+    explain: bool = False,
 ) -> tuple[Report, Source | None]:
-    """Shows, writes and returns a suite's report, and what its page is made from, where one is wanted."""
+    """Writes, shows and returns a suite's report, and what its page is made from, where one is wanted.
+
+    The files are written first: whatever becomes of the terminal, they are there.
+    """
+    require_results(plans, stored, output)
     report = build_suite_report(plans, stored, output, options)
-    with ReportFiles(report, for_page=for_page) as files:  # the charts are drawn while the tables are shown
-        folder = output / report.suite
-        try:
-            if json_wanted:
-                sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
-            else:
-                show(report)
-        finally:  # also where stdout cannot be written
-            written = files.write(folder)
+    folder = output / report.place
+    with ReportFiles(report, for_page=for_page) as files:
+        written = files.write(folder)
         specs, missing = (files.specs(), files.charts_missing()) if for_page else ({}, "")
-    console.print(f"written to {folder}/: {', '.join(path.name for path in written)}", soft_wrap=True)
+    if json_wanted:
+        sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
+    else:
+        show(report, explain=explain)
+    more = counted(len(written) - 1, "more file")
+    console.print(f"all columns, effects and notes: {folder}/table.md, with {more} beside it", soft_wrap=True)
     if not for_page:
         return report, None
     source = Source(
         report=report,
-        folder=folder,
+        folder=output / report.suite,
         question=plans[0].suite.file.description,
         systems=stored.systems,
         specs=specs,
@@ -120,6 +128,31 @@ def _show_and_write(
         charts_missing=missing,
     )
     return report, source
+
+
+def require_results(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> None:
+    """Refuses a plan without results: its tables would be empty, and overwrite those of another plan.
+
+    Raises:
+        HarnessError: there is none; it says in what stored results differ from the plan.
+    """
+    planned = {run.run_id for plan in plans for run in plan.runs}
+    if any(result.run_id in planned for result in stored.results):
+        return
+    suite = plans[0].suite.name
+    odd = [f"{path}: {reason}" for path, reason in stored.unreadable.items()]
+    if stored.results:
+        count = counted(len(stored.results), "stored result")
+        message = f"no results of this plan of {suite}, but {count} that it does not have"
+        hint = f"they differ: {in_what_they_differ(stored.results, plans)}"
+    elif odd:
+        message, hint = f"no results of {suite} in {output} can be read", "; ".join(odd[:3])
+    else:
+        message, hint = (
+            f"no results of {suite} in {output} yet",
+            "run it: harness run SUITE, or name the root: --output",
+        )
+    raise HarnessError(message, hint)
 
 
 def _write_page(folder: Path, sources: Sequence[Source], console: Console) -> None:
@@ -159,7 +192,9 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
     notes = list(stored.notes)
     others = len(stored.results) - len(results)
     if others:
-        notes.append(f"Left out: {counted(others, 'stored result')} of no run of this plan.")
+        left = [result for result in stored.results if result.run_id not in planned]
+        difference = in_what_they_differ(left, plans)
+        notes.append(f"Left out: {counted(others, 'stored result')} of no run of this plan ({difference}).")
     calibrations, unreadable = read_calibrations(output, (result.system_id for result in results))
     notes += [f"Unreadable record {path}: {reason}." for path, reason in {**stored.unreadable, **unreadable}.items()]
 
@@ -187,6 +222,9 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
         design=design_of(plans, shown.keys()),
         crossings=crossings_of(plans, shown.keys()) if results else (),
         budget_seconds=suite.file.budget,
+        margin=suite.file.margin,
+        output=output,
+        selection=plans[0].selection,
         pictures=[picture for run in results for picture in pictures_of(run, folder(run), output / suite.name)],
         notes=notes,
         at_epoch=lambda run, name, epoch: folder(run).metric_at(name, epoch),

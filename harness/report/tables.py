@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +15,16 @@ from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
 from harness.report.numbers.curves import Budget, Curve, some_late
 from harness.report.numbers.drift import Drift
-from harness.report.numbers.notes import overfitting_notes, same_in_all
+from harness.report.numbers.notes import SELECTED_ON_TEST, overfitting_notes, same_in_all
 from harness.report.numbers.outliers import Outlier
 from harness.report.numbers.peak import peak_notes
 from harness.report.numbers.rows import Row
 from harness.report.numbers.time_to_target import some_missed
 from harness.report.pictures import PictureFile
 from harness.report.texts import Beside, Written, written
+from harness.results.measured import MeasuredConfig
+
+LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,12 @@ class Table:
         mattered: a table of main effects and interactions for each number.
         effects: what those tables say.
         prices: what the next point of accuracy costs along the front.
+        cautions: what could change a decision: runs that failed, that others disturbed, that read less than all files.
+        notes: what the numbers are, and what was not measured.
         curves: of the timed runs of each config, by config_id.
         budget: the train time that accuracies are compared at, if any.
+        configs: what was measured of those that are ranked.
+        margin: of the suite: differences of accuracy below it do not matter, a fraction.
         epochs_of: gives the events of a run's epochs; asked where something is drawn of them.
     """
 
@@ -43,6 +52,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    cautions: tuple[str, ...] = ()
     published: Beside | None = None
     factors: Beside | None = None
     mattered: tuple[Beside, ...] = ()
@@ -53,7 +63,14 @@ class Table:
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     budget: Budget | None = None
     calibration: Calibration | None = None
+    configs: tuple[MeasuredConfig, ...] = ()
+    margin: float | None = None
     epochs_of: EpochsOf = lambda run: {}
+
+    @property
+    def every_note(self) -> tuple[str, ...]:
+        """Cautions and notes."""
+        return *self.cautions, *self.notes
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
@@ -64,6 +81,7 @@ class Table:
         ran = [run for row in self.rows for run in row.ok]
         own = {
             "overfitting": overfitting_notes(self.rows),
+            "selected_on_test_test_accuracy": (SELECTED_ON_TEST,),
             "fraction_of_peak": peak_notes(ran, self.calibration),
         }
         return [written(column, self.cells(column), own.get(column.name, ())) for column in self.shown()]
@@ -100,6 +118,7 @@ class Report:
         published: the published numbers of a suite that has no results; otherwise each table has its own.
         pictures: what `harness visualize` drew of these runs.
         normalised: one table of all systems, where it was asked for.
+        selection: of the suite, as `--only` has it: the report of a part has files of its own.
     """
 
     suite: str
@@ -110,7 +129,22 @@ class Report:
     published: Beside | None = None
     pictures: tuple[PictureFile, ...] = ()
     normalised: Beside | None = None
+    selection: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The folder of its files, from the results root."""
+        return f"{self.suite}/{_folder_name(self.selection)}" if self.selection else self.suite
 
     def beside(self) -> list[Beside]:
         """Returns the tables that belong to no system."""
         return [beside for beside in (self.normalised, self.published) if beside]
+
+
+def _folder_name(selection: Sequence[str]) -> str:
+    """Returns e.g. `only-model.name=resnet18+seed=0`."""
+    text = "+".join(selection)
+    name = re.sub(r"[^A-Za-z0-9._=+-]+", "-", text)
+    if name != text or len(name) > LONGEST_NAME:  # two selections never share a folder
+        name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"only-{name}"

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report.numbers.columns import INTERVAL, Column, number
-from harness.report.statistics.intervals import CensoredMedian, Summary
+from harness.statistics.intervals import CensoredMedian, Summary
 
 FRONT = "◆"
 NOTHING = "-"
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # reverse the text that follows
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -81,7 +82,7 @@ def one_line(text: str) -> str:
     joined = " ".join(text.split())
     if joined.isprintable():
         return joined
-    return "".join(char for char in joined if unicodedata.category(char) != "Cc")
+    return "".join(char for char in joined if unicodedata.category(char) != "Cc" and char not in _TURNING)
 
 
 def shortened(text: str, most: int) -> str:
@@ -126,8 +127,15 @@ def _cell(column: Column, value: Any, decimals: int) -> str:
         return f"{text}{unit}"
     text = f"{number(value) / scale:{'+' if column.signed else ''},.{decimals}f}"
     if column.over == INTERVAL and isinstance(value, Summary) and value.ci95 is not None:
-        text += f" ± {value.ci95 / scale:,.{decimals}f}"
+        if value.shows_range and not column.signed:
+            text += f" ({_plain(value.least, scale, decimals)} to {_plain(value.most, scale, decimals)})"
+        else:
+            text += f" ± {_plain(value.ci95, scale, decimals)}"
     return f"{text}{unit}"
+
+
+def _plain(value: float | None, scale: float, decimals: int) -> str:
+    return f"{(value or 0.0) / scale:,.{decimals}f}"
 
 
 def _unit(column: Column, value: float) -> tuple[float, str]:

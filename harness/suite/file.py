@@ -27,6 +27,7 @@ def _distinct(seeds: list[int]) -> list[int]:
 
 
 MOST_SEEDS = 10_000
+MOST_MARGIN = 0.1  # ten points
 SEEDS_HINT = (
     f"write a count from 1 to {MOST_SEEDS:,}, or a list of distinct seeds such as [0, 5], each below {MOST_SEED + 1:,}"
 )
@@ -119,6 +120,9 @@ class SuiteFile(Section):
     )
     smoke: Smoke | None = None
     target: Target | None = None
+    margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="differences of accuracy below it do not matter: 0.003 for 0.3 points"
+    )
     budget: Duration | None = Field(default=None, description="train time that accuracies are compared at, e.g. 60s")
     references: list[Reference] = []
     trackers: list[str] = Field(default=[], description="mirror the runs there, as --tracker does: wandb, ...")
@@ -151,6 +155,8 @@ def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
         _check_metric(source, ("target", "at_least"), file.target.metric, file.target.at_least, target_names())
     for index, reference in enumerate(file.references):
         _check_metric(source, ("references", index, "value"), reference.metric, reference.value, _metric_names())
+    if file.margin is not None:
+        _check_margin(source, file.margin)
     _check_trackers(source, file)
     if file.smoke:
         try:
@@ -238,6 +244,13 @@ def _check_design(source: Source, file: SuiteFile) -> None:
     if file.exclude:
         message = "'exclude' would tear holes into the fraction that 'design' chooses"
         raise source.error(("exclude",), message, "leave those values out of the matrix, or leave 'design' out")
+
+
+def _check_margin(source: Source, margin: float) -> None:
+    if margin >= MOST_MARGIN:
+        message = f"margin is {margin:.10g}: so large a difference of accuracy matters"
+        hint = f"write a fraction, not per cent or points: {min(margin, 10) / 100:g} for {min(margin, 10):g} points"
+        raise source.error(("margin",), message, hint)
 
 
 def _check_trackers(source: Source, file: SuiteFile) -> None:

@@ -66,11 +66,13 @@ class Plan:
 
     Attributes:
         order: the ids of the configs, in the order of the file.
+        selection: what of the suite was asked for, as `--only` has it; empty for all of it.
     """
 
     suite: Suite
     runs: tuple[PlannedRun, ...]
     order: tuple[str, ...]
+    selection: tuple[str, ...] = ()
 
     def configs(self) -> dict[str, RunSpec]:
         """Returns one spec for each config, by config_id, in the order of the file."""
@@ -175,7 +177,7 @@ class Suite:
         runs = [one_each[place].of_seed(seed) for seed in seeds for place in round_order(self.name, seed, ids)]
         # A selection is what was asked for, and nothing else.
         ordered = runs if only or self.only else self._with_anchors(runs, one_each, seeds[0])
-        return Plan(self, tuple(ordered), tuple(ids))
+        return Plan(self, tuple(ordered), tuple(ids), tuple(only))
 
     def _with_anchors(self, runs: list[PlannedRun], configs: list[PlannedRun], seed: int) -> list[PlannedRun]:
         """Returns the runs with the anchors among them, the first at the beginning, the last at the end.
@@ -288,7 +290,7 @@ def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False
         return Suite(source, file, parse_overrides(overrides))
     if file.smoke is None:
         raise HarnessError(f"{path} has no 'smoke'", "add smoke: {set: {train.epochs: 1}}, or leave --smoke out")
-    none = {"references": [], "target": None, "budget": None, "anchors": None}
+    none = {"references": [], "target": None, "budget": None, "margin": None, "anchors": None}
     small = file.model_copy(update={"name": f"{file.name}_smoke", **none})
     return Suite(source, small, file.smoke.set | parse_overrides(overrides), file.smoke.only)
 

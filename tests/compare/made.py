@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compare.measured import MeasuredConfig, measured_configs
+from harness.results.measured import MeasuredConfig, measured_configs
 from harness.suite.plan import Plan, load_suite
 from tests.report.conftest import make_result, store
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from harness.compare.comparison import Comparison, compare
 from harness.compare.sentences import accuracy_sentence, images_sentence, time_sentence
-from harness.compare.several import best_of, compare_with, compare_with_best
 from harness.records.store import run_folder
+from harness.results.answers import Family, together
+from harness.results.measured import MeasuredConfig, measured_configs
+from harness.statistics.pairs import best_of, largest_image_variances
 from tests.compare.made import IMAGES, config, write_predictions
 from tests.marked import MARKING
 from tests.report.conftest import make_result, store
 
-A = [0.912, 0.915, 0.911, 0.914, 0.913]
-B = [0.908, 0.910, 0.908, 0.909, 0.909]
+A = [0.92, 0.95, 0.91, 0.94, 0.93]
+B = [0.88, 0.90, 0.88, 0.89, 0.89]
 SLOW = [100.0, 101.0, 99.0, 100.5, 100.2]
 
 
@@ -31,11 +37,12 @@ def compared(a: list[float], b: list[float], *seconds: list[float], **more: Any)
 
 def test_a_is_more_accurate_and_b_is_faster() -> None:
     found = compared(A, B, SLOW, [0.9 * one + 0.01 * index for index, one in enumerate(SLOW)])
-    # differences 0.4, 0.5, 0.3, 0.5, 0.4 points: mean 0.42, sd 0.0837, t(0.975, 4) = 2.7764
-    half = 2.7764451 * 0.0836660 / math.sqrt(5)
-    assert found.accuracy.verdict == "a" and found.accuracy.differences
-    assert found.accuracy.differences.summary.ci95 == pytest.approx(half / 100, rel=1e-5)
-    expected = "a is more accurate than b by 0.42 points (95 % interval 0.32 to 0.52, 5 seeds, p < 0.001)."
+    # differences 4, 5, 3, 5, 4 points: mean 4.2, sd 0.83666, on 10,000 images, whose predictions were not kept
+    assert found.accuracy.verdict == "a" and found.accuracy.differences and not found.accuracy.predictions_kept
+    over_images = float(largest_image_variances(np.array([mean(A), mean(B)]), 10_000)[0, 1])
+    half = math.hypot(2.7764451 * 0.0083666 / math.sqrt(5), stats.t.ppf(0.975, 9999) * math.sqrt(over_images))
+    assert found.accuracy.differences.summary.ci95 == pytest.approx(half, rel=1e-5)
+    expected = "a is more accurate than b by 4.20 points (95 % interval 2.89 to 5.51, 5 seeds, p < 0.001)."
     assert accuracy_sentence(found) == expected
     assert found.time.verdict == "b"
     assert time_sentence(found).startswith("b is faster than a: x 0.900 of its train time (95 % interval 0.900 to ")
@@ -44,50 +51,48 @@ def test_a_is_more_accurate_and_b_is_faster() -> None:
 def test_swapped_they_say_the_same_of_the_other() -> None:
     found = compared(B, A)
     assert found.accuracy.verdict == "b"
-    assert accuracy_sentence(found).startswith("b is more accurate than a by 0.42 points (95 % interval 0.32 to 0.52,")
+    assert accuracy_sentence(found).startswith("b is more accurate than a by 4.20 points (95 % interval 2.89 to 5.51,")
 
 
-def test_a_tie_says_how_many_seeds_would_decide_it() -> None:
+def test_what_is_undecided_says_how_many_seeds_would_decide_it() -> None:
     found = compared([0.91, 0.92, 0.90, 0.915, 0.905], [0.908, 0.915, 0.905, 0.91, 0.905])
-    assert found.accuracy.verdict == "tie"
+    assert found.accuracy.verdict == "undecided"
     text = accuracy_sentence(found)
-    assert text.startswith("Accuracy is a tie: a - b = +0.14 points (95 % interval -0.38 to 0.66, 5 seeds, p = 0.49)")
-    assert found.accuracy.seeds_for_power and found.accuracy.seeds_for_power > 5
-    assert f"; about {found.accuracy.seeds_for_power} seeds would decide a difference of this size." in text
+    assert text.startswith("Accuracy is undecided: a - b = +0.14 points (95 % interval -")
+    assert text.endswith("; not even 1,000 seeds on 10,000 test images would decide a difference of this size.")
     assert found.accuracy.detectable and found.accuracy.detectable > 0.005
+    found = compared(A, B, SLOW, [1.002 * one + index % 2 for index, one in enumerate(SLOW)])
+    assert found.time.seeds_for_power and found.time.seeds_for_power > 5
+    assert f"; about {found.time.seeds_for_power} seeds would decide" in time_sentence(found)
 
 
 def test_two_seeds_say_not_how_many_would_decide_it() -> None:
     text = accuracy_sentence(compared([0.91, 0.92], [0.908, 0.915]))
-    assert "is a tie" in text and "two seeds do not tell how many would decide it" in text
+    assert "is undecided" in text and "two seeds do not tell how many would decide it" in text
 
 
 def test_one_seed_has_a_difference_and_no_verdict() -> None:
     found = compared([0.91], [0.90])
     for one in found.answers:
-        assert (one.verdict, one.p, one.bca, one.reason) == (
-            None,
-            None,
-            None,
-            "one seed in common: no interval, no verdict",
-        )
+        assert (one.verdict, one.p, one.reason) == (None, None, "one seed in common: no interval, no verdict")
     expected = "Accuracy, no verdict: a - b = +1.00 points; one seed in common: no interval, no verdict."
     assert accuracy_sentence(found) == expected
     assert time_sentence(found).startswith("Train time, no verdict: a / b = x 1.000; one seed in common")
 
 
 def test_seeds_that_all_differ_by_the_same_leave_no_noise() -> None:
-    found = compared([0.91, 0.92], [0.90, 0.91])
-    assert found.accuracy.verdict is None and "no noise to judge by" in found.accuracy.reason
-    same = compared([0.91, 0.92], [0.91, 0.92])
-    assert same.accuracy.verdict == "tie" and accuracy_sentence(same).endswith("; the same at every seed.")
+    found = compared([0.91, 0.92], [0.905, 0.915], [100.0, 200.0], [50.0, 100.0])
+    assert found.time.verdict is None and "no noise to judge by" in found.time.reason
+    assert found.accuracy.verdict == "undecided", "there is still the noise of the test images"
+    same = compared([0.91, 0.92], [0.91, 0.92], SLOW[:2], SLOW[:2])
+    assert same.time.verdict == "undecided" and time_sentence(same).endswith("; the same at every seed.")
 
 
 def test_only_common_seeds_count_and_the_others_are_named() -> None:
     a = config("a", A, first_seed=1, train={"epochs": 1})
     found = compare(a, config("b", [0.5, *B], train={"epochs": 2}), 120.0, test_images=False)
     assert found.accuracy.seeds == (1, 2, 3, 4, 5)
-    assert accuracy_sentence(found).startswith("a is more accurate than b by 0.42 points")
+    assert accuracy_sentence(found).startswith("a is more accurate than b by 4.20 points")
     assert "Seeds that only one of them has are left out: 0." in found.cautions
 
 
@@ -100,8 +105,6 @@ def test_no_common_seed_and_no_run() -> None:
 
 def test_runs_that_did_not_end_well_are_named() -> None:
     results = [make_result("b", seed=seed, accuracy=0.9, status="ok" if seed else "diverged") for seed in range(3)]
-    from harness.compare.measured import measured_configs
-
     [b] = measured_configs("milestones", {results[0].config_id: "b"}, results, Path())
     found = compare(config("a", [0.9, 0.91, 0.92], train={"epochs": 1}), b, 120.0, test_images=False)
     assert found.accuracy.seeds == (1, 2)
@@ -112,14 +115,14 @@ def test_different_test_images_refuse_accuracy_and_not_time() -> None:
     found = compared(A, B, fingerprint="beef")
     assert found.accuracy.reason == "they were tested on different images (another data fingerprint)"
     assert accuracy_sentence(found).startswith("Accuracy is not compared: they were tested on different images")
-    assert found.time.verdict == "tie"
+    assert found.time.verdict == "undecided"
     assert any("learnt from different data" in caution for caution in found.cautions)
 
 
 def test_synthetic_data_refuse_accuracy_and_not_time() -> None:
     found = compared(A, B, rankable=False)
     assert found.accuracy.reason == "accuracy on synthetic data means nothing"
-    assert found.time.verdict == "tie"
+    assert found.time.verdict == "undecided"
 
 
 def test_different_systems_refuse_time_and_not_accuracy() -> None:
@@ -135,17 +138,13 @@ def test_of_several_systems_the_one_that_both_share_is_taken() -> None:
         for system, seconds in (("a1b2c3", 100.0), ("other", 1.0))
         for seed in range(3)
     ]
-    from harness.compare.measured import measured_configs
-
     [b] = measured_configs("milestones", {results[0].config_id: "b"}, results, Path())
     found = compare(config("a", [0.91, 0.92, 0.93], train={"epochs": 1}), b, 120.0, test_images=False)
     assert {pair.b.system_id for pair in found.time.pairs} == {"a1b2c3"}
-    assert found.time.verdict == "tie"
+    assert found.time.verdict == "undecided"
 
 
 def test_of_two_systems_that_both_share_the_one_with_more_seeds_is_taken() -> None:
-    from harness.compare.measured import measured_configs
-
     def on_both(label: str, epochs: int) -> Any:
         results = [
             make_result(label, seed=seed, accuracy=0.9 + seed / 100, system_id=system, train={"epochs": epochs})
@@ -164,8 +163,6 @@ def test_anchors_do_not_count() -> None:
     anchor = make_result("b", seed=0, accuracy=0.5, seconds=1.0)
     anchor.spec["repeat"] = 1
     assert anchor.is_anchor
-    from harness.compare.measured import measured_configs
-
     [b] = measured_configs("milestones", {results[0].config_id: "b"}, [*results, anchor], Path())
     assert [(run.seed, run.accuracy, run.train_seconds) for run in b.runs] == [(0, 0.9, 100.0), (1, 0.91, 100.0)]
 
@@ -200,18 +197,7 @@ def test_pairs_that_did_not_run_side_by_side_are_named() -> None:
     )
 
 
-def test_many_seeds_have_a_bootstrap_interval_and_few_the_reason() -> None:
-    import random
-
-    rng = random.Random(0)
-    values = [[0.9 + rng.gauss(0, 0.01) for _ in range(25)] for _ in range(2)]
-    found = compared(values[0], values[1]).accuracy
-    assert found.bca and found.differences and not found.no_bca
-    assert found.bca == pytest.approx((found.differences.summary.low, found.differences.summary.high), abs=0.001)
-    assert "5 seeds are too few for a bootstrap" in compared(A, B).accuracy.no_bca
-
-
-def stored(label: str, right: list[int], root: Path, epochs: int, **more: object) -> object:
+def stored(label: str, right: list[int], root: Path, epochs: int, **more: Any) -> MeasuredConfig:
     """Returns a config whose predictions lie on disk."""
     results = [make_result(label, seed=seed, accuracy=0.9, train={"epochs": epochs}) for seed in range(len(right))]
     for result in results:
@@ -219,20 +205,22 @@ def stored(label: str, right: list[int], root: Path, epochs: int, **more: object
         result.data.test_samples = IMAGES
     store(root, results)
     for result, count in zip(results, right, strict=True):
-        write_predictions(run_folder(root, result.suite, result.run_id, result.system_id).path, count, **more)  # type: ignore[arg-type]
-    from harness.compare.measured import measured_configs
-
+        write_predictions(run_folder(root, result.suite, result.run_id, result.system_id).path, count, **more)
     [found] = measured_configs("milestones", {results[0].config_id: label}, results, root)
     return found
 
 
-def test_mcnemar_reads_the_stored_predictions(tmp_path: Path) -> None:
+def test_the_networks_are_compared_by_their_stored_predictions(tmp_path: Path) -> None:
     a, b = stored("a", [190, 188, 186], tmp_path, 1), stored("b", [150, 150, 150], tmp_path, 2)
-    found = compare(a, b, 120.0).mcnemar  # type: ignore[arg-type]
-    assert found and [(one.only_a, one.only_b) for one in found.pairs] == [(40, 0), (38, 0), (36, 0)]
+    comparison = compare(a, b, 120.0)
+    found = comparison.networks
+    assert found and found.difference and (found.seeds, found.images) == (3, IMAGES)
+    assert found.difference.mean == pytest.approx((40 + 38 + 36) / 3 / IMAGES)
     assert found.p and found.p < 0.001
-    text = images_sentence(compare(a, b, 120.0), found)  # type: ignore[arg-type]
-    assert "these very networks differ: a recognises more of them with 3 of 3 seeds, b with 0" in text
+    text = images_sentence(comparison, found)
+    assert text.startswith("These networks, other images: they differ, a - b = +19.00 points (95 % interval ")
+    assert text.endswith("200 images, p < 0.001). It says nothing of other seeds.")
+    assert comparison.accuracy.predictions_kept, "and their variance over the images is in the verdict"
 
 
 @pytest.mark.parametrize(
@@ -243,18 +231,16 @@ def test_mcnemar_reads_the_stored_predictions(tmp_path: Path) -> None:
         (lambda path: write_predictions(path.parent, 100, images=IMAGES - 1), "are of 200 and of 199 test images"),
     ],
 )
-def test_predictions_that_are_missing_or_of_another_length(tmp_path: Path, spoil: object, message: str) -> None:
+def test_predictions_that_are_missing_or_of_another_length(
+    tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
     a, b = stored("a", [190, 188], tmp_path, 1), stored("b", [150, 150], tmp_path, 2)
-    [first, second] = sorted((tmp_path / "milestones").glob(f"{b.config_id}-*/*/predictions.npz"))  # type: ignore[attr-defined]
-    spoil(first)  # type: ignore[operator]
-    found = compare(a, b, 120.0)  # type: ignore[arg-type]
-    assert found.mcnemar and message in found.mcnemar.reason and found.mcnemar.hint
-    assert len(found.mcnemar.pairs) == 1, "the other seed has a test"
-    assert message in images_sentence(found, found.mcnemar)
-    spoil(second)  # type: ignore[operator]
-    none = compare(a, b, 120.0)  # type: ignore[arg-type]
-    assert none.mcnemar and none.mcnemar.p is None
-    assert images_sentence(none, none.mcnemar).startswith("McNemar's test was not made: ")
+    spoil(min((tmp_path / "milestones").glob(f"{b.config_id}-*/*/predictions.npz")))
+    found = compare(a, b, 120.0)
+    assert found.networks and found.networks.p is None and message in found.networks.reason and found.networks.hint
+    assert images_sentence(found, found.networks).startswith("These networks were not compared on their test images: ")
+    assert not found.accuracy.predictions_kept
+    assert any("the largest that it can be" in caution for caution in found.cautions)
 
 
 def test_a_table_is_corrected_over_what_it_could_have_compared() -> None:
@@ -263,17 +249,32 @@ def test_a_table_is_corrected_over_what_it_could_have_compared() -> None:
         config("near", [0.945, 0.9478, 0.9462], train={"epochs": 2}),
         config("far", [0.80, 0.82, 0.81], train={"epochs": 3}),
     ]
-    best = best_of(table)
-    assert best and best.label == "best"
-    alone = {one.a.label: one.accuracy for one in compare_with(table, best, 0.0)}
-    chosen = {one.a.label: one.accuracy for one in compare_with_best(table, best, 0.0)}
-    for label in ("near", "far"):
-        p, named, by_all = alone[label].p, alone[label].p_corrected, chosen[label].p_corrected
-        assert p and named and by_all and p <= named <= by_all
-    third = compare(table[1], table[2], 0.0, test_images=False).accuracy.p
-    p_near, p_far = alone["near"].p, alone["far"].p
-    assert third and p_near and p_far
-    assert alone["near"].p_corrected == pytest.approx(max(p_near, 2 * p_far))
-    assert chosen["near"].p_corrected == pytest.approx(
-        max(p_near, 2 * sorted((p_far, third))[1], 3 * min(p_far, third))
-    )
+    accuracy = Family("accuracy", table)
+    first = best_of(accuracy.values, accuracy.judged)
+    assert first and first.index == 0
+    alone = compare(table[1], table[0], 0.0, among=table, test_images=False).accuracy
+    named, by_all = Family("accuracy", table, to=0).answer(1, 0), accuracy.answer(1, 0)
+    assert alone.p == named.p == by_all.p and alone.p_corrected is None
+    assert named.p_corrected and by_all.p_corrected and alone.p
+    assert alone.p <= named.p_corrected <= by_all.p_corrected
+    far, third = accuracy.answer(2, 0).p, accuracy.answer(1, 2).p
+    assert far and third
+    assert named.p_corrected == pytest.approx(max(alone.p, 2 * far))
+    assert by_all.p_corrected == pytest.approx(max(alone.p, 2 * sorted((far, third))[1], 3 * min(far, third)))
+
+
+def test_separate_pairs_are_a_family_too() -> None:
+    answers = [compared(A, B).accuracy, compared(B, B).accuracy, compared([0.9], [0.8]).accuracy]
+    found = together(answers)
+    assert [one.verdict for one in found] == ["a", "undecided", None]
+    assert found[0].p and found[0].p_corrected == pytest.approx(2 * found[0].p)
+
+
+def test_equivalent_is_within_the_margin_of_the_suite_only() -> None:
+    near = [0.9000, 0.9002, 0.9001, 0.8999, 0.9]
+    a, b = config("a", near, train={"epochs": 1}), config("b", near[::-1], train={"epochs": 2})
+    assert compare(a, b, 120.0, test_images=False).accuracy.verdict == "undecided"
+    found = compare(a, b, 120.0, margin=0.02, test_images=False)
+    assert found.accuracy.verdict == "equivalent"
+    assert accuracy_sentence(found).startswith("Accuracy is equivalent within 2 points: a - b = ")
+    assert compare(a, b, 120.0, margin=0.001, test_images=False).accuracy.verdict == "undecided"

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.compare.bootstrap import LEAST_SEEDS
-
 pytestmark = pytest.mark.slow
 
 TIMES = 1000
@@ -27,6 +25,15 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks" / "method")
     return importlib.import_module("simulate")
+
+
+@pytest.fixture
+def pairs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The simulations of tables."""
+    import importlib
+
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks" / "method")
+    return importlib.import_module("pairs")
 
 
 def limits(share: float, times: int = TIMES) -> tuple[float, float]:
@@ -43,50 +50,43 @@ def within(found: float, share: float, times: int = TIMES) -> bool:
 
 @pytest.mark.parametrize("seeds", [3, 5, 10, 20])
 def test_students_interval_holds_the_truth_as_often_as_it_says(simulate: Any, seeds: int) -> None:
-    students, bca = simulate.coverage(simulate.SHAPES["normal"], seeds, TIMES, np.random.default_rng(seeds), 499)
-    assert within(students, 0.95)
-    if seeds >= LEAST_SEEDS:
-        assert bca > limits(0.92)[0], "BCa is shown from here on, and falls short by three points at most"
-    else:
-        assert bca < limits(0.93)[1], "and is withheld before, for a reason"
+    assert within(simulate.coverage(simulate.SHAPES["normal"], seeds, TIMES, np.random.default_rng(seeds)), 0.95)
 
 
 @pytest.mark.parametrize("shape", ["heavy tails (t, 4 df)", "skewed (gamma, shape 4)", "accuracies on 360 images"])
 def test_students_interval_bears_what_is_not_normal(simulate: Any, shape: str) -> None:
-    students, _ = simulate.coverage(simulate.SHAPES[shape], 5, TIMES, np.random.default_rng(1), 9)
-    assert students > limits(0.92)[0]
+    assert simulate.coverage(simulate.SHAPES[shape], 5, TIMES, np.random.default_rng(1)) > limits(0.92)[0]
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-def test_ties_are_called_ties_and_one_in_twenty_is_not(simulate: Any, seeds: int) -> None:
+def test_equal_times_are_undecided_and_one_in_twenty_is_not(simulate: Any, seeds: int) -> None:
     found = simulate.verdicts(0.0, seeds, TIMES, np.random.default_rng(seeds))
-    for question in ("accuracy", "time"):
-        assert within(found[f"{question} tie"], 0.95)
-        assert within(found[f"{question} a"], 0.025)
-        assert within(found[f"{question} b"], 0.025)
+    assert within(found["undecided"], 0.95)
+    assert within(found["a"], 0.025)
+    assert within(found["b"], 0.025)
 
 
 @pytest.mark.parametrize("effect", [1.0, 2.0])
 def test_a_difference_is_found_with_the_promised_seeds(simulate: Any, effect: float) -> None:
-    from harness.compare.power import power_of
+    from harness.statistics.power import power_of
 
     seeds, found = simulate.found_as_promised(effect, TIMES, np.random.default_rng(2))
     assert power_of(effect, seeds) >= 0.8 > power_of(effect, seeds - 1)
     assert within(found, power_of(effect, seeds))
 
 
-def test_a_table_without_a_difference_rarely_shows_one(simulate: Any) -> None:
-    times = TIMES // 2
-    found = simulate.family(5, 5, times, np.random.default_rng(3))
-    assert found["one named"] <= limits(0.05, times)[1]
-    assert found["the best, all pairs"] <= limits(0.05, times)[1]
-    assert found["the best, those with it alone"] > limits(0.05, times)[1], "why it is corrected over all pairs"
+@pytest.mark.parametrize(("configs", "seeds"), [(2, 3), (8, 2), (8, 3), (16, 5)])
+def test_equal_configs_are_rarely_told_apart(pairs: Any, configs: int, seeds: int) -> None:
+    found = pairs.excluded(configs, seeds, 360, TIMES, np.random.default_rng(3))
+    assert found["crossed"] / TIMES <= limits(0.05)[1]
+    assert found["without predictions"] / TIMES <= limits(0.05)[1]
+    if configs > 2:
+        assert found["seeds alone, with the best only"] / TIMES > limits(0.05)[1], "why the family is all pairs"
 
 
-@pytest.mark.parametrize("pairs", [1, 5])
-def test_mcnemar_keeps_its_level(simulate: Any, pairs: int) -> None:
-    found = simulate.mcnemar_level(2000, pairs, TIMES, np.random.default_rng(4))
-    assert found <= limits(0.05)[1]
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_equally_good_networks_are_rarely_called_different(simulate: Any, seeds: int) -> None:
+    assert within(simulate.networks_differ(2000, seeds, 0.0, TIMES, np.random.default_rng(4)), 0.05)
 
 
 def test_drift_is_in_unpaired_times_and_not_in_those_of_pairs(simulate: Any) -> None:

@@ -187,7 +187,7 @@ def test_a_normal_run(replay: Replay, tmp_path: Path) -> None:
     assert values["peak_device_process_bytes"] == 2500 * MIB
     texts = {column.title: column.cells[0] for column in table.written()}
     assert texts["GPU energy"] == "180 J" and texts["GPU power"].endswith(" W")
-    assert not any("throttled" in note or "Another process" in note for note in table.notes)
+    assert not any("throttled" in note or "Another process" in note for note in table.every_note)
 
 
 def test_energy_is_of_the_training_and_not_of_what_lies_between(replay: Replay, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_gpu_that_throttles_marks_its_run(replay: Replay, tmp_path: Path) -> N
     hot = {"hardware slowdown", "hardware thermal slowdown", "thermal limit"}
     assert set(shares) == ({"power limit"} if taken == 3 else {"power limit", *hot})
     report = report_of([result, calm], tmp_path)
-    [note] = [note for note in report.tables[0].notes if "throttled" in note]
+    [note] = [note for note in report.tables[0].every_note if "throttled" in note]
     assert note.startswith("The GPU throttled: mlp seed 0 (power limit in ") and "seed 1" not in note
     assert [row["telemetry.gpu_throttled"] for row in run_rows(report)] == [True, False]
 
@@ -224,7 +224,7 @@ def test_a_run_beside_another_process_is_marked(replay: Replay, tmp_path: Path) 
     result = replay(recordings.SHARED)
     assert (result.telemetry.gpu_shared, result.telemetry.gpu_other_pids) == (True, [999_999_991])
     assert result.memory.device_bytes == 21_540 * MIB and result.memory.process_device_bytes == 2500 * MIB
-    [note] = [note for note in report_of([result], tmp_path).tables[0].notes if "Another process" in note]
+    [note] = [note for note in report_of([result], tmp_path).tables[0].every_note if "Another process" in note]
     assert note.startswith("Another process used the GPU: mlp seed 0.")
 
 
@@ -264,7 +264,7 @@ def test_a_driver_that_is_lost_in_mid_run_ends_the_telemetry_and_not_the_run(rep
     assert result.energy.train_joules is None and result.memory.device_bytes is None
     assert result.unavailable["target.train_joules"] == "NVML: GPU is lost"
     report = report_of([result], tmp_path)
-    assert any("NVML: GPU is lost, after 3 samples" in note for note in report.tables[0].notes)
+    assert any("NVML: GPU is lost, after 3 samples" in note for note in report.tables[0].every_note)
     assert summary_rows(report)[0]["train_joules_mean"] is None
 
 

@@ -6,45 +6,9 @@ from typing import Any
 
 import pytest
 
+from harness.report.answer import advice, answer, most_accurate, seconds_text
 from harness.report.numbers.curves import Curve
 from harness.report.page.budgets import budgets
-from harness.report.page.standing import Contender, standing
-from harness.report.page.words import advice, answer, seconds_text
-
-
-def _contenders(fake: Any, numbers: dict[str, list[float]]) -> list[Contender]:
-    results = [fake.result(label, config_id=label) for label in numbers]
-    rows = {row.label: row for row in fake.report(results).tables[0].rows}
-    return [Contender(rows[label], dict(enumerate(own))) for label, own in numbers.items()]
-
-
-def test_a_config_that_is_worse_in_every_seed_alike_does_not_tie(fake: Any) -> None:
-    found = standing(_contenders(fake, {"a": [0.90, 0.92, 0.94], "b": [0.88, 0.9001, 0.92], "c": [0.93, 0.92, 0.90]}))
-    assert found
-    assert found.best.row.label == "a"
-    assert [one.row.label for one in found.ties] == ["c"]
-    assert found.known
-
-
-def test_ties_are_corrected_for_the_number_of_comparisons(fake: Any) -> None:
-    """p = 0.023 alone is no tie; among eleven such comparisons it is."""
-    near = [0.890, 0.896, 0.894]
-    numbers = {"best": [0.900, 0.902, 0.904], "near": near}
-    alone = standing(_contenders(fake, numbers))
-    assert alone
-    assert alone.ties == ()
-    others = {f"other {index}": near for index in range(10)}
-    among = standing(_contenders(fake, {**numbers, **others}))
-    assert among
-    assert "near" in [one.row.label for one in among.ties]
-
-
-def test_one_seed_says_nothing(fake: Any) -> None:
-    found = standing(_contenders(fake, {"a": [0.9], "b": [0.1]}))
-    assert found
-    assert not found.known
-    assert len(found.unknown) == 1
-    assert standing([]) is None
 
 
 def _table(fake: Any, numbers: dict[str, tuple[list[float], float]], **material: Any) -> Any:
@@ -67,8 +31,8 @@ def test_the_answer_names_the_most_accurate_what_is_not_told_apart_and_the_faste
     )
     first, second = answer(table)
     assert first == (
-        "“slow, good” is the most accurate, with 92.00 ± 4.97 % of the test images right, "
-        "but 3 seeds do not tell it apart from “fast, good”."
+        "“slow, good” is the most accurate, with 92.00 ± 4.97 % of the test images right; "
+        "3 seeds leave undecided whether it is better than “fast, good”."
     )
     assert second.startswith("“fast, good” is the fastest of these: 10.1 s of training, 9.9 times as fast as")
     assert "fastest, bad" not in second
@@ -76,8 +40,32 @@ def test_the_answer_names_the_most_accurate_what_is_not_told_apart_and_the_faste
 
 def test_a_clear_winner_is_called_clear(fake: Any) -> None:
     first, second = answer(_table(fake, {"a": ([0.90, 0.92, 0.94], 100.0), "b": ([0.50, 0.52, 0.54], 1.0)}))
-    assert first.endswith("beyond the noise of 3 seeds.")
+    assert first.endswith("of the test images right: better than the other.")
     assert second == "It takes 1.67 min of training."
+
+
+def test_the_best_is_chosen_by_the_numbers_it_is_compared_by_so_the_family_is_all_pairs(fake: Any) -> None:
+    """p = 0.004 by itself excludes; among the 55 pairs of eleven configs it does not."""
+    near = ([0.89, 0.917, 0.898, 0.909, 0.936], 1.0)
+    numbers = {"best": ([0.90, 0.93, 0.91, 0.92, 0.95], 1.0), "near": near}
+    alone = most_accurate(_table(fake, numbers))
+    assert alone and not alone.undecided
+    among = most_accurate(_table(fake, numbers | {f"other {index}": near for index in range(10)}))
+    assert among and "near" in [one.row.label for one in among.undecided]
+
+
+def test_equivalent_is_within_the_margin_that_the_suite_states(fake: Any) -> None:
+    numbers = {"a": ([0.9, 0.901, 0.899], 2.0), "b": ([0.9, 0.9005, 0.899], 1.0)}
+    first = answer(_table(fake, numbers, margin=0.02))[0]
+    assert first.endswith("of the test images right; equivalent within 2 points to “b”.")
+    assert "undecided" in answer(_table(fake, numbers))[0]
+
+
+def test_one_seed_says_nothing(fake: Any) -> None:
+    found = most_accurate(_table(fake, {"a": ([0.9], 1.0), "b": ([0.1], 1.0)}))
+    assert found and not found.known
+    assert len(found.unknown) == 1
+    assert "by one run each" in answer(_table(fake, {"a": ([0.9], 1.0), "b": ([0.1], 1.0)}))[0]
 
 
 @pytest.mark.parametrize(
@@ -109,11 +97,11 @@ def test_a_budget_takes_what_is_best_by_then_and_not_at_the_end(fake: Any) -> No
     found = {one.seconds: one for one in budgets(_curves(fake, curves))}
     assert min(found) == 7.0
     assert found[7.0].standing is None
-    assert advice(found[7.0]) == "Nothing has been evaluated in so short a time."
-    assert advice(found[10.0]) == "Take “early”: 70.10 ± 0.25 % by then, the only one evaluated so soon."
+    assert advice(found[7.0].standing) == "Nothing has been evaluated in so short a time."
+    assert advice(found[10.0].standing) == "Take “early”: 70.10 ± 0.25 % by then, the only one evaluated so soon."
     assert (found[45.0].late, found[120.0].late) == (1, 0)
-    assert advice(found[60.0]) == "Take “early”: 80.10 ± 0.25 % by then, the only one evaluated so soon."
-    assert advice(found[120.0]) == "Take “late”: 85.10 ± 0.25 % by then, clear of all others."
+    assert advice(found[60.0].standing) == "Take “early”: 80.10 ± 0.25 % by then, the only one evaluated so soon."
+    assert advice(found[120.0].standing) == "Take “late”: 85.10 ± 0.25 % by then, better than all others."
     assert max(found) == 300.0
     assert [one.seconds for one in found.values() if one.whole] == [300.0]
     listed = [one.seconds for one in found.values() if one.listed]
@@ -124,7 +112,7 @@ def test_the_budget_of_the_suite_is_among_those_that_are_listed(fake: Any) -> No
     curves = {"a": [Curve((10.0, 60.0), (0.7, 0.8))], "b": [Curve((12.0, 61.0), (0.6, 0.9))]}
     found = budgets(_curves(fake, curves, budget_seconds=37.0))
     assert 37.0 in [one.seconds for one in found if one.listed]
-    assert advice(found[-1]) == "Take “b”: 90.00 % by then, one seed: how sure this is cannot be known."
+    assert advice(found[-1].standing) == "Take “b”: 90.00 % by then, one seed: how sure this is cannot be known."
 
 
 def test_a_config_counts_once_all_its_seeds_were_evaluated(fake: Any) -> None:
@@ -142,8 +130,8 @@ def test_a_config_counts_once_all_its_seeds_were_evaluated(fake: Any) -> None:
 def test_without_evaluations_on_record_a_run_counts_from_its_end(fake: Any) -> None:
     table = _table(fake, {"a": ([0.9, 0.91], 100.0), "b": ([0.8, 0.81], 10.0)})
     found = {one.seconds: one for one in budgets(table)}
-    assert advice(found[15.0]).startswith("Take “b”")
-    assert advice(found[120.0]).startswith("Take “a”")
+    assert advice(found[15.0].standing).startswith("Take “b”")
+    assert advice(found[120.0].standing).startswith("Take “a”")
 
 
 @pytest.mark.parametrize(

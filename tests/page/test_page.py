@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.data.prepare import fingerprint
 from harness.report.charts.theme import GRID
 from harness.report.page.colours import NIGHT, PAPER, colours
 from harness.report.page.gallery import gallery
@@ -18,8 +19,10 @@ from harness.report.page.ranking import MOST_ROWS
 from harness.report.page.screen import on_screen
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
+from harness.suite.plan import load_suite
 from tests.page.conftest import EVIL, Seen
 from tests.page.test_in_browser import contrast
+from tests.report.conftest import make_result, store
 
 
 def _text(path: Path) -> str:
@@ -215,13 +218,16 @@ def test_the_command_names_the_page_and_the_suites_on_it(
     for name in ("one", "two"):
         base = "base: {data: digits, model: mlp, optimizer: {name: sgd, lr: 0.1}}"
         Path(f"{name}.yaml").write_text(f"name: {name}\n{base}\n")
+        [run] = load_suite(Path(f"{name}.yaml")).plan(fingerprint).runs
+        more: dict[str, Any] = {"suite": name, "run_id": run.run_id, "config_id": run.config_id, "status": "failed"}
+        store(Path("results"), [make_result(name, **more)])
     for suites, page in ((["one"], "results/one/report.html"), (["one", "two"], "results/report.html")):
         with pytest.raises(SystemExit) as ended:
             main(["report", *(f"{name}.yaml" for name in suites), "--html"])
         assert not ended.value.code
         said = capsys.readouterr().err
         assert f"page of {', '.join(suites)}: {page} (" in said
-        assert "No results yet." in _text(tmp_path / page)
+        assert "There is no answer yet: no run has ended ok." in _text(tmp_path / page)
     assert "harness run one.yaml" in _text(tmp_path / "results/one/report.html")
 
 

@@ -14,8 +14,8 @@ from harness.records.store import run_folder
 from harness.report.charts.curves import curves as curves_chart
 from harness.report.formats.machine import summary_rows
 from harness.report.numbers.curves import Curve, curve_of, mean_curve
-from harness.report.statistics.intervals import CensoredMedian
 from harness.report.tables import Report
+from harness.statistics.intervals import CensoredMedian
 
 EVENT = {"event": "epoch", "metrics": {}}
 
@@ -36,7 +36,7 @@ def _report(fake: Any, curves: dict[str, list[Curve]], budget: float | None, *, 
 
 
 def _notes(report: Report) -> str:
-    return "\n".join(report.tables[0].notes)
+    return "\n".join(report.tables[0].every_note)
 
 
 def _reached(seconds: float | None, metric: str = "test.accuracy") -> TargetReached:
@@ -95,7 +95,7 @@ def test_a_budget_before_every_evaluation_is_an_error_of_the_command_and_a_note_
     with pytest.raises(HarnessError, match=r"^No run was evaluated within 5 s of train time: the first was at 10 s\n"):
         _report(fake, curves, 5.0, required=True)
     report = _report(fake, curves, 5.0)
-    assert "No run was evaluated within 5 s of train time: the first was at 10 s." in report.tables[0].notes
+    assert "No run was evaluated within 5 s of train time: the first was at 10 s." in report.tables[0].every_note
     assert summary_rows(report)[0]["accuracy_at_budget_mean"] is None
 
 
@@ -142,7 +142,7 @@ def test_the_table_says_what_the_mean_leaves_out(fake: Any) -> None:
 def test_a_target_that_no_run_measured_is_said_and_not_counted_as_missed(fake: Any) -> None:
     results = [fake.result("a", seed=seed, target=_reached(None, "test.mean_batch_recall")) for seed in range(2)]
     report = fake.report(results)
-    assert "No time to target: no run here measured test.mean_batch_recall." in report.tables[0].notes
+    assert "No time to target: no run here measured test.mean_batch_recall." in report.tables[0].every_note
     values = report.tables[0].rows[0].values
     assert [values[name] for name in ("target_reached", "target_reached_share", "target_median_seconds")] == [None] * 3
 

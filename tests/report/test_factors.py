@@ -277,7 +277,7 @@ def test_people_read_it_below_the_ranking(fake: Any, tmp_path: Path) -> None:
     assert "| optimizer.lr: 0.1 -&gt; 0.01 | +1.00 ± 0.00 points | x 1.32 (1.32 to 1.32) | 2 |" in text
     assert "| train.global_batch_size: 128 -&gt; 64 | not run | not run | 0 |" in text
     file = io.StringIO()
-    show(report, Console(file=file, width=100))
+    show(report, Console(file=file, width=100), explain=True)
     assert "optimizer.lr: 0.1 -> 0.01" in file.getvalue()
     assert max(map(len, file.getvalue().splitlines())) <= 100
 
@@ -314,5 +314,5 @@ def test_a_label_names_the_rows_of_a_zip_and_keeps_no_pair_apart(tmp_path: Path)
 def test_a_design_without_a_pair_is_shown_as_what_it_is(fake: Any, tmp_path: Path) -> None:
     plan = _plan(tmp_path, ONE_AT_A_TIME + "seeds: 2\n", only=("label=lr=0.01",))
     report = _report(fake, plan, {"lr=0.01": {0: (0.92, 200.0), 1: (0.83, 400.0)}})
-    show(report, Console(file=(file := io.StringIO()), width=120))
+    show(report, Console(file=(file := io.StringIO()), width=120), explain=True)
     assert "optimizer.lr: 0.01" in file.getvalue() and factor_rows(report) == []

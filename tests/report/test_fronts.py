@@ -14,8 +14,8 @@ from harness.report.charts.accuracy_over_time import accuracy_over_time, paying_
 from harness.report.formats.machine import price_rows, summary_rows
 from harness.report.numbers.fronts import TIME, front_of
 from harness.report.numbers.prices import CLEAR, NO_INTERVAL, NOISE
-from harness.report.statistics.pareto import pareto_front, pareto_fronts
-from harness.report.statistics.resampling import samples_of_means
+from harness.statistics.pareto import pareto_front, pareto_fronts
+from harness.statistics.resampling import samples_of_means
 
 # Config -> (accuracy, seconds) of its seeds.
 Runs = dict[str, list[tuple[float, float]]]
@@ -100,7 +100,7 @@ def test_one_seed_has_no_probability_and_the_table_says_so(fake: Any) -> None:
     report = fake.report(_results(fake, {label: own[:1] for label, own in SURE.items()}))
     assert {row["front_probability"] for row in summary_rows(report)} == {None}
     assert [row["dominated_by"] for row in summary_rows(report)] == [None, None, "good"]
-    assert "How sure the front is cannot be known with one seed." in report.tables[0].notes
+    assert "How sure the front is cannot be known with one seed." in report.tables[0].every_note
     assert "front_probability" not in [column.name for column in report.tables[0].shown()]
 
 
@@ -110,7 +110,7 @@ def test_what_a_single_run_decides_has_no_probability(fake: Any) -> None:
     rows = {row["label"]: row for row in summary_rows(report)}
     assert rows["fast"]["front_probability"] > 0.95
     assert [rows[label]["front_probability"] for label in ("good", "beaten", "once")] == [None, None, None]
-    notes = "\n".join(report.tables[0].notes)
+    notes = "\n".join(report.tables[0].every_note)
     assert "How sure the front is cannot be known with one seed (once)." in notes
     assert "as a config with one timed seed decides it: good, beaten." in notes
 

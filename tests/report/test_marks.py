@@ -83,11 +83,11 @@ def test_accuracy_and_memory_count_and_times_never_do(fake: Any, mark: str, with
     assert values["peak_device_allocated_bytes"] == 3 * 2**30
     if not taken_in:
         assert {name: values[name] for name in TIMES} == dict.fromkeys(TIMES)
-        assert NOTES[mark].format("all runs here") in table.notes
+        assert NOTES[mark].format("all runs here") in table.every_note
     else:
         assert values["train_seconds"].mean == 100
     assert all((values[name] is None) == (mark == "packed") for name in OF_DEVICE)
-    told = [note for note in table.notes if "throttled" in note or "Another process" in note]
+    told = [note for note in table.every_note if "throttled" in note or "Another process" in note]
     assert bool(told) == (mark not in ("packed", "disturbed")), "the mark says it"
 
 
@@ -97,14 +97,14 @@ def test_clean_runs_of_a_config_keep_their_times(fake: Any, mark: str) -> None:
     report = fake.report(runs)
     values = report.tables[0].rows[0].values
     assert (values["train_seconds"].mean, values["train_seconds"].n, values["test_accuracy"].n) == (10, 1, 3)
-    assert NOTES[mark].format("2 of 3 runs of a") in report.tables[0].notes
+    assert NOTES[mark].format("2 of 3 runs of a") in report.tables[0].every_note
     assert [row["marks"] for row in run_rows(report)] == [None, mark, mark]
     assert [row["clock.train_seconds"] for row in run_rows(report)] == [10, 100, 100], "each run's own stand there"
     of_run = {"run_id": runs[1].run_id, "label": "a", "seed": 1, "marks": {mark: REASONS[mark]}}
     assert as_json(report)["systems"][0]["marked"] == [of_run, {**of_run, "run_id": runs[2].run_id, "seed": 2}]
     [config] = summary_rows(report)
     assert (config["train_seconds_mean"], config["train_seconds_n"], config["test_accuracy_n"]) == (10, 1, 3)
-    clean = fake.report(runs[:1]).tables[0].notes
+    clean = fake.report(runs[:1]).tables[0].every_note
     assert not any(NOTES[mark].partition(" (")[0] in note for note in clean)
 
 
@@ -117,15 +117,15 @@ def test_a_run_with_two_marks_does_not_come_in_with_the_resumed(fake: Any, mark:
     table = fake.report(runs, with_resumed=True).tables[0]
     assert table.rows[0].values["train_seconds"].n == 1
     told = "Resumed from a checkpoint (at step 7): 1 of 2 runs of a. Their times are sums over the parts."
-    assert told in table.notes
+    assert told in table.every_note
     for one in {mark, other} - {"resumed"}:
-        assert NOTES[one].format("1 of 2 runs of a") in table.notes
-    assert not any("Resumed" in note for note in fake.report(runs[:1]).tables[0].notes)
+        assert NOTES[one].format("1 of 2 runs of a") in table.every_note
+    assert not any("Resumed" in note for note in fake.report(runs[:1]).tables[0].every_note)
 
 
 def test_reasons_are_told_once_and_few_of_them(fake: Any) -> None:
     runs = [fake.result(seed=seed, disturbed=[f"reason {seed // 2}", "too hot"]) for seed in range(10)]
-    [note] = [note for note in fake.report(runs).tables[0].notes if note.startswith("Disturbed")]
+    [note] = [note for note in fake.report(runs).tables[0].every_note if note.startswith("Disturbed")]
     assert note.startswith("Disturbed (reason 0; too hot / reason 1; too hot / reason 2; too hot and 2 more): all runs")
 
 
@@ -156,13 +156,13 @@ def test_marked_anchors_show_no_drift(fake: Any, mark: str) -> None:
     table = fake.report(runs).tables[0]
     assert (table.drift.runs, table.drift.change) == (2, 0)
     told = f"the run that they repeat, 2 are marked ({mark}), and their times are left out."
-    assert f"Drift: of the 3 anchors and {told}" in table.notes
+    assert f"Drift: of the 3 anchors and {told}" in table.every_note
     alone = fake.report([runs[0], *runs[2:]]).tables[0]
     assert alone.drift is None
-    assert f"Drift: of the 2 anchors and {told}" in alone.notes
+    assert f"Drift: of the 2 anchors and {told}" in alone.every_note
     (note,) = left_out_notes(runs[1:3])
     assert note == f"Drift: of the 2 anchors, 1 is marked ({mark}), and its time is left out."
-    assert not any("anchors" in note and "marked" in note for note in fake.report(runs[:2]).tables[0].notes)
+    assert not any("anchors" in note and "marked" in note for note in fake.report(runs[:2]).tables[0].every_note)
 
 
 @each_mark
@@ -222,8 +222,8 @@ def test_which_numbers_compare(fake: Any) -> None:
 
 def test_what_was_trained_again_is_counted(fake: Any) -> None:
     runs = [fake.result(seed=0, replaced=2), fake.result(seed=1), fake.result("b", config_id="b", replaced=1)]
-    notes = fake.report(runs).tables[0].notes
+    notes = fake.report(runs).tables[0].every_note
     told = "Trained again: 1 of 2 runs of base, 1 of 1 run of b. 3 earlier records of them are kept in `replaced/` "
     assert f"{told}beside the run's own, and left out here." in notes
-    assert not any("Trained again" in note for note in fake.report(runs[1:2]).tables[0].notes)
+    assert not any("Trained again" in note for note in fake.report(runs[1:2]).tables[0].every_note)
     assert [row["replaced"] for row in run_rows(fake.report(runs))] == [2, 0, 1]

@@ -26,9 +26,9 @@ from harness.report.factors.estimates import estimate
 from harness.report.formats.machine import as_json, mattered_rows
 from harness.report.formats.terminal import show
 from harness.report.of_suite import build_suite_report
-from harness.report.statistics.significance import holm
 from harness.report.tables import Report
 from harness.report.write import write_report
+from harness.statistics.significance import holm
 from harness.suite.plan import Plan, load_suite
 
 HEAD = """\
@@ -215,7 +215,7 @@ def test_without_statsmodels_incomplete_data_say_what_they_need(
     )
     assert mattered_rows(report) == []
     assert "it needs statsmodels (pip install statsmodels)" in " ".join(report.tables[0].mattered[0].notes)
-    show(report, Console(file=io.StringIO(), width=80))
+    show(report, Console(file=io.StringIO(), width=80), explain=True)
 
 
 def test_a_fraction_gives_main_effects_and_names_what_is_aliased(fake: Any, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_people_and_programs_read_it(fake: Any, tmp_path: Path) -> None:
     assert len(rows) == 6 and as_json(report)["what_mattered"][0]["effect"] == rows[0]["effect"] == "optimizer.lr"
     assert r"What mattered for train time" in (tmp_path / "out" / "table.tex").read_text()
     for width in (80, 120):
-        show(report, Console(file=(file := io.StringIO()), width=width))
+        show(report, Console(file=(file := io.StringIO()), width=width), explain=True)
         assert max(map(len, file.getvalue().splitlines())) <= width
         numbers = r"lr: 0\.1 -> 0\.01 +\+(9|10)\.\d\d ± \d\.\d\d points +(< 0\.001|0\.0\d\d) +(9\d|100)\.\d %"
         assert re.search(numbers, file.getvalue())
@@ -336,7 +336,7 @@ def test_the_chart_has_a_line_per_level_of_one_factor(fake: Any, tmp_path: Path)
 
 def test_a_warning_with_lines_that_can_be_pasted(fake: Any, tmp_path: Path) -> None:
     report = _report(fake, _plan(tmp_path, ONE_AT_A_TIME), lambda dump, seed: (0.5, 10.0))
-    show(report, Console(file=(file := io.StringIO()), width=80))
+    show(report, Console(file=(file := io.StringIO()), width=80), explain=True)
     shown = file.getvalue()
     assert "8 configs x 2 seeds = 16 runs" in " ".join(shown.split())
     lines = shown[shown.index("matrix: {") :]

@@ -34,7 +34,7 @@ def test_a_machine_that_slows_down_by_a_tenth_is_said_to_drift(fake: Any) -> Non
     assert 0 < drift.low < 0.1 < drift.high < 0.11
     assert (drift.runs, drift.hours) == (6, 2.5)
     assert drift.scatter == pytest.approx(0.0012, abs=0.0004)
-    (note,) = [note for note in fake.report(anchors(fake, seconds)).tables[0].notes if note.startswith("Drift")]
+    (note,) = [note for note in fake.report(anchors(fake, seconds)).tables[0].every_note if note.startswith("Drift")]
     assert "Drift: the machine drifted. By 6 runs of base, seed 0, over 2.5 hours" in note and "+10.1 %" in note
 
 
@@ -43,19 +43,21 @@ def test_a_machine_that_slows_down_by_a_tenth_is_said_to_drift(fake: Any) -> Non
 )
 def test_the_span_of_the_anchors_has_a_unit_that_fits(fake: Any, minutes: float, words: str) -> None:
     runs = anchors(fake, [100, 101, 99, 101], minutes_apart=minutes)
-    (note,) = [note for note in fake.report(runs).tables[0].notes if note.startswith("Drift")]
+    (note,) = [note for note in fake.report(runs).tables[0].every_note if note.startswith("Drift")]
     assert words in note
 
 
 def test_noise_alone_is_no_drift(fake: Any) -> None:
-    (note,) = [note for note in fake.report(anchors(fake, [100, 101, 99, 101, 100])).tables[0].notes if "Drift" in note]
+    (note,) = [
+        note for note in fake.report(anchors(fake, [100, 101, 99, 101, 100])).tables[0].every_note if "Drift" in note
+    ]
     assert "no drift beyond the noise" in note and "scatter by 0.97 %" in note
 
 
 @pytest.mark.parametrize(("seconds", "words"), [([100.0, 101.0], "too few anchors to tell"), ([100.0], None)])
 def test_few_anchors_tell_little(fake: Any, seconds: list[float], words: str | None) -> None:
     # A single anchor whose repeated run has no result: nothing to compare it with.
-    notes = [note for note in fake.report(anchors(fake, seconds)).tables[0].notes if note.startswith("Drift")]
+    notes = [note for note in fake.report(anchors(fake, seconds)).tables[0].every_note if note.startswith("Drift")]
     assert [words in note for note in notes] == ([True] if words else [])
 
 
@@ -113,7 +115,7 @@ def test_a_run_that_took_longer_is_flagged_with_what_explains_it_and_kept(fake: 
         "share of time it waited for data 30 %, of the others 3.4 %",
         "GPU temperature 84, of the others 61",
     )
-    (note,) = [note for note in table.notes if note.startswith("Outlier")]
+    (note,) = [note for note in table.every_note if note.startswith("Outlier")]
     assert "a, seed 3, took +25 % beside the median of its seeds" in note
     (row,) = [row for row in table.rows if row.label == "a"]
     assert row.values["train_seconds"].n == 5, "it is not dropped"
@@ -122,7 +124,7 @@ def test_a_run_that_took_longer_is_flagged_with_what_explains_it_and_kept(fake: 
 
 def test_an_outlier_that_nothing_explains_says_so(fake: Any) -> None:
     runs = [*seeds(fake, "a", [100, 101, 99, 70, 100]), *seeds(fake, "bb", [50, 50.4, 49.6, 50.2, 49.9])]
-    (note,) = [note for note in fake.report(runs).tables[0].notes if note.startswith("Outlier")]
+    (note,) = [note for note in fake.report(runs).tables[0].every_note if note.startswith("Outlier")]
     assert "took -30 %" in note and "nothing that was recorded explains it" in note
 
 
@@ -135,7 +137,7 @@ def test_a_machine_that_speeds_up_drifts_too(fake: Any) -> None:
     seconds = [100 * 0.9 ** (step / 5) * (1.001 if step % 2 else 0.999) for step in range(6)]
     drift = drift_of(anchors(fake, seconds))
     assert drift and drift.high is not None and drift.change == pytest.approx(-0.1, abs=0.002) and drift.high < 0
-    (note,) = [note for note in fake.report(anchors(fake, seconds)).tables[0].notes if note.startswith("Drift")]
+    (note,) = [note for note in fake.report(anchors(fake, seconds)).tables[0].every_note if note.startswith("Drift")]
     assert "Drift: the machine drifted." in note
 
 

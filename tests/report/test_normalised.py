@@ -24,7 +24,7 @@ from harness.report.of_suite import build_suite_report
 from harness.report.options import Options
 from harness.report.write import write_report
 
-RATES = {"matmul": 5e10, "conv_resnet18_stem": 5e9, "conv_resnet18": 5e10, "conv_cnn3": 2e10, "conv_vgg": 5e10}
+RATES = {"matmul": 5e14, "conv_resnet18_stem": 5e13, "conv_resnet18": 5e14, "conv_cnn3": 2e14, "conv_vgg": 5e14}
 
 
 def rate(value: float, error: float = 0.01) -> Rate:
@@ -299,7 +299,7 @@ def test_fraction_of_peak_by_hand(fake: Any) -> None:
 
 def test_fraction_of_peak_takes_the_precision_that_ran(fake: Any) -> None:
     own = calibrated("a")
-    own.rates |= {"matmul.fp32": rate(1e13), "matmul.tf32": rate(2e13), "matmul.bf16": rate(4e13)}
+    own.rates |= {"matmul.fp32": rate(1e14), "matmul.tf32": rate(2e14), "matmul.bf16": rate(4e14)}
     base = fake.result("x", train={"tf32": True})
     bf16 = Resolved(device="cuda", mixed_precision="bf16", loader="resident", micro_batch_size=1)
     fp16 = bf16.model_copy(update={"mixed_precision": "fp16"})
@@ -328,16 +328,23 @@ def test_the_column_and_its_note(fake: Any) -> None:
     assert bare.tables[0].rows[0].values["fraction_of_peak"] is None
     report = fake.report(results, calibrations={"a": calibrated("a")})
     cell = report.tables[0].rows[0].values["fraction_of_peak"]
-    assert cell and cell.n == 2 and cell.mean == pytest.approx(6 * 556_651_520 * 25_123.4 / 5e10)
+    assert cell and cell.n == 2 and cell.mean == pytest.approx(6 * 556_651_520 * 25_123.4 / 5e14)
     text = markdown(report)
-    assert "of peak" in text and "calibrated here on 2026-01-01: fp32 50 GFLOP/s ± 1.0%" in text
+    assert "of peak" in text and "calibrated here on 2026-01-01: fp32 500,000 GFLOP/s ± 1.0%" in text
     assert "of peak" not in markdown(bare)
+
+
+def test_more_than_the_peak_is_the_calibrations_fault(fake: Any) -> None:
+    slow = calibrated("a", slower=1e5)
+    report = fake.report([fake.result("x", system_id="a")], calibrations={"a": slow})
+    assert report.tables[0].rows[0].values["fraction_of_peak"] is None
+    assert any("1 run was faster than the calibrated rate" in note for note in report.tables[0].every_note)
 
 
 def test_a_precision_that_was_not_calibrated_is_said(fake: Any) -> None:
     bf16 = Resolved(device="cuda", mixed_precision="bf16", loader="resident", micro_batch_size=1)
     report = fake.report([fake.result("x", system_id="a", resolved=bf16)], calibrations={"a": calibrated("a")})
-    assert "Of peak: no rate to compare with in bf16 (the GPU has no units for it)." in report.tables[0].notes
+    assert "Of peak: no rate to compare with in bf16 (the GPU has no units for it)." in report.tables[0].every_note
 
 
 # --- from the disk ---
@@ -345,6 +352,8 @@ def test_a_precision_that_was_not_calibrated_is_said(fake: Any) -> None:
 
 class _Plan:
     """As much of a plan as the report of a suite looks at."""
+
+    selection = ()
 
     def __init__(self, results: list[Any], suite: Any) -> None:
         self.suite, self._results = suite, results
@@ -384,7 +393,9 @@ def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Pat
         write_calibration(tmp_path, one, {"system_id": one.system_id})
     monkeypatch.setattr("harness.report.of_suite.design_of", lambda *_: None)
     monkeypatch.setattr("harness.report.of_suite.crossings_of", lambda *_: ())
-    plan: Any = _Plan(results, SimpleNamespace(name="milestones", overrides={}, file=SimpleNamespace(budget=None)))
+    plan: Any = _Plan(
+        results, SimpleNamespace(name="milestones", overrides={}, file=SimpleNamespace(budget=None, margin=None))
+    )
     stored = read_suite(tmp_path, "milestones")
     report = build_suite_report([plan], stored, tmp_path, Options("normalised_train_seconds", relative_to=""))
     assert report.normalised and len(report.normalised.records) == 4

@@ -37,7 +37,7 @@ NASTY = "a|b <script>alert(1)</script> 50% & $x_1$ {#} ~^\\ [bold]né→日本[/
 
 def _terminal(report: Any, width: int, **options: Any) -> str:
     file = io.StringIO()
-    show(report, Console(file=file, width=width, **options))
+    show(report, Console(file=file, width=width, **options), explain=True)
     return file.getvalue()
 
 
@@ -63,7 +63,7 @@ def test_a_long_table_shows_its_first_rows_and_the_front(fake: Any) -> None:
     report = fake.report([*slower, fake.result("quick", config_id="quick", accuracy=0.5, seconds=1.0)])
     text = _terminal(report, 160)
     assert [n for n in range(120) if f" c{n} " in text] == list(range(MOST_ROWS))
-    assert re.search(r"◆ +quick ", text) and "20 more rows in table.md." in text
+    assert re.search(r"◆ +quick ", text) and "20 more rows and " in text
     assert "more rows" not in _terminal(fake.report(slower[:MOST_ROWS]), 160)
 
 

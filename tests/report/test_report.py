@@ -15,7 +15,7 @@ def _labels(report: Any, table: int = 0) -> list[str]:
 
 
 def _notes(report: Any, table: int = 0) -> str:
-    return "\n".join(report.tables[table].notes)
+    return "\n".join(report.tables[table].every_note)
 
 
 def test_one_row_per_config_with_the_mean_over_its_seeds(fake: Any) -> None:
@@ -193,7 +193,8 @@ def test_selected_on_test_is_labelled(fake: Any) -> None:
     assert values["selected_on_test_test_accuracy"].mean == 0.93
     titles = [column.title for column in report.tables[0].shown()]
     assert "test accuracy, selected on test" in titles
-    assert "flatters" in _notes(report)
+    [column] = [one for one in report.tables[0].written() if one.name == "selected_on_test_test_accuracy"]
+    assert "flatters" in column.notes[0]
 
 
 def test_plan_names_what_is_missing_and_gives_todays_labels(fake: Any) -> None:
@@ -243,5 +244,5 @@ def test_a_fallback_is_told_under_the_table_with_its_reason(fake: Any) -> None:
     for result in results:
         result.spec["loader"] = {"name": "dali", "fallback": "pinned"}
     [table] = fake.report(results).tables
-    assert "2 runs: loader pinned instead of dali: loader 'dali' needs NVIDIA DALI." in table.notes
+    assert "2 runs: loader pinned instead of dali: loader 'dali' needs NVIDIA DALI." in table.every_note
     assert [row.values["resolved.loader"] for row in table.rows] == ["pinned"]

@@ -67,7 +67,10 @@ def test_each_run_is_done_once_by_one_of_two_and_no_time_of_any_counts(house: Ho
     assert max(at_its_start) == 2, "two at a time, and never more"
 
     assert ended.stderr.count("6 runs, 2 at a time: their times will not count") == 1
-    assert ended.stderr.count("written to ") == 1 and ended.stderr.count("Packed (2 at a time): all runs here.") == 0
+    assert (
+        ended.stderr.count("all columns, effects and notes: ") == 1
+        and ended.stderr.count("Packed (2 at a time): all runs here.") == 0
+    )
     assert "left to" not in ended.stderr
     assert ended.stderr.count("✓") == 5 and ended.stderr.count("train") >= 5 == ended.stderr.count(", not ranked")
     assert ended.stdout.count("Packed (2 at a time): all runs here. Their times are left out") == 1

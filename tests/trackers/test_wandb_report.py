@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from harness.cli import main
+from harness.data.prepare import fingerprint
 from harness.errors import HarnessError
 from harness.report.formats.wandb_report import differing_settings, specification, wandb_report
 from harness.report.tables import Report
 from harness.report.to_wandb import parse_place, send_report, write_specification
-from tests.report.conftest import make_report, make_result, make_suite
+from harness.suite.plan import load_suite
+from tests.report.conftest import make_report, make_result, make_suite, store
 from tests.trackers.server import Server
 
 PLACE = ("someone", "p")
@@ -119,6 +121,8 @@ def test_a_server_that_fails_leaves_the_local_report(
     monkeypatch.chdir(tmp_path)
     suite = "name: s\nbase: {model: mlp, data: digits, optimizer: {name: sgd, lr: 0.1}}\n"
     Path("s.yaml").write_text(suite)
+    [run] = load_suite(Path("s.yaml")).plan(fingerprint).runs
+    store(Path("results"), [make_result("s", suite="s", run_id=run.run_id, config_id=run.config_id)])
     monkeypatch.setenv("WANDB_X_GRAPHQL_RETRY_MAX", "1")
     server.fail(fault)
     with pytest.raises(SystemExit) as caught:

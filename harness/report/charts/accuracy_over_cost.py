@@ -16,9 +16,9 @@ from harness.report.charts.theme import FONT_SIZE, INK, MUTED, frame
 from harness.report.numbers.columns import Column
 from harness.report.numbers.fronts import Cost
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import Summary
 from harness.report.tables import Table
 from harness.report.texts import column_texts, one_line
+from harness.statistics.intervals import Summary
 
 if TYPE_CHECKING:
     import altair

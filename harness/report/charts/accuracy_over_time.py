@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.report.charts.accuracy_over_cost import WIDE, AccuracyOverCost, Paying, Size, accuracy_over_cost
 from harness.report.numbers.fronts import COSTS, TIME, Cost, front_of
-from harness.report.statistics.intervals import summarise
 from harness.report.tables import Table
+from harness.statistics.intervals import summarise
 
 _, ENERGY, MEMORY = COSTS
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.report.numbers.fronts import TIME, Cost
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import Summary
+from harness.statistics.intervals import Summary
 
 LOG_FROM = 10  # a span of times from which a linear axis would crowd the fast ones
 MARGIN = 0.06

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from harness.report.charts.labels import without_common_parts
 from harness.report.numbers.curves import Curve, mean_curve
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import Summary
 from harness.report.tables import Table
 from harness.report.texts import one_line, shortened
+from harness.statistics.intervals import Summary
 
 if TYPE_CHECKING:
     import altair

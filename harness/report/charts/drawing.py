@@ -29,6 +29,10 @@ class Chart(Protocol):
         ...
 
 
+# Stands for `<` until the page is made: a label with `</script>` would end the script that the chart stands in.
+_LESS = "\ue000"
+
+
 class Drawing:
     """Charts that are being drawn: as PNG, two pixels a unit; as SVG; as HTML, which loads Vega from the net; as
     JSON, their specification.
@@ -89,13 +93,23 @@ def draw(charts: Mapping[str, Chart], endings: Mapping[str, Sequence[Ending]]) -
         if "json" in wanted:
             own["json"] = json.dumps(spec).encode()
         if "html" in wanted:
-            own["html"] = vl_convert.vegalite_to_html(spec, vl_version=version).encode()
+            html = vl_convert.vegalite_to_html(_with("<", _LESS, spec), vl_version=version)
+            own["html"] = html.replace(_LESS, r"\u003c").encode()
         if "png" in wanted or "svg" in wanted:
             svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
             own["svg"] = svg.encode()
             if "png" in wanted:
                 own["png"] = vl_convert.svg_to_png(svg, scale=2)
     return made
+
+
+def _with(text: str, other: str, spec: Any) -> Any:
+    """Returns a specification with a text replaced in all its strings."""
+    if isinstance(spec, str):
+        return spec.replace(text, other)
+    if isinstance(spec, dict):
+        return {_with(text, other, key): _with(text, other, value) for key, value in spec.items()}
+    return [_with(text, other, value) for value in spec] if isinstance(spec, list) else spec
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from harness.report.charts.axes import time_unit
 from harness.report.charts.theme import FONT_SIZE, INK, PALETTE, frame
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import Summary
 from harness.report.tables import Table
 from harness.report.texts import one_line, shortened
+from harness.statistics.intervals import Summary
 
 if TYPE_CHECKING:
     import altair

@@ -12,8 +12,8 @@ from harness.records.result import metric
 from harness.report.factors.design import Change, Design
 from harness.report.numbers.columns import INTERVAL, Column
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import Summary, summarise
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.statistics.intervals import Summary, summarise
 
 NO_RESULT, NO_COMMON_SEED = "not run", "no common seed"
 DIFFERENCE = Column("", "", "percent", over=INTERVAL, signed=True)

@@ -18,8 +18,8 @@ from typing import Any
 from harness.factorial.aliasing import MOST_COLUMNS
 from harness.factorial.effects import Contrast, Term, contrasts, model_of
 from harness.report.factors.seed_blocks import Numbers, fit_model, mean_rows
-from harness.report.statistics.intervals import CONFIDENCE, t_quantile
-from harness.report.statistics.significance import p_value
+from harness.statistics.intervals import CONFIDENCE, t_quantile
+from harness.statistics.significance import p_value
 
 
 @dataclass(frozen=True)

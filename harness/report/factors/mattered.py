@@ -15,9 +15,9 @@ from harness.report.factors.crossing import Crossing
 from harness.report.factors.effects import DIFFERENCE, accuracy_by_seed, exp, ratio_text, seconds_by_seed
 from harness.report.factors.estimates import Estimate, Estimates, estimate
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import Summary
-from harness.report.statistics.significance import holm
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line
+from harness.statistics.intervals import Summary
+from harness.statistics.significance import holm
 
 Metric = Literal["test_accuracy", "train_seconds"]
 METRICS: tuple[Metric, ...] = ("test_accuracy", "train_seconds")

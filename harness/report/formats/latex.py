@@ -31,7 +31,7 @@ def latex(report: Report) -> str:
     head = "% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}."
     tabulars = []
     for table in report.tables:
-        tabulars.append(_tabular(f"{table.suite} on {table.system}", table.written(), table.notes))
+        tabulars.append(_tabular(f"{table.suite} on {table.system}", table.written(), table.every_note))
         tabulars += [_tabular(beside.title, beside.columns, beside.notes) for beside in table.beside()]
     tabulars += [_tabular(beside.title, beside.columns, beside.notes) for beside in report.beside()]
     parts = [head, *("\n".join(tabular) for tabular in tabulars), *(_comment(note) for note in report.notes)]

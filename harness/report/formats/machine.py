@@ -11,9 +11,11 @@ from typing import IO, Any
 
 from harness.records.comparable import marks
 from harness.records.result import RunResult
+from harness.report.answer import answer
 from harness.report.numbers.columns import field_values, fields
 from harness.report.tables import Report, Table
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with
 _NOT_FLAT = {"cause.traceback"}  # long, and in result.json
 
 
@@ -69,6 +71,8 @@ def as_json(report: Report) -> dict[str, Any]:
             "drift": table.drift and table.drift.as_json(),
             "marked": [_marked(row.label, run) for row in table.rows for run in row.ok if marks(run)],
             "outliers": [outlier.as_json() for outlier in table.outliers],
+            "answer": answer(table),
+            "cautions": list(table.cautions),
             "notes": list(table.notes),
         }
         for table in report.tables
@@ -90,12 +94,16 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def write_csv(file: IO[bytes], rows: list[dict[str, Any]]) -> None:
-    """Writes the rows; null is an empty cell."""
+    """Writes the rows; null is an empty cell, and what a spreadsheet would take for a formula has a `'` before it."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]) if rows else [])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
     file.write(text.getvalue().encode())
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def write_parquet(file: IO[bytes], rows: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
+from harness.report.answer import answer
 from harness.report.tables import Report
 from harness.report.texts import Beside, Written, notes_under, one_line
 
@@ -21,7 +22,9 @@ def markdown(
     """
     parts = [f"# {_escaped(report.suite)}"]
     for table in report.tables:
-        parts.append("\n".join(_section("##", table.system, table.written(), table.notes)))
+        parts.append(f"## {_escaped(table.system)}")
+        parts.append(" ".join(map(_escaped, answer(table))))
+        parts.append("\n".join(_section("", "", table.written(), table.every_note)))
         if name := (curves or {}).get(table.system_id):
             links = ", ".join(f"[{ending.upper()}]({quote(name)}.{ending})" for ending in ("svg", "html"))
             parts.append(f"![Test accuracy over train time]({quote(name)}.png)\n\nThe same as {links}.")
@@ -32,7 +35,7 @@ def markdown(
     if report.pictures:
         parts.append("## Pictures")
     for picture in report.pictures:
-        place = quote(picture.path.as_posix())
+        place = quote(f"{'../' * bool(report.selection)}{picture.path.as_posix()}")
         parts.append(
             f"{_escaped(picture.run)}: {_escaped(picture.caption)}\n\n![{_escaped(picture.path.stem)}]({place})"
         )
@@ -46,7 +49,8 @@ def _beside(heading: str, tables: Sequence[Beside]) -> list[str]:
 
 
 def _section(heading: str, title: str, columns: Sequence[Written], notes: Sequence[str]) -> Iterator[str]:
-    yield f"{heading} {_escaped(title)}\n"
+    if heading:
+        yield f"{heading} {_escaped(title)}\n"
     yield _line([column.title for column in columns])
     yield f"|{'|'.join('---:' if column.numeric else ':---' for column in columns)}|"
     yield from (_line(list(cells)) for cells in zip(*(column.cells for column in columns), strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.report.statistics.intervals import CensoredMedian, Summary
+from harness.statistics.intervals import CensoredMedian, Summary
 
 Kind = Literal[
     "text", "flag", "number", "count", "percent", "probability", "seconds", "per_second", "bytes", "joules", "watts"

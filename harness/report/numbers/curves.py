@@ -14,8 +14,8 @@ from harness.errors import HarnessError
 from harness.records.result import RunResult
 from harness.report.numbers.columns import AT_BUDGET, Column
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import Summary, summarise
 from harness.report.texts import listed
+from harness.statistics.intervals import Summary, summarise
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 from harness.counted import counted, is_are
 from harness.records.comparable import compares, marks
 from harness.records.result import RunResult
-from harness.report.statistics.intervals import t_quantile
 from harness.report.texts import one_line, span
+from harness.statistics.intervals import t_quantile
 
 LEAST_RUNS = 3  # a line through two points has no scatter
 
@@ -39,6 +39,11 @@ class Drift:
     low: float | None = None
     high: float | None = None
     scatter: float | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the interval leaves out that nothing changed."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -85,8 +90,7 @@ def drift_notes(drift: Drift | None) -> Iterator[str]:
         yield f"Drift: too few anchors to tell ({whose}); the train time changed by {_percent(drift.change)}."
         return
     interval = f"95 % interval {span(_percent(drift.low), _percent(drift.high))}"
-    sure = drift.low > 0 or drift.high < 0
-    verdict = "the machine drifted" if sure else "no drift beyond the noise"
+    verdict = "the machine drifted" if drift.is_sure else "no drift beyond the noise"
     yield (
         f"Drift: {verdict}. By {whose}, the train time changed by {_percent(drift.change)} ({interval}) from the "
         f"first to the last; about that line they scatter by {100 * drift.scatter:.2g} %."

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from harness.records.result import metric
 from harness.report.numbers.columns import Kind
 from harness.report.numbers.rows import Row
-from harness.report.statistics.pareto import pareto_front, pareto_fronts
-from harness.report.statistics.resampling import SAMPLES, samples_of_means
 from harness.report.texts import listed
+from harness.statistics.pareto import pareto_front, pareto_fronts
+from harness.statistics.resampling import SAMPLES, samples_of_means
 
 if TYPE_CHECKING:
     import numpy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.records.result import RunResult, metric
-from harness.report.statistics.intervals import Summary, summarise
+from harness.statistics.intervals import Summary, summarise
 
 OVERFITTING, UNDERFITTING, NEITHER = "overfitting", "underfitting", "no"
 # Chosen so that the verdicts of report 1 come out of its accuracies; see docs/columns.md for what they mean.

@@ -12,16 +12,32 @@ from harness.report.numbers.columns import RAN, Column
 from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import front_notes
 from harness.report.numbers.generalisation import GAP, GAP_PER_TRAIN_ERROR, TRAIN_ERROR
-from harness.report.numbers.rows import Row, count_by_status, ran
+from harness.report.numbers.rows import Row, ran
 from harness.report.numbers.time_to_target import target_notes
 from harness.report.texts import FRONT, column_texts, listed, one_line, shortened
+from harness.results.measured import count_by_status
 
 MOST_CAUSES = 10
 MOST_REASONS = 3
+GUESSING = 0.05  # better than a guess by so little is no better
+
+
+def cautions(rows: Sequence[Row]) -> list[str]:
+    """Returns what could change a decision that is taken by one system's table, the gravest first."""
+    return [
+        *_causes(rows),
+        *_guessing(rows),
+        *_skipped_files(rows),
+        *_marks(rows),
+        *_mixtures(rows),
+        *_fallbacks(rows),
+        *_of_gpus(rows),
+        *_not_ranked(rows),
+    ]
 
 
 def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping[str, str]) -> list[str]:
-    """Returns the notes of one system's table.
+    """Returns what else is to be said of one system's table.
 
     Args:
         columns: those that may say the same of every row, and are then said here.
@@ -30,16 +46,15 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
     return [
         *_runs(rows, planned),
         *_meaning(rows),
-        *_not_ranked(rows),
         *_same_everywhere(rows, columns),
-        *_mixtures(rows),
-        *_fallbacks(rows),
-        *_marks(rows),
         *_replaced(rows),
-        *_of_gpus(rows),
         *_unmeasured(rows),
-        *_causes(rows),
     ]
+
+
+SELECTED_ON_TEST = (
+    "Selected on test: the epoch was chosen by the test set itself, which flatters: compare nothing with it."
+)
 
 
 def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -79,19 +94,41 @@ def _meaning(rows: Sequence[Row]) -> Iterator[str]:
     with_numbers = [row for row in rows if row.ok]
     single = [row.label for row in with_numbers if len(row.ok) == 1]
     if len(single) < len(with_numbers):
-        yield "Numbers are means over the seeds that ended ok; ± is half of the 95 % Student-t interval of the mean."
+        yield (
+            "Numbers are means over the seeds that ended ok; ± is half of the 95 % Student-t interval of the mean. "
+            "Where that is more than half of the mean, the least and the largest value are shown instead."
+        )
     if single:
         whose = "" if len(single) == len(with_numbers) else f" ({listed(single)})"
         yield f"No interval: one seed{whose}."
     yield from target_notes(rows)
-    if any(row.values["selected_on_test_test_accuracy"] for row in rows):
-        yield "Selected on test: the epoch was chosen by the test set itself, which flatters; never compare with it."
 
 
 def _not_ranked(rows: Sequence[Row]) -> Iterator[str]:
     synthetic = [row.label for row in rows if row.ok and not row.values["rankable"]]
     if synthetic:
         yield f"Not ranked, since accuracy on synthetic data means nothing: {listed(synthetic)}."
+
+
+def _guessing(rows: Sequence[Row]) -> Iterator[str]:
+    """Networks that say one class of nearly every image, or do no better: a mean over classes cannot be fooled."""
+    told = _whose(
+        rows,
+        lambda run: bool(
+            run.data
+            and run.data.rankable
+            and run.data.num_classes > 1
+            and (own := run.metrics.get("test"))
+            and own.macro_recall <= (1 + GUESSING) / run.data.num_classes
+        ),
+    )
+    if told:
+        yield f"No better than guessing one class: {listed(told)}."
+
+
+def _skipped_files(rows: Sequence[Row]) -> Iterator[str]:
+    if skipped := max((run.data.skipped_files for row in rows for run in row.ok if run.data), default=0):
+        yield f"{counted(skipped, 'file')} of the data could not be read and {is_are(skipped)} in no run here."
 
 
 def _same_everywhere(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.counted import counted
 from harness.records.calibration import Calibration, Rate
 from harness.records.result import RunResult
 from harness.report.numbers.differences import at
@@ -34,9 +35,14 @@ def peak_of(run: RunResult, calibration: Calibration | None) -> Rate | None:
 def fraction_of_peak(run: RunResult, calibration: Calibration | None) -> float | None:
     """Returns the run's model FLOPs a second over the calibrated rate of its devices.
 
-    None where a number is missing, and where a part of the network is frozen: how much of the backward pass is then
-    left out is not recorded.
+    None where a number is missing, where a part of the network is frozen (how much of the backward pass is then left
+    out is not recorded), and where it is more than 1: then the calibration is wrong.
     """
+    found = _fraction(run, calibration)
+    return None if found is None or found > 1 else found
+
+
+def _fraction(run: RunResult, calibration: Calibration | None) -> float | None:
     peak, model, rate = peak_of(run, calibration), run.model, run.throughput.samples_per_second
     if peak is None or rate is None or model is None or model.multiply_accumulates is None:
         return None
@@ -50,7 +56,7 @@ def fraction_of_peak(run: RunResult, calibration: Calibration | None) -> float |
 def peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> tuple[str, ...]:
     """Returns what a reader of the column must know: the rates that it is over."""
     told = [
-        f"{name} {peak.median / 1e9:,.3g} GFLOP/s ± {peak.relative_error:.1%}"
+        f"{name} {_gigaflops(peak)} GFLOP/s ± {peak.relative_error:.1%}"
         for name, peak in _peaks(runs, calibration)
         if peak
     ]
@@ -62,11 +68,21 @@ def peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> tu
     return (note, f"Of peak: {disturbed}: too high.") if (disturbed := calibration.disturbed()) else (note,)
 
 
+def _gigaflops(peak: Rate) -> str:
+    rate = peak.median / 1e9
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+
+
 def no_peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> Iterator[str]:
     """Yields why runs on a calibrated system have no peak to be compared with."""
     for name, peak in _peaks(runs, calibration):
         if calibration and peak is None:
             yield f"Of peak: no rate to compare with in {name} ({calibration.unavailable.get(name, 'not measured')})."
+    if beyond := sum((_fraction(run, calibration) or 0) > 1 for run in runs):
+        yield (
+            f"Of peak: {counted(beyond, 'run')} {'was' if beyond == 1 else 'were'} faster than the calibrated rate of "
+            "matrix products, so that was taken on a busy or throttled machine: run `harness calibrate` again."
+        )
 
 
 def _peaks(runs: Sequence[RunResult], calibration: Calibration | None) -> list[tuple[str, Rate | None]]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from harness.report.numbers.columns import Column
 from harness.report.numbers.fronts import Cost, Front, Place
-from harness.report.statistics.intervals import CONFIDENCE
-from harness.report.statistics.resampling import samples_of_means
 from harness.report.texts import NOTHING, Beside, Written, column_texts, one_line, span
+from harness.statistics.intervals import CONFIDENCE
+from harness.statistics.resampling import samples_of_means
 
 CLEAR, NOISE, NO_INTERVAL = "clear", "inside the noise", "one seed"
 POINT = 0.01  # of accuracy

@@ -13,8 +13,8 @@ from harness.records.comparable import MARKED, is_of_time
 from harness.records.result import SPLITS, RunResult, metric
 from harness.report.numbers.columns import Column, kind_of
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import Summary, summarise
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.statistics.intervals import Summary, summarise
 
 REPRODUCED, DIFFERS, ONE_SEED = "reproduced", "differs", "one seed"
 OTHER_SYSTEM, NOT_RUN, NOT_MEASURED = "other system", "not run", "not measured"

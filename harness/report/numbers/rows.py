@@ -15,7 +15,8 @@ from harness.report.numbers.columns import Column
 from harness.report.numbers.differences import at, config_columns_of, plain
 from harness.report.numbers.generalisation import accuracy_gap, fit_of
 from harness.report.numbers.peak import fraction_of_peak
-from harness.report.statistics.intervals import summarise
+from harness.results.measured import count_by_status
+from harness.statistics.intervals import summarise
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,6 @@ def build_rows(
         if _worth_a_column(rows, name, asked)
     ]
     return [*declared.IDENTITY, *config_columns, *ran_columns, *declared.RUNS, *declared.MEASURED], rows
-
-
-def count_by_status(runs: Iterable[RunResult]) -> str:
-    """Returns e.g. `2 ok, 1 oom`."""
-    counts = Counter(run.status for run in runs)
-    return ", ".join(f"{counts[status]} {status}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
 
 
 def ran(runs: Iterable[RunResult], name: str) -> str | int | None:

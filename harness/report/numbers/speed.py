@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.records.calibration import Calibration
-from harness.report.statistics.intervals import CONFIDENCE
+from harness.statistics.intervals import CONFIDENCE
 
 # What the speed of a system is taken from, each with the same weight: a matrix product, and layers of our networks.
 MIX = ("matmul", "conv_resnet18_stem", "conv_resnet18", "conv_cnn3", "conv_vgg")

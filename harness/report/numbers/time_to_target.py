@@ -8,8 +8,8 @@ from typing import Any
 
 from harness.records.result import RunResult, metric
 from harness.report.numbers.rows import Row
-from harness.report.statistics.intervals import CensoredMedian
 from harness.report.texts import listed
+from harness.statistics.intervals import CensoredMedian
 
 SECONDS = "target.train_seconds"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.durations import duration_text
+from harness.report.answer import accuracy_text, seconds_text
 from harness.report.charts.accuracy_over_cost import Paying
 from harness.report.charts.beside_published import beside_published
 from harness.report.charts.curve_lines import MOST_COLOURED, drawn
@@ -13,10 +14,9 @@ from harness.report.charts.phases import PHASES, phase_seconds, timed
 from harness.report.numbers.by_epoch import ByEpoch
 from harness.report.numbers.columns import Column
 from harness.report.page.parts import Grid
-from harness.report.page.words import accuracy_text, seconds_text
-from harness.report.statistics.intervals import summarise
 from harness.report.tables import Table
 from harness.report.texts import NOTHING, Beside, column_texts, one_line
+from harness.statistics.intervals import summarise
 
 MOST_ROWS = 100
 

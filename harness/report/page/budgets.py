@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.report.answer import Contender, Standing, standing_by
 from harness.report.factors.effects import accuracy_by_seed, seconds_by_seed
 from harness.report.numbers.curves import Curve
 from harness.report.numbers.rows import Row
-from harness.report.page.standing import Contender, Standing, standing
 from harness.report.tables import Table
 
 # What people set: round in the unit they are said in.
@@ -65,8 +65,14 @@ def budgets(table: Table) -> list[Taken]:
             reached = {seed: curve.at(seconds) for seed, curve in runs[row.config_id].items()}
             if all(value is not None for value in reached.values()):
                 contenders.append(Contender(row, {seed: value or 0.0 for seed, value in reached.items()}))
-        found.append(Taken(seconds, standing(contenders), len(rows) - len(contenders), seconds >= last))
+        first = standing_by(contenders, _images(rows), table.margin)
+        found.append(Taken(seconds, first, len(rows) - len(contenders), seconds >= last))
     return _with_listed(found, table.budget.seconds if table.budget else None)
+
+
+def _images(rows: Sequence[Row]) -> int:
+    """Returns how many test images the accuracies are means over, at the least."""
+    return min(run.data.test_samples for row in rows for run in row.ok if run.data)
 
 
 def _runs(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[Any, Curve]]:

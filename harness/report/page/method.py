@@ -27,6 +27,6 @@ def method(source: Source) -> Iterator[Part]:
     for table in tables:
         if len(tables) > 1:
             yield Heading(one_line(table.system))
-        yield Says(tuple(one_line(note) for note in notes_under(table.written(), table.notes)), as_list=True)
+        yield Says(tuple(one_line(note) for note in notes_under(table.written(), table.every_note)), as_list=True)
     if source.report.notes:
         yield Says(tuple(one_line(note) for note in source.report.notes), as_list=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness.counted import counted
 from harness.durations import duration_text
+from harness.report.answer import advice, answer
 from harness.report.charts.learning_curves import shown_by_epoch
-from harness.report.numbers.rows import count_by_status
 from harness.report.page.alternatives import grid_of
 from harness.report.page.budgets import Taken, budgets
 from harness.report.page.figures import Figures
@@ -19,9 +20,9 @@ from harness.report.page.parts import Commands, Heading, Offer, Offers, Part, Sa
 from harness.report.page.ranking import ranking
 from harness.report.page.source import Source
 from harness.report.page.unmeasured import why_not
-from harness.report.page.words import advice, answer
 from harness.report.tables import Table
 from harness.report.texts import one_line
+from harness.results.measured import count_by_status
 
 NO_FACTORS = "The suite crosses no factors whose effects could be told apart."
 NO_REFERENCES = "The suite names no published numbers."
@@ -42,7 +43,7 @@ def suite_page(source: Source, key: str, folder: Path, picture_bytes: int = MOST
 class _Sections:
     def __init__(self, source: Source, key: str, folder: Path, picture_bytes: int) -> None:
         self._source, self._key, self._picture_bytes = source, key, picture_bytes
-        self._href = "" if source.folder == folder else f"{source.folder.relative_to(folder).as_posix()}/"
+        self._href = "" if source.folder == folder else f"{Path(os.path.relpath(source.folder, folder)).as_posix()}/"
         self._tables = source.report.tables
         self._figures = [Figures(source, table, key, self._href) for table in self._tables]
         self._epochs = {table.system_id: shown_by_epoch(table) for table in self._tables}
@@ -74,6 +75,8 @@ class _Sections:
         for index, table in enumerate(self._tables):
             yield from self._heading(table)
             yield Says((" ".join(answer(table)),))
+            if table.cautions:
+                yield Says(tuple(map(one_line, table.cautions)), as_list=True)
             offers = tuple(_offers(budgets(table)))
             if any(offer.listed for offer in offers):
                 yield Offers(f"{self._key}-budget-{index}", offers)
@@ -154,7 +157,7 @@ _COLUMN = {"energy.train_joules": "train_joules", "memory.max_allocated_bytes": 
 def _offers(found: Iterable[Taken]) -> Iterator[Offer]:
     for taken in found:
         more = " or more" if taken.whole else ""
-        yield Offer(taken.seconds, f"{duration_text(taken.seconds)}{more}", advice(taken), taken.listed)
+        yield Offer(taken.seconds, f"{duration_text(taken.seconds)}{more}", advice(taken.standing), taken.listed)
 
 
 def _lost(lost: list[str]) -> str:

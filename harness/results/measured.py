@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from harness.compare.outcomes import Outcomes, read_outcomes
+from harness.records.comparable import compares
 from harness.records.planned import folder_of
 from harness.records.result import RunResult, metric
-from harness.report.numbers.rows import Row, count_by_status
+from harness.results.outcomes import Outcomes, read_outcomes
 
 ACCURACY, SECONDS = "test.accuracy", "clock.train_seconds"
 
@@ -61,6 +62,7 @@ class MeasuredConfig:
 
     Attributes:
         ended: how all its runs ended, e.g. `4 ok, 1 diverged`.
+        died: the seeds whose runs ended in another way than ok.
         from_baseline: whether it was read from a baseline file.
     """
 
@@ -69,6 +71,7 @@ class MeasuredConfig:
     config_id: str
     runs: tuple[MeasuredRun, ...]
     ended: str = ""
+    died: tuple[int, ...] = ()
     from_baseline: bool = False
 
     @functools.cached_property
@@ -102,7 +105,7 @@ def measured_configs(
         # An anchor repeats a run with the same seed, to show the machine's drift: it is no other sample.
         if not result.is_anchor and result.config_id in own and system in ("", result.system_id):
             own[result.config_id].append(result)
-    return [_config(suite, label, config_id, own[config_id], output) for config_id, label in labels.items()]
+    return [measured_config(suite, label, config_id, own[config_id], output) for config_id, label in labels.items()]
 
 
 def round_seconds(configs: Iterable[MeasuredConfig]) -> float:
@@ -117,11 +120,26 @@ def round_seconds(configs: Iterable[MeasuredConfig]) -> float:
     return total
 
 
-def _config(suite: str, label: str, config_id: str, results: list[RunResult], output: Path) -> MeasuredConfig:
-    row = Row("", config_id, label, tuple(sorted(results, key=lambda run: run.seed)), {})
-    timed = {(run.system_id, run.run_id) for run in row.ok_for(SECONDS)}
-    runs = tuple(_run(suite, run, output, timed=(run.system_id, run.run_id) in timed) for run in row.ok)
-    return MeasuredConfig(suite, label, config_id, runs, count_by_status(results))
+def count_by_status(runs: Iterable[RunResult]) -> str:
+    """Returns e.g. `2 ok, 1 oom`."""
+    counts = Counter(run.status for run in runs)
+    return ", ".join(f"{counts[status]} {status}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
+
+
+def measured_config(
+    suite: str, label: str, config_id: str, results: Sequence[RunResult], output: Path, *, with_resumed: bool = False
+) -> MeasuredConfig:
+    """Returns a config with what was measured of it.
+
+    Args:
+        results: its runs without anchors.
+        output: the results root, where the predictions lie.
+        with_resumed: times of runs that went on from a checkpoint count too.
+    """
+    ok = sorted((run for run in results if run.status == "ok"), key=lambda run: run.seed)
+    runs = tuple(_run(suite, run, output, timed=compares(run, SECONDS, with_resumed=with_resumed)) for run in ok)
+    died = {run.seed for run in results} - {run.seed for run in ok}
+    return MeasuredConfig(suite, label, config_id, runs, count_by_status(results), tuple(sorted(died)))
 
 
 def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> MeasuredRun:

@@ -70,7 +70,7 @@ def read_outcomes(path: Path) -> Outcomes:
             label, prediction = arrays["label"], arrays["prediction"]
     except FileNotFoundError:
         raise HarnessError(f"{path} is missing", hint) from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zlib.error, zipfile.BadZipFile):
         raise HarnessError(f"{path} cannot be read", hint) from None
     if label.shape != prediction.shape or label.ndim != 1:
         message = f"{path} holds {label.size} labels and {prediction.size} predictions"

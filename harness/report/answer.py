@@ -1,0 +1,243 @@
+"""The answer: what is most accurate, what is fastest within the noise, what to take for a budget; and in words.
+
+Every output shows these sentences. The verdicts in them are those of `harness compare SUITE`: a family over all pairs
+of the table.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.durations import duration_text
+from harness.report.numbers.rows import Row
+from harness.report.texts import one_line
+from harness.results.answers import Family
+from harness.results.measured import MeasuredConfig
+from harness.statistics.intervals import Summary, summarise
+from harness.statistics.pairs import Judged, best_of, compare_pairs, judge, largest_image_variances
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.report.tables import Table
+
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A config and one number of its runs.
+
+    Attributes:
+        by_seed: the number, as it was measured.
+    """
+
+    row: Row
+    by_seed: Mapping[Any, float]
+
+    @functools.cached_property
+    def summary(self) -> Summary:
+        """Mean and interval."""
+        summary = summarise(list(self.by_seed.values()))
+        assert summary
+        return summary
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of the first place.
+
+    Attributes:
+        best: by its mean.
+        equivalent: the others that are as good within the suite's margin.
+        undecided: those that may well be as good.
+        unknown: of these, the ones with less than two seeds in common with the best: nothing can be said of them.
+        others: how many others there are.
+    """
+
+    best: Contender
+    equivalent: tuple[Contender, ...]
+    undecided: tuple[Contender, ...]
+    unknown: tuple[Contender, ...]
+    others: int
+
+    @property
+    def known(self) -> bool:
+        """Whether the noise is known at all."""
+        return len(self.best.by_seed) > 1
+
+    @property
+    def as_good(self) -> tuple[Contender, ...]:
+        """The best, and all that may well be as good."""
+        return self.best, *self.equivalent, *self.undecided
+
+
+def most_accurate(table: Table) -> Standing | None:
+    """Returns who is first by test accuracy; None where nobody stands."""
+    configs = [config for config in table.configs if any(run.accuracy is not None for run in config.runs)]
+    family = Family("accuracy", configs, table.margin)
+    numbers = [{run.seed: run.accuracy for run in config.runs if run.accuracy is not None} for config in configs]
+    return _standing(_rows(table, configs), numbers, family.values, family.judged)
+
+
+def fastest(table: Table, among: Sequence[Contender]) -> Standing | None:
+    """Returns which of some configs trains fastest; None where no time of them counts."""
+    wanted = {one.row.config_id for one in among}
+    configs = [one for one in table.configs if one.config_id in wanted and any(run.train_seconds for run in one.runs)]
+    family = Family("time", configs)
+    numbers = [{run.seed: run.train_seconds for run in config.runs if run.train_seconds} for config in configs]
+    return _standing(_rows(table, configs), numbers, family.values, family.judged)
+
+
+def standing_by(contenders: Sequence[Contender], images: int, margin: float | None) -> Standing | None:
+    """Returns who is first by an accuracy of which no predictions are kept, as that at a budget.
+
+    Args:
+        images: that it is a mean over.
+    """
+    import numpy as np
+
+    seeds = sorted({seed for one in contenders for seed in one.by_seed}, key=str)
+    rows = [[one.by_seed.get(seed, math.nan) for seed in seeds] for one in contenders]
+    values = np.array(rows, dtype=float).reshape(len(contenders), len(seeds))
+    over_images = largest_image_variances(np.array([one.summary.mean for one in contenders]), max(images, 1))
+    judged = judge(compare_pairs(values, over_images, images), margin)
+    return _standing([one.row for one in contenders], [one.by_seed for one in contenders], values, judged)
+
+
+def _standing(
+    rows: Sequence[Row], numbers: Sequence[Mapping[Any, float]], values: np.ndarray, judged: Judged
+) -> Standing | None:
+    found = best_of(values, judged)
+    if found is None:
+        return None
+
+    def contenders(places: Sequence[int]) -> tuple[Contender, ...]:
+        return tuple(Contender(rows[place], numbers[place]) for place in places)
+
+    [best] = contenders([found.index])
+    as_good = contenders(found.equivalent), contenders(found.undecided)
+    return Standing(best, *as_good, contenders(found.unknown), len(rows) - 1)
+
+
+def _rows(table: Table, configs: Sequence[MeasuredConfig]) -> list[Row]:
+    rows = {row.config_id: row for row in table.rows}
+    return [rows[config.config_id] for config in configs]
+
+
+def answer(table: Table) -> list[str]:
+    """Returns two sentences on the whole runs of one system; one where there is nothing to rank."""
+    first = most_accurate(table)
+    if first is None:
+        if any(row.ok for row in table.rows):
+            return ["There is no answer here: accuracy on synthetic data means nothing, so nothing is ranked."]
+        return ["There is no answer yet: no run has ended ok."]
+    return [_most_accurate(first, table.margin), _fastest(first, table)]
+
+
+def named(row: Row) -> str:
+    """Returns the config's label in quotes, as labels hold commas; the page sets it in bold type."""
+    return f"“{one_line(row.label)}”"
+
+
+def accuracy_text(summary: Summary) -> str:
+    """Returns e.g. `98.24 ± 0.80 %`."""
+    half = f" ± {100 * summary.ci95:.2f}" if summary.ci95 is not None else ""
+    return f"{100 * summary.mean:.2f}{half} %"
+
+
+def seconds_text(seconds: float) -> str:
+    """Returns a duration with three digits, e.g. `4.32 min`."""
+    if seconds < 1:
+        return f"{seconds:.3f} s" if seconds >= 0.01 else f"{seconds:.2g} s"
+    digits = max(0, 2 - math.floor(math.log10(seconds / _unit(seconds))))
+    return f"{seconds / _unit(seconds):.{digits}f} {duration_text(seconds).split(' ')[1]}"
+
+
+def how_sure(first: Standing) -> str:
+    """Returns how sure the first place is, in a few words."""
+    if not first.others:
+        return "the only one evaluated so soon"
+    if not first.known:
+        return "one seed: how sure this is cannot be known"
+    if not first.as_good[1:]:
+        return "better than all others"
+    unknown = " (some with too few seeds to tell)" if first.unknown else ""
+    told = [f"equivalent to {_names(first.equivalent)}"] if first.equivalent else []
+    told += [f"undecided beside {_names(first.undecided)}{unknown}"] if first.undecided else []
+    return ", ".join(told)
+
+
+def _most_accurate(first: Standing, margin: float | None) -> str:
+    name, summary = named(first.best.row), first.best.summary
+    said = f"{name} is the most accurate, with {accuracy_text(summary)} of the test images right"
+    if not first.others:
+        return f"{name} reaches {accuracy_text(summary)} of the test images; there is nothing to compare it with."
+    if not first.known:
+        return f"{said}, by one run each, so how sure that is cannot be known."
+    if not first.as_good[1:]:
+        return f"{said}: better than {'the other' if first.others == 1 else f'all {first.others} others'}."
+    told = []
+    if first.equivalent:
+        told.append(f"equivalent within {100 * (margin or 0.0):g} points to {_names(first.equivalent)}")
+    if first.undecided:
+        told.append(f"{summary.n} seeds leave undecided whether it is better than {_names(first.undecided)}")
+    return f"{said}; {', and '.join(told)}."
+
+
+def _fastest(first: Standing, table: Table) -> str:
+    """Among those that may well be the most accurate, the one that trains fastest."""
+    if not first.known and first.others:
+        return "A second seed of each config would tell what is noise: set `seeds: 3` in the suite and run it again."
+    equal = first.as_good
+    quickest = fastest(table, equal)
+    if quickest is None:
+        return "None of their train times counts, so nothing is said of what is fastest."
+    name, seconds = named(quickest.best.row), quickest.best.summary.mean
+    if quickest.best.row is first.best.row:
+        beyond = "" if len(equal) == 1 else " and is the fastest of these"
+        return f"It takes {seconds_text(seconds)} of training{beyond}{_as_fast(quickest)}."
+    theirs = accuracy_text(next(one.summary for one in equal if one.row is quickest.best.row))
+    whole = next(config for config in table.configs if config.config_id == first.best.row.config_id)
+    slowest = summarise([run.train_seconds for run in whole.runs])
+    if slowest is None:
+        return (
+            f"{name} is the fastest of those whose times count: {seconds_text(seconds)} of training, with "
+            f"{theirs}{_as_fast(quickest)}."
+        )
+    return (
+        f"{name} is the fastest of these: {seconds_text(seconds)} of training, {_times(slowest.mean / seconds)} as "
+        f"fast as {named(first.best.row)}, with {theirs}{_as_fast(quickest)}."
+    )
+
+
+def advice(first: Standing | None) -> str:
+    """Returns what to take for a budget, and how sure that is, in a sentence."""
+    if first is None:
+        return "Nothing has been evaluated in so short a time."
+    name = named(first.best.row)
+    return f"Take {name}: {accuracy_text(first.best.summary)} by then, {how_sure(first)}."
+
+
+def _as_fast(quickest: Standing) -> str:
+    others = [one for one in quickest.undecided if one not in quickest.unknown]
+    return f"; {_names(others)} may be as fast" if others else ""
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:.0f} times"
+
+
+def _names(contenders: Sequence[Contender]) -> str:
+    names = [named(one.row) for one in contenders]
+    if len(names) > MOST_NAMED + 1:
+        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} others"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _unit(seconds: float) -> float:
+    return next((size for size in (3600.0, 60.0) if seconds >= size), 1.0)

@@ -1,0 +1,112 @@
+"""Mean, standard deviation and 95 % interval over the seeds of a config; medians of times that have no end."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.statistics.crossed import half_width, tail_beyond
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of one number from n seeds; one seed has neither a deviation nor an interval.
+
+    Attributes:
+        sd: of the sample, between the seeds.
+        ci95: half of the 95 % interval of the mean.
+        over_images: s²_image / m of a number that is a mean over test images, too; see `harness.statistics.crossed`.
+        images: how many.
+        over_seeds, freedom: s²_seed / n and its degrees of freedom, where they are not sd² / n and n - 1.
+        least, most: of the values; None where they are not known.
+    """
+
+    mean: float
+    sd: float | None
+    ci95: float | None
+    n: int
+    over_images: float = 0.0
+    images: int = 0
+    over_seeds: float | None = None
+    freedom: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether it is known to vary, over the seeds or over the images."""
+        return bool(self.sd or (self.n > 1 and (self.over_images or self.over_seeds)))
+
+    def half_width(self, tail: float) -> float:
+        """Returns half of the interval that leaves out `tail` at each end; two seeds or more."""
+        return float(half_width(tail, *self.parts))
+
+    @property
+    def parts(self) -> tuple[float, float, float, int]:
+        """What `harness.statistics.crossed` takes: s²_seed / n, its degrees of freedom, s²_image / m, m."""
+        over_seeds = (self.sd or 0.0) ** 2 / self.n if self.over_seeds is None else self.over_seeds
+        return over_seeds, self.freedom or self.n - 1, self.over_images, self.images
+
+    @property
+    def shows_range(self) -> bool:
+        """Whether the interval says less than the values: ± of more than half of the mean."""
+        return self.ci95 is not None and self.least is not None and self.ci95 > abs(self.mean) / 2
+
+    @property
+    def low(self) -> float:
+        """The interval's lower end, or the mean where there is no interval."""
+        return self.mean - (self.ci95 or 0.0)
+
+    @property
+    def high(self) -> float:
+        """The interval's upper end, or the mean where there is no interval."""
+        return self.mean + (self.ci95 or 0.0)
+
+
+@dataclass(frozen=True)
+class CensoredMedian:
+    """A median of times of which some are only known to be later than the end of their run.
+
+    Attributes:
+        seconds: the median; None where it is one of those.
+        above: what it is later than, where it is one of those.
+    """
+
+    seconds: float | None
+    above: float | None = None
+
+
+def summarise(values: Sequence[float | None]) -> Summary | None:
+    """Returns the summary of the values that were measured, or None where none was.
+
+    `ci95` is half the width of the Student-t interval over the seeds.
+    """
+    measured = [value for value in values if value is not None]
+    n = len(measured)
+    if n == 0:
+        return None
+    if not all(map(math.isfinite, measured)):
+        return Summary(sum(measured) / n, None, None, n)
+    mean = math.fsum(measured) / n
+    if n == 1:
+        return Summary(mean, None, None, 1)
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in measured) / (n - 1))
+    half = t_quantile(n - 1) * sd / math.sqrt(n)
+    return Summary(mean, sd, half, n, least=min(measured), most=max(measured))
+
+
+@functools.cache
+def t_quantile(degrees_of_freedom: float, probability: float = 0.5 + CONFIDENCE / 2) -> float:
+    """Returns Student's t below which a share `probability` lies; by default that of the two-sided 95 % interval."""
+    from scipy.special import stdtrit  # scipy.stats would take a second longer to import
+
+    return float(stdtrit(degrees_of_freedom, probability))
+
+
+def chance_above(summary: Summary, value: float = 0.0) -> float | None:
+    """Returns the p-value of Student's one-sided test that the mean lies above a value; None without noise."""
+    return float(tail_beyond(summary.mean - value, *summary.parts)) if summary.has_noise else None

@@ -1,0 +1,273 @@
+"""Each number beside a library that has it, or beside a value by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from harness.compare.networks import over_images
+from harness.statistics.crossed import half_width, tail_beyond
+from harness.statistics.differences import hedges_g
+from harness.statistics.intervals import chance_above, summarise
+from harness.statistics.moderated import moderated_variances
+from harness.statistics.pairs import (
+    best_of,
+    compare_pairs,
+    corrected,
+    image_variances,
+    judge,
+    largest_image_variances,
+)
+from harness.statistics.power import MOST_SEEDS, detectable, power_of, seeds_for
+from harness.statistics.significance import holm
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 20])
+def test_paired_t(seeds: int) -> None:
+    rng = np.random.default_rng(seeds)
+    a, b = rng.normal(0.9, 0.01, seeds), rng.normal(0.89, 0.01, seeds)
+    found, summary, theirs = compare_pairs(np.array([a, b])), summarise(list(a - b)), stats.ttest_rel(a, b)
+    low, high = theirs.confidence_interval(0.95)
+    assert found.p[0, 1] == found.p[1, 0] == pytest.approx(theirs.pvalue, rel=1e-9)
+    assert summary
+    assert (summary.low, summary.high) == pytest.approx((low, high), rel=1e-9)
+    above: Any = stats.ttest_1samp(a - b, 0.005, alternative="greater")
+    assert chance_above(summary, 0.005) == pytest.approx(above.pvalue, rel=1e-9)
+
+
+def test_seeds_and_images_are_crossed() -> None:
+    """By hand: the parts of an interval add in squares, each with the quantile of its own degrees of freedom."""
+    rng = np.random.default_rng(0)
+    right = rng.random((2, 4, 50)) < np.array([0.9, 0.7])[:, None, None]
+    accuracies, recognised = right.mean(2), right.mean(1)
+    over_images = image_variances(recognised)
+    found = compare_pairs(accuracies, over_images, 50)
+    of_seeds = np.var(accuracies[0] - accuracies[1], ddof=1) / 4
+    of_images = np.var(recognised[0] - recognised[1], ddof=1) / 50
+    assert over_images[0, 1] == pytest.approx(of_images)
+    assert found.over_seeds[0, 1] == pytest.approx(of_seeds)
+    tail = found.p[0, 1] / 2
+    reach = math.hypot(stats.t.isf(tail, 3) * math.sqrt(of_seeds), stats.t.isf(tail, 49) * math.sqrt(of_images))
+    assert reach == pytest.approx(abs(found.difference[0, 1]))
+    assert half_width(tail, of_seeds, 3, of_images, 50) == pytest.approx(reach)
+    assert over_images[0, 1] < largest_image_variances(accuracies.mean(1), 50)[0, 1]
+
+
+def test_seeds_that_agree_by_coincidence_prove_nothing() -> None:
+    """Three seeds are each one image of 360 better: the seeds alone would be certain of it."""
+    right = np.zeros((2, 3, 360), bool)
+    for seed in range(3):
+        right[0, seed, : 330 + seed] = True
+        right[1, seed, 1 : 330 + seed] = True
+    accuracies = right.mean(2)
+    assert np.isnan(compare_pairs(accuracies).p[0, 1]), "all differ by the same: by the seeds alone there is no noise"
+    assert compare_pairs(accuracies, image_variances(right.mean(1)), 360).p[0, 1] > 0.3
+
+
+def test_missing_runs_and_different_images_say_nothing() -> None:
+    values = np.array([[0.9, 0.91, np.nan], [np.nan, 0.9, 0.89], [0.5, 0.52, 0.51]])
+    found = compare_pairs(values)
+    assert found.seeds[0, 1] == 1
+    assert np.isnan(found.p[0, 1]) and not np.isnan(found.p[0, 2])
+    variances = np.full((3, 3), 1e-6)
+    variances[0, 2] = variances[2, 0] = np.nan
+    assert np.isnan(compare_pairs(values, variances, 100).p[0, 2])
+    family = judge(compare_pairs(values, variances, 100), margin=0.5)
+    assert family.verdict(0, 1) is None and family.verdict(0, 2) is None
+
+
+def test_a_family_is_of_all_pairs_or_of_those_with_one() -> None:
+    p = np.array([[1.0, 0.01, 0.02], [0.01, 1.0, 0.03], [0.02, 0.03, 1.0]])
+    assert corrected(p)[0, 1] == pytest.approx(0.03)
+    assert corrected(p, to=0)[0, 1] == pytest.approx(0.02)
+    assert np.isnan(corrected(p, to=0)[1, 2])
+
+
+def test_the_verdicts() -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 0.0005, (4, 8))
+    values = np.array([0.90, 0.9003, 0.95, 0.9])[:, None] + noise
+    values[3] += rng.normal(0, 0.05, 8)
+    family = judge(compare_pairs(values), margin=0.003)
+    assert family.verdict(2, 0) == "better" and family.verdict(0, 2) == "worse"
+    assert family.verdict(0, 1) == "equivalent"
+    assert family.verdict(3, 0) == "undecided"
+    assert judge(compare_pairs(values)).verdict(0, 1) == "undecided", "no margin, no equivalence"
+    first = best_of(values, family)
+    assert first and (first.index, first.worse, first.undecided) == (2, (1, 0), (3,))
+    assert best_of(np.full((2, 3), np.nan), judge(compare_pairs(np.full((2, 3), np.nan)))) is None
+
+
+def test_effect_size_by_hand() -> None:
+    # mean 2, sd 1, n 3: J(2) = gamma(1) / (sqrt(1) gamma(1/2)) = 1 / sqrt(pi)
+    assert hedges_g([1.0, 2.0, 3.0]) == pytest.approx(2 / math.sqrt(math.pi))
+    many = [1.0, 3.0] * 50
+    d = 2 / np.std(many, ddof=1)
+    assert hedges_g(many) == pytest.approx(d * (1 - 3 / (4 * 99 - 1)), rel=1e-4)  # Hedges' approximation
+    assert hedges_g([1.0, 2.0]) is None
+
+
+def test_hedges_correction_takes_the_bias_away() -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.normal(1.0, 1.0, size=(20_000, 5))
+    found = [hedges_g(list(row)) for row in samples]
+    assert np.mean([one for one in found if one is not None]) == pytest.approx(1.0, abs=0.015)
+
+
+@pytest.mark.parametrize(("values", "p"), [([0.1], None), ([0.0, 0.0, 0.0], 1.0), ([0.1, 0.1, 0.1], None)])
+def test_without_noise_there_is_no_test(values: list[float], p: float | None) -> None:
+    found = compare_pairs(np.array([values, [0.0] * len(values)])).p[0, 1]
+    assert found == p if p is not None else np.isnan(found)
+    assert hedges_g(values) is None
+
+
+def test_rounding_of_floats_is_no_noise() -> None:
+    alike = [0.3 - 0.2, 0.2 - 0.1, 0.9 - 0.8]
+    assert len(set(alike)) > 1
+    assert np.isnan(compare_pairs(np.array([alike, [0.0] * 3])).p[0, 1])
+    assert hedges_g(alike) is None
+
+
+@pytest.mark.parametrize(("effect", "seeds"), list(itertools.product([0.0, 0.2, 0.56, 1.0, 3.0], [2, 3, 5, 30, 300])))
+def test_power_is_statsmodels(effect: float, seeds: int) -> None:
+    for sides, alternative in ((1, "larger"), (2, "two-sided")):
+        theirs = TTestPower().power(effect, seeds, 0.05, alternative=alternative)
+        if not math.isnan(theirs):  # SciPy's noncentral t has holes far out in the lower tail
+            assert power_of(effect, seeds, sides=sides) == pytest.approx(theirs, abs=1e-9)
+
+
+@pytest.mark.parametrize("effect", [0.2, 0.5, 1.0, 2.0])
+def test_number_of_seeds_is_statsmodels(effect: float) -> None:
+    assert seeds_for(effect, 1.0) == math.ceil(TTestPower().solve_power(effect, power=0.8, alpha=0.05))
+    assert seeds_for(-effect, 1.0) == seeds_for(2 * effect, 2.0) == seeds_for(effect, 1.0)
+
+
+def test_every_effect_has_a_number_of_seeds_or_none() -> None:
+    found = [seeds_for(effect, 1.0) for effect in np.geomspace(0.09, 1000, 60)]
+    assert all(found), found
+    assert found == sorted([one for one in found if one], reverse=True)
+    assert seeds_for(0.0, 1.0) is None
+    assert seeds_for(0.05, 1.0) is None, f"beyond {MOST_SEEDS}"
+
+
+def test_images_that_are_too_few_are_not_made_up_for_by_seeds() -> None:
+    one = largest_image_variances(np.array([0.9, 0.9]), 360)[0, 1]
+    assert seeds_for(0.02, 0.01, one, 360) is None
+    many = one * 360 / 100_000
+    assert 3 < (seeds_for(0.015, 0.02, many, 100_000) or 0) < (seeds_for(0.015, 0.02, 10 * many, 10_000) or 0)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 50])
+def test_what_is_detectable_has_the_power(seeds: int) -> None:
+    for sides in (1, 2):
+        assert power_of(detectable(0.01, seeds, sides=sides) / 0.01, seeds, sides=sides) == pytest.approx(0.8, abs=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+@pytest.mark.parametrize("image_error", [0.25, 1.0, 4.0])
+def test_what_is_detectable_over_images_too_has_the_power(seeds: int, image_error: float) -> None:
+    rng = np.random.default_rng(seeds)
+    n = 20_000
+    of_seeds = rng.chisquare(seeds - 1, n) / (seeds - 1)  # seeds' error 1, images' as given
+    far = detectable(math.sqrt(seeds), seeds, image_error**2, 10_000)
+    means = far + rng.standard_normal(n) * math.hypot(1, image_error)
+    found = np.mean(2 * tail_beyond(np.abs(means), of_seeds, seeds - 1, image_error**2, 10_000) < 0.05)
+    assert 0.79 < found < 0.83
+    level = np.mean(2 * tail_beyond(np.abs(means - far), of_seeds, seeds - 1, image_error**2, 10_000) < 0.05)
+    assert level < 0.0535
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_far_out_in_the_tail_few_seeds_that_agree_by_luck_are_still_few(seeds: int) -> None:
+    """Where Satterthwaite's degrees of freedom are wrong by a factor of ten."""
+    rng = np.random.default_rng(seeds)
+    n, level = 200_000, 0.05 / 28
+    of_seeds = rng.chisquare(seeds - 1, n) / (seeds - 1)
+    means = np.abs(rng.standard_normal(n)) * math.hypot(1, 0.25)
+    assert np.mean(2 * tail_beyond(means, of_seeds, seeds - 1, 0.25**2, 10_000) < level) < 1.1 * level
+    variance = of_seeds + 0.25**2
+    freedom = variance**2 / (of_seeds**2 / (seeds - 1))
+    assert np.mean(2 * stats.t.sf(means / np.sqrt(variance), freedom) < level) > 2.5 * level
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(3, 3), (40, 20), (20, 40), (400, 350)])
+def test_networks_of_one_seed_are_mcnemars(only_a: int, only_b: int) -> None:
+    differences = np.zeros(10_000)
+    differences[:only_a], differences[only_a : only_a + only_b] = 1, -1
+    found = over_images([differences])
+    theirs: Any = mcnemar_of_statsmodels([[0, only_a], [only_b, 0]], exact=False, correction=False)
+    assert found.p == pytest.approx(theirs.pvalue, rel=0.05)
+    assert over_images([np.zeros(9)]).p == 1.0
+
+
+def test_networks_of_more_seeds_show_more() -> None:
+    rng = np.random.default_rng(0)
+    chance = rng.beta(4, 0.4, 10_000)
+    better = np.minimum(1, chance + 0.004)
+    ps = [
+        over_images([(rng.random(10_000) < better).astype(float) - (rng.random(10_000) < chance) for _ in range(n)]).p
+        for n in (1, 30)
+    ]
+    assert ps[0] is not None and ps[1] is not None and ps[1] < 0.001 < ps[0]
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_holm_is_statsmodels() -> None:
+    for seed in range(20):
+        p_values = list(np.random.default_rng(seed).random(12) ** 3)
+        p_values[3] = p_values[7]
+        theirs: Any = multipletests(p_values, method="holm")
+        assert holm(p_values) == pytest.approx(list(theirs[1]))
+
+
+def test_the_variances_of_a_table_are_drawn_together_as_far_as_they_are_alike() -> None:
+    rng = np.random.default_rng(0)
+    true = 4 / rng.chisquare(4, 4000)  # a scaled inverse chi-squared distribution of 4 degrees of freedom, scale 1
+    found, borrowed = moderated_variances(rng.standard_normal((4000, 3)) * np.sqrt(true)[:, None])
+    assert borrowed == pytest.approx(4, rel=0.15)
+    assert 0.5 < np.median(found) < 1.5
+    alike, all_of_them = moderated_variances(rng.standard_normal((6, 3)))
+    assert all_of_them <= 12 and alike.min() > 0.2
+    values = np.array([[0.0, 1.0, 2.0], [0.0, 1.0, 2.5], [0.0, 1.0, 1.5], [0.0, 50.0, 100.0]])
+    wide, _ = moderated_variances(values)
+    assert wide[3] == pytest.approx(2500.0), "what scatters more keeps it"
+    collapsed, still = moderated_variances(np.vstack([rng.normal(0.5, 0.01, (8, 3)), [[0.1, 0.1, 0.1 + 1e-16]]]))
+    assert still > 2 and collapsed[8] > 1e-6, "seeds that collapsed alike say nothing of the others, nor of their own"
+    for few in (values[:2], values[:, :2], np.ones((4, 3))):
+        nothing, none = moderated_variances(few)
+        assert none == 0 and np.isnan(nothing).all()
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("deviations", [[1.0] * 8, [10.0, *[1.0] * 7], [0.1] * 4 + [1.0] * 4, [5.0] * 2 + [1.0] * 14])
+def test_equal_configs_that_scatter_differently_are_rarely_told_apart(seeds: int, deviations: list[float]) -> None:
+    rng, times, wrong = np.random.default_rng(seeds), 500, 0
+    for _ in range(times):
+        values = rng.standard_normal((len(deviations), seeds)) * np.array(deviations)[:, None]
+        wrong += (judge(compare_pairs(values)).p[values.mean(1).argmax()] < 0.05).any()
+    assert wrong <= stats.binom.ppf(0.999, times, 0.05)
+
+
+def test_a_table_shows_what_its_pairs_alone_would_not() -> None:
+    """Three seeds of 13 configs: by two degrees of freedom, ten standard deviations are rarely a difference."""
+    rng, times, found, alone = np.random.default_rng(3), 50, 0.0, 0.0
+    for _ in range(times):
+        values = rng.normal(0, 0.01, (13, 3))
+        values[0] += 0.1
+        found += (judge(compare_pairs(values)).p[0, 1:] < 0.05).mean()
+        pairs = [compare_pairs(values[[a, b]]).p[0, 1] for a, b in itertools.combinations(range(13), 2)]
+        alone += np.mean(np.array(holm(pairs)[:12]) < 0.05)
+    assert found / times > 0.85 and alone / times < 0.25
