@@ -122,6 +122,19 @@ def test_a_setting_in_the_shell_alone_is_refused_and_not_ignored(
     )
 
 
+def test_a_value_that_accelerate_sets_is_not_blamed_on_the_suite(tmp_path: Path, monkeypatch, capsys) -> None:
+    from harness.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    Path("plain.yaml").write_text(PLAIN)
+    Path("c.yaml").write_text("distributed_type: 'NO'\nnum_processes: 1\nmixed_precision: bf17\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "plain.yaml", "--config_file", "c.yaml"])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert told.startswith('error: c.yaml sets train.mixed_precision=bf17: train.mixed_precision is "bf17"\nhint: ')
+
+
 def test_a_dynamo_config_that_is_no_mapping_is_one_sentence(tmp_path: Path, monkeypatch, capsys) -> None:
     from harness.cli import main
 

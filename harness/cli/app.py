@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,7 +72,9 @@ def plan_of(
             may be left empty.
     """
     from harness.data.prepare import known_fingerprint
+    from harness.errors import HarnessError
     from harness.suite.plan import load_suite
+    from harness.suite.yaml_lines import SuiteError
 
     if config_file:
         from harness.scheduling.accelerate_settings import of_config
@@ -79,12 +82,18 @@ def plan_of(
 
         num_processes = num_processes or Launcher(config_file).num_processes()
         asked = asked or of_config(config_file)
-    loaded = load_suite(suite, overrides or (), smoke=smoke)
-    if asked:
-        loaded = dataclasses.replace(loaded, launched=asked.settings)
-    return loaded.plan(
-        _identify_data if read_data else known_fingerprint, num_processes=num_processes or 1, only=only or ()
-    )
+    fingerprint, processes = _identify_data if read_data else known_fingerprint, num_processes or 1
+    own = load_suite(suite, overrides or (), smoke=smoke)
+    if not asked or not asked.settings:
+        return own.plan(fingerprint, num_processes=processes, only=only or ())
+    try:
+        launched = dataclasses.replace(own, launched=asked.settings)
+        return launched.plan(fingerprint, num_processes=processes, only=only or ())
+    except SuiteError as error:
+        own.configs(processes)  # where the suite is wrong by itself, it says so with its line
+        said = ", ".join(f"{path}={value}" for path, value in asked.settings.items())
+        what = re.sub(r"^.*?:\d+: ", "", error.message)
+        raise HarnessError(f"{asked.source} sets {said}: {what}", error.hint) from None
 
 
 def _identify_data(section: DataSection) -> str:

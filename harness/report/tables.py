@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
+from harness.report.answer import answer
 from harness.report.factors.mattered import WhatMattered
 from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
@@ -66,6 +68,11 @@ class Table:
     configs: tuple[MeasuredConfig, ...] = ()
     margin: float | None = None
     epochs_of: EpochsOf = lambda run: {}
+
+    @functools.cached_property
+    def answer(self) -> tuple[str, ...]:
+        """What is most accurate and what is fastest, in sentences: every output shows these."""
+        return tuple(answer(self))
 
     @property
     def every_note(self) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def of_config(path: Path) -> Asked:
     if kind != "MULTI_GPU" and kind in DISTRIBUTED_TYPES and config.get("num_processes", 1) != 1:
         raise _one_process(str(path), config["num_processes"])
     words = {"mixed_precision": _said(config.get("mixed_precision"))}
-    return Asked(str(path), _settings(str(path), kind, dynamo, words), bool(config.get("use_cpu")))
+    return Asked(str(path), _settings(str(path), kind, dynamo, words), is_true(config.get("use_cpu")))
 
 
 def of_launcher() -> Asked:
@@ -168,8 +168,8 @@ def asked_in(environ: Mapping[str, str], options: Mapping[str, str] | None) -> A
     config = {} if options is None else _config_of(options)
     options = options or {}
     # A config's type that the environment would tell was replaced by an option, e.g. by --multi_gpu.
-    kind = next((kind for name, kind in USES.items() if _is_true(environ.get(name))), _kind_of(config))
-    if kind in USES.values() and not any(_is_true(environ.get(name)) for name in USES):
+    kind = next((kind for name, kind in USES.items() if is_true(environ.get(name))), _kind_of(config))
+    if kind in USES.values() and not any(is_true(environ.get(name)) for name in USES):
         kind = "NO"
     dynamo = {name: environ.get(f"ACCELERATE_DYNAMO_{name.upper()}") for name in DYNAMO}
     words = {
@@ -183,7 +183,7 @@ def asked_in(environ: Mapping[str, str], options: Mapping[str, str] | None) -> A
     processes = options.get("num_processes") or config.get("num_processes", 1)
     if str(processes) != "1" and "WORLD_SIZE" not in environ:
         raise _one_process(LAUNCHER, processes)
-    return Asked(LAUNCHER, settings, _is_true(environ.get("ACCELERATE_USE_CPU")) or bool(config.get("use_cpu")))
+    return Asked(LAUNCHER, settings, is_true(environ.get("ACCELERATE_USE_CPU")) or is_true(config.get("use_cpu")))
 
 
 def _settings(source: str, kind: str, dynamo: Mapping[str, Any], words: Mapping[str, Any]) -> Settings:
@@ -206,7 +206,7 @@ def _settings(source: str, kind: str, dynamo: Mapping[str, Any], words: Mapping[
     if backend == "no":
         return found
     mode = str(dynamo.get("mode") or "default")
-    extra = [f"dynamo_{name}" for name in DYNAMO[2:] if _is_true(dynamo.get(name))]
+    extra = [f"dynamo_{name}" for name in DYNAMO[2:] if is_true(dynamo.get(name))]
     if backend != "inductor" or mode not in COMPILE_MODES or extra:
         what = extra[0] if extra else f"dynamo_backend {backend}" if backend != "inductor" else f"dynamo_mode {mode}"
         message = f"{source} asks for {what}, which train.compile does not have"
@@ -269,5 +269,6 @@ def _number(text: str | None) -> int | float | str | None:
     return text
 
 
-def _is_true(value: Any) -> bool:
+def is_true(value: Any) -> bool:
+    """Tells whether a value of a config or of the environment means yes, as Accelerate reads it; "false" does not."""
     return str(value).lower() in ("1", "true", "yes", "on", "y", "t")

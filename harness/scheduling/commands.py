@@ -14,7 +14,7 @@ import yaml
 from harness.counted import counted, is_are
 from harness.errors import HarnessError, MachineError
 from harness.measure.system import find_gpus
-from harness.scheduling.accelerate_settings import read_config
+from harness.scheduling.accelerate_settings import is_true, read_config
 from harness.scheduling.slurm.cluster import Allocation
 
 SCRIPT = Path(__file__).parent.parent / "run.py"
@@ -52,7 +52,7 @@ class Launcher:
 
     def uses_cpu(self) -> bool:
         """Tells whether training will run on the CPU."""
-        return bool(self._config().get("use_cpu")) if self.config_file else not find_gpus()
+        return is_true(self._config().get("use_cpu")) if self.config_file else not find_gpus()
 
     def command(self, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
         """Returns the command of a launch of so many processes.

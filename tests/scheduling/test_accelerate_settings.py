@@ -220,3 +220,9 @@ def test_the_document_names_every_setting() -> None:
     named = set(re.findall(r"`([a-z0-9_]+)", document))
     missing = {name for name in ClusterConfig.__dataclass_fields__ if not name.startswith("tpu_")} - named
     assert not missing
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("false", False), ("'false'", False), ("true", True), ("'true'", True)])
+def test_use_cpu_may_be_a_text(tmp_path: Path, text: str, wanted: bool) -> None:
+    (tmp_path / "c.yaml").write_text(f"distributed_type: 'NO'\nnum_processes: 1\nuse_cpu: {text}\n")
+    assert of_config(tmp_path / "c.yaml").use_cpu is wanted

@@ -11,7 +11,6 @@ from typing import IO, Any
 
 from harness.records.comparable import marks
 from harness.records.result import RunResult
-from harness.report.answer import answer
 from harness.report.numbers.columns import field_values, fields
 from harness.report.tables import Report, Table
 
@@ -71,7 +70,7 @@ def as_json(report: Report) -> dict[str, Any]:
             "drift": table.drift and table.drift.as_json(),
             "marked": [_marked(row.label, run) for row in table.rows for run in row.ok if marks(run)],
             "outliers": [outlier.as_json() for outlier in table.outliers],
-            "answer": answer(table),
+            "answer": list(table.answer),
             "cautions": list(table.cautions),
             "notes": list(table.notes),
         }

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from harness.report.answer import answer
 from harness.report.tables import Report
 from harness.report.texts import Beside, Written, notes_under, one_line
 
@@ -23,7 +22,7 @@ def markdown(
     parts = [f"# {_escaped(report.suite)}"]
     for table in report.tables:
         parts.append(f"## {_escaped(table.system)}")
-        parts.append(" ".join(map(_escaped, answer(table))))
+        parts.append(" ".join(map(_escaped, table.answer)))
         parts.append("\n".join(_section("", "", table.written(), table.every_note)))
         if name := (curves or {}).get(table.system_id):
             links = ", ".join(f"[{ending.upper()}]({quote(name)}.{ending})" for ending in ("svg", "html"))

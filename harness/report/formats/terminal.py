@@ -11,7 +11,6 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.counted import counted
-from harness.report.answer import answer
 from harness.report.formats.fitting import Fitted, fit
 from harness.report.tables import Report, Table
 from harness.report.texts import Beside, Written, notes_under, one_line
@@ -51,7 +50,7 @@ def _show_answer(table: Table, more: Sequence[str], console: Console, *, explain
     front = {index for index, row in enumerate(table.rows) if row.values["on_front"]}
     styles = ["bold green" if index in front else "" if row.ranked else "dim" for index, row in enumerate(table.rows)]
     title = Text(one_line(f"{table.suite} on {table.system}"), style="bold")
-    sentences = [Text(one_line(sentence)) for sentence in answer(table)]
+    sentences = [Text(one_line(sentence)) for sentence in table.answer]
     cautions = [*table.cautions, *more]
     notes = [*cautions, *table.notes] if explain else cautions[:MOST_CAUTIONS]
     if not explain and len(cautions) > MOST_CAUTIONS:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.counted import counted
 from harness.durations import duration_text
-from harness.report.answer import advice, answer
+from harness.report.answer import advice
 from harness.report.charts.learning_curves import shown_by_epoch
 from harness.report.page.alternatives import grid_of
 from harness.report.page.budgets import Taken, budgets
@@ -74,7 +74,7 @@ class _Sections:
             yield Says(("There is no answer yet: no run of this suite has a result.",))
         for index, table in enumerate(self._tables):
             yield from self._heading(table)
-            yield Says((" ".join(answer(table)),))
+            yield Says((" ".join(table.answer),))
             if table.cautions:
                 yield Says(tuple(map(one_line, table.cautions)), as_list=True)
             offers = tuple(_offers(budgets(table)))
