@@ -128,7 +128,8 @@ def _command(kind: str, folder: Path, *options: str) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """As `accelerate launch` leaves it for a single rank."""
-    return os.environ | {"ACCELERATE_MIXED_PRECISION": "no", "PYTHONPATH": str(ROOT)}
+    launched = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO"}
+    return os.environ | launched | {"PYTHONPATH": str(ROOT)}
 
 
 def slowest_imports(count: int = 25) -> dict[str, float]:

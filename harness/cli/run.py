@@ -294,4 +294,4 @@ def _do(
 def _under_a_launcher() -> bool:
     """Tells whether `accelerate launch` or `torchrun` started this process."""
     of_one = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND")  # the launcher sets both, a person one of them
-    return all(name in os.environ for name in of_one) or ("LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ)
+    return all(name in os.environ for name in of_one) or "LOCAL_RANK" in os.environ

@@ -80,7 +80,7 @@ def test_equal_configs_are_rarely_told_apart(pairs: Any, configs: int, seeds: in
     found = pairs.excluded(configs, seeds, 360, TIMES, np.random.default_rng(3))
     assert found["crossed"] / TIMES <= limits(0.05)[1]
     assert found["without predictions"] / TIMES <= limits(0.05)[1]
-    if configs > 2:
+    if configs > 2 and seeds > 2:  # one degree of freedom hides it
         assert found["seeds alone, with the best only"] / TIMES > limits(0.05)[1], "why the family is all pairs"
 
 
