@@ -54,9 +54,7 @@ def compare_two(suites: dict[Path, MeasuredSuite], sides: Sequence[Side], limits
     if (a.suite, a.config_id) == (b.suite, b.config_id):
         raise HarnessError(f"'{a.label}' is compared with itself", "name two configs")
     margin = suites[sides[0].suite].margin
-    together = [config for suite in suites.values() for config in suite.configs if config.runs or config in (a, b)]
-    among = together if len(suites) == 1 else ()
-    found = compare(a, b, sum(suite.round_seconds for suite in suites.values()), margin=margin, among=among)
+    found = compare(a, b, sum(suite.round_seconds for suite in suites.values()), margin=margin)
     _require_answer([found])
     notes = [note for suite in suites.values() for note in suite.notes]
     return Compared(a.suite, "B", (found,), None, tuple(notes), _checks([found], limits))

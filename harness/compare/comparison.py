@@ -49,7 +49,6 @@ def compare(
     round_seconds: float,
     *,
     margin: float | None = None,
-    among: Sequence[MeasuredConfig] = (),
     test_images: bool = True,
 ) -> Comparison:
     """Compares two configs over the seeds they share.
@@ -57,13 +56,10 @@ def compare(
     Args:
         round_seconds: of a run of each config that the plan interleaves: pairs further apart are named.
         margin: differences of accuracy below it do not matter, a fraction; None where all do.
-        among: the configs of their table, these two among them, whose seeds tell of the noise, too.
         test_images: whether to compare the networks on their test images, which reads the predictions.
     """
-    configs = among or (a, b)
-    places = configs.index(a), configs.index(b)
-    accuracy, time = Family("accuracy", configs, margin, places), Family("time", configs, to=places)
-    found = one_of(accuracy, time, *places, round_seconds)
+    accuracy, time = Family("accuracy", (a, b), margin), Family("time", (a, b))
+    found = one_of(accuracy, time, 0, 1, round_seconds)
     if not test_images:
         return found
     judged = found.accuracy

@@ -100,8 +100,8 @@ class Family:
         question: accuracy or time.
         configs: all that are compared.
         margin: differences of accuracy below it do not matter, a fraction; None where all do.
-        to: the place of a config, or the places of two, that were named beforehand: the family is of the comparisons
-            with it alone, or of this one. The others tell of the noise all the same.
+        to: the place of a config that was named beforehand: the family is of the comparisons with it alone, each with
+            the noise of its own seeds.
     """
 
     def __init__(
@@ -109,14 +109,14 @@ class Family:
         question: Question,
         configs: Sequence[MeasuredConfig],
         margin: float | None = None,
-        to: int | tuple[int, int] | None = None,
+        to: int | None = None,
     ) -> None:
         self.question: Question = question
         self.configs = tuple(configs)
         self.margin = margin if question == "accuracy" else None
         self._runs = _chosen(self.configs) if question == "accuracy" else _timed(self.configs)
         self.judged = self._judged(to)
-        self._is_one = len(self.configs) == 2 or isinstance(to, tuple)
+        self._is_one = len(self.configs) == 2
 
     @functools.cached_property
     def values(self) -> np.ndarray:
@@ -170,14 +170,14 @@ class Family:
             detectable=detectable(noise[0], n, *noise[1:]) if found.summary.has_noise else None,
         )
 
-    def _judged(self, to: int | tuple[int, int] | None) -> Judged:
+    def _judged(self, to: int | None) -> Judged:
         import numpy as np
 
         if self.question == "time":
             self._kept, self._over_images = [True] * len(self.configs), np.zeros((len(self.configs),) * 2)
-            return judge(compare_pairs(self.values), to=to)
+            return judge(compare_pairs(self.values, borrow=to is None), to=to)
         self._over_images, self._kept, images = _over_images(self._runs, self.values)
-        return judge(compare_pairs(self.values, self._over_images, images), self.margin, to)
+        return judge(compare_pairs(self.values, self._over_images, images, borrow=to is None), self.margin, to)
 
     def _pairs(self, a: int, b: int) -> list[Pair]:
         """Returns the pairs of runs that have the number that is compared."""

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 ALIKE = 1e-12  # numbers closer than this differ by the rounding of floats
-LEAST_CONFIGS, LEAST_SEEDS = 3, 3
+LEAST_CONFIGS, LEAST_SEEDS = 4, 3
 
 
 def moderated_variances(values: np.ndarray) -> tuple[np.ndarray, float]:
     """Returns the variance of each config between its seeds, [configs], and the degrees of freedom that it borrows.
 
-    NaN, and nothing borrowed, where there are too few: three configs that have three seeds, and vary.
+    NaN, and nothing borrowed, where there are too few: four configs that have three seeds, and vary.
 
     Args:
         values: [configs, seeds], NaN where a run is missing.

@@ -252,7 +252,7 @@ def test_a_table_is_corrected_over_what_it_could_have_compared() -> None:
     accuracy = Family("accuracy", table)
     first = best_of(accuracy.values, accuracy.judged)
     assert first and first.index == 0
-    alone = compare(table[1], table[0], 0.0, among=table, test_images=False).accuracy
+    alone = compare(table[1], table[0], 0.0, test_images=False).accuracy
     named, by_all = Family("accuracy", table, to=0).answer(1, 0), accuracy.answer(1, 0)
     assert alone.p == named.p == by_all.p and alone.p_corrected is None
     assert named.p_corrected and by_all.p_corrected and alone.p

@@ -246,7 +246,7 @@ def test_the_variances_of_a_table_are_drawn_together_as_far_as_they_are_alike() 
     assert wide[3] == pytest.approx(2500.0), "what scatters more keeps it"
     collapsed, still = moderated_variances(np.vstack([rng.normal(0.5, 0.01, (8, 3)), [[0.1, 0.1, 0.1 + 1e-16]]]))
     assert still > 2 and collapsed[8] > 1e-6, "seeds that collapsed alike say nothing of the others, nor of their own"
-    for few in (values[:2], values[:, :2], np.ones((4, 3))):
+    for few in (values[:3], values[:, :2], np.ones((4, 3))):
         nothing, none = moderated_variances(few)
         assert none == 0 and np.isnan(nothing).all()
 
@@ -271,3 +271,16 @@ def test_a_table_shows_what_its_pairs_alone_would_not() -> None:
         pairs = [compare_pairs(values[[a, b]]).p[0, 1] for a, b in itertools.combinations(range(13), 2)]
         alone += np.mean(np.array(holm(pairs)[:12]) < 0.05)
     assert found / times > 0.85 and alone / times < 0.25
+
+
+@pytest.mark.parametrize("deviations", [[1.0] * 8, [10.0, *[1.0] * 7], [3.0, *[1.0] * 7]])
+def test_a_pair_by_itself_borrows_nothing(deviations: list[float]) -> None:
+    """With what the table tells, a config that scatters three times as much would be told apart in 8 %."""
+    rng, times, own, borrowed = np.random.default_rng(0), 1500, 0, 0
+    for _ in range(times):
+        values = rng.standard_normal((len(deviations), 3)) * np.array(deviations)[:, None]
+        own += compare_pairs(values, borrow=False).p[0, 1] < 0.05
+        borrowed += compare_pairs(values).p[0, 1] < 0.05
+    limit = stats.binom.ppf(0.999, times, 0.05)
+    assert own <= limit
+    assert (borrowed > limit) == (deviations[0] > 1)
