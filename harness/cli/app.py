@@ -16,11 +16,10 @@ import typer
 from harness import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
-    from harness.records.read import SuiteResults
-    from harness.report.options import Options
-    from harness.report.tables import Report
     from harness.scheduling.accelerate_settings import Asked
     from harness.spec import DataSection
     from harness.suite.plan import Plan
@@ -59,7 +58,7 @@ def plan_of(
     num_processes: int | None = None,
     *,
     asked: Asked | None = None,
-    read_data: bool = True,
+    fingerprint: Callable[[DataSection], str] | None = None,
 ) -> Plan:
     """Returns the plan of a suite as the options of a verb ask for it.
 
@@ -68,10 +67,9 @@ def plan_of(
         overrides, only, smoke, config_file: see `harness.cli.options`.
         num_processes: of configs that name none; None for the config file's, or one.
         asked: by a launcher; None for what the config file asks for.
-        read_data: read data files whose content is not known yet, however large they are; else the ids of their runs
-            may be left empty.
+        fingerprint: gives the identity of the data's content; by default data files are read whose content is not
+            known yet, however large they are.
     """
-    from harness.data.prepare import known_fingerprint
     from harness.errors import HarnessError
     from harness.suite.plan import load_suite
     from harness.suite.yaml_lines import SuiteError
@@ -82,7 +80,7 @@ def plan_of(
 
         num_processes = num_processes or Launcher(config_file).num_processes()
         asked = asked or of_config(config_file)
-    fingerprint, processes = _identify_data if read_data else known_fingerprint, num_processes or 1
+    fingerprint, processes = fingerprint or identify_data, num_processes or 1
     own = load_suite(suite, overrides or (), smoke=smoke)
     if not asked or not asked.settings:
         return own.plan(fingerprint, num_processes=processes, only=only or ())
@@ -96,7 +94,7 @@ def plan_of(
         raise HarnessError(f"{asked.source} sets {said}: {what}", error.hint) from None
 
 
-def _identify_data(section: DataSection) -> str:
+def identify_data(section: DataSection) -> str:
     """Returns the identity of the data's content, and says so where files have to be read for it."""
     from harness.data.prepare import fingerprint, known_fingerprint
 
@@ -106,45 +104,6 @@ def _identify_data(section: DataSection) -> str:
             f"reading all files of {where}: their content is part of each run's identity", markup=False, soft_wrap=True
         )
     return fingerprint(section)
-
-
-def plans_with(
-    suite: Path,
-    overrides: list[str] | None,
-    only: list[str] | None,
-    smoke: bool,
-    config_file: Path | None,
-    output: Path,
-) -> tuple[list[Plan], SuiteResults]:
-    """Returns the plan of a suite, and that for each other world size it has results of; and all its results."""
-    from harness.records.planned import count_planned
-    from harness.records.read import read_suite
-
-    first = plan_of(suite, overrides, only, smoke, config_file)
-    planned_for = first.runs[0].spec.train.num_processes
-    stored = read_suite(output, first.suite.name)
-    sizes = {result.num_processes for result in stored.results} - {planned_for}
-    others = [plan_of(suite, overrides, only, smoke, config_file, num_processes=size) for size in sorted(sizes)]
-    plans = [first, *others]
-    run_ids = {run.run_id for plan in plans for run in plan.runs}
-    return plans, count_planned(stored, output, first.suite.name, run_ids)
-
-
-def show_report(
-    plans: list[Plan],
-    stored: SuiteResults,
-    output: Path,
-    options: Options,
-    *,
-    json_wanted: bool = False,
-    page_wanted: bool = False,
-    explain: bool = False,
-) -> Report:
-    """Writes the tables of a suite, prints the answer, and returns them."""
-    from harness.report.of_suite import report_suite
-
-    wanted = {"json_wanted": json_wanted, "page_wanted": page_wanted, "explain": explain}
-    return report_suite(plans, stored, output, stderr(), options, **wanted)
 
 
 def stderr() -> Console:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.app import RESULTS, app, plans_with, print_json
-from harness.cli.options import AsJson, Output, Overrides, Selections, Small, System, text_option
+from harness.cli.app import app, print_json
+from harness.cli.options import AsJson, Overrides, Roots, Selections, Small, System, text_option
+from harness.cli.studies import studies_of
 from harness.counted import counted
 from harness.errors import HarnessError
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 def compare(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="SUITE[:LABEL] [LABEL]...", help="Two configs, A and B; or a suite: its whole table."),
+        typer.Argument(
+            metavar="SUITE[:LABEL] [LABEL]...",
+            help="Two configs, A and B; or a suite (its file, or its folder of results): its whole table.",
+        ),
     ],
     to: Annotated[
         str, text_option("--to", metavar="LABEL", help="Of a table: compare with this config, not with the best.")
@@ -29,7 +33,7 @@ def compare(
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
-    output: Output = RESULTS,
+    output: Roots = None,
     system: System = "",
     fail_if_slower: Annotated[
         str, text_option("--fail-if-slower", metavar="PERCENT", help="Exit with 1 where A is slower by more, e.g. 2%.")
@@ -61,8 +65,8 @@ def compare(
     _require_sense(len(call.sides), to, baseline, write_baseline, limits)
     suites = {}
     for path in dict.fromkeys(side.suite for side in call.sides) or [call.suite]:
-        plans, stored = plans_with(path, set_, only, smoke, None, output)
-        suites[path] = measured_suite(plans, stored, output, system)
+        (study,) = studies_of([path], set_, only, smoke, None, output or [])
+        suites[path] = measured_suite(study, system)
     suite = next(iter(suites.values()))
     with_file = baseline or write_baseline
     wanted = [find(side, suite.configs, suite.name) for side in call.sides if with_file] or list(suite.configs)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli.app import RESULTS
 from harness.cli.completing import columns, paths, suites
 from harness.errors import HarnessError
 
@@ -27,6 +28,10 @@ def _require_printable(param: typer.CallbackParam, value: Path) -> Path:
     return value
 
 
+def _all_printable(param: typer.CallbackParam, value: list[Path] | None) -> list[Path]:
+    return [_require_printable(param, path) for path in value or []] or [RESULTS]
+
+
 text_option = functools.partial(typer.Option, callback=_require_text)
 """An option of text. An empty text, as of an unset variable in a script, is no default: it is refused."""
 
@@ -35,8 +40,19 @@ RunnablePath = Annotated[
     Path,
     typer.Argument(metavar="SUITE", help="Its YAML file, or a submission's manifest.jsonl.", autocompletion=suites),
 ]
-SuitePaths = Annotated[
-    list[Path], typer.Argument(metavar="SUITE...", help="The suites' YAML files.", autocompletion=suites)
+StudyPath = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[SUITE]", help="Its YAML file, or its folder of results; else the only one.", autocompletion=suites
+    ),
+]
+StudyPaths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[SUITE...]",
+        help="YAML files, or folders of results (of one name: merged); else the only suite.",
+        autocompletion=suites,
+    ),
 ]
 AsPage = Annotated[bool, typer.Option("--html", help="Also a page, report.html; of several suites, one of them all.")]
 Overrides = Annotated[
@@ -62,6 +78,12 @@ Download = Annotated[
     bool, typer.Option("--download", help="Fetch published data that are not there, as data.download=true would.")
 ]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.", callback=_require_printable)]
+Roots = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output", metavar="DIR", help="The results root; several are read together.", callback=_all_printable
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config_file", metavar="FILE", help="An Accelerate config, e.g. of launch/.")

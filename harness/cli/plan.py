@@ -23,7 +23,9 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show the runs of a suite in their order, without running them."""
-    planned = plan_of(suite, set_, only, smoke, config_file, read_data=False)
+    from harness.data.prepare import known_fingerprint
+
+    planned = plan_of(suite, set_, only, smoke, config_file, fingerprint=known_fingerprint)
     runs = planned.runs
     if as_json:
         print_json([_row(run) for run in runs])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.cli.app import RESULTS, app, plans_with, show_report, stderr
+from harness.cli.app import app, stderr
 from harness.cli.options import (
     AsJson,
     AsPage,
@@ -10,26 +10,27 @@ from harness.cli.options import (
     ConfigFile,
     Explain,
     Normalised,
-    Output,
     Overrides,
     RelativeTo,
     ReportDryRun,
+    Roots,
     Selections,
     Small,
     Sort,
-    SuitePaths,
+    StudyPaths,
     ToWandb,
     WithResumed,
 )
+from harness.cli.studies import studies_of
 
 
 @app.command()
 def report(
-    suites: SuitePaths,
+    suites: StudyPaths = None,
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
-    output: Output = RESULTS,
+    output: Roots = None,
     config_file: ConfigFile = None,
     sort: Sort = "",
     at: At = "",
@@ -46,6 +47,7 @@ def report(
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
     from harness.report.normalised import require_no_ranking_of_raw_times
+    from harness.report.of_suite import report_suite, report_suites
     from harness.report.options import DEFAULT_SORT, Options
 
     place = _wandb_place(wandb, dry_run)
@@ -54,24 +56,20 @@ def report(
         budget = parse_duration(at) if at else None
     except ValueError:
         raise HarnessError(f"--at {at} is no duration", HINT) from None
-    if as_json and len(suites) > 1:
+    wanted = studies_of(suites or [], set_, only, smoke, config_file, output or [])
+    if as_json and len(wanted) > 1:
         raise HarnessError("--json is of one suite", "call it once for each")
-    wanted = [plans_with(suite, set_, only, smoke, config_file, output) for suite in suites]
     options = Options(sort or DEFAULT_SORT, with_resumed, budget, relative_to if normalised else None)
     if html and len(wanted) > 1:
-        from harness.report.of_suite import report_suites
-
-        shown = report_suites(wanted, output, stderr(), options)
+        shown = report_suites(wanted, stderr(), options)
     else:
-        shown = [
-            show_report(plans, stored, output, options, json_wanted=as_json, page_wanted=html, explain=explain)
-            for plans, stored in wanted
-        ]
+        more = {"json_wanted": as_json, "page_wanted": html, "explain": explain}
+        shown = [report_suite(study, stderr(), options, **more) for study in wanted]
     if place:
         from harness.report.to_wandb import send_report, write_specification
 
-        for one in shown:
-            folder = output / one.place  # what is local is written by now, whatever W&B does
+        for study, one in zip(wanted, shown, strict=True):
+            folder = study.root / one.place  # what is local is written by now, whatever W&B does
             made = write_specification(one, place, folder) if dry_run else send_report(one, place, folder)
             stderr().print(f"W&B report: {made}", markup=False, soft_wrap=True)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.app import RESULTS, app, plan_of, show_report, stderr
+from harness.cli.app import RESULTS, app, plan_of, stderr
 from harness.cli.options import (
     ConfigFile,
     Download,
@@ -79,7 +79,6 @@ def run(
 ) -> None:
     """Run what is open of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
-    from harness.records.planned import read_planned
     from harness.scheduling.launch import launch_folder
     from harness.scheduling.manifest import Manifest
     from harness.trackers.options import Tracking
@@ -140,13 +139,17 @@ def run(
     manifest = Manifest.of(planned, output)
     if download:
         manifest = _with_downloads(manifest)
+    if is_main:
+        from harness.results.study import keep_question
+
+        keep_question(planned, output)
     code = _do(manifest, config_file, arguments, tracking_of(manifest), isolate, pack, retake, renew)
     if code in (0, 1) and is_main:
+        from harness.report.of_suite import report_suite
         from harness.report.options import DEFAULT_SORT, Options
+        from harness.results.study import study_of_suite
 
-        options = Options(sort or DEFAULT_SORT, with_resumed)
-        stored = read_planned(output, planned.suite.name, {run.run_id for run in planned.runs})
-        show_report([planned], stored, output, options)
+        report_suite(study_of_suite(planned, [output]), stderr(), Options(sort or DEFAULT_SORT, with_resumed))
     raise typer.Exit(code)
 
 

@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.app import RESULTS, app, plan_of, print_json, print_text
-from harness.cli.options import AsJson, ConfigFile, Output, Overrides, Selections, Small, SuitePath
+from harness.cli.app import app, plan_of, print_json, print_text
+from harness.cli.options import AsJson, ConfigFile, Overrides, Roots, Selections, Small, StudyPath
+from harness.cli.studies import require_no_plan, split_paths
+from harness.errors import HarnessError
 
 
 @app.command()
 def status(
-    suite: SuitePath,
+    suite: StudyPath = None,
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
-    output: Output = RESULTS,
+    output: Roots = None,
     config_file: ConfigFile = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="With SLURM's queue and the current runs; on a terminal until they end.")
@@ -24,20 +26,32 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Tell which runs of a suite are done, failed or open, on every system that ran them."""
-    from harness.scheduling.status import suite_status
+    from harness.scheduling.status import folder_status, suite_status
 
-    planned = plan_of(suite, set_, only, smoke, config_file)
+    roots = output or []
+    files, folders = split_paths([suite] if suite else [], roots)
+    if folders:
+        require_no_plan(
+            folders, {"--set": set_, "--only": only, "--smoke": smoke, "--config_file": config_file, "--watch": watch}
+        )
+        for own in folders:
+            found = folder_status(*own)
+            print_json(found.as_json()) if as_json else print_text(found.text())
+        return
+    planned = plan_of(files[0], set_, only, smoke, config_file)
     if watch:
+        if len(roots) > 1:
+            raise HarnessError("--watch looks at one results root", "give --output once")
         if as_json:
             from harness.scheduling.watch import Snapshot
 
-            print_json(Snapshot.of(planned, output).as_json())
+            print_json(Snapshot.of(planned, roots[0]).as_json())
             return
         from rich.console import Console
 
         from harness.live.watching import watch as watch_suite
 
-        watch_suite(planned, output, Console())
+        watch_suite(planned, roots[0], Console())
         return
-    found = suite_status(planned, output)
+    found = suite_status(planned, *roots)
     print_json(found.as_json()) if as_json else print_text(found.text())

@@ -56,6 +56,7 @@ def submit(
     dry_run: DryRun = False,
 ) -> None:
     """Send what is open of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
+    from harness.results.study import keep_question
     from harness.scheduling.slurm.batch import Resources
     from harness.scheduling.slurm.submission import Draft
 
@@ -76,11 +77,13 @@ def submit(
         setup=tuple(setup or ()),
     )
     arguments = {"suite": str(suite), "set": set_ or [], "only": only or [], "smoke": smoke, "system": system}
-    draft = Draft.of(plan_of(suite, set_, only, smoke, None), output, resources, system=system, arguments=arguments)
+    planned = plan_of(suite, set_, only, smoke, None)
+    draft = Draft.of(planned, output, resources, system=system, arguments=arguments)
     sys.stderr.write(draft.summary() + "\n")
     if dry_run:
         print_text("\n".join(draft.scripts(draft.folder(), sys.executable)))
     elif draft.open.runs:
+        keep_question(planned, output)
         print_text(draft.submit(sys.executable).text())
         same = "".join(f" --set {shlex.quote(one)}" for one in set_ or [])
         same += "".join(f" --only {shlex.quote(one)}" for one in only or []) + " --smoke" * smoke

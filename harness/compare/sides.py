@@ -77,12 +77,12 @@ def find(side: Side, configs: Sequence[MeasuredConfig], suite: str) -> MeasuredC
 
 
 def _parts(word: str) -> tuple[Path | None, str]:
-    """Returns the suite's file, where the word names one, and the label. Either may hold colons."""
-    if Path(word).is_file():
+    """Returns the suite's file or folder of results, where the word names one, and the label; any may hold colons."""
+    if Path(word).exists():
         return Path(word), ""
     colons = [index for index, character in enumerate(word) if character == ":"]
     for index in colons:
-        if Path(word[:index]).is_file():
+        if Path(word[:index]).exists() and index:
             return Path(word[:index]), word[index + 1 :]
     path = word.partition(":")[0]
     if path.endswith((".yaml", ".yml")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from harness.counted import counted, is_are
@@ -63,6 +63,8 @@ def done_elsewhere(
 
 def folder_of(root: Path, suite: str, result: RunResult) -> RunFolder:
     """Returns where a result lies that counts for a suite, under it or under another one of the results root."""
+    if result.folder:
+        return RunFolder(result.folder)
     return run_folder(root, result.kept_under or suite, result.run_id, result.system_id)
 
 
@@ -87,14 +89,22 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
 def count_planned(stored: SuiteResults, root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
     """Returns the results of a suite, and those that runs of its plan have under other suites of the results root.
 
-    Of a config's results on one system, those by the newest code count; a mean over several would be of none. Records
-    that do not name their code count, and are told of.
+    Of a config's results on one system, those by the newest code count; see `of_newest_code`.
 
     Args:
         stored: the suite's own results.
         root: the results root.
         suite: its name.
         run_ids: of the plan.
+    """
+    return of_newest_code(with_elsewhere(stored, root, suite, run_ids), lambda result: result.run_id in run_ids)
+
+
+def with_elsewhere(stored: SuiteResults, root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
+    """Returns the results of a suite, and those that runs have under other suites of the results root.
+
+    Args:
+        stored, root, suite, run_ids: see `count_planned`.
     """
     own = {(result.run_id, result.system_id) for result in stored.results if result.status in FINAL}
     unreadable = dict(stored.unreadable)
@@ -106,14 +116,25 @@ def count_planned(stored: SuiteResults, root: Path, suite: str, run_ids: Collect
             systems[result.system_id] = read_system(folder_of(root, suite, result).path, result.system_id)
     taken = {(result.run_id, result.system_id) for result in more}
     results = [r for r in stored.results if (r.run_id, r.system_id) not in taken] + more
-    planned = [result for result in results if result.run_id in run_ids]
+    return dataclasses.replace(stored, results=results, systems=systems, unreadable=unreadable)
+
+
+def of_newest_code(stored: SuiteResults, counts: Callable[[RunResult], bool]) -> SuiteResults:
+    """Returns the results without those whose config has newer ones by other code.
+
+    A mean over several codes would be of none. Records that do not name their code count, and are told of.
+
+    Args:
+        counts: tells whether a result is of the plan; the others are kept as they are.
+    """
+    planned = [result for result in stored.results if counts(result)]
     left_out = by_older_code(planned)
     outdated = {(result.run_id, result.system_id) for result in left_out}
-    kept = [result for result in results if (result.run_id, result.system_id) not in outdated]
+    kept = [result for result in stored.results if (result.run_id, result.system_id) not in outdated]
+    done = [r for r in planned if r.status in FINAL and (r.run_id, r.system_id) not in outdated]
     unknown = _unknown_notes([result for result in planned if result.status in FINAL])
-    done = [result for result in kept if result.run_id in run_ids and result.status in FINAL]
     notes = (*stored.notes, *_older_notes(left_out), *_mixed_notes(done), *unknown)
-    return dataclasses.replace(stored, results=kept, systems=systems, unreadable=unreadable, notes=notes)
+    return dataclasses.replace(stored, results=kept, notes=notes)
 
 
 def by_older_code(results: Iterable[RunResult]) -> list[RunResult]:

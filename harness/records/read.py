@@ -10,6 +10,7 @@ A record in the folder of another suite than its own counts, and `elsewhere` nam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def read_result(path: Path) -> RunResult:
     suite = require_own_place(folder, result.run_id, result.system_id)
     result.elsewhere = None if suite == result.suite else result.suite
     result.kept_under = None
+    result.folder = folder
     try:
         newest = generation_at_end(f"{folder}/{EVENTS}")
     except OddFile as error:
@@ -110,3 +112,19 @@ def read_suite(root: Path, suite: str) -> SuiteResults:
         else:
             results.append(result)
     return SuiteResults(results, systems, unreadable)
+
+
+def merged(parts: Sequence[SuiteResults]) -> SuiteResults:
+    """Returns the results of several roots together; of a run that is in several, the one that ended last counts."""
+    newest: dict[tuple[str, str], RunResult] = {}
+    systems: dict[str, dict[str, Any]] = {}
+    unreadable: dict[Path, str] = {}
+    for part in parts:
+        for result in part.results:
+            key = result.run_id, result.system_id
+            if key not in newest or result.ended_at > newest[key].ended_at:
+                newest[key] = result
+        systems = part.systems | systems
+        unreadable |= part.unreadable
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return SuiteResults(list(newest.values()), systems, unreadable, notes)

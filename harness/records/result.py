@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -277,6 +278,9 @@ class RunResult(Record):
         default=None,
         exclude=True,
         description="the suite whose folder holds the record, where that is not the report's; the reader says it",
+    )
+    folder: Path | None = Field(
+        default=None, exclude=True, repr=False, description="that holds the record; the reader says it"
     )
     replaced: Count = Field(
         default=0, description="earlier records of this run that were set aside, into `replaced/`, to train it again"

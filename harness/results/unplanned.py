@@ -23,12 +23,12 @@ def in_what_they_differ(results: Sequence[RunResult], plans: Sequence[Plan]) -> 
     Args:
         results: of no run of the plans; at least one.
     """
-    planned = [dict(_flat(spec.model_dump(mode="json"))) for plan in plans for spec in plan.configs().values()]
+    planned = [dict(flat_identity(spec.model_dump(mode="json"))) for plan in plans for spec in plan.configs().values()]
     planned = planned[:MOST_CONFIGS]
     seeds = {run.spec.seed for plan in plans for run in plan.runs}
     found: Counter[str] = Counter()
     for one in list({run.config_id: run for run in results}.values())[:MOST_CONFIGS]:
-        stored = dict(_flat(one.spec))
+        stored = dict(flat_identity(one.spec))
         nearest = min((_differing(stored, own) for own in planned), key=len, default=[])
         if nearest:
             found[", ".join(nearest[:MOST_FIELDS]) + _more(len(nearest) - MOST_FIELDS)] += 1
@@ -52,13 +52,13 @@ def _differing(stored: Mapping[str, Any], planned: Mapping[str, Any]) -> list[st
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_identity(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields what identifies a config, by dotted path."""
     for key, value in values.items():
         path = f"{prefix}{key}"
         if not is_identity(path):
             continue
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}.")
+            yield from flat_identity(value, f"{path}.")
         else:
             yield path, value

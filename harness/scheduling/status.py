@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -80,33 +80,69 @@ class _Seen:
             self.problems.append({"label": result.label, "seed": result.seed, "status": result.status, **cause})
 
 
-def suite_status(plan: Plan, output: Path) -> SuiteStatus:
-    """Reads the records of a suite and counts the plan's runs on each system by status."""
-    planned = {run.run_id for run in plan.runs}
-    systems: dict[str, _Seen] = {}
-    unreadable: dict[str, str] = {}
-    counted: set[tuple[str, str]] = set()
-    for run_id, system_id, folder in _folders(output / plan.suite.name):
-        seen = systems.setdefault(system_id, _Seen())
-        try:
-            result = _read(folder, system_id, seen)
-        except (OSError, ValueError) as error:
-            unreadable[f"{folder}/result.json"] = str(error)
-            result = None
-        if run_id in planned:
+def suite_status(plan: Plan, *roots: Path) -> SuiteStatus:
+    """Reads the records of a suite in results roots, and counts the plan's runs on each system by status."""
+    name, planned = plan.suite.name, {run.run_id for run in plan.runs}
+    found = _Records.read([root / name for root in roots], planned)
+    for root in roots:
+        for result in done_elsewhere(root, name, planned):
+            found.count(result, str(folder_of(root, name, result).path))
+    return found.status(name, len(plan.runs))
+
+
+def folder_status(*folders: Path) -> SuiteStatus:
+    """Does so for folders `ROOT/SUITE` of records, without the suite's file: open are runs that have begun."""
+    found = _Records.read(folders, None)
+    return found.status(folders[0].resolve().name, len(found.begun))
+
+
+@dataclass
+class _Records:
+    """What was read of a suite's records.
+
+    Attributes:
+        begun: the runs that count and have a folder, by run_id.
+        counted: run_id and system_id of the results that are counted.
+    """
+
+    systems: dict[str, _Seen] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    counted: set[tuple[str, str]] = field(default_factory=set)
+
+    @staticmethod
+    def read(folders: Iterable[Path], planned: Collection[str] | None) -> _Records:
+        """Reads the records in a suite's folders; of the planned runs, or of all."""
+        found = _Records()
+        for run_id, system_id, folder in (one for suite in folders for one in _folders(suite)):
+            seen = found.systems.setdefault(system_id, _Seen())
+            try:
+                result = _read(folder, system_id, seen)
+            except (OSError, ValueError) as error:
+                found.unreadable[f"{folder}/result.json"] = str(error)
+                result = None
+            if planned is not None and run_id not in planned:
+                continue
+            found.begun.add(run_id)
             if result:
-                seen.count(result)
-                counted.add((run_id, system_id))
+                found.count(result, folder)
             if result is None or result.status not in FINAL:
                 seen.with_checkpoint += _has_checkpoint(f"{folder}/checkpoints")
-    for result in done_elsewhere(output, plan.suite.name, planned):
-        seen = systems.setdefault(result.system_id, _Seen())
-        if (result.run_id, result.system_id) not in counted:
-            folder = folder_of(output, plan.suite.name, result).path
-            seen.name = seen.name or str(read_system(folder, result.system_id).get("name", ""))
+        return found
+
+    def count(self, result: RunResult, folder: str) -> None:
+        """Counts a result, once."""
+        key = result.run_id, result.system_id
+        if key not in self.counted:
+            self.counted.add(key)
+            seen = self.systems.setdefault(result.system_id, _Seen())
+            seen.name = seen.name or str(read_system(Path(folder), result.system_id).get("name", ""))
             seen.count(result)
-    found = {i: _status(i, seen, len(planned)) for i, seen in systems.items() if seen.counts or seen.with_checkpoint}
-    return SuiteStatus(plan.suite.name, len(plan.runs), found, unreadable)
+
+    def status(self, suite: str, total: int) -> SuiteStatus:
+        """Returns what there is of so many runs."""
+        told = {i: one for i, one in self.systems.items() if one.counts or one.with_checkpoint}
+        return SuiteStatus(suite, total, {i: _status(i, one, total) for i, one in told.items()}, self.unreadable)
 
 
 def _read(folder: str, system_id: str, seen: _Seen) -> RunResult | None:

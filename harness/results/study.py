@@ -1,0 +1,287 @@
+"""A suite with its results: what reports, comparisons and the table of runs are made from.
+
+It comes from a suite's file and the results roots, or from a folder of records alone: `results/SUITE`, copied from
+wherever it was made. A folder needs neither the suite's file nor its data, nor the plug-ins that trained it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.counted import counted
+from harness.errors import HarnessError
+from harness.records.files import read_object, recording, write_json
+from harness.records.planned import of_newest_code, with_elsewhere
+from harness.records.read import SuiteResults, merged, read_suite
+from harness.records.result import RunResult
+from harness.results.unplanned import flat_identity, in_what_they_differ
+from harness.spec import is_identity
+from harness.spec.settings import matches, require_field
+from harness.suite.file import Reference, SuiteFile, parse_only, selected
+from harness.suite.plan import Plan
+
+QUESTION = "suite.json"
+
+
+class Question(BaseModel):
+    """What a suite asks, beside its configs; kept as `suite.json` in the folder of its results.
+
+    Attributes:
+        order: the ids of its configs, in the order of its file.
+    """
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    description: str = ""
+    budget: float | None = None
+    margin: float | None = None
+    references: list[Reference] = []
+    order: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(file: SuiteFile, order: Iterable[str]) -> Question:
+        """Returns what a suite's file asks."""
+        return Question(
+            description=file.description,
+            budget=file.budget,
+            margin=file.margin,
+            references=file.references,
+            order=tuple(order),
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """A suite with its results.
+
+    Attributes:
+        name: of the suite.
+        source: the suite's file, or the folder of its records, as a command names it.
+        folder: where its reports go.
+        specs: the configs to show, by config_id, in their order, as records hold them.
+        labels: theirs, all distinct.
+        results: those that count, on all systems, anchors among them.
+        systems: by system_id.
+        question: what the suite asks.
+        overrides: what the command line changed in the suite.
+        selection: of its runs, as `--only` has it.
+        notes: what is to be told of the results: those left out, those that cannot be read.
+    """
+
+    name: str
+    source: Path
+    folder: Path
+    specs: Mapping[str, Mapping[str, Any]]
+    labels: Mapping[str, str]
+    results: Sequence[RunResult]
+    systems: Mapping[str, Mapping[str, Any]]
+    question: Question = field(default_factory=Question)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    selection: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    plans: tuple[Plan, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The results root, where calibrations lie."""
+        return self.folder.parent
+
+    def references(self) -> dict[str, list[Reference]]:
+        """Returns the published numbers of each config, by config_id."""
+        wanted = self.question.references
+        return {i: [one for one in wanted if matches(one.match, spec)] for i, spec in self.specs.items()}
+
+
+def study_of_suite(first: Plan, roots: Sequence[Path], plan_for: Callable[[int], Plan] | None = None) -> Study:
+    """Returns a suite, as its file has it, with its results.
+
+    A run whose id is not known, as its data are not here, is found by its config and seed.
+
+    Args:
+        first: its plan.
+        roots: the results roots; the reports go to the first.
+        plan_for: gives the plan at another world size that there are results of, for configs that name none; without
+            it they are left out.
+
+    Raises:
+        HarnessError: there is no result of the plan; it says in what stored results differ from it.
+    """
+    suite = first.suite
+    own = [read_suite(root, suite.name) for root in roots]
+    planned_for = first.runs[0].spec.train.num_processes
+    sizes = {result.num_processes for part in own for result in part.results} - {planned_for}
+    plans = [first, *(plan_for(size) for size in sorted(sizes) if plan_for)]
+    run_ids = {run.run_id for plan in plans for run in plan.runs} - {""}
+    unknown = {(run.config_id, run.spec.seed, run.spec.repeat) for plan in plans for run in plan.runs if not run.run_id}
+
+    def is_planned(result: RunResult) -> bool:
+        key = result.config_id, result.seed, result.spec.get("repeat") or 0
+        return result.run_id in run_ids or (bool(unknown) and key in unknown)
+
+    parts = [with_elsewhere(part, root, suite.name, run_ids) for part, root in zip(own, roots, strict=True)]
+    stored = of_newest_code(merged(parts), is_planned)
+    results = [result for result in stored.results if is_planned(result)]
+    if not results:
+        raise _no_results(plans, stored, roots)
+    notes = list(stored.notes)
+    if unknown:
+        notes.append(
+            "The data are not here: stored runs were found by config and seed, not by the content of their data."
+        )
+    if others := [result for result in stored.results if not is_planned(result)]:
+        difference = in_what_they_differ(others, plans)
+        notes.append(f"Left out: {counted(len(others), 'stored result')} of no run of this plan ({difference}).")
+    ran = {result.config_id for result in results}
+    # Of several world sizes those that were not run are not missing: the suite leaves them open.
+    shown = {
+        config_id: (f"{spec.label} on {spec.train.num_processes}" if len(plans) > 1 else spec.label, spec)
+        for number, plan in enumerate(plans)
+        for config_id, spec in plan.configs().items()
+        if config_id in ran or (number == 0 and len(plans) == 1)
+    }
+    return Study(
+        suite.name,
+        suite.source.path,
+        roots[0] / suite.name,
+        {config_id: spec.model_dump(mode="json") for config_id, (_, spec) in shown.items()},
+        {config_id: label for config_id, (label, _) in shown.items()},
+        results,
+        stored.systems,
+        Question.of(suite.file, first.order),
+        # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
+        {path: value for path, value in suite.overrides.items() if is_identity(path)},
+        first.selection,
+        (*notes, *_unreadable(stored)),
+        tuple(plans),
+    )
+
+
+def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study:
+    """Returns a suite from the folders of its records.
+
+    Args:
+        folders: `ROOT/SUITE` of each results root, all of one suite; the reports go to the first.
+        only: selections, as `--only` has them.
+
+    Raises:
+        HarnessError: there is no record, or none that is selected.
+    """
+    first, name = folders[0], folders[0].resolve().name
+    stored = of_newest_code(merged([read_suite(folder.parent, folder.name) for folder in folders]), lambda _: True)
+    if not stored.results:
+        odd = _unreadable(stored)
+        raise HarnessError(
+            f"no results in {first} can be read" if odd else f"no results in {first}", "; ".join(odd[:3])
+        )
+    question = _read_question(folders)
+    results = _selected(stored.results, only)
+    latest = {run.config_id: run for run in sorted(results, key=lambda run: run.ended_at)}
+    places = {config_id: place for place, config_id in enumerate(question.order)}
+    order = sorted(
+        latest, key=lambda config_id: (places.get(config_id, len(places)), latest[config_id].label, config_id)
+    )
+    specs = {config_id: latest[config_id].spec for config_id in order}
+    labels = _distinct({config_id: latest[config_id].label or config_id for config_id in order}, specs)
+    return Study(
+        name,
+        first,
+        first,
+        specs,
+        labels,
+        results,
+        stored.systems,
+        question,
+        {},
+        tuple(only),
+        (*stored.notes, *_unreadable(stored)),
+    )
+
+
+def suite_folders(path: Path) -> list[Path]:
+    """Returns the folders with records of suites: a suite's folder itself, or those of a results root."""
+    if next(path.glob("*/*/result.json"), None):
+        return [path]
+    return sorted({found.parents[2] for found in path.glob("*/*/*/result.json")})
+
+
+def keep_question(plan: Plan, output: Path) -> None:
+    """Writes what a suite asks beside its results, so that they can be reported without its file.
+
+    Raises:
+        HarnessError: it cannot be written.
+    """
+    folder = output / plan.suite.name
+    known = _read_question([folder]).order if plan.selection else ()
+    order = [*known, *(config_id for config_id in plan.order if config_id not in known)]
+    with recording(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / QUESTION, Question.of(plan.suite.file, order).model_dump(mode="json"))
+
+
+def _read_question(folders: Sequence[Path]) -> Question:
+    for folder in folders:
+        try:
+            return Question.model_validate(read_object(folder / QUESTION))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, ValidationError) as error:
+            raise HarnessError(
+                f"{folder / QUESTION} cannot be read: {error}", "delete it, or run the suite again"
+            ) from None
+    return Question()
+
+
+def _selected(results: Sequence[RunResult], only: Sequence[str]) -> list[RunResult]:
+    selection = parse_only(only)
+    if not selection:
+        return list(results)
+    for path in selection:
+        require_field(f"--only {path}", path, [result.spec for result in results])
+    found = [result for result in results if selected(selection, dict(result.spec)) and not result.is_anchor]
+    if not found:
+        labels = ", ".join(sorted({result.label for result in results})[:20])
+        raise HarnessError(f"--only {' '.join(only)} selects no run", f"labels: {labels}")
+    return found
+
+
+def _distinct(labels: Mapping[str, str], specs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the labels, and to those that several configs have, adds in what these differ."""
+    count = Counter(labels.values())
+    found = dict(labels)
+    for label in (label for label, times in count.items() if times > 1):
+        same = {config_id: dict(flat_identity(specs[config_id])) for config_id, own in labels.items() if own == label}
+        for config_id, fields in same.items():
+            differing = [
+                f"{path}={json.dumps(value)}"
+                for path, value in fields.items()
+                if any(other.get(path) != value for other in same.values())
+            ]
+            found[config_id] = f"{label} ({', '.join(differing) or config_id})"
+    return found
+
+
+def _no_results(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[Path]) -> HarnessError:
+    """Returns why there is nothing to report: tables would be empty, and overwrite those of another plan."""
+    suite = plans[0].suite.name
+    where = ", ".join(map(str, roots))
+    odd = _unreadable(stored)
+    if stored.results:
+        count = counted(len(stored.results), "stored result")
+        message = f"no results of this plan of {suite}, but {count} that it does not have"
+        return HarnessError(message, f"they differ: {in_what_they_differ(stored.results, plans)}")
+    if odd:
+        return HarnessError(f"no results of {suite} in {where} can be read", "; ".join(odd[:3]))
+    return HarnessError(
+        f"no results of {suite} in {where} yet", "run it: harness run SUITE, or name the root: --output"
+    )
+
+
+def _unreadable(stored: SuiteResults) -> list[str]:
+    return [f"Unreadable record {path}: {reason}." for path, reason in stored.unreadable.items()]
