@@ -69,7 +69,7 @@ def report(
         from harness.report.to_wandb import send_report, write_specification
 
         for study, one in zip(wanted, shown, strict=True):
-            folder = study.root / one.place  # what is local is written by now, whatever W&B does
+            folder = study.folder / one.place  # what is local is written by now, whatever W&B does
             made = write_specification(one, place, folder) if dry_run else send_report(one, place, folder)
             stderr().print(f"W&B report: {made}", markup=False, soft_wrap=True)
 

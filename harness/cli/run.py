@@ -140,7 +140,7 @@ def run(
     if download:
         manifest = _with_downloads(manifest)
     if is_main:
-        from harness.results.study import keep_question
+        from harness.results.question import keep_question
 
         keep_question(planned, output)
     code = _do(manifest, config_file, arguments, tracking_of(manifest), isolate, pack, retake, renew)

@@ -56,7 +56,7 @@ def submit(
     dry_run: DryRun = False,
 ) -> None:
     """Send what is open of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
-    from harness.results.study import keep_question
+    from harness.results.question import keep_question
     from harness.scheduling.slurm.batch import Resources
     from harness.scheduling.slurm.submission import Draft
 

@@ -79,8 +79,8 @@ class Cause(Record):
     """Why a run has no valid result."""
 
     kind: str = Field(description="e.g. OutOfMemoryError, SIGKILL, hang, no start, not finite")
-    message: str
-    rank: Count | None = None
+    message: str = Field(description="one line")
+    rank: Count | None = Field(default=None, description="that failed first")
     step: Count | None = Field(
         default=None, description="optimizer steps done; of a killed process, as of a second before at the most"
     )
@@ -90,20 +90,20 @@ class Cause(Record):
 class DataFacts(Record):
     """The data a run saw."""
 
-    fingerprint: str
-    train_samples: Count
-    validation_samples: Count
-    test_samples: Count
-    num_classes: Count
-    skipped_files: Count = 0
-    rankable: bool = True
+    fingerprint: str = Field(description="hash of what the data hold")
+    train_samples: Count = Field(description="images to train on")
+    validation_samples: Count = Field(description="held out of the training images")
+    test_samples: Count = Field(description="images to test on")
+    num_classes: Count = Field(description="classes")
+    skipped_files: Count = Field(default=0, description="files that could not be read")
+    rankable: bool = Field(default=True, description="whether accuracy on them means something")
     decode_seconds: Seconds = Field(default=0.0, description="reading image files into the cache; 0 where it had them")
 
 
 class ModelFacts(Record):
     """The size of the network."""
 
-    parameters: Count
+    parameters: Count = Field(description="weights")
     trainable_parameters: Count | None = Field(default=None, description="those that are not frozen")
     multiply_accumulates: Count | None = Field(description="of one image's forward pass: convolutions and products")
 
@@ -111,14 +111,14 @@ class ModelFacts(Record):
 class Resolved(Record):
     """What `auto` and the machine decided."""
 
-    device: str
-    mixed_precision: str
-    loader: str
+    device: str = Field(description="that it ran on")
+    mixed_precision: str = Field(description="that it ran in")
+    loader: str = Field(description="that it read with")
     loader_images_per_second: dict[str, Amount | str] = Field(
         default={},
         description="what `auto` measured of each candidate, or why one, or `dali` with a fallback, could not be had",
     )
-    micro_batch_size: Count
+    micro_batch_size: Count = Field(description="samples of one forward pass of one process")
     gradient_accumulation_steps: Count | None = Field(
         default=None, description="more than the spec's where the run was out of memory and tried again"
     )
@@ -127,34 +127,38 @@ class Resolved(Record):
 class Clock(Record):
     """Seconds on each clock; `train_seconds` is on the slowest rank, the rest on rank 0. See docs/columns.md."""
 
-    train_seconds: Seconds | None = None
-    eval_seconds: Seconds | None = None
-    data_seconds: Seconds | None = None
-    build_seconds: Seconds | None = None
-    compile_seconds: Seconds | None = None
-    checkpoint_seconds: Seconds | None = None
-    total_seconds: Seconds | None = None
+    train_seconds: Seconds | None = Field(default=None, description="every step of every epoch, on the slowest rank")
+    eval_seconds: Seconds | None = Field(default=None, description="evaluations")
+    data_seconds: Seconds | None = Field(default=None, description="preparing the data")
+    build_seconds: Seconds | None = Field(default=None, description="making network, optimizer and loader")
+    compile_seconds: Seconds | None = Field(default=None, description="`torch.compile`")
+    checkpoint_seconds: Seconds | None = Field(default=None, description="writing checkpoints")
+    total_seconds: Seconds | None = Field(default=None, description="the whole run")
 
 
 class Throughput(Record):
     """How fast the steps went."""
 
-    samples_per_second: Amount | None = None
-    data_wait_share: Share | None = None
-    steps: Count = 0
-    samples: Count = 0
-    untimed_steps: Count = 0
+    samples_per_second: Amount | None = Field(
+        default=None, description="of all processes over the slowest rank's seconds, after the untimed steps"
+    )
+    data_wait_share: Share | None = Field(
+        default=None, description="of the train time, that the next batch was not ready"
+    )
+    steps: Count = Field(default=0, description="optimizer steps")
+    samples: Count = Field(default=0, description="that were trained on, all epochs together")
+    untimed_steps: Count = Field(default=0, description="first steps of a run that throughput leaves out")
     skipped_samples: Count = Field(default=0, description="in tails too small for every process to have two samples")
 
 
 class Memory(Record):
     """Peaks during the run, in bytes, on the rank that used most."""
 
-    max_allocated_bytes: Count | None = None
-    max_reserved_bytes: Count | None = None
-    process_device_bytes: Count | None = None
-    device_bytes: Count | None = None
-    host_rss_bytes: Count | None = None
+    max_allocated_bytes: Count | None = Field(default=None, description="of tensors, PyTorch's peak")
+    max_reserved_bytes: Count | None = Field(default=None, description="of PyTorch's pool")
+    process_device_bytes: Count | None = Field(default=None, description="of the process on its GPU, by NVML")
+    device_bytes: Count | None = Field(default=None, description="of all processes on the GPU, by NVML")
+    host_rss_bytes: Count | None = Field(default=None, description="of a process in main memory")
     host_tree_rss_bytes: Count | None = Field(
         default=None, description="of all processes of the run on a machine, sampled; shared pages count in each"
     )
@@ -174,17 +178,17 @@ class Telemetry(Record):
     """The state of GPUs and hosts over the train time: means over samples of all ranks, unless named otherwise."""
 
     samples: Count = Field(default=0, description="of all ranks together")
-    gpu_utilization: Share | None = None
-    gpu_power_watts: Amount | None = None
-    gpu_peak_power_watts: Amount | None = None
-    gpu_sm_clock_hertz: Amount | None = None
-    gpu_memory_clock_hertz: Amount | None = None
-    gpu_temperature_celsius: Celsius | None = None
-    gpu_peak_temperature_celsius: Celsius | None = None
+    gpu_utilization: Share | None = Field(default=None, description="time in which a kernel ran")
+    gpu_power_watts: Amount | None = Field(default=None, description="of a GPU")
+    gpu_peak_power_watts: Amount | None = Field(default=None, description="most in a sample")
+    gpu_sm_clock_hertz: Amount | None = Field(default=None, description="of the multiprocessors")
+    gpu_memory_clock_hertz: Amount | None = Field(default=None, description="of the memory")
+    gpu_temperature_celsius: Celsius | None = Field(default=None, description="of a GPU")
+    gpu_peak_temperature_celsius: Celsius | None = Field(default=None, description="most in a sample")
     gpu_throttled: bool | None = Field(default=None, description="on any rank, in any sample")
     gpu_throttle_reasons: dict[str, Share] | None = Field(default=None, description="share of the samples of each")
     gpu_shared: bool | None = Field(default=None, description="whether a process that is not of the run used a GPU")
-    gpu_other_pids: list[Count] | None = None
+    gpu_other_pids: list[Count] | None = Field(default=None, description="processes of others that used a GPU")
     gpu_energy_from: str | None = Field(default=None, description="`counter`, or `power` integrated over time")
     host_cpu_share: Amount | None = Field(default=None, description="processor time over train time x usable cores")
 
@@ -211,11 +215,11 @@ class Disturbance(Record):
 class Metrics(Record):
     """Metrics on one split. `train` ones are taken during the epoch, on augmented images and moving weights."""
 
-    accuracy: Share
-    top5_accuracy: Share | None
-    loss: Loss
-    macro_recall: Share
-    recall_by_class: list[Share | None]
+    accuracy: Share = Field(description="share of images whose first prediction is right")
+    top5_accuracy: Share | None = Field(description="share whose class is among the first five")
+    loss: Loss = Field(description="mean cross-entropy")
+    macro_recall: Share = Field(description="mean over the classes of the share that was recognised")
+    recall_by_class: list[Share | None] = Field(description="the same of each class")
     mean_batch_recall: Share | None = Field(default=None, description="macro recall of each batch, averaged over them")
     all_epochs_mean_batch_recall: Share | None = Field(default=None, description="and over the epochs until then")
 
@@ -231,33 +235,33 @@ class Selected(Record):
 class TargetReached(Record):
     """When the suite's target was first met at an evaluation; null where it never was."""
 
-    metric: str
-    at_least: Finite
-    epoch: Count | None = None
-    train_seconds: Seconds | None = None
+    metric: str = Field(description="that the target is on")
+    at_least: Finite = Field(description="the target")
+    epoch: Count | None = Field(default=None, description="at whose end it was met first")
+    train_seconds: Seconds | None = Field(default=None, description="until then")
     train_joules: Amount | None = Field(default=None, description="of the GPUs of all ranks, until then")
 
 
 class RunResult(Record):
     """All that tables are made from."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    suite: str
-    label: str
-    run_id: str
-    config_id: str
-    system_id: str
-    seed: Count
-    status: Status
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="of the record")
+    suite: str = Field(description="that it was run under")
+    label: str = Field(description="of its config")
+    run_id: str = Field(description="hash of config, seed and content of the data")
+    config_id: str = Field(description="hash of the config without the seed")
+    system_id: str = Field(description="hash of hardware and software")
+    seed: Count = Field(description="of weights, order and augmentation")
+    status: Status = Field(description="ok, failed, oom, diverged, timeout or preempted")
     cause: Cause | None = None
     started_at: Moment
     ended_at: Moment
-    attempt: Ordinal = 1
+    attempt: Ordinal = Field(default=1, description="how many times it was begun")
     generation: Count = Field(
         default=0, description="of the claim that its writer owned the run by; see `harness.records.claims`"
     )
-    num_processes: Ordinal
-    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
+    num_processes: Ordinal = Field(description="ranks")
+    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = Field(default=0, description="that were trained")
     resumed_at_steps: list[Count] = Field(
         default=[],
         description="where it went on from a checkpoint, in optimizer steps; its times are sums over the parts",

@@ -64,7 +64,7 @@ def report_suite(
         study, console, options, json_wanted=json_wanted, for_page=page_wanted, explain=explain
     )
     if source:
-        _write_page(study.root / report.place, [source], console)
+        _write_page(study.folder / report.place, [source], console)
     return report
 
 
@@ -89,7 +89,7 @@ def _show_and_write(
     The files are written first: whatever becomes of the terminal, they are there.
     """
     report = build_suite_report(study, options)
-    folder = study.root / report.place
+    folder = study.folder / report.place
     with ReportFiles(report, for_page=for_page) as files:
         written = files.write(folder)
         specs, missing = (files.specs(), files.charts_missing()) if for_page else ({}, "")

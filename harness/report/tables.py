@@ -140,8 +140,8 @@ class Report:
 
     @property
     def place(self) -> str:
-        """The folder of its files, from the results root."""
-        return f"{self.suite}/{_folder_name(self.selection)}" if self.selection else self.suite
+        """The folder of its files, from that of the suite's results; empty for that one itself."""
+        return _folder_name(self.selection) if self.selection else ""
 
     def beside(self) -> list[Beside]:
         """Returns the tables that belong to no system."""

@@ -8,53 +8,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from harness.counted import counted
 from harness.errors import HarnessError
-from harness.records.files import read_object, recording, write_json
 from harness.records.planned import of_newest_code, with_elsewhere
 from harness.records.read import SuiteResults, merged, read_suite
 from harness.records.result import RunResult
+from harness.results.question import Question, read_question
 from harness.results.unplanned import flat_identity, in_what_they_differ
 from harness.spec import is_identity
 from harness.spec.settings import matches, require_field
-from harness.suite.file import Reference, SuiteFile, parse_only, selected
+from harness.suite.file import Reference, parse_only, selected
 from harness.suite.plan import Plan
-
-QUESTION = "suite.json"
-
-
-class Question(BaseModel):
-    """What a suite asks, beside its configs; kept as `suite.json` in the folder of its results.
-
-    Attributes:
-        order: the ids of its configs, in the order of its file.
-    """
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-    description: str = ""
-    budget: float | None = None
-    margin: float | None = None
-    references: list[Reference] = []
-    order: tuple[str, ...] = ()
-
-    @staticmethod
-    def of(file: SuiteFile, order: Iterable[str]) -> Question:
-        """Returns what a suite's file asks."""
-        return Question(
-            description=file.description,
-            budget=file.budget,
-            margin=file.margin,
-            references=file.references,
-            order=tuple(order),
-        )
 
 
 @dataclass(frozen=True)
@@ -173,14 +142,14 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
     Raises:
         HarnessError: there is no record, or none that is selected.
     """
-    first, name = folders[0], folders[0].resolve().name
-    stored = of_newest_code(merged([read_suite(folder.parent, folder.name) for folder in folders]), lambda _: True)
+    first, name = folders[0].resolve() if not folders[0].name else folders[0], folders[0].resolve().name
+    stored = of_newest_code(read_folders(folders), lambda _: True)
     if not stored.results:
         odd = _unreadable(stored)
         raise HarnessError(
             f"no results in {first} can be read" if odd else f"no results in {first}", "; ".join(odd[:3])
         )
-    question = _read_question(folders)
+    question = read_question(folders)
     results = _selected(stored.results, only)
     latest = {run.config_id: run for run in sorted(results, key=lambda run: run.ended_at)}
     places = {config_id: place for place, config_id in enumerate(question.order)}
@@ -204,38 +173,25 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
     )
 
 
+def read_folders(folders: Sequence[Path]) -> SuiteResults:
+    """Reads the records of one suite from its folders, all that count.
+
+    A folder may bear another name than the suite had where it was run: only a record of another suite than most is from
+    elsewhere.
+    """
+    stored = merged([read_suite(folder.parent, folder.name) for folder in folders])
+    count = Counter(result.suite for result in stored.results)
+    own = max(count, key=lambda suite: (count[suite], suite)) if count else ""
+    for result in stored.results:
+        result.elsewhere = None if result.suite == own else result.suite
+    return stored
+
+
 def suite_folders(path: Path) -> list[Path]:
     """Returns the folders with records of suites: a suite's folder itself, or those of a results root."""
     if next(path.glob("*/*/result.json"), None):
         return [path]
     return sorted({found.parents[2] for found in path.glob("*/*/*/result.json")})
-
-
-def keep_question(plan: Plan, output: Path) -> None:
-    """Writes what a suite asks beside its results, so that they can be reported without its file.
-
-    Raises:
-        HarnessError: it cannot be written.
-    """
-    folder = output / plan.suite.name
-    known = _read_question([folder]).order if plan.selection else ()
-    order = [*known, *(config_id for config_id in plan.order if config_id not in known)]
-    with recording(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / QUESTION, Question.of(plan.suite.file, order).model_dump(mode="json"))
-
-
-def _read_question(folders: Sequence[Path]) -> Question:
-    for folder in folders:
-        try:
-            return Question.model_validate(read_object(folder / QUESTION))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, ValidationError) as error:
-            raise HarnessError(
-                f"{folder / QUESTION} cannot be read: {error}", "delete it, or run the suite again"
-            ) from None
-    return Question()
 
 
 def _selected(results: Sequence[RunResult], only: Sequence[str]) -> list[RunResult]:

@@ -1,0 +1,238 @@
+"""The table of results: a row a run, with typed columns, from the records alone.
+
+`read_results` is the way in for people; `runs.csv` and `runs.parquet` are the same table. `describe_columns` says what
+the columns mean.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import typing
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel
+
+from harness.counted import counted
+from harness.errors import HarnessError
+from harness.records.comparable import marks
+from harness.records.result import SPLITS, Metrics, RunResult
+from harness.results.study import read_folders, suite_folders
+
+if TYPE_CHECKING:
+    import pandas
+
+Kind = Literal["text", "count", "number", "flag"]
+# Long, of the program alone, or told by other columns.
+_LEFT_OUT = {"cause.traceback", "kept_under", "calibration", "metrics", "selected", "spec", "unavailable"}
+_UNITS = {
+    "samples_per_second": "images/s",
+    "seconds": "s",
+    "bytes": "bytes",
+    "joules": "J",
+    "joules_per_epoch": "J",
+    "watts": "W",
+    "hertz": "Hz",
+    "celsius": "°C",
+    "accuracy": "fraction",
+    "recall": "fraction",
+    "share": "fraction",
+    "utilization": "fraction",
+    "loss": "nats",
+}
+_HIGHER, _LOWER = (
+    ("accuracy", "recall", "samples_per_second"),
+    ("loss", "seconds", "bytes", "joules", "joules_per_epoch"),
+)
+_DTYPES: dict[Kind, str] = {"count": "Int64", "number": "float64", "flag": "boolean", "text": "object"}
+
+
+@dataclass(frozen=True)
+class RunColumn:
+    """A column of the table of runs.
+
+    Attributes:
+        name: dotted, as in `result.json`.
+        unit: empty where it has none.
+        meaning: in words; empty where the name says it.
+        better: `higher` or `lower`; empty where neither is.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    better: Literal["higher", "lower", ""]
+
+
+def read_results(*paths: str | Path) -> pandas.DataFrame:
+    """Reads runs from disk: one row a run, in the order of suite, config, seed and system; see `describe_columns`.
+
+    Neither the suite's file nor its data, nor plug-ins are needed. Of a run that is in several folders, the record that
+    ended last counts. Records that cannot be read are left out with a warning; `frame.attrs["left_out"]` has each with
+    its reason.
+
+    Args:
+        paths: folders `results/SUITE`, or whole results roots.
+
+    Raises:
+        HarnessError: there is no folder, or no record in it.
+    """
+    folders: dict[str, list[Path]] = {}
+    for path in map(Path, paths):
+        found = suite_folders(path)
+        if not found:
+            raise HarnessError(f"no results in {path}", "name a folder such as results/SUITE, or a results root")
+        for folder in found:
+            folders.setdefault(folder.resolve().name, []).append(folder)
+    results: list[tuple[str, RunResult]] = []
+    names: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for suite, own in folders.items():
+        stored = read_folders(own)
+        results += [(suite, result) for result in stored.results]
+        names |= {system_id: str(facts.get("name") or system_id) for system_id, facts in stored.systems.items()}
+        left_out |= {str(path): reason for path, reason in stored.unreadable.items()}
+    if left_out:
+        path, reason = next(iter(left_out.items()))
+        warnings.warn(f"{counted(len(left_out), 'record')} left out, e.g. {path}: {reason}", stacklevel=2)
+    results.sort(key=lambda pair: (pair[0], pair[1].label, pair[1].seed, pair[1].system_id, pair[1].started_at))
+    frame = run_frame(result for _, result in results)
+    frame.insert(0, "system", [names[system_id] for system_id in frame["system_id"]])
+    frame["suite"] = [suite for suite, _ in results]
+    frame.attrs["left_out"] = left_out
+    return frame
+
+
+def run_frame(results: Iterable[RunResult]) -> pandas.DataFrame:
+    """Returns the table of runs, a row each in their order; columns that are null in all of them are kept."""
+    import pandas
+
+    rows = [_flat_run(result) for result in results]
+    known = {column.name: column for column in run_columns()}
+    names = [name for name in known if not name.startswith(("metrics.", "selected."))]
+    names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        kind = known[name].kind if name in known else _kind_of(values)
+        columns[name] = pandas.array(values, dtype=_DTYPES[kind]) if kind != "text" else _texts(values)
+    return pandas.DataFrame(columns)
+
+
+def describe_columns(frame: pandas.DataFrame | None = None) -> pandas.DataFrame:
+    """Returns name, unit, meaning and better of the columns of a table of runs, or of all that there may be."""
+    import pandas
+
+    known = {column.name: column for column in run_columns()}
+    wanted = list(known) if frame is None else list(map(str, frame.columns))
+    rows = []
+    for name in wanted:
+        column = known.get(name)
+        unit, better = (column.unit, column.better) if column else _unit_and_better(name)
+        meaning = column.meaning if column else "of the run's config" if name.startswith("spec.") else ""
+        rows.append({"name": name, "unit": unit, "meaning": meaning, "better": better})
+    return pandas.DataFrame(rows)
+
+
+@functools.cache
+def run_columns() -> tuple[RunColumn, ...]:
+    """Returns the columns that a table of runs may have, but for those of the config (`spec.…`)."""
+    found = list(_columns_of(RunResult, ""))
+    for split in SPLITS:
+        found += _columns_of(Metrics, f"metrics.{split}.")
+    for split in ("validation", "test"):
+        found.append(_column(f"selected.{split}.epoch", int, "best on this split"))
+        found += _columns_of(Metrics, f"selected.{split}.test.")
+    marked = "why its times do not count, see docs/columns.md; null where they do"
+    return (*found, _column("marks", str, marked), _column("unavailable", str, "reasons of nulls, as JSON"))
+
+
+def _columns_of(model: type[BaseModel], prefix: str) -> Iterator[RunColumn]:
+    for key, info in model.model_fields.items():
+        name = f"{prefix}{key}"
+        if name in _LEFT_OUT:
+            continue
+        section = next(
+            (one for one in _types(info.annotation) if isinstance(one, type) and issubclass(one, BaseModel)), None
+        )
+        if section is not None:
+            yield from _columns_of(section, f"{name}.")
+        else:
+            yield _column(name, info.annotation, info.description or "")
+
+
+def _types(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _types(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        return tuple(one for part in typing.get_args(annotation) for one in _types(part))
+    return (annotation,)
+
+
+def _column(name: str, annotation: Any, meaning: str) -> RunColumn:
+    kinds: dict[Any, Kind] = {int: "count", float: "number", bool: "flag"}
+    found: list[Kind] = [kinds[one] for one in _types(annotation) if one in kinds]
+    kind: Kind = found[0] if found else "text"
+    unit, better = _unit_and_better(name)
+    return RunColumn(name, kind, unit, meaning, better)
+
+
+def _unit_and_better(name: str) -> tuple[str, Literal["higher", "lower", ""]]:
+    last = name.rpartition(".")[2]
+
+    def ends(*words: str) -> bool:
+        return any(last == word or last.endswith(f"_{word}") for word in words)
+
+    unit = next((unit for ending, unit in _UNITS.items() if ends(ending)), "")
+    measured = not name.startswith(("spec.", "disturbance."))
+    if not measured:
+        return unit, ""
+    return unit, "higher" if ends(*_HIGHER) else "lower" if ends(*_LOWER) else ""
+
+
+def _flat_run(run: RunResult) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in vars(run).items():
+        if value is not None and key not in _LEFT_OUT:
+            _put(key, value, flat)
+    for split, metrics in run.metrics.items():
+        _put(f"metrics.{split}", metrics, flat)
+    for choice in run.selected:
+        flat[f"selected.{choice.selected_on}.epoch"] = choice.epoch
+        _put(f"selected.{choice.selected_on}.test", choice.test, flat)
+    _put("spec", run.spec, flat)
+    flat["folder"] = str(run.folder) if run.folder else None
+    flat["marks"] = ", ".join(marks(run)) or None
+    flat["unavailable"] = json.dumps(run.unavailable) if run.unavailable else None
+    return flat
+
+
+def _put(name: str, value: Any, into: dict[str, Any]) -> None:
+    """Adds a value, or those inside it under dotted names; lists are JSON texts."""
+    if isinstance(value, BaseModel):
+        value = vars(value)
+    if type(value) is dict:
+        for key, inner in value.items():
+            if type(inner) is dict or isinstance(inner, list | BaseModel):
+                _put(f"{name}.{key}", inner, into)
+            elif (path := f"{name}.{key}") not in _LEFT_OUT:
+                into[path] = inner
+    else:
+        into[name] = json.dumps(value) if isinstance(value, list) else value
+
+
+def _kind_of(values: Iterable[Any]) -> Kind:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return "flag"
+    return "text" if not kinds or not kinds <= {int, float} else "number" if float in kinds else "count"
+
+
+def _texts(values: Iterable[Any]) -> list[str | None]:
+    return [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]

@@ -1,0 +1,74 @@
+"""What a suite asks, kept beside its results: a report of the records alone answers it, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import HarnessError
+from harness.records.files import read_object, recording, write_json
+from harness.suite.file import Reference, SuiteFile
+from harness.suite.plan import Plan
+
+QUESTION = "suite.json"
+
+
+class Question(BaseModel):
+    """What a suite asks, beside its configs; kept as `suite.json` in the folder of its results.
+
+    Attributes:
+        order: the ids of its configs, in the order of its file.
+    """
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    description: str = ""
+    budget: float | None = None
+    margin: float | None = None
+    references: list[Reference] = []
+    order: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(file: SuiteFile, order: Iterable[str]) -> Question:
+        """Returns what a suite's file asks."""
+        return Question(
+            description=file.description,
+            budget=file.budget,
+            margin=file.margin,
+            references=file.references,
+            order=tuple(order),
+        )
+
+
+def keep_question(plan: Plan, output: Path) -> None:
+    """Writes what a suite asks beside its results, so that they can be reported without its file.
+
+    Raises:
+        HarnessError: it cannot be written.
+    """
+    folder = output / plan.suite.name
+    known = read_question([folder]).order if plan.selection else ()
+    order = [*known, *(config_id for config_id in plan.order if config_id not in known)]
+    with recording(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / QUESTION, Question.of(plan.suite.file, order).model_dump(mode="json"))
+
+
+def read_question(folders: Sequence[Path]) -> Question:
+    """Returns what the suite of these folders asks: from the first that says so; else nothing.
+
+    Raises:
+        HarnessError: it cannot be read.
+    """
+    for folder in folders:
+        try:
+            return Question.model_validate(read_object(folder / QUESTION))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, ValidationError) as error:
+            raise HarnessError(
+                f"{folder / QUESTION} cannot be read: {error}", "delete it, or run the suite again"
+            ) from None
+    return Question()
