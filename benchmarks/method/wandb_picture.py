@@ -11,7 +11,6 @@ comparer, are left out. A run is found by its config and seed, so the images nee
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import io
 import math
 import statistics
@@ -27,6 +26,7 @@ from harness.records.read import read_suite
 from harness.records.store import run_folder
 from harness.report.formats.wandb_report import specification, wandb_report
 from harness.report.of_suite import build_suite_report
+from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
 from harness.trackers.entries import Entries, read_entries
 
@@ -46,9 +46,7 @@ def main() -> None:
 
     plan = load_suite(asked.suite, asked.set).plan(lambda data: "", num_processes=1)
     stored = read_suite(asked.results, plan.suite.name)
-    ids = {(result.config_id, result.seed): result.run_id for result in stored.results}
-    runs = [run.model_copy(update={"run_id": ids.get((run.config_id, run.spec.seed), "")}) for run in plan.runs]
-    report = build_suite_report([dataclasses.replace(plan, runs=tuple(runs))], stored, asked.results)
+    report = build_suite_report(study_of_plans([plan], stored, [asked.results]))
     sent = specification(wandb_report(report, "team", "project", with_project_id=False))
     folders = [run_folder(asked.results, plan.suite.name, one.run_id, one.system_id) for one in stored.results]
     told = [entries for folder in folders if (entries := read_entries(folder))]

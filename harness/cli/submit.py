@@ -83,8 +83,8 @@ def submit(
     if dry_run:
         print_text("\n".join(draft.scripts(draft.folder(), sys.executable)))
     elif draft.open.runs:
-        keep_question(planned, output)
         print_text(draft.submit(sys.executable).text())
+        keep_question(planned, output)
         same = "".join(f" --set {shlex.quote(one)}" for one in set_ or [])
         same += "".join(f" --only {shlex.quote(one)}" for one in only or []) + " --smoke" * smoke
         same += f" --output {shlex.quote(str(output))}" * (output != RESULTS)

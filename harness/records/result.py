@@ -10,6 +10,7 @@ is what a network came to whose logits overflowed.
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -283,9 +284,6 @@ class RunResult(Record):
         exclude=True,
         description="the suite whose folder holds the record, where that is not the report's; the reader says it",
     )
-    folder: Path | None = Field(
-        default=None, exclude=True, repr=False, description="that holds the record; the reader says it"
-    )
     replaced: Count = Field(
         default=0, description="earlier records of this run that were set aside, into `replaced/`, to train it again"
     )
@@ -320,6 +318,11 @@ class RunResult(Record):
         if data is None and info.data.get("status") == "ok":
             raise PydanticCustomError("null", "null in the record of a run that ended ok")
         return data
+
+    @functools.cached_property
+    def folder(self) -> Path | None:
+        """The folder that holds the record, where it was read from one: the reader puts it here ignores it."""
+        return None
 
     @property
     def is_anchor(self) -> bool:

@@ -88,14 +88,30 @@ def study_of_suite(first: Plan, roots: Sequence[Path], plan_for: Callable[[int],
     sizes = {result.num_processes for part in own for result in part.results} - {planned_for}
     plans = [first, *(plan_for(size) for size in sorted(sizes) if plan_for)]
     run_ids = {run.run_id for plan in plans for run in plan.runs} - {""}
+    parts = [with_elsewhere(part, root, suite.name, run_ids) for part, root in zip(own, roots, strict=True)]
+    return study_of_plans(plans, merged(parts), roots)
+
+
+def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[Path]) -> Study:
+    """Returns a suite from its plans and what is stored.
+
+    Args:
+        plans: for each world size that configs without `num_processes` may have been run at.
+        stored: the records of the roots together.
+        roots: the results roots; the reports go to the first.
+
+    Raises:
+        HarnessError: see `study_of_suite`.
+    """
+    first, suite = plans[0], plans[0].suite
+    run_ids = {run.run_id for plan in plans for run in plan.runs} - {""}
     unknown = {(run.config_id, run.spec.seed, run.spec.repeat) for plan in plans for run in plan.runs if not run.run_id}
 
     def is_planned(result: RunResult) -> bool:
         key = result.config_id, result.seed, result.spec.get("repeat") or 0
         return result.run_id in run_ids or (bool(unknown) and key in unknown)
 
-    parts = [with_elsewhere(part, root, suite.name, run_ids) for part, root in zip(own, roots, strict=True)]
-    stored = of_newest_code(merged(parts), is_planned)
+    stored = of_newest_code(stored, is_planned)
     results = [result for result in stored.results if is_planned(result)]
     if not results:
         raise _no_results(plans, stored, roots)

@@ -18,6 +18,7 @@ from harness.report.formats.markdown import markdown
 from harness.report.formats.terminal import show
 from harness.report.of_suite import build_suite_report
 from harness.report.write import write_report
+from harness.results.study import study_of_plans
 from harness.suite.plan import Plan, load_suite
 
 BASE = """
@@ -79,7 +80,7 @@ def _report(fake: Any, plan: Plan, numbers: Numbers, **options: Any) -> Any:
         for run in plan.runs
         if run.spec.seed in numbers.get(run.spec.label, {})
     ]
-    return build_suite_report([plan], SuiteResults(results, {}, {}), Path())
+    return build_suite_report(study_of_plans([plan], SuiteResults(results, {}, {}), [Path()]))
 
 
 def test_one_at_a_time_by_hand(fake: Any, tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_systems_are_kept_apart(fake: Any, tmp_path: Path) -> None:
         fake.result("x", config_id=run.config_id, run_id=run.run_id, suite="s", system_id=system)
         for run, system in zip(plan.runs, ["one", "two", "two"], strict=True)
     ]
-    report = build_suite_report([plan], SuiteResults(results, {}, {}), Path())
+    report = build_suite_report(study_of_plans([plan], SuiteResults(results, {}, {}), [Path()]))
     assert {(row["system_id"], row["state"]) for row in factor_rows(report)} == {("one", "not run"), ("two", "not run")}
 
 

@@ -28,6 +28,7 @@ from harness.report.formats.terminal import show
 from harness.report.of_suite import build_suite_report
 from harness.report.tables import Report
 from harness.report.write import write_report
+from harness.results.study import study_of_plans
 from harness.statistics.significance import holm
 from harness.suite.plan import Plan, load_suite
 
@@ -74,7 +75,7 @@ def _report(fake: Any, plan: Plan | list[Plan], numbers: Numbers) -> Report:
             made = fake.result(run.spec.label, seed=run.spec.seed, accuracy=found[0], seconds=found[1], suite="s",
                                config_id=run.config_id, run_id=run.run_id)  # fmt: skip
             results.append(made)
-    return build_suite_report(plans, SuiteResults(results, {}, {}), Path())
+    return build_suite_report(study_of_plans(plans, SuiteResults(results, {}, {}), [Path()]))
 
 
 def _by_effect(report: Report, metric: str = "test_accuracy") -> dict[str, dict[str, Any]]:

@@ -23,6 +23,7 @@ from harness.report.numbers.speed import relative_speed
 from harness.report.of_suite import build_suite_report
 from harness.report.options import Options
 from harness.report.write import write_report
+from harness.results.study import study_of_folders
 
 RATES = {"matmul": 5e14, "conv_resnet18_stem": 5e13, "conv_resnet18": 5e14, "conv_cnn3": 2e14, "conv_vgg": 5e14}
 
@@ -350,64 +351,25 @@ def test_a_precision_that_was_not_calibrated_is_said(fake: Any) -> None:
 # --- from the disk ---
 
 
-class _Plan:
-    """As much of a plan as the report of a suite looks at."""
-
-    selection = ()
-
-    def __init__(self, results: list[Any], suite: Any) -> None:
-        self.suite, self._results = suite, results
-
-    @property
-    def runs(self) -> list[Any]:
-        return [_Run(result) for result in self._results]
-
-    def configs(self) -> dict[str, Any]:
-        return {run.config_id: run.spec for run in self.runs}
-
-    def references(self) -> dict:
-        return {}
-
-
-class _Run:
-    def __init__(self, result: Any) -> None:
-        self.run_id, self.config_id = result.run_id, result.config_id
-        self.spec = _Spec(result.label)
-
-
-class _Spec:
-    def __init__(self, label: str) -> None:
-        self.label = label
-
-
-def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    from types import SimpleNamespace
-
-    from harness.records.read import read_suite
-
+def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Path) -> None:
     results = on_two_systems(fake, 3.0)
     for seed, result in enumerate(results):
         result.run_id = f"{result.run_id}-{seed}"
     fake.store(tmp_path, results)
     for one in (calibrated("a"), calibrated("b", slower=3.0)):
         write_calibration(tmp_path, one, {"system_id": one.system_id})
-    monkeypatch.setattr("harness.report.of_suite.design_of", lambda *_: None)
-    monkeypatch.setattr("harness.report.of_suite.crossings_of", lambda *_: ())
-    plan: Any = _Plan(
-        results, SimpleNamespace(name="milestones", overrides={}, file=SimpleNamespace(budget=None, margin=None))
-    )
-    stored = read_suite(tmp_path, "milestones")
-    report = build_suite_report([plan], stored, tmp_path, Options("normalised_train_seconds", relative_to=""))
+    study = study_of_folders([tmp_path / "milestones"])
+    report = build_suite_report(study, Options("normalised_train_seconds", relative_to=""))
     assert report.normalised and len(report.normalised.records) == 4
     assert report.tables[0].rows[0].values["fraction_of_peak"]
     assert json.loads(json.dumps(as_json(report)))["systems"][0]["calibration"]["system_id"] == "a"
 
     (tmp_path / "systems" / "b" / "calibration.json").write_text("{")
-    report = build_suite_report([plan], stored, tmp_path)
+    report = build_suite_report(study)
     assert report.normalised is None
     assert any("Unreadable record" in note and "calibration.json" in note for note in report.notes)
     with pytest.raises(HarnessError, match="was not calibrated"):
-        build_suite_report([plan], stored, tmp_path, Options(relative_to=""))
+        build_suite_report(study, Options(relative_to=""))
 
 
 def test_an_earlier_record_does_not_deny_a_calibration(fake: Any) -> None:

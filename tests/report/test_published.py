@@ -15,6 +15,7 @@ from harness.report.formats.machine import as_json, reference_rows
 from harness.report.formats.markdown import markdown
 from harness.report.of_suite import build_suite_report
 from harness.report.write import write_report
+from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
 
 
@@ -49,7 +50,7 @@ def test_equal_seeds_reproduce_their_own_value(fake: Any) -> None:
     assert _compared(fake, 0.053, [0.053] * 19)["verdict"] == "reproduced"  # the floats' mean is not quite 0.053
 
 
-def test_a_plan_gives_the_numbers_of_what_it_would_run_or_has_run(fake: Any, tmp_path: Path) -> None:
+def test_a_plan_gives_the_numbers_of_what_it_has_run(fake: Any, tmp_path: Path) -> None:
     path = tmp_path / "suite.yaml"
     reference = "{match: {label: mlp}, metric: test.accuracy, value: 0.9, source: report 1}"
     path.write_text(f"name: s\nbase: {{data: digits, model: mlp, optimizer: adam}}\nreferences: [{reference}]\n")
@@ -62,14 +63,13 @@ def test_a_plan_gives_the_numbers_of_what_it_would_run_or_has_run(fake: Any, tmp
             for run in plan.runs
             if size in ran
         ]
-        report = build_suite_report(plans, SuiteResults(results, {}, {}), Path())
-        beside = report.tables[0].published if report.tables else report.published
+        report = build_suite_report(study_of_plans(plans, SuiteResults(results, {}, {}), [Path()]))
+        beside = report.tables[0].published
         assert beside is not None
         if overrides:
             assert any("Overrides" in note for note in beside.notes)
         return [(row["label"], row["verdict"]) for row in reference_rows(report)]
 
-    assert rows([]) == [("mlp on 1", "not run")]
     assert rows([2]) == [("mlp on 2", "one seed")]
     assert rows([1, 2]) == [("mlp on 1", "one seed"), ("mlp on 2", "one seed")]
     rows([1], "train.epochs=3")
@@ -192,7 +192,7 @@ def test_a_number_of_an_earlier_epoch_is_compared_with_that_epoch(fake: Any, tmp
         folder.event("run_started", attempt=1)
         for epoch, accuracy in enumerate(accuracies):
             folder.event("epoch", epoch=epoch, metrics={"test": {"accuracy": accuracy}})
-    report = build_suite_report([plan], read_suite(tmp_path, "many"), tmp_path)
+    report = build_suite_report(study_of_plans([plan], read_suite(tmp_path, "many"), [tmp_path]))
     row = _only(report)
     assert (row["epoch"], row["ours_mean"]) == (2, 0.65) and row["difference"] == pytest.approx(-0.05)
     assert "test.accuracy, epoch 2" in markdown(report)
@@ -212,7 +212,7 @@ def test_pictures_of_runs_are_listed_with_their_captions(fake: Any, tmp_path: Pa
     for name in ("curves", "a b"):
         (drawn / f"{name}.png").write_bytes(b"")
     (drawn / "curves.txt").write_text("Accuracy | by epoch.\n")
-    report = build_suite_report([plan], read_suite(tmp_path, "many"), tmp_path)
+    report = build_suite_report(study_of_plans([plan], read_suite(tmp_path, "many"), [tmp_path]))
     text = markdown(report)
     where = f"{result.run_id}/{result.system_id}/pictures"
     assert f"mlp, seed 0: Accuracy \\| by epoch.\n\n![curves]({where}/curves.png)" in text

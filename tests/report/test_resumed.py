@@ -17,6 +17,7 @@ from harness.report.formats.machine import run_rows
 from harness.report.of_suite import build_suite_report
 from harness.report.options import Options
 from harness.report.tables import Table
+from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
 
 TIMES = ("train_seconds", "target_seconds", "samples_per_second", "data_wait_share", "eval_seconds", "build_seconds")
@@ -114,7 +115,9 @@ def test_the_ratio_of_a_factor_is_taken_from_times_that_count(tmp_path: Path, fa
         seconds = (20.0 if changed else 10.0) * (4 if changed and resumed else 1)
         made = result(fake, run.spec.label, run.spec.seed, seconds, config_id=run.config_id, run_id=run.run_id)
         results.append(made.model_copy(update={"resumed_at_steps": [3] if changed and resumed else []}))
-    report = build_suite_report([plan], SuiteResults(results, {}, {}), tmp_path, Options(with_resumed=with_resumed))
+    report = build_suite_report(
+        study_of_plans([plan], SuiteResults(results, {}, {}), [tmp_path]), Options(with_resumed=with_resumed)
+    )
     assert report.tables[0].factors
     [effect] = report.tables[0].factors.records
     assert effect["test_accuracy_difference_n"] == 3
