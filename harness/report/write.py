@@ -13,18 +13,19 @@ from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import CURVES, INTERACTIONS, Wanted, chart_name, charts_of, endings_of, stems
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
+    columns_of,
     factor_rows,
     mattered_rows,
     normalised_rows,
     price_rows,
     reference_rows,
-    run_rows,
     summary_rows,
     write_csv,
     write_parquet,
 )
 from harness.report.formats.markdown import markdown
 from harness.report.tables import Report
+from harness.results.frame import run_values
 
 _ENDINGS = ("csv", "parquet")
 # What an import is called, and what installs it.
@@ -102,7 +103,8 @@ def _write_files(
         ),
         "table.tex": lambda file: file.write(latex(report).encode()),
     }
-    records = {"table": summary_rows(report), "runs": run_rows(report)}
+    runs = run_values(report.runs)
+    runs.pop("folder", None)  # a path of this machine
     beside = {
         "references": reference_rows(report),
         "factors": factor_rows(report),
@@ -110,9 +112,10 @@ def _write_files(
         "prices": price_rows(report),
         "normalised": normalised_rows(report),
     }
-    records |= {name: rows for name, rows in beside.items() if rows}
-    files |= {f"{name}.csv": functools.partial(write_csv, rows=rows) for name, rows in records.items()}
-    files |= {f"{name}.parquet": functools.partial(write_parquet, rows=rows) for name, rows in records.items()}
+    records = {"table": columns_of(summary_rows(report)), "runs": runs}
+    records |= {name: columns_of(rows) for name, rows in beside.items() if rows}
+    files |= {f"{name}.csv": functools.partial(write_csv, columns=own) for name, own in records.items()}
+    files |= {f"{name}.parquet": functools.partial(write_parquet, columns=own) for name, own in records.items()}
     if drawing:
         for name, wanted in charts.items():
             for ending in wanted.endings:

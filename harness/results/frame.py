@@ -49,7 +49,7 @@ _HIGHER, _LOWER = (
     ("accuracy", "recall", "samples_per_second"),
     ("loss", "seconds", "bytes", "joules", "joules_per_epoch"),
 )
-_DTYPES: dict[Kind, str] = {"count": "Int64", "number": "float64", "flag": "boolean", "text": "object"}
+_DTYPES: dict[Kind, str] = {"count": "Int64", "number": "float64", "flag": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,20 @@ def run_frame(results: Iterable[RunResult]) -> pandas.DataFrame:
     """Returns the table of runs, a row each in their order; columns that are null in all of them are kept."""
     import pandas
 
-    rows = [_flat_run(result) for result in results]
-    known = {column.name: column for column in run_columns()}
-    names = [name for name in known if not name.startswith(("metrics.", "selected."))]
-    names = list(dict.fromkeys([*names, *(name for row in rows for name in row)]))
+    known: dict[str, Kind] = {column.name: column.kind for column in run_columns()}
     columns = {}
-    for name in names:
-        values = [row.get(name) for row in rows]
-        kind = known[name].kind if name in known else _kind_of(values)
-        columns[name] = pandas.array(values, dtype=_DTYPES[kind]) if kind != "text" else _texts(values)
+    for name, values in run_values(results).items():
+        kind: Kind = known[name] if name in known else _kind_of(values)
+        columns[name] = values if kind == "text" else pandas.array(values, dtype=_DTYPES[kind])
     return pandas.DataFrame(columns)
+
+
+def run_values(results: Iterable[RunResult]) -> dict[str, list[Any]]:
+    """Returns the same as plain lists, by column, without pandas: an int, float, bool, text or None each."""
+    rows = [_flat_run(result) for result in results]
+    known = [column.name for column in run_columns() if not column.name.startswith(("metrics.", "selected."))]
+    names = dict.fromkeys([*known, *(name for row in rows for name in row)])
+    return {name: _alike([row.get(name) for row in rows]) for name in names}
 
 
 def describe_columns(frame: pandas.DataFrame | None = None) -> pandas.DataFrame:
@@ -200,27 +204,27 @@ def _flat_run(run: RunResult) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in vars(run).items():
         if value is not None and key not in _LEFT_OUT:
-            _put(key, value, flat)
+            put(key, value, flat)
     for split, metrics in run.metrics.items():
-        _put(f"metrics.{split}", metrics, flat)
+        put(f"metrics.{split}", metrics, flat)
     for choice in run.selected:
         flat[f"selected.{choice.selected_on}.epoch"] = choice.epoch
-        _put(f"selected.{choice.selected_on}.test", choice.test, flat)
-    _put("spec", run.spec, flat)
+        put(f"selected.{choice.selected_on}.test", choice.test, flat)
+    put("spec", run.spec, flat)
     flat["folder"] = str(run.folder) if run.folder else None
     flat["marks"] = ", ".join(marks(run)) or None
     flat["unavailable"] = json.dumps(run.unavailable) if run.unavailable else None
     return flat
 
 
-def _put(name: str, value: Any, into: dict[str, Any]) -> None:
+def put(name: str, value: Any, into: dict[str, Any]) -> None:
     """Adds a value, or those inside it under dotted names; lists are JSON texts."""
     if isinstance(value, BaseModel):
         value = vars(value)
     if type(value) is dict:
         for key, inner in value.items():
             if type(inner) is dict or isinstance(inner, list | BaseModel):
-                _put(f"{name}.{key}", inner, into)
+                put(f"{name}.{key}", inner, into)
             elif (path := f"{name}.{key}") not in _LEFT_OUT:
                 into[path] = inner
     else:
@@ -234,5 +238,9 @@ def _kind_of(values: Iterable[Any]) -> Kind:
     return "text" if not kinds or not kinds <= {int, float} else "number" if float in kinds else "count"
 
 
-def _texts(values: Iterable[Any]) -> list[str | None]:
-    return [None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
+def _alike(values: list[Any]) -> list[Any]:
+    """Returns values of one type: where they are mixed, as parameters of several plug-ins may be, all as texts."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) <= 1 or kinds == {int, float}:
+        return values
+    return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]

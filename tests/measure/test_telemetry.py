@@ -26,7 +26,7 @@ from harness.records.read import read_suite
 from harness.records.result import Memory, RunResult
 from harness.records.store import run_folder
 from harness.report.build import Material, build_report
-from harness.report.formats.machine import run_rows, summary_rows
+from harness.report.formats.machine import summary_rows
 from harness.report.tables import Report
 from harness.running.execute import Keeping, Observer, execute
 from harness.suite.file import Target
@@ -35,6 +35,7 @@ from tests.house import House
 from tests.measure import replayed_nvml as recordings
 from tests.measure.replayed_nvml import MIB, NORMAL, Recording, ReplayedNvml, install
 from tests.processes import wait_for
+from tests.report.conftest import run_rows
 from tests.running.test_execute import make_spec
 
 ROOT = Path(__file__).parents[2]

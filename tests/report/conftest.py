@@ -30,6 +30,7 @@ from harness.report.build import Material, build_report
 from harness.report.charts.drawing import Chart
 from harness.report.options import DEFAULT_SORT, Options
 from harness.report.tables import Report
+from harness.results.frame import run_values
 from harness.spec import parse_run_spec
 
 SYSTEM = {"system_id": "a1b2c3", "name": "1x NVIDIA GTX 1060, torch 2.10"}
@@ -190,6 +191,12 @@ def spec_of(chart: Chart | None) -> dict[str, Any]:
     """Returns a chart's specification, which Altair has validated."""
     assert chart
     return chart.draw().to_dict()
+
+
+def run_rows(report: Report) -> list[dict[str, Any]]:
+    """Returns the table of a report's runs, row by row."""
+    columns = run_values(report.runs)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from harness.report.answer import answer
-from harness.report.formats.machine import as_json, summary_rows, write_csv
+from harness.report.formats.machine import as_json, columns_of, summary_rows, write_csv
 from harness.report.formats.markdown import markdown
 from harness.report.formats.terminal import MOST_CAUTIONS, show
 
@@ -79,7 +79,7 @@ def test_every_output_says_the_same_answer(fake: Any) -> None:
 def test_a_spreadsheet_runs_no_label(fake: Any) -> None:
     label = '=HYPERLINK("http://x","y")'
     file = io.BytesIO()
-    write_csv(file, summary_rows(fake.report([fake.result(label)])))
+    write_csv(file, columns_of(summary_rows(fake.report([fake.result(label)]))))
     assert "\"'=HYPERLINK(" in file.getvalue().decode()
     assert "'-" not in file.getvalue().decode(), "numbers stay numbers"
 

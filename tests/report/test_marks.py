@@ -12,12 +12,13 @@ from harness.records.result import Energy, RunResult, TargetReached, Telemetry
 from harness.report.charts.accuracy_over_time import paying_time
 from harness.report.charts.learning_curves import learning_curves
 from harness.report.charts.over_epochs import over_epochs
-from harness.report.formats.machine import as_json, run_rows, summary_rows
+from harness.report.formats.machine import as_json, summary_rows
 from harness.report.normalised import normalised_table
 from harness.report.numbers.curves import curve_of
 from harness.report.numbers.drift import left_out_notes
 from harness.report.page.unmeasured import why_not
 from tests.marked import MARKING, REASONS
+from tests.report.conftest import run_rows
 
 TIMES = ("train_seconds", "train_seconds_sd", "target_seconds", "target_median_seconds", "samples_per_second")
 TIMES += ("data_wait_share", "eval_seconds", "build_seconds", "total_seconds", "train_joules", "fraction_of_peak")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from harness.records.result import Telemetry, Throughput
-from harness.report.formats.machine import as_json, run_rows
+from harness.report.formats.machine import as_json
 from harness.report.numbers.drift import drift_of
+from tests.report.conftest import run_rows
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -65,7 +66,7 @@ def test_anchors_enter_no_mean(fake: Any) -> None:
     report = fake.report(anchors(fake, [100, 400, 400, 400]))
     (row,) = report.tables[0].rows
     assert row.values["train_seconds"].mean == 100 and row.values["runs_ok"] == 1
-    assert [run["spec.repeat"] for run in run_rows(report)] == [0, 1, 2, 3]
+    assert [row["spec.repeat"] for row in run_rows(report)] == [0, 1, 2, 3]
     drift = as_json(report)["systems"][0]["drift"]
     assert drift["runs"] == 4 and math.isclose(drift["hours"], 1.5)
 

@@ -20,9 +20,9 @@ from harness.report.factors.design import Change, Design
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
     as_json,
+    columns_of,
     factor_rows,
     reference_rows,
-    run_rows,
     summary_rows,
     write_csv,
     write_parquet,
@@ -31,6 +31,7 @@ from harness.report.formats.markdown import markdown
 from harness.report.formats.terminal import MOST_ROWS, show
 from harness.report.numbers.columns import Column
 from harness.report.texts import column_texts
+from tests.report.conftest import run_rows
 
 NASTY = "a|b <script>alert(1)</script> 50% & $x_1$ {#} ~^\\ [bold]né→日本[/bold]\nnext\x1b[31m"
 
@@ -137,7 +138,7 @@ def test_csv_round_trip(fake: Any) -> None:
     report = fake.report([fake.result(NASTY), fake.result("dead", status="failed", train={"epochs": 2})])
     for rows in (summary_rows(report), run_rows(report)):
         file = io.BytesIO()
-        write_csv(file, rows)
+        write_csv(file, columns_of(rows))
         read = list(csv.DictReader(io.StringIO(file.getvalue().decode(), newline="")))
         assert [row["label"] for row in read] == [row["label"] for row in rows]
         assert read == [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
@@ -152,7 +153,7 @@ def test_parquet_round_trip_keeps_types_and_nulls(fake: Any) -> None:
     report = fake.report(results)
     for rows in (summary_rows(report), run_rows(report)):
         file = io.BytesIO()
-        write_parquet(file, rows)
+        write_parquet(file, columns_of(rows))
         read = pyarrow.parquet.read_table(io.BytesIO(file.getvalue())).to_pylist()
         mixed = [name for name in rows[0] if name.endswith("train.compile")]
         assert [row[mixed[0]] for row in read] == [str(row[mixed[0]]) for row in rows]

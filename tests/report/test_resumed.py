@@ -13,12 +13,12 @@ from harness.records.comparable import is_of_time
 from harness.records.read import SuiteResults
 from harness.records.result import Energy, RunResult, TargetReached
 from harness.report.charts.accuracy_over_time import paying_time
-from harness.report.formats.machine import run_rows
 from harness.report.of_suite import build_suite_report
 from harness.report.options import Options
 from harness.report.tables import Table
 from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
+from tests.report.conftest import run_rows
 
 TIMES = ("train_seconds", "target_seconds", "samples_per_second", "data_wait_share", "eval_seconds", "build_seconds")
 TIMES += ("total_seconds", "train_joules")

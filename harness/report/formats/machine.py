@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from harness.records.comparable import marks
@@ -15,22 +14,11 @@ from harness.report.numbers.columns import field_values, fields
 from harness.report.tables import Report, Table
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with
-_NOT_FLAT = {"cause.traceback"}  # long, and in result.json
 
 
 def summary_rows(report: Report) -> list[dict[str, Any]]:
     """Returns one flat mapping per config and system, all with the same keys, in the order of the tables."""
     return [row for table in report.tables for row in _table_rows(table)]
-
-
-def run_rows(report: Report) -> list[dict[str, Any]]:
-    """Returns one flat mapping per run, all with the same keys; dotted names as in result.json."""
-    rows = [_flat_run(run) for run in report.runs]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    # A section that is null in one run and has fields in another is told by its fields.
-    sections = {name for name in names if any(other.startswith(f"{name}.") for other in names)}
-    names = [name for name in names if name not in sections or any(row.get(name) is not None for row in rows)]
-    return [{name: row.get(name) for name in names} for row in rows]
 
 
 def reference_rows(report: Report) -> list[dict[str, Any]]:
@@ -92,12 +80,17 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def write_csv(file: IO[bytes], rows: list[dict[str, Any]]) -> None:
-    """Writes the rows; null is an empty cell, and what a spreadsheet would take for a formula has a `'` before it."""
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Returns the values of each column of rows with the same keys."""
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def write_csv(file: IO[bytes], columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes a table; null is an empty cell, and what a spreadsheet would take for a formula has a `'` before it."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [])
-    writer.writeheader()
-    writer.writerows({name: _no_formula(value) for name, value in row.items()} for row in rows)
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*(map(_no_formula, values) for values in columns.values()), strict=True))
     file.write(text.getvalue().encode())
 
 
@@ -105,8 +98,8 @@ def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def write_parquet(file: IO[bytes], rows: list[dict[str, Any]]) -> None:
-    """Writes the rows, each column with one type.
+def write_parquet(file: IO[bytes], columns: Mapping[str, Sequence[Any]]) -> None:
+    """Writes a table, each column with one type.
 
     Raises:
         ImportError: pyarrow is not installed.
@@ -114,9 +107,8 @@ def write_parquet(file: IO[bytes], rows: list[dict[str, Any]]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    names = list(rows[0]) if rows else []
-    columns = {name: _one_type([row[name] for row in rows]) for name in names}
-    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    typed = {name: _one_type(list(values)) for name, values in columns.items()}
+    pyarrow.parquet.write_table(pyarrow.table(typed), file)
 
 
 def _table_rows(table: Table) -> Iterable[dict[str, Any]]:
@@ -129,28 +121,6 @@ def _table_rows(table: Table) -> Iterable[dict[str, Any]]:
 
 def _marked(label: str, run: RunResult) -> dict[str, Any]:
     return {"run_id": run.run_id, "label": label, "seed": run.seed, "marks": marks(run)}
-
-
-def _flat_run(run: RunResult) -> dict[str, Any]:
-    dumped = run.model_dump(exclude={"selected": {"__all__": {"selected_on"}}})
-    dumped["selected"] = {
-        choice.selected_on: rest for choice, rest in zip(run.selected, dumped["selected"], strict=True)
-    }
-    dumped["unavailable"] = dumped["unavailable"] or None
-    dumped["elsewhere"] = run.elsewhere
-    dumped["marks"] = ", ".join(marks(run)) or None
-    flat: dict[str, Any] = {}
-    _flatten(dumped, "", flat)
-    return flat
-
-
-def _flatten(mapping: dict[str, Any], prefix: str, into: dict[str, Any]) -> None:
-    for key, value in mapping.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and name != "unavailable":
-            _flatten(value, f"{name}.", into)
-        elif name not in _NOT_FLAT:
-            into[name] = json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 
 def _one_type(values: list[Any]) -> list[Any]:

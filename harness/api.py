@@ -1,0 +1,94 @@
+"""The Python API beside the table of runs: a plan, and a suite that is trained from a notebook or a script."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def make_plan(
+    suite: str | Path, set: Mapping[str, Any] | None = None, only: Sequence[str] = (), *, smoke: bool = False
+) -> pandas.DataFrame:
+    """Returns the runs of a suite in their order, one row each, without running them; nothing imports torch.
+
+    The columns are `run_id`, `config_id`, `label`, `seed`, `anchor`, and `spec.…` for each field of the config.
+
+    Args:
+        suite: its YAML file.
+        set: fields to change, e.g. `{"train.epochs": 5}`, as `--set` does.
+        only: selections such as `label=best`, as `--only` has them.
+        smoke: what the suite's `smoke` makes of it.
+
+    Raises:
+        HarnessError: the suite is wrong; with file, line and a hint.
+    """
+    import pandas
+
+    from harness.data.prepare import known_fingerprint
+    from harness.results.frame import put
+    from harness.suite.plan import load_suite
+
+    plan = load_suite(Path(suite), _assignments(set), smoke=smoke).plan(known_fingerprint, only=only)
+    specs = {config_id: spec.model_dump(mode="json") for config_id, spec in plan.configs().items()}
+    rows = []
+    for run in plan.runs:
+        row: dict[str, Any] = {"run_id": run.run_id, "config_id": run.config_id, "label": run.spec.label}
+        row |= {"seed": run.spec.seed, "anchor": bool(run.spec.repeat)}
+        put("spec", specs[run.config_id] | {"seed": run.spec.seed, "repeat": run.spec.repeat}, row)
+        rows.append(row)
+    return pandas.DataFrame(rows)
+
+
+def train_suite(
+    suite: str | Path,
+    set: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
+    *,
+    smoke: bool = False,
+    output: str | Path = "results",
+) -> pandas.DataFrame:
+    """Trains what is open of a suite, in processes of its own as `harness run` does, and returns its table of runs.
+
+    Progress goes to stderr. A run that fails ends no other: a warning says so, and its row has its status and cause.
+
+    Args:
+        suite, set, only, smoke: see `make_plan`.
+        output: the results root.
+
+    Raises:
+        HarnessError: the suite is wrong, or training was stopped; the same call goes on from there.
+    """
+    from harness.results.frame import read_results
+    from harness.suite.plan import load_suite
+
+    name = load_suite(Path(suite), _assignments(set), smoke=smoke).name
+    call = [sys.executable, "-m", "harness", "run", str(suite), "--output", str(output), *["--smoke"] * smoke]
+    for option, texts in (("--set", _assignments(set)), ("--only", only)):
+        call += [word for text in texts for word in (option, text)]
+    done = subprocess.run(call, stdout=subprocess.DEVNULL)
+    if done.returncode not in (0, 1):
+        raise HarnessError(
+            f"harness run ended with {done.returncode}", "its words above say why; call it again to go on"
+        )
+    frame = read_results(Path(output) / name)
+    planned = make_plan(suite, set, only, smoke=smoke)
+    own = frame[frame["config_id"].isin(planned["config_id"]) & frame["seed"].isin(planned["seed"])]
+    if done.returncode:
+        failed = own[own["status"] != "ok"]
+        warnings.warn(f"{len(failed)} runs did not end ok: {', '.join(failed['label'].unique())}", stacklevel=2)
+    return own.reset_index(drop=True)
+
+
+def _assignments(settings: Mapping[str, Any] | None) -> list[str]:
+    import json
+
+    return [f"{path}={json.dumps(value)}" for path, value in (settings or {}).items()]
