@@ -81,11 +81,13 @@ def train_suite(
         )
     frame = read_results(Path(output) / name)
     planned = make_plan(suite, set, only, smoke=smoke)
-    own = frame[frame["config_id"].isin(planned["config_id"]) & frame["seed"].isin(planned["seed"])]
+    wanted = set(zip(planned["config_id"], planned["seed"], strict=True))
+    own = frame[[run in wanted for run in zip(frame["config_id"], frame["seed"], strict=True)]].copy()
+    own = own.reset_index(drop=True)
     if done.returncode:
-        failed = own[own["status"] != "ok"]
-        warnings.warn(f"{len(failed)} runs did not end ok: {', '.join(failed['label'].unique())}", stacklevel=2)
-    return own.reset_index(drop=True)
+        failed = own.loc[own["status"] != "ok", "label"]
+        warnings.warn(f"{len(failed)} runs did not end ok: {', '.join(failed.unique())}", stacklevel=2)
+    return own
 
 
 def _assignments(settings: Mapping[str, Any] | None) -> list[str]:

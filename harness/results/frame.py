@@ -154,7 +154,8 @@ def run_columns() -> tuple[RunColumn, ...]:
         found.append(_column(f"selected.{split}.epoch", int, "best on this split"))
         found += _columns_of(Metrics, f"selected.{split}.test.")
     marked = "why its times do not count, see docs/columns.md; null where they do"
-    return (*found, _column("marks", str, marked), _column("unavailable", str, "reasons of nulls, as JSON"))
+    folder = _column("folder", str, "that holds the record")
+    return (*found, folder, _column("marks", str, marked), _column("unavailable", str, "reasons of nulls, as JSON"))
 
 
 def _columns_of(model: type[BaseModel], prefix: str) -> Iterator[RunColumn]:

@@ -1,0 +1,130 @@
+"""The table of runs, and the Python API."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.errors import HarnessError
+from harness.records.result import Selected, TargetReached
+from harness.results.frame import run_columns, run_frame, run_values
+from tests.report.conftest import make_metrics, make_result, make_suite, store
+
+NAMES = ["read_results", "describe_columns", "summarize", "compare_configs", "make_plan", "train_suite"]
+
+
+def test_a_row_a_run_with_typed_columns(tmp_path: Path) -> None:
+    results = [*make_suite(2, 2), make_result("dead", status="oom", suite="many", config_id="dead", run_id="dead")]
+    store(tmp_path, results)
+    frame = harness.read_results(tmp_path / "many")
+    assert len(frame) == 5 and list(frame["label"]) == sorted(frame["label"])
+    by_run = frame.set_index("run_id")
+    for result in results:
+        row = by_run.loc[result.run_id]
+        assert (row["seed"], row["status"], row["suite"]) == (result.seed, result.status, "many")
+        if result.status == "ok":
+            assert row["metrics.test.accuracy"] == result.metrics["test"].accuracy
+            assert row["clock.train_seconds"] == result.clock.train_seconds
+        assert row["spec.train.global_batch_size"] == result.spec["train"]["global_batch_size"]
+        assert Path(row["folder"], "result.json").is_file()
+    kinds = {name: str(frame[name].dtype) for name in ("seed", "clock.train_seconds", "data.rankable")}
+    assert kinds == {"seed": "Int64", "clock.train_seconds": "float64", "data.rankable": "boolean"}
+    dead = by_run.loc["dead", ["clock.train_seconds", "data.rankable"]]
+    assert dead.isna().all()
+    assert set(frame["system"]) == {"NVIDIA H100 80GB HBM3, 16 cores"} or len(set(frame["system"])) == 1
+
+
+def test_several_roots_and_suites_are_one_table(tmp_path: Path) -> None:
+    store(tmp_path / "a", make_suite(2, 1, suite="one"))
+    store(tmp_path / "a", make_suite(1, 1, suite="two"))
+    store(tmp_path / "b", make_suite(2, 1, suite="one"))  # the same runs once more
+    assert list(harness.read_results(tmp_path / "a", tmp_path / "b")["suite"]) == ["one", "one", "two"]
+
+
+def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    results = make_suite(2, 1)
+    store(tmp_path, results)
+    path = next((tmp_path / "many" / results[0].run_id).glob("*/result.json"))
+    path.write_text("{")
+    with pytest.warns(UserWarning, match="1 record left out"):
+        frame = harness.read_results(tmp_path / "many")
+    assert len(frame) == 1 and list(frame.attrs["left_out"]) == [str(path)]
+    with pytest.raises(HarnessError, match="no results in"):
+        harness.read_results(tmp_path / "nowhere")
+
+
+def test_every_column_says_what_it_means(tmp_path: Path) -> None:
+    selected = [Selected(selected_on="validation", epoch=1, test=make_metrics(0.9))]
+    target = TargetReached(metric="test.accuracy", at_least=0.5, epoch=1, train_seconds=1.0)
+    frame = run_frame([make_result(selected=selected, target=target), make_result("oom", status="oom")])
+    described = harness.describe_columns(frame).set_index("name")
+    silent = [name for name, meaning in described["meaning"].items() if not meaning]
+    assert silent == [], "a meaning each"
+    assert {name for name in frame.columns if "." in name} >= {"selected.validation.test.accuracy", "target.epoch"}
+    assert tuple(described.loc["metrics.test.accuracy", ["unit", "better"]]) == ("fraction", "higher")
+    assert tuple(described.loc["clock.train_seconds", ["unit", "better"]]) == ("s", "lower")
+    assert tuple(described.loc["memory.max_allocated_bytes", ["unit", "better"]]) == ("bytes", "lower")
+    assert described.loc["seed", "better"] == "" and described.loc["spec.train.epochs", "better"] == ""
+    names = [column.name for column in run_columns()]
+    assert len(set(names)) == len(names)
+
+
+def test_mixed_parameters_are_texts_and_lists_are_json() -> None:
+    runs = [make_result(train={"compile": False}), make_result("b", train={"compile": "max-autotune"})]
+    values = run_values(runs)
+    assert values["spec.train.compile"] == ["false", "max-autotune"]
+    assert json.loads(values["metrics.test.recall_by_class"][0])[-1] is None
+    assert str(run_frame(runs)["spec.train.compile"].dtype) in ("object", "str")
+
+
+def test_nothing_of_it_imports_torch(tmp_path: Path) -> None:
+    store(tmp_path, make_suite(2, 2))
+    (tmp_path / "suite.yaml").write_text("name: s\nbase: {data: digits, model: mlp, optimizer: adam}\nseeds: 2\n")
+    code = f"""
+import sys, harness
+frame = harness.read_results({str(tmp_path / "many")!r})
+harness.describe_columns(frame); harness.summarize(frame)
+a, b = frame["label"].unique()[:2]
+harness.compare_configs(frame, a, b)
+assert len(harness.make_plan({str(tmp_path / "suite.yaml")!r}, {{"train.epochs": 3}})) == 2
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_public_function_bears_the_name_of_a_module() -> None:
+    found = [module.name for module in pkgutil.iter_modules(harness.__path__)]
+    assert not set(NAMES) & set(found)
+    for name in found:
+        if name not in ("run", "__main__"):  # entrances: an import runs them
+            importlib.import_module(f"harness.{name}")
+    for name in NAMES:
+        assert callable(getattr(harness, name)) and name in dir(harness)
+    with pytest.raises(AttributeError, match="no attribute 'summarise'"):
+        _ = harness.summarise
+
+
+@pytest.mark.launch
+def test_a_suite_is_planned_and_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "name: s\nbase: {data: digits, model: mlp, train: {epochs: 5}}\nmatrix: {optimizer: [adam, adamw]}\nseeds: 2\n"
+    )
+    planned = harness.make_plan(suite, {"train.epochs": 1})
+    assert len(planned) == 4 and set(planned["spec.train.epochs"]) == {1} and set(planned["label"]) == {"adamw", "adam"}
+    frame = harness.train_suite(suite, {"train.epochs": 1}, only=["seed=0"])
+    assert sorted(zip(frame["label"], frame["seed"], frame["status"], strict=True)) == [
+        ("adam", 0, "ok"),
+        ("adamw", 0, "ok"),
+    ]
+    assert set(frame["run_id"]) < set(planned["run_id"])
+    with pytest.raises(HarnessError, match="unknown"):
+        harness.train_suite(suite, {"trian.epochs": 1})
