@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_plan(
-    suite: str | Path, set: Mapping[str, Any] | None = None, only: Sequence[str] = (), *, smoke: bool = False
+    suite: str | Path, overrides: Mapping[str, Any] | None = None, only: Sequence[str] = (), *, smoke: bool = False
 ) -> pandas.DataFrame:
     """Returns the runs of a suite in their order, one row each, without running them; nothing imports torch.
 
@@ -24,7 +24,7 @@ def make_plan(
 
     Args:
         suite: its YAML file.
-        set: fields to change, e.g. `{"train.epochs": 5}`, as `--set` does.
+        overrides: fields to change, e.g. `{"train.epochs": 5}`, as `--set` does.
         only: selections such as `label=best`, as `--only` has them.
         smoke: what the suite's `smoke` makes of it.
 
@@ -37,7 +37,7 @@ def make_plan(
     from harness.results.frame import put
     from harness.suite.plan import load_suite
 
-    plan = load_suite(Path(suite), _assignments(set), smoke=smoke).plan(known_fingerprint, only=only)
+    plan = load_suite(Path(suite), _assignments(overrides), smoke=smoke).plan(known_fingerprint, only=only)
     specs = {config_id: spec.model_dump(mode="json") for config_id, spec in plan.configs().items()}
     rows = []
     for run in plan.runs:
@@ -50,7 +50,7 @@ def make_plan(
 
 def train_suite(
     suite: str | Path,
-    set: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     only: Sequence[str] = (),
     *,
     smoke: bool = False,
@@ -61,7 +61,7 @@ def train_suite(
     Progress goes to stderr. A run that fails ends no other: a warning says so, and its row has its status and cause.
 
     Args:
-        suite, set, only, smoke: see `make_plan`.
+        suite, overrides, only, smoke: see `make_plan`.
         output: the results root.
 
     Raises:
@@ -70,9 +70,9 @@ def train_suite(
     from harness.results.frame import read_results
     from harness.suite.plan import load_suite
 
-    name = load_suite(Path(suite), _assignments(set), smoke=smoke).name
+    name = load_suite(Path(suite), _assignments(overrides), smoke=smoke).name
     call = [sys.executable, "-m", "harness", "run", str(suite), "--output", str(output), *["--smoke"] * smoke]
-    for option, texts in (("--set", _assignments(set)), ("--only", only)):
+    for option, texts in (("--set", _assignments(overrides)), ("--only", only)):
         call += [word for text in texts for word in (option, text)]
     done = subprocess.run(call, stdout=subprocess.DEVNULL)
     if done.returncode not in (0, 1):
@@ -80,7 +80,7 @@ def train_suite(
             f"harness run ended with {done.returncode}", "its words above say why; call it again to go on"
         )
     frame = read_results(Path(output) / name)
-    planned = make_plan(suite, set, only, smoke=smoke)
+    planned = make_plan(suite, overrides, only, smoke=smoke)
     wanted = set(zip(planned["config_id"], planned["seed"], strict=True))
     own = frame[[run in wanted for run in zip(frame["config_id"], frame["seed"], strict=True)]].copy()
     own = own.reset_index(drop=True)
