@@ -67,6 +67,8 @@ def train_suite(
     Raises:
         HarnessError: the suite is wrong, or training was stopped; the same call goes on from there.
     """
+    import pandas
+
     from harness.results.frame import read_results
     from harness.suite.plan import load_suite
 
@@ -82,8 +84,8 @@ def train_suite(
     frame = read_results(Path(output) / name)
     planned = make_plan(suite, overrides, only, smoke=smoke)
     wanted = set(zip(planned["config_id"], planned["seed"], strict=True))
-    own = frame[[run in wanted for run in zip(frame["config_id"], frame["seed"], strict=True)]].copy()
-    own = own.reset_index(drop=True)
+    mask = [run in wanted for run in zip(frame["config_id"], frame["seed"], strict=True)]
+    own = pandas.DataFrame(frame.loc[mask]).reset_index(drop=True)
     if done.returncode:
         failed = own.loc[own["status"] != "ok", "label"]
         warnings.warn(f"{len(failed)} runs did not end ok: {', '.join(failed.unique())}", stacklevel=2)
