@@ -19,8 +19,6 @@ from harness.records.read import SuiteResults
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
 from harness.report.build import Material, build_report
-from harness.report.factors.crossing import crossings_of
-from harness.report.factors.design import design_of
 from harness.report.formats.machine import as_json
 from harness.report.formats.terminal import show
 from harness.report.normalised import NORMALISED, normalised_table
@@ -219,8 +217,7 @@ def _material(plans: Sequence[Plan], stored: SuiteResults, output: Path) -> Mate
         references={config_id: references[config_id] for config_id in shown if config_id in references},
         # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
         overrides={path: value for path, value in suite.overrides.items() if is_identity(path)},
-        design=design_of(plans, shown.keys()),
-        crossings=crossings_of(plans, shown.keys()) if results else (),
+        specs={config_id: spec.model_dump(mode="json") for config_id, spec in shown.items()},
         budget_seconds=suite.file.budget,
         margin=suite.file.margin,
         output=output,

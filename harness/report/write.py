@@ -13,7 +13,6 @@ from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import CURVES, INTERACTIONS, Wanted, chart_name, charts_of, endings_of, stems
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
-    factor_rows,
     mattered_rows,
     normalised_rows,
     price_rows,
@@ -105,7 +104,6 @@ def _write_files(
     records = {"table": summary_rows(report), "runs": run_rows(report)}
     beside = {
         "references": reference_rows(report),
-        "factors": factor_rows(report),
         "what_mattered": mattered_rows(report),
         "prices": price_rows(report),
         "normalised": normalised_rows(report),
