@@ -99,8 +99,8 @@ class Material:
         return {config.config_id: config.label or config.config_id for config in self.planned}
 
     def design(self) -> Design | None:
-        """Returns what the suite varies, by the configs that are planned or have results."""
-        return design_of({**self.specs, **{run.config_id: run.spec for run in self.results}})
+        """Returns what the suite varies, by the configs that are planned, or else by those that have results."""
+        return design_of(self.specs or {run.config_id: run.spec for run in self.results})
 
 
 def build_report(material: Material, options: Options | None = None) -> Report:

@@ -11,11 +11,10 @@ from typing import Any
 from harness.counted import counted
 from harness.report.numbers.columns import INTERVAL, Column
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
-from harness.results.effects import Effect, Effects
+from harness.results.effects import NO_RESULT, Effect, Effects
 from harness.results.factors import Design
 from harness.results.measured import MeasuredConfig
 from harness.statistics.intervals import Summary
-from harness.statistics.pairs import LEVEL
 
 MOST_ROWS = 12
 DIFFERENCE = Column("", "", "percent", over=INTERVAL, signed=True)
@@ -131,20 +130,19 @@ def _columns(
         ),
         ("time", "train time, ratio", times, [ratio_text(x.summary) for x in times]),
     ):
-        if not any(one.summary for one in effects) and not all(one.state == effects[0].state for one in effects):
+        if all(one.state == NO_RESULT for one in effects):
             continue
         cells = [text if one.state == "ok" else one.state for one, text in zip(effects, written, strict=True)]
-        yield Written(name, title, cells, 1 if name == "accuracy" else 2, numeric=True)
+        priority = 1 if name == "accuracy" else 3
+        yield Written(name, title, cells, priority, numeric=True)
         if any(one.verdict for one in effects):
-            verdicts = [_verdict_text(one) for one in effects]
-            yield Written(f"{name}_verdict", f"verdict on {name}", verdicts, 1 if name == "accuracy" else 2)
+            yield Written(f"{name}_verdict", "verdict", [one.verdict or NOTHING for one in effects], priority + 1)
+            yield Written(f"{name}_p", "p (Holm)", [_p_text(one) for one in effects], 5, numeric=True)
 
 
-def _verdict_text(one: Effect) -> str:
-    if one.verdict is None:
-        return NOTHING
+def _p_text(one: Effect) -> str:
     p = one.p_beyond if one.verdict == "equivalent" else one.p_corrected
-    return f"{one.verdict} (p {'< 0.001' if (p or 0.0) < 0.001 else f'{p:.3f}'})"
+    return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def ratio_text(log_time: Summary | None) -> str:
@@ -184,8 +182,8 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
         images = f" and {found.accuracy.images:,} test images" if found.accuracy.images else ""
         yield (
             f"95 % intervals over {counted(seeds, 'seed')}{images}, not corrected. Verdicts and p: corrected for all "
-            f"effects of the table (Holm), for accuracy and for time each; {LEVEL:.0%} of tables have a wrong one. "
-            "Undecided: inside the noise, which is no proof that there is no effect."
+            "effects of the table (Holm), for accuracy and for time each; of an equivalent effect p is that of a larger "
+            "one. Undecided: inside the noise, which is no proof that there is no effect."
         )
     elif seeds == 1:
         yield "One seed: no interval and no verdict. The order may be noise."

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 TOO_LARGE = "too many levels"
+NO_RESULT = "no result"
 NO_SEED = "no seed has all of it"
 
 
@@ -112,7 +113,7 @@ class Effects:
         import numpy as np
 
         if not self.seeds or self._model.is_too_large:
-            return [Effect(None, state=TOO_LARGE if self.seeds else "no result") for _ in self.contrasts]
+            return [Effect(None, state=TOO_LARGE if self.seeds else NO_RESULT) for _ in self.contrasts]
         found = self._estimate(self._model, self._model.contrast_rows(self.contrasts))
         p = corrected_family(found.p)
         beyond = np.full(len(p), np.nan) if self.margin is None else corrected_family(found.p_beyond(self.margin))

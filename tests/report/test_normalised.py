@@ -379,6 +379,9 @@ class _Spec:
     def __init__(self, label: str) -> None:
         self.label = label
 
+    def model_dump(self, **_: Any) -> dict[str, Any]:
+        return {}
+
 
 def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Path, monkeypatch: Any) -> None:
     from types import SimpleNamespace
@@ -391,8 +394,6 @@ def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Pat
     fake.store(tmp_path, results)
     for one in (calibrated("a"), calibrated("b", slower=3.0)):
         write_calibration(tmp_path, one, {"system_id": one.system_id})
-    monkeypatch.setattr("harness.report.of_suite.design_of", lambda *_: None)
-    monkeypatch.setattr("harness.report.of_suite.crossings_of", lambda *_: ())
     plan: Any = _Plan(
         results, SimpleNamespace(name="milestones", overrides={}, file=SimpleNamespace(budget=None, margin=None))
     )
