@@ -136,8 +136,10 @@ def _columns(
         priority = 1 if name == "accuracy" else 3
         yield Written(name, title, cells, priority, numeric=True)
         if any(one.verdict for one in effects):
-            yield Written(f"{name}_verdict", "verdict", [one.verdict or NOTHING for one in effects], priority + 1)
-            yield Written(f"{name}_p", "p (Holm)", [_p_text(one) for one in effects], 5, numeric=True)
+            yield Written(
+                f"{name}_verdict", f"verdict on {name}", [one.verdict or NOTHING for one in effects], priority + 1
+            )
+            yield Written(f"{name}_p", f"p, {name}", [_p_text(one) for one in effects], 5, numeric=True)
 
 
 def _p_text(one: Effect) -> str:
@@ -182,8 +184,8 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
         images = f" and {found.accuracy.images:,} test images" if found.accuracy.images else ""
         yield (
             f"95 % intervals over {counted(seeds, 'seed')}{images}, not corrected. Verdicts and p: corrected for all "
-            "effects of the table (Holm), for accuracy and for time each; of an equivalent effect p is that of a larger "
-            "one. Undecided: inside the noise, which is no proof that there is no effect."
+            "effects of the table (Holm), for accuracy and for time each; p of an equivalent effect is that of a larger "
+            "one. Undecided: inside the noise, which is no proof that there is none."
         )
     elif seeds == 1:
         yield "One seed: no interval and no verdict. The order may be noise."

@@ -324,7 +324,7 @@ def test_people_and_programs_read_the_same(fake: Any, tmp_path: Path) -> None:
     assert len(rows) == 6 and as_json(report)["what_mattered"][0]["effect"] == rows[0]["effect"] == "optimizer.lr"
     assert r"What mattered in s" in (tmp_path / "out" / "table.tex").read_text()
     estimate = 100 * float(rows[0]["estimate"])
-    for width in (80, 120):
+    for width in (80, 120, 160):
         show(report, Console(file=(file := io.StringIO()), width=width), explain=True)
         assert max(map(len, file.getvalue().splitlines())) <= width
         assert re.search(rf"lr: 0\.1 -> 0\.01 +\+{estimate:.2f} ± \d\.\d\d points +better", file.getvalue())
