@@ -45,7 +45,7 @@ def main() -> None:
     """Simulates, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--suites", type=int, default=10_000)
-    parser.add_argument("--large", type=int, help="suites of 10,000 images, if fewer")
+    parser.add_argument("--tested", type=int, help="suites with test images, if fewer")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     found: dict[str, Any] = {"level": LEVEL, "suites": arguments.suites, "accuracies": [], "times": []}
@@ -56,8 +56,7 @@ def main() -> None:
             found["times"].append(_said(row))
     for images, (design, seeds) in itertools.product(IMAGES, tables):
         row = {"design": design, "seeds": seeds, "images": images}
-        suites = (arguments.large or arguments.suites) if images > 1000 else arguments.suites
-        found["accuracies"].append(_said(row | accuracies(design, seeds, images, suites)))
+        found["accuracies"].append(_said(row | accuracies(design, seeds, images, arguments.tested or arguments.suites)))
     found["incomplete"] = [_said(one) for one in incomplete(arguments.suites // 4)]
     if arguments.output:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")
@@ -95,7 +94,7 @@ def accuracies(design: str, seeds: int, images: int, suites: int) -> dict[str, A
         for name, p in _by_method(model, rows, values, recognised, others=suite < others).items():
             wrong[name] = wrong.get(name, 0) + bool((p < LEVEL).any())
     power = {}
-    few = max(suites // 50, 1)
+    few = max(suites // 10, 1)
     for points in POINTS:
         hits = 0
         for _ in range(few):

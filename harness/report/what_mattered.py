@@ -184,7 +184,7 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
         images = f" and {found.accuracy.images:,} test images" if found.accuracy.images else ""
         yield (
             f"95 % intervals over {counted(seeds, 'seed')}{images}, not corrected. Verdicts and p: corrected for all "
-            "effects of the table (Holm), for accuracy and for time each; p of an equivalent effect is that of a larger "
+            "effects of the table (Holm), for accuracy and time each; p of an equivalent effect is that of a larger "
             "one. Undecided: inside the noise, which is no proof that there is none."
         )
     elif seeds == 1:

@@ -8,8 +8,8 @@ make the family, and with it every interval of the decision, several times as la
 A contrast is taken within each seed, by least squares from the cells that the seed has, so that what a seed brings to
 all its runs drops out; a seed that cannot tell it is left out. Its variance is that of seeds and images crossed, see
 `harness.statistics.crossed`. The contrasts of a family borrow from each other's scatter as the configs of a table do
-(`harness.statistics.moderated`), each in units of the root of its squared weights, but no more degrees of freedom than
-they have themselves: where a factor shares seeds' luck and the others do not, more would be too many (docs/method.md).
+(`harness.statistics.moderated`), each in units of the root of its squared weights, but few degrees of freedom: where
+one factor has luck in common with a seed and the others have not, all that could be lent is too much (docs/method.md).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from harness.statistics.significance import holm
 
 if TYPE_CHECKING:
     import numpy as np
+
+MOST_BORROWED = 1.5  # degrees of freedom; two and more keep the level of 5 % no longer where levels scatter differently
 
 
 class Contrast(NamedTuple):
@@ -163,7 +165,7 @@ def estimate(
     if borrowed:
         shared = ~np.isnan(moderated)
         variance = np.where(shared, np.fmax(variance, moderated * (weights**2).sum(1)), variance)
-        freedom = np.where(shared, freedom + np.minimum(borrowed, freedom), freedom)
+        freedom = np.where(shared, freedom + min(borrowed, MOST_BORROWED), freedom)
     over_seeds, of_images = variance / np.maximum(n, 1), _over_images(weights, over_images, largest)
     both = over_seeds + of_images
     p = 2 * tail_beyond(np.abs(means), over_seeds, np.maximum(freedom, 1), of_images, images)

@@ -126,7 +126,7 @@ def test_a_contrast_borrows_no_more_than_it_has_and_keeps_a_larger_variance() ->
     values[:, 0] += 5 * made.cells[:, 0]  # the first factor's effect scatters more
     alone, together = (estimate(made, rows, values, borrow=borrow) for borrow in (False, True))
     assert (together.over_seeds >= alone.over_seeds - 1e-15).all()
-    assert set(alone.freedom) == {2} and together.freedom.max() <= 4 and together.freedom.min() > 2
+    assert set(alone.freedom) == {2} and 2 < together.freedom.min() <= together.freedom.max() <= 3.5
     few = np.random.default_rng(6).normal(size=(8, 2))
     assert set(estimate(made, rows, few).freedom) == {1}  # two seeds tell too little to be lent
 
