@@ -175,6 +175,8 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
             "An effect: a level beside the first of its factor, averaged over the levels of the other factors. a x b: "
             "how much that difference, or ratio, changes from the first level of b to another."
         )
+        if all(len(contrast.term) == 1 for contrast in found.accuracy.contrasts):
+            yield "Interactions were not looked at: the factors have too many levels."
     if any(factor.is_star for factor in factors):
         yield (
             "Changes that were made one at a time stand beside the base. Interactions of these changes were not looked "

@@ -101,10 +101,7 @@ def design_of(specs: Specs) -> Design | None:
         if len(specs) - len(kept) > _most_outside(len(specs)):
             return None
         blocks = _Blocks(kept)
-    factors = blocks.factors(specs)
-    if len(factors) < 2 and not any(factor.is_star for factor in factors):
-        return None
-    return Design(tuple(factors), blocks.cells())
+    return Design(tuple(blocks.factors(specs)), blocks.cells()) if blocks.are_a_design else None
 
 
 def _most_outside(count: int) -> float:
@@ -124,6 +121,11 @@ class _Blocks:
         # In the order of the suite: the last list of a product varies fastest.
         found.sort(key=lambda one: -next(at for at, row in enumerate(one[1]) if row))
         self._blocks = [(block, rows, _star(block, _first(rows, values))) for block, rows in found]
+
+    @property
+    def are_a_design(self) -> bool:
+        """Whether there are two factors, or changes of several settings."""
+        return len(self._blocks) > 1 or any(star for _, _, star in self._blocks)
 
     def rare(self) -> set[str]:
         """Returns the configs whose row of a block is combined with far fewer rows of the others than rows usually."""
@@ -150,28 +152,25 @@ class _Blocks:
         for (block, rows, star), own in zip(self._blocks, changed, strict=True):
             by_row = _first(rows, [specs[config_id] for config_id in self._ids])
             order = _order(rows, star)
-            levels = []
-            for row in order:
+            levels = [Level("", "base", "base", "base")] if star else []
+            for row in order[len(levels) :]:
                 beside = [by_row[other] for other in order if other == order[0] or own[other] == own[row]]
-                base, text = (
-                    ", ".join(_text(by_row[at], path, block, beside) for path in own[row]) for at in (order[0], row)
-                )
-                name = (
-                    " and ".join(names[path] for path in own[row][:2])
-                    if len(own[row]) < 3
-                    else f"{names[own[row][0]]} etc."
-                )
-                levels.append(Level(", ".join(own[row]), name, base, text))
-            if star:
-                levels[0] = Level("", "base", "base", "base")
+                both = by_row[order[0]], by_row[row]
+                texts = [", ".join(_text(one, path, block, beside) for path in own[row]) for one in both]
+                levels.append(Level(", ".join(own[row]), _joined([names[path] for path in own[row]]), *texts))
             paths = tuple(dict.fromkeys(path for row in order for path in own[row]))
             found.append(Factor("one at a time" if star else levels[0].name, paths, tuple(levels), bool(star)))
         return found
 
     def cells(self) -> dict[str, tuple[int, ...]]:
         """Returns the level of each factor, by config."""
-        levels = [[_order(rows, star).index(row) for row in rows] for _, rows, star in self._blocks]
+        places = ({row: at for at, row in enumerate(_order(rows, star))} for _, rows, star in self._blocks)
+        levels = ([at[row] for row in rows] for at, (_, rows, _) in zip(places, self._blocks, strict=True))
         return dict(zip(self._ids, zip(*levels, strict=True), strict=True))
+
+
+def _joined(names: Sequence[str]) -> str:
+    return " and ".join(names) if len(names) < 3 else f"{names[0]} etc."
 
 
 def _first(rows: Sequence[int], values: Sequence[Any]) -> list[Any]:

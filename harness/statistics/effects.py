@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.statistics.crossed import tail_beyond
-from harness.statistics.designs import MOST_COLUMNS, Term, columns, model_of, row_space, tells, terms_of
+from harness.statistics.designs import MOST_COLUMNS, Term, columns, model_of, row_space, tells, terms_of, width
 from harness.statistics.moderated import ALIKE, moderated_variances
 from harness.statistics.pairs import LEVEL, Pairs, Verdict
 from harness.statistics.significance import holm
@@ -41,13 +41,20 @@ class Contrast(NamedTuple):
 
 def contrasts_of(levels: Sequence[int]) -> list[Contrast]:
     """Returns the contrasts of factors with so many levels: main effects, then interactions."""
-    every = ((term, itertools.product(*(range(1, levels[index]) for index in term))) for term in terms_of(levels))
+    every = ((term, itertools.product(*(range(1, levels[index]) for index in term))) for term in looked_at(levels))
     return [Contrast(term, chosen) for term, own in every for chosen in own]
+
+
+def looked_at(levels: Sequence[int]) -> list[Term]:
+    """Returns the terms of a model of factors with so many levels: without interactions where they are too many."""
+    terms = terms_of(levels)
+    few = sum(width(levels, term) for term in terms) <= MOST_COLUMNS
+    return [term for term in terms if few or len(term) == 1]
 
 
 @dataclass(frozen=True, eq=False)
 class CellModel:
-    """A linear model of main effects and two-factor interactions.
+    """A linear model of main effects and two-factor interactions, see `looked_at`.
 
     Attributes:
         cells: of each config, [configs, factors], indices of levels.
@@ -64,7 +71,7 @@ class CellModel:
 
     @functools.cached_property
     def _places(self) -> dict[Term, slice]:
-        return model_of(self.cells[:0], self.levels, terms_of(self.levels))[1]
+        return model_of(self.cells[:0], self.levels, looked_at(self.levels))[1]
 
     def contrast_rows(self, contrasts: Sequence[Contrast]) -> np.ndarray:
         """Returns contrasts as combinations of the model's columns, [contrasts, columns]."""
@@ -107,7 +114,7 @@ class CellModel:
         """
         import numpy as np
 
-        model, _ = model_of(self.cells[known], self.levels, terms_of(self.levels))
+        model, _ = model_of(self.cells[known], self.levels, looked_at(self.levels))
         model = model - model.mean(0)
         basis = row_space(model.T @ model)
         found = np.zeros((len(rows), len(self.cells)))

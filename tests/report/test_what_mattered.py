@@ -303,10 +303,13 @@ def test_systems_are_kept_apart(fake: Any, tmp_path: Path) -> None:
     assert {one for one, _ in states} == {"one", "two"} and all("not run" in state for _, state in states)
 
 
-def test_too_many_levels_are_said(fake: Any, tmp_path: Path) -> None:
+def test_many_levels_have_main_effects_alone(fake: Any, tmp_path: Path) -> None:
     text = f"matrix: {{optimizer.lr: {[0.001 * at for at in range(1, 31)]}, train.epochs: {list(range(1, 24))}}}\n"
-    report = _report(fake, _plan(tmp_path, text), lambda dump, seed: (0.5, 10.0))
-    assert {row["state"] for row in mattered_rows(report)} == {"too many levels"}
+    report = _report(fake, _plan(tmp_path, text), lambda dump, seed: (0.5 + 0.01 * dump["train"]["epochs"], 10.0))
+    rows = [row for row in mattered_rows(report) if row["metric"] == "test_accuracy"]
+    assert {row["kind"] for row in rows} == {"main effect"} and len(rows) == 29 + 22
+    assert (rows[0]["to_level"], rows[0]["estimate"]) == ("23", pytest.approx(0.22))
+    assert "Interactions were not looked at: the factors have too many levels" in _notes(report)
 
 
 @pytest.mark.launch
