@@ -43,7 +43,7 @@ def read_result(path: Path) -> RunResult:
     suite = require_own_place(folder, result.run_id, result.system_id)
     result.elsewhere = None if suite == result.suite else result.suite
     result.kept_under = None
-    result.__dict__["folder"] = folder
+    vars(result)["folder"] = folder
     try:
         newest = generation_at_end(f"{folder}/{EVENTS}")
     except OddFile as error:

@@ -12,10 +12,6 @@ from typing import Any, Protocol
 from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
-from harness.report.factors.crossing import Crossing
-from harness.report.factors.design import Design
-from harness.report.factors.effects import factor_table
-from harness.report.factors.mattered import mattered_table, what_mattered
 from harness.report.numbers import columns as declared
 from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import Column
@@ -42,6 +38,8 @@ from harness.report.options import Options
 from harness.report.pictures import PictureFile
 from harness.report.tables import Report, Table
 from harness.report.texts import Beside, one_line
+from harness.report.what_mattered import effect_table, what_mattered
+from harness.results.factors import Design, design_of
 from harness.results.measured import measured_config
 
 
@@ -66,8 +64,7 @@ class Material:
         planned: the configs of the suite, with their labels of today; may name a config more than once.
         references: published numbers by config_id, in the order in which they are shown.
         overrides: what the command line changed in the suite.
-        design: the suite's factors, where their effects beside a base are wanted.
-        crossings: the factors whose main effects and interactions are wanted.
+        specs: of the configs of the suite, in its order, by config_id; of those that have no result, too.
         budget_seconds: the suite's own.
         margin: the suite's own.
         output: the results root, where predictions lie.
@@ -86,8 +83,7 @@ class Material:
     planned: Sequence[PlannedConfig] = ()
     references: Mapping[str, Sequence[Reference]] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    design: Design | None = None
-    crossings: Sequence[Crossing] = ()
+    specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     budget_seconds: float | None = None
     margin: float | None = None
     output: Path = Path()
@@ -101,6 +97,10 @@ class Material:
     def labels(self) -> dict[str, str]:
         """Returns the label of each config by its id."""
         return {config.config_id: config.label or config.config_id for config in self.planned}
+
+    def design(self) -> Design | None:
+        """Returns what the suite varies, by the configs that are planned, or else by those that have results."""
+        return design_of(self.specs or {run.config_id: run.spec for run in self.results})
 
 
 def build_report(material: Material, options: Options | None = None) -> Report:
@@ -124,11 +124,11 @@ def build_report(material: Material, options: Options | None = None) -> Report:
     if runs and options.sort not in sortable:
         raise HarnessError(f"cannot sort by '{options.sort}': no such column", nearest(options.sort, sortable))
 
-    systems = _by_system(rows)
+    systems, design = _by_system(rows), material.design()
     curves = [curves_of(own, material.curve_of) for _, own in systems]
     require_evaluation_by(budget, curves)
     tables = [
-        _table(material, system, own, columns, options.sort, budget, its_curves)
+        _table(material, system, own, columns, options.sort, budget, its_curves, design)
         for (system, own), its_curves in zip(systems, curves, strict=True)
     ]
     return Report(
@@ -188,6 +188,7 @@ def _table(
     sort: str,
     budget: Budget | None,
     curves: Mapping[str, Sequence[Curve]],
+    design: Design | None,
 ) -> Table:
     """Returns what there is to say of one system."""
     facts = rows[0].system_id, str(rows[0].values["system"])
@@ -198,13 +199,19 @@ def _table(
 
     labels, suite = material.labels(), material.suite
     calibration = material.calibrations.get(facts[0])
-    effects = what_mattered(rows, material.crossings)
+    configs = {
+        row.config_id: measured_config(
+            suite, row.label, row.config_id, row.runs, material.output, with_resumed=row.with_resumed
+        )
+        for row in rows
+    }
+    effects = what_mattered(design, configs, material.margin, selected=bool(material.selection))
     outliers = tuple(outliers_of(rows))
     anchors = _anchors(material.results, facts[0])
     drift = drift_of(anchors)
     has_drifted = drift is not None and drift.is_sure
     said = [column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
-    factors = f"Factors of {suite} on {system}"
+    mattered = f"What mattered in {suite} on {system}"
     return Table(
         suite=suite,
         system_id=facts[0],
@@ -220,20 +227,15 @@ def _table(
         ),
         cautions=(*cautions(rows), *(drift_notes(drift) if has_drifted else ()), *outlier_notes(outliers)),
         published=_published(material, f"Published numbers beside {suite} on {system}", *facts, rows),
-        factors=factor_table(factors, *facts, rows, material.design, labels) if material.design else None,
         prices=price_table(f"Price list of {suite} on {system}", *facts, fronts),
-        mattered=tuple(mattered_table(f"in {suite} on {system}", *facts, found) for found in effects),
-        effects=tuple(effects),
+        mattered=effect_table(mattered, *facts, effects, labels) if effects else None,
+        effects=effects,
         curves=curves,
         budget=budget,
         drift=drift,
         outliers=outliers,
         calibration=calibration,
-        configs=tuple(
-            measured_config(suite, row.label, row.config_id, row.runs, material.output, with_resumed=row.with_resumed)
-            for row in rows
-            if row.ranked
-        ),
+        configs=tuple(configs[row.config_id] for row in rows if row.ranked),
         margin=material.margin,
         epochs_of=material.epochs_of,
     )

@@ -17,8 +17,6 @@ from harness.records.planned import folder_of
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
 from harness.report.build import Material, build_report
-from harness.report.factors.crossing import crossings_of
-from harness.report.factors.design import design_of
 from harness.report.formats.machine import as_json
 from harness.report.formats.terminal import show
 from harness.report.normalised import NORMALISED, normalised_table
@@ -160,8 +158,7 @@ def _material(study: Study) -> Material:
         planned=[_Config(config_id, label) for config_id, label in study.labels.items()],
         references=references,
         overrides=study.overrides,
-        design=design_of(study.plans, study.specs.keys()) if study.plans else None,
-        crossings=crossings_of(study.plans, study.specs.keys()) if study.plans else (),
+        specs=study.specs,
         budget_seconds=study.question.budget,
         margin=study.question.margin,
         output=study.root,

@@ -12,7 +12,6 @@ from typing import Any
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report.answer import answer
-from harness.report.factors.mattered import WhatMattered
 from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
 from harness.report.numbers.curves import Budget, Curve, some_late
@@ -24,6 +23,7 @@ from harness.report.numbers.rows import Row
 from harness.report.numbers.time_to_target import some_missed
 from harness.report.pictures import PictureFile
 from harness.report.texts import Beside, Written, written
+from harness.report.what_mattered import WhatMattered
 from harness.results.measured import MeasuredConfig
 
 LONGEST_NAME = 80
@@ -35,9 +35,8 @@ class Table:
 
     Attributes:
         published: the published numbers beside ours.
-        factors: what the factors of the suite do.
-        mattered: a table of main effects and interactions for each number.
-        effects: what those tables say.
+        mattered: what the factors of the suite do.
+        effects: what that table says.
         prices: what the next point of accuracy costs along the front.
         cautions: what could change a decision: runs that failed, that others disturbed, that read less than all files.
         notes: what the numbers are, and what was not measured.
@@ -56,9 +55,8 @@ class Table:
     notes: tuple[str, ...]
     cautions: tuple[str, ...] = ()
     published: Beside | None = None
-    factors: Beside | None = None
-    mattered: tuple[Beside, ...] = ()
-    effects: tuple[WhatMattered, ...] = ()
+    mattered: Beside | None = None
+    effects: WhatMattered | None = None
     drift: Drift | None = None
     outliers: tuple[Outlier, ...] = ()
     prices: Beside | None = None
@@ -81,7 +79,7 @@ class Table:
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
-        return [beside for beside in (self.prices, self.published, self.factors, *self.mattered) if beside]
+        return [beside for beside in (self.prices, self.published, self.mattered) if beside]
 
     def written(self) -> list[Written]:
         """Returns the columns that are shown, as people read them."""

@@ -14,7 +14,6 @@ from harness.report.charts.of_report import CURVES, INTERACTIONS, Wanted, chart_
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
     columns_of,
-    factor_rows,
     mattered_rows,
     normalised_rows,
     price_rows,
@@ -107,7 +106,6 @@ def _write_files(
     runs.pop("folder", None)  # a path of this machine
     beside = {
         "references": reference_rows(report),
-        "factors": factor_rows(report),
         "what_mattered": mattered_rows(report),
         "prices": price_rows(report),
         "normalised": normalised_rows(report),

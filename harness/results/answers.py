@@ -176,7 +176,7 @@ class Family:
         if self.question == "time":
             self._kept, self._over_images = [True] * len(self.configs), np.zeros((len(self.configs),) * 2)
             return judge(compare_pairs(self.values, borrow=to is None), to=to)
-        self._over_images, self._kept, images = _over_images(self._runs, self.values)
+        self._over_images, self._kept, images = over_images(self._runs, self.values)
         return judge(compare_pairs(self.values, self._over_images, images, borrow=to is None), self.margin, to)
 
     def _pairs(self, a: int, b: int) -> list[Pair]:
@@ -304,7 +304,7 @@ def _why_untimed(a: MeasuredConfig, b: MeasuredConfig, common: set[int]) -> tupl
     return reason, "run them again, alone and without a stop"
 
 
-def _over_images(
+def over_images(
     runs: Sequence[Mapping[int, MeasuredRun]], accuracies: np.ndarray
 ) -> tuple[np.ndarray, list[bool], int]:
     """Returns s²_image / m of each pair, whether the predictions of each config were kept, and the fewest images."""

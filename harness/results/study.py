@@ -55,7 +55,6 @@ class Study:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     selection: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    plans: tuple[Plan, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -144,7 +143,6 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         {path: value for path, value in suite.overrides.items() if is_identity(path)},
         first.selection,
         (*notes, *_unreadable(stored)),
-        tuple(plans),
     )
 
 

@@ -15,7 +15,7 @@ from harness.suite.file import SuiteFile
 from harness.suite.yaml_lines import Source
 
 if TYPE_CHECKING:
-    from harness.factorial.fraction import Fraction
+    from harness.suite.fraction import Fraction
 
 MOST_RUNS = 1_000_000  # of a suite; planning that many takes a minute or more, and gigabytes
 
@@ -48,7 +48,7 @@ class Variations:
         """
         if not self.file.design:
             return None
-        from harness.factorial.fraction import choose_fraction  # with numpy
+        from harness.suite.fraction import choose_fraction  # with numpy
 
         try:
             return choose_fraction([len(axis) for axis in self.axes()], self.file.fraction)
@@ -59,7 +59,7 @@ class Variations:
         """Returns what the fraction that a `design` chose can tell; nothing without one."""
         if not self.fraction:
             return []
-        from harness.factorial.words import fraction_notes
+        from harness.suite.fraction import fraction_notes
 
         groups = [[path for path in group if path != "label"] or ["label"] for group in self.file.zip]
         names = [*(self.file.matrix or {}), *map(" and ".join, groups)]

@@ -16,12 +16,11 @@ import pytest
 from rich.console import Console
 
 from harness.records.result import Selected, TargetReached
-from harness.report.factors.design import Change, Design
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
     as_json,
     columns_of,
-    factor_rows,
+    mattered_rows,
     reference_rows,
     summary_rows,
     write_csv,
@@ -185,11 +184,11 @@ def _everything(fake: Any) -> Any:
     results = [
         fake.result("a", selected=selected, target=target, train={"mixed_precision": "auto"}),
         fake.result("b", num_processes=2, train={"epochs": 2}),
+        fake.result("c"),
     ]
     results[1].resolved.loader = "dali"
     references = {results[0].config_id: [fake.Published("test.accuracy", 0.9, "report")]}
-    change = Change("train.epochs", "10", "2", ((results[0].config_id, results[1].config_id),))
-    return fake.report(results, references=references, design=Design(True, (change,), ()))
+    return fake.report(results, references=references)
 
 
 def _documented(file: str) -> list[str]:
@@ -212,7 +211,7 @@ def test_docs_define_each_column_and_no_other(fake: Any) -> None:
 def test_docs_define_the_columns_of_the_tables_beside(fake: Any) -> None:
     report = _everything(fake)
     assert list(reference_rows(report)[0]) == _documented("references.csv")
-    assert list(factor_rows(report)[0]) == _documented("factors.csv")
+    assert list(mattered_rows(report)[0]) == _documented("what_mattered.csv")
 
 
 def test_docs_name_each_verdict() -> None:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.report.charts.theme import INK, PALETTE, frame
-from harness.report.factors.mattered import Mattered, WhatMattered
 from harness.report.tables import Table
 from harness.report.texts import one_line, shortened
+from harness.results.effects import Effects
+from harness.results.factors import Factor
+from harness.statistics.designs import Term
+from harness.statistics.intervals import Summary
 
 if TYPE_CHECKING:
     import altair
 
 MOST_PANELS = 3
-LEAST_SHARE = 0.01
 WIDTH, HEIGHT = 210, 170  # of one panel's plot
-_TITLES = {"test_accuracy": "Test accuracy (%)", "train_seconds": "Train time (s)"}
+_TITLES = {"accuracy": "Test accuracy (%)", "time": "Train time (s)"}
 # Intervals of two seeds are far wider than the levels lie apart: they leave the panel at its edge.
 _MOST_FOR_INTERVALS = 0.75
 
@@ -107,10 +110,11 @@ class Interactions:
 
 def interactions(table: Table) -> Interactions | None:
     """Returns the chart of one system; None where there is no interaction to draw."""
-    drawn = [(found, _largest(found)) for found in table.effects]
+    found = table.effects
+    drawn = [(one, list(_largest(one))) for one in (found.accuracy, found.time)] if found else []
     rows = [
-        [_panel(found, one, _domain(found, own), first=at == 0) for at, one in enumerate(own)]
-        for found, own in drawn
+        [_panel(one, term, means, _domain(one, own), first=not at) for at, (term, means) in enumerate(own)]
+        for one, own in drawn
         if own
     ]
     if not rows:
@@ -118,61 +122,65 @@ def interactions(table: Table) -> Interactions | None:
     if all(len(row) == 1 for row in rows):
         rows = [[panel for row in rows for panel in row]]
     subtitle = "Mean over seeds and all other factors, times geometric"
-    if any(level.half_width for _, own in drawn for one in own for level in one.estimate.means):
-        subtitle += "; bars: 95 % t interval, seeds as blocks"
+    if any(mean.ci95 for _, own in drawn for _, means in own for mean in means):
+        subtitle += "; bars: 95 % interval beside the mean of all"
     return Interactions(f"Interactions in {one_line(table.suite)} on {table.system}", subtitle, rows)
 
 
-def _largest(found: WhatMattered) -> list[Mattered]:
-    """Returns the largest interaction of which every pair of levels is known, and others that explain something."""
-    known = [one for one in found.effects if len(one.estimate.term) == 2 and one.estimate.means]
-    return [one for at, one in enumerate(known[:MOST_PANELS]) if not at or (one.estimate.share or 0.0) >= LEAST_SHARE]
+def _largest(effects: Effects) -> Iterator[tuple[Term, list[Summary]]]:
+    """Yields the largest interaction of which every pair of levels is known, and others that are there."""
+    sizes: dict[Term, float] = {}
+    decided = set()
+    for contrast, effect in zip(effects.contrasts, effects.effects, strict=True):
+        if len(contrast.term) == 2 and effect.summary:
+            sizes[contrast.term] = max(sizes.get(contrast.term, 0.0), abs(effect.summary.mean))
+            decided |= {contrast.term} if effect.is_decided else set()
+    largest = sorted(sizes, key=lambda term: -sizes[term])
+    for term in [term for at, term in enumerate(largest) if not at or term in decided][:MOST_PANELS]:
+        if means := effects.means(term):
+            yield term, means
 
 
-def _panel(found: WhatMattered, one: Mattered, domain: tuple[float, float], *, first: bool) -> Panel:
-    lines, across = (one.crossing.factors[index] for index in one.estimate.term)
-    names = [one.crossing.names()[index] for index in one.estimate.term]
-    if len(lines.levels) > len(across.levels):  # more levels make a longer axis, fewer make fewer lines
-        lines, across, names = across, lines, names[::-1]
+def _panel(
+    effects: Effects, term: Term, means: Sequence[Summary], domain: tuple[float, float], *, first: bool
+) -> Panel:
+    both = [effects.design.factors[index] for index in term]
+    swapped = len(both[0].levels) > len(both[1].levels)  # more levels make a longer axis, fewer make fewer lines
+    lines, across = both[::-1] if swapped else both
+    levels = itertools.product(*(range(len(factor.levels)) for factor in both))
+    points = []
+    for at, mean in zip(levels, means, strict=True):
+        line, x = at[::-1] if swapped else at
+        y, low, high = (_shown(effects, value) for value in (mean.mean, mean.low, mean.high))
+        texts = {"x": _level_text(across, x, 16), "line": _level_text(lines, line, 22)}
+        points.append({**texts, "y": y, "low": max(low, domain[0]), "high": min(high, domain[1])})
     return Panel(
-        title=shortened(one.name, 38),
-        points=_points(found, one, domain),
-        x_title=shortened(names[1], 30),
-        levels=[shortened(text, 16) for text in across.levels],
-        line_title=shortened(names[0], 30),
-        lines=[shortened(text, 22) for text in lines.levels],
-        y_title=_TITLES[found.metric] if first else None,
+        title=shortened(" x ".join(factor.name for factor in both), 38),
+        points=points,
+        x_title=shortened(across.name, 30),
+        levels=[_level_text(across, level, 16) for level in range(len(across.levels))],
+        line_title=shortened(lines.name, 30),
+        lines=[_level_text(lines, level, 22) for level in range(len(lines.levels))],
+        y_title=_TITLES[effects.question] if first else None,
         domain=domain,
-        logarithmic=found.metric == "train_seconds" and domain[1] > 10 * domain[0],
+        logarithmic=effects.question == "time" and domain[1] > 10 * domain[0],
     )
 
 
-def _points(found: WhatMattered, one: Mattered, domain: tuple[float, float]) -> list[dict[str, Any]]:
-    first, second = (one.crossing.factors[index].levels for index in one.estimate.term)
-    swapped = len(first) > len(second)
-    points = []
-    for at, level in enumerate(one.estimate.means):
-        texts = first[at // len(second)], second[at % len(second)]
-        line, x = texts[::-1] if swapped else texts
-        half = level.half_width or 0.0
-        y, low, high = (_shown(found, value) for value in (level.mean, level.mean - half, level.mean + half))
-        ends = max(low, domain[0]), min(high, domain[1])
-        points.append({"x": shortened(x, 16), "line": shortened(line, 22), "y": y, "low": ends[0], "high": ends[1]})
-    return points
+def _level_text(factor: Factor, level: int, most: int) -> str:
+    return shortened(factor.at(level) if factor.is_star else factor.levels[level].text, most)
 
 
-def _shown(found: WhatMattered, value: float) -> float:
-    return 100 * value if found.metric == "test_accuracy" else math.exp(min(value, 700.0))
+def _shown(effects: Effects, value: float) -> float:
+    return 100 * value if effects.question == "accuracy" else math.exp(min(value, 700.0))
 
 
-def _domain(found: WhatMattered, drawn: Sequence[Mattered]) -> tuple[float, float]:
+def _domain(effects: Effects, drawn: Sequence[tuple[Term, list[Summary]]]) -> tuple[float, float]:
     """Returns the ends of the vertical axis, the same in all panels of a row."""
-    levels = [level for one in drawn for level in one.estimate.means]
-    means = [level.mean for level in levels]
-    span = max(max(means) - min(means), 0.01)
+    every = [mean for _, means in drawn for mean in means]
+    span = max(max(mean.mean for mean in every) - min(mean.mean for mean in every), 0.01)
     most = _MOST_FOR_INTERVALS * span
-    half = [min(level.half_width or 0.0, most) for level in levels]
-    low = min(mean - width for mean, width in zip(means, half, strict=True)) - 0.06 * span
-    high = max(mean + width for mean, width in zip(means, half, strict=True)) + 0.06 * span
-    ends = _shown(found, low), _shown(found, high)
-    return (max(0.0, ends[0]), min(100.0, ends[1])) if found.metric == "test_accuracy" else ends
+    low = min(max(mean.low, mean.mean - most) for mean in every) - 0.06 * span
+    high = max(min(mean.high, mean.mean + most) for mean in every) + 0.06 * span
+    ends = _shown(effects, low), _shown(effects, high)
+    return (max(0.0, ends[0]), min(100.0, ends[1])) if effects.question == "accuracy" else ends

@@ -27,11 +27,6 @@ def reference_rows(report: Report) -> list[dict[str, Any]]:
     return [row for beside in tables if beside for row in beside.records]
 
 
-def factor_rows(report: Report) -> list[dict[str, Any]]:
-    """Returns one flat mapping per changed factor and system."""
-    return [row for table in report.tables if table.factors for row in table.factors.records]
-
-
 def price_rows(report: Report) -> list[dict[str, Any]]:
     """Returns one flat mapping per step along a front and system."""
     return [row for table in report.tables if table.prices for row in table.prices.records]
@@ -44,7 +39,7 @@ def normalised_rows(report: Report) -> list[dict[str, Any]]:
 
 def mattered_rows(report: Report) -> list[dict[str, Any]]:
     """Returns one flat mapping per effect, number and system."""
-    return [row for table in report.tables for beside in table.mattered for row in beside.records]
+    return [row for table in report.tables if table.mattered for row in table.mattered.records]
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -69,7 +64,6 @@ def as_json(report: Report) -> dict[str, Any]:
         "systems": tables,
         "normalised": [_all_finite(row) for row in normalised_rows(report)],
         "references": [_all_finite(row) for row in reference_rows(report)],
-        "factors": [_all_finite(row) for row in factor_rows(report)],
         "prices": [_all_finite(row) for row in price_rows(report)],
         "what_mattered": [_all_finite(row) for row in mattered_rows(report)],
         "pictures": [

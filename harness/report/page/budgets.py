@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.records.result import metric
 from harness.report.answer import Contender, Standing, standing_by
-from harness.report.factors.effects import accuracy_by_seed, seconds_by_seed
 from harness.report.numbers.curves import Curve
 from harness.report.numbers.rows import Row
 from harness.report.tables import Table
@@ -80,9 +80,10 @@ def _runs(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[Any, Curve]]:
     if len(curves) == len(timed):
         yield from zip((run.seed for run in timed), curves, strict=True)
         return
-    accuracies, seconds = accuracy_by_seed(row), seconds_by_seed(row)
-    for seed in accuracies.keys() & seconds.keys():
-        yield seed, Curve((seconds[seed],), (accuracies[seed],))
+    for run in timed:
+        accuracy, seconds = metric(run, "test.accuracy"), metric(run, "clock.train_seconds")
+        if accuracy is not None and seconds:
+            yield run.seed, Curve((seconds,), (accuracy,))
 
 
 def _between(first: float, last: float, own: float | None) -> list[float]:

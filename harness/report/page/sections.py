@@ -134,10 +134,8 @@ class _Sections:
         yield ranking(table, f"{self._key}-table-{self._tables.index(table)}", self._href)
 
     def _factors(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        tables = [one for one in (table.factors, *table.mattered) if one]
         yield figures.interactions()
-        yield from map(grid_of, tables)
-        yield None if tables else Says((NO_FACTORS,))
+        yield grid_of(table.mattered) if table.mattered else Says((NO_FACTORS,))
 
     def _published(self, figures: Figures, table: Table) -> Iterator[Part | None]:
         yield figures.published()

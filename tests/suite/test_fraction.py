@@ -8,10 +8,8 @@ from collections import Counter
 import pytest
 
 from harness.errors import HarnessError
-from harness.factorial.aliasing import alias_texts, main_effects_are_clear, untold
-from harness.factorial.effects import terms_of
-from harness.factorial.fraction import choose_fraction
-from harness.factorial.words import fraction_notes
+from harness.statistics.designs import alias_texts, main_effects_are_clear, terms_of, untold
+from harness.suite.fraction import choose_fraction, fraction_notes
 
 PRODUCTS = [
     (2, 2, 2, 2),

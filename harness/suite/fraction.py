@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.factorial.aliasing import MOST_COLUMNS, main_effects_are_clear
-from harness.factorial.effects import Cell, terms_of, width
+from harness.statistics.designs import (
+    MOST_COLUMNS,
+    Cell,
+    alias_texts,
+    main_effects_are_clear,
+    terms_of,
+    untold,
+    width,
+)
 
 MOST_CONFIGS = 10_000
+MOST_ALIASES = 8
 _FEWEST_FACTORS = 3
 # V: main effects and two-way interactions are clear of each other; IV: main effects are clear of those. Of a size, V.
 _RESOLUTIONS = (5, 4)
@@ -160,3 +168,24 @@ def _in_all_factors(cells: Any, several: Sequence[int], factors: int) -> tuple[C
             whole[index] = int(level)
         made.append(tuple(whole))
     return tuple(sorted(made))
+
+
+def fraction_notes(fraction: Fraction, levels: Sequence[int], names: Sequence[str]) -> Iterator[str]:
+    """Yields how large the fraction is, and what is clear of what.
+
+    Args:
+        levels: how many each factor has.
+        names: of the factors.
+    """
+    product = " x ".join(map(str, levels))
+    yield (
+        f"Fractional design: {len(fraction.cells)} configs, 1/{fraction.fraction} of {product}. Main effects are clear "
+        "of two-way interactions, and all levels and pairs of levels stand in equally many configs, give or take one."
+    )
+    aliases = untold(fraction.cells, levels, terms_of(levels))
+    if not aliases:
+        yield "Two-way interactions are clear of each other."
+        return
+    texts = alias_texts(aliases, names)
+    more = f"; and {len(texts) - MOST_ALIASES} more groups" if len(texts) > MOST_ALIASES else ""
+    yield f"Aliased, so that none can be told from the others: {'; '.join(texts[:MOST_ALIASES])}{more}."

@@ -1,0 +1,204 @@
+"""The table "what mattered": what each factor of a suite does to accuracy and to train time on one system."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.counted import counted
+from harness.report.numbers.columns import INTERVAL, Column
+from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.results.effects import NO_RESULT, Effect, Effects
+from harness.results.factors import Design
+from harness.results.measured import MeasuredConfig
+from harness.statistics.intervals import Summary
+
+MOST_ROWS = 12
+DIFFERENCE = Column("", "", "percent", over=INTERVAL, signed=True)
+METRICS = {"accuracy": "test_accuracy", "time": "train_seconds"}
+
+
+@dataclass(frozen=True)
+class WhatMattered:
+    """The effects of a design on accuracy and on train time.
+
+    Attributes:
+        rows: the contrasts by their place, those that are decided first, then the largest.
+    """
+
+    design: Design
+    accuracy: Effects
+    time: Effects
+
+    @functools.cached_property
+    def rows(self) -> list[int]:
+        """The order in which contrasts are shown."""
+
+        def place(at: int) -> tuple[Any, ...]:
+            both = self.accuracy.effects[at], self.time.effects[at]
+            sizes = [-abs(one.summary.mean) if one.summary else 1.0 for one in both]
+            return *(not one.is_decided for one in both), *sizes
+
+        return sorted(range(len(self.accuracy.contrasts)), key=place)
+
+    def named(self, at: int) -> str:
+        """Returns e.g. `lr: 0.1 -> 0.01`, or `lr x batch_norm: 0.1 -> 0.01, at yes beside no`."""
+        levels = self._levels(at)
+        name = " x ".join(level.name for level in levels)
+        beside = "".join(f", at {level.text} beside {level.base}" for level in levels[1:])
+        return one_line(f"{name}: {levels[0].base} -> {levels[0].text}{beside}")
+
+    def records(self, system_id: str, system: str) -> Iterator[dict[str, Any]]:
+        """Yields a flat mapping for each effect and number."""
+        for effects in (self.accuracy, self.time):
+            for at in self.rows:
+                one, levels = effects.effects[at], self._levels(at)
+                scale = _ratio if effects.question == "time" else float
+                interval = one.summary if one.summary and one.summary.ci95 is not None else None
+                yield {
+                    "system_id": system_id,
+                    "system": system,
+                    "metric": METRICS[effects.question],
+                    "effect": " x ".join(level.path for level in levels),
+                    "kind": "interaction" if len(levels) > 1 else "main effect",
+                    "state": one.state,
+                    "from_level": levels[0].base,
+                    "to_level": levels[0].text,
+                    "beside_level": levels[1].base if len(levels) > 1 else None,
+                    "at_level": levels[1].text if len(levels) > 1 else None,
+                    "estimate": scale(one.summary.mean) if one.summary else None,
+                    "low": scale(interval.low) if interval else None,
+                    "high": scale(interval.high) if interval else None,
+                    "p": one.p,
+                    "p_holm": one.p_corrected,
+                    "p_beyond_margin": one.p_beyond,
+                    "verdict": one.verdict,
+                    "seeds": one.summary.n if one.summary else 0,
+                }
+
+    def _levels(self, at: int) -> list[Any]:
+        term, levels = self.accuracy.contrasts[at]
+        return [self.design.factors[index].levels[level] for index, level in zip(term, levels, strict=True)]
+
+
+def what_mattered(
+    design: Design | None, configs: Mapping[str, MeasuredConfig], margin: float | None, *, selected: bool
+) -> WhatMattered | None:
+    """Returns the effects of a design; None where there is no design, or nothing was measured.
+
+    Args:
+        configs: on one system, by config_id.
+        margin: of the suite, a fraction.
+        selected: whether they are those of a selection (`--only`).
+    """
+    if design is None:
+        return None
+    both = [Effects(question, design, configs, margin, selected=selected) for question in ("accuracy", "time")]
+    return WhatMattered(design, *both) if any(one.seeds for one in both) else None
+
+
+def effect_table(title: str, system_id: str, system: str, found: WhatMattered, labels: Mapping[str, str]) -> Beside:
+    """Returns the table of the effects.
+
+    Args:
+        labels: of the planned configs, by config_id.
+    """
+    shown = found.rows[:MOST_ROWS]
+    both = [[one.effects[at] for at in shown] for one in (found.accuracy, found.time)]
+    return Beside(
+        title,
+        tuple(_columns(found, shown, *both)),
+        tuple(not any(one.is_decided for one in own) for own in zip(*both, strict=True)),
+        tuple(found.records(system_id, system)),
+        tuple(_notes(found, labels)),
+    )
+
+
+def _columns(
+    found: WhatMattered, shown: Sequence[int], accuracies: Sequence[Effect], times: Sequence[Effect]
+) -> Iterator[Written]:
+    yield Written("label", "effect", [found.named(at) for at in shown])
+    for name, title, effects, written in (
+        (
+            "accuracy",
+            "test accuracy, difference",
+            accuracies,
+            column_texts(DIFFERENCE, [x.summary for x in accuracies]),
+        ),
+        ("time", "train time, ratio", times, [ratio_text(x.summary) for x in times]),
+    ):
+        if all(one.state == NO_RESULT for one in effects):
+            continue
+        cells = [text if one.state == "ok" else one.state for one, text in zip(effects, written, strict=True)]
+        priority = 1 if name == "accuracy" else 3
+        yield Written(name, title, cells, priority, numeric=True)
+        if any(one.verdict for one in effects):
+            yield Written(
+                f"{name}_verdict", f"verdict on {name}", [one.verdict or NOTHING for one in effects], priority + 1
+            )
+            yield Written(f"{name}_p", f"p, {name}", [_p_text(one) for one in effects], 5, numeric=True)
+
+
+def _p_text(one: Effect) -> str:
+    p = one.p_beyond if one.verdict == "equivalent" else one.p_corrected
+    return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def ratio_text(log_time: Summary | None) -> str:
+    """Returns e.g. `x 1.32 (1.20 to 1.45)` of the logarithm of a ratio."""
+    if log_time is None:
+        return NOTHING
+    text = f"x {_digits(log_time.mean)}"
+    return text if log_time.ci95 is None else f"{text} ({span(_digits(log_time.low), _digits(log_time.high))})"
+
+
+def _digits(log_ratio: float) -> str:
+    """Returns a ratio with three digits; two seeds can leave any number of zeros."""
+    ratio = _ratio(log_ratio)
+    if not 0.001 <= ratio < 1e6:
+        return f"{ratio:.0e}"
+    return f"{ratio:,.{max(0, min(3, 2 - math.floor(math.log10(ratio))))}f}"
+
+
+def _ratio(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
+
+
+def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
+    factors, both = found.design.factors, (found.accuracy, found.time)
+    seeds = max(one.seeds for one in both)
+    if len(factors) > 1:
+        yield (
+            "An effect: a level beside the first of its factor, averaged over the levels of the other factors. a x b: "
+            "how much that difference, or ratio, changes from the first level of b to another."
+        )
+        if all(len(contrast.term) == 1 for contrast in found.accuracy.contrasts):
+            yield "Interactions were not looked at: the factors have too many levels."
+    if any(factor.is_star for factor in factors):
+        yield (
+            "Changes that were made one at a time stand beside the base. Interactions of these changes were not looked "
+            "at: two together may do something else."
+        )
+    if any(effect.verdict for one in both for effect in one.effects):
+        images = f" and {found.accuracy.images:,} test images" if found.accuracy.images else ""
+        yield (
+            f"95 % intervals over {counted(seeds, 'seed')}{images}, not corrected. Verdicts and p: corrected for all "
+            "effects of the table (Holm), for accuracy and time each; p of an equivalent effect is that of a larger "
+            "one. Undecided: inside the noise, which is no proof that there is none."
+        )
+    elif seeds == 1:
+        yield "One seed: no interval and no verdict. The order may be noise."
+    if found.accuracy.margin is not None:
+        yield f"Equivalent: smaller than the suite's margin of {100 * found.accuracy.margin:g} points."
+    if not found.accuracy.predictions_kept:
+        yield "Predictions were not kept: the variance over the test images is the largest that it can be."
+    if any(not one.is_complete and any(effect.summary for effect in one.effects) for one in both) and len(factors) > 1:
+        yield "Not every combination has every seed: least squares without interactions of three factors fill in."
+    left = [label for config_id, label in labels.items() if config_id not in found.design.cells]
+    if left:
+        yield f"Not taken into account, as they are no part of the design: {listed(left)}."
+    if len(found.accuracy.contrasts) > MOST_ROWS:
+        yield f"{len(found.accuracy.contrasts) - MOST_ROWS} more effects are in what_mattered.csv."

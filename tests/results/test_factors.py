@@ -1,0 +1,159 @@
+"""Factors are found from the configs alone, as the suite's file has them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.results.factors import Design, design_of
+from harness.suite.file import SuiteFile
+from harness.suite.plan import Plan, load_suite
+from tests.house import ROOT
+
+SUITES = sorted((ROOT / "benchmarks").glob("*.yaml"))
+BASE = "name: s\nbase: {data: digits, model: mlp, optimizer: {name: sgd, lr: 0.1, momentum: 0.9}}\n"
+
+
+def _specs(plan: Plan) -> dict[str, Mapping[str, Any]]:
+    return {config_id: spec.model_dump(mode="json") for config_id, spec in plan.configs().items()}
+
+
+def _planned(folder: Path, text: str, **options: Any) -> dict[str, Mapping[str, Any]]:
+    (folder / "suite.yaml").write_text(BASE + text)
+    return _specs(load_suite(folder / "suite.yaml").plan(lambda data: "f", **options))
+
+
+def _found(folder: Path, text: str) -> tuple[Design | None, list[str]]:
+    """Returns the design, and all levels that stand beside the first of their factor."""
+    design = design_of(_planned(folder, text))
+    return design, [str(level) for factor in (design.factors if design else ()) for level in factor.levels[1:]]
+
+
+def _declared(file: SuiteFile) -> list[tuple[set[str], int]]:
+    """Returns the paths and the count of values of each list of the product, in its order."""
+    axes = [({path}, len(values)) for path, values in (file.matrix or {}).items()]
+    axes += [(set(group) - {"label"}, len(next(iter(group.values())))) for group in file.zip]
+    if file.one_at_a_time:
+        axes.append((set(file.one_at_a_time), 1 + sum(map(len, file.one_at_a_time.values()))))
+    return [axis for axis in axes if axis[1] > 1]
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_each_suite_that_ships_has_the_factors_that_its_file_declares(path: Path) -> None:
+    where = ["data.root=/folder"] if "name: image_folder" in path.read_text() else []
+    suite = load_suite(path, where)
+    specs = _specs(suite.plan(lambda data: "f"))
+    design, axes = design_of(specs), _declared(suite.file)
+    if len(axes) < 2 and not suite.file.one_at_a_time:
+        assert design is None
+        return
+    assert design
+    counts = tuple(count for _, count in axes)
+    every = itertools.product(*map(range, counts))
+    assert dict(design.cells) == dict(zip(specs, every, strict=False)), "each config in its place, includes in none"
+    assert len(design.cells) == math.prod(counts)
+    assert [set(factor.paths) for factor in design.factors] == [paths for paths, _ in axes]
+    if suite.file.one_at_a_time:
+        assert design.factors[-1].is_star
+        changed = [path for path, values in suite.file.one_at_a_time.items() for _ in values]
+        assert [level.path for level in design.factors[-1].levels[1:]] == changed
+
+
+def test_a_matrix_is_crossed_and_told_in_words(tmp_path: Path) -> None:
+    design, said = _found(tmp_path, "matrix: {optimizer.lr: [0.1, 0.01], train.global_batch_size: [128, 64, 32]}\n")
+    assert design and design.levels == (2, 3)
+    assert said == ["lr: 0.1 -> 0.01", "global_batch_size: 128 -> 64", "global_batch_size: 128 -> 32"]
+    assert design.factors[1].at(2) == "global_batch_size=32"
+
+
+def test_one_at_a_time_is_a_star_with_what_stands_outside_left_out(tmp_path: Path) -> None:
+    text = """
+one_at_a_time: {optimizer.lr: [0.01], train.global_batch_size: [64], optimizer: [adam], train.epochs: [3, 4]}
+include: [{label: both, optimizer.lr: 0.01, train.global_batch_size: 64}]
+"""
+    design, said = _found(tmp_path, text)
+    assert design and design.levels == (6,) and len(design.cells) == 6
+    assert said == [
+        "lr: 0.1 -> 0.01",
+        "global_batch_size: 128 -> 64",
+        "optimizer: sgd -> adam",
+        "epochs: 10 -> 3",
+        "epochs: 10 -> 4",
+    ]
+    assert design.factors[0].at(0) == "base"
+
+
+def test_the_lists_of_a_zip_and_a_section_with_its_parameters_are_one_factor_each(tmp_path: Path) -> None:
+    text = """
+matrix: {model: [mlp, {name: cnn3, padding: same}, {name: cnn3, padding: same, hidden_size: 64}]}
+zip: [{label: [small, large], train.global_batch_size: [64, 128], optimizer.lr: [0.05, 0.1]}]
+"""
+    design, said = _found(tmp_path, text)
+    assert design and design.levels == (3, 2)
+    assert design.factors[0].paths == ("model",)
+    assert set(design.factors[1].paths) == {"optimizer.lr", "train.global_batch_size"}
+    assert said[:2] == ["model: mlp -> cnn3 hidden_size=512", "model: mlp -> cnn3 hidden_size=64"]
+    assert said[2] == "lr and global_batch_size: 0.05, 64 -> 0.1, 128"
+
+
+def test_one_at_a_time_within_each_row_of_a_zip(tmp_path: Path) -> None:
+    text = """
+zip: [{label: [a, b], train.epochs: [1, 2], train.drop_last: [true, false]}]
+one_at_a_time: {optimizer.lr: [0.01], optimizer.momentum: [0.5]}
+"""
+    design, _ = _found(tmp_path, text)
+    assert design and design.levels == (2, 3)
+    assert [factor.is_star for factor in design.factors] == [False, True]
+
+
+def test_a_combination_that_is_excluded_leaves_a_crossing_and_a_two_by_two_without_one_a_star(tmp_path: Path) -> None:
+    hole = "exclude: [{optimizer.lr: 0.1, train.epochs: 1}]\n"
+    design, _ = _found(tmp_path, "matrix: {optimizer.lr: [0.01, 0.05, 0.1], train.epochs: [1, 2]}\n" + hole)
+    assert design and design.levels == (3, 2) and len(design.cells) == 5
+    design, said = _found(tmp_path, "matrix: {optimizer.lr: [0.01, 0.1], train.epochs: [1, 2]}\n" + hole)
+    assert design and design.levels == (3,) and design.factors[0].is_star
+    assert said == ["epochs: 2 -> 1", "lr: 0.01 -> 0.1"] or said == ["lr: 0.01 -> 0.1", "epochs: 1 -> 2"]
+
+
+def test_a_fraction_of_a_product_has_all_factors(tmp_path: Path) -> None:
+    flags = "".join(
+        f"  train.{name}: [false, true]\n" for name in ("tf32", "channels_last", "drop_last", "deterministic")
+    )
+    text = f"matrix:\n  optimizer.lr: [0.1, 0.01]\n  optimizer.momentum: [0.9, 0.5]\n{flags}design: fractional\n"
+    design, _ = _found(tmp_path, text)
+    assert design and design.levels == (2,) * 6 and len(design.cells) == 16
+
+
+def test_world_sizes_are_a_factor_like_any_other(tmp_path: Path) -> None:
+    text = "matrix: {optimizer.lr: [0.1, 0.01]}\n"
+    specs = {i: spec for size in (1, 2) for i, spec in _planned(tmp_path, text, num_processes=size).items()}
+    design = design_of(specs)
+    assert design and [factor.name for factor in design.factors] == ["num_processes", "lr"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "matrix: {train.epochs: [1, 2, 3]}\n",
+        "include: [{label: a}]\n",
+        "include: [{train.epochs: 2, optimizer.lr: 0.2}, {train.epochs: 3, model: cnn3}, {train.drop_last: true,"
+        " model: cnn3, optimizer.lr: 0.5}]\n",
+        "zip: [{train.epochs: [1, 2, 3], optimizer.lr: [0.3, 0.2, 0.1]}]\n",
+    ],
+)
+def test_lists_and_a_single_factor_are_no_design(tmp_path: Path, text: str) -> None:
+    assert design_of(_planned(tmp_path, text)) is None
+
+
+def test_labels_seeds_and_folders_are_no_factors(tmp_path: Path) -> None:
+    specs = _planned(tmp_path, "matrix: {optimizer.lr: [0.1, 0.01], train.epochs: [1, 2]}\n")
+    changed = {
+        i: {**spec, "label": i, "seed": at, "data": {**spec["data"], "root": f"/{at}"}}
+        for at, (i, spec) in enumerate(specs.items())
+    }
+    assert design_of(changed) == design_of(specs)
