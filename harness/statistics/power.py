@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.statistics.intervals import t_quantile
+from harness.statistics.intervals import CONFIDENCE, t_quantile
 from harness.statistics.pairs import LEVEL
 
 POWER = 0.8
@@ -52,6 +52,32 @@ def seeds_for(
         enough = detectable(deviation, middle, over_images, images, borrowed) <= far
         low, high = (low, middle) if enough else (middle, high)
     return high
+
+
+def seeds_between(
+    difference: float,
+    deviation: float,
+    freedom: float,
+    over_images: float = 0.0,
+    images: int = 0,
+    borrowed: float = 0.0,
+) -> tuple[int | None, int | None]:
+    """Returns between which ends, 95 %, the number of seeds lies that shows a difference 8 times of 10.
+
+    Few seeds know their own deviation badly: its interval is that of the chi-squared distribution, and each end is what
+    `seeds_for` has of an end of it. An end beyond `MOST_SEEDS` is None. The mean of normal differences tells nothing of
+    their deviation, so this holds as well for the difference that the same seeds found.
+
+    Args:
+        difference, deviation, over_images, images, borrowed: as of `seeds_for`.
+        freedom: degrees of freedom of the deviation.
+    """
+    from scipy.special import chdtri
+
+    tail = (1 - CONFIDENCE) / 2
+    ends = (deviation * math.sqrt(freedom / float(chdtri(freedom, share))) for share in (tail, 1 - tail))
+    low, high = (seeds_for(difference, end, over_images, images, borrowed) for end in ends)
+    return low, high
 
 
 def detectable(

@@ -42,6 +42,8 @@ class Published(NamedTuple):
     value: float
     source: str
     epoch: int | None = None
+    runs: int = 1
+    same_images: bool = True
 
 
 class Planned(NamedTuple):
