@@ -1,4 +1,4 @@
-"""Mean, deviation and 95 % interval over the seeds of a config, and where other runs of it would lie; censored medians."""
+"""Mean, deviation and 95 % interval over seeds; where other runs would lie; censored medians; limits of shares."""
 
 from __future__ import annotations
 

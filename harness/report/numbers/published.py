@@ -205,7 +205,7 @@ def _notes(comparisons: Sequence[Comparison], overrides: Mapping[str, Any]) -> I
         )
     if verdicts[REPRODUCED] or verdicts[DIFFERS]:
         yield (
-            "reproduced: the published number lies in the 95 % prediction interval of our seeds for the mean of as many "
+            "reproduced: the published number lies in the 95 % prediction interval of our seeds for as many "
             "runs as were published; differs: outside, as one number of twenty does by chance. Few seeds make it wide, "
             "and then only large differences show."
         )
