@@ -37,7 +37,7 @@ from harness.report.numbers.peak import no_peak_notes
 from harness.report.numbers.prices import price_table
 from harness.report.numbers.published import AtEpoch, Reference, side_by_side
 from harness.report.numbers.rows import Row, build_rows
-from harness.report.numbers.time_to_target import target_values
+from harness.report.numbers.time_to_target import mark_times_to_target
 from harness.report.options import Options
 from harness.report.pictures import PictureFile
 from harness.report.tables import Report, Table
@@ -191,8 +191,7 @@ def _table(
 ) -> Table:
     """Returns what there is to say of one system."""
     facts = rows[0].system_id, str(rows[0].values["system"])
-    for row in rows:
-        row.values.update(target_values(row))
+    mark_times_to_target(rows, material.epochs_of)
     mark_accuracy_at(rows, curves, budget)
     fronts = mark_fronts(rows)
 

@@ -21,7 +21,6 @@ from harness.report.numbers.notes import SELECTED_ON_TEST, overfitting_notes, sa
 from harness.report.numbers.outliers import Outlier
 from harness.report.numbers.peak import peak_notes
 from harness.report.numbers.rows import Row
-from harness.report.numbers.time_to_target import some_missed
 from harness.report.pictures import PictureFile
 from harness.report.texts import Beside, Written, written
 from harness.results.measured import MeasuredConfig
@@ -105,8 +104,6 @@ class Table:
         cells = self.cells(column)
         if column.name == "on_front":
             return any(cells)
-        if column.name == "target_median_seconds":  # it says what the mean does, where every run reached the target
-            return some_missed(self.rows)
         if column.name == "evaluated_by_budget":
             return some_late(self.rows)
         if column.name == "peak_host_rss_bytes":

@@ -173,13 +173,14 @@ def test_a_mean_over_unlike_runs_is_not_silent(fake: Any) -> None:
     assert "a: its runs differ in processes and version of the data; the mean mixes them." in _notes(report)
 
 
-def test_target_is_the_mean_of_those_that_reached_it(fake: Any) -> None:
+def test_time_to_target_has_a_mean_only_where_every_run_reached_it(fake: Any) -> None:
     reached = TargetReached(metric="test.accuracy", at_least=0.9, epoch=2, train_seconds=30.0)
     missed = TargetReached(metric="test.accuracy", at_least=0.9)
     results = [fake.result("a", seed=seed, target=target) for seed, target in enumerate([reached, missed, reached])]
     values = fake.report(results).tables[0].rows[0].values
-    assert values["target_seconds"].mean == 30
-    assert values["target_reached"] == "2 of 3"
+    assert (values["target_seconds"], values["joules_to_target"], values["target_reached"]) == (None, None, "2 of 3")
+    assert values["target_median_seconds"].seconds == 30
+    assert fake.report([results[0], results[2]]).tables[0].rows[0].values["target_seconds"].mean == 30
 
 
 def test_selected_on_test_is_labelled(fake: Any) -> None:
