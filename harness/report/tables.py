@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
-from harness.report.answer import answer
+from harness.report.answer import Standing, answer, chosen_notes, most_accurate
 from harness.report.factors.mattered import WhatMattered
 from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
@@ -69,6 +69,11 @@ class Table:
     epochs_of: EpochsOf = lambda run: {}
 
     @functools.cached_property
+    def first(self) -> Standing | None:
+        """Which config is the most accurate, and what may be as good."""
+        return most_accurate(self)
+
+    @functools.cached_property
     def answer(self) -> tuple[str, ...]:
         """What is most accurate and what is fastest, in sentences: every output shows these."""
         return tuple(answer(self))
@@ -86,6 +91,7 @@ class Table:
         """Returns the columns that are shown, as people read them."""
         ran = [run for row in self.rows for run in row.ok]
         own = {
+            "test_accuracy": chosen_notes(self.first),
             "overfitting": overfitting_notes(self.rows),
             "selected_on_test_test_accuracy": (SELECTED_ON_TEST,),
             "fraction_of_peak": peak_notes(ran, self.calibration),

@@ -33,5 +33,6 @@ def flattery_of_best(values: np.ndarray) -> float | None:
     residuals = common - common.mean(1, keepdims=True) - common.mean(0) + common.mean()
     deviation = np.sqrt((residuals**2).sum() / (configs - 1) / (seeds - 1))
     z = np.linspace(-9, 9, 4001)
-    largest = np.trapezoid(1 - ndtr(z) ** configs - (z < 0), z)  # E(max) = integral of 1 - F above 0, less F below
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    largest = np.trapezoid(z * configs * density * ndtr(z) ** (configs - 1), z)  # E(max), by the density of the largest
     return float(largest * deviation / np.sqrt(seeds))
