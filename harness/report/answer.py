@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.durations import duration_text
 from harness.report.numbers.rows import Row
-from harness.report.texts import one_line
+from harness.report.texts import quoted
 from harness.results.answers import Family
 from harness.results.measured import MeasuredConfig
 from harness.statistics.chosen import flattery_of_best
@@ -157,8 +157,8 @@ def chosen_notes(first: Standing | None) -> tuple[str, ...]:
 
 
 def named(row: Row) -> str:
-    """Returns the config's label in quotes, as labels hold commas; the page sets it in bold type."""
-    return f"“{one_line(row.label)}”"
+    """Returns the config's label in quotes; the page sets it in bold type."""
+    return quoted(row.label)
 
 
 def accuracy_text(summary: Summary) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
+from harness.records.planned import folder_of
 from harness.records.result import RunResult
 from harness.report.factors.crossing import Crossing
 from harness.report.factors.design import Design
@@ -31,6 +32,7 @@ from harness.report.numbers.curves import (
 )
 from harness.report.numbers.drift import drift_notes, drift_of, left_out_notes
 from harness.report.numbers.fronts import mark_fronts
+from harness.report.numbers.guessing import mark_guessing
 from harness.report.numbers.notes import cautions, table_notes
 from harness.report.numbers.outliers import outlier_notes, outliers_of
 from harness.report.numbers.peak import no_peak_notes
@@ -190,12 +192,13 @@ def _table(
     curves: Mapping[str, Sequence[Curve]],
 ) -> Table:
     """Returns what there is to say of one system."""
-    facts = rows[0].system_id, str(rows[0].values["system"])
+    facts, suite = (rows[0].system_id, str(rows[0].values["system"])), material.suite
     mark_times_to_target(rows, material.epochs_of)
+    mark_guessing(rows, lambda run: folder_of(material.output, suite, run).path / "predictions.npz")
     mark_accuracy_at(rows, curves, budget)
     fronts = mark_fronts(rows)
 
-    labels, suite = material.labels(), material.suite
+    labels = material.labels()
     calibration = material.calibrations.get(facts[0])
     effects = what_mattered(rows, material.crossings)
     outliers = tuple(outliers_of(rows))

@@ -17,6 +17,7 @@ from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
 from harness.report.numbers.curves import Budget, Curve, some_late
 from harness.report.numbers.drift import Drift
+from harness.report.numbers.guessing import COLLAPSED, is_unbalanced
 from harness.report.numbers.notes import SELECTED_ON_TEST, overfitting_notes, same_in_all
 from harness.report.numbers.outliers import Outlier
 from harness.report.numbers.peak import peak_notes
@@ -92,6 +93,7 @@ class Table:
         ran = [run for row in self.rows for run in row.ok]
         own = {
             "test_accuracy": chosen_notes(self.first),
+            "collapsed": (COLLAPSED,),
             "overfitting": overfitting_notes(self.rows),
             "selected_on_test_test_accuracy": (SELECTED_ON_TEST,),
             "fraction_of_peak": peak_notes(ran, self.calibration),
@@ -110,6 +112,8 @@ class Table:
         cells = self.cells(column)
         if column.name == "on_front":
             return any(cells)
+        if column.name == "test_macro_recall":
+            return is_unbalanced(self.rows)
         if column.name == "evaluated_by_budget":
             return some_late(self.rows)
         if column.name == "peak_host_rss_bytes":

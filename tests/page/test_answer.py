@@ -65,8 +65,8 @@ def test_the_best_of_several_is_said_to_be_flattered_and_in_the_answer_where_tha
     numbers = {name: ([0.90 + d, 0.91, 0.92 - d], 1.0) for name, d in (("a", 0.001), ("b", 0.0), ("c", -0.002))}
     table = _table(fake, numbers)
     assert table.first and table.first.flattery
-    # residuals: d * (1, 0, -1) less their mean: squares 2 * (0.001333^2 + 0.000333^2 + 0.001667^2) over 2 * 2, root over
-    # sqrt(3), times E(max of 3 normals) = 0.846284
+    # residuals, d * (1, 0, -1) less their mean: squares 2 * (0.001333^2 + 0.000333^2 + 0.001667^2) over 2 * 2, root
+    # over sqrt(3), times E(max of 3 normals) = 0.846284
     assert table.first.flattery == pytest.approx(0.846284 * (9.33333e-6 / 4 / 3) ** 0.5, rel=1e-3)
     shown = {column.name: column.notes for column in table.written()}
     assert "highest mean of 3 configs that may be equally good is too high" in " ".join(shown["test_accuracy"])

@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.records.result import RunResult
 from harness.report.numbers.columns import AT_BUDGET, Column
 from harness.report.numbers.rows import Row
-from harness.report.texts import listed
+from harness.report.texts import listed, quoted
 from harness.statistics.intervals import Summary, summarise
 
 
@@ -112,7 +112,7 @@ def budget_notes(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], bud
         return
     yield f"Test accuracy at {said}: at each run's last evaluation within {said} of train time."
     late = [
-        f"{row.label} ({row.values['evaluated_by_budget']} evaluated)"
+        f"{quoted(row.label)} ({row.values['evaluated_by_budget']} evaluated)"
         for row in rows
         if curves.get(row.config_id) and any(curve.at(budget.seconds) is None for curve in curves[row.config_id])
     ]

@@ -12,7 +12,7 @@ from typing import Any
 from harness.counted import counted, is_are
 from harness.records.comparable import compares, marks
 from harness.records.result import RunResult
-from harness.report.texts import one_line, span
+from harness.report.texts import quoted, span
 from harness.statistics.intervals import t_quantile
 
 LEAST_RUNS = 3  # a line through two points has no scatter
@@ -85,7 +85,7 @@ def drift_notes(drift: Drift | None) -> Iterator[str]:
     units = {"hours": 1, "minutes": 60, "seconds": 3600}
     unit = next((unit for unit, per_hour in units.items() if per_hour * drift.hours >= 1), "seconds")
     long = f"{units[unit] * drift.hours:.1f} {unit}"
-    whose = f"{drift.runs} runs of {one_line(drift.label)}, seed {drift.seed}, over {long}"
+    whose = f"{drift.runs} runs of {quoted(drift.label)}, seed {drift.seed}, over {long}"
     if drift.low is None or drift.high is None or drift.scatter is None:
         yield f"Drift: too few anchors to tell ({whose}); the train time changed by {_percent(drift.change)}."
         return

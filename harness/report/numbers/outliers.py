@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.records.result import RunResult, metric
 from harness.report.numbers.rows import Row
-from harness.report.texts import one_line
+from harness.report.texts import quoted
 
 LEAST_SEEDS = 3  # of two that differ, neither is the odd one
 LEAST_RESIDUALS = 8
@@ -87,7 +87,7 @@ def outlier_notes(outliers: Sequence[Outlier]) -> Iterator[str]:
     for one in outliers[:MOST_SHOWN]:
         why = "; ".join(one.because) or "nothing that was recorded explains it"
         yield (
-            f"Outlier, still in the means: {one_line(one.label)}, seed {one.seed}, took {100 * one.deviation:+.2g} % "
+            f"Outlier, still in the means: {quoted(one.label)}, seed {one.seed}, took {100 * one.deviation:+.2g} % "
             f"beside the median of its seeds ({abs(one.score):.0f} standard deviations of the noise): {why}."
         )
     if len(outliers) > MOST_SHOWN:

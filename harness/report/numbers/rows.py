@@ -94,7 +94,7 @@ def build_rows(
         row.values.update(_measured(row))
         calibration = (calibrations or {}).get(system_id)
         timed = row.ok_for("throughput.samples_per_second")
-        row.values["fraction_of_peak"] = summarise([fraction_of_peak(run, calibration) for run in timed])
+        row.values["fraction_of_peak"] = fraction_of_peak(timed, calibration)
         if not row.values["rankable"]:
             row.values["overfitting"] = None
         row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})
