@@ -130,7 +130,7 @@ def flattered(configs: int, seeds: int, apart: float, times: int, rng: np.random
     return {"true": float(np.mean(true)), "said": float(np.mean(said))}
 
 
-def arrived(share: float, seeds: int, times: int, rng: np.random.Generator) -> dict[str, float | None]:
+def arrived(share: float, seeds: int, times: int, rng: np.random.Generator) -> dict[str, float]:
     """Returns what is true of means and medians, where a share of the runs reaches the target before it ends."""
     from scipy.special import ndtri
 

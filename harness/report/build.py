@@ -18,23 +18,22 @@ from harness.report.factors.design import Design
 from harness.report.factors.effects import factor_table
 from harness.report.factors.mattered import mattered_table, what_mattered
 from harness.report.numbers import columns as declared
-from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import Column
 from harness.report.numbers.curves import (
     Budget,
     Curve,
     CurveOf,
+    EpochsOf,
     budget_notes,
     curves_of,
     mark_accuracy_at,
     require_evaluation_by,
     with_budget_in_title,
 )
-from harness.report.numbers.drift import drift_notes, drift_of, left_out_notes
 from harness.report.numbers.fronts import mark_fronts
 from harness.report.numbers.guessing import mark_guessing
+from harness.report.numbers.noise import drift_notes, drift_of, left_out_notes, outlier_notes, outliers_of
 from harness.report.numbers.notes import cautions, table_notes
-from harness.report.numbers.outliers import outlier_notes, outliers_of
 from harness.report.numbers.peak import no_peak_notes
 from harness.report.numbers.prices import price_table
 from harness.report.numbers.published import AtEpoch, Reference, side_by_side
@@ -193,7 +192,7 @@ def _table(
 ) -> Table:
     """Returns what there is to say of one system."""
     facts, suite = (rows[0].system_id, str(rows[0].values["system"])), material.suite
-    mark_times_to_target(rows, material.epochs_of)
+    mark_times_to_target(rows, material.curve_of)
     mark_guessing(rows, lambda run: folder_of(material.output, suite, run).path / "predictions.npz")
     mark_accuracy_at(rows, curves, budget)
     fronts = mark_fronts(rows)

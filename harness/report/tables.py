@@ -13,13 +13,11 @@ from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report.answer import Standing, answer, chosen_notes, most_accurate
 from harness.report.factors.mattered import WhatMattered
-from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
-from harness.report.numbers.curves import Budget, Curve, some_late
-from harness.report.numbers.drift import Drift
+from harness.report.numbers.curves import Budget, Curve, EpochsOf, some_late
 from harness.report.numbers.guessing import COLLAPSED, is_unbalanced
+from harness.report.numbers.noise import Drift, Outlier
 from harness.report.numbers.notes import SELECTED_ON_TEST, overfitting_notes, same_in_all
-from harness.report.numbers.outliers import Outlier
 from harness.report.numbers.peak import peak_notes
 from harness.report.numbers.rows import Row
 from harness.report.pictures import PictureFile

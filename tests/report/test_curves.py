@@ -138,16 +138,19 @@ def test_the_table_says_what_the_mean_leaves_out(fake: Any) -> None:
 
 
 def test_a_clock_that_counts_evaluation_too(fake: Any) -> None:
-    epochs = {number: {"train_seconds": 10.0, "eval_seconds": 1.0 + number, "metrics": {}} for number in range(3)}
+    epochs = _epochs(0.5, 0.9, 0.95)
+    for number, event in epochs.items():
+        event["eval_seconds"] = 1.0 + number
     reached, missed = fake.result("a", target=_reached(20.0)), fake.result("a", seed=1, target=_reached(None))
 
     def median(results: list[Any], events: dict[int, Any]) -> Any:
-        [row] = fake.report(results, epochs_of=lambda run: events).tables[0].rows
+        [row] = fake.report(results, curve_of=lambda run: curve_of(events)).tables[0].rows
         return row.values["target_with_evaluation_seconds"]
 
     assert median([reached], epochs) == CensoredMedian(23.0), "two epochs, and evaluations of 1 and 2 s"
     assert median([missed], epochs) == CensoredMedian(None, 104.5)
     assert median([reached], {1: epochs[1]}) is None, "an event was lost"
+    assert median([reached], _epochs(0.5, 0.9)) is None, "evaluations were not timed"
 
 
 def test_a_target_that_no_run_measured_is_said_and_not_counted_as_missed(fake: Any) -> None:

@@ -15,7 +15,7 @@ from harness.report.charts.over_epochs import over_epochs
 from harness.report.formats.machine import as_json, run_rows, summary_rows
 from harness.report.normalised import normalised_table
 from harness.report.numbers.curves import curve_of
-from harness.report.numbers.drift import left_out_notes
+from harness.report.numbers.noise import left_out_notes
 from harness.report.page.unmeasured import why_not
 from tests.marked import MARKING, REASONS
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.records.result import Telemetry, Throughput
 from harness.report.formats.machine import as_json, run_rows
-from harness.report.numbers.drift import drift_of
+from harness.report.numbers.noise import drift_of
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 

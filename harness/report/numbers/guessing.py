@@ -16,7 +16,7 @@ from harness.statistics.intervals import share_at_most
 BARELY = 0.05  # better than a guess by so little is no better
 ROUNDING = 1e-6
 COLLAPSED = (
-    "Collapsed: runs that diverged, or whose mean recall over the classes is no better than that of guessing one class, "
+    "Collapsed: runs that diverged, or whose mean recall over the classes is no better than guessing one class, "
     "of those that ended ok or diverged; up to: the upper 95 % limit of their share (Clopper-Pearson)."
 )
 PredictionsOf = Callable[[RunResult], Path]

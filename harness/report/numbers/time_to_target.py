@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+import bisect
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 from harness.records.result import RunResult, metric
-from harness.report.numbers.by_epoch import EpochsOf
+from harness.report.numbers.curves import CurveOf
 from harness.report.numbers.rows import Row
 from harness.report.texts import listed
 from harness.statistics.intervals import CensoredMedian, censored_median
@@ -14,7 +15,7 @@ from harness.statistics.intervals import CensoredMedian, censored_median
 SECONDS = "target.train_seconds"
 
 
-def mark_times_to_target(rows: Sequence[Row], epochs_of: EpochsOf) -> None:
+def mark_times_to_target(rows: Sequence[Row], curve_of_run: CurveOf) -> None:
     """Gives the rows their values that are about the target; takes away the means of those where a run missed it."""
     for row in rows:
         aimed = [run for run in row.ok if _was_measured(run)]
@@ -22,7 +23,7 @@ def mark_times_to_target(rows: Sequence[Row], epochs_of: EpochsOf) -> None:
         timed = [run for run in row.ok_for(SECONDS) if _was_measured(run)]
         row.values.update(
             target_median_seconds=_median(timed, _train_seconds),
-            target_with_evaluation_seconds=_median(timed, lambda run: _with_evaluation(run, epochs_of)),
+            target_with_evaluation_seconds=_median(timed, lambda run: _with_evaluation(run, curve_of_run)),
             target_reached=f"{reached} of {len(aimed)}" if aimed else None,
             target_reached_runs=reached if aimed else None,
             target_reached_share=reached / len(aimed) if aimed else None,
@@ -65,15 +66,15 @@ def _train_seconds(run: RunResult) -> float | None:
     return run.target.train_seconds if run.target and _has_reached(run) else run.clock.train_seconds
 
 
-def _with_evaluation(run: RunResult, epochs_of: EpochsOf) -> float | None:
-    """Training and evaluation until the target, or the end; None where the record of an epoch was lost."""
-    if not run.target or not _has_reached(run):
-        parts: list[float | None] = [run.clock.train_seconds, run.clock.eval_seconds]
-    else:
-        events: Mapping[int, Mapping[str, Any]] = epochs_of(run)
-        until = [events.get(number, {}) for number in range((run.target.epoch or 0) + 1)]
-        parts = [event.get(name) for event in until for name in ("train_seconds", "eval_seconds")]
-    return None if None in parts else sum(part for part in parts if part is not None)
+def _with_evaluation(run: RunResult, curve_of_run: CurveOf) -> float | None:
+    """Training and evaluation until the target, or the end; None where it is not known."""
+    if run.target is None or run.target.train_seconds is None:
+        parts = run.clock.train_seconds, run.clock.eval_seconds
+        return None if parts[0] is None or parts[1] is None else parts[0] + parts[1]
+    curve = curve_of_run(run)
+    whole = curve.with_evaluation if curve else ()
+    at = bisect.bisect_left(curve.seconds, run.target.train_seconds * (1 - 1e-9)) if curve else 0
+    return whole[at] if at < len(whole) and math.isfinite(whole[at]) else None
 
 
 def _has_reached(run: RunResult) -> bool:
