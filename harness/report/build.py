@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
@@ -36,7 +36,7 @@ from harness.report.numbers.noise import drift_notes, drift_of, left_out_notes, 
 from harness.report.numbers.notes import cautions, table_notes
 from harness.report.numbers.peak import no_peak_notes
 from harness.report.numbers.prices import price_table
-from harness.report.numbers.published import AtEpoch, Reference, side_by_side
+from harness.report.numbers.published import AtEpoch, side_by_side
 from harness.report.numbers.rows import Row, build_rows
 from harness.report.numbers.time_to_target import mark_times_to_target
 from harness.report.options import Options
@@ -44,6 +44,9 @@ from harness.report.pictures import PictureFile
 from harness.report.tables import Report, Table
 from harness.report.texts import Beside, one_line
 from harness.results.measured import measured_config
+
+if TYPE_CHECKING:
+    from harness.suite.file import Reference
 
 
 class PlannedConfig(Protocol):

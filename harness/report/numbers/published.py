@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness.records.comparable import MARKED, is_of_time
 from harness.records.result import SPLITS, RunResult, metric
@@ -16,34 +16,13 @@ from harness.report.numbers.rows import Row
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
 from harness.statistics.intervals import Summary, expected_mean, summarise
 
+if TYPE_CHECKING:
+    from harness.suite.file import Reference
+
 REPRODUCED, DIFFERS, ONE_SEED = "reproduced", "differs", "one seed"
 OTHER_SYSTEM, OTHER_IMAGES, NOT_RUN, NOT_MEASURED = "other system", "other images", "not run", "not measured"
 AtEpoch = Callable[[RunResult, str, int], float | None]
 """Gives a metric of a run, by its dotted name, after an epoch, counted from 1; None where it was not evaluated then."""
-
-
-class Reference(Protocol):
-    """A published number, as a suite's file has it.
-
-    Attributes:
-        metric: dotted name, e.g. `test.accuracy`.
-        epoch: after which it was taken, counted from 1; None for the last.
-        runs: whose mean it is.
-        same_images: whether it was measured on the test images that ours is.
-    """
-
-    @property
-    def metric(self) -> str: ...
-    @property
-    def epoch(self) -> int | None: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def runs(self) -> int: ...
-    @property
-    def same_images(self) -> bool: ...
 
 
 @dataclass(frozen=True)
