@@ -31,7 +31,7 @@ from harness.report.numbers.curves import (
     with_budget_in_title,
 )
 from harness.report.numbers.fronts import mark_fronts
-from harness.report.numbers.guessing import mark_guessing
+from harness.report.numbers.learned import mark_learned
 from harness.report.numbers.noise import drift_notes, drift_of, left_out_notes, outlier_notes, outliers_of
 from harness.report.numbers.notes import cautions, table_notes
 from harness.report.numbers.peak import no_peak_notes
@@ -196,7 +196,7 @@ def _table(
     """Returns what there is to say of one system."""
     facts, suite = (rows[0].system_id, str(rows[0].values["system"])), material.suite
     mark_times_to_target(rows, material.curve_of)
-    mark_guessing(rows, lambda run: folder_of(material.output, suite, run).path / "predictions.npz")
+    mark_learned(rows, lambda run: folder_of(material.output, suite, run).path / "predictions.npz")
     mark_accuracy_at(rows, curves, budget)
     fronts = mark_fronts(rows)
 

@@ -15,9 +15,9 @@ from harness.report.answer import Standing, answer, chosen_notes, most_accurate
 from harness.report.factors.mattered import WhatMattered
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
 from harness.report.numbers.curves import Budget, Curve, EpochsOf, some_late
-from harness.report.numbers.guessing import COLLAPSED, is_unbalanced
+from harness.report.numbers.learned import COLLAPSED, is_unbalanced, overfitting_notes
 from harness.report.numbers.noise import Drift, Outlier
-from harness.report.numbers.notes import SELECTED_ON_TEST, overfitting_notes, same_in_all
+from harness.report.numbers.notes import SELECTED_ON_TEST, same_in_all
 from harness.report.numbers.peak import peak_notes
 from harness.report.numbers.rows import Row
 from harness.report.pictures import PictureFile

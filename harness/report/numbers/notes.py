@@ -11,8 +11,7 @@ from harness.records.result import Cause, RunResult
 from harness.report.numbers.columns import RAN, Column
 from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import front_notes
-from harness.report.numbers.generalisation import GAP, GAP_PER_TRAIN_ERROR, TRAIN_ERROR
-from harness.report.numbers.guessing import guessing_notes, is_guessing
+from harness.report.numbers.learned import guessing_notes, is_guessing
 from harness.report.numbers.rows import Row, ran
 from harness.report.numbers.time_to_target import target_notes
 from harness.report.texts import FRONT, column_texts, listed, one_line, quoted, shortened
@@ -55,22 +54,6 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
 SELECTED_ON_TEST = (
     "Selected on test: the epoch was chosen by the test set itself, which flatters: compare nothing with it."
 )
-
-
-def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Returns what stands under a table that shows the column of this name."""
-    definition = (
-        f"Overfitting?: overfitting where train accuracy lies more than {100 * GAP:g} points above test accuracy, and "
-        f"beyond the seeds' noise; underfitting where more than {100 * TRAIN_ERROR:g} % of the training images are "
-        f"misread, and of the test images hardly more (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
-    )
-    if all(at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
-        return (definition,)
-    caution = (
-        "Train accuracy is taken during the last epoch, with augmentation and dropout and while the weights still "
-        "move. As a rule it is too low, so overfitting is the surer verdict, and underfitting a hint."
-    )
-    return definition, caution
 
 
 def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.records.store import run_folder
 from harness.report.formats.machine import summary_rows
-from harness.report.numbers.guessing import largest_class
+from harness.report.numbers.learned import largest_class
 
 
 def _shown(report: Any) -> dict[str, Any]:
