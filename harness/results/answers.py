@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import HarnessError
 from harness.records.comparable import MARKED
@@ -150,11 +150,6 @@ class Family:
             reason = ONE_SEED if len(pairs) == 1 else ALIKE
             return Answer(self.question, reason, "run more seeds", tuple(pairs), mean_a, mean_b, found)
         verdict = self.judged.verdict(a, b)
-        over_seeds, freedom, over_images, _ = found.summary.parts
-        n = len(pairs)
-        noise = math.sqrt(over_seeds * n), over_images, images, freedom - (n - 1)
-        level = LEVEL / self._comparisons
-        known_noise = n > 2 and found.summary.has_noise
         return Answer(
             self.question,
             pairs=tuple(pairs),
@@ -168,10 +163,7 @@ class Family:
             margin=self.margin,
             images=images,
             predictions_kept=known,
-            seeds_for_power=seeds_between(found.summary.mean, noise[0], freedom, *noise[1:], level=level)
-            if known_noise
-            else None,
-            detectable=detectable(noise[0], n, *noise[1:], level=level) if found.summary.has_noise else None,
+            **_planned(found.summary, self._comparisons),
         )
 
     def _judged(self, to: int | None) -> Judged:
@@ -243,8 +235,20 @@ def together(answers: Sequence[Answer]) -> list[Answer]:
             verdict = "a" if (one.differences.summary.mean > 0) == (one.question == "accuracy") else "b"
         elif one.p_beyond is not None and p_beyond < LEVEL:
             verdict = "equivalent"
-        found[place] = dataclasses.replace(one, p_corrected=p, verdict=verdict)
+        planned = _planned(one.differences.summary, len(tested))
+        found[place] = dataclasses.replace(one, p_corrected=p, verdict=verdict, **planned)
     return found
+
+
+def _planned(found: Summary, comparisons: int) -> dict[str, Any]:
+    """Returns how many seeds would decide such a difference, and which one these find, among so many comparisons."""
+    over_seeds, freedom, over_images, images = found.parts
+    noise = over_images, images, freedom - (found.n - 1)
+    deviation, level = math.sqrt(over_seeds * found.n), LEVEL / comparisons
+    if not found.has_noise:
+        return {"seeds_for_power": None, "detectable": None}
+    needed = seeds_between(found.mean, deviation, freedom, *noise, level=level) if found.n > 2 else None
+    return {"seeds_for_power": needed, "detectable": detectable(deviation, found.n, *noise, level=level)}
 
 
 def no_pairs(a: MeasuredConfig, b: MeasuredConfig) -> tuple[str, str]:

@@ -74,6 +74,19 @@ def test_of_few_seeds_only_the_least_number_that_would_decide_it_may_be_known() 
     assert f"at least {found.time.seeds_for_power[0]} fresh seeds" in time_sentence(found)
 
 
+def test_among_many_comparisons_it_takes_more_seeds_to_decide_one() -> None:
+    times = [SLOW, [one + (-1) ** index for index, one in enumerate(SLOW)], [3 * one for one in SLOW]]
+    configs = [
+        config(name, A, own, train={"epochs": 1 + i}) for i, (name, own) in enumerate(zip("abc", times, strict=True))
+    ]
+    alone, table, named = Family("time", configs[:2]), Family("time", configs), Family("time", configs, to=0)
+    found = [family.answer(0, 1).seeds_for_power for family in (alone, named, table)]
+    lows = [one[0] or 0 for one in found if one]
+    assert len(lows) == 3 and lows == sorted(set(lows)), "of one, two and three comparisons"
+    apart = together([alone.answer(0, 1)] * 3)[0].seeds_for_power
+    assert apart and apart[0] == lows[2]
+
+
 def test_two_seeds_say_not_how_many_would_decide_it() -> None:
     text = accuracy_sentence(compared([0.91, 0.92], [0.908, 0.915]))
     assert "is undecided" in text and "two seeds do not tell how many would decide it" in text
