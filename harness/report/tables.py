@@ -110,6 +110,8 @@ class Table:
         cells = self.cells(column)
         if column.name == "on_front":
             return any(cells)
+        if column.name == "collapsed":
+            return any(row.values["collapsed_runs"] for row in self.rows)
         if column.name == "test_macro_recall":
             return is_unbalanced(self.rows)
         if column.name == "evaluated_by_budget":

@@ -36,8 +36,14 @@ def test_collapsed_runs_are_a_rate_with_its_limit(fake: Any, collapsed: int, sai
     report = fake.report(results)
     [row] = summary_rows(report)
     assert (row["collapsed"], row["collapsed_runs"]) == (said, collapsed)
-    assert _shown(report)["collapsed"].cells == [said]
-    assert "Clopper-Pearson" in _shown(report)["collapsed"].notes[0]
+    if collapsed:
+        assert _shown(report)["collapsed"].cells == [said]
+        assert "Clopper-Pearson" in _shown(report)["collapsed"].notes[0]
+    else:
+        assert "collapsed" not in _shown(report)
+        assert "No run collapsed; by so few runs, up to 45 % of those of a config may" in " ".join(
+            report.tables[0].notes
+        )
 
 
 def test_a_machine_that_failed_is_no_collapse_and_synthetic_data_have_none(fake: Any) -> None:

@@ -26,7 +26,7 @@ AtEpoch = Callable[[RunResult, str, int], float | None]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Reproduction:
     """A published number and what we have beside it.
 
     Attributes:
@@ -86,7 +86,7 @@ def side_by_side(
 
 def _compared(
     config_id: str, labels: Mapping[str, str], row: Row | None, reference: Reference, at_epoch: AtEpoch
-) -> Comparison:
+) -> Reproduction:
     """What a split's images say compares across systems; times, throughput, memory and energy never do."""
     name, epoch = reference.metric, reference.epoch
     runs = row.ok_for(name) if row else []
@@ -105,7 +105,7 @@ def _compared(
         inside = expected[0] - rounding <= reference.value <= expected[1] + rounding
         verdict = REPRODUCED if inside else DIFFERS
     label = row.label if row else labels.get(config_id, config_id)
-    return Comparison(config_id, label, reference, ours, expected, verdict)
+    return Reproduction(config_id, label, reference, ours, expected, verdict)
 
 
 def _expected(reference: Reference, ours: Summary, runs: Sequence[RunResult]) -> tuple[float, float] | None:
@@ -120,7 +120,7 @@ def _images(run: RunResult, split: str) -> int:
     return max(1, getattr(run.data, f"{split}_samples"))
 
 
-def _columns(comparisons: Sequence[Comparison]) -> Iterator[Written]:
+def _columns(comparisons: Sequence[Reproduction]) -> Iterator[Written]:
     """A row's numbers share a precision; its kind is its metric's."""
     numbers = [_texts(one) for one in comparisons]
     yield Written("label", "config", [one_line(one.label) for one in comparisons])
@@ -140,7 +140,7 @@ def _metric(reference: Reference) -> str:
     return reference.metric if reference.epoch is None else f"{reference.metric}, epoch {reference.epoch}"
 
 
-def _texts(one: Comparison) -> tuple[str, str, str, str]:
+def _texts(one: Reproduction) -> tuple[str, str, str, str]:
     column = Column("", "", kind_of(one.reference.metric))
     ours = one.ours
     ends = list(one.expected or ())
@@ -152,7 +152,7 @@ def _texts(one: Comparison) -> tuple[str, str, str, str]:
     return texts[0], texts[1], difference, span(texts[2], texts[3]) if ends else NOTHING
 
 
-def _record(one: Comparison, system_id: str | None, system: str | None) -> dict[str, Any]:
+def _record(one: Reproduction, system_id: str | None, system: str | None) -> dict[str, Any]:
     return {
         "system_id": system_id,
         "system": system,
@@ -173,7 +173,7 @@ def _record(one: Comparison, system_id: str | None, system: str | None) -> dict[
     }
 
 
-def _notes(comparisons: Sequence[Comparison], overrides: Mapping[str, Any]) -> Iterator[str]:
+def _notes(comparisons: Sequence[Reproduction], overrides: Mapping[str, Any]) -> Iterator[str]:
     verdicts = Counter(one.verdict for one in comparisons)
     yield f"Published numbers: {', '.join(f'{verdicts[name]} {name}' for name in sorted(verdicts))}."
     changed = {path: value for path, value in overrides.items() if path != "seeds"}
