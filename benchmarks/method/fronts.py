@@ -212,11 +212,11 @@ def price_coverage(gain: float, seeds: int, suites: int, common: float) -> dict[
             continue  # by these runs the second config gains nothing: there is no step to price
         interval = steps[0].per_point_interval
         assert interval is not None
-        held.append(interval.low <= price <= interval.high)
-        unbounded.append(np.isinf(interval.high))
+        held.append(interval[0] <= price <= interval[1])
+        unbounded.append(np.isinf(interval[1]))
         if steps[0].verdict == CLEAR and (ends := steps[0].gain_interval):
             true = gain * ACCURACY_SD
-            clear.append((steps[0].gain / true, ends.low <= true <= ends.high))
+            clear.append((steps[0].gain / true, ends[0] <= true <= ends[1]))
     found = {"covered": float(np.mean(held)), "no_upper_end": float(np.mean(unbounded))}
     if len(clear) >= 20:
         found["clear_gain_over_true"], found["clear_gain_covered"] = (float(one) for one in np.mean(clear, axis=0))
@@ -239,7 +239,7 @@ def chosen_price_coverage(seeds: int, suites: int, common: float) -> dict[str, f
                 price = 0.01 * (truth.seconds[other] - truth.seconds[one]) / gain if gain > 0 else np.inf
                 interval = step.per_point_interval
                 assert interval is not None
-                held.append(interval.low <= price <= interval.high)
+                held.append(interval[0] <= price <= interval[1])
     return {"covered": float(np.mean(held)), "steps": len(held)}
 
 

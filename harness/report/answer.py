@@ -223,15 +223,12 @@ def _fastest(first: Standing, table: Table) -> str:
     theirs = accuracy_text(next(one.summary for one in equal if one.row is quickest.best.row))
     whole = next(config for config in table.configs if config.config_id == first.best.row.config_id)
     slowest = summarise([run.train_seconds for run in whole.runs])
-    if slowest is None:
-        return (
-            f"{name} is the fastest of those whose times count: {seconds_text(seconds)} of training, with "
-            f"{theirs}{_as_fast(quickest)}."
-        )
-    return (
-        f"{name} is the fastest of these: {seconds_text(seconds)} of training, {_times(slowest.mean / seconds)} as "
-        f"fast as {named(first.best.row)}, with {theirs}{_as_fast(quickest)}."
-    )
+    those, beside = "those whose times count", ""
+    if slowest:
+        ratio = slowest.mean / seconds
+        those, beside = "these", f"{ratio:.{int(ratio < 10)}f} times as fast as {named(first.best.row)}, "
+    takes = f"{seconds_text(seconds)} of training, {beside}with {theirs}{_as_fast(quickest)}"
+    return f"{name} is the fastest of {those}: {takes}."
 
 
 def advice(first: Standing | None) -> str:
@@ -245,10 +242,6 @@ def advice(first: Standing | None) -> str:
 def _as_fast(quickest: Standing) -> str:
     others = [one for one in quickest.undecided if one not in quickest.unknown]
     return f"; {_names(others)} may be as fast" if others else ""
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:.0f} times"
 
 
 def _names(contenders: Sequence[Contender]) -> str:

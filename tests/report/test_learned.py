@@ -41,9 +41,7 @@ def test_collapsed_runs_are_a_rate_with_its_limit(fake: Any, collapsed: int, sai
         assert "Clopper-Pearson" in _shown(report)["collapsed"].notes[0]
     else:
         assert "collapsed" not in _shown(report)
-        assert "No run collapsed; by so few runs, up to 45 % of those of a config may" in " ".join(
-            report.tables[0].notes
-        )
+        assert "No run collapsed; by so few, up to 45 % of the runs of a config may" in " ".join(report.tables[0].notes)
 
 
 def test_a_machine_that_failed_is_no_collapse_and_synthetic_data_have_none(fake: Any) -> None:

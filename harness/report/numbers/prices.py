@@ -16,15 +16,8 @@ from harness.statistics.resampling import samples_of_means
 
 CLEAR, NOISE, NO_INTERVAL = "clear", "inside the noise", "one seed"
 POINT = 0.01  # of accuracy
+Ends = tuple[float, float]  # of a 95 % interval
 SAMPLES_OF_A_PRICE = 10_000  # there are few steps, and an interval's ends lie where samples are rare
-
-
-@dataclass(frozen=True)
-class Ends:
-    """The ends of a 95 % interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ def _price(cost: Cost, cheaper: Place, dearer: Place) -> Price:
     with numpy.errstate(divide="ignore", invalid="ignore"):
         prices = numpy.where(gains > 0, POINT * mores / gains, numpy.inf)
     interval = _ends(prices)
-    verdict = CLEAR if math.isfinite(interval.high) else NOISE
+    verdict = CLEAR if math.isfinite(interval[1]) else NOISE
     return Price(*known, _ends(gains), more, _ends(mores), POINT * more / gain, interval, verdict)
 
 
@@ -101,7 +94,7 @@ def _ends(samples: Any) -> Ends:
 
     tail = (1 - CONFIDENCE) / 2
     low, high = numpy.quantile(samples, [tail, 1 - tail], method="inverted_cdf")
-    return Ends(float(low), float(high))
+    return float(low), float(high)
 
 
 def _columns(prices: Sequence[Price]) -> Iterator[Written]:
@@ -124,7 +117,7 @@ def _column(price: Price) -> Column:
 def _gain(price: Price) -> str:
     """Intervals alone: of the steps whose gain is beyond the noise, the mean gain is too large."""
     interval = price.gain_interval
-    ends = [price.gain] if interval is None else [interval.low, interval.high]
+    ends = [price.gain] if interval is None else [interval[0], interval[1]]
     texts = column_texts(Column("", "", "percent", signed=True), ends)
     return texts[0] if interval is None else span(*texts)
 
@@ -133,16 +126,16 @@ def _per_point(price: Price) -> str:
     interval = price.per_point_interval
     if interval is None:
         return column_texts(_column(price), [price.per_point])[0]
-    low, high = column_texts(_column(price), [interval.low, interval.high])
-    if interval.low <= 0:  # it may be had for nothing
-        return f"less than {high}" if math.isfinite(interval.high) else "anything"
-    return span(low, high) if math.isfinite(interval.high) else f"more than {low}"
+    low, high = column_texts(_column(price), [interval[0], interval[1]])
+    if interval[0] <= 0:  # it may be had for nothing
+        return f"less than {high}" if math.isfinite(interval[1]) else "anything"
+    return span(low, high) if math.isfinite(interval[1]) else f"more than {low}"
 
 
 def _record(price: Price, system_id: str, system: str) -> dict[str, Any]:
     def ends(name: str, interval: Ends | None) -> dict[str, float | None]:
-        high = interval.high if interval and math.isfinite(interval.high) else None
-        return {f"{name}_low": interval.low if interval else None, f"{name}_high": high}
+        high = interval[1] if interval and math.isfinite(interval[1]) else None
+        return {f"{name}_low": interval[0] if interval else None, f"{name}_high": high}
 
     return {
         "system_id": system_id,
