@@ -20,7 +20,6 @@ from simulate import (
     drift,
     found_as_promised,
     networks_differ,
-    planned_seeds,
     verdicts,
 )
 
@@ -59,11 +58,6 @@ def simulate(times: int) -> dict[str, list[dict[str, Any]]]:
         result["a planted effect, at the promised number of seeds"].append(
             {"effect": effect, "seeds": seeds, "found": share}
         )
-    result["the number of seeds that a pilot promises, quartiles (effect 1.0 needs 10)"] = []
-    for pilot in (3, 5, 10):
-        low, middle, high = planned_seeds(1.0, pilot, few, next(streams))
-        row = {"pilot seeds": pilot, "lower": low, "median": middle, "upper": high}
-        result["the number of seeds that a pilot promises, quartiles (effect 1.0 needs 10)"].append(row)
     result["sets of networks that are called different on other images"] = [
         {
             "images": images,

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from harness.report.numbers.fronts import TIME, Front, Place, sampled
-from harness.report.numbers.prices import prices_along
+from harness.report.numbers.prices import CLEAR, prices_along
 from harness.statistics.pareto import pareto_front, pareto_fronts
 from harness.statistics.resampling import SAMPLES, samples_of_means
 
@@ -197,22 +197,30 @@ def probability_of(case: str, seeds: int, suites: int, common: float = 0.0) -> d
 def price_coverage(gain: float, seeds: int, suites: int, common: float) -> dict[str, float]:
     """Returns how often the interval of a price holds the planted one, and how often it has no upper end.
 
+    Of the steps that are clear also the mean gain over the true one, and how often the interval of the gain holds it.
+
     Args:
         gain: true gain of accuracy, in deviations of one run.
     """
     truth = planted([0.9, 0.9 + gain * ACCURACY_SD], [100.0, 150.0])
     price = 0.01 * 50.0 / (gain * ACCURACY_SD)
     rng = np.random.default_rng(seeds)
-    held, unbounded = [], []
+    held, unbounded, clear = [], [], []
     while len(held) < suites:
         steps = prices_along(judged(*truth.runs(seeds, common, rng)))
         if not steps:
             continue  # by these runs the second config gains nothing: there is no step to price
         interval = steps[0].per_point_interval
         assert interval is not None
-        held.append(interval.low <= price <= interval.high)
-        unbounded.append(np.isinf(interval.high))
-    return {"covered": float(np.mean(held)), "no_upper_end": float(np.mean(unbounded))}
+        held.append(interval[0] <= price <= interval[1])
+        unbounded.append(np.isinf(interval[1]))
+        if steps[0].verdict == CLEAR and (ends := steps[0].gain_interval):
+            true = gain * ACCURACY_SD
+            clear.append((steps[0].gain / true, ends[0] <= true <= ends[1]))
+    found = {"covered": float(np.mean(held)), "no_upper_end": float(np.mean(unbounded))}
+    if len(clear) >= 20:
+        found["clear_gain_over_true"], found["clear_gain_covered"] = (float(one) for one in np.mean(clear, axis=0))
+    return found
 
 
 def chosen_price_coverage(seeds: int, suites: int, common: float) -> dict[str, float]:
@@ -231,7 +239,7 @@ def chosen_price_coverage(seeds: int, suites: int, common: float) -> dict[str, f
                 price = 0.01 * (truth.seconds[other] - truth.seconds[one]) / gain if gain > 0 else np.inf
                 interval = step.per_point_interval
                 assert interval is not None
-                held.append(interval.low <= price <= interval.high)
+                held.append(interval[0] <= price <= interval[1])
     return {"covered": float(np.mean(held)), "steps": len(held)}
 
 
@@ -246,7 +254,7 @@ def main() -> None:
     found["calibration"] = {str(seeds): calibration(list(WAYS), seeds, suites) for seeds in SEEDS}
     for case in PLANTED:
         found["planted"][case] = {str(seeds): probability_of(case, seeds, suites) for seeds in SEEDS}
-    for gain, common, seeds in itertools.product((2.0, 10.0), COMMON, SEEDS):
+    for gain, common, seeds in itertools.product((1.0, 2.0, 10.0), COMMON, SEEDS):
         coverage = price_coverage(gain, seeds, suites, common)
         found["prices"].append({"gain_in_deviations": gain, "common": common, "seeds": seeds, **coverage})
     found["chosen_prices"] = {str(seeds): chosen_price_coverage(seeds, suites, 0.0) for seeds in SEEDS}

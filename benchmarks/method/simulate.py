@@ -81,13 +81,6 @@ def found_as_promised(effect: float, times: int, rng: np.random.Generator) -> tu
     return seeds, verdicts(effect, seeds, times, rng)["a"]
 
 
-def planned_seeds(effect: float, pilot: int, times: int, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Returns quartiles of the number of seeds that pilots of few seeds promise; infinite where they promise none."""
-    found = [pair(effect, pilot, rng).time.seeds_for_power for _ in range(times)]
-    low, middle, high = np.quantile([one or math.inf for one in found], (0.25, 0.5, 0.75), method="lower")
-    return float(low), float(middle), float(high)
-
-
 def networks_differ(images: int, seeds: int, gain: float, times: int, rng: np.random.Generator) -> float:
     """Returns how often two sets of networks are called different on other images.
 

@@ -89,7 +89,8 @@ def _answer(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
         "margin": found.margin,
         "images": found.images or None,
         "predictions_kept": found.predictions_kept if found.images else None,
-        "seeds_for_power": found.seeds_for_power,
+        "seeds_for_power_low": found.seeds_for_power[0] if found.seeds_for_power else None,
+        "seeds_for_power_high": found.seeds_for_power[1] if found.seeds_for_power else None,
         "detectable": scaled(found.detectable),
         "by_seed": [
             {"seed": pair.seed, "a": _value(pair.a, log), "b": _value(pair.b, log), "seconds_apart": pair.seconds_apart}

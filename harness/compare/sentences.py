@@ -145,8 +145,9 @@ def _would_decide(found: Answer) -> str:
         return "the same at every seed"
     if found.differences.effect_size is None:
         return "two seeds do not tell how many would decide it"
-    n = found.seeds_for_power
-    if n is None:
+    low, high = found.seeds_for_power or (None, None)
+    if low is None:
         images = f" on {found.images:,} test images" if found.images else ""
         return f"not even {MOST_SEEDS:,} seeds{images} would decide a difference of this size"
-    return f"about {max(n, len(found.pairs) + 1)} seeds would decide a difference of this size"
+    seeds = f"at least {low}" if high is None else f"{low} to {high}"
+    return f"a new run of {seeds} fresh seeds, planned beforehand, would decide a difference of this size"

@@ -153,4 +153,7 @@ def _worded(found: Answer, better: str, worse: str) -> str:
 
 
 def _would_decide(found: Answer) -> str:
-    return str(found.seeds_for_power) if found.verdict == "undecided" and found.seeds_for_power else NOTHING
+    low, high = found.seeds_for_power or (None, None)
+    if found.verdict != "undecided" or low is None:
+        return NOTHING
+    return f"at least {low}" if high is None else f"{low} to {high}"

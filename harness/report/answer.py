@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.durations import duration_text
 from harness.report.numbers.rows import Row
-from harness.report.texts import one_line
+from harness.report.texts import quoted
 from harness.results.answers import Family
 from harness.results.measured import MeasuredConfig
+from harness.statistics.chosen import flattery_of_best
 from harness.statistics.intervals import Summary, summarise
 from harness.statistics.pairs import Judged, best_of, compare_pairs, judge, largest_image_variances
 
@@ -57,6 +58,8 @@ class Standing:
         undecided: those that may well be as good.
         unknown: of these, the ones with less than two seeds in common with the best: nothing can be said of them.
         others: how many others there are.
+        flattery: by how much the best's mean is too high at the most, on average, for having been chosen of these; see
+            `harness.statistics.chosen`. None where it was not chosen of several, or the noise is not known.
     """
 
     best: Contender
@@ -64,6 +67,7 @@ class Standing:
     undecided: tuple[Contender, ...]
     unknown: tuple[Contender, ...]
     others: int
+    flattery: float | None = None
 
     @property
     def known(self) -> bool:
@@ -121,7 +125,9 @@ def _standing(
 
     [best] = contenders([found.index])
     as_good = contenders(found.equivalent), contenders(found.undecided)
-    return Standing(best, *as_good, contenders(found.unknown), len(rows) - 1)
+    known = [place for place in (*found.equivalent, *found.undecided) if place not in found.unknown]
+    flattery = flattery_of_best(values[[found.index, *known]])
+    return Standing(best, *as_good, contenders(found.unknown), len(rows) - 1, flattery)
 
 
 def _rows(table: Table, configs: Sequence[MeasuredConfig]) -> list[Row]:
@@ -131,7 +137,7 @@ def _rows(table: Table, configs: Sequence[MeasuredConfig]) -> list[Row]:
 
 def answer(table: Table) -> list[str]:
     """Returns two sentences on the whole runs of one system; one where there is nothing to rank."""
-    first = most_accurate(table)
+    first = table.first
     if first is None:
         if any(row.ok for row in table.rows):
             return ["There is no answer here: accuracy on synthetic data means nothing, so nothing is ranked."]
@@ -139,9 +145,20 @@ def answer(table: Table) -> list[str]:
     return [_most_accurate(first, table.margin), _fastest(first, table)]
 
 
+def chosen_notes(first: Standing | None) -> tuple[str, ...]:
+    """Returns by how much the best is flattered for having been chosen, where others may be as good."""
+    if first is None or not first.flattery:
+        return ()
+    many = len(first.as_good) - len(first.unknown)
+    return (
+        f"The highest mean of {many} configs that may be equally good is too high, for having been chosen: by up to "
+        f"{_points(first.flattery)} points on average. With fresh seeds, expect less of {named(first.best.row)}.",
+    )
+
+
 def named(row: Row) -> str:
-    """Returns the config's label in quotes, as labels hold commas; the page sets it in bold type."""
-    return f"“{one_line(row.label)}”"
+    """Returns the config's label in quotes; the page sets it in bold type."""
+    return quoted(row.label)
 
 
 def accuracy_text(summary: Summary) -> str:
@@ -186,6 +203,8 @@ def _most_accurate(first: Standing, margin: float | None) -> str:
         told.append(f"equivalent within {100 * (margin or 0.0):g} points to {_names(first.equivalent)}")
     if first.undecided:
         told.append(f"{summary.n} seeds leave undecided whether it is better than {_names(first.undecided)}")
+    if first.flattery and margin and first.flattery > margin:  # by more than what matters
+        told.append(f"having been chosen of these flatters it by up to {_points(first.flattery)} points")
     return f"{said}; {', and '.join(told)}."
 
 
@@ -204,15 +223,12 @@ def _fastest(first: Standing, table: Table) -> str:
     theirs = accuracy_text(next(one.summary for one in equal if one.row is quickest.best.row))
     whole = next(config for config in table.configs if config.config_id == first.best.row.config_id)
     slowest = summarise([run.train_seconds for run in whole.runs])
-    if slowest is None:
-        return (
-            f"{name} is the fastest of those whose times count: {seconds_text(seconds)} of training, with "
-            f"{theirs}{_as_fast(quickest)}."
-        )
-    return (
-        f"{name} is the fastest of these: {seconds_text(seconds)} of training, {_times(slowest.mean / seconds)} as "
-        f"fast as {named(first.best.row)}, with {theirs}{_as_fast(quickest)}."
-    )
+    those, beside = "those whose times count", ""
+    if slowest:
+        ratio = slowest.mean / seconds
+        those, beside = "these", f"{ratio:.{int(ratio < 10)}f} times as fast as {named(first.best.row)}, "
+    takes = f"{seconds_text(seconds)} of training, {beside}with {theirs}{_as_fast(quickest)}"
+    return f"{name} is the fastest of {those}: {takes}."
 
 
 def advice(first: Standing | None) -> str:
@@ -228,15 +244,15 @@ def _as_fast(quickest: Standing) -> str:
     return f"; {_names(others)} may be as fast" if others else ""
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:.0f} times"
-
-
 def _names(contenders: Sequence[Contender]) -> str:
     names = [named(one.row) for one in contenders]
     if len(names) > MOST_NAMED + 1:
         return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} others"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.2g}"
 
 
 def _unit(seconds: float) -> float:

@@ -7,33 +7,34 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
+from harness.records.planned import folder_of
 from harness.records.result import RunResult
 from harness.report.numbers import columns as declared
-from harness.report.numbers.by_epoch import EpochsOf
 from harness.report.numbers.columns import Column
 from harness.report.numbers.curves import (
     Budget,
     Curve,
     CurveOf,
+    EpochsOf,
     budget_notes,
     curves_of,
     mark_accuracy_at,
     require_evaluation_by,
     with_budget_in_title,
 )
-from harness.report.numbers.drift import drift_notes, drift_of, left_out_notes
 from harness.report.numbers.fronts import mark_fronts
+from harness.report.numbers.learned import mark_learned
+from harness.report.numbers.noise import drift_notes, drift_of, left_out_notes, outlier_notes, outliers_of
 from harness.report.numbers.notes import cautions, table_notes
-from harness.report.numbers.outliers import outlier_notes, outliers_of
 from harness.report.numbers.peak import no_peak_notes
 from harness.report.numbers.prices import price_table
-from harness.report.numbers.published import AtEpoch, Reference, side_by_side
+from harness.report.numbers.published import AtEpoch, side_by_side
 from harness.report.numbers.rows import Row, build_rows
-from harness.report.numbers.time_to_target import target_values
+from harness.report.numbers.time_to_target import mark_times_to_target
 from harness.report.options import Options
 from harness.report.pictures import PictureFile
 from harness.report.tables import Report, Table
@@ -41,6 +42,9 @@ from harness.report.texts import Beside, one_line
 from harness.report.what_mattered import effect_table, what_mattered
 from harness.results.factors import Design, design_of
 from harness.results.measured import measured_config
+
+if TYPE_CHECKING:
+    from harness.suite.file import Reference
 
 
 class PlannedConfig(Protocol):
@@ -191,13 +195,13 @@ def _table(
     design: Design | None,
 ) -> Table:
     """Returns what there is to say of one system."""
-    facts = rows[0].system_id, str(rows[0].values["system"])
-    for row in rows:
-        row.values.update(target_values(row))
+    facts, suite = (rows[0].system_id, str(rows[0].values["system"])), material.suite
+    mark_times_to_target(rows, material.curve_of)
+    mark_learned(rows, lambda run: folder_of(material.output, suite, run).path / "predictions.npz")
     mark_accuracy_at(rows, curves, budget)
     fronts = mark_fronts(rows)
 
-    labels, suite = material.labels(), material.suite
+    labels = material.labels()
     calibration = material.calibrations.get(facts[0])
     configs = {
         row.config_id: measured_config(

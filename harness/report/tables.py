@@ -11,16 +11,14 @@ from typing import Any
 
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
-from harness.report.answer import answer
-from harness.report.numbers.by_epoch import EpochsOf
+from harness.report.answer import Standing, answer, chosen_notes, most_accurate
 from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
-from harness.report.numbers.curves import Budget, Curve, some_late
-from harness.report.numbers.drift import Drift
-from harness.report.numbers.notes import SELECTED_ON_TEST, overfitting_notes, same_in_all
-from harness.report.numbers.outliers import Outlier
+from harness.report.numbers.curves import Budget, Curve, EpochsOf, some_late
+from harness.report.numbers.learned import COLLAPSED, is_unbalanced, overfitting_notes
+from harness.report.numbers.noise import Drift, Outlier
+from harness.report.numbers.notes import SELECTED_ON_TEST, same_in_all
 from harness.report.numbers.peak import peak_notes
 from harness.report.numbers.rows import Row
-from harness.report.numbers.time_to_target import some_missed
 from harness.report.pictures import PictureFile
 from harness.report.texts import Beside, Written, written
 from harness.report.what_mattered import WhatMattered
@@ -68,6 +66,11 @@ class Table:
     epochs_of: EpochsOf = lambda run: {}
 
     @functools.cached_property
+    def first(self) -> Standing | None:
+        """Which config is the most accurate, and what may be as good."""
+        return most_accurate(self)
+
+    @functools.cached_property
     def answer(self) -> tuple[str, ...]:
         """What is most accurate and what is fastest, in sentences: every output shows these."""
         return tuple(answer(self))
@@ -85,6 +88,8 @@ class Table:
         """Returns the columns that are shown, as people read them."""
         ran = [run for row in self.rows for run in row.ok]
         own = {
+            "test_accuracy": chosen_notes(self.first),
+            "collapsed": (COLLAPSED,),
             "overfitting": overfitting_notes(self.rows),
             "selected_on_test_test_accuracy": (SELECTED_ON_TEST,),
             "fraction_of_peak": peak_notes(ran, self.calibration),
@@ -103,8 +108,10 @@ class Table:
         cells = self.cells(column)
         if column.name == "on_front":
             return any(cells)
-        if column.name == "target_median_seconds":  # it says what the mean does, where every run reached the target
-            return some_missed(self.rows)
+        if column.name == "collapsed":
+            return any(row.values["collapsed_runs"] for row in self.rows)
+        if column.name == "test_macro_recall":
+            return is_unbalanced(self.rows)
         if column.name == "evaluated_by_budget":
             return some_late(self.rows)
         if column.name == "peak_host_rss_bytes":

@@ -93,6 +93,11 @@ def shortened(text: str, most: int) -> str:
     return f"{text[: most - 1 - tail]}…{text[-tail:]}"
 
 
+def quoted(label: str) -> str:
+    """Returns a label in quotes, as labels hold commas."""
+    return f"“{one_line(label)}”"
+
+
 def listed(names: Sequence[str], most: int = 6) -> str:
     """Returns the names in one line, and how many more there are."""
     shown = ", ".join(one_line(name) for name in names[:most])

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import HarnessError
 from harness.records.comparable import MARKED
@@ -16,7 +16,7 @@ from harness.results.measured import MeasuredConfig, MeasuredRun, TestImages
 from harness.statistics.differences import Differences
 from harness.statistics.intervals import CONFIDENCE, Summary, summarise
 from harness.statistics.pairs import LEVEL, Judged, compare_pairs, image_variances, judge, largest_image_variances
-from harness.statistics.power import detectable, seeds_for
+from harness.statistics.power import detectable, seeds_between
 from harness.statistics.significance import holm
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class Answer:
         images: that the accuracies are means over.
         predictions_kept: whether the variance over the images is that of the stored predictions; else it is the largest
             that it can be.
-        seeds_for_power: that find a difference as large as this one 8 times of 10; None where that is not known, or
-            more than `power.MOST_SEEDS`.
+        seeds_for_power: the ends of the 95 % interval of how many find a difference as large as this one 8 times of
+            10; None for an end of more than `power.MOST_SEEDS`, and where that is not known.
         detectable: the difference that these seeds find 8 times of 10.
     """
 
@@ -84,7 +84,7 @@ class Answer:
     margin: float | None = None
     images: int = 0
     predictions_kept: bool = True
-    seeds_for_power: int | None = None
+    seeds_for_power: tuple[int | None, int | None] | None = None
     detectable: float | None = None
 
     @property
@@ -116,7 +116,8 @@ class Family:
         self.margin = margin if question == "accuracy" else None
         self._runs = _chosen(self.configs) if question == "accuracy" else _timed(self.configs)
         self.judged = self._judged(to)
-        self._is_one = len(self.configs) == 2
+        others = len(self.configs) - 1
+        self._comparisons = max(1, others if to is not None else others * len(self.configs) // 2)
 
     @functools.cached_property
     def values(self) -> np.ndarray:
@@ -149,10 +150,6 @@ class Family:
             reason = ONE_SEED if len(pairs) == 1 else ALIKE
             return Answer(self.question, reason, "run more seeds", tuple(pairs), mean_a, mean_b, found)
         verdict = self.judged.verdict(a, b)
-        over_seeds, freedom, over_images, _ = found.summary.parts
-        n = len(pairs)
-        noise = math.sqrt(over_seeds * n), over_images, images, freedom - (n - 1)
-        size = (found.effect_size or 0.0) * (found.summary.sd or 0.0)
         return Answer(
             self.question,
             pairs=tuple(pairs),
@@ -160,14 +157,13 @@ class Family:
             b=mean_b,
             differences=found,
             p=p,
-            p_corrected=None if self._is_one else float(self.judged.p[a, b]),
+            p_corrected=None if self._comparisons == 1 else float(self.judged.p[a, b]),
             p_beyond=float(self.judged.p_beyond[a, b]) if self.judged.p_beyond is not None else None,
             verdict="a" if verdict == "better" else "b" if verdict == "worse" else verdict,
             margin=self.margin,
             images=images,
             predictions_kept=known,
-            seeds_for_power=seeds_for(size, *noise),
-            detectable=detectable(noise[0], n, *noise[1:]) if found.summary.has_noise else None,
+            **_planned(found.summary, self._comparisons),
         )
 
     def _judged(self, to: int | None) -> Judged:
@@ -239,8 +235,20 @@ def together(answers: Sequence[Answer]) -> list[Answer]:
             verdict = "a" if (one.differences.summary.mean > 0) == (one.question == "accuracy") else "b"
         elif one.p_beyond is not None and p_beyond < LEVEL:
             verdict = "equivalent"
-        found[place] = dataclasses.replace(one, p_corrected=p, verdict=verdict)
+        planned = _planned(one.differences.summary, len(tested))
+        found[place] = dataclasses.replace(one, p_corrected=p, verdict=verdict, **planned)
     return found
+
+
+def _planned(found: Summary, comparisons: int) -> dict[str, Any]:
+    """Returns how many seeds would decide such a difference, and which one these find, among so many comparisons."""
+    over_seeds, freedom, over_images, images = found.parts
+    noise = over_images, images, freedom - (found.n - 1)
+    deviation, level = math.sqrt(over_seeds * found.n), LEVEL / comparisons
+    if not found.has_noise:
+        return {"seeds_for_power": None, "detectable": None}
+    needed = seeds_between(found.mean, deviation, freedom, *noise, level=level) if found.n > 2 else None
+    return {"seeds_for_power": needed, "detectable": detectable(deviation, found.n, *noise, level=level)}
 
 
 def no_pairs(a: MeasuredConfig, b: MeasuredConfig) -> tuple[str, str]:

@@ -1,9 +1,10 @@
-"""Mean, standard deviation and 95 % interval over the seeds of a config; medians of times that have no end."""
+"""Mean, deviation and 95 % interval over seeds; where other runs would lie; censored medians; limits of shares."""
 
 from __future__ import annotations
 
 import functools
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -105,6 +106,52 @@ def t_quantile(degrees_of_freedom: float, probability: float = 0.5 + CONFIDENCE 
     from scipy.special import stdtrit  # scipy.stats would take a second longer to import
 
     return float(stdtrit(degrees_of_freedom, probability))
+
+
+def expected_mean(ours: Summary, runs: int, over_images: float = 0.0, images: int = 0) -> tuple[float, float] | None:
+    """Returns the 95 % prediction interval of the mean of `runs` other runs of the same recipe; None without noise.
+
+    It is mean ± t(0.975, n - 1) · sd · √(1/n + 1/runs), as our mean of n and theirs both scatter, alike. On the same
+    test images what is hard of them is in both means and cancels; what a network finds hard is in the sd between seeds.
+
+    Args:
+        over_images: variance of the difference of the two means that comes from the images; 0 on the same images.
+        images: how many.
+
+    Source: G. J. Hahn and W. Q. Meeker, Statistical Intervals, 1991, section 4.8.
+    """
+    if ours.sd is None:
+        return None
+    over_seeds = ours.sd**2 * (1 / ours.n + 1 / runs)
+    half = float(half_width((1 - CONFIDENCE) / 2, over_seeds, ours.n - 1, over_images, images))
+    return ours.mean - half, ours.mean + half
+
+
+def censored_median(reached: Sequence[float], ends: Sequence[float]) -> CensoredMedian | None:
+    """Returns the median of times, of which some are only known to be later than the end of their run.
+
+    Where the median is one of those, its bound is the median with such runs counted at their end: no time is less than
+    that, so neither is the median.
+
+    Args:
+        reached: the known times.
+        ends: of the runs that did not get there.
+    """
+    if not reached and not ends:
+        return None
+    if len(reached) > len(ends):
+        return CensoredMedian(statistics.median([*reached, *[math.inf] * len(ends)]))
+    return CensoredMedian(None, statistics.median([*reached, *ends]))
+
+
+def share_at_most(count: int, of: int) -> float:
+    """Returns the one-sided upper 95 % limit of a share, e.g. 0.45 for 0 of 5.
+
+    Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404.
+    """
+    from scipy.special import betaincinv
+
+    return 1.0 if count == of else float(betaincinv(count + 1, of - count, CONFIDENCE))
 
 
 def chance_above(summary: Summary, value: float = 0.0) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.statistics.intervals import t_quantile
+from harness.statistics.intervals import CONFIDENCE, t_quantile
 from harness.statistics.pairs import LEVEL
 
 POWER = 0.8
@@ -32,7 +32,13 @@ def power_of(effect: float, seeds: int, *, sides: int = 2) -> float:
 
 
 def seeds_for(
-    difference: float, deviation: float, over_images: float = 0.0, images: int = 0, borrowed: float = 0.0
+    difference: float,
+    deviation: float,
+    over_images: float = 0.0,
+    images: int = 0,
+    borrowed: float = 0.0,
+    *,
+    level: float = LEVEL,
 ) -> int | None:
     """Returns the smallest number of seeds that shows a difference 8 times of 10; None beyond `MOST_SEEDS`.
 
@@ -42,20 +48,56 @@ def seeds_for(
         over_images: s²_image / m, see `harness.statistics.crossed`, which no seed makes smaller.
         images: m.
         borrowed: degrees of freedom, see `harness.statistics.moderated`.
+        level: of the test; of one of k comparisons `LEVEL / k`.
     """
     far = abs(difference)
-    if far == 0 or detectable(deviation, MOST_SEEDS, over_images, images, borrowed) > far:
+    if far == 0 or detectable(deviation, MOST_SEEDS, over_images, images, borrowed, level=level) > far:
         return None
     low, high = 1, MOST_SEEDS  # with more seeds, less is seen
     while high - low > 1:
         middle = (low + high) // 2
-        enough = detectable(deviation, middle, over_images, images, borrowed) <= far
+        enough = detectable(deviation, middle, over_images, images, borrowed, level=level) <= far
         low, high = (low, middle) if enough else (middle, high)
     return high
 
 
+def seeds_between(
+    difference: float,
+    deviation: float,
+    freedom: float,
+    over_images: float = 0.0,
+    images: int = 0,
+    borrowed: float = 0.0,
+    *,
+    level: float = LEVEL,
+) -> tuple[int | None, int | None]:
+    """Returns between which ends, 95 %, the number of seeds lies that shows a difference 8 times of 10.
+
+    Few seeds know their own deviation badly: its interval is that of the chi-squared distribution, and each end is what
+    `seeds_for` has of an end of it. An end beyond `MOST_SEEDS` is None. The mean of normal differences tells nothing of
+    their deviation, so this holds as well for the difference that the same seeds found.
+
+    Args:
+        difference, deviation, over_images, images, borrowed, level: as of `seeds_for`.
+        freedom: degrees of freedom of the deviation.
+    """
+    from scipy.special import chdtri
+
+    tail = (1 - CONFIDENCE) / 2
+    ends = (deviation * math.sqrt(freedom / float(chdtri(freedom, share))) for share in (tail, 1 - tail))
+    low, high = (seeds_for(difference, end, over_images, images, borrowed, level=level) for end in ends)
+    return low, high
+
+
 def detectable(
-    deviation: float, seeds: int, over_images: float = 0.0, images: int = 0, borrowed: float = 0.0, *, sides: int = 2
+    deviation: float,
+    seeds: int,
+    over_images: float = 0.0,
+    images: int = 0,
+    borrowed: float = 0.0,
+    *,
+    sides: int = 2,
+    level: float = LEVEL,
 ) -> float:
     """Returns the mean difference that so many seeds show 8 times of 10.
 
@@ -63,15 +105,15 @@ def detectable(
     alone and for images alone, and between them the power is 0.80 to 0.82 (simulated, `tests/statistics`).
 
     Args:
-        deviation, over_images, images, borrowed: as of `seeds_for`.
+        deviation, over_images, images, borrowed, level: as of `seeds_for`.
         sides: as of `power_of`.
     """
     from scipy.special import nctdtrinc, ndtri
 
     freedom = seeds - 1 + borrowed
-    critical = t_quantile(freedom, 1 - LEVEL / sides)
+    critical = t_quantile(freedom, 1 - level / sides)
     of_seeds = float(nctdtrinc(freedom, 1 - POWER, critical)) * deviation / math.sqrt(seeds)
     if not over_images:
         return of_seeds
-    of_images = (t_quantile(max(images - 1, 1), 1 - LEVEL / sides) + float(ndtri(POWER))) * math.sqrt(over_images)
+    of_images = (t_quantile(max(images - 1, 1), 1 - level / sides) + float(ndtri(POWER))) * math.sqrt(over_images)
     return math.hypot(of_seeds, of_images)

@@ -71,6 +71,8 @@ class Reference(Section):
     metric: str
     epoch: PositiveInt | None = Field(default=None, description="of which the number is, from 1; the last by default")
     value: float
+    runs: PositiveInt = Field(default=1, description="whose mean the number is; a single published run by default")
+    same_images: bool = Field(default=True, description="false where it was measured on other test images than ours")
     source: str = Field(min_length=1)
 
 

@@ -62,8 +62,29 @@ def test_what_is_undecided_says_how_many_seeds_would_decide_it() -> None:
     assert text.endswith("; not even 1,000 seeds on 10,000 test images would decide a difference of this size.")
     assert found.accuracy.detectable and found.accuracy.detectable > 0.005
     found = compared(A, B, SLOW, [1.002 * one + index % 2 for index, one in enumerate(SLOW)])
-    assert found.time.seeds_for_power and found.time.seeds_for_power > 5
-    assert f"; about {found.time.seeds_for_power} seeds would decide" in time_sentence(found)
+    assert found.time.seeds_for_power and all(found.time.seeds_for_power)
+    low, high = found.time.seeds_for_power
+    assert f"; a new run of {low} to {high} fresh seeds, planned beforehand, would decide" in time_sentence(found)
+
+
+def test_of_few_seeds_only_the_least_number_that_would_decide_it_may_be_known() -> None:
+    found = compared(A[:3], B[:3], SLOW[:3], [one + 20 * (-1) ** index for index, one in enumerate(SLOW[:3])])
+    assert found.time.verdict == "undecided" and found.time.seeds_for_power
+    assert found.time.seeds_for_power[1] is None
+    assert f"at least {found.time.seeds_for_power[0]} fresh seeds" in time_sentence(found)
+
+
+def test_among_many_comparisons_it_takes_more_seeds_to_decide_one() -> None:
+    times = [SLOW, [one + (-1) ** index for index, one in enumerate(SLOW)], [3 * one for one in SLOW]]
+    configs = [
+        config(name, A, own, train={"epochs": 1 + i}) for i, (name, own) in enumerate(zip("abc", times, strict=True))
+    ]
+    alone, table, named = Family("time", configs[:2]), Family("time", configs), Family("time", configs, to=0)
+    found = [family.answer(0, 1).seeds_for_power for family in (alone, named, table)]
+    lows = [one[0] or 0 for one in found if one]
+    assert len(lows) == 3 and lows == sorted(set(lows)), "of one, two and three comparisons"
+    apart = together([alone.answer(0, 1)] * 3)[0].seeds_for_power
+    assert apart and apart[0] == lows[2]
 
 
 def test_two_seeds_say_not_how_many_would_decide_it() -> None:

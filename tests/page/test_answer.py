@@ -61,6 +61,23 @@ def test_equivalent_is_within_the_margin_that_the_suite_states(fake: Any) -> Non
     assert "undecided" in answer(_table(fake, numbers))[0]
 
 
+def test_the_best_of_several_is_said_to_be_flattered_and_in_the_answer_where_that_matters(fake: Any) -> None:
+    numbers = {name: ([0.90 + d, 0.91, 0.92 - d], 1.0) for name, d in (("a", 0.001), ("b", 0.0), ("c", -0.002))}
+    table = _table(fake, numbers)
+    assert table.first and table.first.flattery
+    # residuals, d * (1, 0, -1) less their mean: squares 2 * (0.001333^2 + 0.000333^2 + 0.001667^2) over 2 * 2, root
+    # over sqrt(3), times E(max of 3 normals) = 0.846284
+    assert table.first.flattery == pytest.approx(0.846284 * (9.33333e-6 / 4 / 3) ** 0.5, rel=1e-3)
+    shown = {column.name: column.notes for column in table.written()}
+    assert "highest mean of 3 configs that may be equally good is too high" in " ".join(shown["test_accuracy"])
+    assert "by up to 0.075 points on average" in " ".join(shown["test_accuracy"])
+    assert "flatters" not in answer(table)[0]
+    assert "flatters it by up to 0.075 points" in answer(_table(fake, numbers, margin=0.0001))[0]
+    alone = _table(fake, {"a": ([0.90, 0.92, 0.94], 1.0), "b": ([0.50, 0.52, 0.54], 1.0)})
+    assert alone.first and alone.first.flattery is None
+    assert not next(column.notes for column in alone.written() if column.name == "test_accuracy")
+
+
 def test_one_seed_says_nothing(fake: Any) -> None:
     found = most_accurate(_table(fake, {"a": ([0.9], 1.0), "b": ([0.1], 1.0)}))
     assert found and not found.known

@@ -17,8 +17,7 @@ from harness.report.charts.drawing import Drawing, draw
 from harness.report.charts.learning_curves import learning_curves
 from harness.report.charts.over_epochs import over_epochs
 from harness.report.charts.phases import phase_seconds, phases
-from harness.report.numbers.by_epoch import by_epoch
-from harness.report.numbers.curves import curve_of
+from harness.report.numbers.curves import by_epoch, curve_of
 from harness.report.write import write_report
 
 
@@ -202,7 +201,7 @@ def test_a_price_in_joules_may_have_no_upper_end(fake: Any) -> None:
     [interval] = [
         cell
         for column in table.prices.columns
-        if column.name == "interval"
+        if column.name == "price"
         for cell, paid in zip(column.cells, [one["cost"] for one in table.prices.records], strict=True)
         if paid == "train_joules"
     ]

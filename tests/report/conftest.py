@@ -43,6 +43,8 @@ class Published(NamedTuple):
     value: float
     source: str
     epoch: int | None = None
+    runs: int = 1
+    same_images: bool = True
 
 
 class Planned(NamedTuple):
@@ -129,7 +131,7 @@ def make_metrics(accuracy: float) -> Metrics:
         accuracy=accuracy,
         top5_accuracy=min(1.0, accuracy + 0.05),
         loss=1 - accuracy,
-        macro_recall=accuracy - 0.001,
+        macro_recall=accuracy,
         recall_by_class=[accuracy] * 9 + [None],
     )
 

@@ -46,7 +46,7 @@ def test_the_answer_and_the_best_rows_fit_on_one_screen(fake: Any, width: int, h
     text = " ".join(" ".join(lines).split())
     for sentence in answer(report.tables[0]):
         assert sentence in text
-    assert text.index("is the most accurate") < text.index("config 1 ") < text.index("config 0, seed 0: diverged")
+    assert text.index("is the most accurate") < text.index("config 1 ") < text.index("“config 0”, seed 0: diverged")
     assert ("config 10 " in text) == (height == 50), "as many rows as there is room for"
     assert "table.md" in lines[-1]
 
@@ -55,7 +55,7 @@ def test_only_what_could_change_a_decision_stands_below_the_table_and_at_most_th
     report = _troubled(fake)
     [table] = report.tables
     assert [caution.partition(":")[0] for caution in table.cautions[:4]] == [
-        "config 0, seed 0",
+        "“config 0”, seed 0",
         "No better than guessing one class",
         "7 files of the data could not be read and are in no run here.",
         "Disturbed (others used 40 % of the cores)",

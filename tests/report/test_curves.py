@@ -80,7 +80,7 @@ def test_accuracy_at_a_budget_is_over_the_seeds_that_were_evaluated_by_then(fake
     assert (rows["late"]["accuracy_at_budget_mean"], rows["late"]["accuracy_at_budget_n"]) == (0.7, 1)
     assert [rows[label]["evaluated_by_budget"] for label in ("early", "late")] == ["2 of 2", "1 of 2"]
     assert "test accuracy at 15 s" in [column.title for column in report.tables[0].shown()]
-    assert "late (1 of 2 evaluated)" in _notes(report)
+    assert "“late” (1 of 2 evaluated)" in _notes(report)
     assert "early (" not in _notes(report)
 
 
@@ -128,15 +128,29 @@ def test_the_table_says_what_the_mean_leaves_out(fake: Any) -> None:
     assert [row["target_reached_share"] for row in summary_rows(report)] == [0.5, 1.0]
     assert [row["target_median_seconds"] for row in summary_rows(report)] == [None, 5.0]
     assert [row["target_median_above_seconds"] for row in summary_rows(report)] == [65.0, None]
-    assert "the mean is over the runs that reached it" in _notes(report)
-    assert "flatters" in _notes(report)
-    every = fake.report(half[:1])
-    assert "target_median_seconds" not in [column.name for column in every.tables[0].shown()]
-    assert "flatters" not in _notes(every)
+    assert shown["target_seconds"].cells == ["-", "5.00 s"], "no mean of those that arrived alone"
+    assert "it would leave out the slow" in _notes(report)
+    assert "it would leave out the slow" not in _notes(fake.report(half[:1]))
     order = fake.report(
         [*half, fake.result("b", target=_reached(5.0), train={"epochs": 3})], sort="target_median_seconds"
     )
     assert [row.label for row in order.tables[0].rows] == ["b", "a"]
+
+
+def test_a_clock_that_counts_evaluation_too(fake: Any) -> None:
+    epochs = _epochs(0.5, 0.9, 0.95)
+    for number, event in epochs.items():
+        event["eval_seconds"] = 1.0 + number
+    reached, missed = fake.result("a", target=_reached(20.0)), fake.result("a", seed=1, target=_reached(None))
+
+    def median(results: list[Any], events: dict[int, Any]) -> Any:
+        [row] = fake.report(results, curve_of=lambda run: curve_of(events)).tables[0].rows
+        return row.values["target_with_evaluation_seconds"]
+
+    assert median([reached], epochs) == CensoredMedian(23.0), "two epochs, and evaluations of 1 and 2 s"
+    assert median([missed], epochs) == CensoredMedian(None, 104.5)
+    assert median([reached], {1: epochs[1]}) is None, "an event was lost"
+    assert median([reached], _epochs(0.5, 0.9)) is None, "evaluations were not timed"
 
 
 def test_a_target_that_no_run_measured_is_said_and_not_counted_as_missed(fake: Any) -> None:

@@ -111,8 +111,8 @@ def test_what_a_single_run_decides_has_no_probability(fake: Any) -> None:
     assert rows["fast"]["front_probability"] > 0.95
     assert [rows[label]["front_probability"] for label in ("good", "beaten", "once")] == [None, None, None]
     notes = "\n".join(report.tables[0].every_note)
-    assert "How sure the front is cannot be known with one seed (once)." in notes
-    assert "as a config with one timed seed decides it: good, beaten." in notes
+    assert "How sure the front is cannot be known with one seed (“once”)." in notes
+    assert "as a config with one timed seed decides it: “good”, “beaten”." in notes
 
 
 def test_systems_and_synthetic_data_take_no_part(fake: Any) -> None:
@@ -181,7 +181,10 @@ def test_a_gain_inside_the_noise_has_no_upper_price(fake: Any) -> None:
     assert step["test_accuracy_gain_low"] < 0 < step["test_accuracy_gain_high"]
     shown = {column.name: column.cells for column in report.tables[0].prices.columns}
     assert shown["verdict"] == [NOISE]
-    assert shown["interval"][0].startswith("more than ")
+    assert shown["price"][0].startswith("more than ")
+    assert shown["gain"][0].startswith("-") and shown["gain"][0].endswith(" points"), (
+        "the ends, and no mean between them"
+    )
 
 
 def test_one_seed_has_a_price_without_an_interval(fake: Any) -> None:
@@ -190,6 +193,8 @@ def test_one_seed_has_a_price_without_an_interval(fake: Any) -> None:
     assert step["verdict"] == NO_INTERVAL
     assert step["cost_per_point"] == pytest.approx(2.0)
     assert step["cost_per_point_low"] is step["cost_per_point_high"] is None
+    shown = {column.name: column.cells for column in report.tables[0].prices.columns}
+    assert (shown["gain"], shown["price"]) == (["+5.00 points"], ["2.00 s"])
 
 
 def test_a_front_of_one_has_no_prices(fake: Any) -> None:
@@ -211,7 +216,7 @@ def test_energy_and_memory_have_fronts_and_prices_of_their_own(fake: Any) -> Non
     assert [step["cost"] for step in price_rows(report)] == ["train_seconds", "train_joules"]
     shown = {column.name: column.cells for column in report.tables[0].prices.columns}
     assert shown["cost"] == ["train time", "energy"]
-    assert shown["price"][1] == "200 J"
+    assert shown["price"][1] == "190 to 210 J"
 
 
 def test_the_chart_tells_sure_places_from_unsure_ones(fake: Any) -> None:

@@ -15,7 +15,7 @@ from harness.report.charts.over_epochs import over_epochs
 from harness.report.formats.machine import as_json, summary_rows
 from harness.report.normalised import normalised_table
 from harness.report.numbers.curves import curve_of
-from harness.report.numbers.drift import left_out_notes
+from harness.report.numbers.noise import left_out_notes
 from harness.report.page.unmeasured import why_not
 from tests.marked import MARKING, REASONS
 from tests.report.conftest import run_rows
@@ -98,7 +98,7 @@ def test_clean_runs_of_a_config_keep_their_times(fake: Any, mark: str) -> None:
     report = fake.report(runs)
     values = report.tables[0].rows[0].values
     assert (values["train_seconds"].mean, values["train_seconds"].n, values["test_accuracy"].n) == (10, 1, 3)
-    assert NOTES[mark].format("2 of 3 runs of a") in report.tables[0].every_note
+    assert NOTES[mark].format("2 of 3 runs of “a”") in report.tables[0].every_note
     assert [row["marks"] for row in run_rows(report)] == [None, mark, mark]
     assert [row["clock.train_seconds"] for row in run_rows(report)] == [10, 100, 100], "each run's own stand there"
     of_run = {"run_id": runs[1].run_id, "label": "a", "seed": 1, "marks": {mark: REASONS[mark]}}
@@ -117,10 +117,10 @@ def test_a_run_with_two_marks_does_not_come_in_with_the_resumed(fake: Any, mark:
     runs = [result(fake, seed=0, mark=mark, **MARKING[other]), result(fake, seed=1, mark="resumed")]
     table = fake.report(runs, with_resumed=True).tables[0]
     assert table.rows[0].values["train_seconds"].n == 1
-    told = "Resumed from a checkpoint (at step 7): 1 of 2 runs of a. Their times are sums over the parts."
+    told = "Resumed from a checkpoint (at step 7): 1 of 2 runs of “a”. Their times are sums over the parts."
     assert told in table.every_note
     for one in {mark, other} - {"resumed"}:
-        assert NOTES[one].format("1 of 2 runs of a") in table.every_note
+        assert NOTES[one].format("1 of 2 runs of “a”") in table.every_note
     assert not any("Resumed" in note for note in fake.report(runs[:1]).tables[0].every_note)
 
 
@@ -224,7 +224,7 @@ def test_which_numbers_compare(fake: Any) -> None:
 def test_what_was_trained_again_is_counted(fake: Any) -> None:
     runs = [fake.result(seed=0, replaced=2), fake.result(seed=1), fake.result("b", config_id="b", replaced=1)]
     notes = fake.report(runs).tables[0].every_note
-    told = "Trained again: 1 of 2 runs of base, 1 of 1 run of b. 3 earlier records of them are kept in `replaced/` "
+    told = "Trained again: 1 of 2 runs of “base”, 1 of 1 run of “b”. 3 earlier records of them are kept in `replaced/` "
     assert f"{told}beside the run's own, and left out here." in notes
     assert not any("Trained again" in note for note in fake.report(runs[1:2]).tables[0].every_note)
     assert [row["replaced"] for row in run_rows(fake.report(runs))] == [2, 0, 1]

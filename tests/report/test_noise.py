@@ -10,7 +10,7 @@ import pytest
 
 from harness.records.result import Telemetry, Throughput
 from harness.report.formats.machine import as_json
-from harness.report.numbers.drift import drift_of
+from harness.report.numbers.noise import drift_of
 from tests.report.conftest import run_rows
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -36,7 +36,7 @@ def test_a_machine_that_slows_down_by_a_tenth_is_said_to_drift(fake: Any) -> Non
     assert (drift.runs, drift.hours) == (6, 2.5)
     assert drift.scatter == pytest.approx(0.0012, abs=0.0004)
     (note,) = [note for note in fake.report(anchors(fake, seconds)).tables[0].every_note if note.startswith("Drift")]
-    assert "Drift: the machine drifted. By 6 runs of base, seed 0, over 2.5 hours" in note and "+10.1 %" in note
+    assert "Drift: the machine drifted. By 6 runs of “base”, seed 0, over 2.5 hours" in note and "+10.1 %" in note
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_run_that_took_longer_is_flagged_with_what_explains_it_and_kept(fake: 
         "GPU temperature 84, of the others 61",
     )
     (note,) = [note for note in table.every_note if note.startswith("Outlier")]
-    assert "a, seed 3, took +25 % beside the median of its seeds" in note
+    assert "“a”, seed 3, took +25 % beside the median of its seeds" in note
     (row,) = [row for row in table.rows if row.label == "a"]
     assert row.values["train_seconds"].n == 5, "it is not dropped"
     assert as_json(report)["systems"][0]["outliers"][0]["seed"] == 3

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from harness.records.result import Clock, RunResult, Telemetry
-from harness.report.numbers.drift import Drift, drift_of
-from harness.report.numbers.outliers import outliers_of
+from harness.report.numbers.noise import Drift, drift_of, outliers_of
 from harness.report.numbers.rows import Row
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from harness.records.result import ModelFacts, Resolved, Throughput
 from harness.report.formats.machine import as_json, summary_rows
 from harness.report.formats.markdown import markdown
 from harness.report.normalised import normalised_table, require_no_ranking_of_raw_times
-from harness.report.numbers.peak import fraction_of_peak
+from harness.report.numbers import peak
 from harness.report.numbers.speed import relative_speed
 from harness.report.of_suite import build_suite_report
 from harness.report.options import Options
@@ -281,6 +281,22 @@ def test_docs_define_the_columns(fake: Any) -> None:
 
 
 # --- fraction of peak ---
+
+
+def fraction_of_peak(run: Any, calibration: Calibration | None) -> float | None:
+    found = peak.fraction_of_peak([run], calibration)
+    return found.mean if found else None
+
+
+def test_a_run_above_the_peak_leaves_none_for_its_config(fake: Any) -> None:
+    own = calibrated("a")
+    own.rates["matmul.fp32"] = rate(3.34e12)
+    runs = [
+        fake.result("x", seed=seed).model_copy(update={"throughput": Throughput(samples_per_second=990.0 + 20 * seed)})
+        for seed in range(2)
+    ]
+    assert fraction_of_peak(runs[0], own) == pytest.approx(0.99, abs=1e-3)
+    assert peak.fraction_of_peak(runs, own) is None, "the calibration is as wrong for the other run"
 
 
 def test_fraction_of_peak_by_hand(fake: Any) -> None:

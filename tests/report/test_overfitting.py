@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.report.formats.markdown import markdown
-from harness.report.numbers.notes import overfitting_notes
+from harness.report.numbers.learned import overfitting_notes
 
 # Report 1, table 1: train and test accuracy in percent, and its author's verdict.
 REPORT_1 = [

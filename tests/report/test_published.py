@@ -24,24 +24,43 @@ def _only(report: Any) -> dict[str, Any]:
     return row
 
 
-def _compared(fake: Any, published: float, accuracies: list[float], metric: str = "test.accuracy") -> dict[str, Any]:
+def _compared(
+    fake: Any, published: float, accuracies: list[float], metric: str = "test.accuracy", **reference: Any
+) -> dict[str, Any]:
     results = [fake.result("a", seed=seed, accuracy=accuracy) for seed, accuracy in enumerate(accuracies)]
-    references = {results[0].config_id: [fake.Published(metric, published, "report 1, table 1")]}
+    references = {results[0].config_id: [fake.Published(metric, published, "report 1, table 1", **reference)]}
     return _only(fake.report(results, references=references))
 
 
-def test_verdicts_by_hand(fake: Any) -> None:
-    # mean 0.91, sd 0.01, t(0.975, 2) = 4.302653: half an interval is 4.302653 * 0.01 / sqrt(3) = 0.024841
+@pytest.mark.parametrize(
+    ("reference", "half"),
+    [
+        # mean 0.91, sd 0.01, t(0.975, 2) = 4.302653: t * sd * sqrt(1 / 3 + 1 / runs)
+        ({}, 0.0496828),
+        ({"runs": 6}, 0.0304244),
+        ({"runs": 10**6}, 0.0248414),
+        # 10,000 other images: with t(0.975, 9999) = 1.960201 times sqrt(2 * 0.91 * 0.09 / 10000)
+        ({"same_images": False}, 0.0503128),
+    ],
+)
+def test_a_published_number_is_held_against_where_such_a_number_would_lie(
+    fake: Any, reference: dict[str, Any], half: float
+) -> None:
     seeds = [0.90, 0.91, 0.92]
-    row = _compared(fake, 0.93, seeds)
-    assert row["ours_mean"] == pytest.approx(0.91)
-    assert row["ours_ci95"] == pytest.approx(0.0248414, abs=1e-6)
-    assert row["difference"] == pytest.approx(-0.02)
-    assert (row["ours_n"], row["verdict"], row["source"]) == (3, "reproduced", "report 1, table 1")
-    assert _compared(fake, 0.91 + 0.0248, seeds)["verdict"] == "reproduced"
-    assert _compared(fake, 0.91 + 0.0249, seeds)["verdict"] == "differs"
-    assert _compared(fake, 0.91 - 0.0248, seeds)["verdict"] == "reproduced"
-    assert _compared(fake, 0.91 - 0.0249, seeds)["verdict"] == "differs"
+    row = _compared(fake, 0.93, seeds, **reference)
+    assert (row["ours_n"], row["source"], row["published_runs"]) == (3, "report 1, table 1", reference.get("runs", 1))
+    assert row["ours_mean"] == pytest.approx(0.91) and row["difference"] == pytest.approx(-0.02)
+    assert row["expected_low"] == pytest.approx(0.91 - half, abs=1e-6)
+    assert row["expected_high"] == pytest.approx(0.91 + half, abs=1e-6)
+    for inside in (0.91 + half - 1e-5, 0.91 - half + 1e-5):
+        assert _compared(fake, inside, seeds, **reference)["verdict"] == "reproduced"
+    for outside in (0.91 + half + 1e-5, 0.91 - half - 1e-5):
+        assert _compared(fake, outside, seeds, **reference)["verdict"] == "differs"
+
+
+def test_a_loss_on_other_images_has_no_verdict(fake: Any) -> None:
+    row = _compared(fake, 0.3, [0.90, 0.91, 0.92], "test.loss", same_images=False)
+    assert (row["verdict"], row["expected_low"]) == ("other images", None)
 
 
 def test_equal_seeds_reproduce_their_own_value(fake: Any) -> None:
@@ -107,7 +126,7 @@ def test_without_results_the_published_numbers_stand_alone(fake: Any) -> None:
     assert (row["label"], row["verdict"], row["system"], row["published"]) == ("best", "not run", None, 0.9212)
     assert report.tables == ()
     text = markdown(report)
-    assert "| best | test.accuracy | 92.12 % | - | - | - | 0 | report 1, table 1 | not run |" in text
+    assert "| best | test.accuracy | 92.12 % | - | - | - | 0 | 1 | report 1, table 1 | not run |" in text
     assert "## Published numbers of empty" in text
 
 
@@ -158,12 +177,10 @@ def test_people_read_it_below_the_ranking_and_no_longer_in_it(fake: Any) -> None
         "### Published numbers beside milestones on 1x NVIDIA GTX 1060, torch 2.10"
     )
     assert "report 1" not in ranking
-    row = "| a | test.accuracy | 93.00 % | 91.00 % | -2.00 points | 88.52 to 93.48 % | 3 | report 1 | reproduced |"
+    row = "| a | test.accuracy | 93.00 % | 91.00 % | -2.00 points | 86.03 to 95.97 % | 3 | 1 | report 1 | reproduced |"
     assert row in beside
-    assert (
-        "| a | clock.train_seconds | 4,567 s | 0.500 s | - | 0.500 to 0.500 s | 3 | report 4 | other system |" in beside
-    )
-    assert r"-2.00 points & 88.52 to 93.48 \% & 3 & report 1 & reproduced \\" in latex(report)
+    assert "| a | clock.train_seconds | 4,567 s | 0.500 s | - | - | 3 | 1 | report 4 | other system |" in beside
+    assert r"-2.00 points & 86.03 to 95.97 \% & 3 & report 1 & reproduced \\" in latex(report)
 
 
 @pytest.mark.usefixtures("no_charts")

@@ -58,7 +58,7 @@ def test_failed_runs_count_but_enter_no_mean(fake: Any) -> None:
     assert values["test_accuracy"].mean == 0.8
     assert values["test_accuracy"].ci95 is None
     assert values["runs"] == "1 ok, 1 oom"
-    assert "a, seed 1: oom, OutOfMemoryError: CUDA out of memory (rank 1, step 7)." in _notes(report)
+    assert "“a”, seed 1: oom, OutOfMemoryError: CUDA out of memory (rank 1, step 7)." in _notes(report)
     assert "No interval: one seed" in _notes(report)
 
 
@@ -71,8 +71,8 @@ def test_runs_that_ended_alike_share_a_line(fake: Any) -> None:
         *(fake.result(f"b{index}", config_id=f"b{index}", seed=0, status="failed", cause=small) for index in range(12)),
     ]
     notes = _notes(fake.report(results))
-    assert "a, seeds 0, 2: failed, HarnessError: no room; hint: make some." in notes
-    assert "a, seed 1: failed, HarnessError: no light." in notes
+    assert "“a”, seeds 0, 2: failed, HarnessError: no room; hint: make some." in notes
+    assert "“a”, seed 1: failed, HarnessError: no light." in notes
     assert "4 more runs without a result; `harness status` lists them." in notes
 
 
@@ -107,7 +107,7 @@ def test_synthetic_data_is_never_ranked(fake: Any) -> None:
     report = fake.report(results)
     assert _labels(report) == ["real", "synthetic"]
     assert [row.values["on_front"] for row in report.tables[0].rows] == [True, None]
-    assert "Not ranked, since accuracy on synthetic data means nothing: synthetic." in _notes(report)
+    assert "Not ranked, since accuracy on synthetic data means nothing: “synthetic”." in _notes(report)
 
 
 @pytest.mark.parametrize(
@@ -170,16 +170,17 @@ def test_what_auto_became_is_said_once_or_gets_a_column(fake: Any) -> None:
 
 def test_a_mean_over_unlike_runs_is_not_silent(fake: Any) -> None:
     report = fake.report([fake.result("a", seed=0), fake.result("a", seed=1, num_processes=2, fingerprint="other")])
-    assert "a: its runs differ in processes and version of the data; the mean mixes them." in _notes(report)
+    assert "“a”: its runs differ in processes and version of the data; the mean mixes them." in _notes(report)
 
 
-def test_target_is_the_mean_of_those_that_reached_it(fake: Any) -> None:
+def test_time_to_target_has_a_mean_only_where_every_run_reached_it(fake: Any) -> None:
     reached = TargetReached(metric="test.accuracy", at_least=0.9, epoch=2, train_seconds=30.0)
     missed = TargetReached(metric="test.accuracy", at_least=0.9)
     results = [fake.result("a", seed=seed, target=target) for seed, target in enumerate([reached, missed, reached])]
     values = fake.report(results).tables[0].rows[0].values
-    assert values["target_seconds"].mean == 30
-    assert values["target_reached"] == "2 of 3"
+    assert (values["target_seconds"], values["joules_to_target"], values["target_reached"]) == (None, None, "2 of 3")
+    assert values["target_median_seconds"].seconds == 30
+    assert fake.report([results[0], results[2]]).tables[0].rows[0].values["target_seconds"].mean == 30
 
 
 def test_selected_on_test_is_labelled(fake: Any) -> None:
@@ -202,7 +203,7 @@ def test_plan_names_what_is_missing_and_gives_todays_labels(fake: Any) -> None:
     planned = [fake.Planned(result.config_id, "new name"), fake.Planned("c0ffee", "to come")]
     report = fake.report([result], planned=planned)
     assert _labels(report) == ["new name"]
-    assert "No result yet on this system: to come (1 of 2 planned configs)." in _notes(report)
+    assert "No result yet on this system: “to come” (1 of 2 planned configs)." in _notes(report)
 
 
 def test_configs_of_one_label_are_told_apart(fake: Any) -> None:

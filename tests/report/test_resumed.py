@@ -57,7 +57,7 @@ def test_accuracy_counts_and_times_do_not(fake: Any) -> None:
     assert values["train_seconds_sd"] is None
     assert values["target_reached"] == "3 of 3"
     assert values["peak_device_allocated_bytes"] == 3 * 2**30
-    told = "Resumed from a checkpoint (at step 7): 2 of 3 runs of a. Their times are left out; "
+    told = "Resumed from a checkpoint (at step 7): 2 of 3 runs of “a”. Their times are left out; "
     assert f"{told}--with-resumed takes them in." in table.every_note
 
 
@@ -65,7 +65,7 @@ def test_times_count_where_asked_for(fake: Any) -> None:
     table = fake.report(three(fake, resumed=2), with_resumed=True).tables[0]
     assert {name: table.rows[0].values[name].n for name in TIMES} == dict.fromkeys(TIMES, 3)
     assert table.rows[0].values["train_seconds"].mean == 70
-    assert "2 of 3 runs of a. Their times are sums over the parts." in notes(table)
+    assert "2 of 3 runs of “a”. Their times are sums over the parts." in notes(table)
     assert "--with-resumed" not in notes(table)
 
 

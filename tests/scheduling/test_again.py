@@ -58,7 +58,7 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
     assert first.returncode == 0, first.stderr
     plain = by_seed(house)
     assert [bool(result["disturbed"]) for result in plain] == [True, True, False]
-    assert "Disturbed (planted in attempt 1): 2 of 3 runs of faulty. Their times are left out" in on_one_line(
+    assert "Disturbed (planted in attempt 1): 2 of 3 runs of “faulty”. Their times are left out" in on_one_line(
         first.stdout
     )
 
@@ -92,9 +92,9 @@ def test_what_was_disturbed_is_trained_again_after_all_others_and_its_records_ar
         assert (folder.path / "predictions.npz").exists() and not list(folder.path.glob("replaced/.*"))
     assert not (folders[2].path / "replaced").exists()
 
-    assert "Disturbed (planted in attempt 3): 1 of 3 runs of faulty." in on_one_line(ended.stdout)
+    assert "Disturbed (planted in attempt 3): 1 of 3 runs of “faulty”." in on_one_line(ended.stdout)
     table = (house.path / "results/faults/table.md").read_text(encoding="utf-8")
-    assert "Trained again: 2 of 3 runs of faulty. 4 earlier records of them are kept" in table
+    assert "Trained again: 2 of 3 runs of “faulty”. 4 earlier records of them are kept" in table
     with (root / "table.csv").open() as file:
         [row] = csv.DictReader(file)
     assert (row["runs"], row["test_accuracy_n"], row["train_seconds_n"]) == ("3 ok", "3", "2")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.report.charts.axes import Axis, plain_time_axis
 from harness.report.charts.curve_lines import MOST_COLOURED, best_first, config_colour, names_of
 from harness.report.charts.theme import PALETTE, frame
-from harness.report.numbers.by_epoch import METRICS, SPLITS, ByEpoch, by_epoch, thinned
+from harness.report.numbers.curves import METRICS, SPLITS, ByEpoch, by_epoch, thinned
 from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import TIME
 from harness.report.tables import Table

@@ -9,7 +9,7 @@ from harness.report.charts.axes import LOG_FROM, Axis
 from harness.report.charts.curve_lines import config_colour, names_of
 from harness.report.charts.learning_curves import elapsed_axis, shown_by_epoch
 from harness.report.charts.theme import PALETTE, frame
-from harness.report.numbers.by_epoch import thinned
+from harness.report.numbers.curves import thinned
 from harness.report.tables import Table
 from harness.report.texts import one_line
 

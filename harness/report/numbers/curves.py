@@ -1,12 +1,13 @@
-"""Test accuracy over train time: what each run's evaluations say, and what a config's runs say together."""
+"""What the events of a config's runs say by epoch: accuracy over train time, at a budget, and all else as means."""
 
 from __future__ import annotations
 
 import bisect
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.durations import duration_text
@@ -14,7 +15,7 @@ from harness.errors import HarnessError
 from harness.records.result import RunResult
 from harness.report.numbers.columns import AT_BUDGET, Column
 from harness.report.numbers.rows import Row
-from harness.report.texts import listed
+from harness.report.texts import listed, quoted
 from harness.statistics.intervals import Summary, summarise
 
 
@@ -25,10 +26,12 @@ class Curve:
     Attributes:
         seconds: train time until each.
         accuracies: on the test split, fractions.
+        with_evaluation: seconds of training and evaluation until each; NaN where an evaluation was not timed.
     """
 
     seconds: tuple[float, ...]
     accuracies: tuple[float, ...]
+    with_evaluation: tuple[float, ...] = field(default=(), compare=False)
 
     def at(self, seconds: float) -> float | None:
         """Returns the accuracy at the last evaluation within a train time; None before the first.
@@ -39,6 +42,10 @@ class Curve:
         return self.accuracies[index - 1] if index else None
 
 
+EpochsOf = Callable[[RunResult], Mapping[int, Mapping[str, Any]]]
+"""Gives the events of a run's epochs, by their number, counted from 0."""
+SPLITS, METRICS = ("test", "train"), ("accuracy", "loss")
+OVER_TIME = ("samples_per_second", "wait_share", "gpu_watts")
 CurveOf = Callable[[RunResult], Curve | None]
 """Gives the curve of a run; None where its record has none."""
 
@@ -62,9 +69,14 @@ def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
     """
     if sorted(epochs) != list(range(len(epochs))) or any("train_seconds" not in event for event in epochs.values()):
         return None
-    elapsed = itertools.accumulate(epochs[number]["train_seconds"] for number in range(len(epochs)))
-    tests = (epochs[number]["metrics"].get("test") for number in range(len(epochs)))
-    found = [(seconds, test["accuracy"]) for seconds, test in zip(elapsed, tests, strict=True) if test]
+    own = [epochs[number] for number in range(len(epochs))]
+    elapsed = itertools.accumulate(event["train_seconds"] for event in own)
+    whole = itertools.accumulate(event["train_seconds"] + event.get("eval_seconds", math.nan) for event in own)
+    found = [
+        (seconds, test["accuracy"], both)
+        for seconds, both, event in zip(elapsed, whole, own, strict=True)
+        if (test := event["metrics"].get("test"))
+    ]
     return Curve(*zip(*found, strict=True)) if found else None
 
 
@@ -112,7 +124,7 @@ def budget_notes(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], bud
         return
     yield f"Test accuracy at {said}: at each run's last evaluation within {said} of train time."
     late = [
-        f"{row.label} ({row.values['evaluated_by_budget']} evaluated)"
+        f"{quoted(row.label)} ({row.values['evaluated_by_budget']} evaluated)"
         for row in rows
         if curves.get(row.config_id) and any(curve.at(budget.seconds) is None for curve in curves[row.config_id])
     ]
@@ -151,3 +163,96 @@ def _first(curves: Mapping[str, Sequence[Curve]]) -> float | None:
 def _none_by(said: str, first: float | None) -> str:
     why = "no run has an evaluation whose time counts" if first is None else f"the first was at {duration_text(first)}"
     return f"No run was evaluated within {said} of train time: {why}."
+
+
+@dataclass(frozen=True)
+class EpochMean:
+    """One epoch of a config, over its runs.
+
+    Attributes:
+        number: counted from 1.
+        seconds: train time until its end; None where an event before it was lost, or no run was timed.
+        values: e.g. `test.accuracy`, and the names of `OVER_TIME`; only what every run has of this epoch.
+    """
+
+    number: int
+    seconds: float | None
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ByEpoch:
+    """The epochs of a config.
+
+    Attributes:
+        runs: how many the means are over.
+        lost: epochs that are on record in some run, or were trained, and that not every run has an event of.
+    """
+
+    row: Row
+    runs: int
+    epochs: tuple[EpochMean, ...]
+    lost: int
+
+
+def by_epoch(row: Row, epochs_of: EpochsOf) -> ByEpoch | None:
+    """Returns the epochs of a config's timed runs, or of all, without their times, where none is; None: no record."""
+    timed = row.ok_for("clock.train_seconds")
+    found = [(run, epochs_of(run)) for run in timed or row.ok]
+    found = [(run, events) for run, events in found if events]
+    if not found:
+        return None
+    expected = max(max(run.epochs, max(events) + 1) for run, events in found)
+    runs = [_by_number(run, events, with_times=bool(timed)) for run, events in found]
+    epochs = []
+    for number in range(expected):
+        own = [run[number] for run in runs if number in run]
+        if len(own) == len(runs):
+            names = [name for name in own[0] if all(name in one for one in own)]
+            means = {name: math.fsum(one[name] for one in own) / len(own) for name in names}
+            epochs.append(EpochMean(number + 1, means.pop("seconds", None), means))
+    return ByEpoch(row, len(runs), tuple(epochs), expected - len(epochs))
+
+
+def thinned(epochs: Sequence[EpochMean], most: int) -> list[EpochMean]:
+    """Leaves out epochs between others, where there are more than a line can show; never the last."""
+    every = max(1, math.ceil(len(epochs) / most))
+    return [*epochs[(len(epochs) - 1) % every :: every]]
+
+
+def _by_number(
+    run: RunResult, events: Mapping[int, Mapping[str, Any]], *, with_times: bool
+) -> dict[int, dict[str, float]]:
+    if not with_times:
+        return {number: dict(_metrics(event)) for number, event in events.items()}
+    numbers: dict[int, dict[str, float]] = {}
+    elapsed: float | None = 0.0
+    for number in range(max(events) + 1):
+        event = events.get(number)
+        seconds = event.get("train_seconds") if event else None
+        elapsed = None if elapsed is None or seconds is None else elapsed + seconds
+        if event:
+            numbers[number] = dict([*_metrics(event), *_speeds(run, event)])
+            if elapsed is not None:
+                numbers[number]["seconds"] = elapsed
+    return numbers
+
+
+def _metrics(event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for split in SPLITS:
+        for metric in METRICS:
+            value = (event.get("metrics", {}).get(split) or {}).get(metric)
+            if isinstance(value, int | float) and math.isfinite(value):
+                yield f"{split}.{metric}", value
+
+
+def _speeds(run: RunResult, event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    seconds = event.get("train_seconds")
+    if not seconds:
+        return
+    if run.epochs and run.throughput.samples:
+        yield "samples_per_second", run.throughput.samples / run.epochs / seconds
+    if event.get("wait_seconds") is not None:
+        yield "wait_share", event["wait_seconds"] / seconds
+    if event.get("train_joules") is not None:
+        yield "gpu_watts", event["train_joules"] / seconds

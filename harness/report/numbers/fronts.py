@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.records.result import metric
 from harness.report.numbers.columns import Kind
 from harness.report.numbers.rows import Row
-from harness.report.texts import listed
+from harness.report.texts import listed, quoted
 from harness.statistics.pareto import pareto_front, pareto_fronts
 from harness.statistics.resampling import SAMPLES, samples_of_means
 
@@ -155,11 +155,11 @@ def front_notes(rows: Sequence[Row]) -> Iterator[str]:
             f"On the front: the share of {SAMPLES:,} samples of the means in which the config is on the front. The "
             "samples scatter as the seeds do (paired t bootstrap); few seeds make it unsure."
         )
-    single = [row.label for row in ranked if row.values["front_probability"] is None and len(row.ok) == 1]
+    single = [quoted(row.label) for row in ranked if row.values["front_probability"] is None and len(row.ok) == 1]
     if single:
         whose = "" if len(single) == len(ranked) else f" ({listed(single)})"
         yield f"How sure the front is cannot be known with one seed{whose}."
-    shaded = [row.label for row in ranked if row.values["front_probability"] is None and len(row.ok) > 1]
+    shaded = [quoted(row.label) for row in ranked if row.values["front_probability"] is None and len(row.ok) > 1]
     if shaded:
         yield f"No probability of being on the front, as a config with one timed seed decides it: {listed(shaded)}."
 

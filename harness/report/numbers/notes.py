@@ -11,15 +11,14 @@ from harness.records.result import Cause, RunResult
 from harness.report.numbers.columns import RAN, Column
 from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import front_notes
-from harness.report.numbers.generalisation import GAP, GAP_PER_TRAIN_ERROR, TRAIN_ERROR
+from harness.report.numbers.learned import guessing_notes, is_guessing
 from harness.report.numbers.rows import Row, ran
 from harness.report.numbers.time_to_target import target_notes
-from harness.report.texts import FRONT, column_texts, listed, one_line, shortened
+from harness.report.texts import FRONT, column_texts, listed, one_line, quoted, shortened
 from harness.results.measured import count_by_status
 
 MOST_CAUSES = 10
 MOST_REASONS = 3
-GUESSING = 0.05  # better than a guess by so little is no better
 
 
 def cautions(rows: Sequence[Row]) -> list[str]:
@@ -57,32 +56,16 @@ SELECTED_ON_TEST = (
 )
 
 
-def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Returns what stands under a table that shows the column of this name."""
-    definition = (
-        f"Overfitting?: overfitting where train accuracy lies more than {100 * GAP:g} points above test accuracy, and "
-        f"beyond the seeds' noise; underfitting where more than {100 * TRAIN_ERROR:g} % of the training images are "
-        f"misread, and of the test images hardly more (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
-    )
-    if all(at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
-        return (definition,)
-    caution = (
-        "Train accuracy is taken during the last epoch, with augmentation and dropout and while the weights still "
-        "move. As a rule it is too low, so overfitting is the surer verdict, and underfitting a hint."
-    )
-    return definition, caution
-
-
 def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
     runs = [run for row in rows for run in row.runs]
     sizes = sorted({run.num_processes for run in runs})
     processes = f" on {counted(sizes[0], 'process', 'processes')}" if len(sizes) == 1 else ""
     yield f"{counted(len(runs), 'run')} of {counted(len(rows), 'config')}{processes}: {count_by_status(runs)}."
     here = {row.config_id for row in rows}
-    missing = [label for config_id, label in planned.items() if config_id not in here]
+    missing = [quoted(label) for config_id, label in planned.items() if config_id not in here]
     if missing:
         yield f"No result yet on this system: {listed(missing)} ({len(missing)} of {len(planned)} planned configs)."
-    strangers = [row.label for row in rows if row.config_id not in planned]
+    strangers = [quoted(row.label) for row in rows if row.config_id not in planned]
     if planned and strangers:
         yield f"Not in the plan, but in the results: {listed(strangers)}."
 
@@ -92,7 +75,7 @@ def _meaning(rows: Sequence[Row]) -> Iterator[str]:
         yield f"{FRONT} is on the Pareto front: every more accurate config whose time counts takes longer."
     yield from front_notes(rows)
     with_numbers = [row for row in rows if row.ok]
-    single = [row.label for row in with_numbers if len(row.ok) == 1]
+    single = [quoted(row.label) for row in with_numbers if len(row.ok) == 1]
     if len(single) < len(with_numbers):
         yield (
             "Numbers are means over the seeds that ended ok; ± is half of the 95 % Student-t interval of the mean. "
@@ -101,28 +84,18 @@ def _meaning(rows: Sequence[Row]) -> Iterator[str]:
     if single:
         whose = "" if len(single) == len(with_numbers) else f" ({listed(single)})"
         yield f"No interval: one seed{whose}."
+    yield from guessing_notes(rows)
     yield from target_notes(rows)
 
 
 def _not_ranked(rows: Sequence[Row]) -> Iterator[str]:
-    synthetic = [row.label for row in rows if row.ok and not row.values["rankable"]]
+    synthetic = [quoted(row.label) for row in rows if row.ok and not row.values["rankable"]]
     if synthetic:
         yield f"Not ranked, since accuracy on synthetic data means nothing: {listed(synthetic)}."
 
 
 def _guessing(rows: Sequence[Row]) -> Iterator[str]:
-    """Networks that say one class of nearly every image, or do no better: a mean over classes cannot be fooled."""
-    told = _whose(
-        rows,
-        lambda run: bool(
-            run.data
-            and run.data.rankable
-            and run.data.num_classes > 1
-            and (own := run.metrics.get("test"))
-            and own.macro_recall <= (1 + GUESSING) / run.data.num_classes
-        ),
-    )
-    if told:
+    if told := _whose(rows, is_guessing):
         yield f"No better than guessing one class: {listed(told)}."
 
 
@@ -153,7 +126,7 @@ def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
         if len({run.data.fingerprint for run in row.ok if run.data}) > 1:
             unlike.append("version of the data")
         if unlike:
-            yield f"{one_line(row.label)}: its runs differ in {' and '.join(unlike)}; the mean mixes them."
+            yield f"{quoted(row.label)}: its runs differ in {' and '.join(unlike)}; the mean mixes them."
 
 
 def _fallbacks(rows: Sequence[Row]) -> Iterator[str]:
@@ -219,13 +192,13 @@ def _replaced(rows: Sequence[Row]) -> Iterator[str]:
 def _whose(rows: Sequence[Row], is_told: Callable[[RunResult], bool]) -> list[str]:
     """Returns e.g. `2 of 3 runs of a` for each row that has such runs."""
     counts = [(row, sum(map(is_told, row.ok))) for row in rows]
-    return [f"{count} of {counted(len(row.ok), 'run')} of {row.label}" for row, count in counts if count]
+    return [f"{count} of {counted(len(row.ok), 'run')} of {quoted(row.label)}" for row, count in counts if count]
 
 
 def _of_gpus(rows: Sequence[Row]) -> Iterator[str]:
     """Runs whose GPU was not itself, or not theirs alone, where no mark says it already: as in old records."""
     own = [(row, run) for row in rows for run in row.ok_for("telemetry") if "disturbed" not in marks(run)]
-    runs = [(f"{one_line(row.label)} seed {run.seed}", run.telemetry) for row, run in own]
+    runs = [(f"{quoted(row.label)} seed {run.seed}", run.telemetry) for row, run in own]
     throttled = [
         f"{name} ({', '.join(f'{why} in {share:.0%}' for why, share in (seen.gpu_throttle_reasons or {}).items())})"
         for name, seen in runs
@@ -256,7 +229,7 @@ def _causes(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         for run in row.runs:
             if run.status != "ok":
-                alike.setdefault((one_line(row.label), run.status, _why(run.cause)), []).append(str(run.seed))
+                alike.setdefault((quoted(row.label), run.status, _why(run.cause)), []).append(str(run.seed))
     causes = list(alike.items())
     for (label, status, why), seeds in causes[:MOST_CAUSES]:
         noun = "seed" if len(seeds) == 1 else "seeds"

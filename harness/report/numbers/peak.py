@@ -8,6 +8,7 @@ from harness.counted import counted
 from harness.records.calibration import Calibration, Rate
 from harness.records.result import RunResult
 from harness.report.numbers.differences import at
+from harness.statistics.intervals import Summary, summarise
 
 # A multiply-accumulate is two operations. The backward pass makes two products for each one of the forward pass, for
 # the gradients of weights and of inputs: training is three forward passes (Kaplan et al., arXiv 2001.08361, 2.1).
@@ -32,14 +33,14 @@ def peak_of(run: RunResult, calibration: Calibration | None) -> Rate | None:
     return calibration.rate(f"matmul.{precision}")
 
 
-def fraction_of_peak(run: RunResult, calibration: Calibration | None) -> float | None:
-    """Returns the run's model FLOPs a second over the calibrated rate of its devices.
+def fraction_of_peak(runs: Sequence[RunResult], calibration: Calibration | None) -> Summary | None:
+    """Returns the model FLOPs a second of a config's runs over the calibrated rate of their devices.
 
-    None where a number is missing, where a part of the network is frozen (how much of the backward pass is then left
-    out is not recorded), and where it is more than 1: then the calibration is wrong.
+    A run has none where a number is missing, and where a part of the network is frozen: how much of the backward pass
+    is then left out is not recorded. None where any run has more than 1: then the calibration is wrong for all of them.
     """
-    found = _fraction(run, calibration)
-    return None if found is None or found > 1 else found
+    found = [_fraction(run, calibration) for run in runs]
+    return None if any(one is not None and one > 1 for one in found) else summarise(found)
 
 
 def _fraction(run: RunResult, calibration: Calibration | None) -> float | None:

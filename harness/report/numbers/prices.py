@@ -10,21 +10,14 @@ from typing import Any
 
 from harness.report.numbers.columns import Column
 from harness.report.numbers.fronts import Cost, Front, Place
-from harness.report.texts import NOTHING, Beside, Written, column_texts, one_line, span
+from harness.report.texts import Beside, Written, column_texts, one_line, span
 from harness.statistics.intervals import CONFIDENCE
 from harness.statistics.resampling import samples_of_means
 
 CLEAR, NOISE, NO_INTERVAL = "clear", "inside the noise", "one seed"
 POINT = 0.01  # of accuracy
+Ends = tuple[float, float]  # of a 95 % interval
 SAMPLES_OF_A_PRICE = 10_000  # there are few steps, and an interval's ends lie where samples are rare
-
-
-@dataclass(frozen=True)
-class Ends:
-    """The ends of a 95 % interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ def _price(cost: Cost, cheaper: Place, dearer: Place) -> Price:
     with numpy.errstate(divide="ignore", invalid="ignore"):
         prices = numpy.where(gains > 0, POINT * mores / gains, numpy.inf)
     interval = _ends(prices)
-    verdict = CLEAR if math.isfinite(interval.high) else NOISE
+    verdict = CLEAR if math.isfinite(interval[1]) else NOISE
     return Price(*known, _ends(gains), more, _ends(mores), POINT * more / gain, interval, verdict)
 
 
@@ -101,21 +94,19 @@ def _ends(samples: Any) -> Ends:
 
     tail = (1 - CONFIDENCE) / 2
     low, high = numpy.quantile(samples, [tail, 1 - tail], method="inverted_cdf")
-    return Ends(float(low), float(high))
+    return float(low), float(high)
 
 
 def _columns(prices: Sequence[Price]) -> Iterator[Written]:
-    gains = column_texts(Column("", "", "percent", signed=True), [price.gain for price in prices])
     steps = [one_line(f"{price.cheaper.row.label} -> {price.dearer.row.label}") for price in prices]
     yield Written("label", "step along the front", steps)
     if len({price.cost.name for price in prices}) > 1:
         yield Written("cost", "paid in", [price.cost.word for price in prices], 1)
-    yield Written("gain", "more test accuracy", gains, 1, numeric=True)
+    yield Written("gain", "more test accuracy", [_gain(price) for price in prices], 1, numeric=True)
     more = [f"+{column_texts(_column(price), [price.more])[0]}" for price in prices]
     only = prices[0].cost.word if len({price.cost.name for price in prices}) == 1 else "cost"
     yield Written("more", f"more {only}", more, 4, numeric=True)
-    yield Written("price", "per point of accuracy", [_texts(price)[0] for price in prices], 1, numeric=True)
-    yield Written("interval", "95 % interval", [_texts(price)[1] for price in prices], 3, numeric=True)
+    yield Written("price", "per point of accuracy", [_per_point(price) for price in prices], 1, numeric=True)
     yield Written("verdict", "gain", [price.verdict for price in prices], 2)
 
 
@@ -123,20 +114,28 @@ def _column(price: Price) -> Column:
     return Column("", "", price.cost.kind)
 
 
-def _texts(price: Price) -> tuple[str, str]:
+def _gain(price: Price) -> str:
+    """Intervals alone: of the steps whose gain is beyond the noise, the mean gain is too large."""
+    interval = price.gain_interval
+    ends = [price.gain] if interval is None else [interval[0], interval[1]]
+    texts = column_texts(Column("", "", "percent", signed=True), ends)
+    return texts[0] if interval is None else span(*texts)
+
+
+def _per_point(price: Price) -> str:
     interval = price.per_point_interval
     if interval is None:
-        return column_texts(_column(price), [price.per_point])[0], NOTHING
-    price_text, low, high = column_texts(_column(price), [price.per_point, interval.low, interval.high])
-    if interval.low <= 0:  # it may be had for nothing
-        return price_text, f"less than {high}" if math.isfinite(interval.high) else "anything"
-    return price_text, span(low, high) if math.isfinite(interval.high) else f"more than {low}"
+        return column_texts(_column(price), [price.per_point])[0]
+    low, high = column_texts(_column(price), [interval[0], interval[1]])
+    if interval[0] <= 0:  # it may be had for nothing
+        return f"less than {high}" if math.isfinite(interval[1]) else "anything"
+    return span(low, high) if math.isfinite(interval[1]) else f"more than {low}"
 
 
 def _record(price: Price, system_id: str, system: str) -> dict[str, Any]:
     def ends(name: str, interval: Ends | None) -> dict[str, float | None]:
-        high = interval.high if interval and math.isfinite(interval.high) else None
-        return {f"{name}_low": interval.low if interval else None, f"{name}_high": high}
+        high = interval[1] if interval and math.isfinite(interval[1]) else None
+        return {f"{name}_low": interval[0] if interval else None, f"{name}_high": high}
 
     return {
         "system_id": system_id,
@@ -164,7 +163,10 @@ def _notes(prices: Sequence[Price]) -> Iterator[str]:
     )
     verdicts = {price.verdict for price in prices}
     if verdicts - {NO_INTERVAL}:
-        yield "The 95 % intervals are shares of samples of the means over seeds (paired t bootstrap)."
+        yield (
+            "Gains and prices are 95 % intervals (paired t bootstrap over the seeds), without the numbers between the "
+            "ends: where gains are small, those that stand out of the noise are too large."
+        )
     if NOISE in verdicts:
         yield f"{NOISE}: the gain may be none, and then no price buys it: the interval has no upper end."
     if NO_INTERVAL in verdicts:

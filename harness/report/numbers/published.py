@@ -7,47 +7,37 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness.records.comparable import MARKED, is_of_time
 from harness.records.result import SPLITS, RunResult, metric
 from harness.report.numbers.columns import Column, kind_of
 from harness.report.numbers.rows import Row
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
-from harness.statistics.intervals import Summary, summarise
+from harness.statistics.intervals import Summary, expected_mean, summarise
+
+if TYPE_CHECKING:
+    from harness.suite.file import Reference
 
 REPRODUCED, DIFFERS, ONE_SEED = "reproduced", "differs", "one seed"
-OTHER_SYSTEM, NOT_RUN, NOT_MEASURED = "other system", "not run", "not measured"
+OTHER_SYSTEM, OTHER_IMAGES, NOT_RUN, NOT_MEASURED = "other system", "other images", "not run", "not measured"
 AtEpoch = Callable[[RunResult, str, int], float | None]
 """Gives a metric of a run, by its dotted name, after an epoch, counted from 1; None where it was not evaluated then."""
 
 
-class Reference(Protocol):
-    """A published number, as a suite's file has it.
+@dataclass(frozen=True)
+class Reproduction:
+    """A published number and what we have beside it.
 
     Attributes:
-        metric: dotted name, e.g. `test.accuracy`.
-        epoch: after which it was taken, counted from 1; None for the last.
+        expected: where the mean of as many other runs of our recipe would lie, 95 %; None where there is no verdict.
     """
-
-    @property
-    def metric(self) -> str: ...
-    @property
-    def epoch(self) -> int | None: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def source(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A published number and what we have beside it."""
 
     config_id: str
     label: str
     reference: Reference
     ours: Summary | None
+    expected: tuple[float, float] | None
     verdict: str
 
     @property
@@ -94,37 +84,43 @@ def side_by_side(
     )
 
 
-def verdict_on(reference: Reference, ours: Summary | None, *, ran: bool) -> str:
-    """Returns the verdict on one published number.
-
-    What a split's images say compares across systems; times, throughput, memory and energy never do.
-
-    Args:
-        ours: our mean, where the runs have the number.
-        ran: whether the config has a valid result at all.
-    """
-    if ours is None:
-        return NOT_MEASURED if ran else NOT_RUN
-    if reference.metric.partition(".")[0] not in SPLITS:
-        return OTHER_SYSTEM
-    if ours.n == 1:
-        return ONE_SEED
-    rounding = 1e-12 * max(1.0, abs(reference.value))  # equal seeds leave an interval as wide as floats err
-    inside = ours.low - rounding <= reference.value <= ours.high + rounding
-    return REPRODUCED if inside else DIFFERS
-
-
 def _compared(
     config_id: str, labels: Mapping[str, str], row: Row | None, reference: Reference, at_epoch: AtEpoch
-) -> Comparison:
+) -> Reproduction:
+    """What a split's images say compares across systems; times, throughput, memory and energy never do."""
     name, epoch = reference.metric, reference.epoch
     runs = row.ok_for(name) if row else []
     ours = summarise([metric(run, name) if epoch is None else at_epoch(run, name, epoch) for run in runs])
+    split, expected = name.partition(".")[0], None
+    if ours is None:
+        verdict = NOT_MEASURED if row and row.ok else NOT_RUN
+    elif split not in SPLITS:
+        verdict = OTHER_SYSTEM
+    elif not reference.same_images and kind_of(name) != "percent":
+        verdict = OTHER_IMAGES
+    elif (expected := _expected(reference, ours, runs)) is None:
+        verdict = ONE_SEED
+    else:
+        rounding = 1e-12 * max(1.0, abs(reference.value))  # equal seeds leave an interval as wide as floats err
+        inside = expected[0] - rounding <= reference.value <= expected[1] + rounding
+        verdict = REPRODUCED if inside else DIFFERS
     label = row.label if row else labels.get(config_id, config_id)
-    return Comparison(config_id, label, reference, ours, verdict_on(reference, ours, ran=bool(row and row.ok)))
+    return Reproduction(config_id, label, reference, ours, expected, verdict)
 
 
-def _columns(comparisons: Sequence[Comparison]) -> Iterator[Written]:
+def _expected(reference: Reference, ours: Summary, runs: Sequence[RunResult]) -> tuple[float, float] | None:
+    """Of other images, as many as ours, the variance is at most that of two shares of independent images."""
+    if reference.same_images:
+        return expected_mean(ours, reference.runs)
+    images = min(_images(run, reference.metric.partition(".")[0]) for run in runs)
+    return expected_mean(ours, reference.runs, 2 * ours.mean * (1 - ours.mean) / images, images)
+
+
+def _images(run: RunResult, split: str) -> int:
+    return max(1, getattr(run.data, f"{split}_samples"))
+
+
+def _columns(comparisons: Sequence[Reproduction]) -> Iterator[Written]:
     """A row's numbers share a precision; its kind is its metric's."""
     numbers = [_texts(one) for one in comparisons]
     yield Written("label", "config", [one_line(one.label) for one in comparisons])
@@ -132,8 +128,10 @@ def _columns(comparisons: Sequence[Comparison]) -> Iterator[Written]:
     yield Written("published", "published", [texts[0] for texts in numbers], 2, numeric=True)
     yield Written("ours", "ours (mean)", [texts[1] for texts in numbers], 2, numeric=True)
     yield Written("difference", "difference", [texts[2] for texts in numbers], 3, numeric=True)
-    yield Written("interval", "our 95 % interval", [texts[3] for texts in numbers], 4, numeric=True)
+    yield Written("interval", "expected by ours", [texts[3] for texts in numbers], 4, numeric=True)
     yield Written("seeds", "seeds", [str(one.ours.n) if one.ours else "0" for one in comparisons], 5, numeric=True)
+    runs = [str(one.reference.runs) for one in comparisons]
+    yield Written("published_runs", "published runs", runs, 7, numeric=True)
     yield Written("source", "source", [one_line(one.reference.source) for one in comparisons], 6)
     yield Written("verdict", "verdict", [one.verdict for one in comparisons], 1)
 
@@ -142,10 +140,10 @@ def _metric(reference: Reference) -> str:
     return reference.metric if reference.epoch is None else f"{reference.metric}, epoch {reference.epoch}"
 
 
-def _texts(one: Comparison) -> tuple[str, str, str, str]:
+def _texts(one: Reproduction) -> tuple[str, str, str, str]:
     column = Column("", "", kind_of(one.reference.metric))
     ours = one.ours
-    ends = [ours.low, ours.high] if ours and ours.ci95 is not None else []
+    ends = list(one.expected or ())
     own = [ours.mean if ours else None, *ends]
     texts = column_texts(column, [one.reference.value, *own])
     if one.difference is None:  # a time of another system may be of another size
@@ -154,7 +152,7 @@ def _texts(one: Comparison) -> tuple[str, str, str, str]:
     return texts[0], texts[1], difference, span(texts[2], texts[3]) if ends else NOTHING
 
 
-def _record(one: Comparison, system_id: str | None, system: str | None) -> dict[str, Any]:
+def _record(one: Reproduction, system_id: str | None, system: str | None) -> dict[str, Any]:
     return {
         "system_id": system_id,
         "system": system,
@@ -163,16 +161,19 @@ def _record(one: Comparison, system_id: str | None, system: str | None) -> dict[
         "metric": one.reference.metric,
         "epoch": one.reference.epoch,
         "published": one.reference.value,
+        "published_runs": one.reference.runs,
         "ours_mean": one.ours.mean if one.ours else None,
         "ours_ci95": one.ours.ci95 if one.ours else None,
         "ours_n": one.ours.n if one.ours else 0,
         "difference": one.difference,
+        "expected_low": one.expected[0] if one.expected else None,
+        "expected_high": one.expected[1] if one.expected else None,
         "verdict": one.verdict,
         "source": one.reference.source,
     }
 
 
-def _notes(comparisons: Sequence[Comparison], overrides: Mapping[str, Any]) -> Iterator[str]:
+def _notes(comparisons: Sequence[Reproduction], overrides: Mapping[str, Any]) -> Iterator[str]:
     verdicts = Counter(one.verdict for one in comparisons)
     yield f"Published numbers: {', '.join(f'{verdicts[name]} {name}' for name in sorted(verdicts))}."
     changed = {path: value for path, value in overrides.items() if path != "seeds"}
@@ -183,11 +184,19 @@ def _notes(comparisons: Sequence[Comparison], overrides: Mapping[str, Any]) -> I
         )
     if verdicts[REPRODUCED] or verdicts[DIFFERS]:
         yield (
-            "reproduced: the published number lies in the 95 % interval of our mean, which few seeds make wide; "
-            "differs: outside. A published number of a single run scatters more than a mean, and may differ by chance."
+            "reproduced: the published number lies in the 95 % prediction interval of our seeds for as many "
+            "runs as were published; differs: outside, as one number of twenty does by chance. Few seeds make it wide, "
+            "and then only large differences show."
+        )
+        other = any(one.expected and not one.reference.same_images for one in comparisons)
+        yield (
+            "It is taken for granted that both were measured on the same test images"
+            f"{', but where the suite says `same_images: false`' if other else ''}."
         )
     if verdicts[ONE_SEED]:
-        yield "one seed: no interval, and so no verdict; a second seed gives both."
+        yield "one seed: how far seeds scatter is not known, so there is no verdict; a second seed gives one."
+    if verdicts[OTHER_IMAGES]:
+        yield "other images: how far such a number differs from one set of test images to another is not known."
     if verdicts[OTHER_SYSTEM]:
         metrics = dict.fromkeys(_metric(one.reference) for one in comparisons if one.verdict == OTHER_SYSTEM)
         yield f"other system: {listed(list(metrics))} was taken elsewhere; times of different systems do not compare."

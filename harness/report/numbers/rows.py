@@ -13,7 +13,6 @@ from harness.records.result import RunResult, metric
 from harness.report.numbers import columns as declared
 from harness.report.numbers.columns import Column
 from harness.report.numbers.differences import at, config_columns_of, plain
-from harness.report.numbers.generalisation import accuracy_gap, fit_of
 from harness.report.numbers.peak import fraction_of_peak
 from harness.results.measured import count_by_status
 from harness.statistics.intervals import summarise
@@ -94,9 +93,7 @@ def build_rows(
         row.values.update(_measured(row))
         calibration = (calibrations or {}).get(system_id)
         timed = row.ok_for("throughput.samples_per_second")
-        row.values["fraction_of_peak"] = summarise([fraction_of_peak(run, calibration) for run in timed])
-        if not row.values["rankable"]:
-            row.values["overfitting"] = None
+        row.values["fraction_of_peak"] = fraction_of_peak(timed, calibration)
         row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})
         rows.append(row)
     ran_columns = [
@@ -123,8 +120,6 @@ def _measured(row: Row) -> dict[str, Any]:
             values[column.name] = max((int(value) for value in numbers if value is not None), default=None)
         elif column.metric:
             values[column.name] = summarise(numbers)
-    values["accuracy_gap"] = accuracy_gap(ok)
-    values["overfitting"] = fit_of(values["train_accuracy"], values["accuracy_gap"])
     for name in ("test_accuracy", "train_seconds"):
         values[f"{name}_sd"] = values[name].sd if values[name] else None
     model = next((run.model for run in ok if run.model), None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import statistics
 from typing import NamedTuple
 
 from harness.records.calibration import Calibration
-from harness.statistics.intervals import CONFIDENCE
+from harness.statistics.intervals import t_quantile
 
 # What the speed of a system is taken from, each with the same weight: a matrix product, and layers of our networks.
 MIX = ("matmul", "conv_resnet18_stem", "conv_resnet18", "conv_cnn3", "conv_vgg")
@@ -43,22 +43,6 @@ def relative_speed(own: Calibration, reference: Calibration, precision: str) -> 
             return None
         logs.append(math.log(rate.median / other.median))
         variance += rate.relative_error**2 + other.relative_error**2
-    return Speed(math.exp(_mean(logs)), math.hypot(_of_rounds(variance, len(logs)), _of_mix(logs)))
-
-
-def _of_rounds(variance: float, count: int) -> float:
-    from scipy.special import ndtri  # scipy.stats would take a second longer to import
-
-    return float(ndtri(0.5 + CONFIDENCE / 2)) * math.sqrt(variance) / count
-
-
-def _of_mix(logs: Sequence[float]) -> float:
-    from scipy.special import stdtrit
-
-    mean, count = _mean(logs), len(logs)
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in logs) / (count - 1))
-    return float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * sd * math.sqrt(1 + 1 / count)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    of_rounds = t_quantile(math.inf) * math.sqrt(variance) / len(MIX)
+    of_mix = t_quantile(len(MIX) - 1) * statistics.stdev(logs) * math.sqrt(1 + 1 / len(MIX))
+    return Speed(math.exp(statistics.fmean(logs)), math.hypot(of_rounds, of_mix))

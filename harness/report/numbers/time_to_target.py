@@ -2,77 +2,85 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator, Sequence
-from typing import Any
+import bisect
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 from harness.records.result import RunResult, metric
+from harness.report.numbers.curves import CurveOf
 from harness.report.numbers.rows import Row
 from harness.report.texts import listed
-from harness.statistics.intervals import CensoredMedian
+from harness.statistics.intervals import CensoredMedian, censored_median
 
 SECONDS = "target.train_seconds"
 
 
-def median_over_all(runs: Sequence[RunResult]) -> CensoredMedian | None:
-    """Returns the median time to the target over the runs that have one; those that did not reach it come last.
-
-    The bound of a median that is itself too late to be known is the median with such runs counted at their end: no
-    time is less than that, so neither is the median.
-
-    Args:
-        runs: that ended ok and were timed alike.
-    """
-    aimed = [run for run in runs if run.target and was_measured(run)]
-    reached = [run.target.train_seconds for run in aimed if run.target and run.target.train_seconds is not None]
-    ends = [run.clock.train_seconds for run in aimed if run.target and run.target.train_seconds is None]
-    if not aimed or None in ends:
-        return None
-    known = sorted(reached)
-    if len(known) > len(aimed) // 2:  # the middle ones are known
-        return CensoredMedian(statistics.median([*known, *[float("inf")] * len(ends)]))
-    return CensoredMedian(None, statistics.median([*known, *(end for end in ends if end is not None)]))
-
-
-def was_measured(run: RunResult) -> bool:
-    """Tells whether a run has the metric of its target: it may be one that only other settings measure."""
-    return run.target is not None and (
-        run.target.train_seconds is not None or metric(run, run.target.metric) is not None
-    )
-
-
-def target_values(row: Row) -> dict[str, Any]:
-    """Returns a row's values that are about the target."""
-    aimed = [run for run in row.ok if was_measured(run)]
-    reached = sum(run.target is not None and run.target.train_seconds is not None for run in aimed)
-    return {
-        "target_median_seconds": median_over_all(row.ok_for(SECONDS)),
-        "target_reached": f"{reached} of {len(aimed)}" if aimed else None,
-        "target_reached_runs": reached if aimed else None,
-        "target_reached_share": reached / len(aimed) if aimed else None,
-    }
+def mark_times_to_target(rows: Sequence[Row], curve_of_run: CurveOf) -> None:
+    """Gives the rows their values that are about the target; takes away the means of those where a run missed it."""
+    for row in rows:
+        aimed = [run for run in row.ok if _was_measured(run)]
+        reached = sum(map(_has_reached, aimed))
+        timed = [run for run in row.ok_for(SECONDS) if _was_measured(run)]
+        row.values.update(
+            target_median_seconds=_median(timed, _train_seconds),
+            target_with_evaluation_seconds=_median(timed, lambda run: _with_evaluation(run, curve_of_run)),
+            target_reached=f"{reached} of {len(aimed)}" if aimed else None,
+            target_reached_runs=reached if aimed else None,
+            target_reached_share=reached / len(aimed) if aimed else None,
+        )
+        if reached < len(aimed):  # the mean of those that arrived leaves out the slow
+            row.values.update(target_seconds=None, joules_to_target=None)
 
 
 def target_notes(rows: Sequence[Row]) -> Iterator[str]:
     """Yields what a reader of the times to the target must know."""
     runs = [(run, run.target) for row in rows for run in row.ok if run.target]
-    measured = {target.metric for run, target in runs if was_measured(run)}
+    measured = {target.metric for run, target in runs if _was_measured(run)}
     unknown = sorted({target.metric for _, target in runs} - measured)
     if unknown:
         yield f"No time to target: no run here measured {listed(unknown)}."
     targets = sorted({f"{target.metric} >= {target.at_least:g}" for _, target in runs if target.metric in measured})
     if targets:
         yield (
-            f"Time to target: train time until an evaluation first gave {' or '.join(targets)}, evaluations not "
-            "counted; the mean is over the runs that reached it."
+            f"Time to target: train time until an evaluation first gave {' or '.join(targets)}; evaluations are not "
+            "counted, but where the column says so. The median is over all runs."
         )
-    if some_missed(rows):
+    if any(row.values["target_reached_share"] not in (None, 1.0) for row in rows):
         yield (
-            "Where runs did not reach the target, that mean flatters: it leaves out the slow. The median is over all "
-            "runs, those that did not reach it being later than any; > stands before a time that it is beyond."
+            "Runs that did not reach the target are later than any other in the median; > stands before a time that it "
+            "is beyond. There is no mean where a run missed the target: it would leave out the slow."
         )
 
 
-def some_missed(rows: Sequence[Row]) -> bool:
-    """Tells whether the mean is not over all runs."""
-    return any(row.values["target_reached_share"] not in (None, 1.0) for row in rows)
+def _median(runs: Sequence[RunResult], seconds_of: Callable[[RunResult], float | None]) -> CensoredMedian | None:
+    """Returns the median over runs that were timed alike; None where the time of one is not known."""
+    reached = [seconds_of(run) for run in runs if _has_reached(run)]
+    ends = [seconds_of(run) for run in runs if not _has_reached(run)]
+    if None in reached or None in ends:
+        return None
+    return censored_median([one for one in reached if one is not None], [one for one in ends if one is not None])
+
+
+def _train_seconds(run: RunResult) -> float | None:
+    """Until the target, or the end."""
+    return run.target.train_seconds if run.target and _has_reached(run) else run.clock.train_seconds
+
+
+def _with_evaluation(run: RunResult, curve_of_run: CurveOf) -> float | None:
+    """Training and evaluation until the target, or the end; None where it is not known."""
+    if run.target is None or run.target.train_seconds is None:
+        parts = run.clock.train_seconds, run.clock.eval_seconds
+        return None if parts[0] is None or parts[1] is None else parts[0] + parts[1]
+    curve = curve_of_run(run)
+    whole = curve.with_evaluation if curve else ()
+    at = bisect.bisect_left(curve.seconds, run.target.train_seconds * (1 - 1e-9)) if curve else 0
+    return whole[at] if at < len(whole) and math.isfinite(whole[at]) else None
+
+
+def _has_reached(run: RunResult) -> bool:
+    return run.target is not None and run.target.train_seconds is not None
+
+
+def _was_measured(run: RunResult) -> bool:
+    """Tells whether a run has the metric of its target: it may be one that only other settings measure."""
+    return run.target is not None and (_has_reached(run) or metric(run, run.target.metric) is not None)

@@ -1,0 +1,126 @@
+"""What the networks learned: nothing, too little, or their training images alone; and what guessing would reach."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from harness.counted import counted
+from harness.records.files import open_file
+from harness.records.result import FINAL, RunResult, metric
+from harness.report.numbers.differences import at
+from harness.report.numbers.rows import Row
+from harness.statistics.intervals import Summary, share_at_most, summarise
+
+OVERFITTING, UNDERFITTING, NEITHER = "overfitting", "underfitting", "no"
+# Chosen so that the verdicts of report 1 come out of its accuracies; see docs/columns.md for what they mean.
+GAP = 0.05
+TRAIN_ERROR = 0.10
+GAP_PER_TRAIN_ERROR = 0.10
+BARELY = 0.05  # better than a guess by so little is no better
+ROUNDING = 1e-6
+COLLAPSED = (
+    "Collapsed: runs that diverged, or whose mean recall over the classes is no better than guessing one class, "
+    "of those that ended ok or diverged; up to: the upper 95 % limit of their share (Clopper-Pearson)."
+)
+PredictionsOf = Callable[[RunResult], Path]
+"""Gives the file of a run's predictions."""
+
+
+def is_guessing(run: RunResult) -> bool:
+    """Tells whether a network says one class of nearly every image, or does no better.
+
+    The mean of the recalls over the classes is not fooled by a large class, as the accuracy is.
+    """
+    if not (run.status == "ok" and run.data and run.data.rankable and run.data.num_classes > 1):
+        return False
+    own = run.metrics.get("test")
+    return own is not None and own.macro_recall <= (1 + BARELY) / run.data.num_classes
+
+
+def mark_learned(rows: Sequence[Row], predictions_of: PredictionsOf) -> None:
+    """Gives the rows the rate of their runs that collapsed, what guessing would reach, and whether they overfit."""
+    shares: dict[str, float | None] = {}
+    for row in rows:
+        ended = [run for run in row.runs if run.status in FINAL] if row.values["rankable"] is not False else []
+        count = sum(run.status == "diverged" or is_guessing(run) for run in ended)
+        limit = share_at_most(count, len(ended)) if ended else None
+        tested = next((run for run in row.ok if run.data and run.data.rankable), None)
+        if tested and tested.data and shares.get(tested.data.fingerprint) is None:
+            shares[tested.data.fingerprint] = largest_class(predictions_of(tested))
+        both = [(metric(run, "train.accuracy"), metric(run, "test.accuracy")) for run in row.ok]
+        gap = summarise([train - test if train is not None and test is not None else None for train, test in both])
+        row.values.update(
+            accuracy_gap=gap,
+            overfitting=fit_of(row.values["train_accuracy"], gap) if row.values["rankable"] else None,
+            collapsed=f"{count} of {len(ended)}: up to {100 * limit:.0f} %" if limit is not None else None,
+            collapsed_runs=count if ended else None,
+            collapsed_share_at_most=limit,
+            guessing_accuracy=shares.get(tested.data.fingerprint) if tested and tested.data else None,
+        )
+
+
+def largest_class(predictions: Path) -> float | None:
+    """Returns the share of the test images that are of the largest class; None where no labels were kept."""
+    import numpy as np
+
+    try:
+        with open_file(predictions) as file, np.load(file) as arrays:
+            labels = arrays["label"]
+    except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zlib.error, zipfile.BadZipFile):
+        return None
+    return float(np.unique(labels, return_counts=True)[1].max() / labels.size) if labels.size else None
+
+
+def is_unbalanced(rows: Sequence[Row]) -> bool:
+    """Tells whether the classes of the test images differ in size: the mean recall over them is then no accuracy."""
+    tested = [own for row in rows for run in row.ok if (own := run.metrics.get("test"))]
+    return any(abs(own.macro_recall - own.accuracy) > ROUNDING for own in tested)
+
+
+def guessing_notes(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields what guessing the largest class would reach, and what runs that did not collapse say of those to come."""
+    limits = [one for row in rows if (one := row.values["collapsed_share_at_most"]) is not None]
+    if limits and not any(row.values["collapsed_runs"] for row in rows):
+        yield f"No run collapsed; by so few, up to {100 * max(limits):.0f} % of the runs of a config may all the same."
+    found = {
+        (row.values["guessing_accuracy"], run.data.num_classes)
+        for row in rows
+        for run in row.ok[:1]
+        if run.data and row.values["guessing_accuracy"] is not None
+    }
+    for share, classes in sorted(found):
+        classes_text = counted(classes, "class", "classes")
+        yield f"Guessing the largest of {classes_text} would recognise {100 * share:.2f} % of the test images."
+
+
+def fit_of(train_accuracy: Summary | None, gap: Summary | None) -> str | None:
+    """Returns the verdict; None where train or test accuracy is unknown.
+
+    Underfitting is asked first: where a network misreads most of its training images, a gap of five points is small.
+    """
+    if train_accuracy is None or gap is None:
+        return None
+    train_error = 1 - train_accuracy.mean
+    if train_error > TRAIN_ERROR and gap.mean < GAP_PER_TRAIN_ERROR * train_error:
+        return UNDERFITTING
+    beyond_noise = gap.ci95 is None or gap.low > 0
+    return OVERFITTING if gap.mean > GAP and beyond_noise else NEITHER
+
+
+def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Returns what stands under a table that shows the column of this name."""
+    definition = (
+        f"Overfitting?: overfitting where train accuracy lies more than {100 * GAP:g} points above test accuracy, and "
+        f"beyond the seeds' noise; underfitting where more than {100 * TRAIN_ERROR:g} % of the training images are "
+        f"misread, and of the test images hardly more (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
+    )
+    if all(at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
+        return (definition,)
+    caution = (
+        "Train accuracy is taken during the last epoch, with augmentation and dropout and while the weights still "
+        "move. As a rule it is too low, so overfitting is the surer verdict, and underfitting a hint."
+    )
+    return definition, caution
