@@ -21,7 +21,7 @@ def suites(incomplete: str) -> list[str]:
 
 def columns(incomplete: str) -> list[str]:
     """Returns the columns that a table can be sorted by."""
-    from harness.report.numbers.columns import IDENTITY, MEASURED, RUNS, sortable
+    from harness.results.columns import IDENTITY, MEASURED, RUNS, sortable
 
     return sorted(name for name in sortable([*IDENTITY, *RUNS, *MEASURED]) if name.startswith(incomplete))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.compare.comparison import Comparison
 from harness.compare.sentences import p_text, points, times
-from harness.report.numbers.columns import INTERVAL, Column
+from harness.results.columns import INTERVAL, Column
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
 from harness.results.answers import Answer
 

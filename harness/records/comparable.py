@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal, Protocol, get_args
 
 Mark = Literal["packed", "disturbed", "elsewhere", "resumed"]
@@ -52,11 +53,16 @@ def is_of_device(metric_name: str) -> bool:
 
 
 def compares(run: Parts, metric_name: str, *, with_resumed: bool = False) -> bool:
-    """Tells whether a number of a run may be compared with that of others, or enter a mean over them.
+    """Tells whether a number of a run may be compared with that of others, or enter a mean over them."""
+    return compares_with(marks(run), metric_name, with_resumed=with_resumed)
+
+
+def compares_with(mark_names: Collection[str], metric_name: str, *, with_resumed: bool = False) -> bool:
+    """Tells the same of a run that has these marks.
 
     What is of the time of a marked run does not. A packed run shared its device as well: what is of that is not its
     own.
     """
     if is_of_time(metric_name):
-        return not untimed_by(run, with_resumed=with_resumed)
-    return not (is_of_device(metric_name) and "packed" in marks(run))
+        return not set(mark_names) - ({"resumed"} if with_resumed else set())
+    return not (is_of_device(metric_name) and "packed" in mark_names)

@@ -13,8 +13,8 @@ from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
-from harness.report.numbers import columns as declared
-from harness.report.numbers.columns import Column
+from harness.results import columns as declared
+from harness.results.columns import Column
 from harness.report.numbers.curves import (
     Budget,
     Curve,

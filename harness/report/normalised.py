@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
-from harness.report.numbers import columns as declared
-from harness.report.numbers.columns import Column
+from harness.results import columns as declared
+from harness.results.columns import Column
 from harness.report.numbers.peak import precision_of
 from harness.report.numbers.rows import Row
 from harness.report.numbers.speed import MIX, Speed, relative_speed

@@ -12,7 +12,7 @@ from typing import Any
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report.answer import Standing, answer, chosen_notes, most_accurate
-from harness.report.numbers.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
+from harness.results.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
 from harness.report.numbers.curves import Budget, Curve, EpochsOf, some_late
 from harness.report.numbers.learned import COLLAPSED, is_unbalanced, overfitting_notes
 from harness.report.numbers.noise import Drift, Outlier

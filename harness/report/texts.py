@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report.numbers.columns import INTERVAL, Column, number
+from harness.results.columns import INTERVAL, Column, number
 from harness.statistics.intervals import CensoredMedian, Summary
 
 FRONT = "◆"

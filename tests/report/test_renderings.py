@@ -28,7 +28,7 @@ from harness.report.formats.machine import (
 )
 from harness.report.formats.markdown import markdown
 from harness.report.formats.terminal import MOST_ROWS, show
-from harness.report.numbers.columns import Column
+from harness.results.columns import Column
 from harness.report.texts import column_texts
 from tests.report.conftest import run_rows
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.charts.theme import GREY, PALETTE
-from harness.report.numbers.columns import CONFIG_PRIORITY, Column
+from harness.results.columns import CONFIG_PRIORITY, Column
 from harness.report.numbers.differences import at
 from harness.report.numbers.rows import Row
 from harness.report.texts import one_line, shortened

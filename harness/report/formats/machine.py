@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from harness.records.comparable import marks
 from harness.records.result import RunResult
-from harness.report.numbers.columns import field_values, fields
+from harness.results.columns import field_values, fields
 from harness.report.tables import Report, Table
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with

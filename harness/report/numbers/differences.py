@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.report.numbers.columns import CONFIG_PRIORITY, Column
+from harness.results.columns import CONFIG_PRIORITY, Column
 from harness.spec import NOT_IDENTITY
 
 # Dotted paths of what is no part of a config.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from harness.counted import counted, is_are
 from harness.records.comparable import Mark, marks
 from harness.records.result import Cause, RunResult
-from harness.report.numbers.columns import RAN, Column
+from harness.results.columns import RAN, Column
 from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import front_notes
 from harness.report.numbers.learned import guessing_notes, is_guessing

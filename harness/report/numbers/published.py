@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.records.comparable import MARKED, is_of_time
 from harness.records.result import SPLITS, RunResult, metric
-from harness.report.numbers.columns import Column, kind_of
+from harness.results.columns import Column, kind_of
 from harness.report.numbers.rows import Row
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
 from harness.statistics.intervals import Summary, expected_mean, summarise

@@ -11,7 +11,7 @@ from harness.report.charts.curve_lines import lines_of
 from harness.report.charts.learning_curves import smoothed
 from harness.report.charts.of_report import MOST_ON_SCREEN, chart_name, endings_of
 from harness.report.charts.phases import MOST_BARS, timed
-from harness.report.numbers.columns import INTERVAL, Column
+from harness.results.columns import INTERVAL, Column
 from harness.report.numbers.curves import ByEpoch
 from harness.report.page.alternatives import (
     cost_grid,

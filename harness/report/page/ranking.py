@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from harness.report.numbers import columns as declared
-from harness.report.numbers.columns import Column
+from harness.results import columns as declared
+from harness.results.columns import Column
 from harness.report.numbers.rows import Row
 from harness.report.page.parts import Link, RankedCell, RankedColumn, RankedRow, Ranking
 from harness.report.tables import Table
