@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from scipy.special import betaincinv, ndtri, stdtr
 
-from harness.statistics.crossed import tail_beyond
-from harness.statistics.pairs import LEVEL, ImageNoise, PairwiseTests, image_noise, largest_image_noise
+from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise, tail_beyond
+from harness.statistics.pairs import LEVEL, PairwiseTests
 from harness.statistics.significance import holm
 
 ACCURACY = 0.9

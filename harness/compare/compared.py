@@ -83,14 +83,14 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
             f"{suite.name} has results of {of}: nothing to compare", " ".join(["run more of it", *odd[:3]])
         )
     place = with_runs.index(find(Side(Path(), to), with_runs, suite.name)) if to else None
-    accuracy = Family("accuracy", with_runs, suite.margin, place)
-    time = Family("time", with_runs, to=place)
+    accuracy = Family("accuracy", with_runs, suite.margin, to=place)
     if place is None:
         first = accuracy.tests.best
         if first is None:
             reason = accuracy.answer(0, 1).reason
             raise HarnessError(f"no config is the best in accuracy: {reason}", "name one with --to LABEL")
         place = first.index
+    time = Family("time", with_runs, beside=place, to=place if to else None)
     named, together, over = with_runs[place], suite.round_seconds, ""
     if len(with_runs) == 2:
         found = [compare(with_runs[1 - place], named, together, margin=suite.margin)]

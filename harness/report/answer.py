@@ -17,8 +17,9 @@ from harness.report.numbers.rows import Row
 from harness.report.texts import one_line
 from harness.results.answers import Family
 from harness.results.measured import MeasuredConfig
+from harness.statistics.crossed import largest_image_noise
 from harness.statistics.intervals import Summary, summarise
-from harness.statistics.pairs import PairwiseTests, largest_image_noise
+from harness.statistics.pairs import PairwiseTests
 
 if TYPE_CHECKING:
     from harness.report.tables import Table

@@ -10,24 +10,19 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from harness.errors import HarnessError
 from harness.records.comparable import MARKED
-from harness.results.measured import MeasuredConfig, MeasuredRun, TestImages
+from harness.results.measured import MeasuredConfig, MeasuredRun
+from harness.results.outcomes import noise_of_images
 from harness.statistics.intervals import CONFIDENCE, Summary, summarise
-from harness.statistics.pairs import LEVEL, ImageNoise, PairwiseTests, hedges_g, image_noise, largest_image_noise
+from harness.statistics.pairs import LEVEL, PairwiseTests, hedges_g
 from harness.statistics.power import detectable, seeds_for
 from harness.statistics.significance import holm
 
-if TYPE_CHECKING:
-    import numpy as np
-
 Question = Literal["accuracy", "time"]
-Runs = Sequence[dict[int, MeasuredRun]]  # of each config, by seed
 ONE_SEED = "one seed in common: no interval, no verdict"
 ALIKE = "all seeds differ by the same, which leaves no noise to judge by: no verdict"
-MOST_READ = 2000  # files of predictions: a second; of larger tables the largest variance over the images is taken
 
 
 class Pair(NamedTuple):
@@ -93,8 +88,8 @@ class Answer:
         """The difference that these seeds find 8 times of 10; None without noise."""
         if self.difference is None or self.p is None or not self.difference.has_noise:
             return None
-        deviation, *others = noise_of(self.difference)
-        return detectable(deviation, self.difference.n, *others)
+        deviation, over_images, images, borrowed = noise_of(self.difference)
+        return detectable(deviation, self.difference.n, over_images, images, borrowed)
 
 
 def noise_of(difference: Summary) -> tuple[float, float, int, float]:
@@ -110,7 +105,8 @@ class Family:
         question: accuracy or time.
         configs: all that are compared.
         margin: differences of accuracy below it do not matter, a fraction; None where all do.
-        to: the place of a config that was named beforehand: the family is of the comparisons with it alone.
+        beside: the place of the config that the others are compared with; by default of the best.
+        to: the same, of one that was named beforehand: the family is of the comparisons with it alone.
 
     Attributes:
         values: what is compared, [configs, seeds], the larger the better: accuracies, or minus the logarithms of times.
@@ -118,7 +114,13 @@ class Family:
     """
 
     def __init__(
-        self, question: Question, configs: Sequence[MeasuredConfig], margin: float | None = None, to: int | None = None
+        self,
+        question: Question,
+        configs: Sequence[MeasuredConfig],
+        margin: float | None = None,
+        *,
+        beside: int | None = None,
+        to: int | None = None,
     ) -> None:
         import numpy as np
 
@@ -136,7 +138,7 @@ class Family:
             noise, self._kept = noise_of_images(self._runs, seeds, self.values)
         else:
             self.values = -np.log(self.values)
-        self.tests = PairwiseTests(self.values, noise, margin=self.margin, to=to)
+        self.tests = PairwiseTests(self.values, noise, margin=self.margin, beside=beside, to=to)
 
     def answer(self, a: int, b: int) -> Answer:
         """Returns the answer on two of the configs, by their places."""
@@ -234,7 +236,7 @@ def as_one_family(answers: Sequence[Answer]) -> list[Answer]:
     return found
 
 
-def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> Runs:
+def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> list[dict[int, MeasuredRun]]:
     """Returns the run that counts of each config and seed, where a seed was run on several systems.
 
     It is that of the system on which most of the configs have the seed; of those alike, of the one with most runs that
@@ -270,45 +272,3 @@ def _why_untimed(a: MeasuredConfig, b: MeasuredConfig, common: set[int]) -> tupl
         return f"run times of different systems do not compare ({', '.join(systems)})", "run both on one system"
     reason = f"no seed has a train time of both: it was not measured, or the runs are {MARKED}"
     return reason, "run them again, alone and without a stop"
-
-
-def noise_of_images(runs: Runs, seeds: Sequence[int], accuracies: np.ndarray) -> tuple[ImageNoise, list[bool]]:
-    """Returns the noise of the test images in each pair, and whether the predictions of each config were kept.
-
-    Args:
-        seeds: of the columns of the accuracies, [configs, seeds].
-    """
-    import numpy as np
-
-    there = ~np.isnan(accuracies)
-    means = np.where(there, accuracies, 0.0).sum(1) / np.maximum(there.sum(1), 1)
-    shared, own = np.full((len(runs),) * 2, np.nan), np.zeros((len(runs),) * 2)
-    kept = [False] * len(runs)
-    tested: dict[TestImages, list[int]] = {}
-    for place, by_seed in enumerate(runs):
-        images = {run.images for run in by_seed.values()}
-        if len(images) == 1 and all(run.rankable for run in by_seed.values()):
-            tested.setdefault(images.pop(), []).append(place)
-    for images, places in tested.items():
-        shared[np.ix_(places, places)] = largest_image_noise(means[places], images.samples).shared
-        if there.sum() > MOST_READ:
-            continue
-        right = np.zeros((len(places), len(seeds), images.samples), bool)
-        labels, whole = "", []
-        for row, place in enumerate(places):
-            try:
-                outcomes = {seed: runs[place][one].outcomes() for seed, one in enumerate(seeds) if there[place, seed]}
-            except HarnessError:
-                continue
-            labels = labels or next((one.labels_sha256 for one in outcomes.values()), "")
-            if all(len(one.correct) == images.samples > 1 and one.labels_sha256 == labels for one in outcomes.values()):
-                whole.append(row)
-                for seed, one in outcomes.items():
-                    right[row, seed] = one.correct
-        if whole:
-            at = [places[row] for row in whole]
-            found = image_noise(right[whole], there[at])
-            shared[np.ix_(at, at)], own[np.ix_(at, at)] = found.shared, found.own
-        for row in whole:
-            kept[places[row]] = True
-    return ImageNoise(shared, own, min((images.samples for images in tested), default=0)), kept

@@ -16,13 +16,27 @@ Approximate confidence limits on the mean of X + Y, J. Am. Stat. Assoc. 69 (1974
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
 
 FARTHEST = 37.0  # in normal deviations: a tail of 1e-300
 MOST_STEPS = 30  # Newton's method takes two to five
+
+
+class ImageNoise(NamedTuple):
+    """What other test images would change in the difference of each pair of configs; arrays [configs, configs].
+
+    Attributes:
+        shared: s²_image / m, of what the seeds have in common; NaN for a pair that was tested on different images.
+        own: s²_rest / (n m), of what each network does by itself, which the variance between the seeds holds already.
+        images: m.
+    """
+
+    shared: np.ndarray
+    own: np.ndarray
+    images: int
 
 
 def half_width(
@@ -65,7 +79,8 @@ def tail_beyond(
         found = np.array(stdtr(df, -far / np.sqrt(of_seeds + of_images)))
         crossed = (of_images > 0) & (of_seeds >= 0) & (df > 0) & ~np.isnan(far)
         if crossed.any():
-            found[crossed] = _crossed_tail(*(part[crossed] for part in (far, of_seeds, df, of_images)), np.array(last))
+            parts = (far[crossed], of_seeds[crossed], df[crossed], of_images[crossed])
+            found[crossed] = _crossed_tail(*parts, np.array(last))
         if own.any():
             found = np.maximum(found, stdtr(last, -far / np.sqrt(of_images + own)))
     return np.where(np.asarray(distance) > 0, found, 1 - found)
@@ -100,3 +115,60 @@ def _crossed_tail(
         if np.all(np.abs(step) <= 1e-6 * z):  # squared by the next step
             break
     return ndtr(-z)
+
+
+def image_noise(right: np.ndarray, there: np.ndarray | None = None) -> ImageNoise:
+    """Returns the noise of the test images, by which image was recognised by which network.
+
+    What an image contributes in two different seeds has a covariance: that is of the image. The rest of the variance
+    between the images is of the networks. Of two configs with different seeds, all of it is taken for the image's.
+
+    Args:
+        right: whether it was recognised, [configs, seeds, images].
+        there: which runs there are, [configs, seeds]; by default all.
+    """
+    import numpy as np
+
+    configs, _, images = right.shape
+    there = np.ones(right.shape[:2], bool) if there is None else there
+    seeds, chance = np.maximum(there.sum(1), 1), right.mean(2, keepdims=True, dtype=np.float32)
+    of_mean, of_each = np.zeros((2, configs, configs))
+    step = max(1, 2**23 // there.size)
+    for start in range(0, images, step):
+        part = (right[:, :, start : start + step] - chance) * there[:, :, None]
+        of_mean += _gram(part.sum(1) / seeds[:, None].astype(np.float32))
+        of_each += _gram(part.reshape(configs, -1))
+    of_mean, of_each = (_of_differences(gram) / (images - 1) for gram in (of_mean, of_each / seeds[:, None] ** 2))
+    same = (there[:, None] == there).all(2) & (seeds > 1)
+    of_images = np.maximum(of_mean - of_each, 0.0) * seeds / np.maximum(seeds - 1, 1)
+    shared = np.where(same, np.minimum(of_images, of_mean), of_mean)
+    return ImageNoise(shared / images, (of_mean - shared) / images, images)
+
+
+def _gram(rows: np.ndarray) -> np.ndarray:
+    return rows @ rows.T
+
+
+def _of_differences(gram: np.ndarray) -> np.ndarray:
+    """Returns the sum of the squares of the difference of each pair of rows, from their products."""
+    import numpy as np
+
+    own = np.diag(gram)
+    return np.maximum(own[:, None] + own - 2 * gram, 0.0)
+
+
+def largest_image_noise(accuracies: np.ndarray, images: int) -> ImageNoise:
+    """Returns what `image_noise` is at most, where predictions were not kept.
+
+    That of networks whose errors have nothing to do with each other: those of networks that learn from the same images
+    fall on the same test images more often than that.
+
+    Args:
+        accuracies: [configs].
+    """
+    import numpy as np
+
+    own = np.asarray(accuracies) * (1 - np.asarray(accuracies))
+    found = (own[:, None] + own) / max(images, 1)
+    np.fill_diagonal(found, 0.0)
+    return ImageNoise(found, np.zeros_like(found), images)

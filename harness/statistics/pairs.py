@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from harness.statistics.crossed import tail_beyond
+from harness.statistics.crossed import ImageNoise, tail_beyond
 from harness.statistics.intervals import Summary
 from harness.statistics.moderated import ALIKE, moderated_variances
 
@@ -23,20 +23,6 @@ MOST_PAIRS = 100_000  # whose p-values are all exact
 AT_ONCE = 200_000  # pairs in memory
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
-
-
-class ImageNoise(NamedTuple):
-    """What other test images would change in the difference of each pair of configs; arrays [configs, configs].
-
-    Attributes:
-        shared: s²_image / m, of what the seeds have in common; NaN for a pair that was tested on different images.
-        own: s²_rest / (n m), of what each network does by itself, which the variance between the seeds holds already.
-        images: m.
-    """
-
-    shared: np.ndarray
-    own: np.ndarray
-    images: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,20 +96,27 @@ class PairwiseTests:
 
     Attributes:
         p: of no difference, see `Pairs`, not corrected, [configs, configs]; NaN outside of the family. Of more than
-            `MOST_PAIRS` those that could not be significant are too small, but for those of the best config.
+            `MOST_PAIRS` those that could not be significant are too small, but for those of `beside`.
         p_beyond: the same of a difference of the margin or more; None without one.
 
     Args:
         values: [configs, seeds], the larger the better; NaN where a run is missing.
         noise: None for what is not measured on images.
         margin: differences below it do not matter; in the unit of the values.
+        beside: the place of a config whose p-values are wanted, by default that of the best; see `p`.
         to: a config that was named beforehand: the family is of the comparisons with it alone, each by its own
             variance. With what the table tells of the variances, a pair with a config that scatters far more than the
             others would be told apart too often, by three seeds in 9 % of tables.
     """
 
     def __init__(
-        self, values: np.ndarray, noise: ImageNoise | None = None, *, margin: float | None = None, to: int | None = None
+        self,
+        values: np.ndarray,
+        noise: ImageNoise | None = None,
+        *,
+        margin: float | None = None,
+        beside: int | None = None,
+        to: int | None = None,
     ) -> None:
         import numpy as np
 
@@ -132,6 +125,9 @@ class PairwiseTests:
         known = ~np.isnan(self.values)
         with np.errstate(invalid="ignore"):
             self.means = np.where(known, self.values, 0.0).sum(1) / known.sum(1)
+        self._beside = (
+            int(np.nan_to_num(self.means, nan=-np.inf).argmax()) if beside is None and len(values) else beside
+        )
         self._variances, self._borrowed = moderated_variances(self.values) if to is None else (np.array([]), 0.0)
         rows, columns = np.triu_indices(len(self.values), 1)
         if to is not None:
@@ -209,7 +205,7 @@ class PairwiseTests:
         import numpy as np
 
         ordered, corrected = steps
-        return np.where(np.isnan(p), np.nan, np.append(corrected, np.nan)[np.searchsorted(ordered, p)])
+        return np.where(np.isnan(p), np.nan, corrected[np.searchsorted(ordered, p)])
 
     def _tested(self, rows: np.ndarray, columns: np.ndarray, margin: float | None) -> np.ndarray:
         """Returns the p-values of pairs, [configs, configs]: of no difference, or of the margin or more."""
@@ -226,8 +222,8 @@ class PairwiseTests:
                 far = np.abs(found.difference) if margin is None else margin - np.abs(found.difference)
                 with np.errstate(invalid="ignore", divide="ignore"):
                     p[some] = (2 if margin is None else 1) * ndtr(-far / np.sqrt(found.variance))
-            first = int(np.nan_to_num(self.means, nan=-np.inf).argmax())
-            exact = ~(p >= LEVEL / max(1, (p >= LEVEL).sum())) | (rows == first) | (columns == first)
+            exact = ~(p >= LEVEL / max(1, (p >= LEVEL).sum()))
+            exact |= (rows == self._beside) | (columns == self._beside)
         [wanted] = np.nonzero(exact)
         for start in range(0, len(wanted), AT_ONCE):
             some = wanted[start : start + AT_ONCE]
@@ -245,65 +241,9 @@ def _holm_steps(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     import numpy as np
 
-    ordered = np.sort(p[~np.isnan(p)])
-    return ordered, np.maximum.accumulate(np.minimum(1.0, np.arange(len(ordered), 0, -1) * ordered))
-
-
-def image_noise(right: np.ndarray, there: np.ndarray | None = None) -> ImageNoise:
-    """Returns the noise of the test images, by which image was recognised by which network.
-
-    What an image contributes in two different seeds has a covariance: that is of the image. The rest of the variance
-    between the images is of the networks. Of two configs with different seeds, all of it is taken for the image's.
-
-    Args:
-        right: whether it was recognised, [configs, seeds, images].
-        there: which runs there are, [configs, seeds]; by default all.
-    """
-    import numpy as np
-
-    configs, _, images = right.shape
-    there = np.ones(right.shape[:2], bool) if there is None else there
-    seeds, chance = np.maximum(there.sum(1), 1), right.mean(2, keepdims=True, dtype=np.float32)
-    of_mean, of_each = np.zeros((2, configs, configs))
-    step = max(1, 2**23 // there.size)
-    for start in range(0, images, step):
-        part = (right[:, :, start : start + step] - chance) * there[:, :, None]
-        of_mean += _gram(part.sum(1) / seeds[:, None].astype(np.float32))
-        of_each += _gram(part.reshape(configs, -1))
-    of_mean, of_each = (_of_differences(gram) / (images - 1) for gram in (of_mean, of_each / seeds[:, None] ** 2))
-    same = (there[:, None] == there).all(2) & (seeds > 1)
-    of_images = np.maximum(of_mean - of_each, 0.0) * seeds / np.maximum(seeds - 1, 1)
-    shared = np.where(same, np.minimum(of_images, of_mean), of_mean)
-    return ImageNoise(shared / images, (of_mean - shared) / images, images)
-
-
-def _gram(rows: np.ndarray) -> np.ndarray:
-    return rows @ rows.T
-
-
-def _of_differences(gram: np.ndarray) -> np.ndarray:
-    """Returns the sum of the squares of the difference of each pair of rows, from their products."""
-    import numpy as np
-
-    own = np.diag(gram)
-    return np.maximum(own[:, None] + own - 2 * gram, 0.0)
-
-
-def largest_image_noise(accuracies: np.ndarray, images: int) -> ImageNoise:
-    """Returns what `image_noise` is at most, where predictions were not kept.
-
-    That of networks whose errors have nothing to do with each other: those of networks that learn from the same images
-    fall on the same test images more often than that.
-
-    Args:
-        accuracies: [configs].
-    """
-    import numpy as np
-
-    own = np.asarray(accuracies) * (1 - np.asarray(accuracies))
-    found = (own[:, None] + own) / max(images, 1)
-    np.fill_diagonal(found, 0.0)
-    return ImageNoise(found, np.zeros_like(found), images)
+    ordered = np.append(np.sort(p[~np.isnan(p)]), np.nan)
+    times = np.arange(len(ordered) - 1, -1, -1)
+    return ordered, np.maximum.accumulate(np.minimum(1.0, times * ordered))
 
 
 def hedges_g(differences: Summary) -> float | None:

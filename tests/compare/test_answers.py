@@ -17,7 +17,7 @@ from harness.compare.sentences import accuracy_sentence, images_sentence, time_s
 from harness.records.store import run_folder
 from harness.results.answers import Family, as_one_family
 from harness.results.measured import MeasuredConfig, measured_configs
-from harness.statistics.pairs import largest_image_noise
+from harness.statistics.crossed import largest_image_noise
 from tests.compare.made import IMAGES, config, write_predictions
 from tests.marked import MARKING
 from tests.report.conftest import make_result, store

@@ -56,7 +56,7 @@ def test_strict_fails_where_keeping_the_limit_is_not_shown() -> None:
 def test_bound_is_students_one_sided() -> None:
     comparison = slower(0.03)
     [found] = check([comparison], Limit("time", 0.02))
-    logs = [math.log(one.a.train_seconds / one.b.train_seconds) for one in comparison.time.pairs]
+    logs = [math.log((one.a.train_seconds or 0.0) / (one.b.train_seconds or 1.0)) for one in comparison.time.pairs]
     test: Any = stats.ttest_1samp(logs, found.limit.threshold, alternative="greater")
     assert found.p == pytest.approx(test.pvalue)
     assert found.bound == pytest.approx(test.confidence_interval(0.95).low)

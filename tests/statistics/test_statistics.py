@@ -14,15 +14,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from harness.compare.networks import over_images
-from harness.statistics.crossed import half_width, tail_beyond
+from harness.statistics.crossed import ImageNoise, half_width, image_noise, largest_image_noise, tail_beyond
 from harness.statistics.intervals import chance_above, summarise
 from harness.statistics.moderated import moderated_variances
 from harness.statistics.pairs import (
-    ImageNoise,
     PairwiseTests,
     hedges_g,
-    image_noise,
-    largest_image_noise,
 )
 from harness.statistics.power import MOST_SEEDS, detectable, power_of, seeds_for
 from harness.statistics.significance import holm
