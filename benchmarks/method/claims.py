@@ -18,7 +18,7 @@ from scipy.stats import binom
 
 from harness.statistics.chosen import flattery_of_best
 from harness.statistics.intervals import censored_median, expected_mean, share_at_most, summarise
-from harness.statistics.pairs import best_of, compare_pairs, judge
+from harness.statistics.pairs import PairwiseTests
 from harness.statistics.power import seeds_between, seeds_for
 
 ACCURACY, IMAGES = 0.9, 2000
@@ -122,7 +122,7 @@ def flattered(configs: int, seeds: int, apart: float, times: int, rng: np.random
         means = apart * rng.standard_normal((configs, 1))
         noise = np.sqrt(0.6) * rng.standard_normal(seeds) + np.sqrt(0.4) * rng.standard_normal((configs, seeds))
         values = means + noise
-        best = best_of(values, judge(compare_pairs(values)))
+        best = PairwiseTests(values).best
         assert best
         as_good = [best.index, *best.equivalent, *best.undecided]
         true.append(float(values[best.index].mean() - means[best.index, 0]))

@@ -22,8 +22,9 @@ import numpy as np
 from pairs import upper_limit
 from scipy.special import ndtr, ndtri
 
+from harness.statistics.crossed import image_noise, largest_image_noise
 from harness.statistics.effects import CellModel, Contrast, contrasts_of, corrected_family, estimate
-from harness.statistics.pairs import LEVEL, image_variances, largest_image_variances
+from harness.statistics.pairs import LEVEL
 from harness.suite.fraction import choose_fraction
 
 ACCURACY = 0.9
@@ -135,7 +136,7 @@ def noise_of(kind: str, cells: np.ndarray, seeds: int, rng: np.random.Generator)
 def made_up(
     cells: np.ndarray, seeds: int, images: int, rng: np.random.Generator, gain: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the accuracies [configs, seeds], and by which share of the seeds each image was recognised.
+    """Returns the accuracies [configs, seeds], and whether each network recognised each image.
 
     Args:
         gain: of the second level of the first factor, in accuracy.
@@ -146,24 +147,24 @@ def made_up(
     hard = np.sqrt(IMAGE) * rng.standard_normal(images, np.float32)
     hard = hard + (np.sqrt(FACTOR) * rng.standard_normal((levels, images), np.float32))[cells[:, 0]]
     hard = hard + np.sqrt(CONFIG) * rng.standard_normal((configs, images), np.float32)
-    values, recognised = np.empty((configs, seeds)), np.zeros((configs, images), np.float32)
+    values, recognised = np.empty((configs, seeds)), np.empty((configs, seeds, images), bool)
     for seed in range(seeds):
         lucky = rng.standard_normal((levels, 1))[cells[:, 0]] + rng.standard_normal((configs, 1))
         part = (shift + SEED_SD * np.sqrt(0.5) * lucky + hard) / np.sqrt(NETWORK)
         right = rng.random((configs, images), np.float32) < ndtr(part.astype(np.float32))
         values[:, seed] = right.mean(1)
-        recognised += right
-    return values, recognised / seeds
+        recognised[:, seed] = right
+    return values, recognised
 
 
 def _by_method(
     model: CellModel, rows: np.ndarray, values: np.ndarray, recognised: np.ndarray, *, others: bool
 ) -> dict[str, np.ndarray]:
-    images, means = recognised.shape[1], values.mean(1)
-    found = {"crossed": _p(model, rows, values, image_variances(recognised), None, images)}
+    images, means = recognised.shape[2], values.mean(1)
+    found = {"crossed": _p(model, rows, values, image_noise(recognised))}
     if others:
-        largest = largest_image_variances(means, images), means * (1 - means) / images
-        found |= {"without predictions": _p(model, rows, values, *largest, images)}
+        largest = largest_image_noise(means, images), means * (1 - means) / images
+        found |= {"without predictions": _p(model, rows, values, *largest)}
         found |= {"seeds alone": _p(model, rows, values)}
     return found
 

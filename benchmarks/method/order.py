@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.statistics.pairs import LEVEL, compare_pairs
+from harness.statistics.pairs import LEVEL, PairwiseTests
 from harness.suite.order import round_order
 
 CONFIGS = 8
@@ -69,7 +69,7 @@ def simulate(machine: str, order: str, seeds: int, noise: float, suites: int) ->
         logs = MACHINES[machine](plan.reshape(-1), rng) + noise * rng.normal(size=plan.size)
         by_config = np.take_along_axis(logs.reshape(plan.shape), plan.argsort(1), 1)  # [seeds, configs]
         for a, b in wrong:
-            wrong[a, b] += bool(compare_pairs(by_config[:, [a, b]].T).p[0, 1] < LEVEL)  # each pair by itself
+            wrong[a, b] += bool(PairwiseTests(by_config[:, [a, b]].T).p[0, 1] < LEVEL)  # each pair by itself
     worst = max(wrong, key=lambda pair: wrong[pair])
     return {
         "all pairs": sum(wrong.values()) / len(wrong) / suites,

@@ -4,8 +4,10 @@
 
 Each suite has k configs of one true accuracy, n seeds and m test images, all drawn anew: an image is hard for all
 networks, or for those of one config, or for one network; a seed is lucky or not. So both other seeds and other images
-would give other numbers. The verdicts are those of `harness.statistics.pairs`, which every output shows. Beside them:
-the same by the seeds alone, and against the best without the other pairs.
+would give other numbers. The verdicts are those of `harness.statistics.pairs`, which every output shows ("crossed").
+Beside them: the same where the variances over seeds and over images are added up, so that what is of one network on
+one image counts twice; where predictions were not kept; by the seeds alone; and against the best without the other
+pairs.
 """
 
 from __future__ import annotations
@@ -13,23 +15,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri, stdtr
+from scipy.special import betaincinv, ndtri, stdtr
 
-from harness.statistics.crossed import tail_beyond
-from harness.statistics.pairs import LEVEL, compare_pairs, corrected, image_variances, largest_image_variances
+from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise, tail_beyond
+from harness.statistics.pairs import LEVEL, PairwiseTests
 from harness.statistics.significance import holm
 
 ACCURACY = 0.9
 # Shares of the variance of what decides whether an image is recognised: the image, the config on it, the network on it.
 IMAGE, CONFIG, NETWORK = 0.6, 0.15, 0.25
-SEED_SD = 0.02  # of a network's own part, in these units: about 0.3 points of accuracy
+SEED_SD = 0.02  # of a network's own luck, in these units: about 0.3 points of accuracy
 TABLES = [(2, 3), (2, 5), (2, 10), (8, 2), (8, 3), (8, 5), (8, 10), (16, 3), (16, 5), (16, 10)]
-IMAGES = (360, 10_000)
-METHODS = ("crossed", "without predictions", "seeds alone", "seeds alone, with the best only")
+ALIKE_ON_IMAGES = PLANTED = [(2, 3), (2, 10), (8, 3), (8, 10)]
+METHODS = ("crossed", "added up", "without predictions", "seeds alone", "seeds alone, with the best only")
+GAINS = {360: 0.25, 10_000: 0.08}  # of one config over the others, in these units: about 4 and 1.3 points
 
 
 def main() -> None:
@@ -37,68 +41,93 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--suites", type=int, default=10_000)
     parser.add_argument("--large", type=int, help="suites of 10,000 images, if fewer")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    found = []
-    for images in IMAGES:
-        suites = (arguments.large or arguments.suites) if images > 1000 else arguments.suites
-        for configs, seeds in TABLES:
-            counts = excluded(configs, seeds, images, suites, np.random.default_rng([configs, seeds, images]))
-            row = {"configs": configs, "seeds": seeds, "images": images, "suites": suites}
-            row["false_exclusions"] = {name: count / suites for name, count in counts.items()}
-            row["upper_limit"] = {name: upper_limit(count, suites) for name, count in counts.items()}
-            found.append(row)
-            shares = ", ".join(f"{name} {share:.1%}" for name, share in row["false_exclusions"].items())
-            sys.stdout.write(f"{configs} configs, {seeds} seeds, {images:,} images: {shares}\n")
-            sys.stdout.flush()
-    sizes = [found_by_size(*table, np.random.default_rng(table)) for table in ((5, 3), (8, 3), (13, 3), (8, 5))]
-    for row in sizes:
-        sys.stdout.write(f"{row}\n")
-    scatter = [scattered(name, seeds, np.random.default_rng(seeds)) for name in SCATTER for seeds in (3, 5)]
-    for row in scatter:
-        sys.stdout.write(f"{row}\n")
-    rules = [rule(seeds, level, np.random.default_rng(seeds)) for level in (LEVEL, LEVEL / 28) for seeds in (2, 3, 5)]
-    for row in rules:
-        sys.stdout.write(", ".join(f"{name}: {value}" for name, value in row.items()) + "\n")
+    sizes = {360: arguments.suites, 10_000: arguments.large or arguments.suites}
+    cells = [(*table, images, count, CONFIG) for images, count in sizes.items() for table in TABLES]
+    cells += [(*table, 360, arguments.suites, 0.0) for table in ALIKE_ON_IMAGES]
+    planted = [(*table, images, count // 10) for images, count in sizes.items() for table in PLANTED]
+    found: dict[str, Any] = {"level": LEVEL}
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for name, rows in (
+            ("planted", pool.map(found_worse, *zip(*planted, strict=True))),
+            ("sizes", map(found_by_size, (5, 8, 13, 8), (3, 3, 3, 5))),
+            ("scatter", [scattered(name, seeds) for name in SCATTER for seeds in (3, 5)]),
+            ("rules", [rule(seeds, level) for level in (LEVEL, LEVEL / 28) for seeds in (2, 3, 5)]),
+            ("tables", pool.map(excluded, *zip(*cells, strict=True))),
+        ):
+            found[name] = []
+            for row in rows:
+                found[name].append(row)
+                sys.stdout.write(f"{name}: {row}\n")
+                sys.stdout.flush()
     if arguments.output:
-        arguments.output.write_text(
-            json.dumps({"level": LEVEL, "tables": found, "sizes": sizes, "scatter": scatter, "rules": rules}, indent=1)
-            + "\n"
-        )
+        arguments.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def excluded(configs: int, seeds: int, images: int, suites: int, rng: np.random.Generator) -> dict[str, int]:
-    """Returns in how many suites of equal configs any is called worse than the best of its table."""
+def excluded(configs: int, seeds: int, images: int, suites: int, of_config: float) -> dict[str, Any]:
+    """Returns in which share of suites of equal configs any is called worse than the best of its table."""
+    rng = np.random.default_rng([configs, seeds, images])
     counts: dict[str, int] = dict.fromkeys(METHODS, 0)
     for _ in range(suites):
-        accuracies, recognised = made_up(configs, seeds, images, rng)
-        best = int(accuracies.mean(1).argmax())
-        alone = compare_pairs(accuracies)
-        both = compare_pairs(accuracies, image_variances(recognised), images)
-        bound = compare_pairs(accuracies, largest_image_variances(accuracies.mean(1), images), images)
-        found = {
-            "crossed": corrected(both.p)[best],
-            "without predictions": corrected(bound.p)[best],
-            "seeds alone": corrected(alone.p)[best],
-            "seeds alone, with the best only": corrected(alone.p, best)[best],
-        }
-        for name, p in found.items():
+        right = made_up(configs, seeds, images, rng, of_config)
+        for name, p in beside(right, int(right.mean((1, 2)).argmax())).items():
             counts[name] += bool((p < LEVEL).any())
-    return counts
+    return {
+        "configs": configs,
+        "seeds": seeds,
+        "images": images,
+        "suites": suites,
+        "of_config": of_config,
+        "false_exclusions": {name: count / suites for name, count in counts.items()},
+        "upper_limit": {name: upper_limit(count, suites) for name, count in counts.items()},
+    }
 
 
-def found_by_size(configs: int, seeds: int, rng: np.random.Generator, times: int = 500) -> dict[str, Any]:
+def found_worse(configs: int, seeds: int, images: int, suites: int) -> dict[str, Any]:
+    """Returns which share of the others is called worse than a config that is better by `GAINS`."""
+    rng = np.random.default_rng([configs, seeds, images])
+    found: dict[str, list[float]] = {name: [] for name in METHODS[:3]}
+    gains = []
+    for _ in range(suites):
+        right = made_up(configs, seeds, images, rng, gain=GAINS[images])
+        gains.append(right[0].mean() - right[1:].mean())
+        p = beside(right, 0)
+        for name, own in found.items():
+            own.append(float((np.delete(p[name], 0) < LEVEL).mean()))
+    row = {"configs": configs, "seeds": seeds, "images": images, "suites": suites, "gain": float(np.mean(gains))}
+    return row | {"found": {name: float(np.mean(own)) for name, own in found.items()}}
+
+
+def beside(right: np.ndarray, best: int) -> dict[str, np.ndarray]:
+    """Returns the corrected p-values of a config beside each, by each method; of `made_up` networks."""
+    accuracies, others = right.mean(2, dtype=float), np.arange(len(right))
+    noise = image_noise(right)
+    noises = {
+        "crossed": noise,
+        "added up": ImageNoise(noise.shared + noise.own, np.zeros_like(noise.own), noise.images),
+        "without predictions": largest_image_noise(accuracies.mean(1), noise.images),
+        "seeds alone": None,
+    }
+    tests = {name: PairwiseTests(accuracies, one) for name, one in noises.items()}
+    alone = tests["seeds alone"].p[best]
+    found = {name: one.p_holm(best, others) for name, one in tests.items()}
+    return found | {"seeds alone, with the best only": np.array(holm(alone[~np.isnan(alone)]))}
+
+
+def found_by_size(configs: int, seeds: int, times: int = 500) -> dict[str, Any]:
     """Returns by which share configs are called worse that are, by so many standard deviations of a run: by the rule
     that is used, and where each pair has its own variance alone.
     """
-    row: dict[str, Any] = {"configs": configs, "seeds": seeds}
+    rng, row = np.random.default_rng([configs, seeds]), dict[str, Any](configs=configs, seeds=seeds)
     places = np.triu_indices(configs, 1)
     for size in (3, 6, 10, 20):
         used, alone = [], []
         for _ in range(times):
             values = rng.standard_normal((configs, seeds))
             values[0] += size
-            used.append(np.mean(corrected(compare_pairs(values).p)[0, 1:] < LEVEL))
+            used.append(np.mean(PairwiseTests(values).p_holm(0, np.arange(1, configs)) < LEVEL))
             differences = values[places[0]] - values[places[1]]
             t = differences.mean(1) / differences.std(1, ddof=1) * np.sqrt(seeds)
             alone.append(np.mean(np.array(holm(2 * stdtr(seeds - 1, -np.abs(t))))[: configs - 1] < LEVEL))
@@ -114,22 +143,23 @@ SCATTER = {
 }
 
 
-def scattered(name: str, seeds: int, rng: np.random.Generator, times: int = 2000) -> dict[str, Any]:
+def scattered(name: str, seeds: int, times: int = 2000) -> dict[str, Any]:
     """Returns how often any of several equal configs is called worse than the best, where they scatter differently."""
-    wrong, deviations = 0, np.array(SCATTER[name])[:, None]
+    rng, wrong, deviations = np.random.default_rng(seeds), 0, np.array(SCATTER[name])[:, None]
     for _ in range(times):
         values = rng.standard_normal((len(deviations), seeds)) * deviations
-        wrong += bool((corrected(compare_pairs(values).p)[values.mean(1).argmax()] < LEVEL).any())
+        best = values.mean(1).argmax()
+        wrong += bool((PairwiseTests(values).p_holm(best, np.arange(len(values))) < LEVEL).any())
     return {"scatter": name, "seeds": seeds, "false_exclusions": wrong / times}
 
 
-def rule(seeds: int, level: float, rng: np.random.Generator, times: int = 400_000) -> dict[str, Any]:
+def rule(seeds: int, level: float, times: int = 400_000) -> dict[str, Any]:
     """Returns the least and the largest level of two rules for a mean over seeds and images, both normal.
 
     One is used, the other is Student's with Satterthwaite's degrees of freedom. The error of the images is 0.1 to 4
     times that of the seeds.
     """
-    used, satterthwaite = [], []
+    rng, used, satterthwaite = np.random.default_rng(seeds), list[float](), list[float]()
     for error in (0.1, 0.25, 0.5, 1.0, 2.0, 4.0):
         of_seeds = rng.chisquare(seeds - 1, times) / (seeds - 1)
         means = np.abs(rng.standard_normal(times)) * np.hypot(1, error)
@@ -141,19 +171,18 @@ def rule(seeds: int, level: float, rng: np.random.Generator, times: int = 400_00
     return {"seeds": seeds, "level": level, **{name: [min(own), max(own)] for name, own in ranges.items()}}
 
 
-def made_up(configs: int, seeds: int, images: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the accuracies [configs, seeds], and by which share of the seeds each image was recognised."""
-    shift = ndtri(ACCURACY) * np.sqrt(1 + SEED_SD**2)
-    of_image = np.sqrt(IMAGE) * rng.standard_normal(images, np.float32)
-    of_config = np.sqrt(CONFIG) * rng.standard_normal((configs, images), np.float32)
-    accuracies, recognised = np.empty((configs, seeds)), np.zeros((configs, images), np.float32)
-    for seed in range(seeds):
-        lucky = SEED_SD * rng.standard_normal((configs, 1))
-        chance = ndtr(((shift + lucky + of_image + of_config) / np.sqrt(NETWORK)).astype(np.float32))
-        right = rng.random((configs, images), np.float32) < chance
-        accuracies[:, seed] = right.mean(1)
-        recognised += right
-    return accuracies, recognised / seeds
+def made_up(
+    configs: int, seeds: int, images: int, rng: np.random.Generator, of_config: float = CONFIG, gain: float = 0.0
+) -> np.ndarray:
+    """Returns which image was recognised by which network, 1 or 0, [configs, seeds, images]; `gain` of the first."""
+    lucky = ndtri(ACCURACY) * np.sqrt(1 + SEED_SD**2) + SEED_SD * rng.standard_normal((configs, seeds, 1))
+    lucky[0] += gain
+    chance = np.float32(np.sqrt(of_config)) * rng.standard_normal((configs, images), np.float32)
+    chance += np.float32(np.sqrt(IMAGE + CONFIG - of_config)) * rng.standard_normal(images, np.float32)
+    of_network = rng.standard_normal((configs, seeds, images), np.float32)
+    of_network *= np.float32(np.sqrt(NETWORK))
+    of_network += chance[:, None]
+    return (of_network > -lucky.astype(np.float32)).astype(np.float32)
 
 
 def upper_limit(count: int, of: int) -> float:

@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from harness.compare.comparison import Comparison, compare
+from harness.compare.comparison import ConfigPair, compare
 from harness.compare.networks import over_images
 from harness.errors import HarnessError
 from harness.results.measured import MeasuredConfig, MeasuredRun, TestImages
 from harness.results.outcomes import Outcomes
-from harness.statistics.differences import is_constant
 from harness.statistics.intervals import summarise
-from harness.statistics.pairs import LEVEL
+from harness.statistics.pairs import LEVEL, is_constant
 from harness.statistics.power import seeds_for
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -32,9 +31,8 @@ IMAGES = TestImages("f00d", 10_000)
 
 def coverage(shape: Draw, seeds: int, times: int, rng: np.random.Generator) -> float:
     """Returns how often Student's interval holds the true mean, 0; where seeds are alike there is none."""
-    values = np.array([row for row in shape(rng, (times, seeds)) if not is_constant(list(row))])
-    summaries = [summarise(list(row)) for row in values]
-    return sum(one is not None and one.low <= 0 <= one.high for one in summaries) / len(values)
+    summaries = [one for row in shape(rng, (times, seeds)) if (one := summarise(list(row))) and not is_constant(one)]
+    return sum(one.low <= 0 <= one.high for one in summaries) / len(summaries)
 
 
 def made_up(
@@ -61,7 +59,7 @@ def made_up(
     return MeasuredConfig("made_up", label, label, tuple(runs))
 
 
-def pair(effect: float, seeds: int, rng: np.random.Generator) -> Comparison:
+def pair(effect: float, seeds: int, rng: np.random.Generator) -> ConfigPair:
     """Returns A compared with B, whose log time is the longer by `effect` deviations of the differences."""
     fast, slow = (100 * np.exp(0.01 * rng.normal(size=seeds) / math.sqrt(2)) for _ in range(2))
     a = made_up("a", [0.9] * seeds, [float(one) for one in fast * math.exp(-0.01 * effect)])
@@ -121,8 +119,8 @@ def drift(
         seconds = [[100 * math.exp(logs[slot]) for slot in own] for own in slots]
         a, b = (made_up(name, [0.9] * seeds, seconds[one], slots=slots[one]) for one, name in enumerate("ab"))
         found = compare(a, b, 60.0 * configs, test_images=False)
-        assert found.time.differences is not None
-        summary = found.time.differences.summary
+        assert found.time.difference is not None
+        summary = found.time.difference
         ratios.append(summary.mean)
         held += summary.low <= 0 <= summary.high
         named += any("side by side" in caution for caution in found.cautions)

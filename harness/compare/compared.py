@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.compare.baseline import Baseline
-from harness.compare.comparison import Comparison, compare, one_of
+from harness.compare.comparison import ConfigPair, compare, one_of
 from harness.compare.gate import Check, Limit, check
 from harness.compare.of_suite import MeasuredSuite
 from harness.compare.sides import Side, find
 from harness.counted import counted
 from harness.errors import HarnessError
 from harness.report.texts import listed
-from harness.results.answers import Family, together
+from harness.results.answers import Family, as_one_family
 from harness.results.measured import MeasuredConfig, round_seconds
-from harness.statistics.pairs import LEVEL, best_of
+from harness.statistics.pairs import LEVEL
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Compared:
 
     suite: str
     to: str
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ConfigPair, ...]
     correction: str | None
     notes: tuple[str, ...]
     checks: tuple[Check, ...] = ()
@@ -83,22 +83,20 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
             f"{suite.name} has results of {of}: nothing to compare", " ".join(["run more of it", *odd[:3]])
         )
     place = with_runs.index(find(Side(Path(), to), with_runs, suite.name)) if to else None
-    accuracy = Family("accuracy", with_runs, suite.margin, place)
-    time = Family("time", with_runs, to=place)
+    accuracy = Family("accuracy", with_runs, suite.margin, to=place)
     if place is None:
-        first = best_of(accuracy.values, accuracy.judged)
+        first = accuracy.tests.best
         if first is None:
             reason = accuracy.answer(0, 1).reason
             raise HarnessError(f"no config is the best in accuracy: {reason}", "name one with --to LABEL")
         place = first.index
-    named = with_runs[place]
-    found = [
-        one_of(accuracy, time, other, place, suite.round_seconds) for other in range(len(with_runs)) if other != place
-    ]
-    over = ""
+    time = Family("time", with_runs, beside=place, to=place if to else None)
+    named, together, over = with_runs[place], suite.round_seconds, ""
     if len(with_runs) == 2:
-        found = [compare(with_runs[1 - place], named, suite.round_seconds, margin=suite.margin)]
+        found = [compare(with_runs[1 - place], named, together, margin=suite.margin)]
     else:
+        others = [other for other in range(len(with_runs)) if other != place]
+        found = [one_of(accuracy, time, other, place, together) for other in others]
         over = f"all {math.comb(len(with_runs), 2)} pairs of the table"
         if to:
             over = f"{counted(len(found), 'comparison')} with {named.label}"
@@ -149,10 +147,10 @@ def compare_with_baseline(
     return Compared(suite.name, "the baseline", tuple(found), _correction(over), tuple(notes), _checks(found, limits))
 
 
-def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _corrected(comparisons: Sequence[ConfigPair]) -> list[ConfigPair]:
     """Returns comparisons of separate pairs as one family."""
-    accuracy = together([one.accuracy for one in comparisons])
-    time = together([one.time for one in comparisons])
+    accuracy = as_one_family([one.accuracy for one in comparisons])
+    time = as_one_family([one.time for one in comparisons])
     return [
         dataclasses.replace(one, accuracy=judged, time=timed)
         for one, judged, timed in zip(comparisons, accuracy, time, strict=True)
@@ -163,7 +161,7 @@ def _correction(over: str) -> str | None:
     return f"Holm's method over {over}, for accuracy and for time each" if over else None
 
 
-def _lost(comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _lost(comparisons: Sequence[ConfigPair]) -> Iterator[str]:
     """Says how many verdicts the correction alone took away."""
     answers = [found for one in comparisons for found in one.answers if found.verdict == "undecided"]
     lost = [found.question for found in answers if found.p is not None and found.p < LEVEL]
@@ -175,11 +173,11 @@ def _lost(comparisons: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
-def _checks(comparisons: Sequence[Comparison], limits: Sequence[Limit]) -> tuple[Check, ...]:
+def _checks(comparisons: Sequence[ConfigPair], limits: Sequence[Limit]) -> tuple[Check, ...]:
     return tuple(one for limit in limits for one in check(comparisons, limit))
 
 
-def _require_answer(comparisons: Sequence[Comparison]) -> None:
+def _require_answer(comparisons: Sequence[ConfigPair]) -> None:
     """Refuses a call of which neither question can be answered for any pair."""
     answers = [found for one in comparisons for found in one.answers]
     if answers and not any(found.pairs for found in answers):

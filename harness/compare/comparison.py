@@ -1,4 +1,4 @@
-"""Two configs compared."""
+"""Two configs compared, and what a reader of it must know."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.compare.networks import OnImages, on_images
+from harness.compare.networks import Networks, compare_networks
 from harness.records.comparable import MARKED
 from harness.report.texts import one_line
 from harness.results.answers import Answer, Family, Pair
@@ -14,7 +14,7 @@ from harness.results.measured import MeasuredConfig
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ConfigPair:
     """All that is known of A against B.
 
     Attributes:
@@ -26,7 +26,7 @@ class Comparison:
     b: MeasuredConfig
     accuracy: Answer
     time: Answer
-    networks: OnImages | None
+    networks: Networks | None
     cautions: tuple[str, ...]
 
     @property
@@ -50,7 +50,7 @@ def compare(
     *,
     margin: float | None = None,
     test_images: bool = True,
-) -> Comparison:
+) -> ConfigPair:
     """Compares two configs over the seeds they share.
 
     Args:
@@ -58,30 +58,19 @@ def compare(
         margin: differences of accuracy below it do not matter, a fraction; None where all do.
         test_images: whether to compare the networks on their test images, which reads the predictions.
     """
-    accuracy, time = Family("accuracy", (a, b), margin), Family("time", (a, b))
-    found = one_of(accuracy, time, 0, 1, round_seconds)
+    found = one_of(Family("accuracy", (a, b), margin), Family("time", (a, b)), 0, 1, round_seconds)
     if not test_images:
         return found
-    judged = found.accuracy
-    networks = on_images(judged.pairs) if judged.pairs else OnImages(None, None, reason=judged.reason, hint=judged.hint)
-    return dataclasses.replace(found, networks=networks)
+    accuracy = found.accuracy
+    refused = Networks(reason=accuracy.reason, hint=accuracy.hint)
+    return dataclasses.replace(found, networks=compare_networks(accuracy.pairs) if accuracy.pairs else refused)
 
 
-def one_of(accuracy: Family, time: Family, a: int, b: int, round_seconds: float) -> Comparison:
+def one_of(accuracy: Family, time: Family, a: int, b: int, round_seconds: float) -> ConfigPair:
     """Returns the comparison of two configs of two families of the same configs, by their places."""
     judged, timed = accuracy.answer(a, b), time.answer(a, b)
     one, other = accuracy.configs[a], accuracy.configs[b]
-    return Comparison(one, other, judged, timed, None, tuple(_cautions(one, other, judged, timed, round_seconds)))
-
-
-def far_apart(pairs: Sequence[Pair], round_seconds: float) -> Iterator[Pair]:
-    """Yields the pairs between whose runs more time passed than one round over all configs takes, and than a minute.
-
-    A plan is interleaved by seed: a pair that ran in its turn has at most the seed's other configs in between.
-    """
-    for pair in pairs:
-        if pair.seconds_apart > max(round_seconds, 60.0):
-            yield pair
+    return ConfigPair(one, other, judged, timed, None, tuple(_cautions(one, other, judged, timed, round_seconds)))
 
 
 def _cautions(
@@ -98,10 +87,9 @@ def _cautions(
             "Accuracy: not all predictions were kept (or read), so the variance over the test images is the largest "
             "that it can be: the interval is too wide rather than too narrow."
         )
-    mixed = [pair.seed for pair in accuracy.pairs if not pair.on_one_system]
-    if mixed:
+    if mixed := [pair.seed for pair in accuracy.pairs if pair.a.system_id != pair.b.system_id]:
         yield f"Accuracy, seeds {_numbers(mixed)}: the two ran on different systems."
-    left_out = sorted(both - set(time.seeds))
+    left_out = sorted(both - {pair.seed for pair in time.pairs})
     if time.pairs and left_out:
         why = f"{MARKED}, not measured, or of another system"
         yield f"Train time, seeds {_numbers(left_out)} are left out: {why}."
@@ -110,23 +98,30 @@ def _cautions(
     if b.from_baseline and time.pairs:
         day = min(pair.b.started_at for pair in time.pairs)[:10]
         yield f"Train time: the baseline's runs are of {day}; what the machine has changed since is in the difference."
-    elif apart := list(far_apart(time.pairs, round_seconds)):
-        most = max(pair.seconds_apart for pair in apart)
+    elif apart := _far_apart(time.pairs, round_seconds):
         yield (
-            f"Train time, seeds {_numbers([pair.seed for pair in apart])}: the two did not run side by side, but up to "
-            f"{duration(most)} apart, where one round over the plan takes {duration(round_seconds)}: what the machine "
-            "did meanwhile is in the difference."
+            f"Train time, seeds {_numbers(list(apart))}: the two did not run side by side, but up to "
+            f"{_duration(max(apart.values()))} apart, where one round over the plan takes {_duration(round_seconds)}: "
+            "what the machine did meanwhile is in the difference."
         )
 
 
-def duration(seconds: float) -> str:
-    """Returns e.g. `26 h`."""
+def _far_apart(pairs: Sequence[Pair], round_seconds: float) -> dict[int, float]:
+    """Returns by seed how far apart runs are, where that is more than one round over all configs, and than a minute.
+
+    A plan is interleaved by seed: a pair that ran in its turn has at most the seed's other configs in between.
+    """
+    apart = {pair.seed: pair.a.seconds_until(pair.b) for pair in pairs}
+    return {seed: seconds for seed, seconds in apart.items() if seconds > max(round_seconds, 60.0)}
+
+
+def _duration(seconds: float) -> str:
     for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
 
 
-def _numbers(seeds: list[int]) -> str:
+def _numbers(seeds: Sequence[int]) -> str:
     shown = ", ".join(map(str, seeds[:10]))
     return f"{shown} and {len(seeds) - 10} more" if len(seeds) > 10 else shown

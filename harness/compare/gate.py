@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.compare.comparison import Comparison
+from harness.compare.comparison import ConfigPair
 from harness.errors import HarnessError
-from harness.results.answers import Answer, Question
+from harness.results.answers import Question, noise_of
 from harness.statistics.intervals import Summary, chance_above
 from harness.statistics.pairs import ALIKE, LEVEL
 from harness.statistics.power import detectable
@@ -48,22 +48,21 @@ class Check:
         worse: how much worse the new one is, on the limit's scale.
         bound: the end of the one-sided 95 % interval: so much worse at least, or, of a strict gate, at most.
         p: that it is worse than the limit; corrected by Holm's method over the configs of the gate.
-        died: seeds of the new one that did not end ok, and of the old one did: with any, the gate fails.
-        state: "passes", "fails", or, of a strict gate, "not shown".
         detectable: so much worse (on the limit's scale) is found 8 times of 10 with these seeds; None without noise.
+        died: seeds of the new one that did not end ok, and of the old one did: with any, the gate fails.
     """
 
-    comparison: Comparison
+    comparison: ConfigPair
     limit: Limit
     worse: Summary
     bound: float
-    p: float | None
+    p: float
     state: Literal["passes", "fails", "not shown"]
     detectable: float | None
     died: tuple[int, ...] = ()
 
 
-def check(comparisons: Sequence[Comparison], limit: Limit) -> list[Check]:
+def check(comparisons: Sequence[ConfigPair], limit: Limit) -> list[Check]:
     """Holds each A, the new one, against its B.
 
     Raises:
@@ -72,42 +71,37 @@ def check(comparisons: Sequence[Comparison], limit: Limit) -> list[Check]:
     losses = [_loss(one, limit) for one in comparisons]
     chances = [_chance(loss, limit.threshold) for loss in losses]
     found = []
-    for comparison, loss, p in zip(comparisons, losses, holm(chances), strict=True):
-        reach = loss.half_width(LEVEL) if _varies(loss) else 0.0
-        within = 1 - _chance(loss, limit.threshold) < LEVEL
-        died = tuple(sorted(set(comparison.a.died) & set(comparison.b.seeds)))
-        state = "fails" if p < LEVEL or died else "not shown" if limit.strict and not within else "passes"
-        seen = None
+    for comparison, loss, chance, p in zip(comparisons, losses, chances, holm(chances), strict=True):
+        reach, seen = 0.0, None
         if _varies(loss):
-            noise = detectable(loss.sd or 0.0, loss.n, loss.over_images, loss.images, sides=1)
-            seen = limit.threshold + noise
+            reach = loss.half_width(LEVEL)
+            deviation, over_images, images, _ = noise_of(loss)
+            seen = limit.threshold + detectable(deviation, loss.n, over_images, images, sides=1)
+        died = tuple(sorted(set(comparison.a.died) & set(comparison.b.seeds)))
+        kept = 1 - chance < LEVEL
+        state = "fails" if p < LEVEL or died else "not shown" if limit.strict and not kept else "passes"
         bound = loss.mean + (reach if limit.strict else -reach)
         found.append(Check(comparison, limit, loss, bound, p, state, seen, died))
     return found
 
 
-def _loss(comparison: Comparison, limit: Limit) -> Summary:
+def _loss(comparison: ConfigPair, limit: Limit) -> Summary:
     """Returns how much worse A is, over the seeds."""
-    found: Answer = comparison.accuracy if limit.question == "accuracy" else comparison.time
-    option = "--fail-if-worse" if limit.question == "accuracy" else "--fail-if-slower"
-    label = comparison.a.label
-    if found.differences is None:
-        raise HarnessError(f"{option} cannot be decided for '{label}': {found.reason}", found.hint)
-    summary = found.differences.summary
-    if summary.n < 2:
-        message = f"{option} cannot be decided for '{label}' by one seed"
-        raise HarnessError(message, "run at least two seeds of it, better five")
-    mean = -summary.mean if limit.question == "accuracy" else summary.mean
-    return dataclasses.replace(summary, mean=mean)
+    is_accuracy = limit.question == "accuracy"
+    found = comparison.accuracy if is_accuracy else comparison.time
+    refused = f"{'--fail-if-worse' if is_accuracy else '--fail-if-slower'} cannot be decided for '{comparison.a.label}'"
+    if found.difference is None:
+        raise HarnessError(f"{refused}: {found.reason}", found.hint)
+    if found.difference.n < 2:
+        raise HarnessError(f"{refused} by one seed", "run at least two seeds of it, better five")
+    return dataclasses.replace(found.difference, mean=-found.difference.mean) if is_accuracy else found.difference
 
 
 def _varies(loss: Summary) -> bool:
-    return bool(loss.over_images or (loss.sd and loss.sd > ALIKE))
+    return bool(loss.over_images or loss.own or (loss.sd and loss.sd > ALIKE))
 
 
 def _chance(loss: Summary, threshold: float) -> float:
     """Returns the p-value of the one-sided test that the loss is above the threshold; 0 or 1 where seeds are alike."""
-    if not _varies(loss):
-        return 0.0 if loss.mean > threshold + ALIKE else 1.0
-    p = chance_above(loss, threshold)
-    return 1.0 if p is None else p
+    above = chance_above(loss, threshold) if _varies(loss) else float(loss.mean <= threshold + ALIKE)
+    return 1.0 if above is None else above

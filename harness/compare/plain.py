@@ -6,18 +6,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from harness.compare.comparison import Comparison
+from harness.compare.comparison import ConfigPair
 from harness.compare.gate import Check
 from harness.compare.sentences import accuracy_sentence, check_sentence, images_sentence, time_sentence
 from harness.results.answers import Answer
-from harness.results.measured import MeasuredConfig, MeasuredRun
+from harness.results.measured import MeasuredConfig
 
 SCHEMA_VERSION = 1
 
 
 def as_json(
     suite: str,
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[ConfigPair],
     correction: str | None,
     checks: Sequence[Check],
     notes: Sequence[str],
@@ -37,12 +37,12 @@ def as_json(
     }
 
 
-def _comparison(one: Comparison) -> dict[str, Any]:
+def _comparison(one: ConfigPair) -> dict[str, Any]:
     return {
         "a": _config(one.a),
         "b": _config(one.b),
-        "accuracy": _answer(one.accuracy, accuracy_sentence(one), log=False),
-        "time": _answer(one.time, time_sentence(one), log=True),
+        "accuracy": answer_values(one.accuracy, accuracy_sentence(one), log=False),
+        "time": answer_values(one.time, time_sentence(one), log=True),
         "networks": _networks(one),
         "cautions": list(one.cautions),
     }
@@ -60,9 +60,9 @@ def _config(config: MeasuredConfig) -> dict[str, Any]:
     }
 
 
-def _answer(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
+def answer_values(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
     """Returns one answer; differences of time are ratios here, but for the deviation, which is of their logarithm."""
-    summary = found.differences.summary if found.differences else None
+    summary = found.difference
     known = summary is not None and summary.has_noise and found.p is not None
 
     def scaled(value: float | None) -> float | None:
@@ -75,7 +75,7 @@ def _answer(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
         "reason": found.reason or None,
         "hint": found.hint or None,
         "sentence": sentence,
-        "seeds": list(found.seeds),
+        "seeds": [pair.seed for pair in found.pairs],
         "a_mean": found.a.mean if found.a else None,
         "b_mean": found.b.mean if found.b else None,
         "ratio" if log else "difference": scaled(summary.mean) if summary else None,
@@ -84,7 +84,7 @@ def _answer(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
         "deviation": summary.sd if summary else None,
         "p": found.p,
         "p_holm": found.p_corrected,
-        "effect_size": found.differences.effect_size if found.differences else None,
+        "effect_size": found.effect_size,
         "deviation_over_images": math.sqrt(summary.over_images) if summary and summary.images else None,
         "margin": found.margin,
         "images": found.images or None,
@@ -93,17 +93,18 @@ def _answer(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
         "seeds_for_power_high": found.seeds_for_power[1] if found.seeds_for_power else None,
         "detectable": scaled(found.detectable),
         "by_seed": [
-            {"seed": pair.seed, "a": _value(pair.a, log), "b": _value(pair.b, log), "seconds_apart": pair.seconds_apart}
+            {
+                "seed": pair.seed,
+                "a": pair.a.train_seconds if log else pair.a.accuracy,
+                "b": pair.b.train_seconds if log else pair.b.accuracy,
+                "seconds_apart": pair.a.seconds_until(pair.b),
+            }
             for pair in found.pairs
         ],
     }
 
 
-def _value(run: MeasuredRun, log: bool) -> float | None:
-    return run.train_seconds if log else run.accuracy
-
-
-def _networks(one: Comparison) -> dict[str, Any] | None:
+def _networks(one: ConfigPair) -> dict[str, Any] | None:
     found = one.networks
     if found is None:
         return None
@@ -117,7 +118,7 @@ def _networks(one: Comparison) -> dict[str, Any] | None:
         "images": found.images,
         "reason": found.reason or None,
         "hint": found.hint or None,
-        "sentence": images_sentence(one, found),
+        "sentence": images_sentence(one),
     }
 
 

@@ -4,56 +4,52 @@ from __future__ import annotations
 
 import math
 
-from harness.compare.comparison import Comparison
+from harness.compare.comparison import ConfigPair
 from harness.compare.gate import Check
-from harness.compare.networks import OnImages
 from harness.counted import counted
 from harness.results.answers import Answer
 from harness.statistics.intervals import Summary
-from harness.statistics.pairs import LEVEL
+from harness.statistics.pairs import LEVEL, is_constant
 from harness.statistics.power import MOST_SEEDS
 
 
-def accuracy_sentence(one: Comparison) -> str:
+def accuracy_sentence(one: ConfigPair) -> str:
     """Returns whether A is more accurate."""
     (a, b), found = one.names, one.accuracy
-    if found.differences is None:
+    if found.difference is None:
         return f"Accuracy is not compared: {found.reason}."
-    difference = found.differences.summary
+    size = f"{a} - {b} = {points(found.difference.mean, found.difference)} points"
     if found.verdict is None:
-        return f"Accuracy, no verdict: {a} - {b} = {points(difference.mean, difference)} points; {found.reason}."
-    evidence = f"({_accuracy_evidence(found, flipped=found.verdict == 'b')})"
-    size = f"{a} - {b} = {points(difference.mean, difference)} points {evidence}"
+        return f"Accuracy, no verdict: {size}; {found.reason}."
     if found.verdict == "equivalent":
-        return f"Accuracy is equivalent within {100 * (found.margin or 0.0):g} points: {size}."
+        return f"Accuracy is equivalent within {within(found)}: {size} ({_evidence(found)})."
     if found.verdict == "undecided":
-        return f"Accuracy is undecided: {size}; {_would_decide(found)}."
+        return f"Accuracy is undecided: {size} ({_evidence(found)}); {_would_decide(found)}."
     better, other = (a, b) if found.verdict == "a" else (b, a)
-    size = points(abs(difference.mean), difference, signed=False)
-    return f"{better} is more accurate than {other} by {size} points {evidence}."
+    size = points(abs(found.difference.mean), found.difference, signed=False)
+    return f"{better} is more accurate than {other} by {size} points ({_evidence(found)})."
 
 
-def time_sentence(one: Comparison) -> str:
+def time_sentence(one: ConfigPair) -> str:
     """Returns whether A is faster."""
     (a, b), found = one.names, one.time
-    if found.differences is None:
+    if found.difference is None:
         return f"Train time is not compared: {found.reason}."
-    ratio = found.differences.summary
+    size = f"{a} / {b} = x {times(found.difference.mean)}"
     if found.verdict is None:
-        return f"Train time, no verdict: {a} / {b} = x {times(ratio.mean)}; {found.reason}."
+        return f"Train time, no verdict: {size}; {found.reason}."
     if found.verdict == "undecided":
-        evidence = _time_evidence(found, flipped=False)
-        return f"Train time is undecided: {a} / {b} = x {times(ratio.mean)} ({evidence}); {_would_decide(found)}."
-    flipped = found.verdict == "b"
-    faster, other = (b, a) if flipped else (a, b)
-    evidence = _time_evidence(found, flipped=flipped)
-    return f"{faster} is faster than {other}: x {times(-abs(ratio.mean))} of its train time ({evidence})."
+        return f"Train time is undecided: {size} ({_evidence(found)}); {_would_decide(found)}."
+    faster, other = (b, a) if found.verdict == "b" else (a, b)
+    size = times(-abs(found.difference.mean))
+    return f"{faster} is faster than {other}: x {size} of its train time ({_evidence(found)})."
 
 
-def images_sentence(one: Comparison, found: OnImages) -> str:
+def images_sentence(one: ConfigPair) -> str:
     """Returns whether these networks would differ on other test images; it is no verdict on the configs."""
-    if found.p is None or found.difference is None:
-        return f"These networks were not compared on their test images: {found.reason}."
+    found = one.networks
+    if found is None or found.p is None or found.difference is None:
+        return f"These networks were not compared on their test images: {found.reason if found else 'not asked for'}."
     (a, b), difference = one.names, found.difference
     shown = "differ" if found.p < LEVEL else "are not shown to differ"
     interval = f"95 % interval {points(difference.low, difference)} to {points(difference.high, difference)}"
@@ -67,28 +63,31 @@ def check_sentence(found: Check) -> str:
     """Returns what a gate says of one config."""
     limit, (label, against) = found.limit, found.comparison.names
     if limit.question == "accuracy":
-        worse, allowed = "less accurate", f"{100 * limit.at_most:g} points"
-        loss, bound, seen = (
-            "" if value is None else f"{points(value, found.worse, signed=False)} points"
-            for value in (found.worse.mean, found.bound, found.detectable)
-        )
+        worse, allowed, before = "less accurate", f"{100 * limit.at_most:g} points", "a loss of "
     else:
-        worse, allowed = "slower", f"{100 * limit.at_most:g} %"
-        loss, bound, seen = (
-            "" if value is None else f"x {times(value)}" for value in (found.worse.mean, found.bound, found.detectable)
-        )
-    loss = f"a loss of {loss}" if limit.question == "accuracy" else loss
-    how = f"{loss}, one-sided 95 % bound {bound}, {counted(found.worse.n, 'seed')}"
+        worse, allowed, before = "slower", f"{100 * limit.at_most:g} %", ""
+
+    def size(value: float) -> str:
+        is_time = limit.question == "time"
+        return f"x {times(value)}" if is_time else f"{points(value, found.worse, signed=False)} points"
+
+    seeds = counted(found.worse.n, "seed")
+    how = f"{before}{size(found.worse.mean)}, one-sided 95 % bound {size(found.bound)}, {seeds}"
     claim = f"{worse} than {against} by more than {allowed}"
     if found.died:
-        seeds = f"{counted(len(found.died), 'seed')} did not end ok ({found.comparison.a.ended})"
-        return f"FAILS: {label}: {seeds}, and of {against} they did. Of the others: {claim}? {how}."
+        died = f"{counted(len(found.died), 'seed')} did not end ok ({found.comparison.a.ended})"
+        return f"FAILS: {label}: {died}, and of {against} they did. Of the others: {claim}? {how}."
     if found.state == "fails":
         return f"FAILS: {label} is {claim} ({how})."
     if found.state == "not shown":
         return f"FAILS: {label} is not shown not to be {claim} ({how})."
-    blind = f"; {seen} would have been found 8 times of 10" if seen else ""
+    blind = "" if found.detectable is None else f"; {size(found.detectable)} would have been found 8 times of 10"
     return f"passes: {label} is not {'' if limit.strict else 'shown to be '}{claim} ({how}{blind})."
+
+
+def within(found: Answer) -> str:
+    """Returns the margin, e.g. `0.3 points`."""
+    return f"{100 * (found.margin or 0.0):g} points"
 
 
 def points(fraction: float, of: Summary, *, signed: bool = True) -> str:
@@ -114,36 +113,23 @@ def p_text(p: float) -> str:
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def _accuracy_evidence(found: Answer, *, flipped: bool) -> str:
-    assert found.differences is not None
-    summary = found.differences.summary
-    ends = (-summary.high, -summary.low) if flipped else (summary.low, summary.high)
-    low, high = (points(end, summary, signed=end < 0) for end in ends)
-    return f"95 % interval {low} to {high}, {_seeds(found)}, {_p(found)}"
-
-
-def _time_evidence(found: Answer, *, flipped: bool) -> str:
-    assert found.differences is not None
-    summary = found.differences.summary
-    low, high = (-summary.high, -summary.low) if flipped else (summary.low, summary.high)
-    return f"95 % interval {times(low)} to {times(high)}, {_seeds(found)}, {_p(found)}"
-
-
-def _seeds(found: Answer) -> str:
-    return counted(len(found.pairs), "seed")
-
-
-def _p(found: Answer) -> str:
-    if found.p_corrected is not None:
-        return f"{p_text(found.p_corrected)} by Holm"
-    return p_text(found.p) if found.p is not None else "no p"
+def _evidence(found: Answer) -> str:
+    """Returns the interval, of what is better minus the other; how many seeds; and p."""
+    assert found.difference is not None
+    low, high = found.difference.low, found.difference.high
+    if found.verdict == "b":
+        low, high = -high, -low
+    is_time = found.question == "time"
+    ends = [times(end) if is_time else points(end, found.difference, signed=end < 0) for end in (low, high)]
+    p = f"{p_text(found.p_corrected)} by Holm" if found.p_corrected is not None else p_text(found.p or 0.0)
+    return f"95 % interval {ends[0]} to {ends[1]}, {counted(len(found.pairs), 'seed')}, {p}"
 
 
 def _would_decide(found: Answer) -> str:
-    assert found.differences is not None
-    if found.differences.constant:
+    assert found.difference is not None
+    if is_constant(found.difference):
         return "the same at every seed"
-    if found.differences.effect_size is None:
+    if found.effect_size is None:
         return "two seeds do not tell how many would decide it"
     low, high = found.seeds_for_power or (None, None)
     if low is None:

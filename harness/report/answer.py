@@ -18,12 +18,11 @@ from harness.report.texts import quoted
 from harness.results.answers import Family
 from harness.results.measured import MeasuredConfig
 from harness.statistics.chosen import flattery_of_best
+from harness.statistics.crossed import largest_image_noise
 from harness.statistics.intervals import Summary, summarise
-from harness.statistics.pairs import Judged, best_of, compare_pairs, judge, largest_image_variances
+from harness.statistics.pairs import PairwiseTests
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from harness.report.tables import Table
 
 MOST_NAMED = 3
@@ -85,7 +84,7 @@ def most_accurate(table: Table) -> Standing | None:
     configs = [config for config in table.configs if any(run.accuracy is not None for run in config.runs)]
     family = Family("accuracy", configs, table.margin)
     numbers = [{run.seed: run.accuracy for run in config.runs if run.accuracy is not None} for config in configs]
-    return _standing(_rows(table, configs), numbers, family.values, family.judged)
+    return _standing(_rows(table, configs), numbers, family.tests)
 
 
 def fastest(table: Table, among: Sequence[Contender]) -> Standing | None:
@@ -94,7 +93,7 @@ def fastest(table: Table, among: Sequence[Contender]) -> Standing | None:
     configs = [one for one in table.configs if one.config_id in wanted and any(run.train_seconds for run in one.runs)]
     family = Family("time", configs)
     numbers = [{run.seed: run.train_seconds for run in config.runs if run.train_seconds} for config in configs]
-    return _standing(_rows(table, configs), numbers, family.values, family.judged)
+    return _standing(_rows(table, configs), numbers, family.tests)
 
 
 def standing_by(contenders: Sequence[Contender], images: int, margin: float | None) -> Standing | None:
@@ -108,15 +107,13 @@ def standing_by(contenders: Sequence[Contender], images: int, margin: float | No
     seeds = sorted({seed for one in contenders for seed in one.by_seed}, key=str)
     rows = [[one.by_seed.get(seed, math.nan) for seed in seeds] for one in contenders]
     values = np.array(rows, dtype=float).reshape(len(contenders), len(seeds))
-    over_images = largest_image_variances(np.array([one.summary.mean for one in contenders]), max(images, 1))
-    judged = judge(compare_pairs(values, over_images, images), margin)
-    return _standing([one.row for one in contenders], [one.by_seed for one in contenders], values, judged)
+    noise = largest_image_noise(np.array([one.summary.mean for one in contenders]), images)
+    tests = PairwiseTests(values, noise, margin=margin)
+    return _standing([one.row for one in contenders], [one.by_seed for one in contenders], tests)
 
 
-def _standing(
-    rows: Sequence[Row], numbers: Sequence[Mapping[Any, float]], values: np.ndarray, judged: Judged
-) -> Standing | None:
-    found = best_of(values, judged)
+def _standing(rows: Sequence[Row], numbers: Sequence[Mapping[Any, float]], tests: PairwiseTests) -> Standing | None:
+    found = tests.best
     if found is None:
         return None
 
@@ -126,7 +123,7 @@ def _standing(
     [best] = contenders([found.index])
     as_good = contenders(found.equivalent), contenders(found.undecided)
     known = [place for place in (*found.equivalent, *found.undecided) if place not in found.unknown]
-    flattery = flattery_of_best(values[[found.index, *known]])
+    flattery = flattery_of_best(tests.values[[found.index, *known]])
     return Standing(best, *as_good, contenders(found.unknown), len(rows) - 1, flattery)
 
 

@@ -13,8 +13,6 @@ from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
-from harness.results import columns as declared
-from harness.results.columns import Column
 from harness.report.numbers.curves import (
     Budget,
     Curve,
@@ -40,6 +38,8 @@ from harness.report.pictures import PictureFile
 from harness.report.tables import Report, Table
 from harness.report.texts import Beside, one_line
 from harness.report.what_mattered import effect_table, what_mattered
+from harness.results import columns as declared
+from harness.results.columns import Column
 from harness.results.factors import Design, design_of
 from harness.results.measured import measured_config
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration
-from harness.results import columns as declared
-from harness.results.columns import Column
 from harness.report.numbers.peak import precision_of
 from harness.report.numbers.rows import Row
 from harness.report.numbers.speed import MIX, Speed, relative_speed
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.results import columns as declared
+from harness.results.columns import Column
 from harness.statistics.intervals import Summary, summarise
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import Any
 from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report.answer import Standing, answer, chosen_notes, most_accurate
-from harness.results.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
 from harness.report.numbers.curves import Budget, Curve, EpochsOf, some_late
 from harness.report.numbers.learned import COLLAPSED, is_unbalanced, overfitting_notes
 from harness.report.numbers.noise import Drift, Outlier
@@ -22,6 +21,7 @@ from harness.report.numbers.rows import Row
 from harness.report.pictures import PictureFile
 from harness.report.texts import Beside, Written, written
 from harness.report.what_mattered import WhatMattered
+from harness.results.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
 from harness.results.measured import MeasuredConfig
 
 LONGEST_NAME = 80

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.counted import counted
-from harness.results.columns import INTERVAL, Column
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.results.columns import INTERVAL, Column
 from harness.results.effects import NO_RESULT, Effect, Effects
 from harness.results.factors import Design
 from harness.results.measured import MeasuredConfig

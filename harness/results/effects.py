@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -9,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.results.answers import Question, over_images
+from harness.results.answers import Question
 from harness.results.factors import Design
 from harness.results.measured import MeasuredConfig, MeasuredRun
+from harness.results.outcomes import noise_of_images
 from harness.statistics.designs import Term, term_name, untold
 from harness.statistics.effects import (
     CellModel,
@@ -93,15 +95,14 @@ class Effects:
         self._values = np.array([[self._value(own.get(seed)) for seed in seeds] for own in runs])
         self._values = self._values.reshape(len(runs), len(seeds))
         self.seeds, self.images, self.predictions_kept = len(seeds), 0, True
-        between, largest = None, None
+        noise, largest = None, None
         if question == "accuracy":
-            between, kept, self.images = over_images(runs, self._values)
+            noise, kept = noise_of_images(runs, seeds, self._values)
+            self.images = noise.images
             means = np.array([np.mean([run.accuracy or 0.0 for run in own.values()] or [np.nan]) for own in runs])
             largest = np.where(kept, np.nan, means * (1 - means) / max(self.images, 1))
             self.predictions_kept = all(whole for whole, own in zip(kept, runs, strict=True) if own)
-        self._estimate = functools.partial(
-            estimate, values=self._values, over_images=between, largest=largest, images=self.images
-        )
+        self._estimate = functools.partial(estimate, values=self._values, noise=noise, largest=largest)
         self.is_complete = not np.isnan(self._values).any() and len(set(design.cells.values())) == math.prod(
             design.levels
         )
@@ -195,13 +196,12 @@ def _summary(found: Pairs, at: int, centre: float = 0.0) -> Summary | None:
     n = int(found.seeds[at])
     if not n:
         return None
-    over_seeds, of_images = float(found.over_seeds[at]), float(found.over_images[at])
+    over_seeds, of_images, rest = (float(part[at]) for part in (found.over_seeds, found.over_images, found.own))
     mean = float(found.difference[at]) + centre
     if math.isnan(over_seeds + of_images) or (math.isnan(found.p[at]) and not centre):
         return Summary(mean, None, None, n)
-    own = Summary(mean, None, None, n, of_images, found.images, over_seeds, float(found.freedom[at]))
-    half = own.half_width((1 - CONFIDENCE) / 2)
-    return Summary(mean, None, half, n, of_images, found.images, over_seeds, own.freedom)
+    own = Summary(mean, None, None, n, of_images, found.images, over_seeds, float(found.freedom[at]), own=rest)
+    return dataclasses.replace(own, ci95=own.half_width((1 - CONFIDENCE) / 2))
 
 
 def _known(value: np.floating | float) -> float | None:

@@ -122,7 +122,12 @@ def round_seconds(configs: Iterable[MeasuredConfig]) -> float:
 
 def count_by_status(runs: Iterable[RunResult]) -> str:
     """Returns e.g. `2 ok, 1 oom`."""
-    counts = Counter(run.status for run in runs)
+    return count_statuses(run.status for run in runs)
+
+
+def count_statuses(statuses: Iterable[str]) -> str:
+    """Returns the same of statuses alone."""
+    counts = Counter(statuses)
     return ", ".join(f"{counts[status]} {status}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
 
 

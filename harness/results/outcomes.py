@@ -1,4 +1,4 @@
-"""Which test images a run recognised, from its stored predictions."""
+"""Which test images a run recognised, from its stored predictions, and what that says of other images."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ import base64
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.records.files import open_file
+from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from harness.results.measured import MeasuredRun, TestImages
+
+MOST_READ = 2000  # files of predictions: a second; of larger tables the largest variance over the images is taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,3 +83,48 @@ def read_outcomes(path: Path) -> Outcomes:
         raise HarnessError(message, hint)
     digest = hashlib.sha256(np.ascontiguousarray(label, dtype="<i4").tobytes()).hexdigest()
     return Outcomes(digest, label == prediction)
+
+
+def noise_of_images(
+    runs: Sequence[Mapping[int, MeasuredRun]], seeds: Sequence[int], accuracies: np.ndarray
+) -> tuple[ImageNoise, list[bool]]:
+    """Returns the noise of the test images in each pair, and whether the predictions of each config were kept.
+
+    Args:
+        runs: of each config, by seed.
+        seeds: of the columns of the accuracies, [configs, seeds].
+    """
+    import numpy as np
+
+    there = ~np.isnan(accuracies)
+    means = np.where(there, accuracies, 0.0).sum(1) / np.maximum(there.sum(1), 1)
+    shared, own = np.full((len(runs),) * 2, np.nan), np.zeros((len(runs),) * 2)
+    kept = [False] * len(runs)
+    tested: dict[TestImages, list[int]] = {}
+    for place, by_seed in enumerate(runs):
+        images = {run.images for run in by_seed.values()}
+        if len(images) == 1 and all(run.rankable for run in by_seed.values()):
+            tested.setdefault(images.pop(), []).append(place)
+    for images, places in tested.items():
+        shared[np.ix_(places, places)] = largest_image_noise(means[places], images.samples).shared
+        if there.sum() > MOST_READ:
+            continue
+        right = np.zeros((len(places), len(seeds), images.samples), bool)
+        labels, whole = "", []
+        for row, place in enumerate(places):
+            try:
+                outcomes = {seed: runs[place][one].outcomes() for seed, one in enumerate(seeds) if there[place, seed]}
+            except HarnessError:
+                continue
+            labels = labels or next((one.labels_sha256 for one in outcomes.values()), "")
+            if all(len(one.correct) == images.samples > 1 and one.labels_sha256 == labels for one in outcomes.values()):
+                whole.append(row)
+                for seed, one in outcomes.items():
+                    right[row, seed] = one.correct
+        if whole:
+            at = [places[row] for row in whole]
+            found = image_noise(right[whole], there[at])
+            shared[np.ix_(at, at)], own[np.ix_(at, at)] = found.shared, found.own
+        for row in whole:
+            kept[places[row]] = True
+    return ImageNoise(shared, own, min((images.samples for images in tested), default=0)), kept

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.records.comparable import compares_with
 from harness.results.columns import INTERVAL, MEASURED, Column, field_values, fields
+from harness.results.measured import count_statuses
+from harness.spec import is_identity
 from harness.statistics.intervals import summarise
 
 if TYPE_CHECKING:
     import pandas
-
-_SAME_FOR_ALL_SEEDS = ("seed", "repeat", "label")
 
 
 def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.DataFrame:
@@ -28,18 +28,17 @@ def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.
     """
     import pandas
 
-    anchors = frame.get("spec.repeat")
-    runs = frame if anchors is None else frame[~(anchors.fillna(0).astype(int) > 0).to_numpy(bool)]
-    differing = list(_differing(runs))
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for run in plain_rows(frame):
+        groups.setdefault((run["suite"], run["system_id"], run["config_id"]), []).append(run)
+    differing = list(_differing([run for own in groups.values() for run in own]))
     rows = []
-    for key, own in runs.groupby(["suite", "system_id", "config_id"], sort=False):
-        suite, system_id, config_id = key
-        ok = own[(own["status"] == "ok").to_numpy(bool)]
-        latest = own.sort_values("ended_at").iloc[-1]
-        counts = own["status"].value_counts()
+    for (suite, system_id, config_id), own in groups.items():
+        ok = [run for run in own if run["status"] == "ok"]
+        latest = max(own, key=lambda run: run["ended_at"])
         row: dict[str, Any] = {"suite": suite, "system_id": system_id, "config_id": config_id}
         row |= {"system": latest.get("system", system_id), "label": latest["label"]}
-        row |= {"runs_ok": len(ok), "runs": ", ".join(f"{counts[one]} {one}" for one in _ok_first(counts.index))}
+        row |= {"runs_ok": len(ok), "runs": count_statuses(run["status"] for run in own)}
         row |= {name.removeprefix("spec."): latest[name] for name in differing}
         for column in MEASURED:
             if column.metric and column.over in ("mean", INTERVAL, "max"):
@@ -48,16 +47,17 @@ def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.
     return pandas.DataFrame(rows)
 
 
-def _over_seeds(ok: pandas.DataFrame, column: Column, *, with_resumed: bool) -> list[Any]:
+def _over_seeds(ok: Sequence[Mapping[str, Any]], column: Column, *, with_resumed: bool) -> list[Any]:
     """Returns what a config's runs that ended ok have in a column of the table, under `fields(column)`."""
-    name = run_column(column.metric)
-    if name not in ok:
-        return [None] * len(fields(column))
-    marked = [text.split(", ") if isinstance(text, str) else [] for text in ok["marks"]]
-    counts = [compares_with(names, column.metric, with_resumed=with_resumed) for names in marked]
-    numbers = [float(value) for value in ok.loc[counts, name].dropna()]
+    numbers = [
+        run.get(run_column(column.metric))
+        for run in ok
+        if compares_with(
+            (run["marks"] or "").split(", ") if run["marks"] else (), column.metric, with_resumed=with_resumed
+        )
+    ]
     if column.over == "max":
-        return [int(max(numbers)) if numbers else None]
+        return [max((int(value) for value in numbers if value is not None), default=None)]
     return field_values(column, summarise(numbers))
 
 
@@ -69,13 +69,24 @@ def run_column(metric: str) -> str:
     return f"metrics.{metric}" if head in ("train", "validation", "test") else metric
 
 
-def _ok_first(statuses: Any) -> list[str]:
-    return sorted(statuses, key=lambda status: (status != "ok", status))
-
-
-def _differing(runs: pandas.DataFrame) -> Iterator[str]:
+def _differing(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yields the columns of the config that have several values."""
-    for name in runs.columns:
-        path = str(name).removeprefix("spec.")
-        if path != name and path not in _SAME_FOR_ALL_SEEDS and runs[name].nunique() > 1:
-            yield str(name)
+    for name in runs[0] if runs else ():
+        own = name.startswith("spec.") and is_identity(name.removeprefix("spec."))
+        if own and len({run[name] for run in runs} - {None}) > 1:
+            yield name
+
+
+def marks_of(run: Mapping[str, Any]) -> list[str]:
+    """Returns the names of a run's marks, see `harness.records.comparable`."""
+    return run["marks"].split(", ") if run["marks"] else []
+
+
+def plain_rows(frame: pandas.DataFrame) -> list[dict[str, Any]]:
+    """Returns the runs as mappings by column, null as None; without anchors, which repeat a run and are no sample."""
+    columns = {
+        str(name): [None if null else value for value, null in zip(frame[name], frame[name].isna(), strict=True)]
+        for name in frame
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [row for row in rows if not row.get("spec.repeat")]

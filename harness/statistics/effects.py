@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.statistics.crossed import tail_beyond
+from harness.statistics.crossed import ImageNoise
 from harness.statistics.designs import MOST_COLUMNS, Term, columns, model_of, row_space, tells, terms_of, width
 from harness.statistics.moderated import ALIKE, moderated_variances
 from harness.statistics.pairs import LEVEL, Pairs, Verdict
@@ -127,9 +127,8 @@ def estimate(
     model: CellModel,
     rows: np.ndarray,
     values: np.ndarray,
-    over_images: np.ndarray | None = None,
+    noise: ImageNoise | None = None,
     largest: np.ndarray | None = None,
-    images: int = 0,
     *,
     borrow: bool = True,
 ) -> Pairs:
@@ -138,11 +137,9 @@ def estimate(
     Args:
         rows: [rows, columns].
         values: [configs, seeds], NaN where a run is missing.
-        over_images: s²_image / m of the difference of each two configs, [configs, configs], see
-            `pairs.image_variances`; NaN for two that were tested on different images; None for what is not measured on
-            images.
+        noise: of the test images in the difference of each two configs, see `harness.statistics.crossed`; None for what
+            is not measured on images.
         largest: s²_image / m of each config whose predictions were not kept, [configs], NaN where they were.
-        images: m.
         borrow: draw the variances of the rows together, see below; for a family of contrasts.
 
     Returns:
@@ -173,22 +170,22 @@ def estimate(
         shared = ~np.isnan(moderated)
         variance = np.where(shared, np.fmax(variance, moderated * (weights**2).sum(1)), variance)
         freedom = np.where(shared, freedom + min(borrowed, MOST_BORROWED), freedom)
-    over_seeds, of_images = variance / np.maximum(n, 1), _over_images(weights, over_images, largest)
-    both = over_seeds + of_images
-    p = 2 * tail_beyond(np.abs(means), over_seeds, np.maximum(freedom, 1), of_images, images)
-    p = np.where(both > 0, p, np.where((both == 0) & (np.abs(means) < ALIKE), 1.0, np.nan))
-    return Pairs(means, n, over_seeds, freedom, of_images, images, p)
+    over_seeds, freedom = variance / np.maximum(n, 1), np.maximum(freedom, 1)
+    of_images, own, images = np.zeros(len(rows)), np.zeros(len(rows)), 0
+    if noise is not None:
+        of_images, own = _over_images(weights, noise.shared, largest), _over_images(weights, noise.own, None)
+        images = noise.images
+    return Pairs(means, n, over_seeds, freedom, of_images, images, own)
 
 
-def _over_images(weights: np.ndarray, between: np.ndarray | None, largest: np.ndarray | None) -> np.ndarray:
-    """Returns s²_image / m of sums of configs whose weights add up to 0: -w'Vw / 2, as V has the differences of two.
+def _over_images(weights: np.ndarray, between: np.ndarray, largest: np.ndarray | None) -> np.ndarray:
+    """Returns a variance over the images of sums of configs whose weights add up to 0: -w'Vw / 2.
 
+    V has the variances of the differences of two.
     Where predictions were not kept it is the largest that it can be: configs of one sign err alike, of the other alone.
     """
     import numpy as np
 
-    if between is None:
-        return np.zeros(len(weights))
     unknown = np.isnan(between)
     found = -np.einsum("ri,ij,rj->r", weights, np.where(unknown, 0.0, between), weights) / 2
     if largest is not None:

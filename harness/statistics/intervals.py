@@ -22,6 +22,7 @@ class Summary:
         ci95: half of the 95 % interval of the mean.
         over_images: s²_image / m of a number that is a mean over test images, too; see `harness.statistics.crossed`.
         images: how many.
+        own: s²_rest / (n m), of what over_seeds holds of the images already.
         over_seeds, freedom: s²_seed / n and its degrees of freedom, where they are not sd² / n and n - 1.
         least, most: of the values; None where they are not known.
     """
@@ -36,21 +37,22 @@ class Summary:
     freedom: float | None = None
     least: float | None = None
     most: float | None = None
+    own: float = 0.0
 
     @property
     def has_noise(self) -> bool:
         """Whether it is known to vary, over the seeds or over the images."""
-        return bool(self.sd or (self.n > 1 and (self.over_images or self.over_seeds)))
+        return bool(self.sd or (self.n > 1 and (self.over_images or self.over_seeds or self.own)))
 
     def half_width(self, tail: float) -> float:
         """Returns half of the interval that leaves out `tail` at each end; two seeds or more."""
         return float(half_width(tail, *self.parts))
 
     @property
-    def parts(self) -> tuple[float, float, float, int]:
-        """What `harness.statistics.crossed` takes: s²_seed / n, its degrees of freedom, s²_image / m, m."""
+    def parts(self) -> tuple[float, float, float, int, float]:
+        """What `harness.statistics.crossed` takes: s²_seed / n, its degrees of freedom, s²_image / m, m, own."""
         over_seeds = (self.sd or 0.0) ** 2 / self.n if self.over_seeds is None else self.over_seeds
-        return over_seeds, self.freedom or self.n - 1, self.over_images, self.images
+        return over_seeds, self.freedom or self.n - 1, self.over_images, self.images, self.own
 
     @property
     def shows_range(self) -> bool:

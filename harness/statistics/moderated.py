@@ -36,7 +36,8 @@ def moderated_variances(values: np.ndarray) -> tuple[np.ndarray, float]:
     seeds = (~np.isnan(values)).sum(1)
     found = np.full(len(values), np.nan)
     enough = seeds >= LEAST_SEEDS
-    variances = np.array([np.nanvar(own, ddof=1) if wide else np.nan for own, wide in zip(values, enough, strict=True)])
+    variances = found.copy()
+    variances[enough] = np.nanvar(values[enough], axis=1, ddof=1)
     fitted = enough & (variances > ALIKE**2)  # seeds that all collapsed alike tell nothing of the others
     if fitted.sum() < LEAST_CONFIGS:
         return found, 0.0

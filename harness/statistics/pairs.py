@@ -1,220 +1,77 @@
-"""Several configs compared, each pair of them: over the seeds, and of accuracies over the test images as well."""
+"""The configs of a table compared, each pair of them: over the seeds, and of accuracies over the test images as well.
+
+A table is one family of tests. Its best config was chosen by the numbers that it is then compared by, so it is too good
+by its own luck. Over all pairs no choice can go wrong: every verdict that it could have led to is among them.
+"""
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from harness.statistics.crossed import tail_beyond
+from harness.statistics.crossed import ImageNoise, tail_beyond
+from harness.statistics.intervals import Summary
 from harness.statistics.moderated import ALIKE, moderated_variances
-from harness.statistics.significance import holm
 
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_PAIRS = 100_000
 LEVEL = 0.05  # of a family of comparisons: so often one of its verdicts is wrong where nothing differs
-
+MOST_PAIRS = 100_000  # whose p-values are all exact
+AT_ONCE = 200_000  # pairs in memory
 
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Paired differences: arrays [configs, configs], of the row's config minus the column's.
+    """Paired differences; numbers of one, or arrays.
 
     Attributes:
-        difference: means over the seeds that both have; NaN without one.
+        difference: mean over the seeds that both have; NaN without one.
         seeds: how many both have.
-        over_seeds: s²_seed / n, see `harness.statistics.crossed`; NaN with less than two seeds. Of four configs or
-            more with three seeds it is not less than what `harness.statistics.moderated` has of the two.
+        over_seeds: s²_seed / n, see `harness.statistics.crossed`; NaN with less than two seeds.
         freedom: its degrees of freedom.
-        over_images: s²_image / m; 0 where nothing is measured on images.
-        images: m.
-        p: of no difference, two-sided, not corrected. NaN where nothing can be said: with less than two seeds, for a
-            pair that was tested on different images, and where all differ by the same; 1 where all differences are 0.
+        over_images, images, own: as in `ImageNoise`; 0 where nothing is measured on images.
     """
 
-    difference: np.ndarray
-    seeds: np.ndarray
-    over_seeds: np.ndarray
-    freedom: np.ndarray
-    over_images: np.ndarray
-    images: int
-    p: np.ndarray
+    difference: Any
+    seeds: Any
+    over_seeds: Any
+    freedom: Any
+    over_images: Any = 0.0
+    images: int = 0
+    own: Any = 0.0
 
-    def p_beyond(self, margin: float) -> np.ndarray:
-        """Returns p-values that the true difference is `margin` or more, in either direction; NaN where `p` is.
+    @functools.cached_property
+    def variance(self) -> Any:
+        """Of the mean; 0 where all differ by the same."""
+        import numpy as np
 
-        Two one-sided tests; the larger counts.
+        return np.maximum(self.over_seeds, self.own) + self.over_images
+
+    @functools.cached_property
+    def p(self) -> Any:
+        """Of no difference, two-sided. NaN where nothing can be said: with less than two seeds, for a pair that was
+        tested on different images, and where all differ by the same; 1 where all differences are 0.
+        """
+        return 2 * self._tail(abs(self.difference), 0.5)
+
+    def p_beyond(self, margin: float) -> Any:
+        """Of a difference of the margin or more, in either direction: of two one-sided tests the larger one.
 
         Source: D. J. Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987) 657.
         """
+        return self._tail(margin - abs(self.difference), float(margin <= 0))
+
+    def _tail(self, distance: Any, without_noise: float) -> Any:
         import numpy as np
 
-        within = margin - np.abs(self.difference)
-        p = tail_beyond(within, self.over_seeds, self.freedom, self.over_images, self.images)
-        alike = self.over_seeds + self.over_images == 0
-        return np.where(np.isnan(self.p), np.nan, np.where(alike, (within <= 0).astype(float), p))
-
-
-def compare_pairs(
-    values: np.ndarray, over_images: np.ndarray | None = None, images: int = 0, *, borrow: bool = True
-) -> Pairs:
-    """Compares each pair of configs.
-
-    Args:
-        values: [configs, seeds], NaN where a run is missing.
-        over_images: [configs, configs], see `image_variances`; NaN for a pair that was tested on different images; None
-            for what is not measured on images.
-        images: how many there are.
-        borrow: draw the variances of the table together. Only for the family of all pairs: a single pair with a config
-            that scatters far more than the others would be told apart too often, by three seeds in 9 % of tables.
-    """
-    import numpy as np
-
-    values = np.asarray(values, float)
-    configs = len(values)
-    seeds, difference, over_seeds = (np.full((configs, configs), np.nan) for _ in range(3))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for row, own in enumerate(values):  # not all at once: 2,500 configs have six million pairs
-            differences = own - values
-            known = ~np.isnan(differences)
-            seeds[row] = known.sum(1)
-            difference[row] = np.where(known, differences, 0.0).sum(1) / seeds[row]
-            scatter = np.where(known, differences - difference[row][:, None], 0.0)
-            variance = (scatter**2).sum(1) / (seeds[row] - 1)
-            over_seeds[row] = np.where(variance < ALIKE**2, 0.0, variance) / seeds[row]
-    over_seeds[seeds < 2] = np.nan
-    freedom = seeds - 1
-    variances, borrowed = moderated_variances(values) if borrow else (None, 0.0)
-    if variances is not None and borrowed:
-        moderated = (variances[:, None] + variances) / np.maximum(seeds, 1)
-        shared = ~np.isnan(moderated) & ~np.isnan(over_seeds) & ~np.eye(configs, dtype=bool)
-        over_seeds = np.where(shared, np.fmax(over_seeds, moderated), over_seeds)
-        freedom = np.where(shared, freedom + borrowed, freedom)
-    over_images = np.zeros_like(over_seeds) if over_images is None else over_images
-    means = np.where(np.isnan(values).all(1), -np.inf, np.nansum(values, 1) / np.maximum((~np.isnan(values)).sum(1), 1))
-    first = int(means.argmax()) if configs else 0
-    p = _p(np.abs(difference), freedom, over_seeds, over_images, images, first)
-    return Pairs(difference, seeds, over_seeds, freedom, over_images, images, p)
-
-
-def _p(
-    far: np.ndarray, freedom: np.ndarray, over_seeds: np.ndarray, over_images: np.ndarray, images: int, first: int
-) -> np.ndarray:
-    """Returns the p-values of the pairs. Of very many, those that normal noise alone would not decide, and that are not
-    of the first config, have that p-value: it is too small, and above the level all the same.
-    """
-    import numpy as np
-    from scipy.special import ndtr
-
-    p = np.full_like(far, np.nan)
-    variance = over_seeds + over_images
-    p[(variance == 0) & (far < ALIKE)] = 1.0
-    rows, columns = np.triu_indices(len(p), 1)
-    tested = variance[rows, columns] > 0
-    at = rows[tested], columns[tested]
-    if len(at[0]) > MOST_PAIRS:
-        least = 2 * ndtr(-far[at] / np.sqrt(variance[at]))
-        p[at] = p[at[::-1]] = least
-        hopeful = (least < LEVEL) | (at[0] == first) | (at[1] == first)
-        at = at[0][hopeful], at[1][hopeful]
-    p[at] = 2 * tail_beyond(far[at], over_seeds[at], freedom[at], over_images[at], images)
-    p[at[::-1]] = p[at]
-    return p
-
-
-def image_variances(recognised: np.ndarray) -> np.ndarray:
-    """Returns s²_image / m of each pair of configs, [configs, configs].
-
-    Args:
-        recognised: [configs, m]: the share of a config's seeds that recognised an image.
-    """
-    import numpy as np
-
-    images = recognised.shape[1]
-    centred = np.asarray(recognised, float) - np.mean(recognised, axis=1, keepdims=True)
-    products = centred @ centred.T
-    own = np.diag(products)
-    return np.maximum(own[:, None] + own - 2 * products, 0.0) / (images - 1) / images
-
-
-def largest_image_variances(accuracies: np.ndarray, images: int) -> np.ndarray:
-    """Returns what `image_variances` is at most, [configs, configs], where predictions were not kept.
-
-    That of networks whose errors have nothing to do with each other: those of networks that learn from the same images
-    fall on the same test images more often than that.
-
-    Args:
-        accuracies: [configs].
-    """
-    import numpy as np
-
-    own = np.asarray(accuracies) * (1 - np.asarray(accuracies))
-    found = (own[:, None] + own) / images
-    np.fill_diagonal(found, 0.0)
-    return found
-
-
-def corrected(p: np.ndarray, to: int | None = None) -> np.ndarray:
-    """Returns p-values of pairs corrected by Holm's method: over all pairs, or over those with one config.
-
-    The best of a table was chosen by the numbers that it is then compared by, so it is too good by its own luck. Over
-    all pairs no choice can go wrong: every verdict that it could have led to is among them.
-
-    Args:
-        p: [configs, configs], symmetric; NaN where there is none.
-        to: a config that was named beforehand.
-
-    Returns:
-        The same shape; NaN where there is none, and outside of the family.
-    """
-    import numpy as np
-
-    configs = len(p)
-    rows, columns = np.triu_indices(configs, 1)
-    wanted = ~np.isnan(p[rows, columns])
-    if to is not None:
-        wanted &= (rows == to) | (columns == to)
-    rows, columns = rows[wanted], columns[wanted]
-    found = np.full_like(p, np.nan)
-    found[rows, columns] = found[columns, rows] = holm(p[rows, columns])
-    return found
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """A family of comparisons.
-
-    Attributes:
-        p: of no difference, corrected over the family, [configs, configs]; NaN where nothing can be said.
-        p_beyond: of a difference of `margin` or more, corrected over the family; None without a margin.
-    """
-
-    pairs: Pairs
-    p: np.ndarray
-    p_beyond: np.ndarray | None
-    margin: float | None
-
-    def verdict(self, one: int, other: int) -> Verdict | None:
-        """Returns what one config is beside another, where larger values are better; None where nothing can be said."""
-        if self.p[one, other] < LEVEL:
-            return "better" if self.pairs.difference[one, other] > 0 else "worse"
-        if self.p_beyond is not None and self.p_beyond[one, other] < LEVEL:
-            return "equivalent"
-        return None if self.p[one, other] != self.p[one, other] else "undecided"
-
-
-def judge(pairs: Pairs, margin: float | None = None, to: int | None = None) -> Judged:
-    """Returns the verdicts on all pairs, or on those with one config; of each kind, one is wrong in 5 % of families.
-
-    Args:
-        margin: differences below it do not matter; in the unit of the values.
-        to: a config that was named beforehand.
-    """
-    beyond = None if margin is None else corrected(pairs.p_beyond(margin), to)
-    return Judged(pairs, corrected(pairs.p, to), beyond, margin)
+        tail = tail_beyond(distance, self.over_seeds, self.freedom, self.over_images, self.images, self.own)
+        alike = np.where(np.abs(self.difference) < ALIKE, without_noise, np.nan)
+        return np.where(self.variance == 0, alike, tail)
 
 
 @dataclass(frozen=True)
@@ -234,23 +91,174 @@ class Best:
     unknown: tuple[int, ...]
 
 
-def best_of(values: np.ndarray, judged: Judged) -> Best | None:
-    """Returns the best of a table, by a family over all its pairs; None where there is no value.
+class PairwiseTests:
+    """The tests of a family: of each kind, one verdict is wrong in 5 % of families.
+
+    Attributes:
+        p: of no difference, see `Pairs`, not corrected, [configs, configs]; NaN outside of the family. Of more than
+            `MOST_PAIRS` those that could not be significant are too small, but for those of `beside`.
+        p_beyond: the same of a difference of the margin or more; None without one.
 
     Args:
-        values: [configs, seeds], the larger the better; NaN where a run is missing. A config without one takes no part.
+        values: [configs, seeds], the larger the better; NaN where a run is missing.
+        noise: None for what is not measured on images.
+        margin: differences below it do not matter; in the unit of the values.
+        beside: the place of a config whose p-values are wanted, by default that of the best; see `p`.
+        to: a config that was named beforehand: the family is of the comparisons with it alone, each by its own
+            variance. With what the table tells of the variances, a pair with a config that scatters far more than the
+            others would be told apart too often, by three seeds in 9 % of tables.
+    """
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        noise: ImageNoise | None = None,
+        *,
+        margin: float | None = None,
+        beside: int | None = None,
+        to: int | None = None,
+    ) -> None:
+        import numpy as np
+
+        self.values = np.asarray(values, float)
+        self.noise, self.margin = noise, margin
+        known = ~np.isnan(self.values)
+        with np.errstate(invalid="ignore"):
+            self.means = np.where(known, self.values, 0.0).sum(1) / known.sum(1)
+        self._beside = (
+            int(np.nan_to_num(self.means, nan=-np.inf).argmax()) if beside is None and len(values) else beside
+        )
+        self._variances, self._borrowed = moderated_variances(self.values) if to is None else (np.array([]), 0.0)
+        rows, columns = np.triu_indices(len(self.values), 1)
+        if to is not None:
+            rows, columns = np.full(len(self.values), to), np.arange(len(self.values))
+            rows, columns = rows[columns != to], columns[columns != to]
+        self.p = self._tested(rows, columns, None)
+        self.p_beyond = None if margin is None else self._tested(rows, columns, margin)
+        self._pairs = rows, columns
+
+    def between(self, one: Any, other: Any) -> Pairs:
+        """Returns the differences of pairs of configs, one minus the other, by their places: integers or arrays."""
+        import numpy as np
+
+        differences = self.values[one] - self.values[other]
+        known = ~np.isnan(differences)
+        seeds = known.sum(-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(known, differences, 0.0).sum(-1) / seeds
+            scatter = np.where(known, differences - np.expand_dims(mean, -1), 0.0)
+            variance = (scatter**2).sum(-1) / (seeds - 1)
+            over_seeds = np.where(seeds > 1, np.where(variance < ALIKE**2, 0.0, variance) / seeds, np.nan)
+            freedom = seeds - 1.0
+            if self._borrowed:
+                moderated = (self._variances[one] + self._variances[other]) / seeds
+                freedom = np.where(np.isnan(moderated + over_seeds), freedom, freedom + self._borrowed)
+                over_seeds = np.where(moderated > over_seeds, moderated, over_seeds)
+        if self.noise is None:
+            return Pairs(mean, seeds, over_seeds, freedom)
+        shared, own, images = self.noise
+        return Pairs(mean, seeds, over_seeds, freedom, shared[one, other], images, own[one, other])
+
+    def p_holm(self, one: Any, other: Any) -> Any:
+        """Returns p-values of pairs, corrected over the family by Holm's method."""
+        return self._holm(self.p[one, other], self._steps)
+
+    def verdict(self, one: int, other: int) -> Verdict | None:
+        """Returns what one config is beside another; None where nothing can be said."""
+        p = self.p_holm(one, other)
+        if p < LEVEL:
+            return "better" if self.between(one, other).difference > 0 else "worse"
+        if self.p_beyond is not None and self._holm(self.p_beyond[one, other], self._steps_beyond) < LEVEL:
+            return "equivalent"
+        return None if math.isnan(p) else "undecided"
+
+    @functools.cached_property
+    def best(self) -> Best | None:
+        """The config with the highest mean; None where there is no value. A config without one takes no part."""
+        import numpy as np
+
+        [there] = np.nonzero(~np.isnan(self.means))
+        if not len(there):
+            return None
+        index, *others = (int(one) for one in there[np.argsort(-self.means[there], kind="stable")])
+        found: dict[Verdict | None, list[int]] = {}
+        for other in others:
+            found.setdefault(self.verdict(index, other), []).append(other)
+        # "worse" can be one of these whose missing seeds made its mean the lower one.
+        open_ = {other for verdict in ("undecided", "worse", None) for other in found.get(verdict, [])}
+        undecided = tuple(other for other in others if other in open_)
+        groups = (tuple(found.get(verdict, ())) for verdict in ("equivalent", "better", None))
+        equivalent, worse, unknown = groups
+        return Best(index, equivalent, undecided, worse, unknown)
+
+    @functools.cached_property
+    def _steps(self) -> tuple[np.ndarray, np.ndarray]:
+        return _holm_steps(self.p[self._pairs])
+
+    @functools.cached_property
+    def _steps_beyond(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.p_beyond is not None
+        return _holm_steps(self.p_beyond[self._pairs])
+
+    @staticmethod
+    def _holm(p: Any, steps: tuple[np.ndarray, np.ndarray]) -> Any:
+        import numpy as np
+
+        ordered, corrected = steps
+        return np.where(np.isnan(p), np.nan, corrected[np.searchsorted(ordered, p)])
+
+    def _tested(self, rows: np.ndarray, columns: np.ndarray, margin: float | None) -> np.ndarray:
+        """Returns the p-values of pairs, [configs, configs]: of no difference, or of the margin or more."""
+        import numpy as np
+        from scipy.special import ndtr
+
+        p, exact = np.empty(len(rows)), np.ones(len(rows), bool)
+        if len(rows) > MOST_PAIRS:
+            # Normal noise alone gives no larger p-values than Student's. Holm's method compares none with more than the
+            # level over those that stay, and those above the level stay.
+            for start in range(0, len(rows), AT_ONCE):
+                some = slice(start, start + AT_ONCE)
+                found = self.between(rows[some], columns[some])
+                far = np.abs(found.difference) if margin is None else margin - np.abs(found.difference)
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    p[some] = (2 if margin is None else 1) * ndtr(-far / np.sqrt(found.variance))
+            exact = ~(p >= LEVEL / max(1, (p >= LEVEL).sum()))
+            exact |= (rows == self._beside) | (columns == self._beside)
+        [wanted] = np.nonzero(exact)
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            found = self.between(rows[some], columns[some])
+            p[some] = found.p if margin is None else found.p_beyond(margin)
+        found = np.full((len(self.values),) * 2, np.nan)
+        found[rows, columns] = found[columns, rows] = p
+        return found
+
+
+def _holm_steps(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the p-values of a family in order, and corrected.
+
+    As `harness.statistics.significance.holm`; of millions, one is then looked up in less time than all are put back.
     """
     import numpy as np
 
-    there = [index for index, own in enumerate(values) if not np.isnan(own).all()]
-    if not there:
+    ordered = np.append(np.sort(p[~np.isnan(p)]), np.nan)
+    times = np.arange(len(ordered) - 1, -1, -1)
+    return ordered, np.maximum.accumulate(np.minimum(1.0, times * ordered))
+
+
+def hedges_g(differences: Summary) -> float | None:
+    """Returns Hedges' g_z: Cohen's d_z = mean / sd of the differences, without its bias in small samples.
+
+    Source: L. V. Hedges, Distribution theory for Glass's estimator of effect size, J. Educ. Stat. 6 (1981) 107, eq. 6e;
+    D. Lakens, Calculating and reporting effect sizes, Front. Psychol. 4 (2013) 863.
+    """
+    m = differences.n - 1
+    if m < 2 or not differences.sd or is_constant(differences):
         return None
-    means = {index: float(np.nanmean(values[index])) for index in there}
-    index, *others = sorted(there, key=lambda one: -means[one])
-    found: dict[Verdict | None, list[int]] = {}
-    for other in others:
-        found.setdefault(judged.verdict(index, other), []).append(other)
-    unknown = tuple(found.get(None, []))
-    # "worse" can be one of these whose missing seeds made its mean the lower one.
-    open_ = sorted([*found.get("undecided", []), *found.get("worse", []), *unknown], key=lambda one: -means[one])
-    return Best(index, tuple(found.get("equivalent", [])), tuple(open_), tuple(found.get("better", [])), unknown)
+    correction = math.exp(math.lgamma(m / 2) - math.lgamma((m - 1) / 2)) / math.sqrt(m / 2)
+    return correction * differences.mean / differences.sd
+
+
+def is_constant(differences: Summary) -> bool:
+    """Tells whether all seeds differ by the same, but for the rounding of floats: their noise is not known."""
+    return differences.n > 1 and (differences.most or 0.0) - (differences.least or 0.0) <= ALIKE

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.compare.comparison import Comparison, compare
+from harness.compare.comparison import ConfigPair, compare
 from harness.compare.sentences import accuracy_sentence, images_sentence, time_sentence
 from harness.records.store import run_folder
-from harness.results.answers import Family, together
+from harness.results.answers import Family, as_one_family
 from harness.results.measured import MeasuredConfig, measured_configs
-from harness.statistics.pairs import best_of, largest_image_variances
+from harness.statistics.crossed import largest_image_noise
 from tests.compare.made import IMAGES, config, write_predictions
 from tests.marked import MARKING
 from tests.report.conftest import make_result, store
@@ -27,7 +27,7 @@ B = [0.88, 0.90, 0.88, 0.89, 0.89]
 SLOW = [100.0, 101.0, 99.0, 100.5, 100.2]
 
 
-def compared(a: list[float], b: list[float], *seconds: list[float], **more: Any) -> Comparison:
+def compared(a: list[float], b: list[float], *seconds: list[float], **more: Any) -> ConfigPair:
     """Compares two configs that differ in their epochs."""
     times = dict(zip(("a", "b"), seconds, strict=False))
     one = config("a", a, times.get("a"), train={"epochs": 1})
@@ -38,10 +38,10 @@ def compared(a: list[float], b: list[float], *seconds: list[float], **more: Any)
 def test_a_is_more_accurate_and_b_is_faster() -> None:
     found = compared(A, B, SLOW, [0.9 * one + 0.01 * index for index, one in enumerate(SLOW)])
     # differences 4, 5, 3, 5, 4 points: mean 4.2, sd 0.83666, on 10,000 images, whose predictions were not kept
-    assert found.accuracy.verdict == "a" and found.accuracy.differences and not found.accuracy.predictions_kept
-    over_images = float(largest_image_variances(np.array([mean(A), mean(B)]), 10_000)[0, 1])
+    assert found.accuracy.verdict == "a" and found.accuracy.difference and not found.accuracy.predictions_kept
+    over_images = float(largest_image_noise(np.array([mean(A), mean(B)]), 10_000).shared[0, 1])
     half = math.hypot(2.7764451 * 0.0083666 / math.sqrt(5), stats.t.ppf(0.975, 9999) * math.sqrt(over_images))
-    assert found.accuracy.differences.summary.ci95 == pytest.approx(half, rel=1e-5)
+    assert found.accuracy.difference.ci95 == pytest.approx(half, rel=1e-5)
     expected = "a is more accurate than b by 4.20 points (95 % interval 2.89 to 5.51, 5 seeds, p < 0.001)."
     assert accuracy_sentence(found) == expected
     assert found.time.verdict == "b"
@@ -83,7 +83,7 @@ def test_among_many_comparisons_it_takes_more_seeds_to_decide_one() -> None:
     found = [family.answer(0, 1).seeds_for_power for family in (alone, named, table)]
     lows = [one[0] or 0 for one in found if one]
     assert len(lows) == 3 and lows == sorted(set(lows)), "of one, two and three comparisons"
-    apart = together([alone.answer(0, 1)] * 3)[0].seeds_for_power
+    apart = as_one_family([alone.answer(0, 1)] * 3)[0].seeds_for_power
     assert apart and apart[0] == lows[2]
 
 
@@ -112,7 +112,7 @@ def test_seeds_that_all_differ_by_the_same_leave_no_noise() -> None:
 def test_only_common_seeds_count_and_the_others_are_named() -> None:
     a = config("a", A, first_seed=1, train={"epochs": 1})
     found = compare(a, config("b", [0.5, *B], train={"epochs": 2}), 120.0, test_images=False)
-    assert found.accuracy.seeds == (1, 2, 3, 4, 5)
+    assert [pair.seed for pair in found.accuracy.pairs] == [1, 2, 3, 4, 5]
     assert accuracy_sentence(found).startswith("a is more accurate than b by 4.20 points")
     assert "Seeds that only one of them has are left out: 0." in found.cautions
 
@@ -128,7 +128,7 @@ def test_runs_that_did_not_end_well_are_named() -> None:
     results = [make_result("b", seed=seed, accuracy=0.9, status="ok" if seed else "diverged") for seed in range(3)]
     [b] = measured_configs("milestones", {results[0].config_id: "b"}, results, Path())
     found = compare(config("a", [0.9, 0.91, 0.92], train={"epochs": 1}), b, 120.0, test_images=False)
-    assert found.accuracy.seeds == (1, 2)
+    assert [pair.seed for pair in found.accuracy.pairs] == [1, 2]
     assert "Of b the runs ended 2 ok, 1 diverged; only those that are ok count." in found.cautions
 
 
@@ -238,7 +238,7 @@ def test_the_networks_are_compared_by_their_stored_predictions(tmp_path: Path) -
     assert found and found.difference and (found.seeds, found.images) == (3, IMAGES)
     assert found.difference.mean == pytest.approx((40 + 38 + 36) / 3 / IMAGES)
     assert found.p and found.p < 0.001
-    text = images_sentence(comparison, found)
+    text = images_sentence(comparison)
     assert text.startswith("These networks, other images: they differ, a - b = +19.00 points (95 % interval ")
     assert text.endswith("200 images, p < 0.001). It says nothing of other seeds.")
     assert comparison.accuracy.predictions_kept, "and their variance over the images is in the verdict"
@@ -259,7 +259,7 @@ def test_predictions_that_are_missing_or_of_another_length(
     spoil(min((tmp_path / "milestones").glob(f"{b.config_id}-*/*/predictions.npz")))
     found = compare(a, b, 120.0)
     assert found.networks and found.networks.p is None and message in found.networks.reason and found.networks.hint
-    assert images_sentence(found, found.networks).startswith("These networks were not compared on their test images: ")
+    assert images_sentence(found).startswith("These networks were not compared on their test images: ")
     assert not found.accuracy.predictions_kept
     assert any("the largest that it can be" in caution for caution in found.cautions)
 
@@ -271,7 +271,7 @@ def test_a_table_is_corrected_over_what_it_could_have_compared() -> None:
         config("far", [0.80, 0.82, 0.81], train={"epochs": 3}),
     ]
     accuracy = Family("accuracy", table)
-    first = best_of(accuracy.values, accuracy.judged)
+    first = accuracy.tests.best
     assert first and first.index == 0
     alone = compare(table[1], table[0], 0.0, test_images=False).accuracy
     named, by_all = Family("accuracy", table, to=0).answer(1, 0), accuracy.answer(1, 0)
@@ -286,7 +286,7 @@ def test_a_table_is_corrected_over_what_it_could_have_compared() -> None:
 
 def test_separate_pairs_are_a_family_too() -> None:
     answers = [compared(A, B).accuracy, compared(B, B).accuracy, compared([0.9], [0.8]).accuracy]
-    found = together(answers)
+    found = as_one_family(answers)
     assert [one.verdict for one in found] == ["a", "undecided", None]
     assert found[0].p and found[0].p_corrected == pytest.approx(2 * found[0].p)
 

@@ -45,7 +45,7 @@ def test_all_ways_to_name_two_configs_say_the_same(call: Call, suite: str) -> No
     out, err = call(suite, "epochs=1", "epochs=2")
     joined = " ".join(out.split())
     assert not err
-    assert joined.startswith("epochs=1 is more accurate than epochs=2 by 4.90 points (95 % interval 2.11 to 7.69,")
+    assert joined.startswith("epochs=1 is more accurate than epochs=2 by 4.90 points (95 % interval 2.19 to 7.61,")
     assert "epochs=1 is faster than epochs=2: x 0.667 of its train time" in joined
     assert "These networks, other images: they differ, epochs=1 - epochs=2 = +4." in joined
     config_id = json.loads(call(suite, "epochs=1", "epochs=2", "--json")[0])["comparisons"][0]["b"]["config_id"]

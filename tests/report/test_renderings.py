@@ -28,8 +28,8 @@ from harness.report.formats.machine import (
 )
 from harness.report.formats.markdown import markdown
 from harness.report.formats.terminal import MOST_ROWS, show
-from harness.results.columns import Column
 from harness.report.texts import column_texts
+from harness.results.columns import Column
 from tests.report.conftest import run_rows
 
 NASTY = "a|b <script>alert(1)</script> 50% & $x_1$ {#} ~^\\ [bold]né→日本[/bold]\nnext\x1b[31m"

@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.records.result import Selected, TargetReached
+from harness.report.formats.machine import summary_rows
+from harness.report.of_suite import build_suite_report
+from harness.report.options import Options
 from harness.results.frame import run_columns, run_frame, run_values
+from harness.results.study import study_of_folders
 from tests.report.conftest import make_metrics, make_result, make_suite, store
 
 NAMES = ["read_results", "describe_columns", "summarize", "compare_configs", "make_plan", "train_suite"]
@@ -128,3 +133,54 @@ def test_a_suite_is_planned_and_trained(tmp_path: Path, monkeypatch: pytest.Monk
     assert set(frame["run_id"]) < set(planned["run_id"])
     with pytest.raises(HarnessError, match="unknown"):
         harness.train_suite(suite, {"trian.epochs": 1})
+
+
+def test_the_summary_has_the_numbers_of_the_reports_table(tmp_path: Path) -> None:
+    results = make_suite(3, 4)
+    results[0] = results[0].model_copy(update={"disturbed": ["a neighbour computed"]})
+    results[1] = results[1].model_copy(update={"resumed_at_steps": [7]})
+    store(tmp_path, [*results, make_result("dead", status="oom", suite="many", config_id="dead", run_id="dead")])
+    anchor = results[4].model_copy(update={"run_id": "again", "spec": {**results[4].spec, "repeat": 1}})
+    store(tmp_path, [anchor])
+    frame = harness.read_results(tmp_path / "many")
+    for with_resumed in (False, True):
+        options = Options(with_resumed=with_resumed)
+        report = build_suite_report(study_of_folders([tmp_path / "many"]), options)
+        expected = {row["config_id"]: row for row in summary_rows(report)}
+        found = harness.summarize(frame, with_resumed=with_resumed)
+        assert len(found) == 4 and list(found["runs"]).count("4 ok") == 3
+        shared = [name for name in found.columns if name in expected["dead"]]
+        assert {"test_accuracy_mean", "train_seconds_ci95", "train_seconds_n", "test_loss_mean"} < set(shared)
+        assert {"train.global_batch_size", "peak_device_allocated_bytes", "runs_ok"} < set(shared)
+        for row in found.to_dict("records"):
+            for name in shared:
+                value = None if row[name] is None or row[name] != row[name] else row[name]
+                assert value == expected[row["config_id"]][name], name
+
+
+def test_two_configs_compare_as_the_command_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = make_suite(2, 5)
+    for result in results[:5]:
+        result.metrics["test"].accuracy -= 0.2
+    store(tmp_path, results)
+    a, b = results[0].label, results[5].label
+    with pytest.raises(SystemExit):
+        main(["compare", str(tmp_path / "many"), a, b, "--json"])
+    [said] = json.loads(capsys.readouterr().out)["comparisons"]
+    frame = harness.read_results(tmp_path)
+    found = harness.compare_configs(frame, a, b)
+    assert list(found.index) == ["accuracy", "train time"]
+    assert found.loc["accuracy", "verdict"] == "b"
+    for row, question in (("accuracy", "accuracy"), ("train time", "time")):
+        for name, value in said[question].items():
+            if name not in ("by_seed", "seeds"):
+                own = found.loc[row, name]
+                assert (None if own is None or own != own else own) == value, name
+    assert harness.compare_configs(frame, results[0].config_id, b).loc["accuracy", "p"] == said["accuracy"]["p"]
+    half = harness.compare_configs(frame, a, b, margin=0.5)
+    assert half.loc["accuracy", "margin"] == 0.5
+    with pytest.raises(HarnessError, match="no config 'nobody'"):
+        harness.compare_configs(frame, a, "nobody")
+    store(tmp_path, [make_result(a, suite="other", config_id="c")])
+    with pytest.raises(HarnessError, match="2 configs are called"):
+        harness.compare_configs(harness.read_results(tmp_path), a, b)

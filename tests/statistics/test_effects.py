@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 
+from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise
 from harness.statistics.effects import CellModel, Contrast, contrasts_of, corrected_family, estimate, verdict_of
-from harness.statistics.pairs import Pairs, image_variances, largest_image_variances
+from harness.statistics.pairs import Pairs, PairwiseTests
 from harness.statistics.significance import holm
 
 
@@ -46,33 +47,34 @@ def test_two_by_two_by_hand() -> None:
 
 def test_a_pair_is_what_all_pairs_of_configs_have() -> None:
     rng = np.random.default_rng(0)
-    values, recognised = rng.normal(0.9, 0.01, (2, 3)), rng.random((2, 360)) < 0.9
-    over = image_variances(recognised)
-    found = estimate(*model((2,)), values, over, None, 360, borrow=False)
+    values, noise = rng.normal(0.9, 0.01, (2, 3)), image_noise(rng.random((2, 3, 360)) < 0.9)
+    found = estimate(*model((2,)), values, noise, borrow=False)
     assert found.difference[0] == pytest.approx(values[1].mean() - values[0].mean())
-    assert found.over_images[0] == pytest.approx(over[0, 1])
+    assert (found.over_images[0], found.own[0]) == pytest.approx((noise.shared[0, 1], noise.own[0, 1]))
+    assert found.p[0] == pytest.approx(PairwiseTests(values, noise).p[0, 1])
     assert found.over_seeds[0] == pytest.approx((values[1] - values[0]).var(ddof=1) / 3)
 
 
 def test_the_variance_over_images_is_that_of_what_an_image_contributes() -> None:
     rng = np.random.default_rng(1)
     made, rows = model((2, 3))
-    recognised = (rng.random((6, 500)) < 0.9).astype(float)
-    found = estimate(made, rows, rng.normal(0.9, 0.01, (6, 3)), image_variances(recognised), None, 500)
+    right = rng.random((6, 3, 500)) < 0.9
+    found = estimate(made, rows, rng.normal(0.9, 0.01, (6, 3)), image_noise(right))
     weights = made.weights(rows, np.ones(6, bool))
-    assert found.over_images == pytest.approx((weights @ recognised).var(1, ddof=1) / 500)
+    both = (weights @ right.mean(1)).var(1, ddof=1) / 500
+    assert found.over_images + found.own == pytest.approx(both, rel=0.02)
 
 
 def test_without_predictions_it_is_the_largest_that_it_can_be() -> None:
     rng = np.random.default_rng(2)
     made, rows = model((2, 2))
     # Configs of one level err alike, those of two levels apart: the most for the main effect of the first factor.
-    recognised = np.repeat((rng.random((2, 20_000)) < 0.9).astype(float), 2, axis=0)
+    recognised = np.repeat(rng.random((2, 20_000)) < 0.9, 2, axis=0)
     means = recognised.mean(1)
     own = means * (1 - means) / 20_000
     values = np.tile(means[:, None], (1, 3)) + rng.normal(0, 0.001, (4, 3))
-    known = estimate(made, rows, values, image_variances(recognised), None, 20_000)
-    bound = estimate(made, rows, values, largest_image_variances(means, 20_000), own, 20_000)
+    known = estimate(made, rows, values, image_noise(np.repeat(recognised[:, None], 3, axis=1)))
+    bound = estimate(made, rows, values, largest_image_noise(means, 20_000), own)
     assert (bound.over_images >= 0.98 * known.over_images).all()
     assert bound.over_images[0] == pytest.approx(known.over_images[0], rel=0.05)
 
@@ -81,10 +83,10 @@ def test_test_images_that_differ_leave_nothing_to_say() -> None:
     values = np.random.default_rng(3).normal(size=(4, 3))
     over = np.zeros((4, 4))
     over[:2, 2:] = over[2:, :2] = np.nan
-    found = estimate(*model((2, 2)), values, over, None, 100)
+    found = estimate(*model((2, 2)), values, ImageNoise(over, np.zeros((4, 4)), 100))
     assert np.isnan(found.p).all()
-    over = np.full((4, 4), np.nan)
-    assert np.isnan(estimate(*model((2, 2)), values, over, None, 100).p).all()
+    nothing = ImageNoise(np.full((4, 4), np.nan), np.zeros((4, 4)), 100)
+    assert np.isnan(estimate(*model((2, 2)), values, nothing).p).all()
 
 
 def test_missing_runs_do_not_bias_an_additive_truth_and_a_seed_that_lacks_too_much_is_left_out() -> None:

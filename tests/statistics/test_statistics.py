@@ -14,17 +14,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from harness.compare.networks import over_images
-from harness.statistics.crossed import half_width, tail_beyond
-from harness.statistics.differences import hedges_g
+from harness.statistics.crossed import ImageNoise, half_width, image_noise, largest_image_noise, tail_beyond
 from harness.statistics.intervals import chance_above, summarise
 from harness.statistics.moderated import moderated_variances
 from harness.statistics.pairs import (
-    best_of,
-    compare_pairs,
-    corrected,
-    image_variances,
-    judge,
-    largest_image_variances,
+    PairwiseTests,
+    hedges_g,
 )
 from harness.statistics.power import MOST_SEEDS, detectable, power_of, seeds_for
 from harness.statistics.significance import holm
@@ -34,7 +29,7 @@ from harness.statistics.significance import holm
 def test_paired_t(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
     a, b = rng.normal(0.9, 0.01, seeds), rng.normal(0.89, 0.01, seeds)
-    found, summary, theirs = compare_pairs(np.array([a, b])), summarise(list(a - b)), stats.ttest_rel(a, b)
+    found, summary, theirs = PairwiseTests(np.array([a, b])), summarise(list(a - b)), stats.ttest_rel(a, b)
     low, high = theirs.confidence_interval(0.95)
     assert found.p[0, 1] == found.p[1, 0] == pytest.approx(theirs.pvalue, rel=1e-9)
     assert summary
@@ -46,19 +41,38 @@ def test_paired_t(seeds: int) -> None:
 def test_seeds_and_images_are_crossed() -> None:
     """By hand: the parts of an interval add in squares, each with the quantile of its own degrees of freedom."""
     rng = np.random.default_rng(0)
-    right = rng.random((2, 4, 50)) < np.array([0.9, 0.7])[:, None, None]
-    accuracies, recognised = right.mean(2), right.mean(1)
-    over_images = image_variances(recognised)
-    found = compare_pairs(accuracies, over_images, 50)
-    of_seeds = np.var(accuracies[0] - accuracies[1], ddof=1) / 4
-    of_images = np.var(recognised[0] - recognised[1], ddof=1) / 50
-    assert over_images[0, 1] == pytest.approx(of_images)
-    assert found.over_seeds[0, 1] == pytest.approx(of_seeds)
-    tail = found.p[0, 1] / 2
-    reach = math.hypot(stats.t.isf(tail, 3) * math.sqrt(of_seeds), stats.t.isf(tail, 49) * math.sqrt(of_images))
-    assert reach == pytest.approx(abs(found.difference[0, 1]))
-    assert half_width(tail, of_seeds, 3, of_images, 50) == pytest.approx(reach)
-    assert over_images[0, 1] < largest_image_variances(accuracies.mean(1), 50)[0, 1]
+    right = rng.random((2, 4, 50)) < np.array([0.9, 0.7])[:, None, None] * rng.random((2, 1, 50)) ** 0.3
+    noise = image_noise(right)
+    tests = PairwiseTests(right.mean(2), noise)
+    found = tests.between(0, 1)
+    by_seed = right[0].astype(float) - right[1]  # [seeds, images]
+    covariances = np.cov(by_seed)
+    of_images = (covariances.sum() - np.trace(covariances)) / 12 / 50  # of two different seeds, of which there are 12
+    of_all = np.var(by_seed.mean(0), ddof=1) / 50
+    assert found.over_images == noise.shared[0, 1] == pytest.approx(of_images, rel=1e-5) and of_images > 0
+    assert found.own == pytest.approx(of_all - of_images, rel=1e-4)
+    assert found.over_seeds == pytest.approx(np.var(by_seed.mean(1), ddof=1) / 4)
+    tail = tests.p[0, 1] / 2
+    quantile_of_seeds, quantile_of_images = stats.t.isf(tail, 3), stats.t.isf(tail, 49)
+    of_seeds = max(quantile_of_seeds**2 * found.over_seeds, quantile_of_images**2 * found.own)
+    reach = math.sqrt(of_seeds + quantile_of_images**2 * of_images)
+    assert reach == pytest.approx(abs(found.difference))
+    assert half_width(tail, found.over_seeds, 3, found.over_images, 50, found.own) == pytest.approx(reach)
+    assert of_all < largest_image_noise(right.mean((1, 2)), 50).shared[0, 1]
+
+
+def test_what_a_network_does_by_itself_is_counted_once() -> None:
+    """Images that are equally hard for both configs leave nothing but that, and the seeds' variance has it."""
+    rng = np.random.default_rng(0)
+    right = rng.random((2, 50, 2000)) < 0.9
+    noise = image_noise(right)
+    expected = 2 * 0.9 * 0.1 / 50 / 2000
+    assert noise.own[0, 1] == pytest.approx(expected, rel=0.1)
+    assert noise.shared[0, 1] < expected / 4
+    there = np.ones((2, 50), bool)
+    there[0, 0] = False
+    apart = image_noise(right & there[:, :, None], there)
+    assert apart.own[0, 1] == 0 and apart.shared[0, 1] > 0.9 * expected, "of other seeds all is taken for the image's"
 
 
 def test_seeds_that_agree_by_coincidence_prove_nothing() -> None:
@@ -68,27 +82,50 @@ def test_seeds_that_agree_by_coincidence_prove_nothing() -> None:
         right[0, seed, : 330 + seed] = True
         right[1, seed, 1 : 330 + seed] = True
     accuracies = right.mean(2)
-    assert np.isnan(compare_pairs(accuracies).p[0, 1]), "all differ by the same: by the seeds alone there is no noise"
-    assert compare_pairs(accuracies, image_variances(right.mean(1)), 360).p[0, 1] > 0.3
+    assert np.isnan(PairwiseTests(accuracies).p[0, 1]), "all differ by the same: the seeds alone have no noise"
+    assert PairwiseTests(accuracies, image_noise(right)).p[0, 1] > 0.3
 
 
 def test_missing_runs_and_different_images_say_nothing() -> None:
     values = np.array([[0.9, 0.91, np.nan], [np.nan, 0.9, 0.89], [0.5, 0.52, 0.51]])
-    found = compare_pairs(values)
-    assert found.seeds[0, 1] == 1
+    found = PairwiseTests(values)
+    assert found.between(0, 1).seeds == 1
     assert np.isnan(found.p[0, 1]) and not np.isnan(found.p[0, 2])
     variances = np.full((3, 3), 1e-6)
     variances[0, 2] = variances[2, 0] = np.nan
-    assert np.isnan(compare_pairs(values, variances, 100).p[0, 2])
-    family = judge(compare_pairs(values, variances, 100), margin=0.5)
+    family = PairwiseTests(values, ImageNoise(variances, 0 * variances, 100), margin=0.5)
+    assert np.isnan(family.p[0, 2])
     assert family.verdict(0, 1) is None and family.verdict(0, 2) is None
 
 
 def test_a_family_is_of_all_pairs_or_of_those_with_one() -> None:
-    p = np.array([[1.0, 0.01, 0.02], [0.01, 1.0, 0.03], [0.02, 0.03, 1.0]])
-    assert corrected(p)[0, 1] == pytest.approx(0.03)
-    assert corrected(p, to=0)[0, 1] == pytest.approx(0.02)
-    assert np.isnan(corrected(p, to=0)[1, 2])
+    rng = np.random.default_rng(5)
+    values = rng.normal(0, 1, (3, 8)) + np.array([[0.0], [1.0], [1.3]])
+    every, named = PairwiseTests(values), PairwiseTests(values, to=0)
+    pairs = [every.p[0, 1], every.p[0, 2], every.p[1, 2]]
+    assert list(every.p_holm(0, np.array([1, 2]))) == pytest.approx(holm(pairs)[:2])
+    assert every.p_holm(1, 2) == pytest.approx(holm(pairs)[2])
+    assert list(named.p_holm(0, np.array([1, 2]))) == pytest.approx(holm(pairs[:2]))
+    assert np.isnan(named.p_holm(1, 2))
+
+
+def test_a_large_table_has_the_verdicts_of_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    values = rng.normal(0, 1, (60, 4)) + np.repeat([0.0, 3.0, 6.0], 20)[:, None]
+    noise = largest_image_noise(np.full(60, 0.5), 40)
+    whole = PairwiseTests(values, noise, margin=5.0)
+    monkeypatch.setattr("harness.statistics.pairs.MOST_PAIRS", 100)
+    monkeypatch.setattr("harness.statistics.pairs.AT_ONCE", 100)
+    screened = PairwiseTests(values, noise, margin=5.0)
+    places = list(itertools.combinations(range(60), 2))
+    verdicts = [whole.verdict(*place) for place in places]
+    assert verdicts == [screened.verdict(*place) for place in places]
+    assert {"worse", "undecided"} <= set(verdicts)
+    assert whole.best == screened.best
+    first = whole.means.argmax()
+    others = np.delete(np.arange(60), first)
+    assert np.allclose(whole.p[first, others], screened.p[first, others], rtol=1e-9, atol=0)
+    assert np.all(screened.p <= whole.p * (1 + 1e-9), where=~np.isnan(whole.p)), "no p-value is too large"
 
 
 def test_the_verdicts() -> None:
@@ -96,44 +133,50 @@ def test_the_verdicts() -> None:
     noise = rng.normal(0, 0.0005, (4, 8))
     values = np.array([0.90, 0.9003, 0.95, 0.9])[:, None] + noise
     values[3] += rng.normal(0, 0.05, 8)
-    family = judge(compare_pairs(values), margin=0.003)
+    family = PairwiseTests(values, margin=0.003)
     assert family.verdict(2, 0) == "better" and family.verdict(0, 2) == "worse"
     assert family.verdict(0, 1) == "equivalent"
     assert family.verdict(3, 0) == "undecided"
-    assert judge(compare_pairs(values)).verdict(0, 1) == "undecided", "no margin, no equivalence"
-    first = best_of(values, family)
+    assert PairwiseTests(values).verdict(0, 1) == "undecided", "no margin, no equivalence"
+    first = family.best
     assert first and (first.index, first.worse, first.undecided) == (2, (1, 0), (3,))
-    assert best_of(np.full((2, 3), np.nan), judge(compare_pairs(np.full((2, 3), np.nan)))) is None
+    assert PairwiseTests(np.full((2, 3), np.nan)).best is None
+
+
+def effect(values: list[float]) -> float | None:
+    summary = summarise(values)
+    assert summary
+    return hedges_g(summary)
 
 
 def test_effect_size_by_hand() -> None:
     # mean 2, sd 1, n 3: J(2) = gamma(1) / (sqrt(1) gamma(1/2)) = 1 / sqrt(pi)
-    assert hedges_g([1.0, 2.0, 3.0]) == pytest.approx(2 / math.sqrt(math.pi))
+    assert effect([1.0, 2.0, 3.0]) == pytest.approx(2 / math.sqrt(math.pi))
     many = [1.0, 3.0] * 50
     d = 2 / np.std(many, ddof=1)
-    assert hedges_g(many) == pytest.approx(d * (1 - 3 / (4 * 99 - 1)), rel=1e-4)  # Hedges' approximation
-    assert hedges_g([1.0, 2.0]) is None
+    assert effect(many) == pytest.approx(d * (1 - 3 / (4 * 99 - 1)), rel=1e-4)  # Hedges' approximation
+    assert effect([1.0, 2.0]) is None
 
 
 def test_hedges_correction_takes_the_bias_away() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(1.0, 1.0, size=(20_000, 5))
-    found = [hedges_g(list(row)) for row in samples]
+    found = [effect(list(row)) for row in samples]
     assert np.mean([one for one in found if one is not None]) == pytest.approx(1.0, abs=0.015)
 
 
 @pytest.mark.parametrize(("values", "p"), [([0.1], None), ([0.0, 0.0, 0.0], 1.0), ([0.1, 0.1, 0.1], None)])
 def test_without_noise_there_is_no_test(values: list[float], p: float | None) -> None:
-    found = compare_pairs(np.array([values, [0.0] * len(values)])).p[0, 1]
+    found = PairwiseTests(np.array([values, [0.0] * len(values)])).p[0, 1]
     assert found == p if p is not None else np.isnan(found)
-    assert hedges_g(values) is None
+    assert effect(values) is None
 
 
 def test_rounding_of_floats_is_no_noise() -> None:
     alike = [0.3 - 0.2, 0.2 - 0.1, 0.9 - 0.8]
     assert len(set(alike)) > 1
-    assert np.isnan(compare_pairs(np.array([alike, [0.0] * 3])).p[0, 1])
-    assert hedges_g(alike) is None
+    assert np.isnan(PairwiseTests(np.array([alike, [0.0] * 3])).p[0, 1])
+    assert effect(alike) is None
 
 
 @pytest.mark.parametrize(("effect", "seeds"), list(itertools.product([0.0, 0.2, 0.56, 1.0, 3.0], [2, 3, 5, 30, 300])))
@@ -159,7 +202,7 @@ def test_every_effect_has_a_number_of_seeds_or_none() -> None:
 
 
 def test_images_that_are_too_few_are_not_made_up_for_by_seeds() -> None:
-    one = largest_image_variances(np.array([0.9, 0.9]), 360)[0, 1]
+    one = largest_image_noise(np.array([0.9, 0.9]), 360).shared[0, 1]
     assert seeds_for(0.02, 0.01, one, 360) is None
     many = one * 360 / 100_000
     assert 3 < (seeds_for(0.015, 0.02, many, 100_000) or 0) < (seeds_for(0.015, 0.02, 10 * many, 10_000) or 0)
@@ -257,7 +300,7 @@ def test_equal_configs_that_scatter_differently_are_rarely_told_apart(seeds: int
     rng, times, wrong = np.random.default_rng(seeds), 500, 0
     for _ in range(times):
         values = rng.standard_normal((len(deviations), seeds)) * np.array(deviations)[:, None]
-        wrong += (judge(compare_pairs(values)).p[values.mean(1).argmax()] < 0.05).any()
+        wrong += (PairwiseTests(values).p_holm(values.mean(1).argmax(), np.arange(len(values))) < 0.05).any()
     assert wrong <= stats.binom.ppf(0.999, times, 0.05)
 
 
@@ -267,8 +310,8 @@ def test_a_table_shows_what_its_pairs_alone_would_not() -> None:
     for _ in range(times):
         values = rng.normal(0, 0.01, (13, 3))
         values[0] += 0.1
-        found += (judge(compare_pairs(values)).p[0, 1:] < 0.05).mean()
-        pairs = [compare_pairs(values[[a, b]]).p[0, 1] for a, b in itertools.combinations(range(13), 2)]
+        found += (PairwiseTests(values).p_holm(0, np.arange(1, 13)) < 0.05).mean()
+        pairs = [PairwiseTests(values[[a, b]]).p[0, 1] for a, b in itertools.combinations(range(13), 2)]
         alone += np.mean(np.array(holm(pairs)[:12]) < 0.05)
     assert found / times > 0.85 and alone / times < 0.25
 
@@ -279,8 +322,8 @@ def test_a_pair_by_itself_borrows_nothing(deviations: list[float]) -> None:
     rng, times, own, borrowed = np.random.default_rng(0), 1500, 0, 0
     for _ in range(times):
         values = rng.standard_normal((len(deviations), 3)) * np.array(deviations)[:, None]
-        own += compare_pairs(values, borrow=False).p[0, 1] < 0.05
-        borrowed += compare_pairs(values).p[0, 1] < 0.05
+        own += PairwiseTests(values, to=0).p[0, 1] < 0.05
+        borrowed += PairwiseTests(values).p[0, 1] < 0.05
     limit = stats.binom.ppf(0.999, times, 0.05)
     assert own <= limit
     assert (borrowed > limit) == (deviations[0] > 1)

@@ -13,11 +13,11 @@ from harness.report.charts.axes import Axis, accuracy_axis, cost_axis
 from harness.report.charts.encodings import Encoding, encodings
 from harness.report.charts.labels import Align, Label, Wanted, place_labels, without_common_parts
 from harness.report.charts.theme import FONT_SIZE, INK, MUTED, frame
-from harness.results.columns import Column
 from harness.report.numbers.fronts import Cost
 from harness.report.numbers.rows import Row
 from harness.report.tables import Table
 from harness.report.texts import column_texts, one_line
+from harness.results.columns import Column
 from harness.statistics.intervals import Summary
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.report.charts.theme import FONT_SIZE, INK, PALETTE, frame
-from harness.results.columns import kind_of
 from harness.report.tables import Table
 from harness.report.texts import one_line, shortened
+from harness.results.columns import kind_of
 
 if TYPE_CHECKING:
     import altair

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.report.charts.theme import GREY, PALETTE
-from harness.results.columns import CONFIG_PRIORITY, Column
 from harness.report.numbers.differences import at
 from harness.report.numbers.rows import Row
 from harness.report.texts import one_line, shortened
+from harness.results.columns import CONFIG_PRIORITY, Column
 
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle-up", "diamond", "cross")
 OTHERS = "others"

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from harness.records.comparable import marks
 from harness.records.result import RunResult
-from harness.results.columns import field_values, fields
 from harness.report.tables import Report, Table
+from harness.results.columns import field_values, fields
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with
 

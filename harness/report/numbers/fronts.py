@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.records.result import metric
-from harness.results.columns import Kind
 from harness.report.numbers.rows import Row
 from harness.report.texts import listed, quoted
+from harness.results.columns import Kind
 from harness.statistics.pareto import pareto_front, pareto_fronts
 from harness.statistics.resampling import SAMPLES, samples_of_means
 

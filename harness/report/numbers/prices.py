@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.results.columns import Column
 from harness.report.numbers.fronts import Cost, Front, Place
 from harness.report.texts import Beside, Written, column_texts, one_line, span
+from harness.results.columns import Column
 from harness.statistics.intervals import CONFIDENCE
 from harness.statistics.resampling import samples_of_means
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.records.comparable import MARKED, is_of_time
 from harness.records.result import SPLITS, RunResult, metric
-from harness.results.columns import Column, kind_of
 from harness.report.numbers.rows import Row
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.results.columns import Column, kind_of
 from harness.statistics.intervals import Summary, expected_mean, summarise
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Any
 from harness.records.calibration import Calibration
 from harness.records.comparable import compares
 from harness.records.result import RunResult, metric
-from harness.results import columns as declared
-from harness.results.columns import Column
 from harness.report.numbers.differences import at, config_columns_of, plain
 from harness.report.numbers.peak import fraction_of_peak
+from harness.results import columns as declared
+from harness.results.columns import Column
 from harness.results.measured import count_by_status
 from harness.statistics.intervals import summarise
 

@@ -11,11 +11,11 @@ from harness.report.charts.beside_published import beside_published
 from harness.report.charts.curve_lines import MOST_COLOURED, drawn
 from harness.report.charts.interactions import interactions
 from harness.report.charts.phases import PHASES, phase_seconds, timed
-from harness.results.columns import Column
 from harness.report.numbers.curves import ByEpoch
 from harness.report.page.parts import Grid
 from harness.report.tables import Table
 from harness.report.texts import NOTHING, Beside, column_texts, one_line
+from harness.results.columns import Column
 from harness.statistics.intervals import summarise
 
 MOST_ROWS = 100

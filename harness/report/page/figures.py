@@ -11,7 +11,6 @@ from harness.report.charts.curve_lines import lines_of
 from harness.report.charts.learning_curves import smoothed
 from harness.report.charts.of_report import MOST_ON_SCREEN, chart_name, endings_of
 from harness.report.charts.phases import MOST_BARS, timed
-from harness.results.columns import INTERVAL, Column
 from harness.report.numbers.curves import ByEpoch
 from harness.report.page.alternatives import (
     cost_grid,
@@ -25,6 +24,7 @@ from harness.report.page.alternatives import (
 from harness.report.page.parts import Figure, Grid, Link, View
 from harness.report.page.source import Source
 from harness.report.tables import Table
+from harness.results.columns import INTERVAL, Column
 
 
 class Figures:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from harness.results import columns as declared
-from harness.results.columns import Column
 from harness.report.numbers.rows import Row
 from harness.report.page.parts import Link, RankedCell, RankedColumn, RankedRow, Ranking
 from harness.report.tables import Table
 from harness.report.texts import one_line
+from harness.results import columns as declared
+from harness.results.columns import Column
 
 MOST_ROWS = 400
 MOST_RUNS = 12  # links of a row
