@@ -247,7 +247,8 @@ def _planned(found: Summary, comparisons: int) -> dict[str, Any]:
     deviation, level = math.sqrt(over_seeds * found.n), LEVEL / comparisons
     if not found.has_noise:
         return {"seeds_for_power": None, "detectable": None}
-    needed = seeds_between(found.mean, deviation, freedom, *noise, level=level) if found.n > 2 else None
+    # By the pair's own deviation: that of a table is never less than it, so on average it is too large.
+    needed = seeds_between(found.mean, found.sd or 0.0, found.n - 1, *noise, level=level) if found.n > 2 else None
     return {"seeds_for_power": needed, "detectable": detectable(deviation, found.n, *noise, level=level)}
 
 
