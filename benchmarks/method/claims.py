@@ -18,7 +18,7 @@ from scipy.stats import binom
 
 from harness.statistics.chosen import flattery_of_best
 from harness.statistics.intervals import censored_median, expected_mean, share_at_most, summarise
-from harness.statistics.pairs import PairwiseTests
+from harness.statistics.pairs import LEVEL, PairwiseTests
 from harness.statistics.power import seeds_between, seeds_for
 
 ACCURACY, IMAGES = 0.9, 2000
@@ -75,6 +75,11 @@ def simulate(times: int) -> dict[str, list[dict[str, Any]]]:
             {"effect": effect, "pilot seeds": pilot, **needed(effect, pilot, few, next(streams))}
             for effect in (0.5, 1.0, 2.0)
             for pilot in (3, 5, 10)
+        ],
+        "seeds that a difference needs, among the pairs of a table of 8": [
+            {"effect": effect, "pilot seeds": pilot, **needed(effect, pilot, few, next(streams), configs=8)}
+            for effect in (1.0, 2.0)
+            for pilot in (3, 5)
         ],
         "upper limits of the share of collapsed runs that hold the truth, at least": [
             {"runs": runs, "share": limit_holds(runs)} for runs in (1, 3, 5, 10)
@@ -156,21 +161,28 @@ def arrived(share: float, seeds: int, times: int, rng: np.random.Generator) -> d
     }
 
 
-def needed(effect: float, pilot: int, times: int, rng: np.random.Generator) -> dict[str, float]:
+def needed(effect: float, pilot: int, times: int, rng: np.random.Generator, configs: int = 2) -> dict[str, float]:
     """Returns how often the seeds lie within what a pilot says that truly show a difference as large as it found.
 
     By all pilots, and by those alone that are undecided, as only these are told.
+
+    Args:
+        effect: of the first config over the others, in true deviations of a difference.
     """
     inside, least, told = [], [], []
     for _ in range(times):
-        differences = rng.standard_normal(pilot) + effect
-        found = summarise(differences.tolist())
+        values = rng.standard_normal((configs, pilot)) / np.sqrt(2)
+        values[0] += effect
+        tests = PairwiseTests(values)
+        found = summarise((values[0] - values[1]).tolist())
         assert found and found.sd
-        truly = seeds_for(found.mean, 1.0) or np.inf
-        low, high = seeds_between(found.mean, found.sd, pilot - 1)
+        borrowed = float(tests.between(0, 1).freedom) - (pilot - 1)
+        level = LEVEL / (configs * (configs - 1) / 2)
+        truly = seeds_for(found.mean, 1.0, borrowed=borrowed, level=level) or np.inf
+        low, high = seeds_between(found.mean, found.sd, pilot - 1, borrowed=borrowed, level=level)
         least.append((low or np.inf) <= truly)
         inside.append(least[-1] and truly <= (high or np.inf))
-        told.append(found.low <= 0 <= found.high)
+        told.append(tests.verdict(0, 1) == "undecided")
     among = [(one, other) for one, other, undecided in zip(inside, least, told, strict=True) if undecided]
     found_by = {"inside": float(np.mean(inside)), "undecided": float(np.mean(told))}
     if len(among) >= 50:

@@ -4,7 +4,7 @@ own functions.
     python benchmarks/method/fronts.py [--json FILE] [--suites 1000]
 
 Accuracies and times are normal around the truth, their deviations differ from config to config, and a share of each
-seed's noise is common to all configs. Six minutes on one core; `--suites 100` shows the same in one.
+seed's noise is common to all configs. Eight minutes on one core; `--suites 100` shows the same in one.
 """
 
 from __future__ import annotations

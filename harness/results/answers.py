@@ -85,10 +85,10 @@ class Answer:
         found = self.difference
         if found is None or self.p is None or found.n < 3 or not found.has_noise:
             return None
-        deviation, over_images, images, borrowed = noise_of(found)
-        level = LEVEL / self.comparisons
-        freedom = found.n - 1 + borrowed
-        return seeds_between(found.mean, deviation, freedom, over_images, images, borrowed, level=level)
+        # By the pair's own deviation: that of a table is never less than it, so on average it is too large.
+        _, over_images, images, borrowed = noise_of(found)
+        own, level = found.sd or 0.0, LEVEL / self.comparisons
+        return seeds_between(found.mean, own, found.n - 1, over_images, images, borrowed, level=level)
 
     @property
     def detectable(self) -> float | None:

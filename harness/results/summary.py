@@ -49,13 +49,9 @@ def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.
 
 def _over_seeds(ok: Sequence[Mapping[str, Any]], column: Column, *, with_resumed: bool) -> list[Any]:
     """Returns what a config's runs that ended ok have in a column of the table, under `fields(column)`."""
-    numbers = [
-        run.get(run_column(column.metric))
-        for run in ok
-        if compares_with(
-            (run["marks"] or "").split(", ") if run["marks"] else (), column.metric, with_resumed=with_resumed
-        )
-    ]
+    metric = column.metric
+    counted = [run for run in ok if compares_with(marks_of(run), metric, with_resumed=with_resumed)]
+    numbers = [run.get(run_column(metric)) for run in counted]
     if column.over == "max":
         return [max((int(value) for value in numbers if value is not None), default=None)]
     return field_values(column, summarise(numbers))

@@ -151,6 +151,7 @@ def test_a_clock_that_counts_evaluation_too(fake: Any) -> None:
     assert median([missed], epochs) == CensoredMedian(None, 104.5)
     assert median([reached], {1: epochs[1]}) is None, "an event was lost"
     assert median([reached], _epochs(0.5, 0.9)) is None, "evaluations were not timed"
+    assert median([reached], {**epochs, 0: {**epochs[0], "eval_seconds": None}}) is None
 
 
 def test_a_target_that_no_run_measured_is_said_and_not_counted_as_missed(fake: Any) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas
 import pytest
 
 import harness
@@ -70,7 +71,7 @@ def test_every_column_says_what_it_means(tmp_path: Path) -> None:
     target = TargetReached(metric="test.accuracy", at_least=0.5, epoch=1, train_seconds=1.0)
     frame = run_frame([make_result(selected=selected, target=target), make_result("oom", status="oom")])
     described = harness.describe_columns(frame).set_index("name")
-    silent = [name for name, meaning in described["meaning"].items() if not meaning]
+    silent = [name for name, meaning in described["meaning"].items() if meaning == ""]
     assert silent == [], "a meaning each"
     assert {name for name in frame.columns if "." in name} >= {"selected.validation.test.accuracy", "target.epoch"}
     assert tuple(described.loc["metrics.test.accuracy", ["unit", "better"]]) == ("fraction", "higher")
@@ -154,7 +155,7 @@ def test_the_summary_has_the_numbers_of_the_reports_table(tmp_path: Path) -> Non
         assert {"train.global_batch_size", "peak_device_allocated_bytes", "runs_ok"} < set(shared)
         for row in found.to_dict("records"):
             for name in shared:
-                value = None if row[name] is None or row[name] != row[name] else row[name]
+                value = None if pandas.isna(row[name]) else row[name]
                 assert value == expected[row["config_id"]][name], name
 
 
@@ -175,7 +176,7 @@ def test_two_configs_compare_as_the_command_has_it(tmp_path: Path, capsys: pytes
         for name, value in said[question].items():
             if name not in ("by_seed", "seeds"):
                 own = found.loc[row, name]
-                assert (None if own is None or own != own else own) == value, name
+                assert (None if pandas.isna(own) else own) == value, name
     assert harness.compare_configs(frame, results[0].config_id, b).loc["accuracy", "p"] == said["accuracy"]["p"]
     half = harness.compare_configs(frame, a, b, margin=0.5)
     assert half.loc["accuracy", "margin"] == 0.5

@@ -70,13 +70,10 @@ def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
     if sorted(epochs) != list(range(len(epochs))) or any("train_seconds" not in event for event in epochs.values()):
         return None
     own = [epochs[number] for number in range(len(epochs))]
-    elapsed = itertools.accumulate(event["train_seconds"] for event in own)
-    whole = itertools.accumulate(event["train_seconds"] + event.get("eval_seconds", math.nan) for event in own)
-    found = [
-        (seconds, test["accuracy"], both)
-        for seconds, both, event in zip(elapsed, whole, own, strict=True)
-        if (test := event["metrics"].get("test"))
-    ]
+    elapsed = list(itertools.accumulate(event["train_seconds"] for event in own))
+    evaluating = itertools.accumulate(math.nan if (t := one.get("eval_seconds")) is None else t for one in own)
+    tests = [event["metrics"].get("test") for event in own]
+    found = [(a, test["accuracy"], a + b) for a, b, test in zip(elapsed, evaluating, tests, strict=True) if test]
     return Curve(*zip(*found, strict=True)) if found else None
 
 
