@@ -22,7 +22,7 @@ import numpy as np
 from pairs import upper_limit
 from scipy.special import ndtr, ndtri
 
-from harness.statistics.effects import CellModel, Contrast, contrasts_of, corrected_family, estimate
+from harness.statistics.effects import CellModel, Contrast, Measured, contrasts_of, corrected_family, measure, p_of
 from harness.statistics.pairs import LEVEL, image_variances, largest_image_variances
 from harness.suite.fraction import choose_fraction
 
@@ -45,7 +45,7 @@ def main() -> None:
     """Simulates, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--suites", type=int, default=10_000)
-    parser.add_argument("--tested", type=int, help="suites with test images, if fewer")
+    parser.add_argument("--large", type=int, help="suites of 10,000 images, if fewer")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     found: dict[str, Any] = {"level": LEVEL, "suites": arguments.suites, "accuracies": [], "times": []}
@@ -56,7 +56,8 @@ def main() -> None:
             found["times"].append(_said(row))
     for images, (design, seeds) in itertools.product(IMAGES, tables):
         row = {"design": design, "seeds": seeds, "images": images}
-        found["accuracies"].append(_said(row | accuracies(design, seeds, images, arguments.tested or arguments.suites)))
+        suites = (arguments.large or arguments.suites) if images > 1000 else arguments.suites
+        found["accuracies"].append(_said(row | accuracies(design, seeds, images, suites)))
     found["incomplete"] = [_said(one) for one in incomplete(arguments.suites // 4)]
     if arguments.output:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")
@@ -70,15 +71,14 @@ def times(design: str, seeds: int, noise: str, suites: int, *, size: float = 4.0
     """
     rng = np.random.default_rng([1, list(DESIGNS).index(design), seeds, list(NOISES).index(noise)])
     model, rows = _model(design)
-    wrong = found = 0
-    for _ in range(suites):
-        values = noise_of(noise, model.cells, seeds, rng)
-        wrong += bool((_p(model, rows, values) < LEVEL).any())
-    few = max(suites // 10, 1)
-    for _ in range(few):
-        values = noise_of(noise, model.cells, seeds, rng) + size * (model.cells[:, :1] == 1)
-        found += bool(_p(model, rows, values)[_first(model)] < LEVEL)
-    return _shares({"false": wrong}, suites) | {f"power at {size:g} deviations": found / few}
+
+    def drawn(count: int, shift: float) -> list[Measured]:
+        made = (noise_of(noise, model.cells, seeds, rng) + shift * (model.cells[:, :1] == 1) for _ in range(count))
+        return [measure(model, rows, values) for values in made]
+
+    wrong = _found(drawn(suites, 0.0)).any(1).sum()
+    power = _found(drawn(suites // 10, size))[:, _first(model)].mean()
+    return _shares({"false": wrong}, suites) | {f"power at {size:g} deviations": float(power)}
 
 
 def accuracies(design: str, seeds: int, images: int, suites: int) -> dict[str, Any]:
@@ -87,22 +87,27 @@ def accuracies(design: str, seeds: int, images: int, suites: int) -> dict[str, A
     """
     rng = np.random.default_rng([2, list(DESIGNS).index(design), seeds, images])
     model, rows = _model(design)
-    wrong: dict[str, int] = {}
-    others = suites // OTHERS
+    crossed, without, alone = [], [], []
     for suite in range(suites):
         values, recognised = made_up(model.cells, seeds, images, rng)
-        for name, p in _by_method(model, rows, values, recognised, others=suite < others).items():
-            wrong[name] = wrong.get(name, 0) + bool((p < LEVEL).any())
+        crossed.append(measure(model, rows, values, image_variances(recognised)))
+        if suite < suites // OTHERS:
+            means = values.mean(1)
+            largest = largest_image_variances(means, images), means * (1 - means) / images
+            without.append(measure(model, rows, values, *largest))
+            alone.append(measure(model, rows, values))
     power = {}
-    few = max(suites // 10, 1)
     for points in POINTS:
-        hits = 0
-        for _ in range(few):
-            values, recognised = made_up(model.cells, seeds, images, rng, points / 100)
-            hits += bool(_by_method(model, rows, values, recognised, others=False)["crossed"][_first(model)] < LEVEL)
-        power[f"{points} points"] = hits / few
-    crossed = {"crossed": wrong.pop("crossed")}
-    return {"suites": suites, **_shares(crossed, suites), "others": _shares(wrong, others), "power": power}
+        made = (made_up(model.cells, seeds, images, rng, points / 100) for _ in range(suites // 10))
+        found = [measure(model, rows, values, image_variances(recognised)) for values, recognised in made]
+        power[f"{points} points"] = float(_found(found, images)[:, _first(model)].mean())
+    others = {"without predictions": _found(without, images), "seeds alone": _found(alone)}
+    return {
+        "suites": suites,
+        **_shares({"crossed": _found(crossed, images).any(1).sum()}, suites),
+        "others": _shares({name: found.any(1).sum() for name, found in others.items()}, suites // OTHERS),
+        "power": power,
+    }
 
 
 def incomplete(suites: int) -> list[dict[str, Any]]:
@@ -113,13 +118,13 @@ def incomplete(suites: int) -> list[dict[str, Any]]:
         levels = (2,) * 7
         fraction = CellModel(np.array(choose_fraction(levels).cells), levels)
         for name, model, missing in (("2 x 2 x 2, a tenth missing", _model("2 x 2 x 2")[0], 0.1), ("2^7", fraction, 0)):
-            rows, wrong = model.contrast_rows(contrasts_of(model.levels)), 0
+            rows, measured = model.contrast_rows(contrasts_of(model.levels)), []
             for _ in range(suites):
                 values = noise_of("each run alone", model.cells, seeds, rng)
                 values[rng.random(values.shape) < missing] = np.nan
-                wrong += bool((_p(model, rows, values) < LEVEL).any())
-            found.append({"design": name, "configs": len(model.cells), "seeds": seeds, "suites": suites})
-            found[-1] |= _shares({"false": wrong}, suites)
+                measured.append(measure(model, rows, values))
+            row = {"design": name, "configs": len(model.cells), "seeds": seeds, "suites": suites}
+            found.append(row | _shares({"false": _found(measured).any(1).sum()}, suites))
     return found
 
 
@@ -156,20 +161,10 @@ def made_up(
     return values, recognised / seeds
 
 
-def _by_method(
-    model: CellModel, rows: np.ndarray, values: np.ndarray, recognised: np.ndarray, *, others: bool
-) -> dict[str, np.ndarray]:
-    images, means = recognised.shape[1], values.mean(1)
-    found = {"crossed": _p(model, rows, values, image_variances(recognised), None, images)}
-    if others:
-        largest = largest_image_variances(means, images), means * (1 - means) / images
-        found |= {"without predictions": _p(model, rows, values, *largest, images)}
-        found |= {"seeds alone": _p(model, rows, values)}
-    return found
-
-
-def _p(model: CellModel, rows: np.ndarray, *data: Any) -> np.ndarray:
-    return corrected_family(estimate(model, rows, *data).p)
+def _found(measured: list[Measured], images: int = 0) -> np.ndarray:
+    """Returns which contrasts of which suites are called different, [suites, contrasts]."""
+    stacked = Measured(*(np.stack(part) for part in zip(*measured, strict=True)))
+    return np.array([corrected_family(p) < LEVEL for p in p_of(stacked, images)])
 
 
 def _model(design: str) -> tuple[CellModel, np.ndarray]:
@@ -182,9 +177,9 @@ def _first(model: CellModel) -> int:
     return contrasts_of(model.levels).index(FIRST)
 
 
-def _shares(counts: dict[str, int], of: int) -> dict[str, Any]:
-    shares = {name: count / of for name, count in counts.items()}
-    return {"shares": shares, "upper_limits": {name: upper_limit(count, of) for name, count in counts.items()}}
+def _shares(counts: dict[str, Any], of: int) -> dict[str, Any]:
+    shares = {name: int(count) / of for name, count in counts.items()}
+    return {"shares": shares, "upper_limits": {name: upper_limit(int(count), of) for name, count in counts.items()}}
 
 
 def _said(row: dict[str, Any]) -> dict[str, Any]:

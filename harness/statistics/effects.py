@@ -39,6 +39,16 @@ class Contrast(NamedTuple):
     levels: tuple[int, ...]
 
 
+class Measured(NamedTuple):
+    """Rows of a model: means, how many seeds, s²_seed / n, its degrees of freedom, and s²_image / m; arrays [rows]."""
+
+    means: np.ndarray
+    seeds: np.ndarray
+    over_seeds: np.ndarray
+    freedom: np.ndarray
+    over_images: np.ndarray
+
+
 def contrasts_of(levels: Sequence[int]) -> list[Contrast]:
     """Returns the contrasts of factors with so many levels: main effects, then interactions."""
     every = ((term, itertools.product(*(range(1, levels[index]) for index in term))) for term in looked_at(levels))
@@ -148,6 +158,20 @@ def estimate(
     Returns:
         Arrays [rows].
     """
+    found = measure(model, rows, values, over_images, largest, borrow=borrow)
+    return Pairs(*found, images, p_of(found, images))
+
+
+def measure(
+    model: CellModel,
+    rows: np.ndarray,
+    values: np.ndarray,
+    over_images: np.ndarray | None = None,
+    largest: np.ndarray | None = None,
+    *,
+    borrow: bool = True,
+) -> Measured:
+    """Measures what `estimate` tests."""
     import numpy as np
 
     by_seed = np.full((len(rows), values.shape[1]), np.nan)
@@ -173,11 +197,17 @@ def estimate(
         shared = ~np.isnan(moderated)
         variance = np.where(shared, np.fmax(variance, moderated * (weights**2).sum(1)), variance)
         freedom = np.where(shared, freedom + min(borrowed, MOST_BORROWED), freedom)
-    over_seeds, of_images = variance / np.maximum(n, 1), _over_images(weights, over_images, largest)
-    both = over_seeds + of_images
-    p = 2 * tail_beyond(np.abs(means), over_seeds, np.maximum(freedom, 1), of_images, images)
-    p = np.where(both > 0, p, np.where((both == 0) & (np.abs(means) < ALIKE), 1.0, np.nan))
-    return Pairs(means, n, over_seeds, freedom, of_images, images, p)
+    return Measured(means, n, variance / np.maximum(n, 1), freedom, _over_images(weights, over_images, largest))
+
+
+def p_of(found: Measured, images: int = 0) -> np.ndarray:
+    """Returns the p-values of no effect, two-sided: NaN without noise, 1 where there is no difference either."""
+    import numpy as np
+
+    means, _, over_seeds, freedom, over_images = found
+    both = over_seeds + over_images
+    p = 2 * tail_beyond(np.abs(means), over_seeds, np.maximum(freedom, 1), over_images, images)
+    return np.where(both > 0, p, np.where((both == 0) & (np.abs(means) < ALIKE), 1.0, np.nan))
 
 
 def _over_images(weights: np.ndarray, between: np.ndarray | None, largest: np.ndarray | None) -> np.ndarray:
