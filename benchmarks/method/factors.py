@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def times(design: str, seeds: int, noise: str, suites: int, *, size: float = 4.0) -> dict[str, Any]:
-    """Returns the share of suites with a false effect, and by which an effect is found.
+    """Returns the share of suites with a false effect, and of 95 % intervals that miss, and by which an effect is found.
 
     Args:
         size: of that effect, in deviations of a single run.
@@ -76,9 +76,14 @@ def times(design: str, seeds: int, noise: str, suites: int, *, size: float = 4.0
         made = (noise_of(noise, model.cells, seeds, rng) + shift * (model.cells[:, :1] == 1) for _ in range(count))
         return [measure(model, rows, values) for values in made]
 
-    wrong = _found(drawn(suites, 0.0)).any(1).sum()
+    alike = drawn(suites, 0.0)
+    missed = (_p(alike) < LEVEL).mean(0)  # of each contrast, how often its own interval misses 0
     power = _found(drawn(suites // 10, size))[:, _first(model)].mean()
-    return _shares({"false": wrong}, suites) | {f"power at {size:g} deviations": float(power)}
+    return {
+        **_shares({"false": _found(alike).any(1).sum()}, suites),
+        "intervals that miss": {"mean": float(missed.mean()), "most": float(missed.max())},
+        f"power at {size:g} deviations": float(power),
+    }
 
 
 def accuracies(design: str, seeds: int, images: int, suites: int) -> dict[str, Any]:
@@ -163,8 +168,11 @@ def made_up(
 
 def _found(measured: list[Measured], images: int = 0) -> np.ndarray:
     """Returns which contrasts of which suites are called different, [suites, contrasts]."""
-    stacked = Measured(*(np.stack(part) for part in zip(*measured, strict=True)))
-    return np.array([corrected_family(p) < LEVEL for p in p_of(stacked, images)])
+    return np.array([corrected_family(p) < LEVEL for p in _p(measured, images)])
+
+
+def _p(measured: list[Measured], images: int = 0) -> np.ndarray:
+    return p_of(Measured(*(np.stack(part) for part in zip(*measured, strict=True))), images)
 
 
 def _model(design: str) -> tuple[CellModel, np.ndarray]:
