@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def times(design: str, seeds: int, noise: str, suites: int, *, size: float = 4.0) -> dict[str, Any]:
-    """Returns the share of suites with a false effect, and of 95 % intervals that miss, and by which an effect is found.
+    """Returns the share of suites with a false effect, of 95 % intervals that miss, and by which an effect is found.
 
     Args:
         size: of that effect, in deviations of a single run.
