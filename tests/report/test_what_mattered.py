@@ -241,6 +241,7 @@ def test_synthetic_data_have_times_only(fake: Any, tmp_path: Path) -> None:
     assert {row["state"] for row in _by_effect(report).values()} == {"no result"}
     assert _by_effect(report, "train_seconds")["optimizer.lr"]["estimate"] == pytest.approx(1)
     assert report.tables[0].mattered
+    assert "Effects on accuracy are not shown" in _notes(report)
     assert "test accuracy, difference" not in [column.title for column in report.tables[0].mattered.columns]
 
 
