@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ Leaves = Mapping[str, str]
 # 2 x 2 product that lacks a config is a star; a 3 x 2 product is still one.
 MOST_PAIRS_MISSING = 0.2
 MOST_STAR = 200  # rows
+MOST_ADDED, MOST_LISTED = 10, 500  # configs that `include` adds to a product, and of a list that is searched for one
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,26 @@ def design_of(specs: Specs) -> Design | None:
     Args:
         specs: the configs by config_id, in the order of the suite: a factor's first level is that of the first config.
     """
-    kept = {config_id: dict(_leaves(spec)) for config_id, spec in specs.items()}
-    blocks = _Blocks(kept)
-    while outside := blocks.rare() or blocks.off_stars():  # they make the factors of the others look dependent
+    leaves = {config_id: dict(_leaves(spec)) for config_id, spec in specs.items()}
+    blocks = _without_outside(leaves)
+    if (blocks is None or not blocks.are_crossed) and len(leaves) <= MOST_LISTED:
+        # What `include` adds comes last, and can make a whole product look like changes of one base.
+        fewer = (
+            _Blocks(dict(list(leaves.items())[:-count])) for count in range(1, min(MOST_ADDED, len(leaves) // 2) + 1)
+        )
+        blocks = next((one for one in fewer if one.are_a_product), blocks)
+    return Design(tuple(blocks.factors(specs)), blocks.cells()) if blocks and blocks.are_a_design else None
+
+
+def _without_outside(leaves: Mapping[str, Leaves]) -> _Blocks | None:
+    """Returns the blocks of the configs without those that make the factors of the others look dependent."""
+    kept, blocks = leaves, _Blocks(leaves)
+    while outside := blocks.rare() or blocks.off_stars():
         kept = {config_id: own for config_id, own in kept.items() if config_id not in outside}
-        if len(specs) - len(kept) > _most_outside(len(specs)):
+        if len(leaves) - len(kept) > _most_outside(len(leaves)):
             return None
         blocks = _Blocks(kept)
-    return Design(tuple(blocks.factors(specs)), blocks.cells()) if blocks.are_a_design else None
+    return blocks
 
 
 def _most_outside(count: int) -> float:
@@ -123,9 +137,19 @@ class _Blocks:
         self._blocks = [(block, rows, _star(block, _first(rows, values))) for block, rows in found]
 
     @property
+    def are_crossed(self) -> bool:
+        """Whether there are two factors."""
+        return len(self._blocks) > 1
+
+    @property
+    def are_a_product(self) -> bool:
+        """Whether there are two factors, in all combinations."""
+        return self.are_crossed and math.prod(max(rows) + 1 for _, rows, _ in self._blocks) == len(self._ids)
+
+    @property
     def are_a_design(self) -> bool:
         """Whether there are two factors, or changes of several settings."""
-        return len(self._blocks) > 1 or any(star for _, _, star in self._blocks)
+        return self.are_crossed or any(star for _, _, star in self._blocks)
 
     def rare(self) -> set[str]:
         """Returns the configs whose row of a block is combined with far fewer rows of the others than rows usually."""
