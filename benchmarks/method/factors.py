@@ -24,7 +24,7 @@ from scipy.special import ndtr, ndtri
 
 from harness.statistics.crossed import image_noise, largest_image_noise
 from harness.statistics.effects import CellModel, Contrast, contrasts_of, corrected_family, estimate
-from harness.statistics.pairs import LEVEL
+from harness.statistics.pairs import LEVEL, Pairs
 from harness.suite.fraction import choose_fraction
 
 ACCURACY = 0.9
@@ -46,7 +46,7 @@ def main() -> None:
     """Simulates, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--suites", type=int, default=10_000)
-    parser.add_argument("--tested", type=int, help="suites with test images, if fewer")
+    parser.add_argument("--large", type=int, help="suites of 10,000 images, if fewer")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     found: dict[str, Any] = {"level": LEVEL, "suites": arguments.suites, "accuracies": [], "times": []}
@@ -57,29 +57,34 @@ def main() -> None:
             found["times"].append(_said(row))
     for images, (design, seeds) in itertools.product(IMAGES, tables):
         row = {"design": design, "seeds": seeds, "images": images}
-        found["accuracies"].append(_said(row | accuracies(design, seeds, images, arguments.tested or arguments.suites)))
+        suites = (arguments.large or arguments.suites) if images > 1000 else arguments.suites
+        found["accuracies"].append(_said(row | accuracies(design, seeds, images, suites)))
     found["incomplete"] = [_said(one) for one in incomplete(arguments.suites // 4)]
     if arguments.output:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def times(design: str, seeds: int, noise: str, suites: int, *, size: float = 4.0) -> dict[str, Any]:
-    """Returns the share of suites with a false effect, and by which an effect is found.
+    """Returns the share of suites with a false effect, of 95 % intervals that miss, and by which an effect is found.
 
     Args:
         size: of that effect, in deviations of a single run.
     """
     rng = np.random.default_rng([1, list(DESIGNS).index(design), seeds, list(NOISES).index(noise)])
     model, rows = _model(design)
-    wrong = found = 0
-    for _ in range(suites):
-        values = noise_of(noise, model.cells, seeds, rng)
-        wrong += bool((_p(model, rows, values) < LEVEL).any())
-    few = max(suites // 10, 1)
-    for _ in range(few):
-        values = noise_of(noise, model.cells, seeds, rng) + size * (model.cells[:, :1] == 1)
-        found += bool(_p(model, rows, values)[_first(model)] < LEVEL)
-    return _shares({"false": wrong}, suites) | {f"power at {size:g} deviations": found / few}
+
+    def drawn(count: int, shift: float) -> list[Pairs]:
+        made = (noise_of(noise, model.cells, seeds, rng) + shift * (model.cells[:, :1] == 1) for _ in range(count))
+        return [estimate(model, rows, values) for values in made]
+
+    alike = drawn(suites, 0.0)
+    missed = (_p(alike) < LEVEL).mean(0)  # of each contrast, how often its own interval misses 0
+    power = _found(drawn(suites // 10, size))[:, _first(model)].mean()
+    return {
+        **_shares({"false": _found(alike).any(1).sum()}, suites),
+        "intervals that miss": {"mean": float(missed.mean()), "most": float(missed.max())},
+        f"power at {size:g} deviations": float(power),
+    }
 
 
 def accuracies(design: str, seeds: int, images: int, suites: int) -> dict[str, Any]:
@@ -88,22 +93,27 @@ def accuracies(design: str, seeds: int, images: int, suites: int) -> dict[str, A
     """
     rng = np.random.default_rng([2, list(DESIGNS).index(design), seeds, images])
     model, rows = _model(design)
-    wrong: dict[str, int] = {}
-    others = suites // OTHERS
+    crossed, without, alone = [], [], []
     for suite in range(suites):
         values, recognised = made_up(model.cells, seeds, images, rng)
-        for name, p in _by_method(model, rows, values, recognised, others=suite < others).items():
-            wrong[name] = wrong.get(name, 0) + bool((p < LEVEL).any())
+        crossed.append(estimate(model, rows, values, image_noise(recognised)))
+        if suite < suites // OTHERS:
+            means = values.mean(1)
+            largest = largest_image_noise(means, images), means * (1 - means) / images
+            without.append(estimate(model, rows, values, *largest))
+            alone.append(estimate(model, rows, values))
     power = {}
-    few = max(suites // 10, 1)
     for points in POINTS:
-        hits = 0
-        for _ in range(few):
-            values, recognised = made_up(model.cells, seeds, images, rng, points / 100)
-            hits += bool(_by_method(model, rows, values, recognised, others=False)["crossed"][_first(model)] < LEVEL)
-        power[f"{points} points"] = hits / few
-    crossed = {"crossed": wrong.pop("crossed")}
-    return {"suites": suites, **_shares(crossed, suites), "others": _shares(wrong, others), "power": power}
+        made = (made_up(model.cells, seeds, images, rng, points / 100) for _ in range(suites // 10))
+        found = [estimate(model, rows, values, image_noise(recognised)) for values, recognised in made]
+        power[f"{points} points"] = float(_found(found)[:, _first(model)].mean())
+    others = {"without predictions": _found(without), "seeds alone": _found(alone)}
+    return {
+        "suites": suites,
+        **_shares({"crossed": _found(crossed).any(1).sum()}, suites),
+        "others": _shares({name: found.any(1).sum() for name, found in others.items()}, suites // OTHERS),
+        "power": power,
+    }
 
 
 def incomplete(suites: int) -> list[dict[str, Any]]:
@@ -114,13 +124,13 @@ def incomplete(suites: int) -> list[dict[str, Any]]:
         levels = (2,) * 7
         fraction = CellModel(np.array(choose_fraction(levels).cells), levels)
         for name, model, missing in (("2 x 2 x 2, a tenth missing", _model("2 x 2 x 2")[0], 0.1), ("2^7", fraction, 0)):
-            rows, wrong = model.contrast_rows(contrasts_of(model.levels)), 0
+            rows, measured = model.contrast_rows(contrasts_of(model.levels)), []
             for _ in range(suites):
                 values = noise_of("each run alone", model.cells, seeds, rng)
                 values[rng.random(values.shape) < missing] = np.nan
-                wrong += bool((_p(model, rows, values) < LEVEL).any())
-            found.append({"design": name, "configs": len(model.cells), "seeds": seeds, "suites": suites})
-            found[-1] |= _shares({"false": wrong}, suites)
+                measured.append(estimate(model, rows, values))
+            row = {"design": name, "configs": len(model.cells), "seeds": seeds, "suites": suites}
+            found.append(row | _shares({"false": _found(measured).any(1).sum()}, suites))
     return found
 
 
@@ -157,20 +167,16 @@ def made_up(
     return values, recognised
 
 
-def _by_method(
-    model: CellModel, rows: np.ndarray, values: np.ndarray, recognised: np.ndarray, *, others: bool
-) -> dict[str, np.ndarray]:
-    images, means = recognised.shape[2], values.mean(1)
-    found = {"crossed": _p(model, rows, values, image_noise(recognised))}
-    if others:
-        largest = largest_image_noise(means, images), means * (1 - means) / images
-        found |= {"without predictions": _p(model, rows, values, *largest)}
-        found |= {"seeds alone": _p(model, rows, values)}
-    return found
+def _found(measured: list[Pairs]) -> np.ndarray:
+    """Returns which contrasts of which suites are called different, [suites, contrasts]."""
+    return np.array([corrected_family(p) < LEVEL for p in _p(measured)])
 
 
-def _p(model: CellModel, rows: np.ndarray, *data: Any) -> np.ndarray:
-    return corrected_family(estimate(model, rows, *data).p)
+def _p(measured: list[Pairs]) -> np.ndarray:
+    """Returns the p-values of all suites at once, [suites, contrasts]."""
+    names = ("difference", "seeds", "over_seeds", "freedom", "over_images", "own")
+    parts = {name: np.stack([getattr(one, name) for one in measured]) for name in names}
+    return Pairs(**parts, images=measured[0].images).p
 
 
 def _model(design: str) -> tuple[CellModel, np.ndarray]:
@@ -183,9 +189,9 @@ def _first(model: CellModel) -> int:
     return contrasts_of(model.levels).index(FIRST)
 
 
-def _shares(counts: dict[str, int], of: int) -> dict[str, Any]:
-    shares = {name: count / of for name, count in counts.items()}
-    return {"shares": shares, "upper_limits": {name: upper_limit(count, of) for name, count in counts.items()}}
+def _shares(counts: dict[str, Any], of: int) -> dict[str, Any]:
+    shares = {name: int(count) / of for name, count in counts.items()}
+    return {"shares": shares, "upper_limits": {name: upper_limit(int(count), of) for name, count in counts.items()}}
 
 
 def _said(row: dict[str, Any]) -> dict[str, Any]:

@@ -191,8 +191,11 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
         )
     elif seeds == 1:
         yield "One seed: no interval and no verdict. The order may be noise."
+    for one in both:
+        if not one.seeds:
+            yield f"Effects on {one.question} are not shown: no {one.question} of these runs counts."
     if found.accuracy.margin is not None:
-        yield f"Equivalent: smaller than the suite's margin of {100 * found.accuracy.margin:g} points."
+        yield f"Equivalent: smaller than the suite's margin of {100 * found.accuracy.margin:.2f} points."
     if not found.accuracy.predictions_kept:
         yield "Predictions were not kept: the variance over the test images is the largest that it can be."
     if any(not one.is_complete and any(effect.summary for effect in one.effects) for one in both) and len(factors) > 1:

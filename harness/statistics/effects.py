@@ -187,12 +187,12 @@ def _over_images(weights: np.ndarray, between: np.ndarray, largest: np.ndarray |
     import numpy as np
 
     unknown = np.isnan(between)
-    found = -np.einsum("ri,ij,rj->r", weights, np.where(unknown, 0.0, between), weights) / 2
+    found = -(weights @ np.where(unknown, 0.0, between) * weights).sum(1) / 2
     if largest is not None:
         error = np.sqrt(np.nan_to_num(largest))
         bound = (np.maximum(weights, 0) @ error) ** 2 + (np.maximum(-weights, 0) @ error) ** 2
         found = np.where((np.abs(weights) @ ~np.isnan(largest)) > 1e-9, bound, found)
-    apart = np.einsum("ri,ij,rj->r", np.abs(weights), unknown.astype(float), np.abs(weights)) > 1e-9
+    apart = (np.abs(weights) @ unknown * np.abs(weights)).sum(1) > 1e-9
     return np.where(apart, np.nan, np.maximum(found, 0.0))
 
 

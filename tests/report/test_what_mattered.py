@@ -232,7 +232,7 @@ def test_margins_make_effects_equivalent(fake: Any, tmp_path: Path) -> None:
     report = _report(fake, _plan(tmp_path, text), lambda dump, seed: (0.8 + 0.0005 * _wobble(dump, seed), 10.0))
     rows = _by_effect(report)
     assert rows["optimizer.lr"]["verdict"] == "equivalent" and rows["optimizer.lr"]["p_beyond_margin"] < 0.05
-    assert "the suite's margin of 5 points" in _notes(report)
+    assert "the suite's margin of 5.00 points" in _notes(report)
     assert all(row["p_beyond_margin"] is None for row in _by_effect(report, "train_seconds").values())
 
 
@@ -242,6 +242,7 @@ def test_synthetic_data_have_times_only(fake: Any, tmp_path: Path) -> None:
     assert {row["state"] for row in _by_effect(report).values()} == {"no result"}
     assert _by_effect(report, "train_seconds")["optimizer.lr"]["estimate"] == pytest.approx(1)
     assert report.tables[0].mattered
+    assert "Effects on accuracy are not shown" in _notes(report)
     assert "test accuracy, difference" not in [column.title for column in report.tables[0].mattered.columns]
 
 

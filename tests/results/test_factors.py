@@ -120,6 +120,13 @@ def test_a_combination_that_is_excluded_leaves_a_crossing_and_a_two_by_two_witho
     assert said == ["epochs: 2 -> 1", "lr: 0.01 -> 0.1"] or said == ["lr: 0.01 -> 0.1", "epochs: 1 -> 2"]
 
 
+def test_a_matrix_stays_one_beside_what_include_adds(tmp_path: Path) -> None:
+    added = "include: [{model: cnn3}, {train.drop_last: true, train.tf32: true}]\n"
+    design, said = _found(tmp_path, "matrix: {optimizer.lr: [0.01, 0.1], train.epochs: [1, 2]}\n" + added)
+    assert design and design.levels == (2, 2) and len(design.cells) == 4
+    assert said == ["lr: 0.01 -> 0.1", "epochs: 1 -> 2"]
+
+
 def test_a_fraction_of_a_product_has_all_factors(tmp_path: Path) -> None:
     flags = "".join(
         f"  train.{name}: [false, true]\n" for name in ("tf32", "channels_last", "drop_last", "deterministic")
