@@ -51,8 +51,7 @@ class ReportFiles:
         self._drawing: Drawing | None = None
         if self._charts:
             try:
-                charts = {name: wanted.chart for name, wanted in self._charts.items()}
-                self._drawing = Drawing(charts, {name: wanted.endings for name, wanted in self._charts.items()})
+                self._drawing = Drawing(self.charts, {name: wanted.endings for name, wanted in self._charts.items()})
             except ImportError as error:
                 self._missing[error.name or str(error)] = _chart_files(self._charts)
 
@@ -75,6 +74,11 @@ class ReportFiles:
         require_writable(folder)
         charts = self._charts if self._drawing else {}
         return _write_files(folder, self._report, self._drawing, charts, self._missing, for_page=self._for_page)
+
+    @property
+    def charts(self) -> dict[str, Any]:
+        """The charts by their names."""
+        return {name: wanted.chart for name, wanted in self._charts.items()}
 
     def charts_missing(self) -> str:
         """Says why there are no charts, where a library is missing; empty otherwise."""

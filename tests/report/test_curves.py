@@ -197,7 +197,7 @@ def test_bands_that_say_nothing_are_left_out(fake: Any, seeds: int, sd: float) -
 def test_of_many_configs_few_are_coloured(fake: Any) -> None:
     report = _report(fake, _many(70, 1), None)
     chart = fake.spec(curves_chart(report.tables[0]))
-    coloured, faint = ({point["config"] for point in chart["datasets"][name]} for name in ("curves", "faint"))
+    coloured, faint = ({point["label"] for point in chart["datasets"][name]} for name in ("curves", "faint"))
     assert (len(coloured), len(faint), coloured & faint) == (8, 40, set())
     assert {row.label for row in report.tables[0].rows if row.values["on_front"]} <= coloured
 
@@ -231,4 +231,4 @@ def test_a_line_of_many_evaluations_is_thinned_and_keeps_its_end(fake: Any) -> N
         line = [point for point in spec["datasets"]["curves"] if point["config"] == name]
         assert 100 < len(line) <= 400
         assert line[-1]["y"] == pytest.approx(100 * many.accuracies[-1])
-        assert line[-1]["x"] * chart.x.unit == pytest.approx(5000.0)
+        assert line[-1]["x"] * 60 == pytest.approx(5000.0)

@@ -12,10 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.report.page.colours import colours
+from harness.report.charts.theme import css
 from harness.report.page.parts import SuitePage
-
-_SCRIPTS = ("theme.js", "charts.js", "table.js", "budget.js")
 
 
 def render(suites: Sequence[SuitePage], specs: Mapping[str, dict[str, Any]], vega: str, made: str) -> str:
@@ -36,40 +34,33 @@ def render(suites: Sequence[SuitePage], specs: Mapping[str, dict[str, Any]], veg
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"as_json": _as_json, "emphasised": _emphasised}
-    css = _file("page.css")
-    wanted = [script for script in _SCRIPTS if specs or script != "charts.js"]
+    style = css() + _file("page.css")
     # `</script` would end a script, even in a string.
-    scripts = [
-        script.replace("</script", "<\\/script") for script in ([vega] if specs else []) + list(map(_file, wanted))
-    ]
+    scripts = [script.replace("</script", "<\\/script") for script in (vega, _file("page.js")) if script]
     return environment.get_template("page.html.jinja").render(
         suites=suites,
         title=suites[0].name if len(suites) == 1 else f"{suites[0].name} and {len(suites) - 1} more",
         made=made,
-        policy=_policy(css, scripts),
-        css=css,
+        policy=_policy(style, scripts),
+        css=style,
         scripts=scripts,
         specs=specs,
-        colours=colours(),
     )
 
 
 @functools.cache
-def vega_bundle(version: str) -> str:
+def vega_bundle() -> str:
     """Returns vega, vega-lite and vega-embed in one script.
-
-    Args:
-        version: of Vega-Lite, e.g. `6.1`.
 
     Raises:
         ImportError: vl-convert is not installed.
     """
     import vl_convert
 
-    return vl_convert.javascript_bundle(None, vl_version=version)  # type: ignore[arg-type]
+    return vl_convert.javascript_bundle(None)  # type: ignore[arg-type]
 
 
-def _policy(css: str, scripts: Sequence[str]) -> str:
+def _policy(style: str, scripts: Sequence[str]) -> str:
     """Nothing is loaded from anywhere, and of scripts and styles only those that stand in the file are taken.
 
     There is no 'unsafe-eval': Vega's expressions are interpreted, which is slower than compiling them, but lets the
@@ -77,7 +68,7 @@ def _policy(css: str, scripts: Sequence[str]) -> str:
     """
     hashes = " ".join(map(_hash, scripts))
     return (
-        f"default-src 'none'; script-src {hashes}; style-src {_hash(css)}; img-src data:; "
+        f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; img-src data:; "
         "connect-src 'none'; base-uri 'none'; form-action 'none'"
     )
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import re
-from collections.abc import Mapping, Sequence
+import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.records.files import recording, require_writable, write_atomically
+from harness.report.charts.theme import on_page
 from harness.report.page.gallery import MOST_BYTES
+from harness.report.page.parts import Figure, SuitePage
 from harness.report.page.render import render, vega_bundle
-from harness.report.page.screen import on_screen
-from harness.report.page.sections import suite_page
-from harness.report.page.source import Source
+from harness.report.page.sections import Source, suite_page
+from harness.suite.plan import Suite
 
 NAME = "report.html"
 
@@ -30,27 +31,33 @@ def write_page(folder: Path, sources: Sequence[Source]) -> Path:
     keys = [f"suite-{index}" for index in range(len(sources))] if len(sources) > 1 else ["suite"]
     share = MOST_BYTES // len(sources)
     suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
+    wanted = _drawn(suites)
     specs = {
-        f"{key}/{name}": spec for source, key in zip(sources, keys, strict=True) for name, spec in source.specs.items()
+        f"{key}/{name}": on_page(spec)
+        for source, key in zip(sources, keys, strict=True)
+        for name, spec in source.specs.items()
+        if f"{key}/{name}" in wanted
     }
     made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    shown = {name: on_screen(spec) for name, spec in specs.items() if name in _views(suites)}
-    page = render(suites, shown, vega_bundle(_version(specs)) if shown else "", made)
+    page = render(suites, specs, vega_bundle() if specs else "", made)
     require_writable(folder)
     with recording(folder):
         write_atomically(folder / NAME, lambda file: file.write(page.encode()))
     return folder / NAME
 
 
-def _views(suites: Sequence[Any]) -> set[str]:
-    figures = (
-        part for suite in suites for section in suite.sections for part in section.parts if part.kind == "figure"
+def commands_for(suite: Suite, output: Path) -> tuple[str, ...]:
+    """Returns the commands that run the suite and make this page of it, with the overrides that it was given."""
+    path = shlex.quote(str(suite.source.path))
+    changed = "".join(f" --set {shlex.quote(f'{name}={json.dumps(to)}')}" for name, to in suite.overrides.items())
+    where = "" if output == Path("results") else f" --output {shlex.quote(str(output))}"
+    return (
+        f"harness plan {path}{changed}    # what it would run",
+        f"harness run {path}{changed}{where}",
+        f"harness report {path}{changed}{where} --html",
     )
-    return {key for figure in figures for view in figure.views for key in (view.wide, view.narrow)}
 
 
-def _version(specs: Mapping[str, dict[str, Any]]) -> str:
-    """Returns the version of Vega-Lite that the charts were declared for, e.g. `6.1`."""
-    found = re.search(r"/v(\d+\.\d+)", next(iter(specs.values()))["$schema"])
-    assert found
-    return found[1]
+def _drawn(suites: Sequence[SuitePage]) -> set[str]:
+    parts = [part for suite in suites for section in suite.sections for part in section.parts]
+    return {key for part in parts if isinstance(part, Figure) for key in (part.wide, part.narrow)}
