@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost
-from harness.report.charts.chart import VEGA_LITE
 from harness.report.charts.configs import coloured
 from harness.report.charts.curves import curves
 from harness.report.charts.drawing import Drawing
@@ -89,12 +88,6 @@ def test_the_axis_of_the_curves_shows_where_they_end(fake: Any) -> None:
     low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
     assert (98.6 - 98.1) / (high - low) > 0.03 > (98.6 - 98.1) / (98.6 - 10)
     assert chart and "lines come in from below" in chart.caption
-
-
-def test_the_release_of_vega_lite_is_the_one_that_the_tests_validate_by() -> None:
-    import altair
-
-    assert altair.SCHEMA_VERSION.startswith(f"v{VEGA_LITE}.")
 
 
 def test_learning_curves_are_means_over_seeds_of_both_splits_and_both_numbers(fake: Any) -> None:

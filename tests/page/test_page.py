@@ -219,8 +219,8 @@ def test_what_disturbed_a_run_stands_beside_the_answer(fake: Any, tmp_path: Path
     results = [fake.result("a", seed=seed, config_id="a") for seed in range(2)]
     marked = results[0].model_copy(update={"disturbed": ["others took 1 of 2 cores"]})
     said, quiet = (
-        _text(fake.page(tmp_path / str(at), own, charts=False))
-        for at, own in enumerate(([marked, results[1]], results))
+        _text(fake.page(tmp_path / name, own, charts=False))
+        for name, own in (("loud", [marked, results[1]]), ("quiet", results))
     )
     assert 0 < said.index("others took 1 of 2 cores") < said.index("2 runs of 1 config"), "before the summary"
     assert "others took" not in quiet

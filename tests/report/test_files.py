@@ -17,7 +17,6 @@ from harness.records.read import read_suite
 from harness.report.build import Material, build_report
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost
 from harness.report.charts.axes import cost_axis
-from harness.report.charts.chart import VEGA_LITE
 from harness.report.charts.drawing import Drawing
 from harness.report.charts.labels import CHARACTER, Wanted, place_labels
 from harness.report.numbers.curves import Curve
@@ -69,7 +68,8 @@ def test_without_vl_convert_and_pyarrow_the_rest_is_written(
     assert _names(tmp_path) == ["runs.csv", "table.csv", "table.md", "table.tex"]
     said = capsys.readouterr().err
     assert said == (
-        "not written: accuracy_over_time.png, table.parquet, runs.parquet\nhint: pip install pyarrow vl-convert-python\n"
+        "not written: accuracy_over_time.png, table.parquet, runs.parquet\n"
+        "hint: pip install pyarrow vl-convert-python\n"
     )
 
 
@@ -88,7 +88,7 @@ def test_png_is_a_picture_of_two_pixels_a_unit(fake: Any, configs: int) -> None:
     assert chart
     file, half = io.BytesIO(), io.BytesIO()
     Drawing({"chart": chart}).write(file, "chart")
-    half.write(vl_convert.vegalite_to_png(chart.spec, vl_version=VEGA_LITE))
+    half.write(vl_convert.vegalite_to_png(chart.spec))
     image = Image.open(file).convert("RGB")
     small = Image.open(half)
     assert image.size == (2 * small.width, 2 * small.height)

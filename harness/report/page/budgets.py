@@ -81,7 +81,7 @@ def budget_rows(found: Sequence[Taken]) -> list[tuple[str, str]]:
     groups = itertools.groupby(usable, key=lambda one: (one[1].best.row.config_id, one[0].own))
     rows = [_row(list(group)) for _, group in groups]
     left = len(rows) - MOST_ROWS
-    return [text for at, (own, *text) in enumerate(rows) if at >= left or own]  # type: ignore[misc]
+    return [(budget, sentence) for at, (own, budget, sentence) in enumerate(rows) if at >= left or own]
 
 
 def _row(group: Sequence[tuple[Taken, Standing]]) -> tuple[bool, str, str]:

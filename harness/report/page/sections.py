@@ -126,7 +126,7 @@ def _answer(report: Report, key: str) -> Iterator[Part]:
         found = budgets(table)
         if rows := budget_rows(found):
             offers = tuple(Offer(one.seconds, one.text, advice(one.standing)) for one in found)
-            yield Offers(f"{key}-budget-{index}", offers, tuple((budget, sentence) for budget, sentence in rows))
+            yield Offers(f"{key}-budget-{index}", offers, tuple(rows))
 
 
 def _heading(report: Report, table: Table) -> list[Part]:
