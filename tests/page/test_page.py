@@ -85,6 +85,27 @@ def _many(folder: Path, count: int) -> list[PictureFile]:
     return made
 
 
+@pytest.mark.launch
+def test_letters_of_every_alphabet_are_text_in_the_pictures(tmp_path: Path) -> None:
+    """No font of this machine need have them: the browser draws the text of an SVG."""
+    import torch
+
+    from harness.visualize.grid import draw_grid
+    from harness.visualize.picture import Picture
+
+    cells = [torch.rand(3, 8, 8)] * 2
+    path = Picture("grid", "Mistakes.", draw_grid(cells, title="Köter", labels=["Köter > 猫", "a & b"])).write(tmp_path)
+    svg = path.with_suffix(".svg").read_text()
+    assert "Köter &gt; 猫</text>" in svg and "a &amp; b</text>" in svg
+    shown = gallery([PictureFile(Path("grid.png"), "a, seed 0", "Mistakes.")], tmp_path, "", 60_000)
+    assert shown
+    [thumbnail] = shown.pictures
+    kind, _, data = thumbnail.source.partition(",")
+    assert kind == "data:image/svg+xml;base64" and len(thumbnail.source) < 60_000
+    inside = base64.b64decode(data).decode()
+    assert "Köter &gt; 猫</text>" in inside and "data:image/webp" in inside and "image/png" not in inside
+
+
 def test_pictures_are_scaled_down_to_what_the_page_has_room_for(tmp_path: Path) -> None:
     pictures = _many(tmp_path, 4)
     roomy = gallery(pictures, tmp_path, "", 1_000_000)

@@ -170,7 +170,7 @@ def test_the_chart_has_the_means_of_the_curves_and_marks_front_target_and_budget
         for s, c in enumerate(own)
     ]
     for result in results:
-        result.target.at_least = 0.6
+        result.target.at_least = 0.68
     report = fake.report(results, budget_seconds=60.0, curve_of=lambda run: curves[run.config_id][run.seed])
     spec = fake.spec(curves_chart(report.tables[0]))
     last = {point["config"]: point for point in spec["datasets"]["curves"]}
@@ -183,7 +183,7 @@ def test_the_chart_has_the_means_of_the_curves_and_marks_front_target_and_budget
         band = bands[row.label]
         assert band["high"] - band["low"] == pytest.approx(200 * row.values["test_accuracy"].ci95)
     text = json.dumps(spec)
-    assert "target 60 %" in text
+    assert "target 68 %" in text
     assert "1 min" in text
 
 

@@ -6,6 +6,7 @@ import datetime
 import json
 import shlex
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.records.files import recording, require_writable, write_atomically
@@ -30,7 +31,9 @@ def write_page(folder: Path, sources: Sequence[Source]) -> Path:
     """
     keys = [f"suite-{index}" for index in range(len(sources))] if len(sources) > 1 else ["suite"]
     share = MOST_BYTES // len(sources)
-    suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
+    with ThreadPoolExecutor(1) as aside:  # Vega takes seconds of another core
+        vega = aside.submit(vega_bundle) if any(source.specs for source in sources) else None
+        suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
     wanted = _drawn(suites)
     specs = {
         f"{key}/{name}": on_page(spec)
@@ -39,7 +42,7 @@ def write_page(folder: Path, sources: Sequence[Source]) -> Path:
         if f"{key}/{name}" in wanted
     }
     made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    page = render(suites, specs, vega_bundle() if specs else "", made)
+    page = render(suites, specs, vega.result() if vega and specs else "", made)
     require_writable(folder)
     with recording(folder):
         write_atomically(folder / NAME, lambda file: file.write(page.encode()))
