@@ -25,7 +25,7 @@ from harness.statistics.intervals import Summary, summarise
 from harness.statistics.pareto import pareto_front
 
 _PROBABILITY = Column("", "", "probability")
-LABEL_ALL_UP_TO = 12
+LABEL_ALL_UP_TO = 20
 MOST_POINTS = 400
 SURE = 0.95  # of being on the front, or of not being on it
 MANY = 40  # from here on the bars are faint

@@ -87,13 +87,12 @@ def budget_rows(found: Sequence[Taken]) -> list[tuple[str, str]]:
 def _row(group: Sequence[tuple[Taken, Standing]]) -> tuple[bool, str, str]:
     (first, before), (last, after) = group[0], group[-1]
     start, end = duration_text(first.seconds), duration_text(last.seconds)
-    if len(group) == 1:
-        return last.own, last.text, advice(after)
-    sentence = (
-        f"Take {named(after.best.row)}: {accuracy_text(before.best.summary)} by {start}, "
-        f"{accuracy_text(after.best.summary)} by {end}; then {how_sure(after)}."
-    )
-    return last.own, f"{start} or more" if last.whole else f"{start} to {end}", sentence
+    span = f"{start} or more" if last.whole else f"{start} to {end}"
+    before_text, after_text = accuracy_text(before.best.summary), accuracy_text(after.best.summary)
+    if before_text == after_text:
+        return last.own, last.text if len(group) == 1 else span, advice(after)
+    sentence = f"Take {named(after.best.row)}: {before_text} by {start}, {after_text} by {end}; then {how_sure(after)}."
+    return last.own, span, sentence
 
 
 def _runs(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[Any, Curve]]:
