@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.records.files import recording, require_writable, write_atomically
-from harness.report.charts.drawing import Drawing
+from harness.report.charts.chart import Chart
+from harness.report.charts.drawing import Declared, Drawing
 from harness.report.charts.of_report import CURVES, INTERACTIONS, Wanted, chart_name, charts_of, endings_of, stems
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
@@ -76,7 +77,7 @@ class ReportFiles:
         return _write_files(folder, self._report, self._drawing, charts, self._missing, for_page=self._for_page)
 
     @property
-    def charts(self) -> dict[str, Any]:
+    def charts(self) -> dict[str, Chart | Declared]:
         """The charts by their names."""
         return {name: wanted.chart for name, wanted in self._charts.items()}
 

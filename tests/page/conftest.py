@@ -18,7 +18,7 @@ from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import charts_of
 from harness.report.factors.crossing import crossings_of
 from harness.report.numbers.curves import curve_of
-from harness.report.page.sections import Source
+from harness.report.page.parts import Source
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
 from harness.suite.plan import load_suite

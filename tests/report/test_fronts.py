@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from harness.records.result import Energy
-from harness.report.charts.accuracy_over_cost import accuracy_over_cost, paying
+from harness.report.charts.accuracy_over_cost import accuracy_over_cost
+from harness.report.charts.configs import paying
 from harness.report.formats.machine import price_rows, summary_rows
 from harness.report.numbers.fronts import TIME, front_of
 from harness.report.numbers.prices import CLEAR, NO_INTERVAL, NOISE

@@ -6,28 +6,22 @@ import itertools
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from harness.records.result import metric
 from harness.report.answer import accuracy_text
 from harness.report.charts.axes import Axis, accuracy_axis, cost_axis
 from harness.report.charts.chart import Chart, Grid, channel, grid, layer, specification, tooltip
-from harness.report.charts.configs import coloured, config_colour
+from harness.report.charts.configs import Paying, coloured, config_colour, paying
 from harness.report.charts.labels import Label, Wanted, place_labels, without_common_parts
 from harness.report.charts.theme import FONT_SIZE, INK, MUTED, WHITE, frame
 from harness.report.numbers.columns import INTERVAL, Column
 from harness.report.numbers.fronts import TIME, Cost
-from harness.report.numbers.rows import Row
 from harness.report.tables import Table
 from harness.report.texts import column_texts, one_line
-from harness.statistics.intervals import Summary, summarise
-from harness.statistics.pareto import pareto_front
 
 _PROBABILITY = Column("", "", "probability")
 LABEL_ALL_UP_TO = 20
 MOST_POINTS = 400
-SURE = 0.95  # of being on the front, or of not being on it
 MANY = 40  # from here on the bars are faint
 ALL_BARS_UP_TO = 200  # beyond, only those of the front are drawn
 
@@ -40,49 +34,6 @@ class Size(NamedTuple):
 
 
 WIDE, NARROW = Size(760, 380), Size(264, 340)  # labels are placed for a size: the second is for a phone
-
-
-@dataclass(frozen=True)
-class Paying:
-    """A config and what it pays for its accuracy.
-
-    Attributes:
-        on_front: by its means.
-        probability: of being on the front; None where it cannot be known.
-    """
-
-    row: Row
-    paid: Summary
-    on_front: bool
-    probability: float | None
-
-    @property
-    def accuracy(self) -> Summary:
-        """What it reaches."""
-        return self.row.values["test_accuracy"]
-
-    @property
-    def place(self) -> str:
-        """Whether it is on the front: `sure`, `unsure`, `perhaps` (not by its means) or `off`.
-
-        One whose probability cannot be known is where its means put it.
-        """
-        if self.on_front:
-            return "sure" if self.probability is None or self.probability >= SURE else "unsure"
-        return "perhaps" if self.probability is not None and self.probability > 1 - SURE else "off"
-
-
-def paying(table: Table, cost: Cost) -> list[Paying]:
-    """Returns the configs that have both numbers, in the order of the table; only ranked ones are on the front."""
-    found = []
-    for row in table.rows:
-        payments = [metric(run, cost.metric) for run in row.ok_for(cost.metric)]
-        paid = summarise([one for one in payments if one is not None])
-        if row.values["test_accuracy"] and paid and (row.ranked or cost is TIME):
-            found.append((row, paid))
-    ranked = [(row.values["test_accuracy"].mean, paid.mean) for row, paid in found if row.ranked]
-    front = iter(pareto_front(ranked))
-    return [Paying(row, paid, row.ranked and bool(next(front)), row.values[cost.probability]) for row, paid in found]
 
 
 def accuracy_over_cost(table: Table, cost: Cost = TIME, size: Size = WIDE) -> Chart | None:

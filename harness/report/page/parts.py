@@ -1,11 +1,39 @@
-"""What a page is made of, as plain data: the template shows each part by its `kind`."""
+"""What a page is made from, and what it is made of, as plain data: the template shows each part by its `kind`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
-from harness.report.charts.chart import Grid
+from harness.report.charts.chart import Chart, Grid
+from harness.report.charts.drawing import Declared
+from harness.report.tables import Report
+
+
+@dataclass(frozen=True)
+class Source:
+    """One suite of a page.
+
+    Attributes:
+        folder: of the suite's results.
+        question: the suite's description.
+        systems: the facts of each, by system_id.
+        charts: by name, as `harness.report.charts.of_report` names them.
+        specs: of the charts, by name.
+        commands: that made these results and this page.
+        charts_missing: why there are no charts; empty where there are.
+    """
+
+    report: Report
+    folder: Path
+    question: str = ""
+    systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    charts: Mapping[str, Chart | Declared] = field(default_factory=dict)
+    specs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()
+    charts_missing: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from harness.counted import counted
 from harness.report.answer import advice
@@ -30,6 +28,7 @@ from harness.report.page.parts import (
     Part,
     Says,
     Section,
+    Source,
     SuitePage,
     Tabled,
 )
@@ -61,30 +60,6 @@ _FACTS = {
     "cuda": "CUDA",
     "system_id": "system id",
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """One suite of a page.
-
-    Attributes:
-        folder: of the suite's results.
-        question: the suite's description.
-        systems: the facts of each, by system_id.
-        charts: by name, as `harness.report.charts.of_report` names them.
-        specs: of the charts, by name.
-        commands: that made these results and this page.
-        charts_missing: why there are no charts; empty where there are.
-    """
-
-    report: Report
-    folder: Path
-    question: str = ""
-    systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    charts: Mapping[str, Any] = field(default_factory=dict)
-    specs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    commands: tuple[str, ...] = ()
-    charts_missing: str = ""
 
 
 def suite_page(source: Source, key: str, folder: Path, picture_bytes: int = MOST_BYTES) -> SuitePage:

@@ -12,9 +12,9 @@ from pathlib import Path
 from harness.records.files import recording, require_writable, write_atomically
 from harness.report.charts.theme import on_page
 from harness.report.page.gallery import MOST_BYTES
-from harness.report.page.parts import Figure, SuitePage
+from harness.report.page.parts import Figure, Source, SuitePage
 from harness.report.page.render import render, vega_bundle
-from harness.report.page.sections import Source, suite_page
+from harness.report.page.sections import suite_page
 from harness.suite.plan import Suite
 
 NAME = "report.html"
