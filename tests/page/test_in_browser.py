@@ -260,6 +260,8 @@ def test_interactions_are_drawn_with_their_means_beside_them(
     tab = look_at(crossed, width=width, dark=dark).tab
     figure = tab.locator("figure:has(.chart[aria-label=Interactions])")
     assert figure.count() == 1
+    fits = "(one) => one.querySelector('svg').getBoundingClientRect().width <= one.clientWidth + 1"
+    assert figure.locator(".chart").evaluate(fits)
     lines = figure.locator(".chart svg .mark-line path")
     assert lines.count() >= 2, "one for each rate"
     assert figure.locator(".chart svg text", has_text="lr x global_batch_size").count() == 2, "accuracy and time"

@@ -106,6 +106,20 @@ def test_letters_of_every_alphabet_are_text_in_the_pictures(tmp_path: Path) -> N
     assert "Köter &gt; 猫</text>" in inside and "data:image/webp" in inside and "image/png" not in inside
 
 
+@pytest.mark.launch
+def test_a_chart_among_the_pictures_is_shown_as_it_is(tmp_path: Path) -> None:
+    import altair
+
+    from harness.visualize.picture import Picture
+
+    chart = altair.Chart(altair.InlineData([{"class": "猫"}, {"class": "Köter"}])).mark_point().encode(y="class:N")
+    path = Picture("confusion", "Confusion.", chart).write(tmp_path)
+    shown = gallery([PictureFile(Path("confusion.png"), "a, seed 0", "Confusion.")], tmp_path, "")
+    assert shown
+    assert base64.b64decode(shown.pictures[0].source.partition(",")[2]) == path.with_suffix(".svg").read_bytes()
+    assert ">猫</text>" in path.with_suffix(".svg").read_text()
+
+
 def test_pictures_are_scaled_down_to_what_the_page_has_room_for(tmp_path: Path) -> None:
     pictures = _many(tmp_path, 4)
     roomy = gallery(pictures, tmp_path, "", 1_000_000)
