@@ -22,9 +22,8 @@ from harness.report.formats.terminal import show
 from harness.report.normalised import NORMALISED, normalised_table
 from harness.report.numbers.curves import Curve, curve_of
 from harness.report.options import DEFAULT_SORT, Options
-from harness.report.page.again import commands_for
-from harness.report.page.source import Source
-from harness.report.page.write import write_page
+from harness.report.page.parts import Source
+from harness.report.page.write import commands_for, write_page
 from harness.report.pictures import pictures_of
 from harness.report.tables import Report
 from harness.report.write import ReportFiles
@@ -91,6 +90,7 @@ def _show_and_write(
     with ReportFiles(report, for_page=for_page) as files:
         written = files.write(folder)
         specs, missing = (files.specs(), files.charts_missing()) if for_page else ({}, "")
+        charts = files.charts
     if json_wanted:
         sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
     else:
@@ -104,6 +104,7 @@ def _show_and_write(
         folder=study.folder,
         question=study.question.description,
         systems=study.systems,
+        charts=charts,
         specs=specs,
         commands=commands_for(study),
         charts_missing=missing,

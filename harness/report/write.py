@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.records.files import recording, require_writable, write_atomically
-from harness.report.charts.drawing import Drawing
+from harness.report.charts.chart import Chart
+from harness.report.charts.drawing import Declared, Drawing
 from harness.report.charts.of_report import CURVES, INTERACTIONS, Wanted, chart_name, charts_of, endings_of, stems
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
@@ -51,8 +52,7 @@ class ReportFiles:
         self._drawing: Drawing | None = None
         if self._charts:
             try:
-                charts = {name: wanted.chart for name, wanted in self._charts.items()}
-                self._drawing = Drawing(charts, {name: wanted.endings for name, wanted in self._charts.items()})
+                self._drawing = Drawing(self.charts, {name: wanted.endings for name, wanted in self._charts.items()})
             except ImportError as error:
                 self._missing[error.name or str(error)] = _chart_files(self._charts)
 
@@ -75,6 +75,11 @@ class ReportFiles:
         require_writable(folder)
         charts = self._charts if self._drawing else {}
         return _write_files(folder, self._report, self._drawing, charts, self._missing, for_page=self._for_page)
+
+    @property
+    def charts(self) -> dict[str, Chart | Declared]:
+        """The charts by their names."""
+        return {name: wanted.chart for name, wanted in self._charts.items()}
 
     def charts_missing(self) -> str:
         """Says why there are no charts, where a library is missing; empty otherwise."""

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.nn.functional import pad as padded
-from torchvision.transforms.functional import to_pil_image, to_tensor
+from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from harness.report.charts.theme import INK, MUTED
+from harness.visualize.lettering import Text, fitting, lettered, text_width
 
 PAGE, NARROWEST = 1600, 1200  # pixels across; printed 16 cm wide, 100 pixels are a centimetre
 HIGHEST = 2000  # pixels of the grid, where cells are not at their smallest
@@ -130,8 +131,7 @@ def draw_grid(
         scale: what colours mean; drawn as a bar below.
     """
     columns = columns or columns_for(len(cells))
-    small = ImageFont.load_default(TEXT_SIZE)
-    left = MARGIN + (math.ceil(max(map(small.getlength, row_labels))) + GAP if row_labels else 0)
+    left = MARGIN + (math.ceil(max(text_width(text, TEXT_SIZE) for text in row_labels)) + GAP if row_labels else 0)
     across = (PAGE - left - MARGIN - GAP * (columns + 1)) // columns
     rows = math.ceil(len(cells) / columns)
     aspect = cells[0].shape[1] / cells[0].shape[2]
@@ -142,7 +142,7 @@ def draw_grid(
     strip_height = TEXT_SIZE + 8
     strip = strip_height if labels else 0
     if labels:
-        sized = [torch.cat([_strip(text, width, strip), cell], dim=1) for cell, text in zip(sized, labels, strict=True)]
+        sized = [padded(cell, (0, 0, strip, 0), value=1.0) for cell in sized]
     body = make_grid(torch.stack(sized), nrow=columns, padding=GAP, pad_value=1.0)
 
     page_width = max(NARROWEST, left + body.shape[2] + MARGIN)
@@ -152,22 +152,28 @@ def draw_grid(
     foot = BAR_HEIGHT + TEXT_SIZE + 24 if scale else 0
     page = Image.new("RGB", (page_width, top + head + body.shape[1] + foot + MARGIN), "white")
     pen = ImageDraw.Draw(page)
-    y = MARGIN
+    page.paste(to_pil_image(body.clamp(0, 1)), (left, top + head))
+    texts, y = [], MARGIN
     for text, size in heading:
         colour = INK if size == TITLE_SIZE else MUTED
-        pen.text((MARGIN, y), text, font=ImageFont.load_default(size), fill=colour)
+        texts.append(Text(text, MARGIN, y + size, size, colour))
         y += round(size * 1.35)
-    for column, text in enumerate(column_labels):
-        label = to_pil_image(_strip(text, width, head))
-        page.paste(label, (left + GAP + column * (width + GAP), top))
-    top += head
-    page.paste(to_pil_image(body.clamp(0, 1)), (left, top))
+
+    def above(text: str, column: int, bottom: float) -> Text:
+        middle = left + GAP + column * (width + GAP) + width / 2
+        return Text(fitting(text, TEXT_SIZE, width), middle, bottom - 7, TEXT_SIZE, INK, "middle")
+
+    texts += [above(text, column, top + head) for column, text in enumerate(column_labels)]
+    top += head + GAP
+    step = strip + height + GAP
+    for index, text in enumerate(labels):
+        texts.append(above(text, index % columns, top + index // columns * step + strip))
     for row, text in enumerate(row_labels):
-        middle = top + GAP + row * (height + strip + GAP) + strip + height // 2
-        pen.text((MARGIN, middle), text, font=small, fill=INK, anchor="lm")
+        middle = top + row * step + strip + height / 2
+        texts.append(Text(text, MARGIN, middle + 0.35 * TEXT_SIZE, TEXT_SIZE, INK))
     if scale:
-        _bar(page, pen, scale, left + GAP, top + body.shape[1] + 12)
-    return page
+        texts += _bar(page, pen, scale, left + GAP, top - GAP + body.shape[1] + 12)
+    return lettered(page, texts)
 
 
 def _outlined(cell: Tensor) -> Tensor:
@@ -176,34 +182,25 @@ def _outlined(cell: Tensor) -> Tensor:
 
 def _lines(text: str, size: int, page_width: int) -> list[tuple[str, int]]:
     """Returns a heading's lines with their font size, none of them wider than the page."""
-    font, lines = ImageFont.load_default(size), [""]
+    lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > page_width - 2 * MARGIN:
+        if lines[-1] and text_width(longer, size) > page_width - 2 * MARGIN:
             lines.append(word)
         else:
             lines[-1] = longer
     return [(line, size) for line in lines if line]
 
 
-def _strip(text: str, width: int, height: int) -> Tensor:
-    """Returns a label, float [3, height, width]; what does not fit is cut."""
-    font = ImageFont.load_default(TEXT_SIZE)
-    shown = text
-    while len(shown) > 1 and font.getlength(shown) > width:
-        shown = shown.rstrip("…")[:-1] + "…"
-    image = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(image).text((width / 2, height - 5), shown, font=font, fill=INK, anchor="ms")
-    return to_tensor(image)
-
-
-def _bar(page: Image.Image, pen: ImageDraw.ImageDraw, scale: Scale, x: int, y: int) -> None:
-    font = ImageFont.load_default(TEXT_SIZE)
+def _bar(page: Image.Image, pen: ImageDraw.ImageDraw, scale: Scale, x: int, y: int) -> list[Text]:
+    """Draws what the colours mean, and returns the texts beside it."""
     steps = torch.linspace(scale.low, scale.high, BAR_WIDTH).view(1, -1).expand(BAR_HEIGHT, -1)
     page.paste(to_pil_image(scale.colour(steps)), (x, y))
     pen.rectangle((x, y, x + BAR_WIDTH - 1, y + BAR_HEIGHT - 1), outline=MUTED)
-    middle = (scale.low + scale.high) / 2
-    for place, value, anchor in ((0.0, scale.low, "la"), (0.5, middle, "ma"), (1.0, scale.high, "ra")):
-        text = f"{value:.3g}"
-        pen.text((x + place * (BAR_WIDTH - 1), y + BAR_HEIGHT + 6), text, font=font, fill=INK, anchor=anchor)
-    pen.text((x + BAR_WIDTH + 20, y + BAR_HEIGHT / 2), scale.title, font=font, fill=INK, anchor="lm")
+    below = y + BAR_HEIGHT + 6 + TEXT_SIZE
+    return [
+        Text(f"{scale.low:.3g}", x, below, TEXT_SIZE, INK),
+        Text(f"{(scale.low + scale.high) / 2:.3g}", x + BAR_WIDTH / 2, below, TEXT_SIZE, INK, "middle"),
+        Text(f"{scale.high:.3g}", x + BAR_WIDTH, below, TEXT_SIZE, INK, "end"),
+        Text(scale.title, x + BAR_WIDTH + 20, y + BAR_HEIGHT / 2 + 0.35 * TEXT_SIZE, TEXT_SIZE, INK),
+    ]

@@ -32,11 +32,16 @@ class Picture:
     drawn: Image.Image | altair.TopLevelMixin
 
     def write(self, folder: Path) -> Path:
-        """Writes the picture as PNG, and its caption beside it as text; returns the PNG's path."""
+        """Writes the picture as PNG and SVG, and its caption beside it as text; returns the PNG's path.
+
+        The text of an SVG is drawn by the browser, which has letters that no font of this machine may have.
+        """
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / f"{stem}.txt", lambda file: file.write(f"{self.caption}\n".encode()))
         write_atomically(folder / f"{stem}.png", self._png())
+        if svg := self._svg():
+            write_atomically(folder / f"{stem}.svg", lambda file: file.write(svg.encode()))
         return folder / f"{stem}.png"
 
     def _png(self) -> Callable[[IO[bytes]], object]:
@@ -46,3 +51,12 @@ class Picture:
         if isinstance(drawn, Image.Image):
             return lambda file: drawn.save(file, format="PNG", optimize=True)
         return lambda file: drawn.save(file, format="png", scale_factor=CHART_SCALE)  # type: ignore[call-overload]
+
+    def _svg(self) -> str | None:
+        from PIL import Image
+
+        if isinstance(self.drawn, Image.Image):
+            return self.drawn.info.get("svg")
+        import vl_convert
+
+        return vl_convert.vegalite_to_svg(self.drawn.to_dict(validate=False))

@@ -17,7 +17,7 @@ from harness.records.result import Energy, RunResult, Telemetry
 from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import charts_of
 from harness.report.numbers.curves import curve_of
-from harness.report.page.source import Source
+from harness.report.page.parts import Source
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
 from harness.suite.plan import load_suite
@@ -72,7 +72,7 @@ def source_of(
     """Returns what a page of results in a folder is made from."""
     report = make_report(results, epochs_of=epochs_of, curve_of=lambda run: curve_of(epochs_of(run)), **material)
     folder.mkdir(parents=True, exist_ok=True)
-    specs = {}
+    specs, wanted = {}, {}
     if charts:  # their specifications alone: to make pictures of them all takes longest
         wanted = {name: one.chart for name, one in charts_of(report, for_page=True).items()}
         drawing = Drawing(wanted, dict.fromkeys(wanted, ("json",))) if wanted else None
@@ -82,6 +82,7 @@ def source_of(
         folder,
         question="Which network reads images best, and what does that cost?",
         systems={SYSTEM["system_id"]: {**SYSTEM, "gpu": "NVIDIA GTX 1060", "memory_bytes": 2**34}},
+        charts=wanted,
         specs=specs,
         commands=("harness run suite.yaml", "harness report suite.yaml --html"),
         charts_missing="" if charts else "There are no charts here.",

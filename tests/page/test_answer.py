@@ -8,7 +8,7 @@ import pytest
 
 from harness.report.answer import advice, answer, most_accurate, seconds_text
 from harness.report.numbers.curves import Curve
-from harness.report.page.budgets import budgets
+from harness.report.page.budgets import budget_rows, budgets
 
 
 def _table(fake: Any, numbers: dict[str, tuple[list[float], float]], **material: Any) -> Any:
@@ -116,19 +116,31 @@ def test_a_budget_takes_what_is_best_by_then_and_not_at_the_end(fake: Any) -> No
     assert found[7.0].standing is None
     assert advice(found[7.0].standing) == "Nothing has been evaluated in so short a time."
     assert advice(found[10.0].standing) == "Take “early”: 70.10 ± 0.25 % by then, the only one evaluated so soon."
-    assert (found[45.0].late, found[120.0].late) == (1, 0)
     assert advice(found[60.0].standing) == "Take “early”: 80.10 ± 0.25 % by then, the only one evaluated so soon."
     assert advice(found[120.0].standing) == "Take “late”: 85.10 ± 0.25 % by then, better than all others."
     assert max(found) == 300.0
     assert [one.seconds for one in found.values() if one.whole] == [300.0]
-    listed = [one.seconds for one in found.values() if one.listed]
-    assert listed == [10.0, 30.0, 60.0, 120.0, 300.0]
+    early = "Take “early”: 70.10 ± 0.25 % by 10 s, 80.10 ± 0.25 % by 1 min; then the only one evaluated so soon."
+    late = "Take “late”: 85.10 ± 0.25 % by 2 min, 95.10 ± 0.25 % by 5 min; then better than all others."
+    assert budget_rows(list(found.values())) == [("10 s to 1 min", early), ("2 min or more", late)]
 
 
-def test_the_budget_of_the_suite_is_among_those_that_are_listed(fake: Any) -> None:
+def test_there_are_no_more_rows_than_can_be_read_and_the_longest_budgets_are_kept(fake: Any) -> None:
+    ends = tuple(10.0 * 2**step for step in range(10))
+    curves = {  # each in turn is the better one
+        name: [Curve(ends, tuple(0.5 + 0.02 * (step + 2 * (step % 2 == own)) for step in range(10)))]
+        for own, name in enumerate(("a", "b"))
+    }
+    found = budgets(_curves(fake, curves))
+    rows = budget_rows(found)
+    assert len(rows) == 6
+    assert rows[-1][0] == found[-1].text == "2 h or more"
+
+
+def test_the_budget_of_the_suite_has_a_row_of_its_own(fake: Any) -> None:
     curves = {"a": [Curve((10.0, 60.0), (0.7, 0.8))], "b": [Curve((12.0, 61.0), (0.6, 0.9))]}
     found = budgets(_curves(fake, curves, budget_seconds=37.0))
-    assert 37.0 in [one.seconds for one in found if one.listed]
+    assert [budget for budget, _ in budget_rows(found)] == ["10 s to 30 s", "37 s", "45 s to 1 min", "2 min or more"]
     assert advice(found[-1].standing) == "Take “b”: 90.00 % by then, one seed: how sure this is cannot be known."
 
 

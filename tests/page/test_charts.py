@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from harness.report.charts.accuracy_over_cost import NARROW
-from harness.report.charts.accuracy_over_time import accuracy_over_energy, accuracy_over_memory, accuracy_over_time
-from harness.report.charts.beside_published import beside_published
-from harness.report.charts.drawing import Drawing, draw
+from harness.report.charts.accuracy_over_cost import accuracy_over_cost
+from harness.report.charts.configs import coloured
+from harness.report.charts.curves import curves
+from harness.report.charts.drawing import Drawing
 from harness.report.charts.learning_curves import learning_curves
 from harness.report.charts.over_epochs import over_epochs
 from harness.report.charts.phases import phase_seconds, phases
-from harness.report.numbers.curves import by_epoch, curve_of
+from harness.report.numbers.curves import Curve, by_epoch, curve_of
+from harness.report.numbers.fronts import COSTS
 from harness.report.write import write_report
 
 
@@ -28,59 +29,84 @@ def _table(fake: Any, results: Any, events: Any = None, **material: Any) -> Any:
 
 def test_energy_and_memory_have_charts_where_they_were_measured(fake: Any) -> None:
     table = _table(fake, fake.measured(fake.suite(6, 3)))
-    for make, name, title in (
-        (accuracy_over_energy, "train_joules", "Energy (kJ, log scale)"),
-        (accuracy_over_memory, "peak_device_allocated_bytes", "Memory (MiB"),
-    ):
-        chart = make(table)
-        assert chart
-        spec = fake.spec(chart)
+    plain = _table(fake, [fake.result("a", device_bytes=None)])
+    for cost, title, unit in ((COSTS[1], "Energy (kJ, log scale)", 1e3), (COSTS[2], "Memory (MiB", 2.0**20)):
+        spec = fake.spec(accuracy_over_cost(table, cost))
         assert title in json.dumps(spec)
         points = {point["label"]: point for point in spec["datasets"]["points"]}
-        unit = chart.x.unit
         for row in table.rows:
-            mean = getattr(row.values[name], "mean", row.values[name])
+            mean = getattr(row.values[cost.name], "mean", row.values[cost.name])
             assert points[row.label]["x"] * unit == pytest.approx(mean)
-    plain = _table(fake, [fake.result("a", device_bytes=None)])
-    assert accuracy_over_energy(plain) is None
-    assert accuracy_over_memory(plain) is None
+        assert accuracy_over_cost(plain, cost) is None
 
 
-def test_of_many_configs_the_front_and_the_most_accurate_are_kept(fake: Any) -> None:
+def test_of_many_configs_the_front_and_the_most_accurate_are_kept(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.report.charts.accuracy_over_cost.MOST_POINTS", 20)
     table = _table(fake, fake.suite(30, 1))
-    points = fake.spec(accuracy_over_time(table, NARROW, 20))["datasets"]["points"]
+    chart = accuracy_over_cost(table)
+    points = fake.spec(chart)["datasets"]["points"]
     assert len(points) == 20
     front = {row.label for row in table.rows if row.values["on_front"]}
     assert front <= {point["label"] for point in points}
+    said = "Drawn are the front and the most accurate: 20 of 30 configs"
+    assert chart and said in chart.caption and said in " ".join(chart.spec["title"]["subtitle"])
+
+
+def test_a_config_has_one_colour_in_all_charts(fake: Any) -> None:
+    table = _table(fake, fake.suite(12, 2))
+    wanted = dict(coloured(table).values())
+    assert len(wanted) == 8
+    for make in (accuracy_over_cost, curves, learning_curves, over_epochs):
+        text = json.dumps(fake.spec(make(table)))
+        scales = {json.dumps(one) for one in _scales(json.loads(text))}
+        assert len(scales) == 1, "one in all layers"
+        scale = json.loads(scales.pop())
+        assert {name: to for name, to in zip(scale["domain"], scale["range"], strict=True) if name} == wanted
+
+
+def _scales(node: Any) -> Any:
+    if isinstance(node, dict):
+        colour = node.get("color")
+        if isinstance(colour, dict) and colour.get("field") == "config":
+            yield colour["scale"]
+        for name, value in node.items():
+            if name != "datasets":
+                yield from _scales(value)
+    elif isinstance(node, list):
+        for one in node:
+            yield from _scales(one)
+
+
+def test_the_axis_of_the_curves_shows_where_they_end(fake: Any) -> None:
+    """Lines that end within half a point are half the plot apart, though they begin at a guess."""
+    ends = {"a": 0.981, "b": 0.982, "c": 0.986}
+    own = {name: Curve((10.0, 20.0, 30.0, 40.0), (0.1, 0.9, end - 0.002, end)) for name, end in ends.items()}
+    results = [fake.result(name, accuracy=end, seconds=40.0, config_id=name) for name, end in ends.items()]
+    chart = curves(fake.report(results, curve_of=lambda run: own[run.config_id]).tables[0])
+    spec = fake.spec(chart)
+    low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    assert (98.6 - 98.1) / (high - low) > 0.03 > (98.6 - 98.1) / (98.6 - 10)
+    assert chart and "lines come in from below" in chart.caption
 
 
 def test_learning_curves_are_means_over_seeds_of_both_splits_and_both_numbers(fake: Any) -> None:
     results = [fake.result("a", seed=s, accuracy=0.9 + s / 100, seconds=60.0 + 6 * s, config_id="a") for s in range(3)]
     table = _table(fake, results)
-    by_number = fake.spec(learning_curves(table, "epoch"))["datasets"]["points"]
-    by_time = fake.spec(learning_curves(table, "seconds"))["datasets"]["points"]
-    assert len(by_number) == len(by_time) == 2 * 6
-    last = {point["split"]: point for point in by_number if point["x"] == 6}
+    points = fake.spec(learning_curves(table))["datasets"]["points"]
+    assert len(points) == 2 * 6
+    last = {point["split"]: point for point in points if point["epoch"] == 6}
     assert last["test"]["accuracy"] == pytest.approx(91.0)
     assert last["train"]["accuracy"] == pytest.approx(93.0)
     assert last["test"]["loss"] == pytest.approx(1.5 - 0.91)
-    assert [point["x"] for point in by_time if point["split"] == "test"] == pytest.approx([11, 22, 33, 44, 55, 66])
-
-
-def test_train_times_are_written_out(fake: Any) -> None:
-    chart = learning_curves(_table(fake, [fake.result("a", seconds=250.0)]), "seconds")
-    assert chart
-    drawn = draw({"a": chart}, {"a": ("svg",)})["a"]["svg"].decode()
-    assert ">100<" in drawn and "e+" not in drawn
 
 
 def test_losses_that_do_not_compare_are_told_so(fake: Any) -> None:
     plain, smooth = (
-        learning_curves(_table(fake, [fake.result("a", train={"label_smoothing": share})]), "epoch")
-        for share in (0.0, 0.2)
+        learning_curves(_table(fake, [fake.result("a", train={"label_smoothing": share})])) for share in (0.0, 0.2)
     )
-    assert plain and "smoothing" not in plain.subtitle
-    assert smooth and "the train loss has label smoothing, the test loss none" in smooth.subtitle
+    assert plain and "smoothing" not in plain.caption
+    assert smooth and "the train loss has label smoothing, the test loss none" in smooth.caption.lower()
+    assert "smoothing" in " ".join(smooth.spec["title"]["subtitle"])
 
 
 def test_an_epoch_that_one_run_lost_is_left_out_and_times_after_it_are_not_known(fake: Any) -> None:
@@ -137,30 +163,9 @@ def test_speeds_far_apart_have_a_logarithmic_axis_no_longer_than_they_need(fake:
     assert waiting["layer"][0]["encoding"]["y"]["scale"]["type"] == "linear"
 
 
-def test_shapes_tell_apart_what_has_one_colour(fake: Any) -> None:
-    batches = {"a": ("mlp", 64, 1), "b": ("mlp", 64, 2), "c": ("cnn3", 32, 1)}
-    results = [
-        fake.result(label, model=model, train={"global_batch_size": size, "epochs": epochs}, config_id=label)
-        for label, (model, size, epochs) in batches.items()
-    ]
-    chart = accuracy_over_time(_table(fake, results))
-    assert chart
-    assert (chart.looks.colour_title, chart.looks.shape_title) == ("architecture", "epochs")
-    chart = accuracy_over_time(_table(fake, [results[0], results[2]]))
-    assert chart and not chart.looks.shapes
-
-
-def test_published_shares_stand_beside_ours(fake: Any) -> None:
-    results = [fake.result("a", seed=seed, accuracy=0.9 + seed / 100, config_id="a") for seed in range(3)]
-    references = {"a": [fake.Published("test.accuracy", 0.93, "x"), fake.Published("clock.train_seconds", 5.0, "x")]}
-    points = fake.spec(beside_published(_table(fake, results, references=references)))["datasets"]["points"]
-    assert [(point["whose"], round(point["value"], 6)) for point in points] == [("published", 93.0), ("ours", 91.0)]
-    assert beside_published(_table(fake, results)) is None
-
-
 @pytest.mark.launch
 def test_a_specification_comes_back_from_the_child(fake: Any) -> None:
-    chart = accuracy_over_time(_table(fake, fake.suite(4, 2)))
+    chart = accuracy_over_cost(_table(fake, fake.suite(4, 2)))
     assert chart
     drawing = Drawing({"a": chart, "b": chart}, {"a": ("json", "svg")})
     assert drawing.spec("a")["datasets"]["points"] == fake.spec(chart)["datasets"]["points"]
@@ -180,8 +185,7 @@ def test_beside_a_page_every_chart_is_png_and_svg_and_a_plain_report_leaves_them
     with ReportFiles(report, for_page=True) as files:
         files.write(tmp_path)
         specs = files.specs()
-    stems = ["accuracy_over_memory", "accuracy_over_time", "curves"]
-    stems += ["learning_curves_by_epoch", "learning_curves_by_time", "over_epochs", "phases"]
+    stems = ["accuracy_over_memory", "accuracy_over_time", "curves", "learning_curves", "over_epochs", "phases"]
     for ending in ("png", "svg"):
         assert sorted(path.stem for path in tmp_path.glob(f"*.{ending}")) == stems
     assert set(stems) < set(specs)

@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from harness.data.prepare import fingerprint
-from harness.report.charts.theme import GRID
-from harness.report.page.colours import NIGHT, PAPER, colours
+from harness.report.charts.theme import PAGE_COLOURS, PALETTE, on_page
 from harness.report.page.gallery import gallery
 from harness.report.page.ranking import MOST_ROWS
-from harness.report.page.screen import on_screen
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
 from harness.suite.plan import load_suite
@@ -41,7 +39,7 @@ def test_only_the_files_own_scripts_and_styles_are_let_in(everything: Path) -> N
     assert "unsafe" not in policy
     assert "http" not in policy
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    assert len(scripts) == 5
+    assert len(scripts) == 2
     for text in [*scripts, *re.findall(r"<style>(.*?)</style>", page, re.DOTALL)]:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
@@ -56,7 +54,7 @@ def test_no_label_ends_the_data(everything: Path) -> None:
         assert "<" not in text
         json.loads(text)
     specs = re.findall(r'id="specs">(.*?)</script>', page, re.DOTALL)
-    labels = [point["label"] for point in json.loads(specs[0])["suite/accuracy_over_time_wide"]["datasets"]["points"]]
+    labels = [point["label"] for point in json.loads(specs[0])["suite/accuracy_over_time"]["datasets"]["points"]]
     assert EVIL in labels
 
 
@@ -85,6 +83,41 @@ def _many(folder: Path, count: int) -> list[PictureFile]:
         Image.effect_noise((1200, 900), 90).convert("RGB").save(folder / f"{number}.png")
         made.append(PictureFile(Path(f"{number}.png"), "a, seed 0", f"picture {number}"))
     return made
+
+
+@pytest.mark.launch
+def test_letters_of_every_alphabet_are_text_in_the_pictures(tmp_path: Path) -> None:
+    """No font of this machine need have them: the browser draws the text of an SVG."""
+    import torch
+
+    from harness.visualize.grid import draw_grid
+    from harness.visualize.picture import Picture
+
+    cells = [torch.rand(3, 8, 8)] * 2
+    path = Picture("grid", "Mistakes.", draw_grid(cells, title="Köter", labels=["Köter > 猫", "a & b"])).write(tmp_path)
+    svg = path.with_suffix(".svg").read_text()
+    assert "Köter &gt; 猫</text>" in svg and "a &amp; b</text>" in svg
+    shown = gallery([PictureFile(Path("grid.png"), "a, seed 0", "Mistakes.")], tmp_path, "", 60_000)
+    assert shown
+    [thumbnail] = shown.pictures
+    kind, _, data = thumbnail.source.partition(",")
+    assert kind == "data:image/svg+xml;base64" and len(thumbnail.source) < 60_000
+    inside = base64.b64decode(data).decode()
+    assert "Köter &gt; 猫</text>" in inside and "data:image/webp" in inside and "image/png" not in inside
+
+
+@pytest.mark.launch
+def test_a_chart_among_the_pictures_is_shown_as_it_is(tmp_path: Path) -> None:
+    import altair
+
+    from harness.visualize.picture import Picture
+
+    chart = altair.Chart(altair.InlineData([{"class": "猫"}, {"class": "Köter"}])).mark_point().encode(y="class:N")
+    path = Picture("confusion", "Confusion.", chart).write(tmp_path)
+    shown = gallery([PictureFile(Path("confusion.png"), "a, seed 0", "Confusion.")], tmp_path, "")
+    assert shown
+    assert base64.b64decode(shown.pictures[0].source.partition(",")[2]) == path.with_suffix(".svg").read_bytes()
+    assert ">猫</text>" in path.with_suffix(".svg").read_text()
 
 
 def test_pictures_are_scaled_down_to_what_the_page_has_room_for(tmp_path: Path) -> None:
@@ -120,14 +153,15 @@ def test_one_run(fake: Any, tmp_path: Path) -> None:
     said = _text(fake.page(tmp_path, [fake.result("only")]))
     assert "only reaches 90.00 % of the test images; there is nothing to compare it with." in said
     assert "One seed each, so there are no intervals." in said
-    assert "Energy was not measured: the records give no reason." in said
+    assert "Energy and memory" in said
 
 
+@pytest.mark.launch
 def test_lost_epochs_are_named(fake: Any, tmp_path: Path) -> None:
     results = [fake.result("a", seed=seed, config_id="a", train={"epochs": 6}) for seed in range(2)]
     lost = {0: (), 1: (1,)}
-    path = fake.page(tmp_path, results, epochs_of=lambda run: fake.events(run, lost=lost[run.seed]), charts=False)
-    assert "Epochs without an event in every run are left out of the curves: a (1)." in _text(path)
+    path = fake.page(tmp_path, results, epochs_of=lambda run: fake.events(run, lost=lost[run.seed]))
+    assert "Epochs without an event in every run are left out: a (1)." in _text(path)
 
 
 @pytest.mark.slow
@@ -145,7 +179,7 @@ def test_curves_say_what_their_bands_are_and_which_losses_do_not_compare(fake: A
 
 def test_records_without_events_have_no_curves(fake: Any, tmp_path: Path) -> None:
     said = _text(fake.page(tmp_path, fake.suite(3, 2), epochs_of=lambda run: {}, charts=False))
-    assert "No epochs are on record, so there are no curves." in said
+    assert "Learning curves" not in said
     assert "Take " in said  # whole runs still say what to take for a budget
 
 
@@ -158,7 +192,7 @@ def test_5000_runs_stay_usable(fake: Any, tmp_path: Path, open_page: Any) -> Non
     page = path.read_text()
     assert page.count('<td class="runs">') == MOST_ROWS
     assert f"{500 - MOST_ROWS} more configs are not on this page" in page
-    assert "The front and the most accurate 400 of 500 configs." in page
+    assert "Drawn are the front and the most accurate: 400 of 500 configs" in page
     seen: Seen = open_page(path)
     seen.tab.locator("input[type=search]").fill("vgg16")
     assert "of 400 configs" in seen.tab.locator(".count").inner_text()
@@ -188,25 +222,51 @@ def test_each_system_has_its_own_answer(fake: Any, tmp_path: Path) -> None:
     assert "Run times of different systems are never compared" in said
 
 
-def test_specifications_leave_out_what_the_page_says() -> None:
+def test_specifications_leave_out_what_the_page_says_and_follow_its_theme() -> None:
+    colour = {"field": "config", "legend": {"values": ["a"]}, "scale": {"domain": [PALETTE[0]], "range": [PALETTE[0]]}}
     spec = {
         "title": "x",
-        "background": "white",
-        "mark": "bar",
-        "datasets": {"a": [{"x": 1.23456789, "y": float("nan")}]},
+        "background": "#ffffff",
+        "mark": {"type": "bar", "color": PALETTE[1]},
+        "encoding": {"color": colour, "shape": {"field": "b", "legend": {"title": "b"}}},
+        "datasets": {"a": [{"x": 1.23456789, "y": float("nan"), "config": PALETTE[2]}]},
     }
-    assert on_screen(spec) == {"mark": "bar", "datasets": {"a": [{"x": 1.2346, "y": None}]}}
+    made = on_page(spec)
+    assert made.keys() == {"mark", "encoding", "datasets", "config"}
+    assert made["mark"] == {"type": "bar", "color": "var(--c1)"}
+    assert made["encoding"]["color"]["legend"] is None and made["encoding"]["shape"]["legend"] == {"title": "b"}
+    assert made["encoding"]["color"]["scale"] == {"domain": [PALETTE[0]], "range": ["var(--c0)"]}, "a name stays"
+    assert made["datasets"] == {"a": [{"x": 1.2346, "y": None, "config": PALETTE[2]}]}
 
 
 def test_the_charts_colours_can_be_told_from_their_background() -> None:
-    for theme, background in (("light", PAPER), ("dark", NIGHT)):
-        exchanged = {name: to for name, to in colours()[theme].items() if isinstance(to, str)}
-        for name, to in exchanged.items():
-            if name not in ("white", GRID):
-                rgb = [
-                    f"rgb({', '.join(str(int(one[at : at + 2], 16)) for at in (1, 3, 5))})" for one in (to, background)
-                ]
-                assert contrast(rgb[0], rgb[1]) >= 3, (theme, to)
+    def rgb(colour: str) -> str:
+        return f"rgb({', '.join(str(int(colour[at : at + 2], 16)) for at in (1, 3, 5))})"
+
+    for theme in (0, 1, 2):
+        background = PAGE_COLOURS["paper"][theme]
+        for name, own in PAGE_COLOURS.items():
+            if name not in ("paper", "grid"):
+                assert contrast(rgb(own[theme]), rgb(background)) >= 3, (theme, name)
+
+
+def test_what_disturbed_a_run_stands_beside_the_answer(fake: Any, tmp_path: Path) -> None:
+    results = [fake.result("a", seed=seed, config_id="a") for seed in range(2)]
+    marked = results[0].model_copy(update={"disturbed": ["others took 1 of 2 cores"]})
+    said, quiet = (
+        _text(fake.page(tmp_path / name, own, charts=False))
+        for name, own in (("loud", [marked, results[1]]), ("quiet", results))
+    )
+    assert 0 < said.index("others took 1 of 2 cores") < said.index("2 runs of 1 config"), "before the summary"
+    assert "others took" not in quiet
+
+
+def test_sections_of_which_nothing_was_measured_are_absent(fake: Any, tmp_path: Path) -> None:
+    results = [fake.result("a", seed=seed, config_id="a", device_bytes=None) for seed in range(2)]
+    page = fake.page(tmp_path, results, epochs_of=lambda run: {}, charts=False).read_text()
+    titles = re.findall(r"<h2 id=[^>]+>(.*?)</h2>", page)
+    assert titles == ["Accuracy over train time", "All configs", "How it was measured"]
+    assert page.count('<li><a href="#suite-') == len(titles)
 
 
 def test_the_command_names_the_page_and_the_suites_on_it(

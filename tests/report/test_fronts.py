@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from harness.records.result import Energy
-from harness.report.charts.accuracy_over_time import accuracy_over_time, paying_time
+from harness.report.charts.accuracy_over_cost import accuracy_over_cost
+from harness.report.charts.configs import paying
 from harness.report.formats.machine import price_rows, summary_rows
 from harness.report.numbers.fronts import TIME, front_of
 from harness.report.numbers.prices import CLEAR, NO_INTERVAL, NOISE
@@ -226,9 +227,9 @@ def test_the_chart_tells_sure_places_from_unsure_ones(fake: Any) -> None:
         "apart": [(0.80, 5.0), (0.801, 5.1), (0.802, 5.2)],
     }
     table = fake.report(_results(fake, runs)).tables[0]
-    places = {one.row.label: one.place for one in paying_time(table)}
+    places = {one.row.label: one.place for one in paying(table, TIME)}
     assert places == {"fast": "sure", "good": "unsure", "beaten": "off", "near": "perhaps", "apart": "sure"}
-    spec = fake.spec(accuracy_over_time(table))
+    spec = fake.spec(accuracy_over_cost(table))
     assert {point["label"]: point["place"] for point in spec["datasets"]["points"]} == places
     labels = " ".join(label["text"] for label in spec["datasets"]["labels"])
     probability = next(row.values["front_probability"] for row in table.rows if row.label == "good")

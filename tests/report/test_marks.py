@@ -9,14 +9,15 @@ import pytest
 
 from harness.records.comparable import MARKED, MARKS, compares, marks, untimed_by
 from harness.records.result import Energy, RunResult, TargetReached, Telemetry
-from harness.report.charts.accuracy_over_time import paying_time
+from harness.report.charts.configs import paying
+from harness.report.charts.curves import curves
 from harness.report.charts.learning_curves import learning_curves
 from harness.report.charts.over_epochs import over_epochs
 from harness.report.formats.machine import as_json, summary_rows
 from harness.report.normalised import normalised_table
 from harness.report.numbers.curves import curve_of
+from harness.report.numbers.fronts import TIME
 from harness.report.numbers.noise import left_out_notes
-from harness.report.page.unmeasured import why_not
 from tests.marked import MARKING, REASONS
 from tests.report.conftest import run_rows
 
@@ -140,7 +141,7 @@ def test_a_marked_config_is_on_no_front_of_time_and_beside_no_published_time(fak
     assert (rows["slow"]["on_front"], rows["best"]["on_front"]) == (True, None)
     assert rows["best"]["front_probability"] is rows["best"]["energy_front_probability"] is None
     assert rows["best"]["memory_front_probability"] is not None
-    assert [one.row.label for one in paying_time(table)] == ["slow"]
+    assert [one.row.label for one in paying(table, TIME)] == ["slow"]
     by_time = fake.report([*slow, *best], sort="train_seconds").tables[0]
     assert [row.label for row in by_time.rows] == ["slow", "best"]
     [seconds] = table.published.records
@@ -167,15 +168,15 @@ def test_marked_anchors_show_no_drift(fake: Any, mark: str) -> None:
 
 
 @each_mark
-def test_their_learning_curves_are_by_epoch_alone(fake: Any, mark: str) -> None:
+def test_their_curves_are_by_epoch_alone(fake: Any, mark: str) -> None:
     def table(mark: str) -> Any:
         runs = [result(fake, seed=seed, mark=mark) for seed in range(2)]
         return fake.report(runs, epochs_of=events, curve_of=lambda run: curve_of(events(run))).tables[0]
 
-    assert all(chart for chart in (learning_curves(table(""), "seconds"), over_epochs(table(""))))
-    by_epoch = learning_curves(table(mark), "epoch")
-    assert by_epoch and [point["accuracy"] for point in by_epoch.points] == [50] * 4
-    assert learning_curves(table(mark), "seconds") is over_epochs(table(mark)) is None
+    assert all(chart(table("")) for chart in (curves, learning_curves, over_epochs))
+    points = fake.spec(learning_curves(table(mark)))["datasets"]["points"]
+    assert [point["accuracy"] for point in points] == [50] * 4
+    assert curves(table(mark)) is over_epochs(table(mark)) is None
     assert not any(table(mark).curves.values()), "no accuracy at a budget"
 
 
@@ -188,14 +189,6 @@ def test_a_marked_time_is_not_normalised(fake: Any, mark: str, monkeypatch: pyte
     assert table and [(one["normalised_train_seconds"], one["not_normalised"]) for one in table.records] == [
         (None, "no train time")
     ]
-
-
-@each_mark
-def test_the_page_says_why_there_is_no_energy(fake: Any, mark: str) -> None:
-    marked, plain = (fake.report([result(fake, mark=one)]).tables[0] for one in (mark, ""))
-    assert why_not(marked, "energy.train_joules") == f"the runs are marked ({mark}), so theirs does not count"
-    assert why_not(marked, "memory.process_device_bytes") == "the records give no reason"
-    assert why_not(plain, "energy.train_joules") == "the records give no reason"
 
 
 def test_records_from_before_there_were_marks_have_none(fake: Any) -> None:

@@ -1,1 +1,1 @@
-"""The charts, each declared once with Altair; `drawing` makes files of them."""
+"""The charts: each is a function that gives a specification, a caption and its rows; `drawing` makes files of them."""

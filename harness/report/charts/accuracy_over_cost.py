@@ -1,4 +1,4 @@
-"""The chart of accuracy over what it costs: a point per config, the Pareto front as a line."""
+"""Accuracy over what it costs, in train time, energy or memory: a point per config, the Pareto front as a line."""
 
 from __future__ import annotations
 
@@ -6,26 +6,22 @@ import itertools
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from harness.report.answer import accuracy_text
 from harness.report.charts.axes import Axis, accuracy_axis, cost_axis
-from harness.report.charts.encodings import Encoding, encodings
-from harness.report.charts.labels import Align, Label, Wanted, place_labels, without_common_parts
-from harness.report.charts.theme import FONT_SIZE, INK, MUTED, frame
-from harness.report.numbers.fronts import Cost
-from harness.report.numbers.rows import Row
+from harness.report.charts.chart import Chart, Grid, channel, grid, layer, specification, tooltip
+from harness.report.charts.configs import Paying, coloured, config_colour, paying
+from harness.report.charts.labels import Label, Wanted, place_labels, without_common_parts
+from harness.report.charts.theme import FONT_SIZE, INK, MUTED, WHITE, frame
+from harness.report.numbers.fronts import TIME, Cost
 from harness.report.tables import Table
 from harness.report.texts import column_texts, one_line
-from harness.results.columns import Column
-from harness.statistics.intervals import Summary
-
-if TYPE_CHECKING:
-    import altair
+from harness.results.columns import INTERVAL, Column
 
 _PROBABILITY = Column("", "", "probability")
-LABEL_ALL_UP_TO = 12
-SURE = 0.95  # of being on the front, or of not being on it
+LABEL_ALL_UP_TO = 20
+MOST_POINTS = 400
 MANY = 40  # from here on the bars are faint
 ALL_BARS_UP_TO = 200  # beyond, only those of the front are drawn
 
@@ -37,151 +33,80 @@ class Size(NamedTuple):
     height: int
 
 
-WIDE, NARROW = Size(700, 440), Size(264, 340)  # the second is for a phone
+WIDE, NARROW = Size(760, 380), Size(264, 340)  # labels are placed for a size: the second is for a phone
 
 
-@dataclass(frozen=True)
-class Paying:
-    """A config and what it pays for its accuracy.
-
-    Attributes:
-        on_front: by its means.
-        probability: of being on the front; None where it cannot be known.
-    """
-
-    row: Row
-    paid: Summary
-    on_front: bool
-    probability: float | None
-
-    @property
-    def accuracy(self) -> Summary:
-        """What it reaches."""
-        return self.row.values["test_accuracy"]
-
-    @property
-    def place(self) -> str:
-        """Whether it is on the front: `sure`, `unsure`, `perhaps` (not by its means) or `off`.
-
-        One whose probability cannot be known is where its means put it.
-        """
-        if self.on_front:
-            return "sure" if self.probability is None or self.probability >= SURE else "unsure"
-        return "perhaps" if self.probability is not None and self.probability > 1 - SURE else "off"
-
-
-@dataclass(frozen=True)
-class AccuracyOverCost:
-    """The chart of one system as plain data.
-
-    Attributes:
-        word: for what is paid.
-        points: one for each config; `front` and `labels` likewise are the data of their layers.
-    """
-
-    title: str
-    subtitle: list[str]
-    x: Axis
-    y: Axis
-    size: Size
-    word: str
-    looks: Encoding
-    points: list[dict[str, Any]]
-    front: list[dict[str, Any]]
-    labels: list[dict[str, Any]]
-
-    def draw(self) -> altair.LayerChart:
-        """Returns the chart.
-
-        Raises:
-            ImportError: altair is not installed.
-        """
-        import altair
-
-        x, y = self.x, self.y
-        across = altair.X("x:Q", title=x.title, scale=altair.Scale(**x.scale()), axis=altair.Axis(**x.ticks()))
-        up = altair.Y("y:Q", title=y.title, scale=altair.Scale(**y.scale()), axis=altair.Axis(**y.ticks()))
-        layers = [
-            _front_line(across, up),
-            *_bars_and_points(self.looks, self.word, across, up, len(self.points)),
-            *_label_layers({label["align"] for label in self.labels}, across, up),
-        ]
-        return altair.LayerChart(
-            layer=layers,
-            # Data that stand apart are not copied and validated with each layer: half a second for 500 configs.
-            datasets={"points": self.points, "front": self.front, "labels": self.labels},
-            width=self.size.width,
-            height=self.size.height,
-            **frame(self.title, self.subtitle),
-        )
-
-
-def accuracy_over_cost(
-    table: Table, paying: Sequence[Paying], cost: Cost, size: Size = WIDE
-) -> AccuracyOverCost | None:
-    """Returns the chart of one system; None where no config has both numbers.
-
-    Args:
-        paying: the configs that have them.
-    """
-    if not paying:
+def accuracy_over_cost(table: Table, cost: Cost = TIME, size: Size = WIDE) -> Chart | None:
+    """Returns the chart of one system; None where no config has both numbers."""
+    every = paying(table, cost)
+    if not every:
         return None
-    rows = [one.row for one in paying]
-    x, y = cost_axis([one.paid for one in paying], cost, size.width), accuracy_axis(rows, size.height)
-    looks = encodings(rows, table.columns)
-    points = [_point(one, x, y, cost, looks) for one in paying]
+    best = sorted(every, key=lambda one: (not one.on_front, -one.accuracy.mean))
+    shown = every if len(every) <= MOST_POINTS else best[:MOST_POINTS]
+    cut = f"Drawn are the front and the most accurate: {len(shown)} of {len(every):,} configs" * (
+        len(shown) < len(every)
+    )
+    x, y = (
+        cost_axis([one.paid for one in shown], cost, size.width),
+        accuracy_axis([one.row for one in shown], size.height),
+    )
+    palette = coloured(table)
+    points = [_point(one, x, y, cost, palette) for one in shown]
     front = sorted((point for point in points if point["on_front"]), key=lambda point: point["x"])
     steps = [{"x": point["x"], "y": point["y"]} for point in front]
     if front:
         steps.append({"x": x.high, "y": front[-1]["y"]})
-    labels = [_label(label, x, y) for label in _labels(points, front, x, y)]
-    title = f"{one_line(table.suite)} on {table.system}"
-    return AccuracyOverCost(title, _subtitle(paying, bool(front)), x, y, size, cost.word, looks, points, steps, labels)
-
-
-def _front_line(across: Any, up: Any) -> altair.Chart:
-    import altair
-
-    line = altair.Chart(altair.NamedData("front")).encode(x=across, y=up)
-    return line.mark_line(interpolate="step-after", color=INK, strokeWidth=1.5, opacity=0.55, clip=True)
-
-
-def _bars_and_points(looks: Encoding, word: str, across: Any, up: Any, configs: int) -> list[altair.Chart]:
-    import altair
-
-    colour = altair.Color(
-        "colour:N",
-        title=looks.colour_title,
-        scale=altair.Scale(domain=list(looks.colours), range=list(looks.colours.values())),
-        legend=altair.Legend(symbolOpacity=1, labelLimit=200) if len(looks.colours) > 1 else None,
+    named = [palette[one.row.config_id] for one in shown if one.row.config_id in palette]
+    in_grey = len(shown) - len(named)
+    spec = specification(
+        {"points": points, "front": steps, "labels": [_label(one, x, y) for one in _labels(points, front, x, y)]},
+        frame(f"{one_line(table.suite)} on {table.system}", _subtitle(shown, bool(front), cut)),
+        width=size.width,
+        height=size.height,
+        layer=[
+            _front_line(x, y),
+            *_bars_and_points(config_colour(named, in_grey), cost.word, x, y, len(points)),
+            *_label_layers(x, y),
+        ],
     )
-    base = altair.Chart(altair.NamedData("points")).encode(x=across, y=up, color=colour)
-    bars = base.mark_rule(strokeWidth=1.4, opacity=0.35 if configs > MANY else 0.65, clip=True)
-    told = {"label": "config", "accuracy": "test accuracy", "paid": word, "probability": "on the front"}
-    marks = base.encode(tooltip=[altair.Tooltip(f"{name}:N", title=title) for name, title in told.items()])
-    if looks.shapes:
-        scale = altair.Scale(domain=list(looks.shapes), range=list(looks.shapes.values()))
-        marks = marks.encode(shape=altair.Shape("shape:N", title=looks.shape_title, scale=scale))
-    others = marks.mark_point(filled=True, stroke="white", strokeWidth=0.8, opacity=0.55, size=55)
-    # An unsure place on the front: pale, and outlined with dashes; one that may be on it: outlined thinly.
-    front = marks.mark_point(filled=True, stroke=INK, strokeWidth=1.5, opacity=1, size=120)
-    unsure = marks.mark_point(filled=True, stroke=INK, strokeWidth=1.3, strokeDash=[3, 2], fillOpacity=0.4, size=120)
-    perhaps = marks.mark_point(filled=True, stroke=INK, strokeWidth=0.9, strokeDash=[1, 2], fillOpacity=0.4, size=75)
+    return Chart(f"Accuracy over {cost.word}", _caption(shown, cost, cut), spec, _grid(every, cost))
+
+
+def _front_line(x: Axis, y: Axis) -> dict[str, Any]:
+    look = {"interpolate": "step-after", "color": INK, "strokeWidth": 1.5, "opacity": 0.55, "clip": True}
+    return layer("front", "line", {"x": x.channel("x"), "y": y.channel("y")}, **look)
+
+
+def _bars_and_points(colour: dict[str, Any], word: str, x: Axis, y: Axis, configs: int) -> list[dict[str, Any]]:
+    base = {"x": x.channel("x"), "y": y.channel("y"), "color": colour}
+    titles = {"label": "config", "accuracy": "test accuracy", "paid": word, "probability": "on the front"}
+    marks = {**base, "tooltip": tooltip(*(f"{name}:N" for name in titles), **titles)}
+    bar = {"strokeWidth": 1.4, "opacity": 0.35 if configs > MANY else 0.65, "clip": True}
     drawn = "" if configs <= ALL_BARS_UP_TO else "datum.on_front && "
+    across = {**base, "x": x.channel("x_low"), "x2": {"field": "x_high"}}
+    up = {**base, "y": y.channel("y_low"), "y2": {"field": "y_high"}}
+    # An unsure place on the front: pale, and outlined with dashes; one that may be on it: outlined thinly.
+    looks = {
+        "off": {"stroke": WHITE, "strokeWidth": 0.8, "opacity": 0.75, "size": 55},
+        "perhaps": {"stroke": INK, "strokeWidth": 0.9, "strokeDash": [1, 2], "fillOpacity": 0.5, "size": 75},
+        "unsure": {"stroke": INK, "strokeWidth": 1.3, "strokeDash": [3, 2], "fillOpacity": 0.5, "size": 120},
+        "sure": {"stroke": INK, "strokeWidth": 1.5, "opacity": 1, "size": 120},
+    }
     return [
-        bars.encode(x="x_low:Q", x2="x_high:Q").transform_filter(f"{drawn}datum.x_high > datum.x_low"),
-        bars.encode(y="y_low:Q", y2="y_high:Q").transform_filter(f"{drawn}datum.y_high > datum.y_low"),
-        others.transform_filter("datum.place == 'off'"),
-        perhaps.transform_filter("datum.place == 'perhaps'"),
-        unsure.transform_filter("datum.place == 'unsure'"),
-        front.transform_filter("datum.place == 'sure'"),
+        layer("points", "rule", across, f"{drawn}datum.x_high > datum.x_low", **bar),
+        layer("points", "rule", up, f"{drawn}datum.y_high > datum.y_low", **bar),
+        *(
+            layer("points", "point", marks, f"datum.place == '{place}'", filled=True, **look)
+            for place, look in looks.items()
+        ),
     ]
 
 
-def _point(one: Paying, x: Axis, y: Axis, cost: Cost, looks: Encoding) -> dict[str, Any]:
+def _point(one: Paying, x: Axis, y: Axis, cost: Cost, palette: dict[str, tuple[str, str]]) -> dict[str, Any]:
     accuracy, paid = one.accuracy, one.paid
     return {
         "label": one_line(one.row.label),
+        "config": palette.get(one.row.config_id, ("", ""))[0],
         "probability": column_texts(_PROBABILITY, [one.probability])[0],
         "x": paid.mean / x.unit,
         "x_low": x.clamp(paid.low / x.unit),
@@ -189,10 +114,8 @@ def _point(one: Paying, x: Axis, y: Axis, cost: Cost, looks: Encoding) -> dict[s
         "y": accuracy.mean / y.unit,
         "y_low": y.clamp(accuracy.low / y.unit),
         "y_high": y.clamp(accuracy.high / y.unit),
-        "on_front": bool(one.on_front),
+        "on_front": one.on_front,
         "place": one.place,
-        "colour": looks.colour_of(one.row),
-        "shape": looks.shape_of(one.row),
         "accuracy": f"{accuracy.mean:.2%} (n = {accuracy.n})",
         "paid": f"{paid.mean:,.2f} s" if cost.kind == "seconds" else column_texts(Column("", "", cost.kind), [paid])[0],
     }
@@ -231,36 +154,64 @@ def _label(label: Label, x: Axis, y: Axis) -> dict[str, Any]:
     return {**where, "text": label.text, "strong": label.strong, "align": label.align, "far": label.far}
 
 
-def _label_layers(aligns: set[Align], across: Any, up: Any) -> list[altair.Chart]:
-    import altair
-
-    base = altair.Chart(altair.NamedData("labels"))
-    leaders = base.mark_rule(color=MUTED, strokeWidth=0.8, opacity=0.8).transform_filter("datum.far")
-    layers = [leaders.encode(x="point_x:Q", y="point_y:Q", x2="near_x", y2="near_y")]
-    ink = altair.condition("datum.strong", altair.value(INK), altair.value(MUTED))
-    for align in sorted(aligns):
-        text = base.transform_filter(f"datum.align == '{align}'").encode(x=across, y=up, text="text:N")
-        look: dict[str, Any] = {"align": align, "baseline": "top", "lineBreak": "\n"}
-        look |= {"fontSize": FONT_SIZE, "lineHeight": FONT_SIZE + 2}
-        layers.append(text.mark_text(**look, stroke="white", strokeWidth=3, strokeOpacity=0.85))  # a halo
-        layers.append(text.mark_text(**look).encode(color=ink))
+def _label_layers(x: Axis, y: Axis) -> list[dict[str, Any]]:
+    ends = {"x": x.channel("point_x"), "y": y.channel("point_y"), "x2": {"field": "near_x"}, "y2": {"field": "near_y"}}
+    layers = [layer("labels", "rule", ends, "datum.far", color=MUTED, strokeWidth=0.8, opacity=0.8)]
+    place = {"x": x.channel("x"), "y": y.channel("y"), "text": channel("text:N")}
+    ink = {"condition": {"test": "datum.strong", "value": INK}, "value": MUTED}
+    for align in ("left", "center", "right"):
+        look = {
+            "align": align,
+            "baseline": "top",
+            "lineBreak": "\n",
+            "fontSize": FONT_SIZE,
+            "lineHeight": FONT_SIZE + 2,
+        }
+        halo = {"stroke": WHITE, "strokeWidth": 3, "strokeOpacity": 0.85}
+        own = f"datum.align == '{align}'"
+        layers.append(layer("labels", "text", place, own, **look, **halo))
+        layers.append(layer("labels", "text", {**place, "color": ink}, own, **look))
     return layers
 
 
-def _subtitle(paying: Sequence[Paying], has_front: bool) -> list[str]:
+def _subtitle(shown: Sequence[Paying], has_front: bool, cut: str) -> list[str]:
     said = []
-    if any(one.accuracy.n > 1 for one in paying):
+    if any(one.accuracy.n > 1 for one in shown):
         said.append("mean over seeds")
-    if any(one.accuracy.ci95 is not None for one in paying):
-        said.append("bars: 95 % t interval" + ", of the front only" * (len(paying) > ALL_BARS_UP_TO))
-    if all(one.accuracy.n == 1 for one in paying):
+    if any(one.accuracy.ci95 is not None for one in shown):
+        said.append("bars: 95 % t interval" + ", of the front only" * (len(shown) > ALL_BARS_UP_TO))
+    if all(one.accuracy.n == 1 for one in shown):
         said.append("one seed each, so no interval")
     if has_front:
         said.append("line and outlined points: Pareto front")
-    places = {one.place for one in paying}
-    if places & {"unsure", "perhaps"}:
+    if _unsure(shown):
         said.append("dashed outlines: unsure, with the probability of being on the front")
-    if any(not one.row.ranked for one in paying):
+    if any(not one.row.ranked for one in shown):
         said.append("synthetic data is not ranked")
-    text = "; ".join(said)
+    text = "; ".join([*said, *([cut] if cut else [])])
     return textwrap.wrap(f"{text[:1].upper()}{text[1:]}", 110)
+
+
+def _caption(shown: Sequence[Paying], cost: Cost, cut: str) -> str:
+    several = any(one.accuracy.ci95 is not None for one in shown)
+    what = "Up is more accurate, left is cheaper. The line is the Pareto front: no other config beats those in both."
+    bars = " Bars are 95 % intervals over the seeds." if several else " One seed each, so there are no intervals."
+    dashes = " A dashed outline: a place on the front that is unsure, with its probability." * _unsure(shown)
+    return f"{what if cost is TIME else ''}{bars}{dashes}{f' {cut}.' if cut else ''}".strip()
+
+
+def _unsure(shown: Sequence[Paying]) -> bool:
+    return any(one.place in ("unsure", "perhaps") for one in shown)
+
+
+def _grid(every: Sequence[Paying], cost: Cost) -> Grid:
+    """What each config reaches and pays, those on the front first."""
+    ordered = sorted(every, key=lambda one: (not one.on_front, -one.accuracy.mean))
+    paid = column_texts(Column("", "", cost.kind, over=INTERVAL), [one.paid for one in ordered])
+    probabilities = column_texts(_PROBABILITY, [one.probability for one in ordered])
+    rows = [
+        (one_line(one.row.label), accuracy_text(one.accuracy), text, "yes" if one.on_front else "no", probability)
+        for one, text, probability in zip(ordered, paid, probabilities, strict=True)
+    ]
+    titles = f"config|#test accuracy|#{cost.word}|on the front|#how surely"
+    return grid(f"Test accuracy and {cost.word}", titles, rows, "table.csv")

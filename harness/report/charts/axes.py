@@ -1,18 +1,20 @@
-"""The chart's axes: unit, domain, and where a value lies in pixels."""
+"""Axes: unit, domain, and where a value lies in pixels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report.numbers.fronts import TIME, Cost
+from harness.report.charts.chart import channel
+from harness.report.numbers.fronts import Cost
 from harness.report.numbers.rows import Row
 from harness.statistics.intervals import Summary
 
 LOG_FROM = 10  # a span of times from which a linear axis would crowd the fast ones
 MARGIN = 0.06
+LEAST_RISE = 0.15  # of the curves' whole rise, that their axis shows at least
 # Intervals of two seeds can be far wider than all the points lie apart: they then leave the plot at its edge.
 MOST_FOR_INTERVALS = 1.0
 
@@ -44,13 +46,13 @@ class Axis:
         return min(max(value, self.low), self.high)
 
     def scale(self) -> dict[str, Any]:
-        """Returns the arguments of an Altair scale."""
+        """Returns the scale of Vega-Lite."""
         if self.logarithmic:  # it has no zero
             return {"type": "log", "domain": [self.low, self.high], "nice": False}
         return {"type": "linear", "domain": [self.low, self.high], "nice": False, "zero": False}
 
     def ticks(self) -> dict[str, Any]:
-        """Returns the arguments of an Altair axis."""
+        """Returns ticks and their format."""
         if not self.logarithmic:
             return {"tickCount": 6}
         ticks = [
@@ -60,13 +62,12 @@ class Axis:
         ]
         return {"values": [tick for tick in ticks if self.low <= tick <= self.high], "format": "~g"}
 
+    def channel(self, field: str, **more: Any) -> dict[str, Any]:
+        """Returns the encoding of a field."""
+        return channel(f"{field}:Q", self.title, scale=self.scale(), axis=self.ticks(), **more)
+
     def _linear(self, value: float) -> float:
         return math.log10(value) if self.logarithmic else value
-
-
-def time_axis(rows: Sequence[Row], pixels: int) -> Axis:
-    """Returns the axis of train times; see `cost_axis`."""
-    return cost_axis([row.values["train_seconds"] for row in rows], TIME, pixels)
 
 
 def cost_axis(paid: Sequence[Summary], cost: Cost, pixels: int) -> Axis:
@@ -100,10 +101,11 @@ def plain_time_axis(times: Sequence[float], ends: Sequence[float], pixels: int) 
 
 
 def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, height: int) -> tuple[Axis, Axis]:
-    """Returns the axes of train time and accuracy for lines of (seconds, accuracy) that have all the room.
+    """Returns the axes of train time and accuracy for lines of (seconds, accuracy).
 
-    Time is logarithmic where the configs' whole train times span more than a factor of ten. Bands do not widen the axis
-    of accuracy: those of two seeds would leave nothing of the lines.
+    Time is logarithmic where the configs' whole train times span more than a factor of ten. The axis of accuracy shows
+    where the lines end, and half of what the ends lie apart below them, but `LEAST_RISE` of the whole rise: lines
+    come in from below. Bands do not widen it: those of two seeds would leave nothing of the lines.
     """
     firsts, lasts = [curve[0][0] for curve in curves], [curve[-1][0] for curve in curves]
     logarithmic = min(firsts) > 0 and max(lasts) / min(lasts) > LOG_FROM
@@ -112,9 +114,23 @@ def curve_axes(curves: Sequence[Sequence[tuple[float, Summary]]], width: int, he
     ends = (min(firsts) * 0.95, max(lasts) * 1.06) if logarithmic else (0.0, max(lasts) * 1.03)
     x = Axis(_time_title(name, logarithmic), unit, ends[0] / unit, ends[1] / unit, logarithmic, width)
     means = [100 * summary.mean for curve in curves for _, summary in curve]
-    margin = max(MARGIN * (max(means) - min(means)), 0.1)
-    low, high = max(0.0, min(means) - margin), min(100.0, max(means) + margin)
-    return x, Axis("Test accuracy (%)", 0.01, low, high, False, height)
+    reached = [100 * curve[-1][1].mean for curve in curves]
+    least, most = min(means), max(means)
+    wanted = min(min(reached) - (max(reached) - min(reached)) / 2, most - LEAST_RISE * (most - least))
+    least = max(least, wanted)
+    margin = max(MARGIN * (most - least), 0.1)
+    return x, Axis("Test accuracy (%)", 0.01, max(0.0, least - margin), min(100.0, most + margin), False, height)
+
+
+def value_channel(field: str, title: str, points: Sequence[Mapping[str, Any]], pixels: int) -> dict[str, Any]:
+    """Returns a vertical axis; logarithmic where a linear one would press the small values together."""
+    values = [point[field] for point in points if point.get(field) is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if low > 0 and high / low > LOG_FROM:
+        axis = Axis(title, 1.0, low / 1.2, high * 1.2, True, pixels)
+        ticks = {**axis.ticks(), "format": ",~f"}
+        return channel(f"{field}:Q", scale=axis.scale(), axis=ticks) | {"title": [title, "(log scale)"]}
+    return channel(f"{field}:Q", title, scale={"type": "linear", "zero": False}, axis={"tickCount": 5})
 
 
 def time_unit(seconds: float) -> tuple[float, str]:

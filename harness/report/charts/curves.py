@@ -1,115 +1,131 @@
-"""The chart of test accuracy over train time, a line per config with the band of its seeds."""
+"""Test accuracy over train time: a line per config, with the band of its seeds."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.durations import duration_text
+from harness.report.answer import accuracy_text
 from harness.report.charts.axes import Axis, curve_axes
-from harness.report.charts.curve_lines import Line, config_colour, drawn, lines_of
-from harness.report.charts.theme import FONT_SIZE, GREY, INK, MUTED, PALETTE, frame
-from harness.report.numbers.curves import Budget
+from harness.report.charts.chart import Chart, Grid, channel, grid, layer, specification, tooltip
+from harness.report.charts.configs import best_first, coloured, config_colour
+from harness.report.charts.theme import FONT_SIZE, GREY, INK, MUTED, WHITE, frame
+from harness.report.numbers.curves import Budget, Curve, mean_curve
+from harness.report.numbers.rows import Row
 from harness.report.tables import Table
-from harness.report.texts import one_line
+from harness.report.texts import NOTHING, one_line
+from harness.statistics.intervals import Summary, summarise
 
-if TYPE_CHECKING:
-    import altair
-
-WIDTH, HEIGHT = 700, 440  # of the plot itself; title, axes and legend come on top
-STEPS: Any = {"interpolate": "step-after"}
+WIDTH, HEIGHT = 760, 380  # of the plot itself; title, axes and legend come on top
+MOST_FAINT = 40
+MOST_BANDS = 4
+WIDEST_BAND = 0.4  # of the axis, by its mean height; wider ones hide the lines
+# Points of a line: a screen shows no more, and of many faint ones there need not be as many.
+COLOURED_POINTS, FAINT_POINTS = 400, 60
+_STEPS = {"interpolate": "step-after", "clip": True}
 
 
 @dataclass(frozen=True)
-class Curves:
-    """The chart of one system as plain data.
+class Line:
+    """The mean of a config's runs over train time; `name` is empty where it has no colour."""
 
-    Attributes:
-        palette: a colour for each config that has one.
-        in_grey: how many configs have none.
-        faint, curves, bands, ends: the data of the layers.
-        targets: accuracies, in the axis's unit.
-    """
+    row: Row
+    name: str
+    banded: bool
+    points: list[tuple[float, Summary]]
 
-    title: str
-    subtitle: list[str]
-    x: Axis
-    y: Axis
-    palette: dict[str, str]
-    in_grey: int
-    faint: list[dict[str, Any]]
-    curves: list[dict[str, Any]]
-    bands: list[dict[str, Any]]
-    ends: list[dict[str, Any]]
-    targets: list[float]
-    budget: Budget | None
+    @property
+    def on_front(self) -> bool:
+        """Whether the config is on the front, by its means."""
+        return bool(self.row.values["on_front"])
 
-    def draw(self) -> altair.LayerChart:
-        """Returns the chart.
-
-        Raises:
-            ImportError: altair is not installed.
-        """
-        import altair
-
-        x, y = self.x, self.y
-        across = altair.X("x:Q", title=x.title, scale=altair.Scale(**x.scale()), axis=altair.Axis(**x.ticks()))
-        up = altair.Y("y:Q", title=y.title, scale=altair.Scale(**y.scale()), axis=altair.Axis(**y.ticks()))
-        title = f"config ({self.in_grey} more in grey)" if self.in_grey else "config"
-        colour = config_colour(self.palette, title)
-        told = altair.Chart(altair.NamedData("curves")).encode(x=across, y=up, color=colour, tooltip=_tooltip(x, y))
-        layers = [
-            _faint(across, up),
-            _bands(colour, across, up),
-            *_target_rules(self.targets, y),
-            *_budget_rules(self.budget, x),
-            # Never `opacity`: the renderer of PNG would draw each line into a picture of its own, for seconds.
-            told.transform_filter("!datum.front").mark_line(strokeWidth=1.2, strokeOpacity=0.9, **STEPS),
-            told.transform_filter("datum.front").mark_line(strokeWidth=2.6, **STEPS),
-            _ends(colour, across, up),
-        ]
-        return altair.LayerChart(
-            layer=layers,
-            datasets={"faint": self.faint, "curves": self.curves, "bands": self.bands, "ends": self.ends},
-            width=WIDTH,
-            height=HEIGHT,
-            **frame(self.title, self.subtitle),
-        )
+    def band_height(self) -> float:
+        """Returns the mean height of the band over its time; 0 where there is none, or only one of two seeds."""
+        if self.points[-1][1].n <= 2:
+            return 0.0
+        held = [(after - at, 2 * (now.ci95 or 0.0)) for (at, now), (after, _) in itertools.pairwise(self.points)]
+        held.append((1e-9, 2 * (self.points[-1][1].ci95 or 0.0)))  # of a single evaluation, too
+        return sum(seconds * height for seconds, height in held) / sum(seconds for seconds, _ in held)
 
 
-def curves(table: Table) -> Curves | None:
+def curves(table: Table) -> Chart | None:
     """Returns the chart of one system; None where no run has evaluations on record."""
-    if not drawn(table):
-        return None
     lines = lines_of(table)
+    if not lines:
+        return None
     x, y = curve_axes([line.points for line in lines], WIDTH, HEIGHT)
-    coloured = [line for line in lines if line.coloured]
-    targets = {
-        run.target.at_least
-        for row in table.rows
-        for run in row.ok
-        if run.target is not None and run.target.metric == "test.accuracy"
-    }
-    return Curves(
-        title=f"{one_line(table.suite)} on {table.system}",
-        subtitle=_subtitle(lines),
-        x=x,
-        y=y,
-        palette=dict(zip([line.name for line in coloured], PALETTE, strict=False)),
-        in_grey=len(lines) - len(coloured),
-        faint=[point for line in lines if not line.coloured for point in _points(line, x, y)],
-        curves=[{**point, "front": line.on_front} for line in coloured for point in _points(line, x, y)],
-        bands=[point for line in lines if line.banded for point in _band(line, x, y)],
-        ends=[_points(line, x, y)[-1] for line in coloured],
-        targets=sorted(at_least / y.unit for at_least in targets),
-        budget=table.budget,
+    named, faint = [line for line in lines if line.name], [line for line in lines if not line.name]
+    palette = coloured(table)
+    across, up = x.channel("x"), y.channel("y")
+    told = tooltip("label:N", "y:Q:.2f", "x:Q:.4~g", y=y.title, x=x.title, label="config")
+    colour = config_colour([palette[line.row.config_id] for line in named], len(faint))
+    base = {"x": across, "y": up, "color": colour}
+    band = {**base, "y": y.channel("low"), "y2": {"field": "high"}}
+    pale = {"x": across, "y": up, "detail": channel("label:N"), "tooltip": told[:1]}
+    targets, end = _targets(table, y), _budget(table.budget, x)
+    # Never `opacity`: the renderer of PNG would draw each line into a picture of its own, for seconds.
+    layers = [
+        layer("faint", "line", pale, color=GREY, strokeWidth=0.8, strokeOpacity=0.45, **_STEPS),
+        layer("bands", "area", band, opacity=1, fillOpacity=0.16, **_STEPS),
+        *_rules("targets", {"y": y.channel("y")}, {"x": {"value": 0}}, any_=bool(targets)),
+        *_rules("budget", {"x": x.channel("x")}, {"y": {"value": HEIGHT}}, any_=bool(end)),
+        layer(
+            "curves", "line", {**base, "tooltip": told}, "!datum.front", strokeWidth=1.2, strokeOpacity=0.9, **_STEPS
+        ),
+        layer("curves", "line", {**base, "tooltip": told}, "datum.front", strokeWidth=2.6, **_STEPS),
+        # Where a line ends the config trains no more.
+        layer("ends", "point", {**base, "tooltip": told}, filled=True, size=40, opacity=1),
+    ]
+    spec = specification(
+        {
+            "faint": [point for line in faint for point in _points(line, x, y)],
+            "curves": [{**point, "front": line.on_front} for line in named for point in _points(line, x, y)],
+            "bands": [point for line in lines if line.banded for point in _band(line, x, y)],
+            "ends": [_points(line, x, y)[-1] for line in named],
+            "targets": targets,
+            "budget": end,
+        },
+        frame(f"{one_line(table.suite)} on {table.system}", _subtitle(lines)),
+        width=WIDTH,
+        height=HEIGHT,
+        layer=layers,
     )
+    return Chart("Test accuracy over train time", _caption(lines, y), spec, _grid(table, named or lines))
+
+
+def lines_of(table: Table) -> list[Line]:
+    """Returns a line for each config that is drawn, the coloured ones first."""
+    palette = coloured(table)
+    rows = best_first([row for row in table.rows if table.curves.get(row.config_id)])
+    rows.sort(key=lambda row: row.config_id not in palette)
+    lines = []
+    for row in rows[: len(palette) + MOST_FAINT]:
+        name, own = palette.get(row.config_id, ("", ""))[0], table.curves[row.config_id]
+        most = math.ceil((COLOURED_POINTS if name else FAINT_POINTS) / len(own))
+        lines.append(Line(row, name, False, mean_curve([_thinned(curve, most) for curve in own])))
+    means = [summary.mean for line in lines for _, summary in line.points]
+    widest = WIDEST_BAND * (max(means, default=0.0) - min(means, default=0.0))
+    narrow = [line for line in lines if line.name and line.on_front and 0 < line.band_height() <= widest]
+    banded = {line.name for line in narrow[:MOST_BANDS]}
+    return [dataclasses.replace(line, banded=line.name in banded) for line in lines]
+
+
+def _thinned(curve: Curve, most: int) -> Curve:
+    """Leaves out evaluations between others, where a run has more of them than a line can show; never the last."""
+    every = math.ceil(len(curve.seconds) / most)
+    kept = slice((len(curve.seconds) - 1) % every, None, every)
+    return Curve(curve.seconds[kept], curve.accuracies[kept])
 
 
 def _points(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
-    return [{"config": line.name, "x": at / x.unit, "y": summary.mean / y.unit} for at, summary in line.points]
+    same = {"config": line.name, "label": one_line(line.row.label)}
+    return [{**same, "x": at / x.unit, "y": summary.mean / y.unit} for at, summary in line.points]
 
 
 def _band(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
@@ -124,79 +140,32 @@ def _band(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
     ]
 
 
-def _faint(across: Any, up: Any) -> altair.Chart:
-    import altair
-
-    base = altair.Chart(altair.NamedData("faint")).encode(x=across, y=up, detail="config:N", tooltip="config:N")
-    return base.mark_line(color=GREY, strokeWidth=0.8, strokeOpacity=0.45, **STEPS)
-
-
-def _bands(colour: Any, across: Any, up: Any) -> altair.Chart:
-    import altair
-
-    low = up.copy()
-    low.shorthand = "low:Q"
-    base = altair.Chart(altair.NamedData("bands")).encode(x=across, y=low, y2="high:Q", color=colour)
-    return base.mark_area(opacity=1, fillOpacity=0.16, **STEPS)
+def _targets(table: Table, y: Axis) -> list[dict[str, Any]]:
+    targets = [run.target for row in table.rows for run in row.ok if run.target is not None]
+    wanted = sorted({one.at_least / y.unit for one in targets if one.metric == "test.accuracy"})
+    return [{"y": at, "text": f"target {at:g} %"} for at in wanted if y.low < at < y.high]
 
 
-def _ends(colour: Any, across: Any, up: Any) -> altair.Chart:
-    """A point where each line ends: after that the config trains no more."""
-    import altair
-
-    ends = altair.Chart(altair.NamedData("ends")).encode(x=across, y=up, color=colour)
-    return ends.mark_point(filled=True, size=36, opacity=1)
-
-
-def _tooltip(x: Axis, y: Axis) -> list[altair.Tooltip]:
-    import altair
-
-    return [
-        altair.Tooltip("config:N"),
-        altair.Tooltip("y:Q", title=y.title, format=".2f"),
-        altair.Tooltip("x:Q", title=x.title, format=".4~g"),
-    ]
-
-
-_RULE: dict[str, Any] = {"color": INK, "strokeWidth": 1, "strokeDash": [3, 3], "opacity": 0.7}
-_WORDS: dict[str, Any] = {"color": MUTED, "fontSize": FONT_SIZE}
-
-
-def _target_rules(targets: Sequence[float], y: Axis) -> list[altair.Chart]:
-    """Level rules, where they lie in the plot."""
-    import altair
-
-    marks = []
-    for target in targets:
-        if y.low < target < y.high:
-            where = altair.Chart(altair.InlineData([{"y": target, "text": f"target {target:g} %"}]))
-            look: dict[str, Any] = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, **_WORDS}
-            marks.append(where.mark_rule(**_RULE).encode(y="y:Q"))
-            for halo in ({"stroke": "white", "strokeWidth": 3, "strokeOpacity": 0.85}, {}):
-                words = where.mark_text(**look, **halo)
-                marks.append(words.encode(y="y:Q", x=altair.value(0), text="text:N"))
-    return marks
-
-
-def _budget_rules(budget: Budget | None, x: Axis) -> list[altair.Chart]:
-    """An upright rule, where it lies in the plot."""
-    import altair
-
+def _budget(budget: Budget | None, x: Axis) -> list[dict[str, Any]]:
     if not budget or not x.low < budget.seconds / x.unit < x.high:
         return []
-    said = duration_text(budget.seconds)
-    where = altair.Chart(altair.InlineData([{"x": budget.seconds / x.unit, "text": said}]))
-    words = where.mark_text(align="left", baseline="bottom", dx=4, dy=-4, **_WORDS)
-    return [
-        where.mark_rule(**_RULE).encode(x="x:Q"),
-        words.encode(x="x:Q", y=altair.value(HEIGHT), text="text:N"),
-    ]
+    return [{"x": budget.seconds / x.unit, "text": duration_text(budget.seconds)}]
+
+
+def _rules(data: str, at: dict[str, Any], words: dict[str, Any], *, any_: bool) -> list[dict[str, Any]]:
+    """Dashed rules with their text at the plot's lower or left edge."""
+    if not any_:
+        return []
+    halo = {"stroke": WHITE, "strokeWidth": 3, "strokeOpacity": 0.85}
+    look = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "color": MUTED, "fontSize": FONT_SIZE}
+    texts = [layer(data, "text", {**at, **words, "text": channel("text:N")}, **look, **own) for own in (halo, {})]
+    return [layer(data, "rule", at, color=INK, strokeWidth=1, strokeDash=[3, 3], opacity=0.7), *texts]
 
 
 def _subtitle(lines: Sequence[Line]) -> list[str]:
     """Says what is seen."""
     several = any(summary.n > 1 for line in lines for _, summary in line.points[-1:])
-    wanted = [line for line in lines if line.on_front and line.coloured and line.band_height() > 0]
+    wanted = [line for line in lines if line.on_front and line.name and line.band_height() > 0]
     said = ["Mean over seeds" if several else "One seed each, so no band", "accuracy holds until the next evaluation"]
     if any(line.on_front for line in lines):
         said.append("thick: on the Pareto front")
@@ -205,3 +174,30 @@ def _subtitle(lines: Sequence[Line]) -> list[str]:
     elif several:
         said.append("no bands: the 95 % t intervals would hide the lines")
     return textwrap.wrap("; ".join(said).replace(" %", "\u00a0%"), 110)
+
+
+def _caption(lines: Sequence[Line], y: Axis) -> str:
+    said = [
+        "The higher a line at a given time, the better that config for so short a training.",
+        "An accuracy holds until the next evaluation.",
+    ]
+    if any(line.on_front for line in lines):
+        said.append("Thick lines are on the Pareto front.")
+    if any(line.banded for line in lines):
+        said.append("Bands are 95 % intervals over the seeds, drawn where they leave room.")
+    if min(summary.mean for line in lines for _, summary in line.points) / y.unit < y.low:
+        said.append(f"The axis begins at {y.low:.0f} %: lines come in from below.")
+    return " ".join(said)
+
+
+def _grid(table: Table, lines: Sequence[Line]) -> Grid:
+    """Test accuracies at parts of the longest train time that is drawn."""
+    last = max(curve.seconds[-1] for line in lines for curve in table.curves[line.row.config_id])
+    times = [last * share for share in (0.05, 0.1, 0.25, 0.5, 1.0)]
+    rows = []
+    for line in lines:
+        reached = [[curve.at(time) for curve in table.curves[line.row.config_id]] for time in times]
+        whole = [summarise(own) if None not in own else None for own in reached]
+        rows.append((one_line(line.row.label), *(accuracy_text(one) if one else NOTHING for one in whole)))
+    titles = "|".join(["config", *(f"#at {duration_text(float(f'{time:.3g}'))}" for time in times)])
+    return grid("Test accuracy at a train time", titles, rows, "curves.svg")

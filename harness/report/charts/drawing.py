@@ -1,7 +1,6 @@
 """Charts as files: a process of its own draws them all, while this one goes on.
 
-Its start and the first chart take longer than all the others, so there is one for all, and what it is given is plain
-data: this process never imports Altair.
+Its start and the first chart take longer than all the others, so there is one for all.
 """
 
 from __future__ import annotations
@@ -15,45 +14,46 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
+from harness.report.charts.chart import Chart
+
 if TYPE_CHECKING:
     import altair
 
-Ending = Literal["png", "svg", "html", "json"]
+Ending = Literal["png", "svg", "json"]
 
 
-class Chart(Protocol):
-    """A chart as plain data, which can be pickled."""
+class Declared(Protocol):
+    """A chart as plain data, that Altair declares: in the other process, as to import it takes a second."""
 
     def draw(self) -> altair.TopLevelMixin:
         """Returns it, declared."""
         ...
 
 
-# Stands for `<` until the page is made: a label with `</script>` would end the script that the chart stands in.
-_LESS = "\ue000"
-
-
 class Drawing:
-    """Charts that are being drawn: as PNG, two pixels a unit; as SVG; as HTML, which loads Vega from the net; as
-    JSON, their specification.
+    """Charts that are being drawn: as PNG, two pixels a unit; as SVG; as JSON, their specification.
 
     Args:
         endings: what is wanted of each; PNG where nothing is said.
 
     Raises:
-        ImportError: altair or vl-convert is not installed.
+        ImportError: vl-convert is not installed, or altair, where a chart needs it.
     """
 
-    def __init__(self, charts: Mapping[str, Chart], endings: Mapping[str, Sequence[Ending]] | None = None) -> None:
-        for package in ("altair", "vl_convert"):  # the child's own error would be a traceback
-            if importlib.util.find_spec(package) is None:
+    def __init__(
+        self, charts: Mapping[str, Chart | Declared], endings: Mapping[str, Sequence[Ending]] | None = None
+    ) -> None:
+        with_altair = not all(isinstance(chart, Chart) for chart in charts.values())
+        for package in ("altair", "vl_convert") if with_altair else ("vl_convert",):
+            if importlib.util.find_spec(package) is None:  # the child's own error would be a traceback
                 raise ImportError(f"no {package}", name=package)
         self._made: dict[str, dict[Ending, bytes]] = {}
         command = [sys.executable, "-m", "harness.report.charts.drawing"]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._child.stdin is not None
+        specs = {name: chart.spec if isinstance(chart, Chart) else chart for name, chart in charts.items()}
         with contextlib.suppress(BrokenPipeError):  # a child that failed says why when it is waited for
-            self._child.stdin.write(pickle.dumps((dict(charts), dict(endings or {}))))
+            self._child.stdin.write(pickle.dumps((specs, dict(endings or {}))))
             self._child.stdin.close()
         self._child.stdin = None
 
@@ -80,36 +80,25 @@ class Drawing:
             self._child.communicate()
 
 
-def draw(charts: Mapping[str, Chart], endings: Mapping[str, Sequence[Ending]]) -> dict[str, dict[Ending, bytes]]:
+def draw(
+    charts: Mapping[str, dict[str, Any] | Declared], endings: Mapping[str, Sequence[Ending]]
+) -> dict[str, dict[Ending, bytes]]:
     """Returns the wanted files of each chart."""
-    import altair
     import vl_convert
 
-    version = "_".join(altair.SCHEMA_VERSION.split(".")[:2])
     made: dict[str, dict[Ending, bytes]] = {}
     for name, chart in charts.items():
-        spec = chart.draw().to_dict(validate=False)  # the tests do, which takes longer than all the rest
+        # The tests validate, which takes longer than all the rest.
+        spec = chart if isinstance(chart, dict) else chart.draw().to_dict(validate=False)
         wanted, own = endings.get(name, ("png",)), made.setdefault(name, {})
         if "json" in wanted:
             own["json"] = json.dumps(spec).encode()
-        if "html" in wanted:
-            html = vl_convert.vegalite_to_html(_with("<", _LESS, spec), vl_version=version)
-            own["html"] = html.replace(_LESS, r"\u003c").encode()
         if "png" in wanted or "svg" in wanted:
-            svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
+            svg = vl_convert.vegalite_to_svg(spec)
             own["svg"] = svg.encode()
             if "png" in wanted:
                 own["png"] = vl_convert.svg_to_png(svg, scale=2)
     return made
-
-
-def _with(text: str, other: str, spec: Any) -> Any:
-    """Returns a specification with a text replaced in all its strings."""
-    if isinstance(spec, str):
-        return spec.replace(text, other)
-    if isinstance(spec, dict):
-        return {_with(text, other, key): _with(text, other, value) for key, value in spec.items()}
-    return [_with(text, other, value) for value in spec] if isinstance(spec, list) else spec
 
 
 if __name__ == "__main__":

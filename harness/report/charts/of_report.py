@@ -7,45 +7,36 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.report.charts.accuracy_over_cost import NARROW, WIDE
-from harness.report.charts.accuracy_over_time import accuracy_over_energy, accuracy_over_memory, accuracy_over_time
-from harness.report.charts.beside_published import beside_published
+from harness.report.charts.accuracy_over_cost import NARROW, accuracy_over_cost
+from harness.report.charts.chart import Chart
 from harness.report.charts.curves import curves
-from harness.report.charts.drawing import Chart, Ending
+from harness.report.charts.drawing import Declared, Ending
 from harness.report.charts.interactions import interactions
 from harness.report.charts.learning_curves import learning_curves
 from harness.report.charts.over_epochs import over_epochs
 from harness.report.charts.phases import phases
+from harness.report.numbers.fronts import COSTS
 from harness.report.tables import Report, Table
 
-Make = Callable[[Table], Chart | None]
-
 TIME, CURVES, INTERACTIONS = "accuracy_over_time", "curves", "interactions"
-ENERGY, MEMORY = "accuracy_over_energy", "accuracy_over_memory"
-BY_EPOCH, BY_TIME = "learning_curves_by_epoch", "learning_curves_by_time"
-PHASES, OVER_EPOCHS, PUBLISHED = "phases", "over_epochs", "beside_published"
-
-_ALWAYS: dict[str, Make] = {TIME: accuracy_over_time, CURVES: curves, INTERACTIONS: interactions}
-_WITH_A_PAGE: dict[str, Make] = {
-    ENERGY: accuracy_over_energy,
-    MEMORY: accuracy_over_memory,
-    BY_EPOCH: functools.partial(learning_curves, over="epoch"),
-    BY_TIME: functools.partial(learning_curves, over="seconds"),
-    PHASES: phases,
-    OVER_EPOCHS: over_epochs,
-    PUBLISHED: beside_published,
+_, _ENERGY, _MEMORY = COSTS
+_OVER_COST = {TIME: COSTS[0], "accuracy_over_energy": _ENERGY, "accuracy_over_memory": _MEMORY}
+_MAKE: dict[str, Callable[[Table], Chart | Declared | None]] = {
+    **{stem: functools.partial(accuracy_over_cost, cost=cost) for stem, cost in _OVER_COST.items()},
+    CURVES: curves,
+    INTERACTIONS: interactions,
+    "learning_curves": learning_curves,
+    "phases": phases,
+    "over_epochs": over_epochs,
 }
-# Those whose labels are placed for a size, as the page shows them: in each size, with as many configs as it can show.
-MOST_ON_SCREEN = 400
-SIZES = {"wide": WIDE, "narrow": NARROW}
-_PLACED = {TIME: accuracy_over_time, ENERGY: accuracy_over_energy, MEMORY: accuracy_over_memory}
+_ALWAYS = (TIME, CURVES, INTERACTIONS)
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A chart, and as which files it is wanted."""
 
-    chart: Chart
+    chart: Chart | Declared
     endings: tuple[Ending, ...]
 
 
@@ -56,31 +47,26 @@ def charts_of(report: Report, *, for_page: bool = False) -> dict[str, Wanted]:
         for_page: also those that only the page shows, all as PNG and SVG, and as the specifications that it draws.
     """
     found = {}
-    for stem, make in {**_ALWAYS, **(_WITH_A_PAGE if for_page else {})}.items():
+    for stem in stems(for_page=for_page):
         for table in report.tables:
-            if chart := make(table):
-                endings = endings_of(stem, for_page=for_page)
+            if chart := _MAKE[stem](table):
+                endings: tuple[Ending, ...] = endings_of(stem, for_page=for_page)
                 if for_page:
                     endings = (*endings, "json")
                 found[chart_name(stem, report, table)] = Wanted(chart, endings)
-    for stem, place in (_PLACED if for_page else {}).items():
-        for table in report.tables:
-            for screen, size in SIZES.items():
-                if chart := place(table, size, MOST_ON_SCREEN):
-                    found[chart_name(f"{stem}_{screen}", report, table)] = Wanted(chart, ("json",))
+                if for_page and stem in _OVER_COST and (small := accuracy_over_cost(table, _OVER_COST[stem], NARROW)):
+                    found[chart_name(f"{stem}_narrow", report, table)] = Wanted(small, ("json",))
     return found
 
 
 def endings_of(stem: str, *, for_page: bool = False) -> tuple[Ending, ...]:
     """Returns as which files a kind of chart is written."""
-    if stem == CURVES:
-        return "png", "svg", "html"
-    return ("png", "svg") if for_page else ("png",)
+    return ("png", "svg") if for_page or stem == CURVES else ("png",)
 
 
 def stems(*, for_page: bool = False) -> list[str]:
     """Returns the kinds of charts that are written."""
-    return [*_ALWAYS, *(_WITH_A_PAGE if for_page else ())]
+    return [stem for stem in _MAKE if for_page or stem in _ALWAYS]
 
 
 def chart_name(stem: str, report: Report, table: Table) -> str:

@@ -25,8 +25,8 @@ def markdown(
         parts.append(" ".join(map(_escaped, table.answer)))
         parts.append("\n".join(_section("", "", table.written(), table.every_note)))
         if name := (curves or {}).get(table.system_id):
-            links = ", ".join(f"[{ending.upper()}]({quote(name)}.{ending})" for ending in ("svg", "html"))
-            parts.append(f"![Test accuracy over train time]({quote(name)}.png)\n\nThe same as {links}.")
+            chart = quote(name)
+            parts.append(f"![Test accuracy over train time]({chart}.png)\n\nThe same as [SVG]({chart}.svg).")
         parts += _beside("###", table.beside())
         if chart := (interactions or {}).get(table.system_id):
             parts.append(f"![Interactions on {_escaped(table.system)}]({quote(chart)}.png)")

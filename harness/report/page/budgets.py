@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.durations import duration_text
 from harness.records.result import metric
-from harness.report.answer import Contender, Standing, standing_by
+from harness.report.answer import Contender, Standing, accuracy_text, advice, how_sure, named, standing_by
 from harness.report.numbers.curves import Curve
 from harness.report.numbers.rows import Row
 from harness.report.tables import Table
 
-# What people set: round in the unit they are said in.
-_ROUND = (1, 2, 3, 5, 7, 10, 15, 20, 30, 45)
-_SECONDS = (0.1, 0.2, 0.3, 0.5, 0.7, *_ROUND)
+# What people set: round in the unit they are said in; fewer where each takes a comparison of very many configs.
 _HOURS = (1, 2, 3, 5, 7, 10, 15, 24, 36, 48, 72, 96, 120, 168, 240, 336)
-ROUND_BUDGETS = (*_SECONDS, *(60.0 * n for n in _ROUND), *(3600.0 * n for n in _HOURS))
-_PREFERRED = (1, 2, 5, 10, 30)
-_LISTED = {
-    *(0.1, 0.2, 0.5),
-    *(unit * n for unit in (1.0, 60.0) for n in _PREFERRED),
-    *(3600.0 * n for n in (1, 2, 5, 10, 24, 48, 120, 240)),
-}
-MOST_LISTED = 6
+_ROUND = (1, 2, 3, 5, 7, 10, 15, 20, 30, 45)
+ROUND_BUDGETS = (0.1, 0.2, 0.3, 0.5, 0.7, *_ROUND, *(60.0 * n for n in _ROUND), *(3600.0 * n for n in _HOURS))
+FEW_BUDGETS = (0.1, 0.5, 1, 5, 20, 60.0, 300.0, 1200.0, *(3600.0 * n for n in (1, 5, 24, 120)))
+MANY_CONFIGS = 200
+MOST_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -33,16 +30,19 @@ class Taken:
 
     Attributes:
         standing: by test accuracy at the last evaluation within the budget; None where none was that early.
-        late: configs that have no run evaluated by then.
         whole: whether every run has ended by then.
-        listed: whether it is one of the few that are shown at once.
+        own: whether it is the suite's own budget.
     """
 
     seconds: float
     standing: Standing | None
-    late: int
     whole: bool
-    listed: bool = False
+    own: bool
+
+    @property
+    def text(self) -> str:
+        """The budget."""
+        return f"{duration_text(self.seconds)}{' or more' if self.whole else ''}"
 
 
 def budgets(table: Table) -> list[Taken]:
@@ -58,21 +58,41 @@ def budgets(table: Table) -> list[Taken]:
         return []
     firsts = [max(curve.seconds[0] for curve in runs[row.config_id].values()) for row in rows]
     last = max(curve.seconds[-1] for row in rows for curve in runs[row.config_id].values())
+    images = min(run.data.test_samples for row in rows for run in row.ok if run.data)
+    own = table.budget.seconds if table.budget else None
     found = []
-    for seconds in _between(min(firsts), last, table.budget.seconds if table.budget else None):
+    for seconds in _between(min(firsts), last, own, FEW_BUDGETS if len(rows) > MANY_CONFIGS else ROUND_BUDGETS):
         contenders = []
         for row in rows:
             reached = {seed: curve.at(seconds) for seed, curve in runs[row.config_id].items()}
-            if all(value is not None for value in reached.values()):
-                contenders.append(Contender(row, {seed: value or 0.0 for seed, value in reached.items()}))
-        first = standing_by(contenders, _images(rows), table.margin)
-        found.append(Taken(seconds, first, len(rows) - len(contenders), seconds >= last))
-    return _with_listed(found, table.budget.seconds if table.budget else None)
+            known = {seed: value for seed, value in reached.items() if value is not None}
+            if len(known) == len(reached):
+                contenders.append(Contender(row, known))
+        found.append(Taken(seconds, standing_by(contenders, images, table.margin), seconds >= last, seconds == own))
+    return found
 
 
-def _images(rows: Sequence[Row]) -> int:
-    """Returns how many test images the accuracies are means over, at the least."""
-    return min(run.data.test_samples for row in rows for run in row.ok if run.data)
+def budget_rows(found: Sequence[Taken]) -> list[tuple[str, str]]:
+    """Returns budgets and what to take for them; those with the same first config are one row, but for the suite's own.
+
+    Where there are too many, the longest ones are kept.
+    """
+    usable = [(one, one.standing) for one in found if one.standing]
+    groups = itertools.groupby(usable, key=lambda one: (one[1].best.row.config_id, one[0].own))
+    rows = [_row(list(group)) for _, group in groups]
+    left = len(rows) - MOST_ROWS
+    return [(budget, sentence) for at, (own, budget, sentence) in enumerate(rows) if at >= left or own]
+
+
+def _row(group: Sequence[tuple[Taken, Standing]]) -> tuple[bool, str, str]:
+    (first, before), (last, after) = group[0], group[-1]
+    start, end = duration_text(first.seconds), duration_text(last.seconds)
+    span = f"{start} or more" if last.whole else f"{start} to {end}"
+    before_text, after_text = accuracy_text(before.best.summary), accuracy_text(after.best.summary)
+    if before_text == after_text:
+        return last.own, last.text if len(group) == 1 else span, advice(after)
+    sentence = f"Take {named(after.best.row)}: {before_text} by {start}, {after_text} by {end}; then {how_sure(after)}."
+    return last.own, span, sentence
 
 
 def _runs(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[Any, Curve]]:
@@ -86,23 +106,8 @@ def _runs(row: Row, curves: Sequence[Curve]) -> Iterator[tuple[Any, Curve]]:
             yield run.seed, Curve((seconds,), (accuracy,))
 
 
-def _between(first: float, last: float, own: float | None) -> list[float]:
-    budgets: list[float] = sorted({*ROUND_BUDGETS, own or ROUND_BUDGETS[0]})
+def _between(first: float, last: float, own: float | None, rounds: Sequence[float]) -> list[float]:
+    budgets: list[float] = sorted({*rounds, own or rounds[0]})
     below = [budget for budget in budgets if budget < first][-1:]
     inside = [budget for budget in budgets if first <= budget < last]
     return [*below, *inside, *[budget for budget in budgets if budget >= last][:1]] or [math.ceil(last)]
-
-
-def _with_listed(found: Sequence[Taken], own: float | None) -> list[Taken]:
-    """Marks few, the suite's own among them, and always the last, which is for all longer budgets."""
-    usable = [one for one in found if one.standing]
-    wanted = [one.seconds for one in usable[:-1] if one.seconds in _LISTED]
-    while len(wanted) > MOST_LISTED - 1:
-        wanted = wanted[len(wanted) % 2 :: 2]
-    keep: Mapping[float, None] = dict.fromkeys(
-        [*wanted, *[one.seconds for one in usable[-1:]], *([own] if own else [])]
-    )
-    return [
-        Taken(one.seconds, one.standing, one.late, one.whole, bool(one.standing) and one.seconds in keep)
-        for one in found
-    ]

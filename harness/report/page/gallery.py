@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from harness.report.page.parts import Gallery, Thumbnail
 from harness.report.pictures import PictureFile
 from harness.report.texts import one_line
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 WIDTHS, QUALITY = (640, 480, 340, 240), 72
 MOST_BYTES = 1_000_000  # of all pictures of a page, as they stand in it
 MOST_PICTURES = 60
+_PNG = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
 
 
 def gallery(pictures: Sequence[PictureFile], folder: Path, href: str, most_bytes: int = MOST_BYTES) -> Gallery | None:
@@ -45,28 +51,45 @@ def gallery(pictures: Sequence[PictureFile], folder: Path, href: str, most_bytes
 
 
 def _thumbnail(picture: PictureFile, folder: Path, href: str, share: int) -> Thumbnail | None:
+    """Returns a picture; of one that lies there as SVG too, that: the browser draws its text, in any alphabet."""
     from PIL import Image
 
+    path = folder / picture.path
     try:
-        with Image.open(folder / picture.path) as opened:
+        with Image.open(path) as opened:
             image = opened.convert("RGB")
+        vector = path.with_suffix(".svg").read_text(encoding="utf-8") if path.with_suffix(".svg").is_file() else ""
+        inside = _PNG.search(vector)
+        if inside:
+            with Image.open(io.BytesIO(base64.b64decode(inside[1]))) as opened:
+                raster = opened.convert("RGB")
+        else:
+            raster = image
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
-    data, small = b"", image
-    for width in WIDTHS:
-        small = image
-        if image.width > width:
-            small = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        small.save(file, "WEBP", quality=QUALITY, method=4)
-        data = base64.b64encode(file.getvalue())
-        if len(data) <= share:
+    source = "" if inside or not vector else _uri("svg+xml", vector.encode())
+    for width in WIDTHS if inside or not 0 < len(source) <= share else ():
+        source = _uri("webp", _smaller(raster, width))
+        if inside:
+            source = _uri("svg+xml", vector.replace(inside[0], source).encode())
+        if len(source) <= share:
             break
-    return Thumbnail(
-        f"data:image/webp;base64,{data.decode()}",
-        small.width,
-        small.height,
-        one_line(picture.caption),
-        one_line(picture.run),
-        f"{href}{quote(picture.path.as_posix())}",
-    )
+    caption, run = one_line(picture.caption), one_line(picture.run)
+    height = max(1, round(WIDTHS[0] * image.height / image.width))
+    return Thumbnail(source, WIDTHS[0], height, caption, run, f"{href}{quote(picture.path.as_posix())}")
+
+
+def _smaller(image: Image.Image, width: int) -> bytes:
+    """Returns the image as WebP, no wider than that."""
+    from PIL import Image
+
+    if image.width > width:
+        size = width, max(1, round(image.height * width / image.width))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=QUALITY, method=4)
+    return file.getvalue()
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

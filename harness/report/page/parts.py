@@ -1,9 +1,39 @@
-"""What a page is made of, as plain data: the template shows each part by its `kind`."""
+"""What a page is made from, and what it is made of, as plain data: the template shows each part by its `kind`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.report.charts.chart import Chart, Grid
+from harness.report.charts.drawing import Declared
+from harness.report.tables import Report
+
+
+@dataclass(frozen=True)
+class Source:
+    """One suite of a page.
+
+    Attributes:
+        folder: of the suite's results.
+        question: the suite's description.
+        systems: the facts of each, by system_id.
+        charts: by name, as `harness.report.charts.of_report` names them.
+        specs: of the charts, by name.
+        commands: that made these results and this page.
+        charts_missing: why there are no charts; empty where there are.
+    """
+
+    report: Report
+    folder: Path
+    question: str = ""
+    systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    charts: Mapping[str, Chart | Declared] = field(default_factory=dict)
+    specs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()
+    charts_missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -17,11 +47,20 @@ class Link:
 
 @dataclass(frozen=True)
 class Says:
-    """Paragraphs, or a list; names in “quotes” are set in bold type."""
+    """Paragraphs; names in “quotes” are set in bold type. A caution is what could change a decision."""
 
     kind: ClassVar[str] = "says"
     texts: tuple[str, ...]
-    as_list: bool = False
+    caution: bool = False
+
+
+@dataclass(frozen=True)
+class Notes:
+    """A list that is folded until it is asked for."""
+
+    kind: ClassVar[str] = "notes"
+    title: str
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -33,43 +72,34 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A plain table.
+class Legend:
+    """The colours of the configs, for all charts of a section: names, and the class of each colour."""
 
-    Attributes:
-        numeric: of each column, whether it is aligned at the right.
-        faint: of each row, whether it has nothing to tell.
-    """
-
-    kind: ClassVar[str] = "grid"
-    title: str
-    columns: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[tuple[str, ...], ...]
-    faint: tuple[bool, ...] = ()
-    notes: tuple[str, ...] = ()
+    kind: ClassVar[str] = "legend"
+    entries: tuple[tuple[str, str], ...]
+    in_grey: int
 
 
 @dataclass(frozen=True)
-class View:
-    """A chart in one form: the keys of its specifications, for wide and narrow screens."""
+class Tabled:
+    """A plain table that stands by itself."""
 
-    label: str
-    wide: str
-    narrow: str
-    files: tuple[Link, ...]
+    kind: ClassVar[str] = "tabled"
+    grid: Grid
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart, in words and as a table too."""
+    """A chart, in words and as a table too: the keys of its specifications for wide and narrow screens."""
 
     kind: ClassVar[str] = "figure"
     id: str
     title: str
     caption: str
-    views: tuple[View, ...]
-    grid: Grid | None
+    wide: str
+    narrow: str
+    files: tuple[Link, ...]
+    grid: Grid
 
 
 @dataclass(frozen=True)
@@ -79,16 +109,16 @@ class Offer:
     seconds: float
     budget: str
     sentence: str
-    listed: bool
 
 
 @dataclass(frozen=True)
 class Offers:
-    """What to take for each budget; the last stands for all longer ones."""
+    """What to take for each budget: the last stands for all longer ones; `rows` join those with the same answer."""
 
     kind: ClassVar[str] = "offers"
     id: str
     offers: tuple[Offer, ...]
+    rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -102,21 +132,18 @@ class RankedColumn:
 
 
 @dataclass(frozen=True)
-class RankedCell:
-    """A cell, and what it is sorted by: a number or text; None goes last."""
-
-    text: str
-    value: float | str | None
-
-
-@dataclass(frozen=True)
 class RankedRow:
-    """A config."""
+    """A config.
+
+    Attributes:
+        cells: the text of each, and what it is sorted by: a number or text; None goes last.
+        runs: links to their folders.
+    """
 
     label: str
     front: bool
     faint: bool
-    cells: tuple[RankedCell, ...]
+    cells: tuple[tuple[str, float | str | None], ...]
     runs: tuple[Link, ...]
     more_runs: int
 
@@ -171,7 +198,7 @@ class Commands:
     lines: tuple[str, ...]
 
 
-Part = Says | Heading | Grid | Figure | Offers | Ranking | Gallery | Facts | Commands
+Part = Says | Notes | Heading | Legend | Tabled | Figure | Offers | Ranking | Gallery | Facts | Commands
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from harness.report.numbers.rows import Row
-from harness.report.page.parts import Link, RankedCell, RankedColumn, RankedRow, Ranking
+from harness.report.page.parts import Link, RankedColumn, RankedRow, Ranking
 from harness.report.tables import Table
 from harness.report.texts import one_line
 from harness.results import columns as declared
@@ -31,7 +31,7 @@ def ranking(table: Table, key: str, folder: str) -> Ranking:
     kept = _kept(table)
     rows = []
     for row, index in kept:
-        cells = tuple(RankedCell(written.cells[index], _value(row, column)) for column, written in columns)
+        cells = tuple((written.cells[index], _value(row, column)) for column, written in columns)
         links = tuple(_links(row, folder))
         rows.append(
             RankedRow(

@@ -1,4 +1,4 @@
-"""What the page says of one suite, in its order, as plain data."""
+"""What the page says of one suite, in its order, as plain data; a section of which nothing was measured is absent."""
 
 from __future__ import annotations
 
@@ -7,26 +7,59 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness.counted import counted
-from harness.durations import duration_text
 from harness.report.answer import advice
-from harness.report.charts.learning_curves import shown_by_epoch
-from harness.report.page.alternatives import grid_of
-from harness.report.page.budgets import Taken, budgets
-from harness.report.page.figures import Figures
+from harness.report.charts.chart import Chart, Grid, grid
+from harness.report.charts.configs import coloured
+from harness.report.charts.interactions import interactions
+from harness.report.charts.of_report import INTERACTIONS, chart_name, endings_of
+from harness.report.charts.theme import PALETTE
+from harness.report.page.budgets import budget_rows, budgets
 from harness.report.page.gallery import MOST_BYTES, gallery
-from harness.report.page.machines import machines
-from harness.report.page.method import method
-from harness.report.page.parts import Commands, Heading, Offer, Offers, Part, Says, Section, SuitePage
+from harness.report.page.parts import (
+    Commands,
+    Facts,
+    Figure,
+    Heading,
+    Legend,
+    Link,
+    Notes,
+    Offer,
+    Offers,
+    Part,
+    Says,
+    Section,
+    Source,
+    SuitePage,
+    Tabled,
+)
 from harness.report.page.ranking import ranking
-from harness.report.page.source import Source
-from harness.report.page.unmeasured import why_not
-from harness.report.tables import Table
-from harness.report.texts import one_line
+from harness.report.tables import Report, Table
+from harness.report.texts import Beside, notes_under, one_line
 from harness.results.measured import count_by_status
 
-NO_FACTORS = "The suite crosses no factors whose effects could be told apart."
-NO_REFERENCES = "The suite names no published numbers."
-NO_EPOCHS = "No epochs are on record, so there are no curves."
+MOST_ROWS = 100
+NUMBERS = (
+    "Train time is every step of every epoch: waiting for data, augmentation, forward, backward, step. Building, "
+    "compiling, evaluation and checkpoints are on clocks of their own. Test accuracy is that of the last epoch. ± is "
+    "half of the 95 % t interval of the mean over the seeds. For a budget, a config counts with its last evaluation "
+    "within so much train time, once all its seeds have been evaluated: a schedule made for that budget may do better.",
+)
+_FACTS = {
+    "gpu": "GPU",
+    "gpu_count": "GPUs",
+    "gpu_memory_bytes": "GPU memory",
+    "driver": "driver",
+    "cpu": "CPU",
+    "cpu_count": "CPU cores",
+    "memory_bytes": "memory",
+    "kernel": "kernel",
+    "python": "Python",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "accelerate": "Accelerate",
+    "cuda": "CUDA",
+    "system_id": "system id",
+}
 
 
 def suite_page(source: Source, key: str, folder: Path, picture_bytes: int = MOST_BYTES) -> SuitePage:
@@ -37,138 +70,172 @@ def suite_page(source: Source, key: str, folder: Path, picture_bytes: int = MOST
         folder: of the page; links start from it.
         picture_bytes: that its pictures may take.
     """
-    return _Sections(source, key, folder, picture_bytes).page()
+    report = source.report
+    href = "" if source.folder == folder else f"{Path(os.path.relpath(source.folder, folder)).as_posix()}/"
+    sections = _Sections(source, key, href).sections(picture_bytes)
+    whole = tuple(section for section in sections if section.parts)
+    answer = tuple(_answer(report, key))
+    return SuitePage(key, one_line(report.suite), one_line(source.question), _summary(report), answer, whole)
+
+
+def _summary(report: Report) -> str:
+    runs = [run for run in report.runs if not run.is_anchor]
+    if not runs:
+        return "No results yet."
+    systems = [one_line(table.system) for table in report.tables]
+    configs = len({run.config_id for run in runs})
+    seeds = len({run.seed for run in runs})
+    of = f"{counted(configs, 'config')}, {counted(seeds, 'seed')}"
+    return f"{counted(len(runs), 'run')} of {of}: {count_by_status(runs)}; on {' and '.join(systems)}"
+
+
+def _answer(report: Report, key: str) -> Iterator[Part]:
+    """The answer; beside it what could change a decision, e.g. that others used the machine; and the budgets."""
+    if not report.tables:
+        yield Says(("There is no answer yet: no run of this suite has a result.",))
+    for index, table in enumerate(report.tables):
+        yield from _heading(report, table)
+        yield Says((" ".join(table.answer),))
+        if table.cautions:
+            yield Says(tuple(map(one_line, table.cautions)), caution=True)
+        found = budgets(table)
+        if rows := budget_rows(found):
+            offers = tuple(Offer(one.seconds, one.text, advice(one.standing)) for one in found)
+            yield Offers(f"{key}-budget-{index}", offers, tuple(rows))
+
+
+def _heading(report: Report, table: Table) -> list[Part]:
+    return [Heading(one_line(table.system))] if len(report.tables) > 1 else []
 
 
 class _Sections:
-    def __init__(self, source: Source, key: str, folder: Path, picture_bytes: int) -> None:
-        self._source, self._key, self._picture_bytes = source, key, picture_bytes
-        self._href = "" if source.folder == folder else f"{Path(os.path.relpath(source.folder, folder)).as_posix()}/"
-        self._tables = source.report.tables
-        self._figures = [Figures(source, table, key, self._href) for table in self._tables]
-        self._epochs = {table.system_id: shown_by_epoch(table) for table in self._tables}
+    def __init__(self, source: Source, key: str, href: str) -> None:
+        self._source, self._report, self._key, self._href = source, source.report, key, href
 
-    def page(self) -> SuitePage:
-        report = self._source.report
-        return SuitePage(
-            self._key,
-            one_line(report.suite),
-            one_line(self._source.question),
-            self._summary(),
-            tuple(self._answer()),
-            tuple(section for section in self._sections() if section.parts),
-        )
-
-    def _summary(self) -> str:
-        runs = [run for run in self._source.report.runs if not run.is_anchor]
-        if not runs:
-            return "No results yet."
-        systems = [one_line(table.system) for table in self._tables]
-        configs = len({run.config_id for run in runs})
-        seeds = len({run.seed for run in runs})
-        of = f"{counted(configs, 'config')}, {counted(seeds, 'seed')}"
-        return f"{counted(len(runs), 'run')} of {of}: {count_by_status(runs)}; on {' and '.join(systems)}"
-
-    def _answer(self) -> Iterator[Part]:
-        if not self._tables:
-            yield Says(("There is no answer yet: no run of this suite has a result.",))
-        for index, table in enumerate(self._tables):
-            yield from self._heading(table)
-            yield Says((" ".join(table.answer),))
-            if table.cautions:
-                yield Says(tuple(map(one_line, table.cautions)), as_list=True)
-            offers = tuple(_offers(budgets(table)))
-            if any(offer.listed for offer in offers):
-                yield Offers(f"{self._key}-budget-{index}", offers)
-
-    def _sections(self) -> Iterator[Section]:
-        report = self._source.report
+    def sections(self, picture_bytes: int) -> Iterator[Section]:
+        source = self._source
         yield self._section("accuracy", "Accuracy over train time", self._accuracy)
-        yield self._section("cost", "Energy and memory", self._costs)
-        yield self._section("curves", "Learning curves", self._curves)
-        yield self._section("table", "All configs", self._table)
+        yield self._section("table", "All configs", lambda table: [self._ranking(table)])
+        yield self._section(
+            "curves", "Learning curves", lambda table: self._figures(table, "curves", "learning_curves")
+        )
+        costs = ("accuracy_over_energy", "accuracy_over_memory")
+        yield self._section("cost", "Energy and memory", lambda table: self._figures(table, *costs))
         yield self._section("factors", "Factors and interactions", self._factors)
-        yield self._section("published", "Published against ours", self._published)
-        yield self._section("phases", "Where the time goes", self._phases)
+        yield self._section("published", "Published against ours", lambda table: _tabled(table.published))
+        yield self._section("phases", "Where the time goes", lambda table: self._figures(table, "phases", legend=False))
         yield self._section("telemetry", "Telemetry", self._telemetry)
-        pictures = gallery(report.pictures, self._source.folder, self._href, self._picture_bytes)
-        drawn = pictures or Says(("None were drawn. `harness visualize RUN --what filters` draws some.",))
-        yield Section(f"{self._key}-pictures", "Pictures", (drawn,))
-        yield Section(f"{self._key}-systems", "Systems", tuple(machines(self._source)))
-        yield Section(f"{self._key}-method", "Method", tuple(method(self._source)))
-        yield Section(f"{self._key}-again", "Run it again", (Commands(self._source.commands),))
+        pictures = gallery(self._report.pictures, source.folder, self._href, picture_bytes)
+        yield Section(f"{self._key}-pictures", "Pictures", (pictures,) if pictures else ())
+        yield Section(f"{self._key}-method", "How it was measured", tuple(self._method()))
 
-    def _section(self, name: str, title: str, parts: Callable[[Figures, Table], Iterable[Part | None]]) -> Section:
+    def _section(self, name: str, title: str, parts: Callable[[Table], Iterable[Part]]) -> Section:
         found: list[Part] = []
-        for figures, table in zip(self._figures, self._tables, strict=True):
-            own = [part for part in parts(figures, table) if part]
-            found += [*self._heading(table), *own] if own else []
+        for table in self._report.tables:
+            own = list(parts(table))
+            found += [*_heading(self._report, table), *own] if own else []
         return Section(f"{self._key}-{name}", title, tuple(found))
 
-    def _heading(self, table: Table) -> list[Part]:
-        return [Heading(one_line(table.system))] if len(self._tables) > 1 else []
+    def _figures(self, table: Table, *stems: str, legend: bool = True) -> list[Part]:
+        """Returns the charts that were drawn, below one legend."""
+        figures: list[Part] = [figure for stem in stems if (figure := self._figure(table, stem))]
+        colours = coloured(table)
+        if not figures or not legend or len(colours) < 2:
+            return figures
+        entries = tuple((name, f"c{PALETTE.index(colour)}") for name, colour in colours.values())
+        return [Legend(entries, sum(row.ranked for row in table.rows) - len(entries)), *figures]
 
-    def _accuracy(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        yield figures.over_time() or Says((self._source.charts_missing or "No config has both numbers.",))
-        yield grid_of(table.prices) if table.prices else None
-
-    def _costs(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        yield figures.over_energy() or self._not_measured(table, "Energy", "energy.train_joules")
-        yield figures.over_memory() or self._not_measured(table, "GPU memory", "memory.max_allocated_bytes")
-
-    def _not_measured(self, table: Table, what: str, name: str) -> Says:
-        reason = self._source.charts_missing if any(row.values[_COLUMN[name]] for row in table.rows) else ""
-        return Says((reason or f"{what} was not measured: {why_not(table, name)}.",))
-
-    def _curves(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        shown = self._epochs[table.system_id]
-        if not shown:
-            yield Says((NO_EPOCHS,))
-            return
-        yield figures.learning(shown)
-        yield figures.accuracy_curves()
-        lost = [f"{one_line(one.row.label)} ({one.lost})" for one in shown if one.lost]
-        yield Says((_lost(lost),)) if lost else None
-
-    def _table(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        yield ranking(table, f"{self._key}-table-{self._tables.index(table)}", self._href)
-
-    def _factors(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        yield figures.interactions()
-        yield grid_of(table.mattered) if table.mattered else Says((NO_FACTORS,))
-
-    def _published(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        yield figures.published()
-        yield grid_of(table.published) if table.published else Says((NO_REFERENCES,))
-
-    def _phases(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        yield figures.phases() or Says((self._source.charts_missing or "No run was timed.",))
-
-    def _telemetry(self, figures: Figures, table: Table) -> Iterator[Part | None]:
-        yield figures.over_epochs(self._epochs[table.system_id])
-        yield Says((_gauges(table),))
-
-
-_COLUMN = {"energy.train_joules": "train_joules", "memory.max_allocated_bytes": "peak_device_allocated_bytes"}
-
-
-def _offers(found: Iterable[Taken]) -> Iterator[Offer]:
-    for taken in found:
-        more = " or more" if taken.whole else ""
-        yield Offer(taken.seconds, f"{duration_text(taken.seconds)}{more}", advice(taken.standing), taken.listed)
-
-
-def _lost(lost: list[str]) -> str:
-    return f"Epochs without an event in every run are left out of the curves: {', '.join(lost)}."
-
-
-def _gauges(table: Table) -> str:
-    """Says what is known of the GPU's state: means of whole runs, or why there are none."""
-    runs = [run for row in table.rows for run in row.ok_for("telemetry.gpu_utilization")]
-    busy = [run.telemetry.gpu_utilization for run in runs if run.telemetry.gpu_utilization is not None]
-    if busy:
-        return (
-            "The GPU's utilisation, power and clocks are sampled once a second and kept as means over the run, in the "
-            f"table's columns; a run kept the GPU busy {min(busy):.0%} to {max(busy):.0%} of its train time."
+    def _figure(self, table: Table, stem: str) -> Figure | None:
+        name = chart_name(stem, self._report, table)
+        narrow = chart_name(f"{stem}_narrow", self._report, table)
+        source = self._source
+        if name not in source.specs:
+            return None
+        chart = source.charts[name]
+        title, caption, its_grid = (
+            (chart.title, chart.caption, chart.grid) if isinstance(chart, Chart) else _interactions(table)
         )
-    return f"No samples of a GPU: {why_not(table, 'telemetry.gpu_utilization')}."
+        files = tuple(
+            Link(ending.upper(), f"{self._href}{name}.{ending}") for ending in endings_of(stem, for_page=True)
+        )
+        wide, narrow = (f"{self._key}/{one}" for one in (name, narrow if narrow in source.specs else name))
+        return Figure(f"{self._key}-chart-{name}", title, caption, wide, narrow, files, its_grid)
+
+    def _accuracy(self, table: Table) -> Iterator[Part]:
+        missing = Says((self._source.charts_missing,)) if self._source.charts_missing else None
+        yield from self._figures(table, "accuracy_over_time") or ([missing] if missing else [])
+        yield from _tabled(table.prices)
+
+    def _ranking(self, table: Table) -> Part:
+        return ranking(table, f"{self._key}-table-{self._report.tables.index(table)}", self._href)
+
+    def _factors(self, table: Table) -> Iterator[Part]:
+        yield from self._figures(table, INTERACTIONS, legend=False)
+        yield from _tabled(table.mattered)
+
+    def _telemetry(self, table: Table) -> Iterator[Part]:
+        yield from self._figures(table, "over_epochs")
+        runs = [run for row in table.rows for run in row.ok_for("telemetry.gpu_utilization")]
+        busy = [run.telemetry.gpu_utilization for run in runs if run.telemetry.gpu_utilization is not None]
+        if busy:
+            share = f"{min(busy):.0%} to {max(busy):.0%}"
+            yield Says(
+                (f"A run kept the GPU busy {share} of its train time; power and clocks are columns of the table.",)
+            )
+
+    def _method(self) -> Iterator[Part]:
+        source, tables = self._source, self._report.tables
+        yield Says(NUMBERS)
+        if len(tables) > 1:
+            yield Says(("Run times of different systems are never compared: each has its own charts and table.",))
+        for table in tables:
+            known = {**source.systems.get(table.system_id, {}), "system_id": table.system_id}
+            facts = ((title, _fact(name, known[name])) for name, title in _FACTS.items() if known.get(name) is not None)
+            yield Facts(one_line(table.system), tuple(facts))
+            yield from _notes(notes_under(table.written(), table.every_note))
+        yield from _notes(self._report.notes)
+        yield Commands(source.commands)
+
+
+def _notes(texts: Iterable[str]) -> Iterator[Part]:
+    found = tuple(map(one_line, texts))
+    if found:
+        yield Notes(counted(len(found), "note"), found)
+
+
+def _fact(name: str, value: object) -> str:
+    if name.endswith("_bytes") and isinstance(value, int | float):
+        return f"{value / 2**30:.1f} GiB"
+    return one_line(str(value))
+
+
+def _tabled(*tables: Beside | None) -> Iterator[Part]:
+    """Yields tables that stand below the ranking, and after the last how they are read, each note once."""
+    shown = [beside for beside in tables if beside]
+    for beside in shown:
+        rows = tuple(zip(*(column.cells for column in beside.columns), strict=True))
+        left = len(rows) - MOST_ROWS
+        more = (f"{left:,} more rows are in table.md.",) if left > 0 else ()
+        titles, numeric = zip(*((column.title, column.numeric) for column in beside.columns), strict=True)
+        yield Tabled(Grid(one_line(beside.title), titles, numeric, rows[:MOST_ROWS], beside.faint[:MOST_ROWS], more))
+    texts = tuple(dict.fromkeys(note for beside in shown for note in beside.notes))
+    if texts:
+        yield Notes("How to read this", texts)
+
+
+def _interactions(table: Table) -> tuple[str, str, Grid]:
+    """Returns title, caption and the means that the lines join."""
+    chart = interactions(table)
+    assert chart
+    rows = [
+        (panel.title, point["line"], point["x"], f"{point['y']:.4g}", f"{point['low']:.4g} to {point['high']:.4g}")
+        for row in chart.rows
+        for panel in row
+        for point in panel.points
+    ]
+    title = "Means of the interactions: test accuracy in %, or train time in s"
+    caption = (
+        "Lines that run in parallel mean that the factors act apart; lines that cross or fan out mean that what one "
+        "does depends on the other."
+    )
+    return "Interactions", caption, grid(title, "interaction|line|across|#mean|#bar", rows, "what_mattered.csv")

@@ -1,19 +1,27 @@
-"""The page as a file."""
+"""Plain data -> one HTML file: the template, its style and script, Vega, and a policy that lets nothing else in."""
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import datetime
+import functools
+import hashlib
+import importlib.resources
+import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from harness.records.files import recording, require_writable, write_atomically
+from harness.report.charts.theme import css, on_page
 from harness.report.page.gallery import MOST_BYTES
-from harness.report.page.render import render, vega_bundle
-from harness.report.page.screen import on_screen
+from harness.report.page.parts import Figure, Source, SuitePage
 from harness.report.page.sections import suite_page
-from harness.report.page.source import Source
+from harness.results.study import Study
 
 NAME = "report.html"
 
@@ -29,28 +37,125 @@ def write_page(folder: Path, sources: Sequence[Source]) -> Path:
     """
     keys = [f"suite-{index}" for index in range(len(sources))] if len(sources) > 1 else ["suite"]
     share = MOST_BYTES // len(sources)
-    suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
+    with ThreadPoolExecutor(1) as aside:  # Vega takes seconds of another core
+        vega = aside.submit(_vega) if any(source.specs for source in sources) else None
+        suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
+    wanted = _drawn(suites)
     specs = {
-        f"{key}/{name}": spec for source, key in zip(sources, keys, strict=True) for name, spec in source.specs.items()
+        f"{key}/{name}": on_page(spec)
+        for source, key in zip(sources, keys, strict=True)
+        for name, spec in source.specs.items()
+        if f"{key}/{name}" in wanted
     }
     made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    shown = {name: on_screen(spec) for name, spec in specs.items() if name in _views(suites)}
-    page = render(suites, shown, vega_bundle(_version(specs)) if shown else "", made)
+    page = _render(suites, specs, vega.result() if vega and specs else "", made)
     require_writable(folder)
     with recording(folder):
         write_atomically(folder / NAME, lambda file: file.write(page.encode()))
     return folder / NAME
 
 
-def _views(suites: Sequence[Any]) -> set[str]:
-    figures = (
-        part for suite in suites for section in suite.sections for part in section.parts if part.kind == "figure"
+def commands_for(study: Study) -> tuple[str, ...]:
+    """Returns the commands that run the suite and make this page of it, with the overrides that it was given."""
+    path = shlex.quote(str(study.source))
+    if study.source.is_dir():
+        return (f"harness report {path} --html",)
+    changed = "".join(f" --set {shlex.quote(f'{name}={json.dumps(v)}')}" for name, v in study.overrides.items())
+    where = "" if study.root == Path("results") else f" --output {shlex.quote(str(study.root))}"
+    return (
+        f"harness plan {path}{changed}    # what it would run",
+        f"harness run {path}{changed}{where}",
+        f"harness report {path}{changed}{where} --html",
     )
-    return {key for figure in figures for view in figure.views for key in (view.wide, view.narrow)}
 
 
-def _version(specs: Mapping[str, dict[str, Any]]) -> str:
-    """Returns the version of Vega-Lite that the charts were declared for, e.g. `6.1`."""
-    found = re.search(r"/v(\d+\.\d+)", next(iter(specs.values()))["$schema"])
-    assert found
-    return found[1]
+def _drawn(suites: Sequence[SuitePage]) -> set[str]:
+    parts = [part for suite in suites for section in suite.sections for part in section.parts]
+    return {key for part in parts if isinstance(part, Figure) for key in (part.wide, part.narrow)}
+
+
+def _render(suites: Sequence[SuitePage], specs: Mapping[str, dict[str, Any]], vega: str, made: str) -> str:
+    """Returns the page.
+
+    Args:
+        specs: of the charts, by the keys that the views name.
+        vega: vega, vega-lite and vega-embed in one script; empty where nothing is drawn.
+        made: when.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_file),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"as_json": _as_json, "emphasised": _emphasised}
+    style = css() + _file("page.css")
+    # `</script` would end a script, even in a string.
+    scripts = [script.replace("</script", "<\\/script") for script in (vega, _file("page.js")) if script]
+    return environment.get_template("page.html.jinja").render(
+        suites=suites,
+        title=suites[0].name if len(suites) == 1 else f"{suites[0].name} and {len(suites) - 1} more",
+        made=made,
+        policy=_policy(style, scripts),
+        css=style,
+        scripts=scripts,
+        specs=specs,
+    )
+
+
+@functools.cache
+def _vega() -> str:
+    """Returns vega, vega-lite and vega-embed in one script.
+
+    Raises:
+        ImportError: vl-convert is not installed.
+    """
+    import vl_convert
+
+    return vl_convert.javascript_bundle(None)  # type: ignore[arg-type]
+
+
+def _policy(style: str, scripts: Sequence[str]) -> str:
+    """Nothing is loaded from anywhere, and of scripts and styles only those that stand in the file are taken.
+
+    There is no 'unsafe-eval': Vega's expressions are interpreted, which is slower than compiling them, but lets the
+    policy refuse all code that is not in the file.
+    """
+    hashes = " ".join(map(_hash, scripts))
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; img-src data:; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _file(name: str) -> str:
+    return (importlib.resources.files("harness.report.page") / "template" / name).read_text(encoding="utf-8")
+
+
+def _as_json(value: Any) -> Any:
+    """Returns JSON that no text in it can end: a label with `</script>` stays a label."""
+    from markupsafe import Markup
+
+    def plain(one: Any) -> Any:
+        return dataclasses.asdict(one)
+
+    text = json.dumps(value, default=plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Python writes the line separators as they are; JSON may, scripts of old may not.
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
+
+
+def _emphasised(text: str) -> Any:
+    """Returns the text, escaped, with names in “quotes” in bold type and `commands` as code instead."""
+    from markupsafe import Markup, escape
+
+    bold = re.sub("“(.*?)”", r"<b>\1</b>", str(escape(text)))
+    return Markup(re.sub("`(.*?)`", r"<code>\1</code>", bold))
