@@ -76,7 +76,8 @@ def tail_beyond(
     far, of_seeds, df, of_images, own = np.broadcast_arrays(*(np.asarray(part, float) for part in given))
     last = float(max(images - 1, 1))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        found = np.array(stdtr(df, -far / np.sqrt(of_seeds + of_images)))
+        error = np.sqrt(of_seeds + of_images)
+        found = np.where(error == 0, 0.0, stdtr(df, -far / error))
         crossed = (of_images > 0) & (of_seeds >= 0) & (df > 0) & ~np.isnan(far)
         if crossed.any():
             parts = (far[crossed], of_seeds[crossed], df[crossed], of_images[crossed])
