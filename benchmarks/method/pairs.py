@@ -42,12 +42,16 @@ def main() -> None:
     """Simulates, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--suites", type=int, default=10_000)
-    parser.add_argument("--large", type=int, help="suites of 10,000 images, if fewer")
+    parser.add_argument("--large", type=int, help="suites of 10,000 images and more than two configs, if fewer")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     sizes = {360: arguments.suites, 10_000: arguments.large or arguments.suites}
-    cells = [(*table, images, count, CONFIG) for images, count in sizes.items() for table in TABLES]
+    cells = [
+        (configs, seeds, images, arguments.suites if configs == 2 else count, CONFIG)
+        for images, count in sizes.items()
+        for configs, seeds in TABLES
+    ]
     cells += [(*table, 360, arguments.suites, 0.0) for table in ALIKE_ON_IMAGES]
     planted = [(*table, images, max(1, count // 10)) for images, count in sizes.items() for table in PLANTED]
     found: dict[str, Any] = {"level": LEVEL}
