@@ -107,10 +107,8 @@ def test_every_output_says_the_same(number: int, tmp_path: Path) -> None:
     if len(compared["comparisons"]) > 1 or answer[0].startswith(f"“{first}”"):
         assert answer[0].startswith(f"“{first}”")
         _same_verdicts(answer[0], compared["comparisons"])
-    text = plain(call("compare", suite, *output))
-    for one in compared["comparisons"]:
-        for question in ("accuracy", "time"):
-            assert _shown(one[question], question) in text
+    if len(compared["comparisons"]) > 1:
+        _same_rows(call("compare", suite, *output).splitlines(), compared["comparisons"])
     one = compared["comparisons"][number % len(compared["comparisons"])]
     _related(one, suite, output, borrows=len(compared["comparisons"]) > 1)
 
@@ -148,13 +146,21 @@ def _same_verdicts(sentence: str, comparisons: list[dict[str, Any]]) -> None:
     assert ("better than" in sentence.replace("whether it is better than", "")) == (not any(found[v] for v in said))
 
 
-def _shown(answer: dict[str, Any], question: str) -> str:
-    """Returns a cell that the terminal has of an answer."""
-    if answer["verdict"] is None:
-        return "-"
-    if answer["verdict"] in ("a", "b"):
-        return {"accuracy": "", "time": ""}[question]
-    return answer["verdict"]
+def _same_rows(lines: list[str], comparisons: list[dict[str, Any]]) -> None:
+    """The terminal's table has verdict and interval of each comparison."""
+    words = {"accuracy": {"a": "better", "b": "worse"}, "time": {"a": "faster", "b": "slower"}}
+    for one in comparisons:
+        [line] = [line for line in lines if line.startswith(f"{one['a']['label']} ")]
+        verdicts = re.findall("better|worse|faster|slower|undecided|equivalent", line)
+        said = [(question, one[question]["verdict"]) for question in words if one[question]["verdict"]]
+        assert verdicts == [words[question].get(verdict, verdict) for question, verdict in said]
+        ends = re.findall(r"([-+]?[\d.]+) to ([-+]?[\d.]+)", line)
+        known = [(one[question], 100 if question == "accuracy" else 1) for question in words]
+        known = [(answer, scale) for answer, scale in known if answer["low"] is not None]
+        assert len(ends) == len(known)
+        for shown, (answer, scale) in zip(ends, known, strict=True):
+            expected = [scale * answer["low"], scale * answer["high"]]
+            assert [float(end) for end in shown] == pytest.approx(expected, abs=0.0051, rel=0.006)
 
 
 def _related(one: dict[str, Any], suite: str, output: list[str], *, borrows: bool) -> None:
