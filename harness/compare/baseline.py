@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from harness.results.outcomes import Outcomes
 
 BASELINE_SCHEMA_VERSION = 1
 MOST_IMAGES = 100_000  # 17 kB a run: of more the outcomes are not kept
+_SAME = ("seed", "run_id", "system_id", "train_seconds", "started_at", "ended_at", "rankable")
 RENEW = "write it anew with --write-baseline"
 
 
@@ -143,21 +145,13 @@ def read_baseline(path: Path, suite: str) -> Baseline:
 def _stored(run: MeasuredRun) -> StoredRun:
     outcomes = None
     if run.images.samples <= MOST_IMAGES:
-        try:
+        with contextlib.suppress(HarnessError):  # null in the file, and said when it is compared
             outcomes = run.outcomes()
-        except HarnessError:  # null in the file, and said when it is compared
-            outcomes = None
     return StoredRun(
-        seed=run.seed,
-        run_id=run.run_id,
-        system_id=run.system_id,
+        **{name: getattr(run, name) for name in _SAME},
         test_accuracy=run.accuracy,
-        train_seconds=run.train_seconds,
-        started_at=run.started_at,
-        ended_at=run.ended_at,
         data_fingerprint=run.images.fingerprint,
         test_samples=run.images.samples,
-        rankable=run.rankable,
         labels_sha256=outcomes.labels_sha256 if outcomes else None,
         correct=outcomes.packed() if outcomes else None,
     )
@@ -165,15 +159,9 @@ def _stored(run: MeasuredRun) -> StoredRun:
 
 def _measured(run: StoredRun, label: str) -> MeasuredRun:
     return MeasuredRun(
-        seed=run.seed,
-        run_id=run.run_id,
-        system_id=run.system_id,
+        **{name: getattr(run, name) for name in _SAME},
         accuracy=run.test_accuracy,
-        train_seconds=run.train_seconds,
-        started_at=run.started_at,
-        ended_at=run.ended_at,
         images=TestImages(run.data_fingerprint, run.test_samples),
-        rankable=run.rankable,
         outcomes=functools.partial(_outcomes, run, label),
     )
 

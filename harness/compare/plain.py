@@ -63,7 +63,8 @@ def _config(config: MeasuredConfig) -> dict[str, Any]:
 def answer_values(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
     """Returns one answer; differences of time are ratios here, but for the deviation, which is of their logarithm."""
     summary = found.difference
-    known = summary is not None and summary.has_noise and found.p is not None
+    known = summary if summary and summary.has_noise and found.p is not None else None
+    by_images = summary if summary and summary.images else None
 
     def scaled(value: float | None) -> float | None:
         if value is None or not log:
@@ -79,13 +80,13 @@ def answer_values(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
         "a_mean": found.a.mean if found.a else None,
         "b_mean": found.b.mean if found.b else None,
         "ratio" if log else "difference": scaled(summary.mean) if summary else None,
-        "low": scaled(summary.low) if summary and known else None,
-        "high": scaled(summary.high) if summary and known else None,
+        "low": scaled(known.low) if known else None,
+        "high": scaled(known.high) if known else None,
         "deviation": summary.sd if summary else None,
         "p": found.p,
         "p_holm": found.p_corrected,
         "effect_size": found.effect_size,
-        "deviation_over_images": math.sqrt(summary.over_images) if summary and summary.images else None,
+        "deviation_over_images": math.sqrt(by_images.over_images) if by_images else None,
         "margin": found.margin,
         "images": found.images or None,
         "predictions_kept": found.predictions_kept if found.images else None,
@@ -108,11 +109,10 @@ def _networks(one: ConfigPair) -> dict[str, Any] | None:
     found = one.networks
     if found is None:
         return None
-    difference = found.difference
+    ends = {name: getattr(found.difference, name, None) for name in ("mean", "low", "high")}
     return {
-        "difference": difference.mean if difference else None,
-        "low": difference.low if difference else None,
-        "high": difference.high if difference else None,
+        "difference": ends.pop("mean"),
+        **ends,
         "p": found.p,
         "seeds": found.seeds,
         "images": found.images,

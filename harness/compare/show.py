@@ -148,7 +148,7 @@ def _difference(found: Answer) -> str:
 
 def _interval(found: Answer) -> str:
     summary = found.difference
-    if summary is None or summary.ci95 is None or not summary.has_noise:
+    if summary is None or found.p is None or not summary.has_noise:
         return NOTHING
     if found.question == "accuracy":
         return span(points(summary.low, summary), points(summary.high, summary))

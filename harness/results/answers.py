@@ -148,7 +148,8 @@ class Family:
             noise, self._kept = noise_of_images(self._runs, seeds, self.values)
         else:
             self.values = -np.log(self.values)
-        self.tests = PairwiseTests(self.values, noise, margin=self.margin, beside=beside, to=to)
+        ids = [config.config_id for config in self.configs]
+        self.tests = PairwiseTests(self.values, noise, margin=self.margin, beside=beside, to=to, ids=ids)
 
     def answer(self, a: int, b: int) -> Answer:
         """Returns the answer on two of the configs, by their places."""

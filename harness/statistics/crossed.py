@@ -1,12 +1,13 @@
 """The mean of a number over seeds and over test images, both of which are samples: its interval and its p-value.
 
 Other seeds give other networks, other images another accuracy. So the variance of the mean over n seeds and m images is
-s²_seed / n + s²_image / m, where s²_seed is the variance between the seeds, and s²_image that between the images of
-what an image contributes on average over the seeds. What neither seed nor image explains is in both terms, which errs
-on the safe side.
+s²_seed / n + s²_image / m + s²_rest / (n m): of the seeds, of what an image contributes in every seed, and of what one
+network does on one image. The variance that is measured between the seeds is that of the first and the last together,
+so s²_image is taken without the last: as the covariance, over the images, of two different seeds.
 
 Half of the interval is the root of the sum of squares of t(n - 1) s_seed / √n and t(m - 1) s_image / √m: each part has
-the quantile of its own degrees of freedom. Satterthwaite's degrees of freedom for the sum look like the obvious choice,
+the quantile of its own degrees of freedom. Few seeds that agree by luck leave at least t(m - 1) s_rest / √(n m).
+Satterthwaite's degrees of freedom for the sum look like the obvious choice,
 and are wrong here: where few seeds agree by luck, they turn three seeds into hundreds of degrees of freedom, and among
 the comparisons of a table, tails are ten times as heavy as they promise (docs/method.md).
 
@@ -76,7 +77,8 @@ def tail_beyond(
     far, of_seeds, df, of_images, own = np.broadcast_arrays(*(np.asarray(part, float) for part in given))
     last = float(max(images - 1, 1))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        found = np.array(stdtr(df, -far / np.sqrt(of_seeds + of_images)))
+        error = np.sqrt(of_seeds + of_images)
+        found = np.where(error == 0, 0.0, stdtr(df, -far / error))
         crossed = (of_images > 0) & (of_seeds >= 0) & (df > 0) & ~np.isnan(far)
         if crossed.any():
             parts = (far[crossed], of_seeds[crossed], df[crossed], of_images[crossed])

@@ -86,6 +86,17 @@ def test_seeds_that_agree_by_coincidence_prove_nothing() -> None:
     assert PairwiseTests(accuracies, image_noise(right)).p[0, 1] > 0.3
 
 
+def test_networks_that_differ_on_images_and_in_no_count_are_not_told_apart() -> None:
+    """Each seed has as many right of A as of B, but of other images: no variance over the seeds, and p is 1."""
+    right = np.ones((2, 3, 360), bool)
+    for seed in range(3):
+        right[0, seed, 10 * seed : 10 * seed + 10] = right[1, seed, 100 + 10 * seed : 110 + 10 * seed] = False
+    tests = PairwiseTests(right.mean(2), image_noise(right), margin=0.05)
+    found = tests.between(0, 1)
+    assert (found.over_seeds, found.over_images) == (0.0, 0.0) and found.own > 0
+    assert found.p == tests.p[0, 1] == 1.0 and tests.verdict(0, 1) == "equivalent"
+
+
 def test_missing_runs_and_different_images_say_nothing() -> None:
     values = np.array([[0.9, 0.91, np.nan], [np.nan, 0.9, 0.89], [0.5, 0.52, 0.51]])
     found = PairwiseTests(values)
