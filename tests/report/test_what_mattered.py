@@ -136,7 +136,9 @@ def test_stored_predictions_give_the_variance_over_the_images(fake: Any, tmp_pat
     lr = report.tables[0].effects.accuracy.effects[0]
     shares = {i: np.mean([right[i, seed] for seed in range(3)], 0) for i in by_level}
     of_image = sum((0.5 if level[0] else -0.5) * shares[i] for i, level in by_level.items())
-    assert lr.summary and lr.summary.over_images == pytest.approx(np.var(of_image, ddof=1) / images, rel=1e-4)
+    assert lr.summary and lr.summary.over_images + lr.summary.own == pytest.approx(
+        np.var(of_image, ddof=1) / images, rel=1e-4
+    )
     assert (lr.verdict, lr.is_decided) == ("better", True)
     assert "Predictions were not kept" not in _notes(report) and "10,000 test images" in _notes(report)
 
