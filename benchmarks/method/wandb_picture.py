@@ -39,7 +39,7 @@ def main() -> None:
     """Makes the specification, draws it and writes the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", type=Path, default=Path("benchmarks/five_minutes.yaml"))
-    parser.add_argument("--results", type=Path, default=Path("results/reference/records"))
+    parser.add_argument("--results", type=Path, default=Path("results/reference"))
     parser.add_argument("--set", action="append", default=["data.root=cifar10-jpeg"], help="as of `harness report`")
     parser.add_argument("--output", type=Path, default=Path("docs/wandb.png"))
     asked = parser.parse_args()

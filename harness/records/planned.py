@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from harness.counted import counted, is_are
+from harness.counted import counted, was_were
 from harness.records.read import SuiteResults, read_suite, read_system
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder, run_folder
@@ -181,7 +181,7 @@ def _mixed_notes(done: Sequence[RunResult]) -> list[str]:
 def _unknown_notes(done: Sequence[RunResult]) -> list[str]:
     unknown = sum(result.code is None for result in done)
     return (
-        [f"Code unknown: {unknown} of {counted(len(done), 'record')} {is_are(unknown)} of before it was recorded."]
+        [f"Code unknown: {unknown} of {counted(len(done), 'record')} {was_were(unknown)} made before it was recorded."]
         if unknown
         else []
     )

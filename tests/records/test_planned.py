@@ -147,7 +147,7 @@ def test_records_of_unknown_code_count_and_are_told_of(plan: Plan, tmp_path: Pat
     record(tmp_path, one[0])
     record(tmp_path, one[1], code="new", minute=2)
     counted, notes = found(plan, tmp_path)
-    assert len(counted) == 2 and notes == ("Code unknown: 1 of 2 records is of before it was recorded.",)
+    assert len(counted) == 2 and notes == ("Code unknown: 1 of 2 records was made before it was recorded.",)
 
 
 def test_an_odd_record_under_another_suite_counts_as_none(plan: Plan, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import json
 import pkgutil
@@ -21,6 +22,7 @@ from harness.report.of_suite import build_suite_report
 from harness.report.options import Options
 from harness.results.frame import run_columns, run_frame, run_values
 from harness.results.study import study_of_folders
+from tests.house import ROOT
 from tests.report.conftest import make_metrics, make_result, make_suite, store
 
 NAMES = ["read_results", "describe_columns", "summarize", "compare_configs", "make_plan", "train_suite"]
@@ -184,3 +186,13 @@ def test_two_configs_compare_as_the_command_has_it(tmp_path: Path, capsys: pytes
     store(tmp_path, [make_result(a, suite="other", config_id="c")])
     with pytest.raises(HarnessError, match="2 configs are called"):
         harness.compare_configs(harness.read_results(tmp_path), a, b)
+
+
+@pytest.mark.launch
+def test_the_tour_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    (tmp_path / "results/reference").symlink_to(ROOT / "results/reference")
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testfile(str(ROOT / "docs/python.md"), module_relative=False, encoding="utf-8")
+    assert tried > 10 and failed == 0
