@@ -14,6 +14,7 @@ from harness.results.columns import INTERVAL, Column
 from harness.results.effects import NO_RESULT, Effect, Effects
 from harness.results.factors import Design
 from harness.results.measured import MeasuredConfig
+from harness.statistics.effects import MOST_LEVELS
 from harness.statistics.intervals import Summary
 
 MOST_ROWS = 12
@@ -97,7 +98,7 @@ def what_mattered(
     if design is None:
         return None
     both = [Effects(question, design, configs, margin, selected=selected) for question in ("accuracy", "time")]
-    return WhatMattered(design, *both) if any(one.seeds for one in both) else None
+    return WhatMattered(design, *both) if any(one.seeds for one in both) and both[0].contrasts else None
 
 
 def effect_table(title: str, system_id: str, system: str, found: WhatMattered, labels: Mapping[str, str]) -> Beside:
@@ -177,6 +178,9 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
         )
         if all(len(contrast.term) == 1 for contrast in found.accuracy.contrasts):
             yield "Interactions were not looked at: the factors have too many levels."
+    for factor in factors:
+        if len(factor.levels) > MOST_LEVELS:
+            yield f"{factor.name} has {len(factor.levels)} levels: its effects are not listed, the ranking has them."
     if any(factor.is_star for factor in factors):
         yield (
             "Changes that were made one at a time stand beside the base. Interactions of these changes were not looked "

@@ -29,6 +29,7 @@ from harness.statistics.significance import holm
 if TYPE_CHECKING:
     import numpy as np
 
+MOST_LEVELS = 20  # of a factor whose effects are estimated; the ranking tells more of them apart
 MOST_BORROWED = 1.5  # degrees of freedom; two and more keep the level of 5 % no longer where levels scatter differently
 
 
@@ -41,15 +42,23 @@ class Contrast(NamedTuple):
 
 def contrasts_of(levels: Sequence[int]) -> list[Contrast]:
     """Returns the contrasts of factors with so many levels: main effects, then interactions."""
-    every = ((term, itertools.product(*(range(1, levels[index]) for index in term))) for term in looked_at(levels))
+    terms = [term for term in looked_at(levels) if _is_readable(levels, term)]
+    every = ((term, itertools.product(*(range(1, levels[index]) for index in term))) for term in terms)
     return [Contrast(term, chosen) for term, own in every for chosen in own]
 
 
 def looked_at(levels: Sequence[int]) -> list[Term]:
-    """Returns the terms of a model of factors with so many levels: without interactions where they are too many."""
-    terms = terms_of(levels)
+    """Returns the terms of a model of factors with so many levels.
+
+    All main effects, and the interactions of factors with at most `MOST_LEVELS`, where they are not too many.
+    """
+    terms = [term for term in terms_of(levels) if len(term) == 1 or _is_readable(levels, term)]
     few = sum(width(levels, term) for term in terms) <= MOST_COLUMNS
     return [term for term in terms if few or len(term) == 1]
+
+
+def _is_readable(levels: Sequence[int], term: Term) -> bool:
+    return all(levels[index] <= MOST_LEVELS for index in term)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +76,11 @@ class CellModel:
     @property
     def is_too_large(self) -> bool:
         """Whether its factors have too many levels to be fitted."""
-        return len(contrasts_of(self.levels)) > MOST_COLUMNS
+        return self._width > MOST_COLUMNS
+
+    @functools.cached_property
+    def _width(self) -> int:
+        return sum(width(self.levels, term) for term in looked_at(self.levels))
 
     @functools.cached_property
     def _places(self) -> dict[Term, slice]:
@@ -77,7 +90,7 @@ class CellModel:
         """Returns contrasts as combinations of the model's columns, [contrasts, columns]."""
         import numpy as np
 
-        found = np.zeros((len(contrasts), len(contrasts_of(self.levels))))
+        found = np.zeros((len(contrasts), self._width))
         for row, (term, levels) in zip(found, contrasts, strict=True):
             for corner in itertools.product((0, 1), repeat=len(term)):  # 1: at the level, 0: at the first one
                 at = [[level * there for level, there in zip(levels, corner, strict=True)]]
@@ -98,7 +111,7 @@ class CellModel:
 
         cells = np.zeros((len(at), len(self.levels)), dtype=int)
         cells[:, list(term)] = at
-        found = np.zeros((len(at), len(contrasts_of(self.levels))))
+        found = np.zeros((len(at), self._width))
         found[:, self._places[term]] = columns(cells, self.levels, term)
         return found
 

@@ -45,6 +45,10 @@ class Axis:
         """Returns the value, or the end of the axis that it lies beyond."""
         return min(max(value, self.low), self.high)
 
+    def inside(self, value: float) -> float | None:
+        """Returns the value; None where it lies beyond the axis."""
+        return value if self.low <= value <= self.high else None
+
     def scale(self) -> dict[str, Any]:
         """Returns the scale of Vega-Lite."""
         if self.logarithmic:  # it has no zero

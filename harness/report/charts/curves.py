@@ -28,7 +28,8 @@ MOST_BANDS = 4
 WIDEST_BAND = 0.4  # of the axis, by its mean height; wider ones hide the lines
 # Points of a line: a screen shows no more, and of many faint ones there need not be as many.
 COLOURED_POINTS, FAINT_POINTS = 400, 60
-_STEPS = {"interpolate": "step-after", "clip": True}
+# Never `clip`: the renderer of PNG takes a tenth of a second for each line that has it.
+_STEPS = {"interpolate": "step-after"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def curves(table: Table) -> Chart | None:
             "faint": [point for line in faint for point in _points(line, x, y)],
             "curves": [{**point, "front": line.on_front} for line in named for point in _points(line, x, y)],
             "bands": [point for line in lines if line.banded for point in _band(line, x, y)],
-            "ends": [_points(line, x, y)[-1] for line in named],
+            "ends": [last for line in named if (last := _points(line, x, y)[-1])["y"] is not None],
             "targets": targets,
             "budget": end,
         },
@@ -124,8 +125,9 @@ def _thinned(curve: Curve, most: int) -> Curve:
 
 
 def _points(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
+    """Returns the points of a line; null, which breaks it, where it is outside of the plot."""
     same = {"config": line.name, "label": one_line(line.row.label)}
-    return [{**same, "x": at / x.unit, "y": summary.mean / y.unit} for at, summary in line.points]
+    return [{**same, "x": at / x.unit, "y": y.inside(summary.mean / y.unit)} for at, summary in line.points]
 
 
 def _band(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
