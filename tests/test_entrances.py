@@ -149,4 +149,4 @@ def test_anchors_labels_seeds_and_targets_reach_the_record(
         assert {row["label"]: row["runs"] for row in csv.DictReader(file)} == {"one": "1 ok", "two": "1 ok"}
     if "--pack" not in options:
         table = (project.path / "results/anchored/table.md").read_text(encoding="utf-8")
-        assert re.search("Drift: .*4 runs of two, seed 7", table), table
+        assert re.search("Drift: .*4 runs of “two”, seed 7", table), table

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import HarnessError
-from harness.records.files import read_object, recording, write_json
+from harness.records.files import read_object, recording, require_writable, write_json
 from harness.suite.file import Reference, SuiteFile
 from harness.suite.plan import Plan
 
@@ -51,8 +51,8 @@ def keep_question(plan: Plan, output: Path) -> None:
     folder = output / plan.suite.name
     known = read_question([folder]).order if plan.selection else ()
     order = [*known, *(config_id for config_id in plan.order if config_id not in known)]
+    require_writable(folder)
     with recording(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / QUESTION, Question.of(plan.suite.file, order).model_dump(mode="json"))
 
 

@@ -41,7 +41,9 @@ def test_collapsed_runs_are_a_rate_with_its_limit(fake: Any, collapsed: int, sai
         assert "Clopper-Pearson" in _shown(report)["collapsed"].notes[0]
     else:
         assert "collapsed" not in _shown(report)
-        assert "No run collapsed; by so few, up to 45 % of the runs of a config may" in " ".join(report.tables[0].notes)
+        assert "No run collapsed. So few runs leave open that up to 45 % of a config's runs do." in " ".join(
+            report.tables[0].notes
+        )
 
 
 def test_a_machine_that_failed_is_no_collapse_and_synthetic_data_have_none(fake: Any) -> None:

@@ -307,13 +307,13 @@ def test_systems_are_kept_apart(fake: Any, tmp_path: Path) -> None:
     assert {one for one, _ in states} == {"one", "two"} and all("not run" in state for _, state in states)
 
 
-def test_many_levels_have_main_effects_alone(fake: Any, tmp_path: Path) -> None:
-    text = f"matrix: {{optimizer.lr: {[0.001 * at for at in range(1, 31)]}, train.epochs: {list(range(1, 24))}}}\n"
+def test_a_factor_of_many_levels_is_left_to_the_ranking(fake: Any, tmp_path: Path) -> None:
+    text = f"matrix: {{optimizer.lr: {[0.001 * at for at in range(1, 31)]}, train.epochs: [1, 2, 3]}}\nseeds: 2\n"
     report = _report(fake, _plan(tmp_path, text), lambda dump, seed: (0.5 + 0.01 * dump["train"]["epochs"], 10.0))
     rows = [row for row in mattered_rows(report) if row["metric"] == "test_accuracy"]
-    assert {row["kind"] for row in rows} == {"main effect"} and len(rows) == 29 + 22
-    assert (rows[0]["to_level"], rows[0]["estimate"]) == ("23", pytest.approx(0.22))
-    assert "Interactions were not looked at: the factors have too many levels" in _notes(report)
+    assert [(row["effect"], row["to_level"]) for row in rows] == [("train.epochs", "3"), ("train.epochs", "2")]
+    assert [row["estimate"] for row in rows] == pytest.approx([0.02, 0.01])
+    assert "lr has 30 levels: its effects are not listed, the ranking has them." in _notes(report)
 
 
 @pytest.mark.launch
