@@ -66,14 +66,13 @@ def fail(fault):
         time.sleep(600)
 '''
 
-# Charts take three seconds of each `harness run` and Parquet files one; they are tested elsewhere.
+# Charts take three seconds of each `harness run`; they are tested elsewhere.
 NO_CHARTS = "import sys\n\nsys.modules['vl_convert'] = None\n"
 # A busy machine would mark its runs, and say so; tests that look at times and words would see that it is busy.
 CALM = {
     "harness/measure/disturbance.py": "\n\ndef _of_machine(*_, **__):\n    return iter(())\n",
     "harness/measure/surroundings.py": "\n\nBUSY_SHARE = 2.0\n",
 }
-NO_PARQUET = "sys.modules['pyarrow'] = None\n"
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def build_house(path: Path, *, calm: bool = True) -> House:
     compiled.mkdir(exist_ok=True)
     shutil.rmtree(own, ignore_errors=True)
     own.symlink_to(compiled)
-    (path / "sitecustomize.py").write_text(NO_CHARTS + NO_PARQUET)
+    (path / "sitecustomize.py").write_text(NO_CHARTS)
     (path / "harness/models/faulty.py").write_text(FAULTY)
     for name, text in CALM.items() if calm else ():
         with (path / name).open("a") as file:

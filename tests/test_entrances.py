@@ -25,7 +25,7 @@ FEW = ["--set", "seeds=1", "--set", "train.epochs=2", "--only", "model.name=mlp"
 
 @pytest.fixture
 def project(house: House) -> House:
-    """A house with the shipped suites and launch configs, which writes Parquet files."""
+    """A house with the shipped suites and launch configs."""
     (house.path / "sitecustomize.py").write_text(NO_CHARTS)
     for folder in ("benchmarks", "launch"):
         (house.path / folder).symlink_to(ROOT / folder)
@@ -89,7 +89,7 @@ def test_one_process_by_each_entrance_gives_the_same_numbers(project: House) -> 
     assert launched.returncode == 0, launched.stderr
     assert supervised.returncode == 0, supervised.stderr
     assert metrics(project.path / "launched") == metrics(project.path / "supervised")
-    for name in ("table.md", "table.tex", "table.csv", "table.parquet", "runs.csv", "runs.parquet"):
+    for name in ("table.md", "table.tex", "table.csv", "runs.csv"):
         [file] = (project.path / "supervised/quickstart").glob(f"only-*/{name}")  # a selection has files of its own
         assert file.stat().st_size > 0
 

@@ -21,13 +21,13 @@ from harness.report.formats.machine import (
     reference_rows,
     summary_rows,
     write_csv,
-    write_parquet,
 )
 from harness.report.formats.markdown import markdown
 from harness.report.tables import Report
 from harness.results.frame import run_values
 
-_ENDINGS = ("csv", "parquet")
+# Files of earlier versions, which would contradict the others.
+_FORMER = ("factors.csv", "curves.html", "beside_published*.*", "learning_curves_by_*.*", "{}.parquet")
 # What an import is called, and what installs it.
 _PACKAGES = {"vl_convert": "vl-convert-python"}
 
@@ -118,7 +118,6 @@ def _write_files(
     records = {"table": columns_of(summary_rows(report)), "runs": runs}
     records |= {name: columns_of(rows) for name, rows in beside.items() if rows}
     files |= {f"{name}.csv": functools.partial(write_csv, columns=own) for name, own in records.items()}
-    files |= {f"{name}.parquet": functools.partial(write_parquet, columns=own) for name, own in records.items()}
     if drawing:
         for name, wanted in charts.items():
             for ending in wanted.endings:
@@ -127,7 +126,9 @@ def _write_files(
     # A page that was written earlier keeps the files that are its own.
     own = [(stem, ending) for stem in stems(for_page=for_page) for ending in endings_of(stem, for_page=for_page)]
     pictures = [path for stem, ending in own for path in folder.glob(f"{stem}*.{ending}")]
-    earlier = [*pictures, *(folder / f"{name}.{end}" for name in beside for end in _ENDINGS)]
+    tables = ("table", "runs", "factors", *beside)
+    former = {path for pattern in _FORMER for name in tables for path in folder.glob(pattern.format(name))}
+    earlier = [*pictures, *(folder / f"{name}.csv" for name in beside), *former]
     for path in earlier:
         if path.name not in files:
             path.unlink(missing_ok=True)  # an earlier report's would contradict the other files

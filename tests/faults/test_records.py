@@ -125,7 +125,7 @@ def epochs(disk: Disk) -> int:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", ["full at an event", "full at the result", "full at the tables", "read-only"])
 def test_a_disk_that_fails_in_mid_run(house: House, disk: Disk, how: str, fault: Callable[..., None]) -> None:
-    (house.path / "sitecustomize.py").write_text(NO_CHARTS)  # the tables and their Parquet files are what fills it
+    (house.path / "sitecustomize.py").write_text(NO_CHARTS)  # the tables are what fills it
     suite = house.suite("include: [{model.slow: 0.1}]\n")
     command = house.command(str(suite), "--output", str(disk.path), "--set", "train.epochs=4")
     child = subprocess.Popen(command, cwd=house.path, env=house.environment(), stderr=subprocess.PIPE, text=True)

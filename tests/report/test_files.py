@@ -23,7 +23,7 @@ from harness.report.numbers.curves import Curve
 from harness.report.numbers.fronts import TIME
 from harness.report.write import write_report
 
-TABLES = ["runs.csv", "runs.parquet", "table.csv", "table.md", "table.parquet", "table.tex"]
+TABLES = ["runs.csv", "table.csv", "table.md", "table.tex"]
 
 
 def _names(folder: Path) -> list[str]:
@@ -35,7 +35,7 @@ def test_from_disk_to_all_files(fake: Any, tmp_path: Path) -> None:
     fake.store(tmp_path / "results", fake.suite(4, 2, suite="s"))
     read = read_suite(tmp_path / "results", "s")
     written = write_report(tmp_path / "report", build_report(Material("s", read.results, read.systems)))
-    assert _names(tmp_path / "report") == ["accuracy_over_time.png", "prices.csv", "prices.parquet", *TABLES]
+    assert _names(tmp_path / "report") == ["accuracy_over_time.png", "prices.csv", *TABLES]
     assert sorted(path.name for path in written) == _names(tmp_path / "report")
 
 
@@ -57,20 +57,18 @@ def test_nothing_to_draw(fake: Any, tmp_path: Path, status: str | None) -> None:
 
 
 @pytest.mark.launch
-def test_without_vl_convert_and_pyarrow_the_rest_is_written(
+def test_without_vl_convert_the_rest_is_written_and_nothing_of_earlier_versions_is_left(
     fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = fake.report([fake.result()])
     write_report(tmp_path, report)
-    for name in ("vl_convert", "pyarrow", "pyarrow.parquet"):
-        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("runs.parquet", "factors.csv", "curves.html", "learning_curves_by_time_a.png"):
+        (tmp_path / name).touch()
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
     write_report(tmp_path, report)
     assert _names(tmp_path) == ["runs.csv", "table.csv", "table.md", "table.tex"]
     said = capsys.readouterr().err
-    assert said == (
-        "not written: accuracy_over_time.png, table.parquet, runs.parquet\n"
-        "hint: pip install pyarrow vl-convert-python\n"
-    )
+    assert said == "not written: accuracy_over_time.png\nhint: pip install vl-convert-python\n"
 
 
 def test_without_vl_convert_the_hint_names_its_package(
@@ -149,7 +147,7 @@ def test_no_torch_and_nothing_heavy_at_import() -> None:
 
     code = (
         "import sys, harness.report.write, harness.report.formats.terminal\n"
-        "heavy = {'torch', 'altair', 'pyarrow', 'scipy', 'pandas', 'numpy'} & sys.modules.keys()\n"
+        "heavy = {'torch', 'altair', 'scipy', 'pandas', 'numpy'} & sys.modules.keys()\n"
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -190,7 +190,6 @@ def test_programs_get_it_as_files_that_do_not_outlive_it(fake: Any, tmp_path: Pa
     report = fake.report([result], references=references)
     write_report(tmp_path, report)
     assert (tmp_path / "references.csv").read_text().count("\n") == 2
-    assert (tmp_path / "references.parquet").exists()
     assert json.loads(json.dumps(as_json(report)))["references"] == reference_rows(report)
     write_report(tmp_path, fake.report([result]))
     assert not list(tmp_path.glob("references.*"))

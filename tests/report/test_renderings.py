@@ -11,7 +11,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
 import pytest
 from rich.console import Console
 
@@ -24,7 +23,6 @@ from harness.report.formats.machine import (
     reference_rows,
     summary_rows,
     write_csv,
-    write_parquet,
 )
 from harness.report.formats.markdown import markdown
 from harness.report.formats.terminal import MOST_ROWS, show
@@ -141,22 +139,6 @@ def test_csv_round_trip(fake: Any) -> None:
         read = list(csv.DictReader(io.StringIO(file.getvalue().decode(), newline="")))
         assert [row["label"] for row in read] == [row["label"] for row in rows]
         assert read == [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
-
-
-def test_parquet_round_trip_keeps_types_and_nulls(fake: Any) -> None:
-    results = [
-        fake.result("a", train={"compile": False}),
-        fake.result("b", train={"compile": "max-autotune"}),
-        fake.result("dead", status="failed", train={"epochs": 2}),
-    ]
-    report = fake.report(results)
-    for rows in (summary_rows(report), run_rows(report)):
-        file = io.BytesIO()
-        write_parquet(file, columns_of(rows))
-        read = pyarrow.parquet.read_table(io.BytesIO(file.getvalue())).to_pylist()
-        mixed = [name for name in rows[0] if name.endswith("train.compile")]
-        assert [row[mixed[0]] for row in read] == [str(row[mixed[0]]) for row in rows]
-        assert [{**row, mixed[0]: ""} for row in read] == [{**row, mixed[0]: ""} for row in rows]
 
 
 def test_runs_have_dotted_fields_and_no_halves_of_sections(fake: Any) -> None:

@@ -324,7 +324,7 @@ def test_people_and_programs_read_the_same(fake: Any, tmp_path: Path) -> None:
         lambda dump, seed: (0.8 + 0.1 * _level(dump)[0] + 0.001 * _wobble(dump, seed), 10.0 + seed * _level(dump)[1]),
     )
     written = write_report(tmp_path / "out", report)
-    assert {"what_mattered.csv", "what_mattered.parquet", "interactions.png"} <= {path.name for path in written}
+    assert {"what_mattered.csv", "interactions.png"} <= {path.name for path in written}
     text = (tmp_path / "out" / "table.md").read_text()
     assert "### What mattered in s on" in text and "](interactions.png)" in text
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "what_mattered.csv").read_text())))

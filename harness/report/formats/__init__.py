@@ -1,1 +1,1 @@
-"""The renderings of a report: terminal, Markdown, LaTeX, and for machines CSV, Parquet and JSON."""
+"""The renderings of a report: terminal, Markdown, LaTeX, and for programs CSV and JSON."""

@@ -1,4 +1,4 @@
-"""The tables for programs: CSV, Parquet and JSON, with every column that docs/columns.md defines."""
+"""The tables for programs: CSV and JSON, with every column that docs/columns.md defines."""
 
 from __future__ import annotations
 
@@ -92,19 +92,6 @@ def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def write_parquet(file: IO[bytes], columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes a table, each column with one type.
-
-    Raises:
-        ImportError: pyarrow is not installed.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    typed = {name: _one_type(list(values)) for name, values in columns.items()}
-    pyarrow.parquet.write_table(pyarrow.table(typed), file)
-
-
 def _table_rows(table: Table) -> Iterable[dict[str, Any]]:
     for row in table.rows:
         flat: dict[str, Any] = {}
@@ -115,15 +102,6 @@ def _table_rows(table: Table) -> Iterable[dict[str, Any]]:
 
 def _marked(label: str, run: RunResult) -> dict[str, Any]:
     return {"run_id": run.run_id, "label": label, "seed": run.seed, "marks": marks(run)}
-
-
-def _one_type(values: list[Any]) -> list[Any]:
-    kinds = {type(value) for value in values if value is not None}
-    if len(kinds) <= 1:
-        return values
-    if kinds == {int, float}:
-        return [None if value is None else float(value) for value in values]
-    return [None if value is None else str(value) for value in values]
 
 
 def _all_finite(row: dict[str, Any]) -> dict[str, Any]:

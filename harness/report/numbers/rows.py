@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.calibration import Calibration
-from harness.records.comparable import compares
+from harness.records.comparable import compares, is_of_device, is_of_time
 from harness.records.result import RunResult, metric
 from harness.report.numbers.differences import at, config_columns_of, plain
 from harness.report.numbers.peak import fraction_of_peak
@@ -114,8 +114,12 @@ def ran(runs: Iterable[RunResult], name: str) -> str | int | None:
 def _measured(row: Row) -> dict[str, Any]:
     ok = row.ok
     values: dict[str, Any] = {}
+    counted: dict[tuple[bool, bool], list[RunResult]] = {}  # there are fifty columns, and three answers
     for column in declared.MEASURED:
-        numbers = [_number(run, column.metric) for run in row.ok_for(column.metric)]
+        kind = is_of_time(column.metric), is_of_device(column.metric)
+        if kind not in counted:
+            counted[kind] = row.ok_for(column.metric)
+        numbers = [_number(run, column.metric) for run in counted[kind]]
         if column.over == "max":
             values[column.name] = max((int(value) for value in numbers if value is not None), default=None)
         elif column.metric:
