@@ -20,7 +20,7 @@ GAP = 0.05
 TRAIN_ERROR = 0.10
 GAP_PER_TRAIN_ERROR = 0.10
 BARELY = 0.05  # better than a guess by so little is no better
-ROUNDING = 1e-6
+TELLING = 0.005  # half a point between accuracy and macro recall
 COLLAPSED = (
     "Collapsed: runs that diverged, or whose mean recall over the classes is no better than guessing one class, "
     "of those that ended ok or diverged; up to: the upper 95 % limit of their share (Clopper-Pearson)."
@@ -75,9 +75,11 @@ def largest_class(predictions: Path) -> float | None:
 
 
 def is_unbalanced(rows: Sequence[Row]) -> bool:
-    """Tells whether the classes of the test images differ in size: the mean recall over them is then no accuracy."""
+    """Tells whether classes of the test images differ in size so much that the mean recall over them says something else
+    than the accuracy.
+    """
     tested = [own for row in rows for run in row.ok if (own := run.metrics.get("test"))]
-    return any(abs(own.macro_recall - own.accuracy) > ROUNDING for own in tested)
+    return any(abs(own.macro_recall - own.accuracy) > TELLING for own in tested)
 
 
 def guessing_notes(rows: Sequence[Row]) -> Iterator[str]:

@@ -18,7 +18,6 @@ from harness.results.columns import RAN, Column
 from harness.results.measured import count_by_status
 
 MOST_CAUSES = 10
-MOST_REASONS = 3
 
 
 def cautions(rows: Sequence[Row]) -> list[str]:
@@ -153,12 +152,13 @@ def _marks(rows: Sequence[Row]) -> Iterator[str]:
         whose = _whose(rows, is_told)
         if not whose:
             continue
-        reasons = list(dict.fromkeys(marks(run)[mark] for run in runs if is_told(run)))
+        # The first words of each; `runs.csv` has all of them.
+        reasons = list(dict.fromkeys(marks(run)[mark].partition("; ")[0] for run in runs if is_told(run)))
         taken_in = mark == "resumed" and with_resumed
         told = "all runs here" if all(map(is_told, runs)) else listed(whose)
         what = "Their times are sums over the parts." if taken_in else what_counts
-        more = f" and {len(reasons) - MOST_REASONS} more" if len(reasons) > MOST_REASONS else ""
-        yield f"{title} ({' / '.join(map(one_line, reasons[:MOST_REASONS]))}{more}): {told}. {what}"
+        more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        yield f"{title} ({one_line(reasons[0])}{more}): {told}. {what}"
 
 
 _OF_MARKS: Mapping[Mark, tuple[str, str]] = {
