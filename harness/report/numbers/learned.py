@@ -75,9 +75,7 @@ def largest_class(predictions: Path) -> float | None:
 
 
 def is_unbalanced(rows: Sequence[Row]) -> bool:
-    """Tells whether classes of the test images differ in size so much that the mean recall over them says something else
-    than the accuracy.
-    """
+    """Tells whether the test images' classes differ in size so much that macro recall is not about the accuracy."""
     tested = [own for row in rows for run in row.ok if (own := run.metrics.get("test"))]
     return any(abs(own.macro_recall - own.accuracy) > TELLING for own in tested)
 
