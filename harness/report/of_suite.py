@@ -158,7 +158,7 @@ def _material(study: Study) -> Material:
         calibrations=calibrations,
         planned=[_Config(config_id, label) for config_id, label in study.labels.items()],
         references=references,
-        overrides=study.overrides,
+        overrides=study.question.overrides,
         specs=study.specs,
         budget_seconds=study.question.budget,
         margin=study.question.margin,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import HarnessError
 from harness.records.files import read_object, recording, require_writable, write_json
-from harness.suite.file import Reference, SuiteFile
-from harness.suite.plan import Plan
+from harness.spec import is_identity
+from harness.suite.file import Reference
+from harness.suite.plan import Plan, Suite
 
 QUESTION = "suite.json"
 
@@ -20,6 +22,7 @@ class Question(BaseModel):
 
     Attributes:
         order: the ids of its configs, in the order of its file.
+        overrides: what the command line of the last run changed in it.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True)
@@ -29,16 +32,20 @@ class Question(BaseModel):
     margin: float | None = None
     references: list[Reference] = []
     order: tuple[str, ...] = ()
+    overrides: dict[str, Any] = {}
 
     @staticmethod
-    def of(file: SuiteFile, order: Iterable[str]) -> Question:
-        """Returns what a suite's file asks."""
+    def of(suite: Suite, order: Iterable[str]) -> Question:
+        """Returns what a suite asks."""
+        file = suite.file
         return Question(
             description=file.description,
             budget=file.budget,
             margin=file.margin,
             references=file.references,
             order=tuple(order),
+            # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
+            overrides={path: value for path, value in suite.overrides.items() if is_identity(path)},
         )
 
 
@@ -53,7 +60,7 @@ def keep_question(plan: Plan, output: Path) -> None:
     order = [*known, *(config_id for config_id in plan.order if config_id not in known)]
     require_writable(folder)
     with recording(folder):
-        write_json(folder / QUESTION, Question.of(plan.suite.file, order).model_dump(mode="json"))
+        write_json(folder / QUESTION, Question.of(plan.suite, order).model_dump(mode="json"))
 
 
 def read_question(folders: Sequence[Path]) -> Question:

@@ -20,7 +20,6 @@ from harness.records.read import SuiteResults, merged, read_suite
 from harness.records.result import RunResult
 from harness.results.question import Question, read_question
 from harness.results.unplanned import flat_identity, in_what_they_differ
-from harness.spec import is_identity
 from harness.spec.settings import matches, require_field
 from harness.suite.file import Reference, parse_only, selected
 from harness.suite.plan import Plan
@@ -39,7 +38,6 @@ class Study:
         results: those that count, on all systems, anchors among them.
         systems: by system_id.
         question: what the suite asks.
-        overrides: what the command line changed in the suite.
         selection: of its runs, as `--only` has it.
         notes: what is to be told of the results: those left out, those that cannot be read.
     """
@@ -52,7 +50,6 @@ class Study:
     results: Sequence[RunResult]
     systems: Mapping[str, Mapping[str, Any]]
     question: Question = field(default_factory=Question)
-    overrides: Mapping[str, Any] = field(default_factory=dict)
     selection: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -138,9 +135,7 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         {config_id: label for config_id, (label, _) in shown.items()},
         results,
         stored.systems,
-        Question.of(suite.file, first.order),
-        # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
-        {path: value for path, value in suite.overrides.items() if is_identity(path)},
+        Question.of(suite, first.order),
         first.selection,
         (*notes, *_unreadable(stored)),
     )
@@ -181,7 +176,6 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
         results,
         stored.systems,
         question,
-        {},
         tuple(only),
         (*stored.notes, *_unreadable(stored)),
     )

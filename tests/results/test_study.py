@@ -13,7 +13,7 @@ from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.records.read import read_suite
 from harness.report.of_suite import build_suite_report
-from harness.results.question import keep_question
+from harness.results.question import keep_question, read_question
 from harness.results.study import study_of_folders, study_of_suite, suite_folders
 from harness.suite.plan import Plan, load_suite
 from tests.report.conftest import make_result, make_suite, store
@@ -69,6 +69,7 @@ def test_a_folder_says_what_the_file_says(plan: Plan, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "results/s", copied)
     by_folder = build_suite_report(study_of_folders([copied]))
     assert by_folder.tables[0].answer == by_file.tables[0].answer
+    assert by_folder.notes == by_file.notes
     for one, other in zip(by_folder.tables[0].rows, by_file.tables[0].rows, strict=True):
         assert one.values == other.values
     assert by_folder.tables[0].margin == 0.003 and by_folder.tables[0].budget == by_file.tables[0].budget
@@ -184,6 +185,9 @@ def test_what_a_suite_asks_is_kept_and_a_selection_keeps_the_order(plan: Plan, t
     keep_question(plan, root)
     whole = json.loads((root / "s/suite.json").read_text())
     assert (whole["margin"], whole["budget"], whole["order"]) == (0.003, 60.0, list(plan.order))
+    changed = load_suite(tmp_path / "suite.yaml", ["train.epochs=3"]).plan(lambda data: "f00d")
+    keep_question(changed, tmp_path / "other")
+    assert read_question([tmp_path / "other/s"]).overrides == {"train.epochs": 3}
     part = load_suite(tmp_path / "suite.yaml").plan(lambda data: "f00d", only=["optimizer.lr=0.03"])
     keep_question(part, root)
     assert json.loads((root / "s/suite.json").read_text()) == whole

@@ -60,7 +60,9 @@ def commands_for(study: Study) -> tuple[str, ...]:
     path = shlex.quote(str(study.source))
     if study.source.is_dir():
         return (f"harness report {path} --html",)
-    changed = "".join(f" --set {shlex.quote(f'{name}={json.dumps(v)}')}" for name, v in study.overrides.items())
+    changed = "".join(
+        f" --set {shlex.quote(f'{name}={json.dumps(v)}')}" for name, v in study.question.overrides.items()
+    )
     where = "" if study.root == Path("results") else f" --output {shlex.quote(str(study.root))}"
     return (
         f"harness plan {path}{changed}    # what it would run",
