@@ -21,7 +21,7 @@ class Splits:
     validation: Split
     test: Split
     class_names: tuple[str, ...]
-    skipped_files: int
+    skipped: tuple[str, ...]  # files that could not be read
     rankable: bool
     decode_seconds: float = 0.0
 
@@ -121,5 +121,5 @@ def _prepare(section: DataSection, encoded: bool) -> Splits:
     validation = train.take(held)
     if len(held):
         train = train.take(kept)
-    skipped = len(dataset.skipped)
-    return Splits(train, validation, test, dataset.class_names, skipped, dataset.rankable, dataset.decode_seconds)
+    told = dataset.skipped, dataset.rankable, dataset.decode_seconds
+    return Splits(train, validation, test, dataset.class_names, *told)

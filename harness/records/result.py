@@ -97,6 +97,9 @@ class DataFacts(Record):
     test_samples: Count = Field(description="images to test on")
     num_classes: Count = Field(description="classes")
     skipped_files: Count = Field(default=0, description="files that could not be read")
+    skipped_names: list[str] = Field(
+        default=[], description="the first of them, with their folders; empty in old records"
+    )
     rankable: bool = Field(default=True, description="whether accuracy on them means something")
     decode_seconds: Seconds = Field(default=0.0, description="reading image files into the cache; 0 where it had them")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ from harness.training.precision import apply_switches
 from harness.training.sampling import open_sampler, over_ranks
 from harness.training.state import Progress, checkpoint_files, chosen_loader, restore
 
+MOST_SKIPPED = 20  # files that a record names
 DROPOUT = 2**32  # a stream of random numbers apart from those of the permutation and the augmentation
 
 
@@ -210,7 +212,8 @@ def execute(
                 validation_samples=len(splits.validation.labels),
                 test_samples=len(splits.test.labels),
                 num_classes=len(splits.class_names),
-                skipped_files=splits.skipped_files,
+                skipped_files=len(splits.skipped),
+                skipped_names=["/".join(Path(path).parts[-3:]) for path in splits.skipped[:MOST_SKIPPED]],
                 rankable=splits.rankable,
                 decode_seconds=splits.decode_seconds,
             ),

@@ -30,7 +30,7 @@ def test_by_default_all_images_are_trained_on_or_tested() -> None:
     assert splits.image_shape(Augment()) == ImageShape(1, 8, 8)
     assert len(splits.train.labels) + len(splits.test.labels) == 1797 and len(splits.validation.labels) == 0
     assert [name for name, _ in splits.held_out()] == ["test"]
-    assert splits.class_names == tuple("0123456789") and splits.rankable and splits.skipped_files == 0
+    assert splits.class_names == tuple("0123456789") and splits.rankable and splits.skipped == ()
 
 
 def test_the_validation_split_is_taken_from_the_training_split_alone() -> None:
@@ -117,7 +117,7 @@ def test_image_files_may_be_left_encoded_for_a_loader_that_decodes_them(folder: 
         (encoded.test, decoded.test),
     ]:
         assert rows(first) == rows(second) and len(first.labels)
-    assert encoded.skipped_files == decoded.skipped_files == 1
+    assert encoded.skipped == decoded.skipped and len(encoded.skipped) == 1
 
 
 def test_the_second_process_finds_the_images_decoded(folder: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,9 @@ def _troubled(fake: Any) -> Any:
     results[3].disturbed = ["others used 40 % of the cores"]
     for result in results[-3:]:
         result.metrics["test"] = result.metrics["test"].model_copy(update={"accuracy": 0.1, "macro_recall": 0.1})
-    results[6].data = results[6].data.model_copy(update={"skipped_files": 7})
+    results[6].data = results[6].data.model_copy(
+        update={"skipped_files": 7, "skipped_names": ["train/a/1.jpg", "train/a/2.jpg"]}
+    )
     return fake.report(results)
 
 
@@ -57,7 +59,7 @@ def test_only_what_could_change_a_decision_stands_below_the_table_and_at_most_th
     assert [caution.partition(":")[0] for caution in table.cautions[:4]] == [
         "“config 0”, seed 0",
         "No better than guessing one class",
-        "7 files of the data could not be read and are in no run here.",
+        "7 files of the data could not be read and are in no run here (train/a/1.jpg, train/a/2.jpg, 5 more).",
         "Disturbed (others used 40 % of the cores)",
     ]
     text = " ".join(_screen(report, 160, 60))

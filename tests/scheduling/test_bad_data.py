@@ -69,7 +69,10 @@ def test_it_is_left_out_and_counted_where_the_suite_says_so(house: House, suite:
     done = house.run(str(suite), "--set", "data.unreadable=skip")
     assert done.returncode == 0, done.stderr
     [result] = house.results("folder").values()
-    assert result["data"]["skipped_files"] == 1
+    assert (result["data"]["skipped_files"], result["data"]["skipped_names"]) == (1, ["train/dog/3.jpg"])
+    assert "1 file of the data could not be read and is in no run here (train/dog/3.jpg)." in " ".join(
+        done.stdout.split()
+    )
     assert result["data"]["train_samples"] == 23
 
 

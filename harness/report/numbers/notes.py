@@ -18,6 +18,7 @@ from harness.results.columns import RAN, Column
 from harness.results.measured import count_by_status
 
 MOST_CAUSES = 10
+MOST_FILES = 3
 
 
 def cautions(rows: Sequence[Row]) -> list[str]:
@@ -99,8 +100,13 @@ def _guessing(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _skipped_files(rows: Sequence[Row]) -> Iterator[str]:
-    if skipped := max((run.data.skipped_files for row in rows for run in row.ok if run.data), default=0):
-        yield f"{counted(skipped, 'file')} of the data could not be read and {is_are(skipped)} in no run here."
+    read = (run.data for row in rows for run in row.ok if run.data)
+    found = max(read, key=lambda data: data.skipped_files, default=None)
+    if found and (skipped := found.skipped_files):
+        names = [one_line(name) for name in found.skipped_names[:MOST_FILES]]
+        more = [f"{skipped - len(names)} more"] * (len(names) < skipped)
+        which = f" ({', '.join(names + more)})" if names else ""
+        yield f"{counted(skipped, 'file')} of the data could not be read and {is_are(skipped)} in no run here{which}."
 
 
 def _same_everywhere(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[str]:
