@@ -16,7 +16,7 @@ from harness.compare.of_suite import MeasuredSuite
 from harness.compare.sides import Side, find
 from harness.counted import counted
 from harness.errors import HarnessError
-from harness.report.texts import listed
+from harness.report.texts import listed, quoted
 from harness.results.answers import Family, as_one_family
 from harness.results.measured import MeasuredConfig, round_seconds
 from harness.statistics.pairs import LEVEL
@@ -75,7 +75,7 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
     with_runs = [config for config in suite.configs if config.runs]
     notes = list(suite.notes)
     if missing := [config.label for config in suite.configs if not config.runs]:
-        notes.append(f"No result yet: {listed(missing)}.")
+        notes.append(f"No result yet: {listed(list(map(quoted, missing)))}.")
     if len(with_runs) < 2:
         odd = [note for note in suite.notes if note.startswith("Unreadable")]
         of = "one config only" if with_runs else "no config"
@@ -99,11 +99,11 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
         found = [one_of(accuracy, time, other, place, together) for other in others]
         over = f"all {math.comb(len(with_runs), 2)} pairs of the table"
         if to:
-            over = f"{counted(len(found), 'comparison')} with {named.label}"
+            over = f"{counted(len(found), 'comparison')} with {quoted(named.label)}"
         else:
             notes.append(
-                f"{named.label} has the highest mean accuracy. It was chosen by these very numbers: so the correction "
-                f"is over {over}, not over those with it alone (--to LABEL names one beforehand)."
+                f"{quoted(named.label)} has the highest mean accuracy. It was chosen by these very numbers, so the "
+                f"correction is over {over}, not over those with it alone (--to LABEL names one beforehand)."
             )
     _require_answer(found)
     notes += _lost(found)
@@ -130,13 +130,13 @@ def compare_with_baseline(
             unknown.append(config.label)
             continue
         if before.config_id != config.config_id:
-            notes.append(f"{config.label}: its config has changed since the baseline.")
+            notes.append(f"{quoted(config.label)}: its config has changed since the baseline.")
         couples.append((config, before))
     if not couples:
-        message = f"the baseline has none of: {listed(unknown)}"
-        raise HarnessError(message, f"it has: {listed([one.label for one in old])}")
+        message = f"the baseline has none of: {listed(list(map(quoted, unknown)))}"
+        raise HarnessError(message, f"it has: {listed([quoted(one.label) for one in old])}")
     if unknown:
-        notes.append(f"Not in the baseline: {listed(unknown)}.")
+        notes.append(f"Not in the baseline: {listed(list(map(quoted, unknown)))}.")
     together = round_seconds(config for config, _ in couples)
     found = [compare(config, before, together, margin=suite.margin) for config, before in couples]
     over = f"{len(found)} configs" if len(found) > 1 else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.compare.networks import Networks, compare_networks
 from harness.records.comparable import MARKED
-from harness.report.texts import one_line
+from harness.report.texts import one_line, quoted
 from harness.results.answers import Answer, Family, Pair
 from harness.results.measured import MeasuredConfig
 
@@ -78,7 +78,7 @@ def _cautions(
 ) -> Iterator[str]:
     for config in (a, b):
         if config.ended and "," in config.ended:
-            yield f"Of {config.label} the runs ended {config.ended}; only those that are ok count."
+            yield f"Of {quoted(config.label)} the runs ended {config.ended}; only those that are ok count."
     both, only = set(a.seeds) & set(b.seeds), set(a.seeds) ^ set(b.seeds)
     if both and only:
         yield f"Seeds that only one of them has are left out: {_numbers(sorted(only))}."

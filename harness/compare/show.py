@@ -22,7 +22,7 @@ from harness.compare.sentences import (
 )
 from harness.counted import counted
 from harness.report.formats.terminal import console_of, show_one
-from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, quoted, span
 from harness.results.answers import Answer
 from harness.results.columns import INTERVAL, Column
 from harness.statistics.intervals import Summary
@@ -122,7 +122,7 @@ def _notes(comparisons: Sequence[ConfigPair]) -> Iterator[str]:
         for caution in [*one.cautions, *(reasons if len(comparisons) > 1 else [])]:
             of.setdefault(caution, []).append(one.a.label)
     for caution, labels in of.items():
-        yield caution if len(labels) == len(comparisons) else f"{listed(labels)}: {caution}"
+        yield caution if len(labels) == len(comparisons) else f"{listed(list(map(quoted, labels)))}: {caution}"
 
 
 def _not_seen(found: Answer) -> str:

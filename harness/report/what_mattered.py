@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.counted import counted
-from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, quoted, span
 from harness.results.columns import INTERVAL, Column
 from harness.results.effects import NO_RESULT, Effect, Effects
 from harness.results.factors import Design
@@ -206,6 +206,6 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
         yield "Not every combination has every seed: least squares without interactions of three factors fill in."
     left = [label for config_id, label in labels.items() if config_id not in found.design.cells]
     if left:
-        yield f"Not taken into account, as they are no part of the design: {listed(left)}."
+        yield f"Not taken into account, as they are no part of the design: {listed(list(map(quoted, left)))}."
     if len(found.accuracy.contrasts) > MOST_ROWS:
         yield f"{len(found.accuracy.contrasts) - MOST_ROWS} more effects are in what_mattered.csv."

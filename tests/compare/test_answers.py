@@ -129,7 +129,7 @@ def test_runs_that_did_not_end_well_are_named() -> None:
     [b] = measured_configs("milestones", {results[0].config_id: "b"}, results, Path())
     found = compare(config("a", [0.9, 0.91, 0.92], train={"epochs": 1}), b, 120.0, test_images=False)
     assert [pair.seed for pair in found.accuracy.pairs] == [1, 2]
-    assert "Of b the runs ended 2 ok, 1 diverged; only those that are ok count." in found.cautions
+    assert "Of “b” the runs ended 2 ok, 1 diverged; only those that are ok count." in found.cautions
 
 
 def test_different_test_images_refuse_accuracy_and_not_time() -> None:

@@ -84,7 +84,7 @@ def test_a_whole_table(call: Call, suite: str) -> None:
 def test_a_table_of_two_is_a_pair(call: Call, tmp_path: Path) -> None:
     fill(tmp_path / "s.yaml", tmp_path / "results", {"epochs=1": BAD, "epochs=3": GOOD})
     found = json.loads(call("s.yaml", "--json")[0])
-    assert found["correction"] is None and found["notes"] == ["No result yet: epochs=2."]
+    assert found["correction"] is None and found["notes"] == ["No result yet: “epochs=2”."]
     [one] = found["comparisons"]
     assert (one["a"]["label"], one["b"]["label"], one["accuracy"]["p_holm"]) == ("epochs=1", "epochs=3", None)
     assert one["networks"]["p"] < 0.05
@@ -145,7 +145,7 @@ def test_a_baseline_follows_a_config_that_was_edited_by_its_label(call: Call, su
     values["configs"][0]["config_id"] = "another"
     Path("b.json").write_text(json.dumps(values))
     out, _ = call(suite, "--baseline", "b.json")
-    assert "epochs=1: its config has changed since the baseline." in out
+    assert "“epochs=1”: its config has changed since the baseline." in out
     values["configs"] = values["configs"][1:]
     Path("b.json").write_text(json.dumps(values))
     assert "Not in the baseline: epochs=1." in call(suite, "--baseline", "b.json")[0]
