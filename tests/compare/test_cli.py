@@ -148,7 +148,7 @@ def test_a_baseline_follows_a_config_that_was_edited_by_its_label(call: Call, su
     assert "“epochs=1”: its config has changed since the baseline." in out
     values["configs"] = values["configs"][1:]
     Path("b.json").write_text(json.dumps(values))
-    assert "Not in the baseline: epochs=1." in call(suite, "--baseline", "b.json")[0]
+    assert "Not in the baseline: “epochs=1”." in call(suite, "--baseline", "b.json")[0]
 
 
 @pytest.mark.parametrize(
