@@ -67,12 +67,11 @@ def train_suite(
     Raises:
         HarnessError: the suite is wrong, or training was stopped; the same call goes on from there.
     """
-    import pandas
-
-    from harness.results.frame import read_results
+    from harness.data.prepare import fingerprint
+    from harness.results.study import study_of_suite
     from harness.suite.plan import load_suite
 
-    name = load_suite(Path(suite), _assignments(overrides), smoke=smoke).name
+    asked = load_suite(Path(suite), _assignments(overrides), smoke=smoke)
     call = [sys.executable, "-m", "harness", "run", str(suite), "--output", str(output), *["--smoke"] * smoke]
     for option, texts in (("--set", _assignments(overrides)), ("--only", only)):
         call += [word for text in texts for word in (option, text)]
@@ -81,11 +80,7 @@ def train_suite(
         raise HarnessError(
             f"harness run ended with {done.returncode}", "its words above say why; call it again to go on"
         )
-    frame = read_results(Path(output) / name)
-    planned = make_plan(suite, overrides, only, smoke=smoke)
-    wanted = set(zip(planned["config_id"], planned["seed"], strict=True))
-    mask = [run in wanted for run in zip(frame["config_id"], frame["seed"], strict=True)]
-    own = pandas.DataFrame(frame.loc[mask]).reset_index(drop=True)
+    own = study_of_suite(asked.plan(fingerprint, only=only), [Path(output)]).frame()
     if done.returncode:
         failed = own.loc[own["status"] != "ok", "label"]
         warnings.warn(f"{len(failed)} runs did not end ok: {', '.join(failed.unique())}", stacklevel=2)
@@ -93,6 +88,10 @@ def train_suite(
 
 
 def _assignments(settings: Mapping[str, Any] | None) -> list[str]:
+    """Returns settings as `--set` has them; numbers may be those of NumPy."""
     import json
 
-    return [f"{path}={json.dumps(value)}" for path, value in (settings or {}).items()]
+    if settings is not None and not isinstance(settings, Mapping):
+        raise HarnessError("the settings to change are no mapping", 'e.g. {"train.epochs": 5}')
+    given = settings or {}
+    return [f"{path}={json.dumps(value, default=lambda one: one.item())}" for path, value in given.items()]

@@ -65,8 +65,11 @@ def compare(
     _require_sense(len(call.sides), to, baseline, write_baseline, limits)
     suites = {}
     for path in dict.fromkeys(side.suite for side in call.sides) or [call.suite]:
-        (study,) = studies_of([path], set_, only, smoke, None, output or [])
-        suites[path] = measured_suite(study, system)
+        studies = studies_of([path], set_, only, smoke, None, output or [])
+        if len(studies) > 1:
+            names = ", ".join(str(study.folder) for study in studies[:8])
+            raise HarnessError(f"{path} has the results of {len(studies)} suites", f"name one: {names}")
+        suites[path] = measured_suite(studies[0], system)
     suite = next(iter(suites.values()))
     with_file = baseline or write_baseline
     wanted = [find(side, suite.configs, suite.name) for side in call.sides if with_file] or list(suite.configs)

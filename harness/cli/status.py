@@ -34,6 +34,8 @@ def status(
         require_no_plan(
             folders, {"--set": set_, "--only": only, "--smoke": smoke, "--config_file": config_file, "--watch": watch}
         )
+        if as_json and len(folders) > 1:
+            raise HarnessError("--json is of one suite", f"name one: {', '.join(str(own[0]) for own in folders[:8])}")
         for own in folders:
             found = folder_status(*own)
             print_json(found.as_json()) if as_json else print_text(found.text())

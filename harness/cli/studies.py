@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.app import identify_data, plan_of
+from harness.cli.app import RESULTS, identify_data, plan_of
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def studies_of(
 
     files, folders = split_paths(paths, roots)
     if folders:
-        require_no_plan(folders, {"--set": overrides, "--smoke": smoke, "--config_file": config_file})
+        elsewhere = bool(paths) and not files and roots != [RESULTS]
+        given = {"--set": overrides, "--smoke": smoke, "--config_file": config_file, "--output": elsewhere}
+        require_no_plan(folders, given)
     found = []
     for path in files:
         first = plan_of(path, overrides, only, smoke, config_file, fingerprint=_identity_if_here)

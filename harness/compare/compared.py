@@ -102,8 +102,8 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
             over = f"{counted(len(found), 'comparison')} with {quoted(named.label)}"
         else:
             notes.append(
-                f"{quoted(named.label)} has the highest mean accuracy. It was chosen by these very numbers, so the "
-                f"correction is over {over}, not over those with it alone (--to LABEL names one beforehand)."
+                f"{quoted(named.label)} has the highest mean accuracy. The same data chose it, so the correction "
+                f"is over {over}. `--to LABEL` names a config beforehand."
             )
     _require_answer(found)
     notes += _lost(found)

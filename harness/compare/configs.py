@@ -26,6 +26,7 @@ def compare_configs(frame: pandas.DataFrame, a: str, b: str, *, margin: float | 
     The columns are those of `harness compare --json`: `verdict` is `a`, `b`, `equivalent` or `undecided`, with the
     difference of accuracy (a fraction) or the ratio of train times, `low` and `high` of its 95 % interval, `p`, and
     `sentence`. The interval of accuracy is over seeds and test images; predictions are read from the runs' folders.
+    `attrs["cautions"]` says what a reader must know, e.g. seeds that only one of them has.
 
     Args:
         frame: from `harness.read_results`, or a part of it.
@@ -38,13 +39,17 @@ def compare_configs(frame: pandas.DataFrame, a: str, b: str, *, margin: float | 
     """
     import pandas
 
+    if margin is not None and not (isinstance(margin, int | float) and 0 < margin < 1):
+        raise HarnessError(f"margin={margin!r} is no share of the test images", "e.g. margin=0.003 for 0.3 points")
     one, other = _config(frame, a), _config(frame, b)
     found = compare(one, other, round_seconds([one, other]), margin=margin, test_images=False)
     rows = {
         "accuracy": answer_values(found.accuracy, accuracy_sentence(found), log=False),
         "train time": answer_values(found.time, time_sentence(found), log=True),
     }
-    return pandas.DataFrame.from_dict(rows, orient="index").drop(columns="by_seed")
+    answer = pandas.DataFrame.from_dict(rows, orient="index").drop(columns="by_seed")
+    answer.attrs["cautions"] = list(found.cautions)
+    return answer
 
 
 def _config(frame: pandas.DataFrame, name: str) -> MeasuredConfig:

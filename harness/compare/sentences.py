@@ -135,5 +135,5 @@ def _would_decide(found: Answer) -> str:
     if low is None:
         images = f" on {found.images:,} test images" if found.images else ""
         return f"not even {MOST_SEEDS:,} seeds{images} would decide a difference of this size"
-    seeds = f"at least {low}" if high is None else f"{low} to {high}"
-    return f"a new run of {seeds} fresh seeds, planned beforehand, would decide a difference of this size"
+    seeds = f"at least {low}" if high is None else f"between {low} and {high}"
+    return f"a difference of this size needs {seeds} fresh seeds (95 % interval), planned before they are run"

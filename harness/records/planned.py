@@ -122,29 +122,46 @@ def with_elsewhere(stored: SuiteResults, root: Path, suite: str, run_ids: Collec
 def of_newest_code(stored: SuiteResults, counts: Callable[[RunResult], bool]) -> SuiteResults:
     """Returns the results without those whose config has newer ones by other code.
 
-    A mean over several codes would be of none. Records that do not name their code count, and are told of.
+    The same of data: of a config's results on one system, those on the newest content of its data count. A mean over
+    several codes or contents would be of none. Records that do not name their code count, and are told of.
 
     Args:
         counts: tells whether a result is of the plan; the others are kept as they are.
     """
     planned = [result for result in stored.results if counts(result)]
+    other_data = by_older(planned, lambda result: result.data.fingerprint if result.data else None)
+    outdated = {(result.run_id, result.system_id) for result in other_data}
+    planned = [result for result in planned if (result.run_id, result.system_id) not in outdated]
     left_out = by_older_code(planned)
-    outdated = {(result.run_id, result.system_id) for result in left_out}
+    outdated |= {(result.run_id, result.system_id) for result in left_out}
     kept = [result for result in stored.results if (result.run_id, result.system_id) not in outdated]
     done = [r for r in planned if r.status in FINAL and (r.run_id, r.system_id) not in outdated]
     unknown = _unknown_notes([result for result in planned if result.status in FINAL])
-    notes = (*stored.notes, *_older_notes(left_out), *_mixed_notes(done), *unknown)
+    notes = (*stored.notes, *_data_notes(other_data), *_older_notes(left_out), *_mixed_notes(done), *unknown)
     return dataclasses.replace(stored, results=kept, notes=notes)
 
 
 def by_older_code(results: Iterable[RunResult]) -> list[RunResult]:
     """Returns the results whose config has newer ones, on the same system, that other code has trained."""
+    return by_older(results, lambda result: result.code)
+
+
+def by_older(results: Iterable[RunResult], what: Callable[[RunResult], str | None]) -> list[RunResult]:
+    """Returns the results whose config has newer ones, on the same system, that differ in something."""
     groups: dict[tuple[str, str], list[RunResult]] = defaultdict(list)
     for result in results:
-        if result.status in FINAL and result.code:
+        if result.status in FINAL and what(result):
             groups[result.config_id, result.system_id].append(result)
-    newest = {key: max(group, key=lambda result: result.ended_at).code for key, group in groups.items()}
-    return [result for key, group in groups.items() for result in group if result.code != newest[key]]
+    newest = {key: what(max(group, key=lambda result: result.ended_at)) for key, group in groups.items()}
+    return [result for key, group in groups.items() for result in group if what(result) != newest[key]]
+
+
+def _data_notes(results: Sequence[RunResult]) -> list[str]:
+    if not results:
+        return []
+    labels = ", ".join(sorted({f"“{result.label}”" for result in results})[:6])
+    runs = counted(len(results), "run")
+    return [f"Other data: {runs} of {labels} had other contents of the data than the newest runs; they are left out."]
 
 
 def _older_notes(results: Sequence[RunResult]) -> list[str]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from harness.records.events import EVENTS, first_problem, generation_at_end
 from harness.records.files import OddFile, read_file, read_object, require_no_odd_file
-from harness.records.result import SCHEMA_VERSION, RunResult, require_plain
+from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
 
 SPEC = "spec.json"
 
@@ -114,15 +114,23 @@ def read_suite(root: Path, suite: str) -> SuiteResults:
     return SuiteResults(results, systems, unreadable)
 
 
+def counts_over(one: RunResult, other: RunResult) -> bool:
+    """Tells which of two records of the same run counts, where they lie in several roots."""
+    return (one.status in FINAL, one.ended_at) > (other.status in FINAL, other.ended_at)
+
+
 def merged(parts: Sequence[SuiteResults]) -> SuiteResults:
-    """Returns the results of several roots together; of a run that is in several, the one that ended last counts."""
+    """Returns the results of several roots together.
+
+    Of a run that is in several, the one that is done counts, and of those alike the one that ended last.
+    """
     newest: dict[tuple[str, str], RunResult] = {}
     systems: dict[str, dict[str, Any]] = {}
     unreadable: dict[Path, str] = {}
     for part in parts:
         for result in part.results:
             key = result.run_id, result.system_id
-            if key not in newest or result.ended_at > newest[key].ended_at:
+            if key not in newest or counts_over(result, newest[key]):
                 newest[key] = result
         systems = part.systems | systems
         unreadable |= part.unreadable

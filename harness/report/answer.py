@@ -201,7 +201,7 @@ def _most_accurate(first: Standing, margin: float | None) -> str:
     if first.undecided:
         told.append(f"{summary.n} seeds leave undecided whether it is better than {_names(first.undecided)}")
     if first.flattery and margin and first.flattery > margin:  # by more than what matters
-        told.append(f"having been chosen of these flatters it by up to {_points(first.flattery)} points")
+        told.append(f"as the best of these, its mean is too high by up to {_points(first.flattery)} points on average")
     return f"{said}; {', and '.join(told)}."
 
 
@@ -215,17 +215,21 @@ def _fastest(first: Standing, table: Table) -> str:
         return "None of their train times counts, so nothing is said of what is fastest."
     name, seconds = named(quickest.best.row), quickest.best.summary.mean
     if quickest.best.row is first.best.row:
-        beyond = "" if len(equal) == 1 else " and is the fastest of these"
+        beyond = "" if len(equal) == 1 else f" and is the fastest of {_those(equal)}"
         return f"It takes {seconds_text(seconds)} of training{beyond}{_as_fast(quickest)}."
     theirs = accuracy_text(next(one.summary for one in equal if one.row is quickest.best.row))
     whole = next(config for config in table.configs if config.config_id == first.best.row.config_id)
     slowest = summarise([run.train_seconds for run in whole.runs])
-    those, beside = "those whose times count", ""
+    beside = ""
     if slowest:
         ratio = slowest.mean / seconds
-        those, beside = "these", f"{ratio:.{int(ratio < 10)}f} times as fast as {named(first.best.row)}, "
+        beside = f"{ratio:.{int(ratio < 10)}f} times as fast as {named(first.best.row)}, "
     takes = f"{seconds_text(seconds)} of training, {beside}with {theirs}{_as_fast(quickest)}"
-    return f"{name} is the fastest of {those}: {takes}."
+    return f"{name} is the fastest of {_those(equal)}: {takes}."
+
+
+def _those(equal: Sequence[Contender]) -> str:
+    return "these" if all(one.row.values["train_seconds"] for one in equal) else "those whose times count"
 
 
 def advice(first: Standing | None) -> str:

@@ -168,9 +168,14 @@ def _ratio(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Returns e.g. `3 seeds`, or `2 to 4 seeds`."""
+    return f"{seeds[0]} to {seeds[-1]} seeds" if seeds[0] != seeds[-1] else counted(seeds[0], "seed")
+
+
 def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
     factors, both = found.design.factors, (found.accuracy, found.time)
-    seeds = max(one.seeds for one in both)
+    seeds = sorted({effect.summary.n for one in both for effect in one.effects if effect.summary}) or [0]
     if len(factors) > 1:
         yield (
             "An effect: a level beside the first of its factor, averaged over the levels of the other factors. a x b: "
@@ -189,11 +194,11 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
     if any(effect.verdict for one in both for effect in one.effects):
         images = f" and {found.accuracy.images:,} test images" if found.accuracy.images else ""
         yield (
-            f"95 % intervals over {counted(seeds, 'seed')}{images}, not corrected. Verdicts and p: corrected for all "
+            f"95 % intervals over {seeds_text(seeds)}{images}, not corrected. Verdicts and p: corrected for all "
             "effects of the table (Holm), for accuracy and time each; p of an equivalent effect is that of a larger "
             "one. Undecided: inside the noise, which is no proof that there is none."
         )
-    elif seeds == 1:
+    elif seeds[-1] == 1:
         yield "One seed: no interval and no verdict. The order may be noise."
     for one in both:
         if not one.seeds:

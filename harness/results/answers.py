@@ -272,8 +272,9 @@ def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> list[d
 def _no_seed_in_common(a: MeasuredConfig, b: MeasuredConfig) -> tuple[str, str]:
     for config in (a, b):
         if not config.runs:
-            ended = f": {config.ended}" if config.ended else ""
-            return f"no result of '{config.label}' yet{ended}", "run it: harness run SUITE"
+            if config.ended:
+                return f"no run of '{config.label}' ended ok: {config.ended}", "look at why: harness status SUITE"
+            return f"no result of '{config.label}' yet", "run it: harness run SUITE"
     seeds = " and of ".join(f"'{one.label}' are {', '.join(map(str, one.seeds))}" for one in (a, b))
     return f"no seed in common: those of {seeds}", "run both with the same seeds"
 

@@ -10,7 +10,7 @@ import functools
 import json
 import typing
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from harness.counted import counted
 from harness.errors import HarnessError
 from harness.records.comparable import marks
+from harness.records.planned import of_newest_code
 from harness.records.result import SPLITS, Metrics, RunResult
 from harness.results.study import read_folders, suite_folders
 
@@ -74,8 +75,9 @@ def read_results(*paths: str | Path) -> pandas.DataFrame:
     """Reads runs from disk: one row a run, in the order of suite, config, seed and system; see `describe_columns`.
 
     Neither the suite's file nor its data, nor plug-ins are needed. Of a run that is in several folders, the record that
-    ended last counts. Records that cannot be read are left out with a warning; `frame.attrs["left_out"]` has each with
-    its reason.
+    is done, or ended last, counts. Of a config's runs those by the newest code and on the newest content of the data
+    count, as in a report; `frame.attrs["notes"]` says what is left out for that. Records that cannot be read are left
+    out with a warning; `frame.attrs["left_out"]` has each with its reason.
 
     Args:
         paths: folders `results/SUITE`, or whole results roots.
@@ -93,19 +95,38 @@ def read_results(*paths: str | Path) -> pandas.DataFrame:
     results: list[tuple[str, RunResult]] = []
     names: dict[str, str] = {}
     left_out: dict[str, str] = {}
+    notes: list[str] = []
+    if not paths:
+        raise HarnessError("read_results was given no folder", 'e.g. harness.read_results("results/SUITE")')
     for suite, own in folders.items():
-        stored = read_folders(own)
+        stored = of_newest_code(read_folders(own), lambda _: True)
+        notes += [f"{suite}: {note}" for note in stored.notes]
         results += [(suite, result) for result in stored.results]
         names |= {system_id: str(facts.get("name") or system_id) for system_id, facts in stored.systems.items()}
         left_out |= {str(path): reason for path, reason in stored.unreadable.items()}
     if left_out:
         path, reason = next(iter(left_out.items()))
         warnings.warn(f"{counted(len(left_out), 'record')} left out, e.g. {path}: {reason}", stacklevel=2)
-    results.sort(key=lambda pair: (pair[0], pair[1].label, pair[1].seed, pair[1].system_id, pair[1].started_at))
+    if not results:
+        where = ", ".join(map(str, paths))
+        odd = "; ".join(f"{path}: {reason}" for path, reason in list(left_out.items())[:3])
+        raise HarnessError(f"no record in {where} can be read", odd)
+    frame = named_frame(results, names)
+    frame.attrs |= {"left_out": left_out, "notes": notes}
+    return frame
+
+
+def named_frame(results: list[tuple[str, RunResult]], names: Mapping[str, str]) -> pandas.DataFrame:
+    """Returns the table of runs with the suite that each counts for, and the names of the systems.
+
+    Args:
+        results: each with its suite.
+        names: of systems, by system_id.
+    """
+    results = sorted(results, key=lambda one: (one[0], one[1].label, one[1].seed, one[1].system_id, one[1].started_at))
     frame = run_frame(result for _, result in results)
-    frame.insert(0, "system", [names[system_id] for system_id in frame["system_id"]])
+    frame.insert(0, "system", [names.get(system_id, system_id) for system_id in frame["system_id"]])
     frame["suite"] = [suite for suite, _ in results]
-    frame.attrs["left_out"] = left_out
     return frame
 
 

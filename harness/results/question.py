@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ class Question(BaseModel):
     """What a suite asks, beside its configs; kept as `suite.json` in the folder of its results.
 
     Attributes:
-        order: the ids of its configs, in the order of its file.
-        overrides: what the command line of the last run changed in it.
+        labels: of its configs by their ids, in the order of its file.
+        overrides: what the command line changed in it.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True)
@@ -31,11 +31,11 @@ class Question(BaseModel):
     budget: float | None = None
     margin: float | None = None
     references: list[Reference] = []
-    order: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
     overrides: dict[str, Any] = {}
 
     @staticmethod
-    def of(suite: Suite, order: Iterable[str]) -> Question:
+    def of(suite: Suite, labels: Mapping[str, str]) -> Question:
         """Returns what a suite asks."""
         file = suite.file
         return Question(
@@ -43,7 +43,7 @@ class Question(BaseModel):
             budget=file.budget,
             margin=file.margin,
             references=file.references,
-            order=tuple(order),
+            labels=dict(labels),
             # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
             overrides={path: value for path, value in suite.overrides.items() if is_identity(path)},
         )
@@ -52,15 +52,21 @@ class Question(BaseModel):
 def keep_question(plan: Plan, output: Path) -> None:
     """Writes what a suite asks beside its results, so that they can be reported without its file.
 
+    What `--set` makes of it is kept only where the suite was not run without.
+
     Raises:
         HarnessError: it cannot be written.
     """
     folder = output / plan.suite.name
-    known = read_question([folder]).order if plan.selection else ()
-    order = [*known, *(config_id for config_id in plan.order if config_id not in known)]
     require_writable(folder)
+    known = read_question([folder])
+    asked = Question.of(plan.suite, {config_id: spec.label for config_id, spec in plan.configs().items()})
+    if known.labels and asked.overrides and not known.overrides:
+        return  # a trial with other settings: the suite's own question stays
+    if plan.selection:
+        asked = asked.model_copy(update={"labels": known.labels | asked.labels})
     with recording(folder):
-        write_json(folder / QUESTION, Question.of(plan.suite, order).model_dump(mode="json"))
+        write_json(folder / QUESTION, asked.model_dump(mode="json"))
 
 
 def read_question(folders: Sequence[Path]) -> Question:

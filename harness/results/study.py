@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.counted import counted
 from harness.errors import HarnessError
@@ -23,6 +23,9 @@ from harness.results.unplanned import flat_identity, in_what_they_differ
 from harness.spec.settings import matches, require_field
 from harness.suite.file import Reference, parse_only, selected
 from harness.suite.plan import Plan
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,13 @@ class Study:
     def root(self) -> Path:
         """The results root, where calibrations lie."""
         return self.folder.parent
+
+    def frame(self) -> pandas.DataFrame:
+        """Returns the table of its runs, see `harness.results.frame`."""
+        from harness.results.frame import named_frame
+
+        names = {system_id: str(facts.get("name") or system_id) for system_id, facts in self.systems.items()}
+        return named_frame([(self.name, result) for result in self.results], names)
 
     def references(self) -> dict[str, list[Reference]]:
         """Returns the published numbers of each config, by config_id."""
@@ -135,7 +145,7 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         {config_id: label for config_id, (label, _) in shown.items()},
         results,
         stored.systems,
-        Question.of(suite, first.order),
+        Question.of(suite, {config_id: spec.label for config_id, spec in first.configs().items()}),
         first.selection,
         (*notes, *_unreadable(stored)),
     )
@@ -158,15 +168,14 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
         raise HarnessError(
             f"no results in {first} can be read" if odd else f"no results in {first}", "; ".join(odd[:3])
         )
-    question = read_question(folders)
-    results = _selected(stored.results, only)
+    question, notes = read_question(folders), list(stored.notes)
+    results = _selected(_asked(stored.results, question, notes), only)
     latest = {run.config_id: run for run in sorted(results, key=lambda run: run.ended_at)}
-    places = {config_id: place for place, config_id in enumerate(question.order)}
-    order = sorted(
-        latest, key=lambda config_id: (places.get(config_id, len(places)), latest[config_id].label, config_id)
-    )
+    names = {i: question.labels.get(i) or run.label or i for i, run in latest.items()}
+    places = {config_id: place for place, config_id in enumerate(question.labels)}
+    order = sorted(latest, key=lambda config_id: (places.get(config_id, len(places)), names[config_id], config_id))
     specs = {config_id: latest[config_id].spec for config_id in order}
-    labels = _distinct({config_id: latest[config_id].label or config_id for config_id in order}, specs)
+    labels = _distinct({config_id: names[config_id] for config_id in order}, specs)
     return Study(
         name,
         first,
@@ -177,8 +186,33 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
         stored.systems,
         question,
         tuple(only),
-        (*stored.notes, *_unreadable(stored)),
+        (*notes, *_unreadable(stored)),
     )
+
+
+def _asked(results: Sequence[RunResult], question: Question, notes: list[str]) -> Sequence[RunResult]:
+    """Returns the results of the configs that the suite asks for, at any world size; notes tell of the others.
+
+    Where none of the suite's configs has a result, all are returned.
+    """
+
+    def at_any_size(result: RunResult) -> str:
+        fields = {path: value for path, value in flat_identity(result.spec) if path != "train.num_processes"}
+        return json.dumps(fields, sort_keys=True)
+
+    latest = {result.config_id: result for result in results}
+    ran = set(latest)
+    if not ran & question.labels.keys():
+        return results
+    wanted = {at_any_size(latest[config_id]) for config_id in ran & question.labels.keys()}
+    counts = {config_id for config_id, result in latest.items() if at_any_size(result) in wanted}
+    if missing := [f"“{label}”" for config_id, label in question.labels.items() if config_id not in ran]:
+        names = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+        notes.append(f"No record here of {counted(len(missing), 'config')} of the suite: {names}.")
+    if others := [result for result in results if result.config_id not in counts]:
+        labels = ", ".join(sorted({f"“{result.label}”" for result in others})[:6])
+        notes.append(f"Left out: {counted(len(others), 'result')} of configs that the suite does not have ({labels}).")
+    return [result for result in results if result.config_id in counts]
 
 
 def read_folders(folders: Sequence[Path]) -> SuiteResults:

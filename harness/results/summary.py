@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import HarnessError
 from harness.records.comparable import compares_with
 from harness.results.columns import INTERVAL, MEASURED, Column, field_values, fields
 from harness.results.measured import count_statuses
@@ -13,6 +14,9 @@ from harness.statistics.intervals import summarise
 
 if TYPE_CHECKING:
     import pandas
+
+
+_NEEDED = ("suite", "label", "run_id", "config_id", "system_id", "seed", "status", "marks", "ended_at", "spec.repeat")
 
 
 def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.DataFrame:
@@ -42,16 +46,19 @@ def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.
         row |= {name.removeprefix("spec."): latest[name] for name in differing}
         for column in MEASURED:
             if column.metric and column.over in ("mean", INTERVAL, "max"):
-                row.update(zip(fields(column), _over_seeds(ok, column, with_resumed=with_resumed), strict=True))
+                row.update(zip(fields(column), _over_seeds(own, column, with_resumed=with_resumed), strict=True))
         rows.append(row)
     return pandas.DataFrame(rows)
 
 
-def _over_seeds(ok: Sequence[Mapping[str, Any]], column: Column, *, with_resumed: bool) -> list[Any]:
+def _over_seeds(own: Sequence[Mapping[str, Any]], column: Column, *, with_resumed: bool) -> list[Any]:
     """Returns what a config's runs that ended ok have in a column of the table, under `fields(column)`."""
-    metric = column.metric
+    metric, ok = column.metric, [run for run in own if run["status"] == "ok"]
     counted = [run for run in ok if compares_with(marks_of(run), metric, with_resumed=with_resumed)]
     numbers = [run.get(run_column(metric)) for run in counted]
+    missed = None in numbers or any(run["status"] == "diverged" for run in own)
+    if metric.startswith("target.") and missed:
+        numbers = []  # the mean of those that arrived leaves out the slow
     if column.over == "max":
         return [max((int(value) for value in numbers if value is not None), default=None)]
     return field_values(column, summarise(numbers))
@@ -79,10 +86,18 @@ def marks_of(run: Mapping[str, Any]) -> list[str]:
 
 
 def plain_rows(frame: pandas.DataFrame) -> list[dict[str, Any]]:
-    """Returns the runs as mappings by column, null as None; without anchors, which repeat a run and are no sample."""
+    """Returns the runs as mappings by column, null as None; without anchors, which repeat a run and are no sample.
+
+    Raises:
+        HarnessError: a column is missing that tells which run is which, or whether its times count.
+    """
+    if missing := [name for name in _NEEDED if name not in frame]:
+        message = f"the table of runs lacks {', '.join(missing)}"
+        raise HarnessError(message, "take it from harness.read_results, and choose rows of it rather than columns")
     columns = {
         str(name): [None if null else value for value, null in zip(frame[name], frame[name].isna(), strict=True)]
         for name in frame
     }
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return [row for row in rows if not row.get("spec.repeat")]
+    runs = {(row["suite"], row["run_id"], row["system_id"]): row for row in rows}  # a run that stands twice is one
+    return [row for row in runs.values() if not row["spec.repeat"]]

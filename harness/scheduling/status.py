@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from harness.counted import counted
 from harness.records.planned import done_elsewhere, folder_of
@@ -61,23 +61,33 @@ class SuiteStatus:
         return "\n".join(lines)
 
 
+class _Ended(NamedTuple):
+    """How a run ended; of 10,000 results no more is kept."""
+
+    done: bool
+    ended_at: str
+    status: Status
+    label: str
+    seed: int
+    cause: str
+    step: int | None
+
+
 @dataclass
 class _Seen:
-    """The planned runs that a system has begun; no more is kept of 10,000 results than what is told."""
+    """The planned runs that a system has begun."""
 
     name: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     with_checkpoint: int = 0
     problems: list[dict[str, Any]] = field(default_factory=list)
 
-    def count(self, result: RunResult) -> None:
-        """Takes the result of a planned run."""
-        self.counts[result.status] += 1
-        if result.status != "ok":
-            cause = {"cause": "", "step": None}
-            if result.cause:
-                cause = {"cause": result.cause.message, "step": result.cause.step}
-            self.problems.append({"label": result.label, "seed": result.seed, "status": result.status, **cause})
+    def count(self, ended: _Ended) -> None:
+        """Takes how a run ended."""
+        self.counts[ended.status] += 1
+        if ended.status != "ok":
+            told = {"label": ended.label, "seed": ended.seed, "status": ended.status}
+            self.problems.append({**told, "cause": ended.cause, "step": ended.step})
 
 
 def suite_status(plan: Plan, *roots: Path) -> SuiteStatus:
@@ -102,13 +112,13 @@ class _Records:
 
     Attributes:
         begun: the runs that count and have a folder, by run_id.
-        counted: run_id and system_id of the results that are counted.
+        results: those that count, by run_id and system_id.
     """
 
     systems: dict[str, _Seen] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
-    counted: set[tuple[str, str]] = field(default_factory=set)
+    results: dict[tuple[str, str], _Ended] = field(default_factory=dict)
 
     @staticmethod
     def read(folders: Iterable[Path], planned: Collection[str] | None) -> _Records:
@@ -131,16 +141,19 @@ class _Records:
         return found
 
     def count(self, result: RunResult, folder: str) -> None:
-        """Counts a result, once."""
-        key = result.run_id, result.system_id
-        if key not in self.counted:
-            self.counted.add(key)
+        """Takes a result, but where there is a better one of the same run."""
+        key, cause = (result.run_id, result.system_id), result.cause
+        told = result.label, result.seed, cause.message if cause else "", cause.step if cause else None
+        ended = _Ended(result.status in FINAL, result.ended_at, result.status, *told)
+        if key not in self.results or ended[:2] > self.results[key][:2]:  # as `harness.records.read.counts_over`
+            self.results[key] = ended
             seen = self.systems.setdefault(result.system_id, _Seen())
             seen.name = seen.name or str(read_system(Path(folder), result.system_id).get("name", ""))
-            seen.count(result)
 
     def status(self, suite: str, total: int) -> SuiteStatus:
         """Returns what there is of so many runs."""
+        for (_, system_id), ended in self.results.items():
+            self.systems[system_id].count(ended)
         told = {i: one for i, one in self.systems.items() if one.counts or one.with_checkpoint}
         return SuiteStatus(suite, total, {i: _status(i, one, total) for i, one in told.items()}, self.unreadable)
 

@@ -121,7 +121,7 @@ def test_no_common_seed_and_no_run() -> None:
     found = compared([0.9, 0.9], [0.9, 0.9], first_seed=7)
     assert found.accuracy.reason == found.time.reason == "no seed in common: those of 'a' are 0, 1 and of 'b' are 7, 8"
     failed = compared([0.9, 0.9], [0.9, 0.9], status="oom")
-    assert failed.accuracy.reason == "no result of 'b' yet: 2 oom"
+    assert failed.accuracy.reason == "no run of 'b' ended ok: 2 oom"
 
 
 def test_runs_that_did_not_end_well_are_named() -> None:

@@ -41,7 +41,7 @@ def test_collapsed_runs_are_a_rate_with_its_limit(fake: Any, collapsed: int, sai
         assert "Clopper-Pearson" in _shown(report)["collapsed"].notes[0]
     else:
         assert "collapsed" not in _shown(report)
-        assert "No run collapsed. So few runs leave open that up to 45 % of a config's runs do." in " ".join(
+        assert "No run collapsed. With so few runs, up to 45 % of a config's runs could still do so." in " ".join(
             report.tables[0].notes
         )
 

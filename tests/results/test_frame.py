@@ -196,3 +196,27 @@ def test_the_tour_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(ROOT / "docs/python.md"), module_relative=False, encoding="utf-8")
     assert tried > 10 and failed == 0
+
+
+def test_a_run_that_stands_twice_is_one_and_a_lost_column_is_a_sentence(tmp_path: Path) -> None:
+    store(tmp_path, make_suite(2, 3))
+    frame = harness.read_results(tmp_path)
+    once, twice = harness.summarize(frame), harness.summarize(pandas.concat([frame, frame]))
+    assert once.equals(twice)
+    for lost in ("spec.repeat", "marks", "run_id"):
+        with pytest.raises(HarnessError, match=f"lacks {lost}"):
+            harness.summarize(frame.drop(columns=lost))
+    with pytest.raises(HarnessError, match="no folder"):
+        harness.read_results()
+    with pytest.raises(HarnessError, match="no share"):
+        harness.compare_configs(frame, *frame["label"].unique(), margin=-1)
+
+
+def test_a_target_that_a_run_missed_has_no_mean(tmp_path: Path) -> None:
+    reached = TargetReached(metric="test.accuracy", at_least=0.5, epoch=1, train_seconds=1.0)
+    missed = TargetReached(metric="test.accuracy", at_least=0.5)
+    store(tmp_path, [make_result(seed=seed, run_id=f"r{seed}", target=reached) for seed in range(2)])
+    frame = harness.read_results(tmp_path)
+    assert list(harness.summarize(frame)["target_seconds_mean"]) == [1.0]
+    store(tmp_path, [make_result(seed=2, run_id="r2", target=missed)])
+    assert harness.summarize(harness.read_results(tmp_path))["target_seconds_mean"].isna().all()

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+import harness
 from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.records.read import read_suite
 from harness.report.of_suite import build_suite_report
-from harness.results.question import keep_question, read_question
+from harness.results.question import Question, keep_question, read_question
 from harness.results.study import study_of_folders, study_of_suite, suite_folders
+from harness.scheduling.status import folder_status
 from harness.suite.plan import Plan, load_suite
 from tests.report.conftest import make_result, make_suite, store
 
@@ -184,10 +186,12 @@ def test_what_a_suite_asks_is_kept_and_a_selection_keeps_the_order(plan: Plan, t
     root = tmp_path / "results"
     keep_question(plan, root)
     whole = json.loads((root / "s/suite.json").read_text())
-    assert (whole["margin"], whole["budget"], whole["order"]) == (0.003, 60.0, list(plan.order))
+    assert (whole["margin"], whole["budget"], list(whole["labels"])) == (0.003, 60.0, list(plan.order))
     changed = load_suite(tmp_path / "suite.yaml", ["train.epochs=3"]).plan(lambda data: "f00d")
     keep_question(changed, tmp_path / "other")
     assert read_question([tmp_path / "other/s"]).overrides == {"train.epochs": 3}
+    keep_question(changed, root)
+    assert json.loads((root / "s/suite.json").read_text()) == whole, "a trial leaves the suite's own question"
     part = load_suite(tmp_path / "suite.yaml").plan(lambda data: "f00d", only=["optimizer.lr=0.03"])
     keep_question(part, root)
     assert json.loads((root / "s/suite.json").read_text()) == whole
@@ -203,3 +207,67 @@ def test_folders_of_suites(tmp_path: Path) -> None:
     assert suite_folders(tmp_path / "results") == [tmp_path / "results/one", tmp_path / "results/two"]
     assert suite_folders(tmp_path) == []
     assert len(read_suite(tmp_path / "results", "one").results) == 1
+
+
+def test_runs_on_earlier_data_are_left_out(tmp_path: Path) -> None:
+    old = [make_result(seed=seed, run_id=f"old{seed}", fingerprint="old", accuracy=0.5) for seed in range(3)]
+    new = [make_result(seed=seed, run_id=f"new{seed}", fingerprint="new", accuracy=0.9) for seed in range(3)]
+    later = [one.model_copy(update={"ended_at": "2030-01-01T00:00:00+00:00"}) for one in new]
+    store(tmp_path, [*old, *later])
+    folder = next(tmp_path.iterdir())
+    study = study_of_folders([folder])
+    assert {result.run_id for result in study.results} == {"new0", "new1", "new2"}
+    assert any(note.startswith("Other data: 3 runs of “base”") for note in study.notes)
+    [row] = harness.summarize(harness.read_results(folder)).to_dict("records")
+    assert (row["test_accuracy_n"], row["test_accuracy_mean"]) == (3, pytest.approx(0.9))
+
+
+def test_runs_by_earlier_code_are_left_out_of_the_frame(tmp_path: Path) -> None:
+    runs = [make_result(seed=seed, run_id=f"r{seed}") for seed in range(3)]
+    runs[0] = runs[0].model_copy(update={"code": "old", "ended_at": "2020-01-01T00:00:00+00:00"})
+    runs[1:] = [run.model_copy(update={"code": "new"}) for run in runs[1:]]
+    store(tmp_path, runs)
+    frame = harness.read_results(tmp_path)
+    assert len(frame) == 2 and any("Other code" in note for note in frame.attrs["notes"])
+
+
+def test_a_finished_run_counts_over_a_later_attempt_elsewhere(tmp_path: Path, capsys: Any) -> None:
+    done = make_result(suite="s", run_id="r")
+    store(tmp_path / "a", [done])
+    stopped = done.model_copy(update={"status": "preempted", "ended_at": "2030-01-01T00:00:00+00:00"})
+    store(tmp_path / "b", [stopped])
+    for roots in (["a", "b"], ["b", "a"]):
+        folders = [tmp_path / root / "s" for root in roots]
+        assert [result.status for result in study_of_folders(folders).results] == ["ok"]
+        assert folder_status(*folders).systems["a1b2c3"].counts == {"ok": 1}
+
+
+def test_what_the_suite_asks_for_is_shown_and_the_rest_is_told(plan: Plan, tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    keep_question(plan, root)
+    trial = load_suite(tmp_path / "suite.yaml", ["train.epochs=7"]).plan(lambda data: "f00d")
+    store(root, [_result(run) for run in trial.runs])
+    gone = next(run for run in plan.runs if run.spec.label == "lr=0.03")
+    for run in plan.runs:
+        if run.config_id == gone.config_id:
+            shutil.rmtree(root / "s" / run.run_id)
+    study = study_of_folders([root / "s"])
+    assert {result.spec["train"]["epochs"] for result in study.results} == {plan.runs[0].spec.train.epochs}
+    assert any(note.startswith("No record here of 1 config of the suite: “lr=0.03”") for note in study.notes)
+    assert any(note.startswith("Left out: 6 results of configs that the suite does not have") for note in study.notes)
+
+
+def test_labels_are_those_of_the_suite_today(plan: Plan, tmp_path: Path) -> None:
+    renamed = {config_id: f"new {number}" for number, config_id in enumerate(plan.order)}
+    question = Question.of(plan.suite, renamed)
+    (tmp_path / "results/s/suite.json").write_text(question.model_dump_json())
+    assert list(study_of_folders([tmp_path / "results/s"]).labels.values()) == ["new 0", "new 1", "new 2"]
+
+
+def test_a_results_root_is_no_suite_to_compare(tmp_path: Path, capsys: Any) -> None:
+    for suite in ("one", "two"):
+        store(tmp_path / "results", make_suite(2, 2, suite=suite))
+    assert call("compare", str(tmp_path / "results")) == 2
+    assert "has the results of 2 suites" in capsys.readouterr().err
+    assert call("status", str(tmp_path / "results"), "--json") == 2
+    assert call("report", str(tmp_path / "results/one"), "--output", str(tmp_path / "x")) == 2

@@ -84,7 +84,8 @@ def guessing_notes(rows: Sequence[Row]) -> Iterator[str]:
     """Yields what guessing the largest class would reach, and what runs that did not collapse say of those to come."""
     limits = [one for row in rows if (one := row.values["collapsed_share_at_most"]) is not None]
     if limits and not any(row.values["collapsed_runs"] for row in rows):
-        yield f"No run collapsed. So few runs leave open that up to {100 * max(limits):.0f} % of a config's runs do."
+        most = f"{100 * max(limits):.0f} %"
+        yield f"No run collapsed. With so few runs, up to {most} of a config's runs could still do so."
     found = {
         (row.values["guessing_accuracy"], run.data.num_classes)
         for row in rows

@@ -18,9 +18,12 @@ SECONDS = "target.train_seconds"
 def mark_times_to_target(rows: Sequence[Row], curve_of_run: CurveOf) -> None:
     """Gives the rows their values that are about the target; takes away the means of those where a run missed it."""
     for row in rows:
+        diverged = [run for run in row.runs if run.status == "diverged"]
         aimed = [run for run in row.ok if _was_measured(run)]
+        aimed += diverged if aimed else []  # they never arrive
         reached = sum(map(_has_reached, aimed))
         timed = [run for run in row.ok_for(SECONDS) if _was_measured(run)]
+        timed += diverged if timed else []
         row.values.update(
             target_median_seconds=_median(timed, _train_seconds),
             target_with_evaluation_seconds=_median(timed, lambda run: _with_evaluation(run, curve_of_run)),
@@ -43,7 +46,7 @@ def target_notes(rows: Sequence[Row]) -> Iterator[str]:
     if targets:
         yield (
             f"Time to target: train time until an evaluation first gave {' or '.join(targets)}; evaluations are not "
-            "counted, but where the column says so. The median is over all runs."
+            "counted, but where the column says so. The median is over all runs that ended ok or diverged."
         )
     if any(row.values["target_reached_share"] not in (None, 1.0) for row in rows):
         yield (
@@ -55,9 +58,11 @@ def target_notes(rows: Sequence[Row]) -> Iterator[str]:
 def _median(runs: Sequence[RunResult], seconds_of: Callable[[RunResult], float | None]) -> CensoredMedian | None:
     """Returns the median over runs that were timed alike; None where the time of one is not known."""
     reached = [seconds_of(run) for run in runs if _has_reached(run)]
-    ends = [seconds_of(run) for run in runs if not _has_reached(run)]
+    ends = [seconds_of(run) for run in runs if not _has_reached(run) and run.status == "ok"]
     if None in reached or None in ends:
         return None
+    latest = max((one for one in [*reached, *ends] if one is not None), default=None)
+    ends += [latest] * sum(run.status == "diverged" for run in runs)  # they are later than any
     return censored_median([one for one in reached if one is not None], [one for one in ends if one is not None])
 
 
