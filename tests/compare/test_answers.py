@@ -64,7 +64,8 @@ def test_what_is_undecided_says_how_many_seeds_would_decide_it() -> None:
     found = compared(A, B, SLOW, [1.002 * one + index % 2 for index, one in enumerate(SLOW)])
     assert found.time.seeds_for_power and all(found.time.seeds_for_power)
     low, high = found.time.seeds_for_power
-    assert f"; a new run of {low} to {high} fresh seeds, planned beforehand, would decide" in time_sentence(found)
+    told = f"; a difference of this size needs between {low} and {high} fresh seeds (95 % interval)"
+    assert told in time_sentence(found)
 
 
 def test_of_few_seeds_only_the_least_number_that_would_decide_it_may_be_known() -> None:
