@@ -104,6 +104,8 @@ def _compared(
         rounding = 1e-12 * max(1.0, abs(reference.value))  # equal seeds leave an interval as wide as floats err
         inside = expected[0] - rounding <= reference.value <= expected[1] + rounding
         verdict = REPRODUCED if inside else DIFFERS
+    if expected and kind_of(name) == "percent":  # no accuracy lies beyond
+        expected = max(0.0, expected[0]), min(1.0, expected[1])
     label = row.label if row else labels.get(config_id, config_id)
     return Reproduction(config_id, label, reference, ours, expected, verdict)
 

@@ -53,8 +53,8 @@ def budgets(table: Table) -> list[Taken]:
     """
     rows = [row for row in table.rows if row.ranked]
     runs = {row.config_id: dict(_runs(row, table.curves.get(row.config_id, ()))) for row in rows}
-    rows = [row for row in rows if runs[row.config_id]]
-    if not rows:
+    ranked, rows = rows, [row for row in rows if runs[row.config_id]]
+    if not rows or (len(rows) == 1 and len(ranked) > 1):  # it would win for want of others whose times count
         return []
     firsts = [max(curve.seconds[0] for curve in runs[row.config_id].values()) for row in rows]
     last = max(curve.seconds[-1] for row in rows for curve in runs[row.config_id].values())

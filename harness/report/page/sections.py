@@ -34,7 +34,7 @@ from harness.report.page.parts import (
 )
 from harness.report.page.ranking import ranking
 from harness.report.tables import Report, Table
-from harness.report.texts import Beside, notes_under, one_line
+from harness.report.texts import Beside, listed, notes_under, one_line, quoted
 from harness.results.measured import count_by_status
 
 MOST_ROWS = 100
@@ -102,6 +102,8 @@ def _answer(report: Report, key: str) -> Iterator[Part]:
         if rows := budget_rows(found):
             offers = tuple(Offer(one.seconds, one.text, advice(one.standing)) for one in found)
             yield Offers(f"{key}-budget-{index}", offers, tuple(rows))
+        if untimed := [quoted(row.label) for row in table.rows if row.ranked and not row.values["train_seconds"]]:
+            yield Says((f"No train time counts of {listed(untimed)}: for a budget they are not taken into account.",))
 
 
 def _heading(report: Report, table: Table) -> list[Part]:
