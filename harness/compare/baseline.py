@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import HarnessError
 from harness.records.files import read_file, recording, write_json
-from harness.records.result import Count, Moment, Seconds, Share
+from harness.records.ranges import Count, Moment, Seconds, Share
 from harness.records.store import now
 from harness.results.measured import MeasuredConfig, MeasuredRun, TestImages
 from harness.results.outcomes import Outcomes

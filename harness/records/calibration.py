@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 
 from harness.records.events import first_problem
 from harness.records.files import read_file, recording, write_json
-from harness.records.result import Amount, Count, Moment, Record, Seconds
+from harness.records.ranges import Amount, Count, Moment, Seconds
+from harness.records.result import Record
 
 SYSTEMS = "systems"
 CALIBRATION_VERSION = 1

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.records.files import read_end, read_lines
-from harness.records.result import Amount, Count, Loss, Moment, Ordinal, Seconds, Share
+from harness.records.ranges import Amount, Count, Loss, Moment, Ordinal, Seconds, Share
 
 EVENTS = "events.jsonl"
 STARTS = ("run_started", "run_resumed")

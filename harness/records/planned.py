@@ -89,7 +89,7 @@ def read_planned(root: Path, suite: str, run_ids: Collection[str]) -> SuiteResul
 def count_planned(stored: SuiteResults, root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
     """Returns the results of a suite, and those that runs of its plan have under other suites of the results root.
 
-    Of a config's results on one system, those by the newest code count; see `of_newest_code`.
+    Of a config's results on one system, those by the newest code count; see `of_newest`.
 
     Args:
         stored: the suite's own results.
@@ -97,7 +97,7 @@ def count_planned(stored: SuiteResults, root: Path, suite: str, run_ids: Collect
         suite: its name.
         run_ids: of the plan.
     """
-    return of_newest_code(with_elsewhere(stored, root, suite, run_ids), lambda result: result.run_id in run_ids)
+    return of_newest(with_elsewhere(stored, root, suite, run_ids), lambda result: result.run_id in run_ids)
 
 
 def with_elsewhere(stored: SuiteResults, root: Path, suite: str, run_ids: Collection[str]) -> SuiteResults:
@@ -119,7 +119,7 @@ def with_elsewhere(stored: SuiteResults, root: Path, suite: str, run_ids: Collec
     return dataclasses.replace(stored, results=results, systems=systems, unreadable=unreadable)
 
 
-def of_newest_code(stored: SuiteResults, counts: Callable[[RunResult], bool]) -> SuiteResults:
+def of_newest(stored: SuiteResults, counts: Callable[[RunResult], bool]) -> SuiteResults:
     """Returns the results without those whose config has newer ones by other code.
 
     The same of data: of a config's results on one system, those on the newest content of its data count. A mean over

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from harness.records.events import EVENTS, first_problem, generation_at_end
 from harness.records.files import OddFile, read_file, read_object, require_no_odd_file
-from harness.records.result import FINAL, SCHEMA_VERSION, RunResult, require_plain
+from harness.records.ranges import require_plain
+from harness.records.result import FINAL, SCHEMA_VERSION, RunResult
 
 SPEC = "spec.json"
 

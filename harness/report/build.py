@@ -36,7 +36,7 @@ from harness.report.numbers.time_to_target import mark_times_to_target
 from harness.report.options import Options
 from harness.report.pictures import PictureFile
 from harness.report.tables import Report, Table
-from harness.report.texts import Beside, one_line
+from harness.report.texts import one_line
 from harness.report.what_mattered import effect_table, what_mattered
 from harness.results import columns as declared
 from harness.results.columns import Column
@@ -141,7 +141,6 @@ def build_report(material: Material, options: Options | None = None) -> Report:
         columns,
         tuple(_in_order(material)),
         tuple(_notes(material, any_runs=bool(runs))),
-        None if tables else _published(material, f"Published numbers of {material.suite}", None, None, ()),
         tuple(material.pictures),
         selection=tuple(material.selection),
     )
@@ -230,7 +229,15 @@ def _table(
             *left_out_notes(anchors),
         ),
         cautions=(*cautions(rows), *(drift_notes(drift) if has_drifted else ()), *outlier_notes(outliers)),
-        published=_published(material, f"Published numbers beside {suite} on {system}", *facts, rows),
+        published=side_by_side(
+            f"Published numbers beside {suite} on {system}",
+            *facts,
+            rows,
+            material.references,
+            labels,
+            material.overrides,
+            material.at_epoch,
+        ),
         prices=price_table(f"Price list of {suite} on {system}", *facts, fronts),
         mattered=effect_table(mattered, *facts, effects, labels) if effects else None,
         effects=effects,
@@ -242,21 +249,6 @@ def _table(
         configs=tuple(configs[row.config_id] for row in rows if row.ranked),
         margin=material.margin,
         epochs_of=material.epochs_of,
-    )
-
-
-def _published(
-    material: Material, title: str, system_id: str | None, system: str | None, rows: Sequence[Row]
-) -> Beside | None:
-    return side_by_side(
-        title,
-        system_id,
-        system,
-        rows,
-        material.references,
-        material.labels(),
-        material.overrides,
-        material.at_epoch,
     )
 
 

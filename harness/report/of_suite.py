@@ -22,7 +22,7 @@ from harness.report.formats.terminal import show
 from harness.report.normalised import NORMALISED, normalised_table
 from harness.report.numbers.curves import Curve, curve_of
 from harness.report.options import DEFAULT_SORT, Options
-from harness.report.page.parts import Source
+from harness.report.page.parts import PageSource
 from harness.report.page.write import commands_for, write_page
 from harness.report.pictures import pictures_of
 from harness.report.tables import Report
@@ -80,7 +80,7 @@ def _show_and_write(
     json_wanted: bool,
     for_page: bool,
     explain: bool = False,
-) -> tuple[Report, Source | None]:
+) -> tuple[Report, PageSource | None]:
     """Writes, shows and returns a suite's report, and what its page is made from, where one is wanted.
 
     The files are written first: whatever becomes of the terminal, they are there.
@@ -99,7 +99,7 @@ def _show_and_write(
     console.print(f"all columns, effects and notes: {folder}/table.md, with {more} beside it", soft_wrap=True)
     if not for_page:
         return report, None
-    source = Source(
+    source = PageSource(
         report=report,
         folder=study.folder,
         question=study.question.description,
@@ -112,7 +112,7 @@ def _show_and_write(
     return report, source
 
 
-def _write_page(folder: Path, sources: Sequence[Source], console: Console) -> None:
+def _write_page(folder: Path, sources: Sequence[PageSource], console: Console) -> None:
     path = write_page(folder, sources)
     suites = ", ".join(source.report.suite for source in sources)
     console.print(

@@ -127,7 +127,6 @@ class Report:
     """All that the renderings need.
 
     Attributes:
-        published: the published numbers of a suite that has no results; otherwise each table has its own.
         pictures: what `harness visualize` drew of these runs.
         normalised: one table of all systems, where it was asked for.
         selection: of the suite, as `--only` has it: the report of a part has files of its own.
@@ -138,7 +137,6 @@ class Report:
     columns: tuple[Column, ...]
     runs: tuple[RunResult, ...]
     notes: tuple[str, ...]
-    published: Beside | None = None
     pictures: tuple[PictureFile, ...] = ()
     normalised: Beside | None = None
     selection: tuple[str, ...] = ()
@@ -147,10 +145,6 @@ class Report:
     def place(self) -> str:
         """The folder of its files, from that of the suite's results; empty for that one itself."""
         return _folder_name(self.selection) if self.selection else ""
-
-    def beside(self) -> list[Beside]:
-        """Returns the tables that belong to no system."""
-        return [beside for beside in (self.normalised, self.published) if beside]
 
 
 def _folder_name(selection: Sequence[str]) -> str:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from harness.spec import is_identity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,18 +99,6 @@ def _star(paths: Sequence[str], values: Sequence[Leaves]) -> dict[int, tuple[str
         best = max(best, {row: change for row, change in changes if change is not None}, key=len)
     several = len({path for change in best.values() for path in change}) > 1
     return best if several and len(values) - len(best) <= most_outside(len(values)) else None
-
-
-def leaves_of(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields what identifies a config: neither its label and its seed nor where its data lie."""
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if not is_identity(path):
-            continue
-        if isinstance(value, Mapping) and value:
-            yield from leaves_of(value, f"{path}.")
-        else:
-            yield path, json.dumps(value, sort_keys=True)
 
 
 def _numbered(values: Iterable[Any]) -> list[int]:

@@ -8,11 +8,13 @@ A block whose rows each change one setting of the same row is a star; any other 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.results.blocks import Leaves, PathBlocks, collapsed, first, leaves_of, most_outside, order_of
+from harness.results.blocks import Leaves, PathBlocks, collapsed, first, most_outside, order_of
+from harness.results.unplanned import flat_identity
 from harness.spec.settings import label_of, value_at
 
 Specs = Mapping[str, Mapping[str, Any]]
@@ -84,7 +86,7 @@ def design_of(specs: Specs) -> Design | None:
     Args:
         specs: the configs by config_id, in the order of the suite: a factor's first level is that of the first config.
     """
-    leaves = {config_id: dict(leaves_of(spec)) for config_id, spec in specs.items()}
+    leaves = {config_id: _leaves(spec) for config_id, spec in specs.items()}
     blocks = _without_outside(leaves)
     if (blocks is None or not blocks.are_crossed) and len(leaves) <= MOST_LISTED:
         # What `include` adds comes last, and can make a whole product look like changes of one base.
@@ -93,6 +95,10 @@ def design_of(specs: Specs) -> Design | None:
         )
         blocks = next((one for one in fewer if one.are_a_product), blocks)
     return Design(tuple(_factors(blocks, specs)), blocks.cells()) if blocks and blocks.are_a_design else None
+
+
+def _leaves(spec: Mapping[str, Any]) -> Leaves:
+    return {path: json.dumps(value, sort_keys=True) for path, value in flat_identity(spec)}
 
 
 def _without_outside(leaves: Mapping[str, Leaves]) -> PathBlocks | None:

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from harness.counted import counted
 from harness.errors import HarnessError
 from harness.records.comparable import marks
-from harness.records.planned import of_newest_code
+from harness.records.planned import of_newest
 from harness.records.result import SPLITS, Metrics, RunResult
 from harness.results.study import read_folders, suite_folders
 
@@ -99,7 +99,7 @@ def read_results(*paths: str | Path) -> pandas.DataFrame:
     if not paths:
         raise HarnessError("read_results was given no folder", 'e.g. harness.read_results("results/SUITE")')
     for suite, own in folders.items():
-        stored = of_newest_code(read_folders(own), lambda _: True)
+        stored = of_newest(read_folders(own), lambda _: True)
         notes += [f"{suite}: {note}" for note in stored.notes]
         results += [(suite, result) for result in stored.results]
         names |= {system_id: str(facts.get("name") or system_id) for system_id, facts in stored.systems.items()}

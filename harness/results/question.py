@@ -17,7 +17,7 @@ from harness.suite.plan import Plan, Suite
 QUESTION = "suite.json"
 
 
-class Question(BaseModel):
+class SuiteQuestion(BaseModel):
     """What a suite asks, beside its configs; kept as `suite.json` in the folder of its results.
 
     Attributes:
@@ -35,10 +35,10 @@ class Question(BaseModel):
     overrides: dict[str, Any] = {}
 
     @staticmethod
-    def of(suite: Suite, labels: Mapping[str, str]) -> Question:
+    def of(suite: Suite, labels: Mapping[str, str]) -> SuiteQuestion:
         """Returns what a suite asks."""
         file = suite.file
-        return Question(
+        return SuiteQuestion(
             description=file.description,
             budget=file.budget,
             margin=file.margin,
@@ -60,7 +60,7 @@ def keep_question(plan: Plan, output: Path) -> None:
     folder = output / plan.suite.name
     require_writable(folder)
     known = read_question([folder])
-    asked = Question.of(plan.suite, {config_id: spec.label for config_id, spec in plan.configs().items()})
+    asked = SuiteQuestion.of(plan.suite, {config_id: spec.label for config_id, spec in plan.configs().items()})
     if known.labels and asked.overrides and not known.overrides:
         return  # a trial with other settings: the suite's own question stays
     if plan.selection:
@@ -69,7 +69,7 @@ def keep_question(plan: Plan, output: Path) -> None:
         write_json(folder / QUESTION, asked.model_dump(mode="json"))
 
 
-def read_question(folders: Sequence[Path]) -> Question:
+def read_question(folders: Sequence[Path]) -> SuiteQuestion:
     """Returns what the suite of these folders asks: from the first that says so; else nothing.
 
     Raises:
@@ -77,11 +77,11 @@ def read_question(folders: Sequence[Path]) -> Question:
     """
     for folder in folders:
         try:
-            return Question.model_validate(read_object(folder / QUESTION))
+            return SuiteQuestion.model_validate(read_object(folder / QUESTION))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, ValidationError) as error:
             raise HarnessError(
                 f"{folder / QUESTION} cannot be read: {error}", "delete it, or run the suite again"
             ) from None
-    return Question()
+    return SuiteQuestion()

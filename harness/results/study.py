@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.counted import counted
 from harness.errors import HarnessError
-from harness.records.planned import of_newest_code, with_elsewhere
+from harness.records.planned import of_newest, with_elsewhere
 from harness.records.read import SuiteResults, merged, read_suite
 from harness.records.result import RunResult
-from harness.results.question import Question, read_question
+from harness.results.question import SuiteQuestion, read_question
 from harness.results.unplanned import flat_identity, in_what_they_differ
 from harness.spec.settings import matches, require_field
 from harness.suite.file import Reference, parse_only, selected
@@ -52,7 +52,7 @@ class Study:
     labels: Mapping[str, str]
     results: Sequence[RunResult]
     systems: Mapping[str, Mapping[str, Any]]
-    question: Question = field(default_factory=Question)
+    question: SuiteQuestion = field(default_factory=SuiteQuestion)
     selection: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -117,7 +117,7 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         key = result.config_id, result.seed, result.spec.get("repeat") or 0
         return result.run_id in run_ids or (bool(unknown) and key in unknown)
 
-    stored = of_newest_code(stored, is_planned)
+    stored = of_newest(stored, is_planned)
     results = [result for result in stored.results if is_planned(result)]
     if not results:
         raise _no_results(plans, stored, roots)
@@ -145,7 +145,7 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         {config_id: label for config_id, (label, _) in shown.items()},
         results,
         stored.systems,
-        Question.of(suite, {config_id: spec.label for config_id, spec in first.configs().items()}),
+        SuiteQuestion.of(suite, {config_id: spec.label for config_id, spec in first.configs().items()}),
         first.selection,
         (*notes, *_unreadable(stored)),
     )
@@ -162,7 +162,7 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
         HarnessError: there is no record, or none that is selected.
     """
     first, name = folders[0].resolve() if not folders[0].name else folders[0], folders[0].resolve().name
-    stored = of_newest_code(read_folders(folders), lambda _: True)
+    stored = of_newest(read_folders(folders), lambda _: True)
     if not stored.results:
         odd = _unreadable(stored)
         raise HarnessError(
@@ -190,7 +190,7 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
     )
 
 
-def _asked(results: Sequence[RunResult], question: Question, notes: list[str]) -> Sequence[RunResult]:
+def _asked(results: Sequence[RunResult], question: SuiteQuestion, notes: list[str]) -> Sequence[RunResult]:
     """Returns the results of the configs that the suite asks for, at any world size; notes tell of the others.
 
     Where none of the suite's configs has a result, all are returned.

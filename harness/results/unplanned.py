@@ -58,7 +58,7 @@ def flat_identity(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
         path = f"{prefix}{key}"
         if not is_identity(path):
             continue
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flat_identity(value, f"{path}.")
         else:
             yield path, value

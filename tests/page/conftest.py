@@ -17,7 +17,7 @@ from harness.records.result import Energy, RunResult, Telemetry
 from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import charts_of
 from harness.report.numbers.curves import curve_of
-from harness.report.page.parts import Source
+from harness.report.page.parts import PageSource
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
 from harness.suite.plan import load_suite
@@ -68,7 +68,7 @@ def source_of(
     epochs_of: Callable[[RunResult], Mapping[int, Mapping[str, Any]]] = events_of,
     charts: bool = True,
     **material: Any,
-) -> Source:
+) -> PageSource:
     """Returns what a page of results in a folder is made from."""
     report = make_report(results, epochs_of=epochs_of, curve_of=lambda run: curve_of(epochs_of(run)), **material)
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def source_of(
         wanted = {name: one.chart for name, one in charts_of(report, for_page=True).items()}
         drawing = Drawing(wanted, dict.fromkeys(wanted, ("json",))) if wanted else None
         specs = {name: drawing.spec(name) for name in wanted if drawing}
-    return Source(
+    return PageSource(
         report,
         folder,
         question="Which network reads images best, and what does that cost?",

@@ -208,10 +208,24 @@ def test_a_ranking_of_raw_times_is_refused_with_the_reason(options: dict[str, An
     assert "--normalised" in caught.value.hint
 
 
-def test_what_may_be_asked_for() -> None:
-    require_no_ranking_of_raw_times("train_seconds", "", normalised=False)
-    require_no_ranking_of_raw_times("normalised_train_seconds", "a", normalised=True)
-    require_no_ranking_of_raw_times("test_accuracy", "", normalised=True)
+@pytest.mark.parametrize(
+    ("sort", "relative_to", "normalised", "refused"),
+    [
+        ("train_seconds", "", False, False),
+        ("train_seconds", "", True, True),
+        ("normalised_train_seconds", "a", True, False),
+        ("normalised_train_seconds", "a", False, True),
+        ("test_accuracy", "", True, False),
+    ],
+)
+def test_what_may_be_asked_for(sort: str, relative_to: str, normalised: bool, refused: bool) -> None:
+    try:
+        require_no_ranking_of_raw_times(sort, relative_to, normalised=normalised)
+    except HarnessError:
+        said = True
+    else:
+        said = False
+    assert said == refused
 
 
 def test_a_system_that_was_not_calibrated_is_refused(fake: Any) -> None:

@@ -63,6 +63,11 @@ def test_a_loss_on_other_images_has_no_verdict(fake: Any) -> None:
     assert (row["verdict"], row["expected_low"]) == ("other images", None)
 
 
+def test_no_accuracy_is_expected_beyond_its_ends(fake: Any) -> None:
+    row = _compared(fake, 0.9, [0.99, 0.80, 0.95])
+    assert row["expected_high"] == 1.0 and 0 <= row["expected_low"] < 0.9
+
+
 def test_equal_seeds_reproduce_their_own_value(fake: Any) -> None:
     assert _compared(fake, 0.9, [0.9] * 3)["verdict"] == "reproduced"
     assert _compared(fake, 0.9001, [0.9] * 3)["verdict"] == "differs"
@@ -117,17 +122,6 @@ def test_failed_runs_are_not_run_and_enter_no_mean(fake: Any) -> None:
     reference = fake.Published("test.accuracy", 0.9, "report 1")
     report = fake.report([ok, failed], references={failed.config_id: [reference]})
     assert (_only(report)["verdict"], _only(report)["ours_n"]) == ("not run", 0)
-
-
-def test_without_results_the_published_numbers_stand_alone(fake: Any) -> None:
-    references = {"c0ffee": [fake.Published("test.accuracy", 0.9212, "report 1, table 1")]}
-    report = fake.report([], references=references, planned=[fake.Planned("c0ffee", "best")])
-    row = _only(report)
-    assert (row["label"], row["verdict"], row["system"], row["published"]) == ("best", "not run", None, 0.9212)
-    assert report.tables == ()
-    text = markdown(report)
-    assert "| best | test.accuracy | 92.12 % | - | - | - | 0 | 1 | report 1, table 1 | not run |" in text
-    assert "## Published numbers of empty" in text
 
 
 def test_a_table_for_each_system_and_results_never_mix(fake: Any) -> None:

@@ -183,6 +183,19 @@ def test_time_to_target_has_a_mean_only_where_every_run_reached_it(fake: Any) ->
     assert fake.report([results[0], results[2]]).tables[0].rows[0].values["target_seconds"].mean == 30
 
 
+def test_a_diverged_run_missed_the_target(fake: Any) -> None:
+    def run(seed: int, **more: Any) -> Any:
+        reached = TargetReached(metric="test.accuracy", at_least=0.5, epoch=1, train_seconds=1.0 + seed)
+        return fake.result("a", seed=seed, target=reached, **more)
+
+    runs = [run(0), run(1), *(fake.result("a", seed=seed, status="diverged") for seed in (2, 3, 4))]
+    values = fake.report(runs).tables[0].rows[0].values
+    assert (values["target_reached"], values["target_seconds"]) == ("2 of 5", None)
+    assert values["target_median_seconds"].seconds is None
+    values = fake.report(runs[:3]).tables[0].rows[0].values
+    assert values["target_median_seconds"].seconds == 2.0, "the second of three, as the third never arrives"
+
+
 def test_selected_on_test_is_labelled(fake: Any) -> None:
     chosen = [
         Selected(selected_on="validation", epoch=3, test=fake.metrics(0.91)),

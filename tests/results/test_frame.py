@@ -133,6 +133,9 @@ def test_a_suite_is_planned_and_trained(tmp_path: Path, monkeypatch: pytest.Monk
         ("adamw", 0, "ok"),
     ]
     assert set(frame["run_id"]) < set(planned["run_id"])
+    suite.write_text(suite.read_text().replace("name: s\n", "name: t\n"))
+    again = harness.train_suite(suite, {"train.epochs": 1}, only=["seed=0"])
+    assert set(again["run_id"]) == set(frame["run_id"]), "they were done under another suite"
     with pytest.raises(HarnessError, match="unknown"):
         harness.train_suite(suite, {"trian.epochs": 1})
 
@@ -219,5 +222,12 @@ def test_a_target_that_a_run_missed_has_no_mean(tmp_path: Path) -> None:
     frame = harness.read_results(tmp_path)
     assert list(harness.summarize(frame)["target_seconds_mean"]) == [1.0]
     store(tmp_path, [make_result(seed=2, run_id="r2", target=missed)])
+    [mean] = harness.summarize(harness.read_results(tmp_path))["target_seconds_mean"]
+    assert pandas.isna(mean)
+
+
+def test_a_diverged_run_missed_the_target(tmp_path: Path) -> None:
+    reached = TargetReached(metric="test.accuracy", at_least=0.5, epoch=1, train_seconds=1.0)
+    store(tmp_path, [make_result(run_id="r0", target=reached), make_result(seed=1, run_id="r1", status="diverged")])
     [mean] = harness.summarize(harness.read_results(tmp_path))["target_seconds_mean"]
     assert pandas.isna(mean)

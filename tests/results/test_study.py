@@ -14,7 +14,7 @@ from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.records.read import read_suite
 from harness.report.of_suite import build_suite_report
-from harness.results.question import Question, keep_question, read_question
+from harness.results.question import SuiteQuestion, keep_question, read_question
 from harness.results.study import study_of_folders, study_of_suite, suite_folders
 from harness.scheduling.status import folder_status
 from harness.suite.plan import Plan, load_suite
@@ -259,7 +259,7 @@ def test_what_the_suite_asks_for_is_shown_and_the_rest_is_told(plan: Plan, tmp_p
 
 def test_labels_are_those_of_the_suite_today(plan: Plan, tmp_path: Path) -> None:
     renamed = {config_id: f"new {number}" for number, config_id in enumerate(plan.order)}
-    question = Question.of(plan.suite, renamed)
+    question = SuiteQuestion.of(plan.suite, renamed)
     (tmp_path / "results/s/suite.json").write_text(question.model_dump_json())
     assert list(study_of_folders([tmp_path / "results/s"]).labels.values()) == ["new 0", "new 1", "new 2"]
 

@@ -19,7 +19,7 @@ from harness.report.charts.chart import Chart
 if TYPE_CHECKING:
     import altair
 
-Ending = Literal["png", "svg", "json"]
+FileEnding = Literal["png", "svg", "json"]
 
 
 class Declared(Protocol):
@@ -41,13 +41,13 @@ class Drawing:
     """
 
     def __init__(
-        self, charts: Mapping[str, Chart | Declared], endings: Mapping[str, Sequence[Ending]] | None = None
+        self, charts: Mapping[str, Chart | Declared], endings: Mapping[str, Sequence[FileEnding]] | None = None
     ) -> None:
         with_altair = not all(isinstance(chart, Chart) for chart in charts.values())
         for package in ("altair", "vl_convert") if with_altair else ("vl_convert",):
             if importlib.util.find_spec(package) is None:  # the child's own error would be a traceback
                 raise ImportError(f"no {package}", name=package)
-        self._made: dict[str, dict[Ending, bytes]] = {}
+        self._made: dict[str, dict[FileEnding, bytes]] = {}
         command = [sys.executable, "-m", "harness.report.charts.drawing"]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._child.stdin is not None
@@ -57,7 +57,7 @@ class Drawing:
             self._child.stdin.close()
         self._child.stdin = None
 
-    def write(self, file: IO[bytes], name: str, ending: Ending = "png") -> None:
+    def write(self, file: IO[bytes], name: str, ending: FileEnding = "png") -> None:
         """Writes one of the files, once it is drawn."""
         file.write(self._files()[name][ending])
 
@@ -65,7 +65,7 @@ class Drawing:
         """Returns the specification of a chart that was wanted as JSON, once it is drawn."""
         return json.loads(self._files()[name]["json"])
 
-    def _files(self) -> dict[str, dict[Ending, bytes]]:
+    def _files(self) -> dict[str, dict[FileEnding, bytes]]:
         if not self._made:
             made, words = self._child.communicate()
             if self._child.returncode:
@@ -81,12 +81,12 @@ class Drawing:
 
 
 def draw(
-    charts: Mapping[str, dict[str, Any] | Declared], endings: Mapping[str, Sequence[Ending]]
-) -> dict[str, dict[Ending, bytes]]:
+    charts: Mapping[str, dict[str, Any] | Declared], endings: Mapping[str, Sequence[FileEnding]]
+) -> dict[str, dict[FileEnding, bytes]]:
     """Returns the wanted files of each chart."""
     import vl_convert
 
-    made: dict[str, dict[Ending, bytes]] = {}
+    made: dict[str, dict[FileEnding, bytes]] = {}
     for name, chart in charts.items():
         # The tests validate, which takes longer than all the rest.
         spec = chart if isinstance(chart, dict) else chart.draw().to_dict(validate=False)

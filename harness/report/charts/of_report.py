@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.report.charts.accuracy_over_cost import NARROW, accuracy_over_cost
 from harness.report.charts.chart import Chart
 from harness.report.charts.curves import curves
-from harness.report.charts.drawing import Declared, Ending
+from harness.report.charts.drawing import Declared, FileEnding
 from harness.report.charts.interactions import interactions
 from harness.report.charts.learning_curves import learning_curves
 from harness.report.charts.over_epochs import over_epochs
@@ -37,7 +37,7 @@ class Wanted:
     """A chart, and as which files it is wanted."""
 
     chart: Chart | Declared
-    endings: tuple[Ending, ...]
+    endings: tuple[FileEnding, ...]
 
 
 def charts_of(report: Report, *, for_page: bool = False) -> dict[str, Wanted]:
@@ -50,7 +50,7 @@ def charts_of(report: Report, *, for_page: bool = False) -> dict[str, Wanted]:
     for stem in stems(for_page=for_page):
         for table in report.tables:
             if chart := _MAKE[stem](table):
-                endings: tuple[Ending, ...] = endings_of(stem, for_page=for_page)
+                endings: tuple[FileEnding, ...] = endings_of(stem, for_page=for_page)
                 if for_page:
                     endings = (*endings, "json")
                 found[chart_name(stem, report, table)] = Wanted(chart, endings)
@@ -59,7 +59,7 @@ def charts_of(report: Report, *, for_page: bool = False) -> dict[str, Wanted]:
     return found
 
 
-def endings_of(stem: str, *, for_page: bool = False) -> tuple[Ending, ...]:
+def endings_of(stem: str, *, for_page: bool = False) -> tuple[FileEnding, ...]:
     """Returns as which files a kind of chart is written."""
     return ("png", "svg") if for_page or stem == CURVES else ("png",)
 

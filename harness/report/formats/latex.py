@@ -33,7 +33,8 @@ def latex(report: Report) -> str:
     for table in report.tables:
         tabulars.append(_tabular(f"{table.suite} on {table.system}", table.written(), table.every_note))
         tabulars += [_tabular(beside.title, beside.columns, beside.notes) for beside in table.beside()]
-    tabulars += [_tabular(beside.title, beside.columns, beside.notes) for beside in report.beside()]
+    if beside := report.normalised:
+        tabulars.append(_tabular(beside.title, beside.columns, beside.notes))
     parts = [head, *("\n".join(tabular) for tabular in tabulars), *(_comment(note) for note in report.notes)]
     return "\n\n".join(parts) + "\n"
 

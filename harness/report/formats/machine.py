@@ -22,9 +22,8 @@ def summary_rows(report: Report) -> list[dict[str, Any]]:
 
 
 def reference_rows(report: Report) -> list[dict[str, Any]]:
-    """Returns one flat mapping per published number and system; of a suite without results, without a system."""
-    tables = [table.published for table in report.tables] or [report.published]
-    return [row for beside in tables if beside for row in beside.records]
+    """Returns one flat mapping per published number and system."""
+    return [row for table in report.tables if table.published for row in table.published.records]
 
 
 def price_rows(report: Report) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ def markdown(
         parts += _beside("###", table.beside())
         if chart := (interactions or {}).get(table.system_id):
             parts.append(f"![Interactions on {_escaped(table.system)}]({quote(chart)}.png)")
-    parts += _beside("##", report.beside())
+    parts += _beside("##", [report.normalised] if report.normalised else [])
     if report.pictures:
         parts.append("## Pictures")
     for picture in report.pictures:

@@ -37,8 +37,7 @@ def show(report: Report, console: Console | None = None, *, explain: bool = Fals
         _show_answer(table, report.notes, console, explain=explain, alone=len(report.tables) == 1)
         if explain:
             _show_beside(table.beside(), console)
-    beside = report.beside() if explain or not report.tables else [report.normalised]
-    _show_beside([one for one in beside if one], console)
+    _show_beside([report.normalised] if report.normalised else [], console)
     if not report.tables:
         _show_notes(report.notes, console)
     if explain and report.pictures:

@@ -50,8 +50,8 @@ class Reproduction:
 
 def side_by_side(
     title: str,
-    system_id: str | None,
-    system: str | None,
+    system_id: str,
+    system: str,
     rows: Sequence[Row],
     references: Mapping[str, Sequence[Reference]],
     labels: Mapping[str, str],

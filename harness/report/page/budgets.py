@@ -25,7 +25,7 @@ MOST_ROWS = 6
 
 
 @dataclass(frozen=True)
-class Taken:
+class BudgetChoice:
     """What to take for a budget.
 
     Attributes:
@@ -45,7 +45,7 @@ class Taken:
         return f"{duration_text(self.seconds)}{' or more' if self.whole else ''}"
 
 
-def budgets(table: Table) -> list[Taken]:
+def budgets(table: Table) -> list[BudgetChoice]:
     """Returns what to take for each round budget, from the last that is too short on to the first that leaves all.
 
     An accuracy at a budget is that of a run's last evaluation within it. A config is taken into account once all its
@@ -68,11 +68,13 @@ def budgets(table: Table) -> list[Taken]:
             known = {seed: value for seed, value in reached.items() if value is not None}
             if len(known) == len(reached):
                 contenders.append(Contender(row, known))
-        found.append(Taken(seconds, standing_by(contenders, images, table.margin), seconds >= last, seconds == own))
+        found.append(
+            BudgetChoice(seconds, standing_by(contenders, images, table.margin), seconds >= last, seconds == own)
+        )
     return found
 
 
-def budget_rows(found: Sequence[Taken]) -> list[tuple[str, str]]:
+def budget_rows(found: Sequence[BudgetChoice]) -> list[tuple[str, str]]:
     """Returns budgets and what to take for them; those with the same first config are one row, but for the suite's own.
 
     Where there are too many, the longest ones are kept.
@@ -84,7 +86,7 @@ def budget_rows(found: Sequence[Taken]) -> list[tuple[str, str]]:
     return [(budget, sentence) for at, (own, budget, sentence) in enumerate(rows) if at >= left or own]
 
 
-def _row(group: Sequence[tuple[Taken, Standing]]) -> tuple[bool, str, str]:
+def _row(group: Sequence[tuple[BudgetChoice, Standing]]) -> tuple[bool, str, str]:
     (first, before), (last, after) = group[0], group[-1]
     start, end = duration_text(first.seconds), duration_text(last.seconds)
     span = f"{start} or more" if last.whole else f"{start} to {end}"

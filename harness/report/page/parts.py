@@ -13,7 +13,7 @@ from harness.report.tables import Report
 
 
 @dataclass(frozen=True)
-class Source:
+class PageSource:
     """One suite of a page.
 
     Attributes:
@@ -202,7 +202,7 @@ Part = Says | Notes | Heading | Legend | Tabled | Figure | Offers | Ranking | Ga
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A heading and what stands below it."""
 
     id: str
@@ -223,4 +223,4 @@ class SuitePage:
     question: str
     summary: str
     answer: tuple[Part, ...]
-    sections: tuple[Section, ...]
+    sections: tuple[PageSection, ...]

@@ -25,10 +25,10 @@ from harness.report.page.parts import (
     Notes,
     Offer,
     Offers,
+    PageSection,
+    PageSource,
     Part,
     Says,
-    Section,
-    Source,
     SuitePage,
     Tabled,
 )
@@ -62,7 +62,7 @@ _FACTS = {
 }
 
 
-def suite_page(source: Source, key: str, folder: Path, picture_bytes: int = MOST_BYTES) -> SuitePage:
+def suite_page(source: PageSource, key: str, folder: Path, picture_bytes: int = MOST_BYTES) -> SuitePage:
     """Returns all that the page says of a suite.
 
     Args:
@@ -111,10 +111,10 @@ def _heading(report: Report, table: Table) -> list[Part]:
 
 
 class _Sections:
-    def __init__(self, source: Source, key: str, href: str) -> None:
+    def __init__(self, source: PageSource, key: str, href: str) -> None:
         self._source, self._report, self._key, self._href = source, source.report, key, href
 
-    def sections(self, picture_bytes: int) -> Iterator[Section]:
+    def sections(self, picture_bytes: int) -> Iterator[PageSection]:
         source = self._source
         yield self._section("accuracy", "Accuracy over train time", self._accuracy)
         yield self._section("table", "All configs", lambda table: [self._ranking(table)])
@@ -128,15 +128,15 @@ class _Sections:
         yield self._section("phases", "Where the time goes", lambda table: self._figures(table, "phases", legend=False))
         yield self._section("telemetry", "Telemetry", self._telemetry)
         pictures = gallery(self._report.pictures, source.folder, self._href, picture_bytes)
-        yield Section(f"{self._key}-pictures", "Pictures", (pictures,) if pictures else ())
-        yield Section(f"{self._key}-method", "How it was measured", tuple(self._method()))
+        yield PageSection(f"{self._key}-pictures", "Pictures", (pictures,) if pictures else ())
+        yield PageSection(f"{self._key}-method", "How it was measured", tuple(self._method()))
 
-    def _section(self, name: str, title: str, parts: Callable[[Table], Iterable[Part]]) -> Section:
+    def _section(self, name: str, title: str, parts: Callable[[Table], Iterable[Part]]) -> PageSection:
         found: list[Part] = []
         for table in self._report.tables:
             own = list(parts(table))
             found += [*_heading(self._report, table), *own] if own else []
-        return Section(f"{self._key}-{name}", title, tuple(found))
+        return PageSection(f"{self._key}-{name}", title, tuple(found))
 
     def _figures(self, table: Table, *stems: str, legend: bool = True) -> list[Part]:
         """Returns the charts that were drawn, below one legend."""

@@ -19,14 +19,14 @@ from typing import Any
 from harness.records.files import recording, require_writable, write_atomically
 from harness.report.charts.theme import css, on_page
 from harness.report.page.gallery import MOST_BYTES
-from harness.report.page.parts import Figure, Source, SuitePage
+from harness.report.page.parts import Figure, PageSource, SuitePage
 from harness.report.page.sections import suite_page
 from harness.results.study import Study
 
 NAME = "report.html"
 
 
-def write_page(folder: Path, sources: Sequence[Source]) -> Path:
+def write_page(folder: Path, sources: Sequence[PageSource]) -> Path:
     """Writes the page of one suite or several, and returns its path.
 
     Args:
