@@ -14,6 +14,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.records.read import read_result
 from harness.records.store import RunFolder
+from harness.results.question import read_question
 from harness.visualize.trained import read_run
 from tests.house import NO_CHARTS, ROOT, House
 
@@ -147,6 +148,7 @@ def test_anchors_labels_seeds_and_targets_reach_the_record(
     assert all(result.target and result.target.at_least == 0.1 for result in results)
     with (project.path / "results/anchored/table.csv").open() as file:
         assert {row["label"]: row["runs"] for row in csv.DictReader(file)} == {"one": "1 ok", "two": "1 ok"}
+    assert list(read_question([project.path / "results/anchored"]).labels.values()) == ["one", "two"]
     if "--pack" not in options:
         table = (project.path / "results/anchored/table.md").read_text(encoding="utf-8")
         assert re.search("Drift: .*4 runs of “two”, seed 7", table), table

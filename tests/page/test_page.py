@@ -302,3 +302,11 @@ def test_configs_of_which_no_time_counts_have_a_page(fake: Any, tmp_path: Path) 
     some = [result("a", seed, **disturbed) for seed in range(3)] + [result("b", seed) for seed in range(3)]
     said = _text(fake.page(tmp_path / "some", some))
     assert "fastest of those whose times count" in said, said[:900]
+
+
+def test_configs_that_no_budget_can_take_are_named(fake: Any, tmp_path: Path) -> None:
+    results = [fake.result(label, seed=seed, config_id=label) for label in "abc" for seed in range(2)]
+    for result in results[4:]:
+        result.disturbed = ["others took 1 of 2 cores"]
+    said = _text(fake.page(tmp_path, results, charts=False))
+    assert "No train time counts of c : for a budget they are not taken into account." in said

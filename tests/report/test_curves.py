@@ -247,3 +247,12 @@ def test_a_line_of_many_evaluations_is_thinned_and_keeps_its_end(fake: Any) -> N
         assert 100 < len(line) <= 400
         assert line[-1]["y"] == pytest.approx(100 * many.accuracies[-1])
         assert line[-1]["x"] * 60 == pytest.approx(5000.0)
+
+
+def test_a_line_breaks_where_it_is_outside_of_the_plot(fake: Any) -> None:
+    late = [Curve((10.0, 20.0, 30.0, 40.0), (0.10, 0.93, 0.94, 0.95 + seed / 1000)) for seed in range(2)]
+    table = _report(fake, {"late": late}, None).tables[0]
+    chart = curves_chart(table)
+    assert chart
+    points = chart.spec["datasets"]["curves"]
+    assert [point["y"] is None for point in points] == [True, False, False, False]

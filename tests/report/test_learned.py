@@ -77,6 +77,7 @@ def test_labels_that_cannot_be_read_are_none(tmp_path: Path) -> None:
 
 def test_macro_recall_is_shown_where_the_classes_differ_in_size(fake: Any) -> None:
     assert "test_macro_recall" not in _shown(fake.report([fake.result("a")]))
+    assert "test_macro_recall" not in _shown(fake.report([_with_recall(fake.result("a"), 0.9, 0.897)]))
     shown = _shown(fake.report([_with_recall(fake.result("a"), 0.9, 0.7)]))
     assert shown["test_macro_recall"].cells == ["70.00 %"]
     assert shown["test_macro_recall"].priority < shown["test_loss"].priority

@@ -307,6 +307,15 @@ def test_systems_are_kept_apart(fake: Any, tmp_path: Path) -> None:
     assert {one for one, _ in states} == {"one", "two"} and all("not run" in state for _, state in states)
 
 
+def test_the_note_says_of_how_many_seeds_the_effects_are(fake: Any, tmp_path: Path) -> None:
+    def numbers(dump: dict[str, Any], seed: int) -> tuple[float, float] | None:
+        lost = seed == 3 and dump["optimizer"]["lr"] == 0.01  # so that one change of the star has a seed less
+        return None if lost else (0.8 + 0.01 * seed + 0.001 * _wobble(dump, seed), 10.0)
+
+    notes = _notes(_report(fake, _plan(tmp_path, STAR + "seeds: 4\n"), numbers))
+    assert "95 % intervals over 3 to 4 seeds" in notes
+
+
 def test_a_factor_of_many_levels_is_left_to_the_ranking(fake: Any, tmp_path: Path) -> None:
     text = f"matrix: {{optimizer.lr: {[0.001 * at for at in range(1, 31)]}, train.epochs: [1, 2, 3]}}\nseeds: 2\n"
     report = _report(fake, _plan(tmp_path, text), lambda dump, seed: (0.5 + 0.01 * dump["train"]["epochs"], 10.0))

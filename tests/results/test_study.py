@@ -257,6 +257,17 @@ def test_what_the_suite_asks_for_is_shown_and_the_rest_is_told(plan: Plan, tmp_p
     assert any(note.startswith("Left out: 6 results of configs that the suite does not have") for note in study.notes)
 
 
+def test_other_world_sizes_of_the_suites_configs_are_shown(plan: Plan, tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    keep_question(plan, root)
+    pairs = load_suite(tmp_path / "suite.yaml").plan(lambda data: "f00d", num_processes=2)
+    store(root, [_result(run) for run in pairs.runs])
+    study = study_of_folders([root / "s"])
+    assert len(study.results) == 12 and len(study.labels) == 6
+    assert not any("Left out" in note for note in study.notes)
+    assert "lr=0.01 (train.num_processes=2)" in study.labels.values()
+
+
 def test_labels_are_those_of_the_suite_today(plan: Plan, tmp_path: Path) -> None:
     renamed = {config_id: f"new {number}" for number, config_id in enumerate(plan.order)}
     question = SuiteQuestion.of(plan.suite, renamed)
