@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.report.texts import shortened
 
+if TYPE_CHECKING:
+    import numpy
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom; pixels, downwards from the plot's top left
 Spot = tuple[float, float]
-Align = Literal["left", "center", "right"]
 
 LINE, MOST_LINES = 30, 3
 CHARACTER = 0.53  # mean width of a character, in font sizes
 POINT = 7.0
 NEAR = 10  # from further away a line leads to the point
 _DISTANCES = (NEAR, 20, 34, 50, 70)
-_DIRECTIONS: tuple[tuple[int, int], ...] = (
-    (1, 0),
-    (1, 1),
-    (1, -1),
-    (-1, -1),
-    (-1, 1),
-    (-1, 0),
-    (0, -1),
-    (0, 1),
-)
+_DIRECTIONS = ((1, 0), (1, 1), (1, -1), (-1, -1), (-1, 1), (-1, 0), (0, -1), (0, 1))
 
 _COVERS_A_LABEL = 1000.0
 _COVERS_A_POINT = 60.0
@@ -39,8 +31,7 @@ _A_PIXEL_AWAY = 0.35
 _TOO_MUCH = 160.0
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A label to be placed at a point."""
 
     text: str
@@ -49,17 +40,14 @@ class Wanted:
     strong: bool
 
 
-@dataclass(frozen=True)
-class Label:
-    """A placed label: `anchor` is the top of its left, middle or right; `nearest` is where a leader would end."""
+class _Place(NamedTuple):
+    """Where a label may stand: `leader` has spots along the line that leads to it, as boxes without a size."""
 
-    text: str
-    strong: bool
-    align: Align
-    anchor: Spot
-    point: Spot
+    distance: int
+    align: str
+    box: Box
     nearest: Spot
-    far: bool
+    leader: list[Box]
 
 
 def place_labels(
@@ -68,49 +56,52 @@ def place_labels(
     lines: Sequence[Box],
     plot: tuple[float, float],
     font_size: float,
-) -> list[Label]:
+) -> list[dict[str, Any]]:
     """Gives each label, in turn, the best of the places around its point; some find none.
 
     Args:
         points: every point of the chart.
         lines: level and upright lines that a label should rather not cross.
         plot: width and height.
+
+    Returns:
+        Of each label that has a place its `text`, whether it is `strong`, `align` (left, center or right), the top of
+        that side of it (`x`, `y`), its point (`point_x`, `point_y`), where a leader ends (`near_x`, `near_y`), and
+        whether it is so `far` that it needs one.
     """
-    import numpy
-
-    def obstacles(boxes: Sequence[Box]) -> Any:
-        return numpy.array(boxes, dtype=float).reshape(-1, 4)
-
-    all_points, all_lines = obstacles([(x, y, x, y) for x, y in points]), obstacles(lines)
-    strong_points = obstacles([(one.x, one.y, one.x, one.y) for one in wanted if one.strong])
+    all_points, all_lines = _boxes([(x, y, x, y) for x, y in points]), _boxes(lines)
+    strong_points = _boxes([(one.x, one.y, one.x, one.y) for one in wanted if one.strong])
     boxes: list[Box] = []
     leaders: list[Box] = []
-    labels: list[Label] = []
+    labels = []
     for one in wanted:
         text = "\n".join(_lines(one.text))
         width = max(map(len, text.split("\n"))) * CHARACTER * font_size
         height = (text.count("\n") + 1) * (font_size + 2)
         choices = []
-        for distance, align, box in _places(one.x, one.y, width, height):
+        for place in _places(one, width, height):
+            box, leader = place.box, place.leader
             if box[0] < 0 or box[1] < 0 or box[2] > plot[0] or box[3] > plot[1]:
                 continue
-            leader = _leader(one, box) if distance > NEAR else []
-            cost = _COVERS_A_LABEL * _hits(box, obstacles(boxes), 3)
-            cost += _COVERS_A_POINT * _hits(box, all_points, POINT)
-            cost += _TOO_MUCH * _hits(box, strong_points, POINT)
-            cost += _CROSSES_A_LINE * _hits(box, all_lines, 1)
-            cost += _CROSSES_A_LEADER * (_hits(box, obstacles(leaders), 2) > 0)
-            cost += _CROSSES_A_LEADER * _touches(leader, obstacles(boxes), 2)
-            cost += _PASSES_A_POINT * _touches(leader[3:], all_points, 4)
-            choices.append((cost + distance * _A_PIXEL_AWAY, distance, align, box, leader))
-        cost, distance, align, box, leader = min(choices, default=(_TOO_MUCH, 0, "left", (0.0, 0.0, 0.0, 0.0), []))
-        if cost >= _TOO_MUCH:
+            cost = place.distance * _A_PIXEL_AWAY
+            cost += _COVERS_A_LABEL * _near([box], boxes, 3).sum()
+            cost += _COVERS_A_POINT * _near([box], all_points, POINT).sum()
+            cost += _TOO_MUCH * _near([box], strong_points, POINT).sum()
+            cost += _CROSSES_A_LINE * _near([box], all_lines, 1).sum()
+            cost += _CROSSES_A_LEADER * _near([box], leaders, 2).any()
+            cost += _CROSSES_A_LEADER * _near(leader, boxes, 2).any()
+            cost += _PASSES_A_POINT * _near(leader[3:], all_points, 4).any()
+            choices.append((cost, place))
+        least, best = min(choices, default=(_TOO_MUCH, None))
+        if best is None or least >= _TOO_MUCH:
             continue
-        boxes.append(box)
-        leaders += leader
-        across = {"left": box[0], "center": (box[0] + box[2]) / 2, "right": box[2]}[align]
-        nearest = _nearest(one, box)
-        labels.append(Label(text, one.strong, align, (across, box[1]), (one.x, one.y), nearest, distance > NEAR))
+        boxes.append(best.box)
+        leaders += best.leader
+        left, top, right, _ = best.box
+        x = {"left": left, "center": (left + right) / 2, "right": right}[best.align]
+        ends = {"point_x": one.x, "point_y": one.y, "near_x": best.nearest[0], "near_y": best.nearest[1]}
+        far = best.distance > NEAR
+        labels.append({"text": text, "strong": one.strong, "align": best.align, "x": x, "y": top, **ends, "far": far})
     return labels
 
 
@@ -125,43 +116,32 @@ def without_common_parts(texts: Sequence[str]) -> list[str]:
     ]
 
 
-def _nearest(one: Wanted, box: Box) -> Spot:
-    return min(max(one.x, box[0]), box[2]), min(max(one.y, box[1]), box[3])
-
-
-def _leader(one: Wanted, box: Box) -> list[Box]:
-    """Returns spots along the line from the point to the label, as boxes without a size."""
-    x, y = _nearest(one, box)
-    spots = [(one.x + (x - one.x) * step / 12, one.y + (y - one.y) * step / 12) for step in range(1, 12)]
-    return [(*spot, *spot) for spot in spots]
-
-
-def _hits(box: Box, others: Any, margin: float) -> int:
-    """Returns how many of the other boxes, an array [n, 4], come nearer to the box than the margin."""
-    left, top, right, bottom = (others[:, side] for side in range(4))
-    across = (left - margin < box[2]) & (right + margin > box[0])
-    return int((across & (top - margin < box[3]) & (bottom + margin > box[1])).sum())
-
-
-def _touches(spots: list[Box], others: Any, margin: float) -> bool:
-    """Tells whether any of the spots is nearer to any of the boxes, an array [n, 4], than the margin."""
+def _boxes(boxes: Sequence[Box] | numpy.ndarray) -> numpy.ndarray:
     import numpy
 
-    if not spots or not len(others):
-        return False
-    x, y = numpy.array(spots)[:, 0, None], numpy.array(spots)[:, 1, None]
-    across = (others[:, 0] - margin < x) & (x < others[:, 2] + margin)
-    return bool((across & (others[:, 1] - margin < y) & (y < others[:, 3] + margin)).any())
+    return numpy.asarray(boxes, dtype=float).reshape(-1, 4)
 
 
-def _places(x: float, y: float, width: float, height: float) -> Iterator[tuple[int, Align, Box]]:
+def _near(boxes: Sequence[Box], others: Sequence[Box] | numpy.ndarray, margin: float) -> numpy.ndarray:
+    """Returns which boxes come nearer to which of the others than the margin, [boxes, others]."""
+    import numpy
+
+    own, other = _boxes(boxes)[:, None], _boxes(others)[None]
+    begin, end = other[..., :2] - margin < own[..., 2:], other[..., 2:] + margin > own[..., :2]
+    return numpy.all(begin & end, axis=-1)
+
+
+def _places(one: Wanted, width: float, height: float) -> Iterator[_Place]:
     for distance in _DISTANCES:
         for across, down in _DIRECTIONS:
             shift = distance * 0.75 if across and down else distance
-            left = (x - shift - width, x - width / 2, x + shift)[across + 1]
-            top = (y - shift - height, y - height / 2, y + shift)[down + 1]
-            align: Align = ("right", "center", "left")[across + 1]
-            yield distance, align, (left, top, left + width, top + height)
+            left = (one.x - shift - width, one.x - width / 2, one.x + shift)[across + 1]
+            top = (one.y - shift - height, one.y - height / 2, one.y + shift)[down + 1]
+            x, y = min(max(one.x, left), left + width), min(max(one.y, top), top + height)
+            steps = [step / 12 for step in range(1, 12)] if distance > NEAR else []
+            spots = [(one.x + (x - one.x) * step, one.y + (y - one.y) * step) for step in steps]
+            align, box = ("right", "center", "left")[across + 1], (left, top, left + width, top + height)
+            yield _Place(distance, align, box, (x, y), [(*spot, *spot) for spot in spots])
 
 
 def _lines(text: str) -> list[str]:

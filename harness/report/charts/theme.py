@@ -12,6 +12,8 @@ PALETTE: tuple[str, ...] = (
     *("#9a5a8a", "#8a6450", "#96780a", "#c4527e", "#6f6864"),
 )
 FONT_SIZE = 12
+# Below a text, in a layer of its own: it stays legible across lines.
+HALO: dict[str, Any] = {"stroke": WHITE, "strokeWidth": 3, "strokeOpacity": 0.85}
 _DARK_PALETTE = (
     *("#7ba7d6", "#f79a3e", "#73c169", "#f07a7c", "#7fcac4"),
     *("#cf9ac0", "#c39a81", "#eecf52", "#ffb0b8", "#c9c0ba"),

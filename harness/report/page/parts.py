@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.report.charts.chart import Chart, Grid
-from harness.report.charts.drawing import Declared
 from harness.report.tables import Report
 
 
@@ -30,7 +29,7 @@ class PageSource:
     folder: Path
     question: str = ""
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    charts: Mapping[str, Chart | Declared] = field(default_factory=dict)
+    charts: Mapping[str, Chart] = field(default_factory=dict)
     specs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     charts_missing: str = ""

@@ -8,9 +8,7 @@ from pathlib import Path
 
 from harness.counted import counted
 from harness.report.answer import advice
-from harness.report.charts.chart import Chart, Grid, grid
-from harness.report.charts.configs import coloured
-from harness.report.charts.interactions import interactions
+from harness.report.charts.chart import Grid, coloured
 from harness.report.charts.of_report import INTERACTIONS, chart_name, endings_of
 from harness.report.charts.theme import PALETTE
 from harness.report.page.budgets import budget_rows, budgets
@@ -154,14 +152,11 @@ class _Sections:
         if name not in source.specs:
             return None
         chart = source.charts[name]
-        title, caption, its_grid = (
-            (chart.title, chart.caption, chart.grid) if isinstance(chart, Chart) else _interactions(table)
-        )
         files = tuple(
             Link(ending.upper(), f"{self._href}{name}.{ending}") for ending in endings_of(stem, for_page=True)
         )
         wide, narrow = (f"{self._key}/{one}" for one in (name, narrow if narrow in source.specs else name))
-        return Figure(f"{self._key}-chart-{name}", title, caption, wide, narrow, files, its_grid)
+        return Figure(f"{self._key}-chart-{name}", chart.title, chart.caption, wide, narrow, files, chart.grid)
 
     def _accuracy(self, table: Table) -> Iterator[Part]:
         missing = Says((self._source.charts_missing,)) if self._source.charts_missing else None
@@ -223,21 +218,3 @@ def _tabled(*tables: Beside | None) -> Iterator[Part]:
     texts = tuple(dict.fromkeys(note for beside in shown for note in beside.notes))
     if texts:
         yield Notes("How to read this", texts)
-
-
-def _interactions(table: Table) -> tuple[str, str, Grid]:
-    """Returns title, caption and the means that the lines join."""
-    chart = interactions(table)
-    assert chart
-    rows = [
-        (panel.title, point["line"], point["x"], f"{point['y']:.4g}", f"{point['low']:.4g} to {point['high']:.4g}")
-        for row in chart.rows
-        for panel in row
-        for point in panel.points
-    ]
-    title = "Means of the interactions: test accuracy in %, or train time in s"
-    caption = (
-        "Lines that run in parallel mean that the factors act apart; lines that cross or fan out mean that what one "
-        "does depends on the other."
-    )
-    return "Interactions", caption, grid(title, "interaction|line|across|#mean|#bar", rows, "what_mattered.csv")
