@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.records.result import metric
 from harness.report.answer import accuracy_text
@@ -51,8 +50,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Paying:
+class Paying(NamedTuple):
     """A config and what it pays for its accuracy.
 
     Attributes:
@@ -61,14 +59,10 @@ class Paying:
     """
 
     row: Row
+    accuracy: Summary
     paid: Summary
     on_front: bool
     probability: float | None
-
-    @property
-    def accuracy(self) -> Summary:
-        """What it reaches."""
-        return self.row.values["test_accuracy"]
 
     @property
     def place(self) -> str:
@@ -89,11 +83,14 @@ def paying(table: Table, cost: Cost) -> list[Paying]:
     found = []
     for row in table.rows:
         payments = [metric(run, cost.metric) for run in row.ok_for(cost.metric)]
-        paid = summarise([one for one in payments if one is not None])
-        if row.values["test_accuracy"] and paid and (row.ranked or cost is TIME):
-            found.append((row, paid))
-    front = iter(pareto_front([(row.values["test_accuracy"].mean, paid.mean) for row, paid in found if row.ranked]))
-    own = [Paying(row, paid, row.ranked and bool(next(front)), row.values[cost.probability]) for row, paid in found]
+        accuracy, paid = row.values["test_accuracy"], summarise([one for one in payments if one is not None])
+        if accuracy and paid and (row.ranked or cost is TIME):
+            found.append((row, accuracy, paid))
+    front = iter(pareto_front([(accuracy.mean, paid.mean) for row, accuracy, paid in found if row.ranked]))
+    own = [
+        Paying(row, accuracy, paid, row.ranked and next(front), row.values[cost.probability])
+        for row, accuracy, paid in found
+    ]
     return sorted(own, key=lambda one: (not one.on_front, -one.accuracy.mean))
 
 
@@ -162,7 +159,7 @@ def _point(one: Paying, x: Axis, y: Axis, cost: Cost, palette: dict[str, tuple[s
         "on_front": one.on_front,
         "place": one.place,
         "accuracy": f"{accuracy.mean:.2%} (n = {accuracy.n})",
-        "paid": f"{paid.mean:,.2f} s" if cost.kind == "seconds" else column_texts(Column("", "", cost.kind), [paid])[0],
+        "paid": column_texts(Column("", "", cost.kind), [paid])[0],
     }
 
 
@@ -202,13 +199,8 @@ def _label_layers() -> list[dict[str, Any]]:
     ends = {"x": at("point_x"), "y": at("point_y"), "x2": {"field": "near_x"}, "y2": {"field": "near_y"}}
     place = {"x": at("x"), "y": at("y"), "text": channel("text:N")}
     ink = {"condition": {"test": "datum.strong", "value": INK}, "value": MUTED}
-    look = {
-        "align": {"expr": "datum.align"},
-        "baseline": "top",
-        "lineBreak": "\n",
-        "fontSize": FONT_SIZE,
-        "lineHeight": FONT_SIZE + 2,
-    }
+    look = {"align": {"expr": "datum.align"}, "baseline": "top", "lineBreak": "\n"}
+    look |= {"fontSize": FONT_SIZE, "lineHeight": FONT_SIZE + 2}
     return [
         layer("labels", "rule", ends, "datum.far", color=MUTED, strokeWidth=0.8, opacity=0.8),
         layer("labels", "text", place, **look, **HALO),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.report.charts.chart import channel
 from harness.report.numbers.fronts import Cost
@@ -24,9 +24,17 @@ _UNITS = {
 }
 
 
+class Spread(NamedTuple):
+    """A mean and the ends of its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Axis:
-    """An axis in units of its own."""
+    """An axis in units of its own; its title may be empty."""
 
     title: str
     unit: float
@@ -41,7 +49,7 @@ class Axis:
             return math.log(value / self.low) / math.log(self.high / self.low) * self.pixels
         return (value - self.low) / (self.high - self.low) * self.pixels
 
-    def ends(self, summary: Summary) -> tuple[float, float]:
+    def ends(self, summary: Summary | Spread) -> tuple[float, float]:
         """Returns the ends of an interval in units of the axis, or the axis's own where they lie beyond."""
         low, high = (min(max(end / self.unit, self.low), self.high) for end in (summary.low, summary.high))
         return low, high
@@ -49,7 +57,7 @@ class Axis:
     def channel(self, field: str, **more: Any) -> dict[str, Any]:
         """Returns the encoding of a field, with scale and ticks."""
         scale = {"type": "log" if self.logarithmic else "linear", "domain": [self.low, self.high]}
-        return channel(f"{field}:Q", self.title, scale=scale, axis=self._ticks(), **more)
+        return channel(f"{field}:Q", self.title or None, scale=scale, axis=self._ticks(), **more)
 
     def _ticks(self) -> dict[str, Any]:
         if not self.logarithmic:
@@ -60,7 +68,7 @@ class Axis:
         return {"values": [tick for tick in ticks if self.low <= tick <= self.high], "format": ",~f"}
 
 
-def cost_axis(paid: Sequence[Summary], cost: Cost, pixels: int) -> Axis:
+def cost_axis(paid: Sequence[Summary | Spread], cost: Cost, pixels: int) -> Axis:
     """Returns the axis of what is paid; logarithmic where it spans more than a factor of ten."""
     least, most = min(one.mean for one in paid), max(one.mean for one in paid)
     logarithmic = _is_wide(least, most)
@@ -70,7 +78,7 @@ def cost_axis(paid: Sequence[Summary], cost: Cost, pixels: int) -> Axis:
     return Axis(title, unit, low if logarithmic else max(0.0, low), high, logarithmic, pixels)
 
 
-def accuracy_axis(accuracies: Sequence[Summary], pixels: int) -> Axis:
+def accuracy_axis(accuracies: Sequence[Summary | Spread], pixels: int) -> Axis:
     """Returns the axis of test accuracies, in percent."""
     low, high = _domain(accuracies, 0.01, False, least_span=0.2)
     return Axis("Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high) if high < 101 else 100.0, False, pixels)
@@ -128,7 +136,9 @@ def _titled(word: str, unit: str, logarithmic: bool) -> str:
     return f"{word[:1].upper()}{word[1:]} ({unit}{', log scale' if logarithmic else ''})"
 
 
-def _domain(values: Sequence[Summary], unit: float, logarithmic: bool, least_span: float) -> tuple[float, float]:
+def _domain(
+    values: Sequence[Summary | Spread], unit: float, logarithmic: bool, least_span: float
+) -> tuple[float, float]:
     """Returns the ends of an axis that shows all means, and of their intervals `MOST_FOR_INTERVALS` beside them."""
     scaled = [value.mean / unit for value in values]
     lows, highs = [value.low / unit for value in values], [value.high / unit for value in values]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from harness.durations import duration_text
 from harness.report.answer import accuracy_text
@@ -42,13 +39,11 @@ COLOURED_POINTS, FAINT_POINTS = 400, 60
 _STEPS = {"interpolate": "step-after"}
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """The mean of a config's runs over train time; `name` is empty where it has no colour."""
 
     row: Row
     name: str
-    banded: bool
     points: list[tuple[float, Summary]]
 
     @property
@@ -58,22 +53,25 @@ class Line:
 
     def band_height(self) -> float:
         """Returns the mean height of the band over its time; 0 where there is none, or only one of two seeds."""
+        import numpy
+
         if self.points[-1][1].n <= 2:
             return 0.0
-        held = [(after - at, 2 * (now.ci95 or 0.0)) for (at, now), (after, _) in itertools.pairwise(self.points)]
-        held.append((1e-9, 2 * (self.points[-1][1].ci95 or 0.0)))  # of a single evaluation, too
-        return sum(seconds * height for seconds, height in held) / sum(seconds for seconds, _ in held)
+        times = [seconds for seconds, _ in self.points]
+        held = numpy.diff(times, append=times[-1] + 1e-3)  # the last counts where it is the only one
+        return float(numpy.average([2 * (summary.ci95 or 0.0) for _, summary in self.points], weights=held))
 
 
 def curves(table: Table) -> Chart | None:
     """Returns the chart of one system; None where no run has evaluations on record."""
-    lines = _lines(table)
+    palette = coloured(table)
+    lines = _lines(table, palette)
     if not lines:
         return None
+    banded = _banded(lines)
     x = time_axis([line.points[0][0] for line in lines], [line.points[-1][0] for line in lines], WIDTH)
     y = rise_axis([[summary.mean for _, summary in line.points] for line in lines], HEIGHT)
     named, faint = [line for line in lines if line.name], [line for line in lines if not line.name]
-    palette = coloured(table)
     told = tooltip("label:N", "y:Q:.2f", "x:Q:.4~g", y=y.title, x=x.title, label="config")
     colour = config_colour([palette[line.row.config_id] for line in named], len(faint))
     base = {"x": x.channel("x"), "y": y.channel("y"), "color": colour}
@@ -94,31 +92,34 @@ def curves(table: Table) -> Chart | None:
     datasets = {
         "faint": [point for line in faint for point in _points(line, x, y)],
         "curves": [{**point, "front": line.on_front} for line in named for point in _points(line, x, y)],
-        "bands": [point for line in lines if line.banded for point in _band(line, x, y)],
+        "bands": [point for line in banded for point in _band(line, x, y)],
         "ends": [last for line in named if (last := _points(line, x, y)[-1])["y"] is not None],
         "targets": targets,
         "budget": end,
     }
-    its_grid, said = _grid(table, named or lines), _said(lines, y)
     view: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "layer": layers}
+    said, its_grid = _said(lines, banded, y), _grid(table, named or lines)
     return chart(table, "Test accuracy over train time", said, datasets, its_grid, **view)
 
 
-def _lines(table: Table) -> list[Line]:
+def _lines(table: Table, palette: Mapping[str, tuple[str, str]]) -> list[Line]:
     """Returns a line for each config that is drawn, the coloured ones first."""
-    palette = coloured(table)
     rows = best_first([row for row in table.rows if table.curves.get(row.config_id)])
     rows.sort(key=lambda row: row.config_id not in palette)
     lines = []
     for row in rows[: len(palette) + MOST_FAINT]:
         name, own = palette.get(row.config_id, ("", ""))[0], table.curves[row.config_id]
         most = math.ceil((COLOURED_POINTS if name else FAINT_POINTS) / len(own))
-        lines.append(Line(row, name, False, mean_curve([_thinned(curve, most) for curve in own])))
+        lines.append(Line(row, name, mean_curve([_thinned(curve, most) for curve in own])))
+    return lines
+
+
+def _banded(lines: Sequence[Line]) -> list[Line]:
+    """Returns the lines of the front whose band is drawn."""
     means = [summary.mean for line in lines for _, summary in line.points]
-    widest = WIDEST_BAND * (max(means, default=0.0) - min(means, default=0.0))
-    narrow = [line for line in lines if line.name and line.on_front and 0 < line.band_height() <= widest]
-    banded = {line.name for line in narrow[:MOST_BANDS]}
-    return [dataclasses.replace(line, banded=line.name in banded) for line in lines]
+    widest = WIDEST_BAND * (max(means) - min(means))
+    found = [line for line in lines if line.name and line.on_front and 0 < line.band_height() <= widest]
+    return found[:MOST_BANDS]
 
 
 def _thinned(curve: Curve, most: int) -> Curve:
@@ -163,12 +164,12 @@ def _rules(data: str, rows: Rows, at: dict[str, Any], words: dict[str, Any]) -> 
     return [layer(data, "rule", at, color=INK, strokeWidth=1, strokeDash=[3, 3], opacity=0.7), *texts]
 
 
-def _said(lines: Sequence[Line], y: Axis) -> list[str]:
+def _said(lines: Sequence[Line], banded: Sequence[Line], y: Axis) -> list[str]:
     several = any(line.points[-1][1].n > 1 for line in lines)
-    wanted = [line for line in lines if line.on_front and line.name and line.band_height() > 0]
+    some_hidden = any(line.on_front and line.name and line.band_height() for line in lines if line not in banded)
     bands = ""
-    if any(line.banded for line in lines):
-        bands = f"Bands: 95 % t intervals{', where they leave room' * (not all(line.banded for line in wanted))}."
+    if banded:
+        bands = f"Bands: 95 % t intervals{', where they leave room' * some_hidden}."
     elif several:
         bands = "No bands: the 95 % t intervals would hide the lines."
     cut = min(summary.mean for line in lines for _, summary in line.points) / y.unit < y.low

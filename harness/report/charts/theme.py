@@ -74,26 +74,16 @@ def frame(title: str, subtitle: Sequence[str]) -> dict[str, Any]:
     """
     small = {"labelFontSize": FONT_SIZE, "titleColor": INK, "titleFontWeight": "normal"}
     lines = {"gridColor": GRID, "domainColor": MUTED, "tickColor": MUTED}
+    symbols = {"symbolSize": 90, "symbolBaseFillColor": MUTED}
+    below = {"subtitleColor": MUTED, "subtitleFontSize": 12.5, "subtitlePadding": 5}
     return {
         "title": {"text": title, "subtitle": list(subtitle), "anchor": "start", "offset": 14},
         "padding": 16,
         "background": WHITE,
         "config": {
-            "title": {
-                "fontSize": 16,
-                "color": INK,
-                "subtitleColor": MUTED,
-                "subtitleFontSize": 12.5,
-                "subtitlePadding": 5,
-            },
+            "title": {"fontSize": 16, "color": INK, **below},
             "axis": {"labelColor": MUTED, "titleFontSize": 13, "titlePadding": 10, **small, **lines},
-            "legend": {
-                "labelColor": INK,
-                "titleFontSize": FONT_SIZE,
-                "symbolSize": 90,
-                "symbolBaseFillColor": MUTED,
-                **small,
-            },
+            "legend": {"labelColor": INK, "titleFontSize": FONT_SIZE, **symbols, **small},
             "view": {"stroke": None},
         },
     }
