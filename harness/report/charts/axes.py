@@ -140,17 +140,17 @@ def _domain(
     values: Sequence[Summary | Spread], unit: float, logarithmic: bool, least_span: float
 ) -> tuple[float, float]:
     """Returns the ends of an axis that shows all means, and of their intervals `MOST_FOR_INTERVALS` beside them."""
-    scaled = [value.mean / unit for value in values]
-    lows, highs = [value.low / unit for value in values], [value.high / unit for value in values]
+    import numpy
+
+    means, lows, highs = numpy.array([(value.mean, value.low, value.high) for value in values]).T / unit
     if logarithmic:
-        lows = [low if low > 0 else mean for low, mean in zip(lows, scaled, strict=True)]
-        scaled, lows, highs = ([math.log10(value) for value in part] for part in (scaled, lows, highs))
+        means, lows, highs = numpy.log10([means, numpy.where(lows > 0, lows, means), highs])
         least_span = 0.0
-    span = max(max(scaled) - min(scaled), least_span)
-    centre = (max(scaled) + min(scaled)) / 2
+    span = max(means.max() - means.min(), least_span)
+    centre = (means.max() + means.min()) / 2
     most = MOST_FOR_INTERVALS * span
-    low = min(centre - span / 2, max(min(lows), min(scaled) - most))
-    high = max(centre + span / 2, min(max(highs), max(scaled) + most))
+    low = min(centre - span / 2, max(lows.min(), means.min() - most))
+    high = max(centre + span / 2, min(highs.max(), means.max() + most))
     margin = MARGIN * (high - low)
-    ends = (low - margin, high + margin)
+    ends = float(low - margin), float(high + margin)
     return (10 ** ends[0], 10 ** ends[1]) if logarithmic else ends

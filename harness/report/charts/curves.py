@@ -169,7 +169,7 @@ def _said(lines: Sequence[Line], banded: Sequence[Line], y: Axis) -> list[str]:
     some_hidden = any(line.on_front and line.name and line.band_height() for line in lines if line not in banded)
     bands = ""
     if banded:
-        bands = f"Bands: 95 % t intervals{', where they leave room' * some_hidden}."
+        bands = f"Bands are 95 % t intervals over the seeds{', where they leave room' * some_hidden}."
     elif several:
         bands = "No bands: the 95 % t intervals would hide the lines."
     cut = min(summary.mean for line in lines for _, summary in line.points) / y.unit < y.low

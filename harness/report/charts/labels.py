@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.report.texts import shortened
@@ -19,7 +20,9 @@ CHARACTER = 0.53  # mean width of a character, in font sizes
 POINT = 7.0
 NEAR = 10  # from further away a line leads to the point
 _DISTANCES = (NEAR, 20, 34, 50, 70)
-_DIRECTIONS = ((1, 0), (1, 1), (1, -1), (-1, -1), (-1, 1), (-1, 0), (0, -1), (0, 1))
+# Across and down from the point; of places that are equally good the first is taken.
+_DIRECTIONS = ((0, -1), (0, 1), (1, -1), (1, 1), (1, 0), (-1, 0), (-1, -1), (-1, 1))
+_ALIGN = {1: "left", 0: "center", -1: "right"}
 
 _COVERS_A_LABEL = 1000.0
 _COVERS_A_POINT = 60.0
@@ -38,16 +41,6 @@ class Wanted(NamedTuple):
     x: float
     y: float
     strong: bool
-
-
-class _Place(NamedTuple):
-    """Where a label may stand: `leader` has spots along the line that leads to it, as boxes without a size."""
-
-    distance: int
-    align: str
-    box: Box
-    nearest: Spot
-    leader: list[Box]
 
 
 def place_labels(
@@ -69,39 +62,47 @@ def place_labels(
         that side of it (`x`, `y`), its point (`point_x`, `point_y`), where a leader ends (`near_x`, `near_y`), and
         whether it is so `far` that it needs one.
     """
+    import numpy
+
+    distances, directions = map(numpy.array, zip(*itertools.product(_DISTANCES, _DIRECTIONS), strict=True))
+    shifts = directions * numpy.where(directions.all(axis=1), 0.75 * distances, distances)[:, None]  # [places, 2]
+    steps = numpy.arange(1, 12)[:, None, None] / 12
     all_points, all_lines = _boxes([(x, y, x, y) for x, y in points]), _boxes(lines)
     strong_points = _boxes([(one.x, one.y, one.x, one.y) for one in wanted if one.strong])
-    boxes: list[Box] = []
-    leaders: list[Box] = []
+    placed: list[numpy.ndarray] = []
+    leaders: list[numpy.ndarray] = []
     labels = []
     for one in wanted:
-        text = "\n".join(_lines(one.text))
-        width = max(map(len, text.split("\n"))) * CHARACTER * font_size
-        height = (text.count("\n") + 1) * (font_size + 2)
-        choices = []
-        for place in _places(one, width, height):
-            box, leader = place.box, place.leader
-            if box[0] < 0 or box[1] < 0 or box[2] > plot[0] or box[3] > plot[1]:
-                continue
-            cost = place.distance * _A_PIXEL_AWAY
-            cost += _COVERS_A_LABEL * _near([box], boxes, 3).sum()
-            cost += _COVERS_A_POINT * _near([box], all_points, POINT).sum()
-            cost += _TOO_MUCH * _near([box], strong_points, POINT).sum()
-            cost += _CROSSES_A_LINE * _near([box], all_lines, 1).sum()
-            cost += _CROSSES_A_LEADER * _near([box], leaders, 2).any()
-            cost += _CROSSES_A_LEADER * _near(leader, boxes, 2).any()
-            cost += _PASSES_A_POINT * _near(leader[3:], all_points, 4).any()
-            choices.append((cost, place))
-        least, best = min(choices, default=(_TOO_MUCH, None))
-        if best is None or least >= _TOO_MUCH:
+        text = _lines(one.text)
+        size = numpy.array([max(map(len, text)) * CHARACTER * font_size, len(text) * (font_size + 2)])
+        point = numpy.array([one.x, one.y])
+        begin = point + shifts - size * (1 - directions) / 2
+        end = begin + size
+        boxes = numpy.hstack([begin, end])
+        nearest = point.clip(begin, end)
+        spots = point + (nearest - point) * steps
+        leader = numpy.concatenate([spots, spots], axis=-1)  # boxes without a size along the line, [steps, places, 4]
+        far = distances > NEAR
+
+        cost = _A_PIXEL_AWAY * distances
+        cost += _COVERS_A_LABEL * _near(boxes, _boxes(placed), 3).sum(axis=-1)
+        cost += _COVERS_A_POINT * _near(boxes, all_points, POINT).sum(axis=-1)
+        cost += _TOO_MUCH * _near(boxes, strong_points, POINT).sum(axis=-1)
+        cost += _CROSSES_A_LINE * _near(boxes, all_lines, 1).sum(axis=-1)
+        cost += _CROSSES_A_LEADER * _near(boxes, _boxes(leaders), 2).any(axis=-1)
+        cost += _CROSSES_A_LEADER * far * _near(leader, _boxes(placed), 2).any(axis=(0, -1))
+        cost += _PASSES_A_POINT * far * _near(leader[3:], all_points, 4).any(axis=(0, -1))
+        cost[(begin < 0).any(axis=1) | (end > plot).any(axis=1)] = _TOO_MUCH
+        best = int(cost.argmin())
+        if cost[best] >= _TOO_MUCH:
             continue
-        boxes.append(best.box)
-        leaders += best.leader
-        left, top, right, _ = best.box
-        x = {"left": left, "center": (left + right) / 2, "right": right}[best.align]
-        ends = {"point_x": one.x, "point_y": one.y, "near_x": best.nearest[0], "near_y": best.nearest[1]}
-        far = best.distance > NEAR
-        labels.append({"text": text, "strong": one.strong, "align": best.align, "x": x, "y": top, **ends, "far": far})
+        placed.append(boxes[best])
+        leaders += [*leader[:, best]] if far[best] else []
+        x, y = one.x + shifts[best, 0], begin[best, 1]
+        near_x, near_y = nearest[best]
+        look = {"strong": one.strong, "align": _ALIGN[int(directions[best, 0])], "far": bool(far[best])}
+        where = {"x": x, "y": y, "point_x": one.x, "point_y": one.y, "near_x": near_x, "near_y": near_y}
+        labels.append({"text": "\n".join(text), **look, **{name: float(at) for name, at in where.items()}})
     return labels
 
 
@@ -116,32 +117,17 @@ def without_common_parts(texts: Sequence[str]) -> list[str]:
     ]
 
 
-def _boxes(boxes: Sequence[Box] | numpy.ndarray) -> numpy.ndarray:
+def _boxes(boxes: Sequence[Box] | Sequence[numpy.ndarray]) -> numpy.ndarray:
     import numpy
 
-    return numpy.asarray(boxes, dtype=float).reshape(-1, 4)
+    return numpy.array(boxes, dtype=float).reshape(-1, 4)
 
 
-def _near(boxes: Sequence[Box], others: Sequence[Box] | numpy.ndarray, margin: float) -> numpy.ndarray:
-    """Returns which boxes come nearer to which of the others than the margin, [boxes, others]."""
-    import numpy
-
-    own, other = _boxes(boxes)[:, None], _boxes(others)[None]
-    begin, end = other[..., :2] - margin < own[..., 2:], other[..., 2:] + margin > own[..., :2]
-    return numpy.all(begin & end, axis=-1)
-
-
-def _places(one: Wanted, width: float, height: float) -> Iterator[_Place]:
-    for distance in _DISTANCES:
-        for across, down in _DIRECTIONS:
-            shift = distance * 0.75 if across and down else distance
-            left = (one.x - shift - width, one.x - width / 2, one.x + shift)[across + 1]
-            top = (one.y - shift - height, one.y - height / 2, one.y + shift)[down + 1]
-            x, y = min(max(one.x, left), left + width), min(max(one.y, top), top + height)
-            steps = [step / 12 for step in range(1, 12)] if distance > NEAR else []
-            spots = [(one.x + (x - one.x) * step, one.y + (y - one.y) * step) for step in steps]
-            align, box = ("right", "center", "left")[across + 1], (left, top, left + width, top + height)
-            yield _Place(distance, align, box, (x, y), [(*spot, *spot) for spot in spots])
+def _near(boxes: numpy.ndarray, others: numpy.ndarray, margin: float) -> numpy.ndarray:
+    """Returns which boxes, [..., 4], come nearer to which of the others, [n, 4], than the margin: [..., n]."""
+    left, top, right, bottom = (boxes[..., side, None] for side in range(4))
+    across = (others[:, 0] - margin < right) & (others[:, 2] + margin > left)
+    return across & (others[:, 1] - margin < bottom) & (others[:, 3] + margin > top)
 
 
 def _lines(text: str) -> list[str]:
