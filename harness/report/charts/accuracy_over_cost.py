@@ -209,7 +209,7 @@ def _label_layers() -> list[dict[str, Any]]:
 
 
 def _said(every: Sequence[Paying], shown: Sequence[Paying]) -> list[str]:
-    bars = "Bars are 95 % t intervals over the seeds" + ", of the front only" * (len(shown) > ALL_BARS_UP_TO)
+    bars = "Bars are 95 % t intervals" + ", of the front only" * (len(shown) > ALL_BARS_UP_TO)
     several, unsure = any(one.accuracy.n > 1 for one in shown), any(one.place in ("unsure", "perhaps") for one in shown)
     front = "Line and outlined points: the Pareto front; no other config is both more accurate and cheaper."
     cut = f"Drawn are the front and the most accurate: {len(shown)} of {len(every):,} configs."

@@ -81,7 +81,7 @@ def cost_axis(paid: Sequence[Summary | Spread], cost: Cost, pixels: int) -> Axis
 def accuracy_axis(accuracies: Sequence[Summary | Spread], pixels: int) -> Axis:
     """Returns the axis of test accuracies, in percent."""
     low, high = _domain(accuracies, 0.01, False, least_span=0.2)
-    return Axis("Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high) if high < 101 else 100.0, False, pixels)
+    return Axis("Test accuracy (%)", 0.01, max(0.0, low), min(100.0, high), False, pixels)
 
 
 def time_axis(firsts: Sequence[float], lasts: Sequence[float], pixels: int) -> Axis:

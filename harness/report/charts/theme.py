@@ -29,7 +29,7 @@ PAGE_COLOURS: dict[str, tuple[str, str, str]] = {
 }
 _PAGE_FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 _VARIABLES = {own: f"var(--{name})" for name, (own, _, _) in PAGE_COLOURS.items()}
-_SAID_BY_THE_PAGE = ("title", "padding", "$schema")
+_SAID_BY_THE_PAGE = ("title", "padding")
 _SAID_IN_LEGEND_OR_CAPTION = ("config", "split")
 _DATA = ("datasets", "values", "domain", "sort")
 DIGITS = 5
