@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 Kind = Literal["text", "count", "number", "flag"]
 # Long, of the program alone, or told by other columns.
 _LEFT_OUT = {"cause.traceback", "kept_under", "calibration", "metrics", "selected", "spec", "unavailable"}
+# As long as there are classes; it is in result.json.
+_LEFT_OUT |= {f"metrics.{split}.recall_by_class" for split in SPLITS}
+_LEFT_OUT |= {f"selected.{split}.test.recall_by_class" for split in SPLITS}
 _UNITS = {
     "samples_per_second": "images/s",
     "seconds": "s",
