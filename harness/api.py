@@ -43,7 +43,7 @@ def make_plan(
     for run in plan.runs:
         row: dict[str, Any] = {"run_id": run.run_id, "config_id": run.config_id, "label": run.spec.label}
         row |= {"seed": run.spec.seed, "anchor": bool(run.spec.repeat)}
-        put("spec", specs[run.config_id] | {"seed": run.spec.seed, "repeat": run.spec.repeat}, row)
+        put("spec.", specs[run.config_id] | {"seed": run.spec.seed, "repeat": run.spec.repeat}, row)
         rows.append(row)
     return pandas.DataFrame(rows)
 

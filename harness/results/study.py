@@ -168,7 +168,7 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
         raise HarnessError(
             f"no results in {first} can be read" if odd else f"no results in {first}", "; ".join(odd[:3])
         )
-    question, notes = read_question(folders), list(stored.notes)
+    question, notes = read_question(folders), [*stored.notes, *_other_questions(folders)]
     results = _selected(_asked(stored.results, question, notes), only)
     latest = {run.config_id: run for run in sorted(results, key=lambda run: run.ended_at)}
     names = {i: question.labels.get(i) or run.label or i for i, run in latest.items()}
@@ -213,6 +213,15 @@ def _asked(results: Sequence[RunResult], question: SuiteQuestion, notes: list[st
         labels = ", ".join(sorted({f"“{result.label}”" for result in others})[:6])
         notes.append(f"Left out: {counted(len(others), 'result')} of configs that the suite does not have ({labels}).")
     return [result for result in results if result.config_id in counts]
+
+
+def _other_questions(folders: Sequence[Path]) -> list[str]:
+    """Returns a note where folders of one suite ask with different margins or budgets."""
+    asked = {folder: read_question([folder]) for folder in folders}
+    asked = {folder: (one.margin, one.budget) for folder, one in asked.items() if one.labels}
+    if len(set(asked.values())) < 2:
+        return []
+    return [f"The folders have different margins or budgets: those of {next(iter(asked))} count."]
 
 
 def read_folders(folders: Sequence[Path]) -> SuiteResults:

@@ -142,6 +142,21 @@ def test_several_roots_are_one_suite(plan: Plan, tmp_path: Path) -> None:
         assert study.folder == tmp_path / "anna/s"
 
 
+def test_several_margins_are_told(plan: Plan, tmp_path: Path) -> None:
+    folders = []
+    for root, margin in (("anna", "0.003"), ("bert", "0.01")):
+        other = tmp_path / f"{root}.yaml"
+        other.write_text(SUITE.replace("0.003", margin))
+        store(tmp_path / root, [_result(run) for run in plan.runs])
+        folders.append(tmp_path / root / "s")
+        keep_question(load_suite(other).plan(lambda data: "f00d"), tmp_path / root)
+    study = study_of_folders(folders)
+    told = [note for note in study.notes if "margins" in note]
+    assert told == [f"The folders have different margins or budgets: those of {folders[0]} count."]
+    assert study.question.margin == 0.003
+    assert not any("margins" in note for note in study_of_folders(folders[:1]).notes)
+
+
 def test_a_renamed_folder_keeps_its_times(tmp_path: Path) -> None:
     store(tmp_path, make_suite(2, 3))
     (tmp_path / "many").rename(tmp_path / "many-of-anna")
