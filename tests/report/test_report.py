@@ -44,9 +44,7 @@ def test_systems_share_neither_a_table_nor_a_front(fake: Any) -> None:
 def test_two_systems_of_one_name_are_told_apart(fake: Any) -> None:
     systems = {name: {"name": "GTX 1060"} for name in ("one", "two")}
     results = [fake.result("a", system_id=name) for name in systems]
-    from harness.report.build import Material, build_report
-
-    titles = [table.system for table in build_report(Material("s", results, systems)).tables]
+    titles = [table.system for table in fake.report(results, systems=systems).tables]
     assert titles == ["GTX 1060 (one)", "GTX 1060 (two)"]
 
 

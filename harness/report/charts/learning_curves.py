@@ -10,10 +10,10 @@ from harness.report.charts.chart import Chart, Grid, channel, grid, layer, speci
 from harness.report.charts.configs import coloured, config_colour
 from harness.report.charts.theme import frame
 from harness.report.numbers.curves import METRICS, SPLITS, ByEpoch, by_epoch, thinned
-from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import TIME
 from harness.report.tables import Table
 from harness.report.texts import NOTHING, listed, one_line
+from harness.spec.settings import value_at as at
 
 WIDTH, HEIGHT = 350, 260  # of a panel
 MOST_POINTS = 120  # of a line

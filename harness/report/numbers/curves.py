@@ -94,15 +94,15 @@ def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, Summary]]:
     return [(seconds, summary) for seconds, summary in summaries if summary]
 
 
-def mark_accuracy_at(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], budget: Budget | None) -> None:
-    """Gives the rows of one system their accuracy at a budget, over the seeds that were evaluated by then."""
-    for row in rows:
-        own = curves.get(row.config_id, ())
-        values = [curve.at(budget.seconds) for curve in own] if budget else []
-        evaluated = sum(value is not None for value in values)
-        row.values["budget_seconds"] = budget.seconds if budget else None
-        row.values[AT_BUDGET] = summarise(values)
-        row.values["evaluated_by_budget"] = f"{evaluated} of {len(values)}" if values else None
+def budget_values(curves: Sequence[Curve], budget: Budget | None) -> dict[str, Any]:
+    """Returns the accuracy of a config at a budget, over the seeds that were evaluated by then: values of columns."""
+    values = [curve.at(budget.seconds) for curve in curves] if budget else []
+    evaluated = sum(value is not None for value in values)
+    return {
+        "budget_seconds": budget.seconds if budget else None,
+        AT_BUDGET: summarise(values),
+        "evaluated_by_budget": f"{evaluated} of {len(values)}" if values else None,
+    }
 
 
 def with_budget_in_title(columns: Sequence[Column], budget: Budget | None) -> tuple[Column, ...]:
