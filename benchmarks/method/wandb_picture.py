@@ -25,7 +25,7 @@ from PIL import Image
 from harness.records.read import read_suite
 from harness.records.store import run_folder
 from harness.report.build import build_report
-from harness.report.formats.wandb_report import specification, wandb_report
+from harness.report.to_wandb import specification, wandb_report
 from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
 from harness.trackers.entries import Entries, read_entries

@@ -137,7 +137,6 @@ def build_report(study: Study, options: Options | None = None, stored: Stored | 
             _table(study, stored, name, own, columns, sortable[sort], budget, its_curves, design)
             for (name, own), its_curves in zip(systems, curves, strict=True)
         ),
-        columns,
         tuple(_in_order(study)),
         tuple(_notes(study, stored, any_runs=bool(rows))),
         tuple(stored.pictures),

@@ -96,7 +96,7 @@ def normalised_table(report: Report, relative_to: str, sort: str) -> Beside | No
             raise HarnessError(message, "run `harness calibrate` on it, with the same --output")
     reference = _reference(report.tables, relative_to)
     found = [(row, _record(row, table, reference)) for table in report.tables for row in table.rows]
-    column = declared.sortable(report.columns).get(sort)
+    column = declared.sortable(report.tables[0].columns).get(sort)
 
     def place(one: tuple[Row, dict[str, Any]]) -> tuple[Any, ...]:
         row, record = one

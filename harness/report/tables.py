@@ -138,7 +138,6 @@ class Report:
 
     suite: str
     tables: tuple[Table, ...]
-    columns: tuple[Column, ...]
     runs: tuple[RunResult, ...]
     notes: tuple[str, ...]
     pictures: tuple[PictureFile, ...] = ()

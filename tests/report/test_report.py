@@ -138,7 +138,7 @@ def test_only_columns_that_differ_are_shown(fake: Any) -> None:
         fake.result("b", model="cnn3", train={"epochs": 2}),
     ]
     report = fake.report(results)
-    config = [column.name for column in report.columns if column.priority == 12]
+    config = [column.name for column in report.tables[0].columns if column.priority == 12]
     # cnn3's own parameters have one value: they follow from the name, and get no column.
     assert config == ["model.name"]
 
@@ -148,7 +148,7 @@ def test_places_and_seeds_make_no_column(fake: Any) -> None:
         fake.result("a", seed=1),
         fake.result("b", seed=2, train={"epochs": 3, "timeout_seconds": 5.0}),
     ]
-    config = [column.name for column in fake.report(results).columns if column.priority == 12]
+    config = [column.name for column in fake.report(results).tables[0].columns if column.priority == 12]
     assert config == ["train.epochs"]
 
 
@@ -159,7 +159,7 @@ def test_what_auto_became_is_said_once_or_gets_a_column(fake: Any) -> None:
     auto = {"mixed_precision": "auto"}
     a = fake.result("a", train=auto, resolved=ran("bf16"))
     same = fake.report([a, fake.result("b", train={**auto, "epochs": 2}, resolved=ran("bf16"))])
-    assert "resolved.mixed_precision" in [column.name for column in same.columns]
+    assert "resolved.mixed_precision" in [column.name for column in same.tables[0].columns]
     assert "resolved.mixed_precision" not in [column.name for column in same.tables[0].shown()]
     assert "All runs here: mixed precision that ran = bf16 (asked for: auto)." in _notes(same)
     differing = fake.report([a, fake.result("b", train={**auto, "epochs": 2}, resolved=ran("no"))])

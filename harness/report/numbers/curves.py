@@ -195,8 +195,7 @@ class ByEpoch:
 def by_epoch(row: Row, epochs_of: EpochsOf) -> ByEpoch | None:
     """Returns the epochs of a config's timed runs, or of all, without their times, where none is; None: no record."""
     timed = row.ok_for("clock.train_seconds")
-    found = [(run, epochs_of(run)) for run in timed or row.ok]
-    found = [(run, events) for run, events in found if events]
+    found = [(run, events) for run in timed or row.ok if (events := epochs_of(run))]
     if not found:
         return None
     expected = max(max(run.epochs, max(events) + 1) for run, events in found)
@@ -220,17 +219,16 @@ def thinned(epochs: Sequence[EpochMean], most: int) -> list[EpochMean]:
 def _by_number(
     run: RunResult, events: Mapping[int, Mapping[str, Any]], *, with_times: bool
 ) -> dict[int, dict[str, float]]:
-    if not with_times:
-        return {number: dict(_metrics(event)) for number, event in events.items()}
+    """Returns the numbers of each epoch that has an event; its train time only where none before it was lost."""
     numbers: dict[int, dict[str, float]] = {}
-    elapsed: float | None = 0.0
+    elapsed = 0.0 if with_times else math.nan
     for number in range(max(events) + 1):
-        event = events.get(number)
-        seconds = event.get("train_seconds") if event else None
-        elapsed = None if elapsed is None or seconds is None else elapsed + seconds
+        event = events.get(number, {})
+        seconds = event.get("train_seconds")
+        elapsed += math.nan if seconds is None else seconds
         if event:
-            numbers[number] = dict([*_metrics(event), *_speeds(run, event)])
-            if elapsed is not None:
+            numbers[number] = dict([*_metrics(event), *(_speeds(run, event) if with_times else ())])
+            if math.isfinite(elapsed):
                 numbers[number]["seconds"] = elapsed
     return numbers
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.counted import counted, is_are
+from harness.durations import duration_text
 from harness.records.comparable import compares, marks
 from harness.records.result import RunResult
 from harness.report.texts import quoted, span
@@ -75,10 +76,7 @@ def drift_notes(drift: Drift | None) -> Iterator[str]:
     """Yields what a table's reader should know of the drift."""
     if drift is None:
         return
-    units = {"hours": 1, "minutes": 60, "seconds": 3600}
-    unit = next((unit for unit, per_hour in units.items() if per_hour * drift.hours >= 1), "seconds")
-    long = f"{units[unit] * drift.hours:.1f} {unit}"
-    whose = f"{drift.runs} runs of {quoted(drift.label)}, seed {drift.seed}, over {long}"
+    whose = f"{drift.runs} runs of {quoted(drift.label)}, seed {drift.seed}, over {duration_text(3600 * drift.hours)}"
     if drift.low is None or drift.high is None or drift.scatter is None:
         yield f"Drift: too few anchors to tell ({whose}); the train time changed by {_percent(drift.change)}."
         return

@@ -26,8 +26,6 @@ COLLAPSED = (
     "Collapsed: runs that diverged, or whose mean recall over the classes is no better than guessing one class, "
     "of those that ended ok or diverged; up to: the upper 95 % limit of their share (Clopper-Pearson)."
 )
-PredictionsOf = Callable[[RunResult], Path]
-"""Gives the file of a run's predictions."""
 
 
 def is_guessing(run: RunResult) -> bool:
@@ -41,8 +39,12 @@ def is_guessing(run: RunResult) -> bool:
     return own is not None and own.macro_recall <= (1 + BARELY) / run.data.num_classes
 
 
-def guessing_shares(rows: Sequence[Row], predictions_of: PredictionsOf) -> dict[str, float]:
-    """Returns what guessing the largest class would reach on the test images, by the fingerprint of the data."""
+def guessing_shares(rows: Sequence[Row], predictions_of: Callable[[RunResult], Path]) -> dict[str, float]:
+    """Returns what guessing the largest class would reach on the test images, by the fingerprint of the data.
+
+    Args:
+        predictions_of: gives the file of a run's predictions.
+    """
     shares: dict[str, float] = {}
     for row in rows:
         tested, data = _tested(row)
