@@ -149,8 +149,7 @@ def build_report(study: Study, options: Options | None = None, stored: Stored | 
 
 def _in_order(study: Study) -> list[RunResult]:
     """Returns the results in the order of the suite's file: by config, then by seed, then by system; anchors last."""
-    config_ids = dict.fromkeys([*study.labels, *(run.config_id for run in study.results)])
-    places = {config_id: place for place, config_id in enumerate(config_ids)}
+    places = {config_id: place for place, config_id in enumerate(study.labels)}
 
     def place(run: RunResult) -> tuple[Any, ...]:
         repeat = run.spec.get("repeat") or 0

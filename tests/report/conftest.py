@@ -206,7 +206,7 @@ def make_report(
     """Returns the report of results on systems that are named after their ids, but for the usual one.
 
     Args:
-        planned: configs with their labels.
+        planned: configs with their labels, in the order of the suite, before those that have only results.
         output: the results root.
         stored: fields of `harness.report.build.Stored`.
     """
@@ -218,7 +218,7 @@ def make_report(
         source=output / suite,
         folder=output / suite,
         specs={result.config_id: result.spec for result in results},
-        labels={config.config_id: config.label for config in planned},
+        labels={config.config_id: config.label for config in (*planned, *results, *planned)},
         results=results,
         systems=systems or named,
         question=SuiteQuestion(budget=budget_seconds, margin=margin, overrides=dict(overrides or {})),

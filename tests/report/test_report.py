@@ -217,11 +217,6 @@ def test_plan_names_what_is_missing_and_gives_todays_labels(fake: Any) -> None:
     assert "No result yet on this system: “to come” (1 of 2 planned configs)." in _notes(report)
 
 
-def test_configs_of_one_label_are_told_apart(fake: Any) -> None:
-    results = [fake.result("same"), fake.result("same", train={"epochs": 3})]
-    assert len(set(_labels(fake.report(results)))) == 2
-
-
 def test_host_memory_is_shown_only_without_device_memory(fake: Any) -> None:
     def shown(**options: Any) -> set[str]:
         return {column.name for column in fake.report([fake.result(**options)]).tables[0].shown()}

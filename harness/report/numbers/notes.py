@@ -65,9 +65,6 @@ def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
     missing = [quoted(label) for config_id, label in planned.items() if config_id not in here]
     if missing:
         yield f"No result yet on this system: {listed(missing)} ({len(missing)} of {len(planned)} planned configs)."
-    strangers = [quoted(row.label) for row in rows if row.config_id not in planned]
-    if planned and strangers:
-        yield f"Not in the plan, but in the results: {listed(strangers)}."
 
 
 def _meaning(rows: Sequence[Row]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +69,6 @@ def build_rows(
     """Returns the columns and the rows, in the order in which the configs were met.
 
     Args:
-        study: a config without a label in it keeps that of its latest run.
         calibrations: by system_id.
         with_resumed: times of runs that went on from a checkpoint count too.
     """
@@ -78,34 +76,23 @@ def build_rows(
     for result in study.results:
         if not result.is_anchor:
             groups.setdefault((result.system_id, result.config_id), []).append(result)
-    config_columns = config_columns_of(
-        list({config_id: own[0].spec for (_, config_id), own in groups.items()}.values())
-    )
-    latest = {key: max(runs, key=lambda run: run.ended_at) for key, runs in groups.items()}
-    shown = {(at, i): study.labels.get(i) or latest[at, i].label or i for at, i in groups}
-    configs_with = Counter((system_id, shown[system_id, config_id]) for system_id, config_id in groups)
-
+    config_columns = config_columns_of([study.specs[config_id] for config_id in dict.fromkeys(i for _, i in groups)])
     rows: list[Row] = []
     for (system_id, config_id), unsorted in groups.items():
-        label = shown[system_id, config_id]
-        if configs_with[system_id, label] > 1:
-            label = f"{label} ({config_id})"
         runs = tuple(sorted(unsorted, key=lambda run: (run.seed, run.started_at)))
-        row = Row(system_id, config_id, label, runs, {}, with_resumed)
+        row = Row(system_id, config_id, study.labels[config_id], runs, {}, with_resumed)
+        timed = row.ok_for("throughput.samples_per_second")
         named = {
             "system_id": system_id,
             "system": study.systems.get(system_id, {}).get("name") or system_id,
             "config_id": config_id,
-            "label": label,
+            "label": row.label,
             "runs_ok": len(row.ok),
             "runs": count_by_status(runs),
             "rankable": all(run.data.rankable for run in runs if run.data) if any(run.data for run in runs) else None,
-            "fraction_of_peak": fraction_of_peak(
-                row.ok_for("throughput.samples_per_second"), calibrations.get(system_id)
-            ),
+            "fraction_of_peak": fraction_of_peak(timed, calibrations.get(system_id)),
         }
-        spec = latest[system_id, config_id].spec
-        varied = {column.name: _plain(value_at(spec, column.name)) for column in config_columns}
+        varied = {column.name: _plain(value_at(study.specs[config_id], column.name)) for column in config_columns}
         rows.append(row.having(_measured(row), named, varied, {name: ran(runs, name) for name, _, _ in declared.RAN}))
     ran_columns = [
         Column(name, title, priority=declared.RAN_PRIORITY)
