@@ -52,14 +52,9 @@ CurveOf = Callable[[RunResult], Curve | None]
 
 @dataclass(frozen=True)
 class Budget:
-    """A train time at which configs are compared.
-
-    Attributes:
-        required: whether it is an error that no run was evaluated by then: of a command, not of a suite's file.
-    """
+    """A train time at which configs are compared."""
 
     seconds: float
-    required: bool = False
 
 
 def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
@@ -135,14 +130,12 @@ def some_late(rows: Sequence[Row]) -> bool:
     return any(evaluated != every for evaluated, every in counts)
 
 
-def require_evaluation_by(budget: Budget | None, systems: Sequence[Mapping[str, Sequence[Curve]]]) -> None:
+def require_evaluation_by(budget: Budget, systems: Sequence[Mapping[str, Sequence[Curve]]]) -> None:
     """Refuses a budget that ends before the first evaluation of every run.
 
     Raises:
         HarnessError: with the time of the first evaluation.
     """
-    if budget is None or not budget.required or not systems:
-        return
     firsts = [first for curves in systems if (first := _first(curves)) is not None]
     if not firsts or min(firsts) > budget.seconds:
         message = _none_by(duration_text(budget.seconds), min(firsts, default=None)).rstrip(".")
