@@ -210,13 +210,13 @@ def price_coverage(gain: float, seeds: int, suites: int, common: float) -> dict[
         steps = prices_along(judged(*truth.runs(seeds, common, rng)))
         if not steps:
             continue  # by these runs the second config gains nothing: there is no step to price
-        interval = steps[0].per_point_interval
-        assert interval is not None
-        held.append(interval[0] <= price <= interval[1])
-        unbounded.append(np.isinf(interval[1]))
-        if steps[0].verdict == CLEAR and (ends := steps[0].gain_interval):
+        [step] = steps
+        held.append(_holds(step, price))
+        unbounded.append(step["cost_per_point_high"] is None)
+        if step["verdict"] == CLEAR:
             true = gain * ACCURACY_SD
-            clear.append((steps[0].gain / true, ends[0] <= true <= ends[1]))
+            inside = step["test_accuracy_gain_low"] <= true <= step["test_accuracy_gain_high"]
+            clear.append((step["test_accuracy_gain"] / true, inside))
     found = {"covered": float(np.mean(held)), "no_upper_end": float(np.mean(unbounded))}
     if len(clear) >= 20:
         found["clear_gain_over_true"], found["clear_gain_covered"] = (float(one) for one in np.mean(clear, axis=0))
@@ -234,13 +234,17 @@ def chosen_price_coverage(seeds: int, suites: int, common: float) -> dict[str, f
         for _ in range(suites):
             truth = random_truth(spread, rng)
             for step in prices_along(judged(*truth.runs(seeds, common, rng))):
-                one, other = int(step.cheaper.row.config_id), int(step.dearer.row.config_id)
+                one, other = int(step["from_config_id"]), int(step["to_config_id"])
                 gain = truth.accuracy[other] - truth.accuracy[one]
                 price = 0.01 * (truth.seconds[other] - truth.seconds[one]) / gain if gain > 0 else np.inf
-                interval = step.per_point_interval
-                assert interval is not None
-                held.append(interval[0] <= price <= interval[1])
+                held.append(_holds(step, price))
     return {"covered": float(np.mean(held)), "steps": len(held)}
+
+
+def _holds(step: dict[str, Any], price: float) -> bool:
+    """Tells whether the interval of a step's price, which may have no upper end, holds a price."""
+    high = step["cost_per_point_high"]
+    return step["cost_per_point_low"] <= price <= (np.inf if high is None else high)
 
 
 def main() -> None:

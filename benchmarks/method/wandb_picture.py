@@ -24,8 +24,8 @@ from PIL import Image
 
 from harness.records.read import read_suite
 from harness.records.store import run_folder
-from harness.report.formats.wandb_report import specification, wandb_report
-from harness.report.of_suite import build_suite_report
+from harness.report.build import build_report
+from harness.report.to_wandb import specification, wandb_report
 from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
 from harness.trackers.entries import Entries, read_entries
@@ -46,7 +46,7 @@ def main() -> None:
 
     plan = load_suite(asked.suite, asked.set).plan(lambda data: "", num_processes=1)
     stored = read_suite(asked.results, plan.suite.name)
-    report = build_suite_report(study_of_plans([plan], stored, [asked.results]))
+    report = build_report(study_of_plans([plan], stored, [asked.results]))
     sent = specification(wandb_report(report, "team", "project", with_project_id=False))
     folders = [run_folder(asked.results, plan.suite.name, one.run_id, one.system_id) for one in stored.results]
     told = [entries for folder in folders if (entries := read_entries(folder))]

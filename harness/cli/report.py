@@ -46,9 +46,9 @@ def report(
     """Say what a suite's results answer, and write tables and charts beside them; --html makes a page of it all."""
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
+    from harness.report.build import DEFAULT_SORT, Options
     from harness.report.normalised import require_no_ranking_of_raw_times
     from harness.report.of_suite import report_suite, report_suites
-    from harness.report.options import DEFAULT_SORT, Options
 
     place = _wandb_place(wandb, dry_run)
     require_no_ranking_of_raw_times(sort, relative_to, normalised=normalised)

@@ -145,8 +145,8 @@ def run(
         keep_question(planned, output)
     code = _do(manifest, config_file, arguments, tracking_of(manifest), isolate, pack, retake, renew)
     if code in (0, 1) and is_main:
+        from harness.report.build import DEFAULT_SORT, Options
         from harness.report.of_suite import report_suite
-        from harness.report.options import DEFAULT_SORT, Options
         from harness.results.study import study_of_suite
 
         report_suite(study_of_suite(planned, [output]), stderr(), Options(sort or DEFAULT_SORT, with_resumed))

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from harness.durations import duration_text
 from harness.report.numbers.rows import Row
 from harness.report.texts import quoted
-from harness.results.answers import Family
-from harness.results.measured import MeasuredConfig
+from harness.results.answers import Family, Question
+from harness.results.measured import MeasuredConfig, MeasuredRun
 from harness.statistics.chosen import flattery_of_best
 from harness.statistics.crossed import largest_image_noise
 from harness.statistics.intervals import Summary, summarise
@@ -81,19 +81,26 @@ class Standing:
 
 def most_accurate(table: Table) -> Standing | None:
     """Returns who is first by test accuracy; None where nobody stands."""
-    configs = [config for config in table.configs if any(run.accuracy is not None for run in config.runs)]
-    family = Family("accuracy", configs, table.margin)
-    numbers = [{run.seed: run.accuracy for run in config.runs if run.accuracy is not None} for config in configs]
-    return _standing(_rows(table, configs), numbers, family.tests)
+    return _first(table, "accuracy", table.configs)
 
 
 def fastest(table: Table, among: Sequence[Contender]) -> Standing | None:
     """Returns which of some configs trains fastest; None where no time of them counts."""
     wanted = {one.row.config_id for one in among}
-    configs = [one for one in table.configs if one.config_id in wanted and any(run.train_seconds for run in one.runs)]
-    family = Family("time", configs)
-    numbers = [{run.seed: run.train_seconds for run in config.runs if run.train_seconds} for config in configs]
-    return _standing(_rows(table, configs), numbers, family.tests)
+    return _first(table, "time", [one for one in table.configs if one.config_id in wanted])
+
+
+def _first(table: Table, question: Question, configs: Sequence[MeasuredConfig]) -> Standing | None:
+    def number(run: MeasuredRun) -> float | None:
+        return run.accuracy if question == "accuracy" else run.train_seconds or None
+
+    rows = {row.config_id: row for row in table.rows}
+    known = [config for config in configs if any(number(run) is not None for run in config.runs)]
+    contenders = [
+        Contender(rows[one.config_id], {run.seed: value for run in one.runs if (value := number(run)) is not None})
+        for one in known
+    ]
+    return _standing(contenders, Family(question, known, table.margin).tests)
 
 
 def standing_by(contenders: Sequence[Contender], images: int, margin: float | None) -> Standing | None:
@@ -108,28 +115,19 @@ def standing_by(contenders: Sequence[Contender], images: int, margin: float | No
     rows = [[one.by_seed.get(seed, math.nan) for seed in seeds] for one in contenders]
     values = np.array(rows, dtype=float).reshape(len(contenders), len(seeds))
     noise = largest_image_noise(np.array([one.summary.mean for one in contenders]), images)
-    tests = PairwiseTests(values, noise, margin=margin)
-    return _standing([one.row for one in contenders], [one.by_seed for one in contenders], tests)
+    return _standing(contenders, PairwiseTests(values, noise, margin=margin))
 
 
-def _standing(rows: Sequence[Row], numbers: Sequence[Mapping[Any, float]], tests: PairwiseTests) -> Standing | None:
+def _standing(contenders: Sequence[Contender], tests: PairwiseTests) -> Standing | None:
     found = tests.best
     if found is None:
         return None
-
-    def contenders(places: Sequence[int]) -> tuple[Contender, ...]:
-        return tuple(Contender(rows[place], numbers[place]) for place in places)
-
-    [best] = contenders([found.index])
-    as_good = contenders(found.equivalent), contenders(found.undecided)
+    equivalent, undecided, unknown = (
+        tuple(contenders[place] for place in places) for places in (found.equivalent, found.undecided, found.unknown)
+    )
     known = [place for place in (*found.equivalent, *found.undecided) if place not in found.unknown]
     flattery = flattery_of_best(tests.values[[found.index, *known]])
-    return Standing(best, *as_good, contenders(found.unknown), len(rows) - 1, flattery)
-
-
-def _rows(table: Table, configs: Sequence[MeasuredConfig]) -> list[Row]:
-    rows = {row.config_id: row for row in table.rows}
-    return [rows[config.config_id] for config in configs]
+    return Standing(contenders[found.index], equivalent, undecided, unknown, len(contenders) - 1, flattery)
 
 
 def answer(table: Table) -> list[str]:
@@ -217,14 +215,11 @@ def _fastest(first: Standing, table: Table) -> str:
     if quickest.best.row is first.best.row:
         beyond = "" if len(equal) == 1 else f" and is the fastest of {_those(equal)}"
         return f"It takes {seconds_text(seconds)} of training{beyond}{_as_fast(quickest)}."
-    theirs = accuracy_text(next(one.summary for one in equal if one.row is quickest.best.row))
-    whole = next(config for config in table.configs if config.config_id == first.best.row.config_id)
-    slowest = summarise([run.train_seconds for run in whole.runs])
-    beside = ""
-    if slowest:
+    takes = f"{seconds_text(seconds)} of training, "
+    if slowest := first.best.row.values["train_seconds"]:
         ratio = slowest.mean / seconds
-        beside = f"{ratio:.{int(ratio < 10)}f} times as fast as {named(first.best.row)}, "
-    takes = f"{seconds_text(seconds)} of training, {beside}with {theirs}{_as_fast(quickest)}"
+        takes += f"{ratio:.{int(ratio < 10)}f} times as fast as {named(first.best.row)}, "
+    takes += f"with {accuracy_text(quickest.best.row.values['test_accuracy'])}{_as_fast(quickest)}"
     return f"{name} is the fastest of {_those(equal)}: {takes}."
 
 

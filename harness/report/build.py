@@ -1,40 +1,41 @@
-"""From the results of a suite to its report: one table per system, ranked."""
+"""From a suite with its results to its report: one table per system, ranked."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from harness.errors import HarnessError, nearest
-from harness.records.calibration import Calibration
+from harness.records.calibration import Calibration, read_calibrations
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
+from harness.report.normalised import NORMALISED, normalised_table
 from harness.report.numbers.curves import (
     Budget,
     Curve,
     CurveOf,
     EpochsOf,
     budget_notes,
+    budget_values,
+    curve_of,
     curves_of,
-    mark_accuracy_at,
     require_evaluation_by,
     with_budget_in_title,
 )
-from harness.report.numbers.fronts import mark_fronts
-from harness.report.numbers.learned import mark_learned
-from harness.report.numbers.noise import drift_notes, drift_of, left_out_notes, outlier_notes, outliers_of
+from harness.report.numbers.drift import drift_notes, drift_of, left_out_notes
+from harness.report.numbers.fronts import front_values, fronts_of
+from harness.report.numbers.learned import guessing_shares, learned_values
 from harness.report.numbers.notes import cautions, table_notes
 from harness.report.numbers.peak import no_peak_notes
 from harness.report.numbers.prices import price_table
-from harness.report.numbers.published import AtEpoch, side_by_side
+from harness.report.numbers.published import side_by_side
 from harness.report.numbers.rows import Row, build_rows
-from harness.report.numbers.time_to_target import mark_times_to_target
-from harness.report.options import Options
-from harness.report.pictures import PictureFile
+from harness.report.numbers.time_to_target import target_values
+from harness.report.pictures import PictureFile, pictures_of
 from harness.report.tables import Report, Table
 from harness.report.texts import one_line
 from harness.report.what_mattered import effect_table, what_mattered
@@ -42,134 +43,129 @@ from harness.results import columns as declared
 from harness.results.columns import Column
 from harness.results.factors import Design, design_of
 from harness.results.measured import measured_config
+from harness.results.study import Study
 
-if TYPE_CHECKING:
-    from harness.suite.file import Reference
-
-
-class PlannedConfig(Protocol):
-    """A config of the plan."""
-
-    @property
-    def config_id(self) -> str: ...
-    @property
-    def label(self) -> str: ...
+DEFAULT_SORT = "test_accuracy"
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a report is made of.
+class Options:
+    """What a person may choose.
 
     Attributes:
-        suite: its name.
-        results: of all systems, anchors among them.
-        systems: by system_id; `name` is the title of its table.
+        sort: a column's name; accuracies and throughputs descend, times and sizes ascend.
+        with_resumed: times of runs that went on from a checkpoint count too.
+        budget_seconds: train time that accuracies are compared at; None for the suite's own, if it has one.
+        relative_to: the system, by name or id, whose times the normalised table gives; empty for the first; None for
+            no such table.
+    """
+
+    sort: str = DEFAULT_SORT
+    with_resumed: bool = False
+    budget_seconds: float | None = None
+    relative_to: str | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies beside the records of a suite's runs.
+
+    Attributes:
         calibrations: of the systems that were calibrated, by system_id.
-        planned: the configs of the suite, with their labels of today; may name a config more than once.
-        references: published numbers by config_id, in the order in which they are shown.
-        overrides: what the command line changed in the suite.
-        specs: of the configs of the suite, in its order, by config_id; of those that have no result, too.
-        budget_seconds: the suite's own.
-        margin: the suite's own.
-        output: the results root, where predictions lie.
-        selection: of the suite, as `--only` has it.
-        pictures: of these runs.
-        notes: what to say under all tables, e.g. records that could not be read.
-        at_epoch: gives metrics of epochs before the last.
         curve_of: gives the evaluations of a run.
         epochs_of: gives the events of its epochs.
+        pictures: of the runs.
+        notes: on what could not be read.
     """
 
-    suite: str
-    results: Sequence[RunResult]
-    systems: Mapping[str, Mapping[str, Any]]
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    planned: Sequence[PlannedConfig] = ()
-    references: Mapping[str, Sequence[Reference]] = field(default_factory=dict)
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    budget_seconds: float | None = None
-    margin: float | None = None
-    output: Path = Path()
-    selection: Sequence[str] = ()
-    pictures: Sequence[PictureFile] = ()
-    notes: Sequence[str] = ()
-    at_epoch: AtEpoch = lambda run, name, epoch: None
     curve_of: CurveOf = lambda run: None
     epochs_of: EpochsOf = lambda run: {}
-
-    def labels(self) -> dict[str, str]:
-        """Returns the label of each config by its id."""
-        return {config.config_id: config.label or config.config_id for config in self.planned}
-
-    def design(self) -> Design | None:
-        """Returns what the suite varies, by the configs that are planned, or else by those that have results."""
-        return design_of(self.specs or {run.config_id: run.spec for run in self.results})
+    pictures: Sequence[PictureFile] = ()
+    notes: Sequence[str] = ()
 
 
-def build_report(material: Material, options: Options | None = None) -> Report:
-    """Returns the report; its normalised table is made from it (`harness.report.normalised`).
+def read_stored(study: Study) -> Stored:
+    """Returns what lies beside the records of a suite's runs."""
+    calibrations, unreadable = read_calibrations(study.root, (result.system_id for result in study.results))
+    notes = [f"Unreadable record {path}: {reason}." for path, reason in unreadable.items()]
+    curves: dict[tuple[str, str], Curve | None] = {}
+    pictures: list[PictureFile] = []
+    for run in study.results:
+        folder = folder_of(study.root, study.name, run)
+        epochs, odd = folder.epochs_and_problem()
+        curves[run.run_id, run.system_id] = None if odd else curve_of(epochs)
+        if odd:
+            notes.append(f"Unreadable line in {folder.path}/events.jsonl: {odd}. The run's curve is left out.")
+        pictures += pictures_of(run, folder, study.folder)
+    return Stored(
+        calibrations,
+        lambda run: curves[run.run_id, run.system_id],
+        lambda run: folder_of(study.root, study.name, run).epochs(),
+        pictures,
+        notes,
+    )
+
+
+def build_report(study: Study, options: Options | None = None, stored: Stored | None = None) -> Report:
+    """Returns the report on the results of a suite.
+
+    Args:
+        stored: by default what is read from disk.
 
     Raises:
-        HarnessError: there is no column to sort by, or no run was evaluated within the budget that was asked for.
+        HarnessError: there is no column to sort by, no run was evaluated within the budget that was asked for, or a
+            system of the normalised table is not calibrated or unknown.
     """
-    options = options or Options()
-    budget = _budget(material, options)
-    runs = [run for run in material.results if not run.is_anchor]
-    columns, rows = build_rows(
-        runs,
-        material.systems,
-        material.labels(),
-        with_resumed=options.with_resumed,
-        calibrations=material.calibrations,
-    )
+    options, stored = options or Options(), stored or read_stored(study)
+    seconds = options.budget_seconds or study.question.budget
+    budget = Budget(seconds) if seconds else None
+    columns, rows = build_rows(study, stored.calibrations, with_resumed=options.with_resumed)
     columns = with_budget_in_title(columns, budget)
     sortable = declared.sortable(columns)
-    if runs and options.sort not in sortable:
-        raise HarnessError(f"cannot sort by '{options.sort}': no such column", nearest(options.sort, sortable))
+    # A column of the normalised table is none of the others'.
+    sort = DEFAULT_SORT if options.relative_to is not None and options.sort == NORMALISED.name else options.sort
+    if rows and sort not in sortable:
+        raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))
 
-    systems, design = _by_system(rows), material.design()
-    curves = [curves_of(own, material.curve_of) for _, own in systems]
-    require_evaluation_by(budget, curves)
-    tables = [
-        _table(material, system, own, columns, options.sort, budget, its_curves, design)
-        for (system, own), its_curves in zip(systems, curves, strict=True)
-    ]
-    return Report(
-        material.suite,
-        tuple(tables),
-        columns,
-        tuple(_in_order(material)),
-        tuple(_notes(material, any_runs=bool(runs))),
-        tuple(material.pictures),
-        selection=tuple(material.selection),
+    systems, design = _by_system(rows), design_of(study.specs)
+    curves = [curves_of(own, stored.curve_of) for _, own in systems]
+    if budget and options.budget_seconds and systems:  # of a suite's file it is no error
+        require_evaluation_by(budget, curves)
+    report = Report(
+        study.name,
+        tuple(
+            _table(study, stored, name, own, columns, sortable[sort], budget, its_curves, design)
+            for (name, own), its_curves in zip(systems, curves, strict=True)
+        ),
+        tuple(_in_order(study)),
+        tuple(_notes(study, stored, any_runs=bool(rows))),
+        tuple(stored.pictures),
+        selection=study.selection,
     )
+    if options.relative_to is None:
+        return report
+    return dataclasses.replace(report, normalised=normalised_table(report, options.relative_to, options.sort))
 
 
-def _in_order(material: Material) -> list[RunResult]:
+def _in_order(study: Study) -> list[RunResult]:
     """Returns the results in the order of the suite's file: by config, then by seed, then by system; anchors last."""
-    config_ids = dict.fromkeys([*material.labels(), *(run.config_id for run in material.results)])
-    places = {config_id: place for place, config_id in enumerate(config_ids)}
+    places = {config_id: place for place, config_id in enumerate(study.labels)}
 
     def place(run: RunResult) -> tuple[Any, ...]:
         repeat = run.spec.get("repeat") or 0
         return run.is_anchor, places[run.config_id], run.seed, repeat, run.system_id
 
-    return sorted(material.results, key=place)
+    return sorted(study.results, key=place)
 
 
-def _budget(material: Material, options: Options) -> Budget | None:
-    if options.budget_seconds:
-        return Budget(options.budget_seconds, required=True)
-    return Budget(material.budget_seconds) if material.budget_seconds else None
-
-
-def _notes(material: Material, *, any_runs: bool) -> Iterable[str]:
+def _notes(study: Study, stored: Stored, *, any_runs: bool) -> Iterator[str]:
     if not any_runs:
-        yield f"No results of {material.suite} yet."
-    if material.overrides:
-        yield f"Overrides: {json.dumps(material.overrides)}."
-    yield from material.notes
+        yield f"No results of {study.name} yet."
+    if study.question.overrides:
+        yield f"Overrides: {json.dumps(study.question.overrides)}."
+    yield from study.notes
+    yield from stored.notes
 
 
 def _by_system(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -184,71 +180,69 @@ def _by_system(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _table(
-    material: Material,
+    study: Study,
+    stored: Stored,
     system: str,
-    rows: list[Row],
+    measured: Sequence[Row],
     columns: tuple[Column, ...],
-    sort: str,
+    sort: Column,
     budget: Budget | None,
     curves: Mapping[str, Sequence[Curve]],
     design: Design | None,
 ) -> Table:
     """Returns what there is to say of one system."""
-    facts, suite = (rows[0].system_id, str(rows[0].values["system"])), material.suite
-    mark_times_to_target(rows, material.curve_of)
-    mark_learned(rows, lambda run: folder_of(material.output, suite, run).path / "predictions.npz")
-    mark_accuracy_at(rows, curves, budget)
-    fronts = mark_fronts(rows)
-
-    labels = material.labels()
-    calibration = material.calibrations.get(facts[0])
+    fronts = fronts_of(measured)
+    on_fronts = front_values(measured, fronts)
+    guessing = guessing_shares(measured, lambda run: folder_of(study.root, study.name, run).path / "predictions.npz")
+    rows = [
+        row.having(
+            target_values(row, stored.curve_of),
+            learned_values(row, guessing),
+            budget_values(curves.get(row.config_id, ()), budget),
+            on_fronts[row.config_id],
+        )
+        for row in measured
+    ]
     configs = {
         row.config_id: measured_config(
-            suite, row.label, row.config_id, row.runs, material.output, with_resumed=row.with_resumed
+            study.name, row.label, row.config_id, row.runs, study.root, with_resumed=row.with_resumed
         )
         for row in rows
     }
-    effects = what_mattered(design, configs, material.margin, selected=bool(material.selection))
-    outliers = tuple(outliers_of(rows))
-    anchors = _anchors(material.results, facts[0])
+    margin, system_id = study.question.margin, rows[0].system_id
+    calibration = stored.calibrations.get(system_id)
+    effects = what_mattered(design, configs, margin, selected=bool(study.selection))
+    anchors = _anchors(study.results, system_id)
     drift = drift_of(anchors)
-    has_drifted = drift is not None and drift.is_sure
-    said = [column for column in columns if column.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
-    mattered = f"What mattered in {suite} on {system}"
+    drifted = list(drift_notes(drift))
+    is_sure = drift is not None and drift.is_sure
+    told_once = [one for one in columns if one.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
+    here = f"{study.name} on {system}"
     return Table(
-        suite=suite,
-        system_id=facts[0],
+        suite=study.name,
+        system_id=system_id,
         system=system,
         columns=columns,
-        rows=tuple(_ranked(rows, declared.sortable(columns)[sort])),
+        rows=tuple(sorted(rows, key=lambda row: (0 if row.ranked else 1 if row.ok else 2, *row.place_by(sort)))),
         notes=(
-            *table_notes(rows, said, labels),
+            *table_notes(rows, told_once, study.labels),
             *no_peak_notes([run for row in rows for run in row.ok], calibration),
             *budget_notes(rows, curves, budget),
-            *(() if has_drifted else drift_notes(drift)),
+            *(() if is_sure else drifted),
             *left_out_notes(anchors),
         ),
-        cautions=(*cautions(rows), *(drift_notes(drift) if has_drifted else ()), *outlier_notes(outliers)),
-        published=side_by_side(
-            f"Published numbers beside {suite} on {system}",
-            *facts,
-            rows,
-            material.references,
-            labels,
-            material.overrides,
-            material.at_epoch,
-        ),
-        prices=price_table(f"Price list of {suite} on {system}", *facts, fronts),
-        mattered=effect_table(mattered, *facts, effects, labels) if effects else None,
+        cautions=(*cautions(rows), *(drifted if is_sure else ())),
+        published=side_by_side(f"Published numbers beside {here}", rows, study),
+        prices=price_table(f"Price list of {here}", fronts),
+        mattered=effect_table(f"What mattered in {here}", effects, study.labels) if effects else None,
         effects=effects,
         curves=curves,
         budget=budget,
         drift=drift,
-        outliers=outliers,
         calibration=calibration,
         configs=tuple(configs[row.config_id] for row in rows if row.ranked),
-        margin=material.margin,
-        epochs_of=material.epochs_of,
+        margin=margin,
+        epochs_of=stored.epochs_of,
     )
 
 
@@ -257,17 +251,3 @@ def _anchors(runs: Sequence[RunResult], system_id: str) -> list[RunResult]:
     here = [run for run in runs if run.system_id == system_id]
     repeated = {(run.config_id, run.seed) for run in here if run.is_anchor}
     return [run for run in here if (run.config_id, run.seed) in repeated]
-
-
-def _ranked(rows: list[Row], column: Column) -> list[Row]:
-    """Sorts the rows; those that are not ranked, and then those without a result, come last."""
-    upwards = -1 if column.best == "high" else 1
-
-    def place(row: Row) -> tuple[Any, ...]:
-        value = declared.number(row.values.get(column.name))
-        group = 0 if row.ranked else 1 if row.ok else 2
-        if isinstance(value, int | float):
-            return group, 0, upwards * value, "", row.label
-        return group, 2 if value is None else 1, 0.0, str(value), row.label
-
-    return sorted(rows, key=place)

@@ -13,8 +13,8 @@ from harness.records.calibration import Calibration
 from harness.records.result import RunResult
 from harness.report.answer import Standing, answer, chosen_notes, most_accurate
 from harness.report.numbers.curves import Budget, Curve, EpochsOf, some_late
+from harness.report.numbers.drift import Drift
 from harness.report.numbers.learned import COLLAPSED, is_unbalanced, overfitting_notes
-from harness.report.numbers.noise import Drift, Outlier
 from harness.report.numbers.notes import SELECTED_ON_TEST, same_in_all
 from harness.report.numbers.peak import peak_notes
 from harness.report.numbers.rows import Row
@@ -56,7 +56,6 @@ class Table:
     mattered: Beside | None = None
     effects: WhatMattered | None = None
     drift: Drift | None = None
-    outliers: tuple[Outlier, ...] = ()
     prices: Beside | None = None
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     budget: Budget | None = None
@@ -79,6 +78,11 @@ class Table:
     def every_note(self) -> tuple[str, ...]:
         """Cautions and notes."""
         return *self.cautions, *self.notes
+
+    def ranking(self) -> Beside:
+        """Returns the table itself, as people read it."""
+        faint = tuple(not row.ranked for row in self.rows)
+        return Beside(f"{self.suite} on {self.system}", tuple(self.written()), faint, (), self.every_note)
 
     def beside(self) -> list[Beside]:
         """Returns the tables that stand below the ranking."""
@@ -134,7 +138,6 @@ class Report:
 
     suite: str
     tables: tuple[Table, ...]
-    columns: tuple[Column, ...]
     runs: tuple[RunResult, ...]
     notes: tuple[str, ...]
     pictures: tuple[PictureFile, ...] = ()

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
+
 from harness.results.columns import INTERVAL, Column, number
 from harness.statistics.intervals import CensoredMedian, Summary
 
 FRONT = "◆"
 NOTHING = "-"
+LEAST_LABEL = 16
 _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # reverse the text that follows
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -38,11 +41,11 @@ class Written:
 
 @dataclass(frozen=True)
 class Beside:
-    """A table that stands below the ranking of a system.
+    """A table as people read it: the ranking of a system, or what stands below it.
 
     Attributes:
         faint: which rows have nothing to tell.
-        records: a flat mapping per row, for programs; all with the same keys.
+        records: a flat mapping per row, or more of them, for programs; all with the same keys.
     """
 
     title: str
@@ -56,6 +59,28 @@ def written(column: Column, values: Sequence[Any], notes: tuple[str, ...] = ()) 
     """Returns a column of the ranking as people read it."""
     numeric = column.kind not in ("text", "flag")
     return Written(column.name, column.title, column_texts(column, values), column.priority or 0, numeric, notes)
+
+
+def fit(columns: Sequence[Written], width: int, gap: int) -> tuple[list[tuple[Written, int]], int]:
+    """Chooses the most important columns that fit, in their usual order, each with its width, and counts the others.
+
+    A column is never cut; only the label may fold, and gets at least two fifths of the width where it needs them.
+    Columns of the config come last, as the label usually tells them.
+    """
+    # A heading may break between words, a cell may not.
+    natural = {
+        column.name: max(max(map(cell_len, column.title.split()), default=1), *map(cell_len, column.cells), 0)
+        for column in columns
+    }
+    least = min(natural["label"], max(LEAST_LABEL, width * 2 // 5))
+    room = width - least
+    kept = {"label"}
+    for column in sorted(columns, key=lambda column: column.priority):
+        if column.name != "label" and (column.priority <= 2 or natural[column.name] + gap <= room):
+            kept.add(column.name)
+            room -= natural[column.name] + gap
+    natural["label"] = max(min(natural["label"], LEAST_LABEL), min(natural["label"], least + room))
+    return [(column, natural[column.name]) for column in columns if column.name in kept], len(columns) - len(kept)
 
 
 def notes_under(columns: Sequence[Written], notes: Sequence[str]) -> list[str]:

@@ -12,14 +12,13 @@ from harness.counted import counted
 from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, quoted, span
 from harness.results.columns import INTERVAL, Column
 from harness.results.effects import NO_RESULT, Effect, Effects
-from harness.results.factors import Design
+from harness.results.factors import Design, Level
 from harness.results.measured import MeasuredConfig
 from harness.statistics.effects import MOST_LEVELS
 from harness.statistics.intervals import Summary
 
 MOST_ROWS = 12
 DIFFERENCE = Column("", "", "percent", over=INTERVAL, signed=True)
-METRICS = {"accuracy": "test_accuracy", "time": "train_seconds"}
 
 
 @dataclass(frozen=True)
@@ -47,40 +46,13 @@ class WhatMattered:
 
     def named(self, at: int) -> str:
         """Returns e.g. `lr: 0.1 -> 0.01`, or `lr x batch_norm: 0.1 -> 0.01, at yes beside no`."""
-        levels = self._levels(at)
+        levels = self.levels(at)
         name = " x ".join(level.name for level in levels)
         beside = "".join(f", at {level.text} beside {level.base}" for level in levels[1:])
         return one_line(f"{name}: {levels[0].base} -> {levels[0].text}{beside}")
 
-    def records(self, system_id: str, system: str) -> Iterator[dict[str, Any]]:
-        """Yields a flat mapping for each effect and number."""
-        for effects in (self.accuracy, self.time):
-            for at in self.rows:
-                one, levels = effects.effects[at], self._levels(at)
-                scale = _ratio if effects.question == "time" else float
-                interval = one.summary if one.summary and one.summary.ci95 is not None else None
-                yield {
-                    "system_id": system_id,
-                    "system": system,
-                    "metric": METRICS[effects.question],
-                    "effect": " x ".join(level.path for level in levels),
-                    "kind": "interaction" if len(levels) > 1 else "main effect",
-                    "state": one.state,
-                    "from_level": levels[0].base,
-                    "to_level": levels[0].text,
-                    "beside_level": levels[1].base if len(levels) > 1 else None,
-                    "at_level": levels[1].text if len(levels) > 1 else None,
-                    "estimate": scale(one.summary.mean) if one.summary else None,
-                    "low": scale(interval.low) if interval else None,
-                    "high": scale(interval.high) if interval else None,
-                    "p": one.p,
-                    "p_holm": one.p_corrected,
-                    "p_beyond_margin": one.p_beyond,
-                    "verdict": one.verdict,
-                    "seeds": one.summary.n if one.summary else 0,
-                }
-
-    def _levels(self, at: int) -> list[Any]:
+    def levels(self, at: int) -> list[Level]:
+        """Returns the level of each factor of a contrast."""
         term, levels = self.accuracy.contrasts[at]
         return [self.design.factors[index].levels[level] for index, level in zip(term, levels, strict=True)]
 
@@ -101,46 +73,70 @@ def what_mattered(
     return WhatMattered(design, *both) if any(one.seeds for one in both) and both[0].contrasts else None
 
 
-def effect_table(title: str, system_id: str, system: str, found: WhatMattered, labels: Mapping[str, str]) -> Beside:
+def effect_table(title: str, found: WhatMattered, labels: Mapping[str, str]) -> Beside:
     """Returns the table of the effects.
 
     Args:
         labels: of the planned configs, by config_id.
     """
     shown = found.rows[:MOST_ROWS]
-    both = [[one.effects[at] for at in shown] for one in (found.accuracy, found.time)]
+    decided = [any(one.effects[at].is_decided for one in (found.accuracy, found.time)) for at in shown]
     return Beside(
         title,
-        tuple(_columns(found, shown, *both)),
-        tuple(not any(one.is_decided for one in own) for own in zip(*both, strict=True)),
-        tuple(found.records(system_id, system)),
+        (
+            Written("label", "effect", [found.named(at) for at in shown]),
+            *_columns(found.accuracy, shown),
+            *_columns(found.time, shown),
+        ),
+        tuple(not one for one in decided),
+        tuple(_record(found, own, at) for own in (found.accuracy, found.time) for at in found.rows),
         tuple(_notes(found, labels)),
     )
 
 
-def _columns(
-    found: WhatMattered, shown: Sequence[int], accuracies: Sequence[Effect], times: Sequence[Effect]
-) -> Iterator[Written]:
-    yield Written("label", "effect", [found.named(at) for at in shown])
-    for name, title, effects, written in (
-        (
-            "accuracy",
-            "test accuracy, difference",
-            accuracies,
-            column_texts(DIFFERENCE, [x.summary for x in accuracies]),
-        ),
-        ("time", "train time, ratio", times, [ratio_text(x.summary) for x in times]),
-    ):
-        if all(one.state == NO_RESULT for one in effects):
-            continue
-        cells = [text if one.state == "ok" else one.state for one, text in zip(effects, written, strict=True)]
-        priority = 1 if name == "accuracy" else 3
-        yield Written(name, title, cells, priority, numeric=True)
-        if any(one.verdict for one in effects):
-            yield Written(
-                f"{name}_verdict", f"verdict on {name}", [one.verdict or NOTHING for one in effects], priority + 1
-            )
-            yield Written(f"{name}_p", f"p, {name}", [_p_text(one) for one in effects], 5, numeric=True)
+def _record(found: WhatMattered, own: Effects, at: int) -> dict[str, Any]:
+    """Returns an effect on one number, as `what_mattered.csv` has it."""
+    one, levels = own.effects[at], found.levels(at)
+    beside = levels[1] if len(levels) > 1 else None
+    scale = _ratio if own.question == "time" else float
+    interval = one.summary if one.summary and one.summary.ci95 is not None else None
+    return {
+        "metric": "train_seconds" if own.question == "time" else "test_accuracy",
+        "effect": " x ".join(level.path for level in levels),
+        "kind": "interaction" if beside else "main effect",
+        "state": one.state,
+        "from_level": levels[0].base,
+        "to_level": levels[0].text,
+        "beside_level": beside.base if beside else None,
+        "at_level": beside.text if beside else None,
+        "estimate": scale(one.summary.mean) if one.summary else None,
+        "low": scale(interval.low) if interval else None,
+        "high": scale(interval.high) if interval else None,
+        "p": one.p,
+        "p_holm": one.p_corrected,
+        "p_beyond_margin": one.p_beyond,
+        "verdict": one.verdict,
+        "seeds": one.summary.n if one.summary else 0,
+    }
+
+
+def _columns(own: Effects, shown: Sequence[int]) -> Iterator[Written]:
+    """Yields the columns of one number; none where no effect has a result."""
+    effects = [own.effects[at] for at in shown]
+    if all(one.state == NO_RESULT for one in effects):
+        return
+    if own.question == "time":
+        title, priority, texts = "train time, ratio", 3, [ratio_text(one.summary) for one in effects]
+    else:
+        title, priority = "test accuracy, difference", 1
+        texts = column_texts(DIFFERENCE, [one.summary for one in effects])
+    name = own.question
+    cells = [text if one.state == "ok" else one.state for one, text in zip(effects, texts, strict=True)]
+    yield Written(name, title, cells, priority, numeric=True)
+    if any(one.verdict for one in effects):
+        verdicts = [one.verdict or NOTHING for one in effects]
+        yield Written(f"{name}_verdict", f"verdict on {name}", verdicts, priority + 1)
+        yield Written(f"{name}_p", f"p, {name}", [_p_text(one) for one in effects], 5, numeric=True)
 
 
 def _p_text(one: Effect) -> str:

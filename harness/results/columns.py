@@ -59,8 +59,6 @@ MEASURED = (
     Column("train_seconds", "train time", "seconds", "clock.train_seconds", INTERVAL, "low", 2),
     Column("train_seconds_sd", "sd of train time", "seconds", priority=61),
     Column("front_probability", "on the front", "probability", best="high", priority=4),
-    Column("dominated_by", "dominated by", priority=40),
-    Column("dominated_by_probability", "dominated, how surely", "probability", best="high"),
     Column("energy_front_probability", "on the front of energy", "probability", best="high", priority=41),
     Column("memory_front_probability", "on the front of memory", "probability", best="high", priority=42),
     Column("collapsed", "collapsed", priority=10),

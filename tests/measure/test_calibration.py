@@ -35,7 +35,7 @@ from harness.records.calibration import (
     read_calibrations,
     write_calibration,
 )
-from harness.report.numbers.speed import MIX
+from harness.report.normalised import MIX
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

@@ -22,12 +22,12 @@ from harness.measure import telemetry
 from harness.measure.nvml import NO_CUDA, WHOLE_GPU
 from harness.measure.telemetry import OTHER_NUMBERS, Sampler
 from harness.records.checkpoints import CheckpointFolder
-from harness.records.read import read_suite
 from harness.records.result import Memory, RunResult
 from harness.records.store import run_folder
-from harness.report.build import Material, build_report
+from harness.report.build import build_report
 from harness.report.formats.machine import summary_rows
 from harness.report.tables import Report
+from harness.results.study import study_of_folders
 from harness.running.execute import Keeping, Observer, execute
 from harness.suite.file import Target
 from harness.training.epochs import Stopped
@@ -144,9 +144,7 @@ def report_of(results: list[RunResult], root: Path) -> Report:
         folder = run_folder(root, result.suite, result.run_id, result.system_id)
         folder.start(result.spec, {"system_id": result.system_id, "name": "1x replayed"})
         folder.finish(result)
-    found = read_suite(root, "replayed")
-    assert not found.unreadable
-    return build_report(Material("replayed", found.results, found.systems))
+    return build_report(study_of_folders([root / "replayed"]))
 
 
 def reasons_of_nulls(result: RunResult) -> dict[str, str]:

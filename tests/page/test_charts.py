@@ -163,12 +163,8 @@ def test_speeds_far_apart_have_a_logarithmic_axis_no_longer_than_they_need(fake:
 @pytest.mark.slow
 @pytest.mark.launch
 def test_beside_a_page_every_chart_is_png_and_svg_and_a_plain_report_leaves_them(fake: Any, tmp_path: Path) -> None:
-    from harness.report.write import ReportFiles
-
     report = fake.report(fake.suite(3, 2), epochs_of=fake.events, curve_of=lambda run: curve_of(fake.events(run)))
-    with ReportFiles(report, for_page=True) as files:
-        files.write(tmp_path)
-        specs = files.specs()
+    specs = write_report(tmp_path, report, for_page=True).specs
     stems = ["accuracy_over_memory", "accuracy_over_time", "curves", "learning_curves", "over_epochs", "phases"]
     for ending in ("png", "svg"):
         assert sorted(path.stem for path in tmp_path.glob(f"*.{ending}")) == stems

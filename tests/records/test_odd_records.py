@@ -21,8 +21,8 @@ from harness.records.planned import read_planned
 from harness.records.read import read_result, read_suite
 from harness.records.result import Clock, Metrics, RunResult
 from harness.records.store import RunFolder, run_folder
+from harness.report.build import build_report
 from harness.report.formats.machine import as_json
-from harness.report.of_suite import build_suite_report
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
 from harness.scheduling.slurm.submission import Queue, open_runs, read_submissions
@@ -154,7 +154,7 @@ def assert_left_out(plan: Plan, root: Path, good: RunFolder, path: Path, reason:
     assert list(stored.unreadable) == [path] and reason in stored.unreadable[path]
     assert "\n" not in stored.unreadable[path] and len(stored.unreadable[path]) < 300
     sentence = f"Unreadable record {path}: {stored.unreadable[path]}."
-    report = build_suite_report(study_of_plans([plan], stored, [root]))
+    report = build_report(study_of_plans([plan], stored, [root]))
     assert sentence in report.notes and len(report.tables[0].rows[0].ok) == 1
     measured = measured_suite(study_of_plans([plan], stored, [root]))
     assert sentence in measured.notes and len(measured.configs[0].runs) == 1
@@ -257,7 +257,7 @@ def test_an_odd_event_is_named_and_its_run_counts_without_its_curve(
     with (folder.path / "events.jsonl").open("a") as file:
         file.write(json.dumps(event) + "\n")
     assert folder.events() == before and folder.attempt().number == 1
-    report = build_suite_report(study_of_plans([plan], read_suite(tmp_path, "s"), [tmp_path]))
+    report = build_report(study_of_plans([plan], read_suite(tmp_path, "s"), [tmp_path]))
     (note,) = (note for note in report.notes if "events.jsonl" in note)
     assert reason in note and len(report.tables[0].rows[0].ok) == 2
     assert read_entries(folder)
@@ -347,7 +347,7 @@ def test_a_network_whose_logits_overflowed_counts(plan: Plan, tmp_path: Path, lo
     changed("metrics.test.loss", loss)(folder.path / "result.json")
     stored = read_suite(tmp_path, "s")
     assert len(stored.results) == 2 and not stored.unreadable
-    report = build_suite_report(study_of_plans([plan], stored, [tmp_path]))
+    report = build_report(study_of_plans([plan], stored, [tmp_path]))
     assert len(report.tables[0].rows[0].ok) == 2 and not any("Unreadable" in note for note in report.notes)
     write_report(tmp_path / "out", report)
     assert (tmp_path / "out" / "table.md").exists() and json.loads(json.dumps(as_json(report)))

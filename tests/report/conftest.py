@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -26,11 +27,12 @@ from harness.records.result import (
     Throughput,
 )
 from harness.records.store import run_folder
-from harness.report.build import Material, build_report
+from harness.report.build import DEFAULT_SORT, Options, Stored, build_report
 from harness.report.charts.chart import Chart
-from harness.report.options import DEFAULT_SORT, Options
 from harness.report.tables import Report
 from harness.results.frame import run_values
+from harness.results.question import SuiteQuestion
+from harness.results.study import Study
 from harness.spec import parse_run_spec
 
 SYSTEM = {"system_id": "a1b2c3", "name": "1x NVIDIA GTX 1060, torch 2.10"}
@@ -174,19 +176,55 @@ def store(root: Path, results: Sequence[RunResult], system: Mapping[str, Any] = 
         (folder.path / "system.json").write_text(json.dumps({**system, "system_id": result.system_id}))
 
 
+@dataclass(frozen=True)
+class MadeStudy(Study):
+    """A study whose published numbers are given by config_id."""
+
+    published: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def references(self) -> dict[str, list[Any]]:
+        return {config_id: list(own) for config_id, own in self.published.items()}
+
+
 def make_report(
     results: Sequence[RunResult],
     *,
     sort: str = DEFAULT_SORT,
     with_resumed: bool = False,
     asked_seconds: float | None = None,
-    **material: Any,
+    systems: Mapping[str, Mapping[str, Any]] | None = None,
+    planned: Sequence[Any] = (),
+    references: Mapping[str, Sequence[Any]] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    budget_seconds: float | None = None,
+    margin: float | None = None,
+    selection: Sequence[str] = (),
+    output: Path = Path(),
+    **stored: Any,
 ) -> Report:
-    """Returns the report of results on systems that are named after their ids, but for the usual one."""
-    systems = {result.system_id: {"name": f"system {result.system_id}"} for result in results}
-    systems[SYSTEM["system_id"]] = SYSTEM
+    """Returns the report of results on systems that are named after their ids, but for the usual one.
+
+    Args:
+        planned: configs with their labels, in the order of the suite, before those that have only results.
+        output: the results root.
+        stored: fields of `harness.report.build.Stored`.
+    """
+    named = {result.system_id: {"name": f"system {result.system_id}"} for result in results}
+    named[SYSTEM["system_id"]] = SYSTEM
     suite = results[0].suite if results else "empty"
-    return build_report(Material(suite, results, systems, **material), Options(sort, with_resumed, asked_seconds))
+    study = MadeStudy(
+        name=suite,
+        source=output / suite,
+        folder=output / suite,
+        specs={result.config_id: result.spec for result in results},
+        labels={config.config_id: config.label for config in (*planned, *results, *planned)},
+        results=results,
+        systems=systems or named,
+        question=SuiteQuestion(budget=budget_seconds, margin=margin, overrides=dict(overrides or {})),
+        selection=tuple(selection),
+        published=references or {},
+    )
+    return build_report(study, Options(sort, with_resumed, asked_seconds), Stored(**stored))
 
 
 def spec_of(chart: Chart | None) -> dict[str, Any]:

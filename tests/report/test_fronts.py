@@ -11,7 +11,7 @@ from scipy import stats
 
 from harness.records.result import Energy
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost, paying
-from harness.report.formats.machine import price_rows, summary_rows
+from harness.report.formats.machine import rows_of_files, summary_rows
 from harness.report.numbers.fronts import TIME, front_of
 from harness.report.numbers.prices import CLEAR, NO_INTERVAL, NOISE
 from harness.statistics.pareto import pareto_front, pareto_fronts
@@ -64,24 +64,12 @@ def test_with_one_scale_a_difference_is_the_paired_t_test() -> None:
     assert share == pytest.approx(stats.ttest_rel(one, other, alternative="less").pvalue, abs=0.003)
 
 
-def test_sure_places_and_what_dominates(fake: Any) -> None:
+def test_sure_places(fake: Any) -> None:
     rows = _rows(fake, SURE)
     assert [rows[label]["on_front"] for label in SURE] == [True, True, False]
     assert rows["fast"]["front_probability"] > 0.95
     assert rows["good"]["front_probability"] > 0.95
     assert rows["beaten"]["front_probability"] < 0.05
-    assert [rows[label]["dominated_by"] for label in SURE] == [None, None, "good"]
-    assert rows["beaten"]["dominated_by_probability"] > 0.95
-
-
-def test_the_surest_of_those_that_dominate_is_named(fake: Any) -> None:
-    runs: Runs = {
-        "surely": [(0.90, 10.0), (0.90, 10.1), (0.90, 10.2)],
-        "barely": [(0.97, 28.0), (0.93, 31.0), (0.95, 29.0)],
-        "beaten": [(0.85, 30.0), (0.851, 30.2), (0.852, 30.1)],
-    }
-    row = _rows(fake, runs)["beaten"]
-    assert (row["dominated_by"], row["dominated_by_probability"] > 0.95) == ("surely", True)
 
 
 def test_the_same_records_give_the_same_report_in_whatever_order_they_are_read(fake: Any) -> None:
@@ -99,7 +87,6 @@ def test_the_same_records_give_the_same_report_in_whatever_order_they_are_read(f
 def test_one_seed_has_no_probability_and_the_table_says_so(fake: Any) -> None:
     report = fake.report(_results(fake, {label: own[:1] for label, own in SURE.items()}))
     assert {row["front_probability"] for row in summary_rows(report)} == {None}
-    assert [row["dominated_by"] for row in summary_rows(report)] == [None, None, "good"]
     assert "How sure the front is cannot be known with one seed." in report.tables[0].every_note
     assert "front_probability" not in [column.name for column in report.tables[0].shown()]
 
@@ -137,7 +124,7 @@ def test_resumed_runs_count_for_accuracy_but_not_for_time(fake: Any) -> None:
 
 
 def test_the_price_list_goes_along_the_front(fake: Any) -> None:
-    [step] = price_rows(fake.report(_results(fake, SURE)))
+    [step] = rows_of_files(fake.report(_results(fake, SURE)))["prices"]
     assert (step["from_label"], step["to_label"], step["verdict"]) == ("fast", "good", CLEAR)
     assert step["test_accuracy_gain"] == pytest.approx(0.05)
     assert step["cost_increase"] == pytest.approx(10.0333, abs=1e-3)
@@ -153,7 +140,7 @@ def test_the_interval_of_a_price_is_fiellers(fake: Any) -> None:
         return [(accuracy + a + rng.gauss(0, 0.002), seconds + s + rng.gauss(0, 0.3)) for a, s in common]
 
     runs: Runs = {"a": runs_at(0.90, 10.0), "b": runs_at(0.93, 20.0)}
-    [step] = price_rows(fake.report(_results(fake, runs)))
+    [step] = rows_of_files(fake.report(_results(fake, runs)))["prices"]
     gains, more = (numpy.array(runs["b"]) - numpy.array(runs["a"])).T
 
     def rejected(price: float) -> bool:  # the paired test of "a point costs this much"
@@ -176,7 +163,7 @@ def test_a_gain_inside_the_noise_has_no_upper_price(fake: Any) -> None:
         "b": [(0.912, 20.0), (0.904, 20.2), (0.904, 20.1)],
     }
     report = fake.report(_results(fake, runs))
-    [step] = price_rows(report)
+    [step] = rows_of_files(report)["prices"]
     assert (step["verdict"], step["cost_per_point_high"]) == (NOISE, None)
     assert step["test_accuracy_gain_low"] < 0 < step["test_accuracy_gain_high"]
     shown = {column.name: column.cells for column in report.tables[0].prices.columns}
@@ -189,7 +176,7 @@ def test_a_gain_inside_the_noise_has_no_upper_price(fake: Any) -> None:
 
 def test_one_seed_has_a_price_without_an_interval(fake: Any) -> None:
     report = fake.report(_results(fake, {label: own[:1] for label, own in SURE.items()}))
-    [step] = price_rows(report)
+    [step] = rows_of_files(report)["prices"]
     assert step["verdict"] == NO_INTERVAL
     assert step["cost_per_point"] == pytest.approx(2.0)
     assert step["cost_per_point_low"] is step["cost_per_point_high"] is None
@@ -200,7 +187,7 @@ def test_one_seed_has_a_price_without_an_interval(fake: Any) -> None:
 def test_a_front_of_one_has_no_prices(fake: Any) -> None:
     report = fake.report(_results(fake, {"a": SURE["good"]}))
     assert report.tables[0].prices is None
-    assert price_rows(report) == []
+    assert rows_of_files(report)["prices"] == []
 
 
 def test_energy_and_memory_have_fronts_and_prices_of_their_own(fake: Any) -> None:
@@ -213,7 +200,7 @@ def test_energy_and_memory_have_fronts_and_prices_of_their_own(fake: Any) -> Non
     rows = {row["label"]: row for row in summary_rows(report)}
     assert rows["fast"]["energy_front_probability"] > 0.95
     assert rows["fast"]["memory_front_probability"] < 0.05 < 0.95 < rows["good"]["memory_front_probability"]
-    assert [step["cost"] for step in price_rows(report)] == ["train_seconds", "train_joules"]
+    assert [step["cost"] for step in rows_of_files(report)["prices"]] == ["train_seconds", "train_joules"]
     shown = {column.name: column.cells for column in report.tables[0].prices.columns}
     assert shown["cost"] == ["train time", "energy"]
     assert shown["price"][1] == "190 to 210 J"
@@ -258,7 +245,7 @@ def test_one_seed_that_is_just_as_good_hides_nobodys_probability(fake: Any) -> N
 def test_between_equals_on_the_front_nothing_has_a_price(fake: Any) -> None:
     report = fake.report(_results(fake, {"a": [(0.75, 10.0)], "b": [(0.75, 10.0)], "c": [(0.5, 5.0)]}))
     assert [row.values["on_front"] for row in report.tables[0].rows] == [True] * 3
-    (step,) = price_rows(report)
+    (step,) = rows_of_files(report)["prices"]
     assert step["from_label"] == "c" and step["to_label"] in ("a", "b")
 
 

@@ -15,10 +15,11 @@ from harness.report.charts.curves import curves
 from harness.report.formats.machine import as_json, summary_rows
 from harness.report.normalised import normalised_table
 from harness.report.numbers.curves import curve_of
+from harness.report.numbers.drift import left_out_notes
 from harness.report.numbers.fronts import TIME
-from harness.report.numbers.noise import left_out_notes
 from tests.marked import MARKING, REASONS
 from tests.report.conftest import run_rows
+from tests.report.test_normalised import calibrated
 
 TIMES = ("train_seconds", "train_seconds_sd", "target_seconds", "target_median_seconds", "samples_per_second")
 TIMES += ("data_wait_share", "eval_seconds", "build_seconds", "total_seconds", "train_joules", "fraction_of_peak")
@@ -180,11 +181,10 @@ def test_their_curves_are_by_epoch_alone(fake: Any, mark: str) -> None:
 
 
 @each_mark
-def test_a_marked_time_is_not_normalised(fake: Any, mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = fake.report([result(fake, mark=mark)])
-    calibrations: Any = {report.tables[0].system_id: None}
-    monkeypatch.setattr("harness.report.normalised._disturbed", lambda tables, calibrations: ())
-    table = normalised_table(report, calibrations, "", "test_accuracy")
+def test_a_marked_time_is_not_normalised(fake: Any, mark: str) -> None:
+    marked = result(fake, mark=mark)
+    report = fake.report([marked], calibrations={marked.system_id: calibrated(marked.system_id)})
+    table = normalised_table(report, "", "test_accuracy")
     assert table and [(one["normalised_train_seconds"], one["not_normalised"]) for one in table.records] == [
         (None, "no train time")
     ]

@@ -15,13 +15,11 @@ import pytest
 from harness.errors import HarnessError
 from harness.records.calibration import Calibration, Rate, write_calibration
 from harness.records.result import ModelFacts, Resolved, Throughput
+from harness.report.build import Options, build_report
 from harness.report.formats.machine import as_json, summary_rows
 from harness.report.formats.markdown import markdown
-from harness.report.normalised import normalised_table, require_no_ranking_of_raw_times
+from harness.report.normalised import normalised_table, relative_speed, require_no_ranking_of_raw_times
 from harness.report.numbers import peak
-from harness.report.numbers.speed import relative_speed
-from harness.report.of_suite import build_suite_report
-from harness.report.options import Options
 from harness.report.write import write_report
 from harness.results.study import study_of_folders
 
@@ -75,7 +73,7 @@ def times(table: Any) -> dict[tuple[str, str], dict[str, Any]]:
 def test_a_slow_system_comes_out_as_fast_as_the_other(fake: Any) -> None:
     calibrations = {"a": calibrated("a"), "b": calibrated("b", slower=3.0)}
     report = fake.report(on_two_systems(fake, 3.0), calibrations=calibrations)
-    table = normalised_table(report, calibrations, "", "normalised_train_seconds")
+    table = normalised_table(report, "", "normalised_train_seconds")
     assert table and table.title == "Normalised: milestones, train times as on system a"
     found = times(table)
     for label in ("small", "large"):
@@ -99,7 +97,7 @@ def test_the_stated_error_covers_the_truth(fake: Any) -> None:
     for _ in range(trials):
         results = [_scattered(result, rng, 0.02) for result in base]
         own = {name: _disturbed(calibrated(name, slower=3.0 if name == "b" else 1.0), rng, 0.02) for name in "ab"}
-        table = normalised_table(fake.report(results, calibrations=own), own, "a", "test_accuracy")
+        table = normalised_table(fake.report(results, calibrations=own), "a", "test_accuracy")
         assert table
         record = times(table)["small", "b"]
         truth = 10.0 * 1.01  # the mean of the seeds' planted times
@@ -141,7 +139,7 @@ def test_a_calibration_that_was_disturbed_is_said(fake: Any) -> None:
     calibrations = {"a": calm, "b": busy}
     report = fake.report(on_two_systems(fake, 1.0, resolved=cpu), calibrations=calibrations)
     says = "calibrated while other processes kept 1.2 CPUs busy"
-    table = normalised_table(report, calibrations, "", "test_accuracy")
+    table = normalised_table(report, "", "test_accuracy")
     assert table and [note for note in table.notes if "calibrated while" in note] == [
         f"system b: {says}; its speed is too low, by more than the interval says."
     ]
@@ -177,7 +175,7 @@ def test_raw_times_share_no_ranking(fake: Any, tmp_path: Path) -> None:
     assert [len(system["configs"]) for system in as_json(report)["systems"]] == [2, 2]
     write_report(tmp_path, report)
     assert not (tmp_path / "normalised.csv").exists()
-    table = normalised_table(report, calibrations, "", "test_accuracy")
+    table = normalised_table(report, "", "test_accuracy")
     write_report(tmp_path, dataclasses.replace(report, normalised=table))
     head = (tmp_path / "normalised.csv").read_text().splitlines()[0]
     # No raw time stands in a table that ranks systems together.
@@ -232,11 +230,11 @@ def test_a_system_that_was_not_calibrated_is_refused(fake: Any) -> None:
     calibrations = {"a": calibrated("a")}
     report = fake.report(on_two_systems(fake, 3.0), calibrations=calibrations)
     with pytest.raises(HarnessError, match=r"--normalised: system b \(b\) was not calibrated") as caught:
-        normalised_table(report, calibrations, "", "test_accuracy")
+        normalised_table(report, "", "test_accuracy")
     assert "harness calibrate" in caught.value.hint
-    calibrations["b"] = calibrated("b")
+    report = fake.report(on_two_systems(fake, 3.0), calibrations={**calibrations, "b": calibrated("b")})
     with pytest.raises(HarnessError, match="--relative-to syste c: no result is of that system") as caught:
-        normalised_table(report, calibrations, "syste c", "test_accuracy")
+        normalised_table(report, "syste c", "test_accuracy")
     assert "system" in caught.value.hint
 
 
@@ -244,7 +242,7 @@ def test_the_reference_is_named(fake: Any) -> None:
     calibrations = {"a": calibrated("a"), "b": calibrated("b", slower=2.0)}
     report = fake.report(on_two_systems(fake, 2.0), calibrations=calibrations)
     for name in ("b", "system b"):
-        table = normalised_table(report, calibrations, name, "test_accuracy")
+        table = normalised_table(report, name, "test_accuracy")
         assert table and table.title.endswith("as on system b")
         assert times(table)["small", "a"]["normalised_train_seconds"] == pytest.approx(2 * 10.1)
 
@@ -258,7 +256,7 @@ def test_what_cannot_be_normalised_says_why(fake: Any) -> None:
         fake.result("fine", system_id="a", train={"epochs": 4}),
     ]
     calibrations = {"a": calibrated("a")}
-    table = normalised_table(fake.report(results, calibrations=calibrations), calibrations, "", "test_accuracy")
+    table = normalised_table(fake.report(results, calibrations=calibrations), "", "test_accuracy")
     assert table
     reasons = {record["label"]: record["not_normalised"] for record in table.records}
     assert reasons == {
@@ -281,13 +279,13 @@ def test_runs_of_several_precisions_are_not_mixed(fake: Any) -> None:
     ]
     own = calibrated("a1b2c3")
     own.rates |= calibrated("a1b2c3", precision="tf32").rates
-    table = normalised_table(fake.report(results), {"a1b2c3": own}, "", "test_accuracy")
+    table = normalised_table(fake.report(results, calibrations={"a1b2c3": own}), "", "test_accuracy")
     assert table and table.records[0]["not_normalised"] == "runs in fp32 and tf32"
 
 
 def test_docs_define_the_columns(fake: Any) -> None:
     calibrations = {name: calibrated(name) for name in "ab"}
-    table = normalised_table(fake.report(on_two_systems(fake, 1.0)), calibrations, "", "test_accuracy")
+    table = normalised_table(fake.report(on_two_systems(fake, 1.0), calibrations=calibrations), "", "test_accuracy")
     text = (Path(__file__).parents[2] / "docs" / "columns.md").read_text(encoding="utf-8")
     section = next(part for part in text.split("\n## ") if "`normalised.csv`" in part.partition("\n")[0])
     cells = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
@@ -389,17 +387,17 @@ def test_a_report_finds_the_calibrations_of_its_systems(fake: Any, tmp_path: Pat
     for one in (calibrated("a"), calibrated("b", slower=3.0)):
         write_calibration(tmp_path, one, {"system_id": one.system_id})
     study = study_of_folders([tmp_path / "milestones"])
-    report = build_suite_report(study, Options("normalised_train_seconds", relative_to=""))
+    report = build_report(study, Options("normalised_train_seconds", relative_to=""))
     assert report.normalised and len(report.normalised.records) == 4
     assert report.tables[0].rows[0].values["fraction_of_peak"]
     assert json.loads(json.dumps(as_json(report)))["systems"][0]["calibration"]["system_id"] == "a"
 
     (tmp_path / "systems" / "b" / "calibration.json").write_text("{")
-    report = build_suite_report(study)
+    report = build_report(study)
     assert report.normalised is None
     assert any("Unreadable record" in note and "calibration.json" in note for note in report.notes)
     with pytest.raises(HarnessError, match="was not calibrated"):
-        build_suite_report(study, Options(relative_to=""))
+        build_report(study, Options(relative_to=""))
 
 
 def test_an_earlier_record_does_not_deny_a_calibration(fake: Any) -> None:

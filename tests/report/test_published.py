@@ -10,17 +10,17 @@ import pytest
 
 from harness.records.read import SuiteResults, read_suite
 from harness.records.store import run_folder
+from harness.report.build import build_report
 from harness.report.formats.latex import latex
-from harness.report.formats.machine import as_json, reference_rows
+from harness.report.formats.machine import as_json, rows_of_files
 from harness.report.formats.markdown import markdown
-from harness.report.of_suite import build_suite_report
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
 
 
 def _only(report: Any) -> dict[str, Any]:
-    (row,) = reference_rows(report)
+    (row,) = rows_of_files(report)["references"]
     return row
 
 
@@ -87,12 +87,12 @@ def test_a_plan_gives_the_numbers_of_what_it_has_run(fake: Any, tmp_path: Path) 
             for run in plan.runs
             if size in ran
         ]
-        report = build_suite_report(study_of_plans(plans, SuiteResults(results, {}, {}), [Path()]))
+        report = build_report(study_of_plans(plans, SuiteResults(results, {}, {}), [Path()]))
         beside = report.tables[0].published
         assert beside is not None
         if overrides:
             assert any("Overrides" in note for note in beside.notes)
-        return [(row["label"], row["verdict"]) for row in reference_rows(report)]
+        return [(row["label"], row["verdict"]) for row in rows_of_files(report)["references"]]
 
     assert rows([2]) == [("mlp on 2", "one seed")]
     assert rows([1, 2]) == [("mlp on 1", "one seed"), ("mlp on 2", "one seed")]
@@ -129,20 +129,20 @@ def test_a_table_for_each_system_and_results_never_mix(fake: Any) -> None:
     far = [fake.result("a", seed=seed, accuracy=0.5 + seed / 1000, system_id="far") for seed in range(2)]
     other = fake.result("b", train={"epochs": 2}, system_id="far")
     references = {result.config_id: [fake.Published("test.accuracy", 0.9, "report 1")] for result in (near[0], other)}
-    rows = reference_rows(fake.report([*near, *far, other], references=references))
+    rows = rows_of_files(fake.report([*near, *far, other], references=references))["references"]
     found = {(row["system_id"], row["label"]): row["verdict"] for row in rows}
     assert found == {
         ("far", "a"): "differs",
         ("far", "b"): "one seed",
         ("near", "a"): "reproduced",
-        ("near", other.config_id): "not run",
+        ("near", "b"): "not run",
     }
 
 
 def test_no_references_no_table(fake: Any) -> None:
     report = fake.report([fake.result()])
     assert report.tables[0].beside() == []
-    assert reference_rows(report) == []
+    assert rows_of_files(report)["references"] == []
 
 
 def test_overrides_stand_beside_the_verdicts(fake: Any) -> None:
@@ -184,7 +184,7 @@ def test_programs_get_it_as_files_that_do_not_outlive_it(fake: Any, tmp_path: Pa
     report = fake.report([result], references=references)
     write_report(tmp_path, report)
     assert (tmp_path / "references.csv").read_text().count("\n") == 2
-    assert json.loads(json.dumps(as_json(report)))["references"] == reference_rows(report)
+    assert json.loads(json.dumps(as_json(report)))["references"] == rows_of_files(report)["references"]
     write_report(tmp_path, fake.report([result]))
     assert not list(tmp_path.glob("references.*"))
 
@@ -202,7 +202,7 @@ def test_a_number_of_an_earlier_epoch_is_compared_with_that_epoch(fake: Any, tmp
         folder.event("run_started", attempt=1)
         for epoch, accuracy in enumerate(accuracies):
             folder.event("epoch", epoch=epoch, metrics={"test": {"accuracy": accuracy}})
-    report = build_suite_report(study_of_plans([plan], read_suite(tmp_path, "many"), [tmp_path]))
+    report = build_report(study_of_plans([plan], read_suite(tmp_path, "many"), [tmp_path]))
     row = _only(report)
     assert (row["epoch"], row["ours_mean"]) == (2, 0.65) and row["difference"] == pytest.approx(-0.05)
     assert "test.accuracy, epoch 2" in markdown(report)
@@ -222,7 +222,7 @@ def test_pictures_of_runs_are_listed_with_their_captions(fake: Any, tmp_path: Pa
     for name in ("curves", "a b"):
         (drawn / f"{name}.png").write_bytes(b"")
     (drawn / "curves.txt").write_text("Accuracy | by epoch.\n")
-    report = build_suite_report(study_of_plans([plan], read_suite(tmp_path, "many"), [tmp_path]))
+    report = build_report(study_of_plans([plan], read_suite(tmp_path, "many"), [tmp_path]))
     text = markdown(report)
     where = f"{result.run_id}/{result.system_id}/pictures"
     assert f"mlp, seed 0: Accuracy \\| by epoch.\n\n![curves]({where}/curves.png)" in text

@@ -19,8 +19,7 @@ from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
     as_json,
     columns_of,
-    mattered_rows,
-    reference_rows,
+    rows_of_files,
     summary_rows,
     write_csv,
 )
@@ -61,7 +60,7 @@ def test_a_long_table_shows_its_first_rows_and_the_front(fake: Any) -> None:
     report = fake.report([*slower, fake.result("quick", config_id="quick", accuracy=0.5, seconds=1.0)])
     text = _terminal(report, 160)
     assert [n for n in range(120) if f" c{n} " in text] == list(range(MOST_ROWS))
-    assert re.search(r"◆ +quick ", text) and "20 more rows and " in text
+    assert re.search(r"◆ +quick ", text) and "20 more rows in table.md" in text
     assert "more rows" not in _terminal(fake.report(slower[:MOST_ROWS]), 160)
 
 
@@ -192,8 +191,8 @@ def test_docs_define_each_column_and_no_other(fake: Any) -> None:
 
 def test_docs_define_the_columns_of_the_tables_beside(fake: Any) -> None:
     report = _everything(fake)
-    assert list(reference_rows(report)[0]) == _documented("references.csv")
-    assert list(mattered_rows(report)[0]) == _documented("what_mattered.csv")
+    assert list(rows_of_files(report)["references"][0]) == _documented("references.csv")
+    assert list(rows_of_files(report)["what_mattered"][0]) == _documented("what_mattered.csv")
 
 
 def test_docs_name_each_verdict() -> None:

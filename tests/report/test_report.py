@@ -44,9 +44,7 @@ def test_systems_share_neither_a_table_nor_a_front(fake: Any) -> None:
 def test_two_systems_of_one_name_are_told_apart(fake: Any) -> None:
     systems = {name: {"name": "GTX 1060"} for name in ("one", "two")}
     results = [fake.result("a", system_id=name) for name in systems]
-    from harness.report.build import Material, build_report
-
-    titles = [table.system for table in build_report(Material("s", results, systems)).tables]
+    titles = [table.system for table in fake.report(results, systems=systems).tables]
     assert titles == ["GTX 1060 (one)", "GTX 1060 (two)"]
 
 
@@ -140,7 +138,7 @@ def test_only_columns_that_differ_are_shown(fake: Any) -> None:
         fake.result("b", model="cnn3", train={"epochs": 2}),
     ]
     report = fake.report(results)
-    config = [column.name for column in report.columns if column.priority == 12]
+    config = [column.name for column in report.tables[0].columns if column.priority == 12]
     # cnn3's own parameters have one value: they follow from the name, and get no column.
     assert config == ["model.name"]
 
@@ -150,7 +148,7 @@ def test_places_and_seeds_make_no_column(fake: Any) -> None:
         fake.result("a", seed=1),
         fake.result("b", seed=2, train={"epochs": 3, "timeout_seconds": 5.0}),
     ]
-    config = [column.name for column in fake.report(results).columns if column.priority == 12]
+    config = [column.name for column in fake.report(results).tables[0].columns if column.priority == 12]
     assert config == ["train.epochs"]
 
 
@@ -161,7 +159,7 @@ def test_what_auto_became_is_said_once_or_gets_a_column(fake: Any) -> None:
     auto = {"mixed_precision": "auto"}
     a = fake.result("a", train=auto, resolved=ran("bf16"))
     same = fake.report([a, fake.result("b", train={**auto, "epochs": 2}, resolved=ran("bf16"))])
-    assert "resolved.mixed_precision" in [column.name for column in same.columns]
+    assert "resolved.mixed_precision" in [column.name for column in same.tables[0].columns]
     assert "resolved.mixed_precision" not in [column.name for column in same.tables[0].shown()]
     assert "All runs here: mixed precision that ran = bf16 (asked for: auto)." in _notes(same)
     differing = fake.report([a, fake.result("b", train={**auto, "epochs": 2}, resolved=ran("no"))])
@@ -217,11 +215,6 @@ def test_plan_names_what_is_missing_and_gives_todays_labels(fake: Any) -> None:
     report = fake.report([result], planned=planned)
     assert _labels(report) == ["new name"]
     assert "No result yet on this system: “to come” (1 of 2 planned configs)." in _notes(report)
-
-
-def test_configs_of_one_label_are_told_apart(fake: Any) -> None:
-    results = [fake.result("same"), fake.result("same", train={"epochs": 3})]
-    assert len(set(_labels(fake.report(results)))) == 2
 
 
 def test_host_memory_is_shown_only_without_device_memory(fake: Any) -> None:

@@ -12,10 +12,9 @@ import pytest
 from harness.records.comparable import is_of_time
 from harness.records.read import SuiteResults
 from harness.records.result import Energy, RunResult, TargetReached
+from harness.report.build import Options, build_report
 from harness.report.charts.accuracy_over_cost import paying
 from harness.report.numbers.fronts import TIME
-from harness.report.of_suite import build_suite_report
-from harness.report.options import Options
 from harness.report.tables import Table
 from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
@@ -118,7 +117,7 @@ def test_the_ratio_of_a_factor_is_taken_from_times_that_count(tmp_path: Path, fa
             continue
         made = result(fake, run.spec.label, run.spec.seed, seconds, config_id=run.config_id, run_id=run.run_id)
         results.append(made.model_copy(update={"resumed_at_steps": [3] if changed and resumed else []}))
-    report = build_suite_report(
+    report = build_report(
         study_of_plans([plan], SuiteResults(results, {}, {}), [tmp_path]), Options(with_resumed=with_resumed)
     )
     assert report.tables[0].mattered

@@ -17,11 +17,11 @@ from rich.console import Console
 
 from harness.records.read import SuiteResults
 from harness.records.store import run_folder
+from harness.report.build import build_report
 from harness.report.charts.interactions import interactions
-from harness.report.formats.machine import as_json, mattered_rows
+from harness.report.formats.machine import as_json, rows_of_files
 from harness.report.formats.markdown import markdown
 from harness.report.formats.terminal import show
-from harness.report.of_suite import build_suite_report
 from harness.report.tables import Report
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
@@ -63,11 +63,11 @@ def _report(fake: Any, plan: Plan | list[Plan], numbers: Numbers, root: Path = P
             made = fake.result(run.spec.label, seed=run.spec.seed, accuracy=found[0], seconds=found[1], suite="s",
                                config_id=run.config_id, run_id=run.run_id, **options)  # fmt: skip
             results.append(made.model_copy(update={"spec": dump}))
-    return build_suite_report(study_of_plans(plans, SuiteResults(results, {}, {}), [root]))
+    return build_report(study_of_plans(plans, SuiteResults(results, {}, {}), [root]))
 
 
 def _by_effect(report: Report, metric: str = "test_accuracy") -> dict[str, dict[str, Any]]:
-    return {row["effect"]: row for row in mattered_rows(report) if row["metric"] == metric}
+    return {row["effect"]: row for row in rows_of_files(report)["what_mattered"] if row["metric"] == metric}
 
 
 def _notes(report: Report) -> str:
@@ -170,7 +170,9 @@ def test_results_alone_have_the_same_effects(fake: Any, tmp_path: Path) -> None:
 
     report = _report(fake, _plan(tmp_path, TWO_BY_TWO + "seeds: 3\n"), numbers)
     alone = fake.report(list(report.runs))
-    assert [row["estimate"] for row in mattered_rows(alone)] == [row["estimate"] for row in mattered_rows(report)]
+    assert [row["estimate"] for row in rows_of_files(alone)["what_mattered"]] == [
+        row["estimate"] for row in rows_of_files(report)["what_mattered"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -209,8 +211,8 @@ def test_a_combination_without_a_number_is_named_with_its_cause(
             for run in plan.runs
             if _level(run.spec.model_dump()) == (1, 1)
         ]  # fmt: skip
-        report = build_suite_report(study_of_plans([plan], SuiteResults([*report.runs, *failed], {}, {}), [Path()]))
-    rows = mattered_rows(report)
+        report = build_report(study_of_plans([plan], SuiteResults([*report.runs, *failed], {}, {}), [Path()]))
+    rows = rows_of_files(report)["what_mattered"]
     metric = "train_seconds" if how == "disturbed" else "test_accuracy"
     lost = {(row["effect"], row["to_level"]): row["state"] for row in rows if row["estimate"] is None}
     assert {row["metric"] for row in rows if row["estimate"] is None} >= {metric}
@@ -302,8 +304,8 @@ def test_systems_are_kept_apart(fake: Any, tmp_path: Path) -> None:
         fake.result("x", config_id=run.config_id, run_id=run.run_id, suite="s", system_id=system)
         for run, system in zip(plan.runs, ["one", "two", "two"], strict=True)
     ]
-    report = build_suite_report(study_of_plans([plan], SuiteResults(results, {}, {}), [Path()]))
-    states = {(row["system_id"], row["state"]) for row in mattered_rows(report)}
+    report = build_report(study_of_plans([plan], SuiteResults(results, {}, {}), [Path()]))
+    states = {(row["system_id"], row["state"]) for row in rows_of_files(report)["what_mattered"]}
     assert {one for one, _ in states} == {"one", "two"} and all("not run" in state for _, state in states)
 
 
@@ -319,7 +321,7 @@ def test_the_note_says_of_how_many_seeds_the_effects_are(fake: Any, tmp_path: Pa
 def test_a_factor_of_many_levels_is_left_to_the_ranking(fake: Any, tmp_path: Path) -> None:
     text = f"matrix: {{optimizer.lr: {[0.001 * at for at in range(1, 31)]}, train.epochs: [1, 2, 3]}}\nseeds: 2\n"
     report = _report(fake, _plan(tmp_path, text), lambda dump, seed: (0.5 + 0.01 * dump["train"]["epochs"], 10.0))
-    rows = [row for row in mattered_rows(report) if row["metric"] == "test_accuracy"]
+    rows = [row for row in rows_of_files(report)["what_mattered"] if row["metric"] == "test_accuracy"]
     assert [(row["effect"], row["to_level"]) for row in rows] == [("train.epochs", "3"), ("train.epochs", "2")]
     assert [row["estimate"] for row in rows] == pytest.approx([0.02, 0.01])
     assert "lr has 30 levels: its effects are not listed, the ranking has them." in _notes(report)
@@ -332,7 +334,7 @@ def test_people_and_programs_read_the_same(fake: Any, tmp_path: Path) -> None:
         _plan(tmp_path, TWO_BY_TWO + "seeds: 3\n"),
         lambda dump, seed: (0.8 + 0.1 * _level(dump)[0] + 0.001 * _wobble(dump, seed), 10.0 + seed * _level(dump)[1]),
     )
-    written = write_report(tmp_path / "out", report)
+    written = write_report(tmp_path / "out", report).paths
     assert {"what_mattered.csv", "interactions.png"} <= {path.name for path in written}
     text = (tmp_path / "out" / "table.md").read_text()
     assert "### What mattered in s on" in text and "](interactions.png)" in text

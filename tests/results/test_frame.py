@@ -17,9 +17,8 @@ import harness
 from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.records.result import Selected, TargetReached
+from harness.report.build import Options, build_report
 from harness.report.formats.machine import summary_rows
-from harness.report.of_suite import build_suite_report
-from harness.report.options import Options
 from harness.results.frame import run_columns, run_frame, run_values
 from harness.results.study import study_of_folders
 from tests.house import ROOT
@@ -152,7 +151,7 @@ def test_the_summary_has_the_numbers_of_the_reports_table(tmp_path: Path) -> Non
     frame = harness.read_results(tmp_path / "many")
     for with_resumed in (False, True):
         options = Options(with_resumed=with_resumed)
-        report = build_suite_report(study_of_folders([tmp_path / "many"]), options)
+        report = build_report(study_of_folders([tmp_path / "many"]), options)
         expected = {row["config_id"]: row for row in summary_rows(report)}
         found = harness.summarize(frame, with_resumed=with_resumed)
         assert len(found) == 4 and list(found["runs"]).count("4 ok") == 3

@@ -13,7 +13,7 @@ import harness
 from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.records.read import read_suite
-from harness.report.of_suite import build_suite_report
+from harness.report.build import build_report
 from harness.results.question import SuiteQuestion, keep_question, read_question
 from harness.results.study import study_of_folders, study_of_suite, suite_folders
 from harness.scheduling.status import folder_status
@@ -66,10 +66,10 @@ def call(*words: str) -> int:
 
 def test_a_folder_says_what_the_file_says(plan: Plan, tmp_path: Path) -> None:
     keep_question(plan, tmp_path / "results")
-    by_file = build_suite_report(study_of_suite(plan, [tmp_path / "results"]))
+    by_file = build_report(study_of_suite(plan, [tmp_path / "results"]))
     copied = tmp_path / "laptop/results/s"
     shutil.copytree(tmp_path / "results/s", copied)
-    by_folder = build_suite_report(study_of_folders([copied]))
+    by_folder = build_report(study_of_folders([copied]))
     assert by_folder.tables[0].answer == by_file.tables[0].answer
     assert by_folder.notes == by_file.notes
     for one, other in zip(by_folder.tables[0].rows, by_file.tables[0].rows, strict=True):
@@ -160,7 +160,7 @@ def test_several_margins_are_told(plan: Plan, tmp_path: Path) -> None:
 def test_a_renamed_folder_keeps_its_times(tmp_path: Path) -> None:
     store(tmp_path, make_suite(2, 3))
     (tmp_path / "many").rename(tmp_path / "many-of-anna")
-    [table] = build_suite_report(study_of_folders([tmp_path / "many-of-anna"])).tables
+    [table] = build_report(study_of_folders([tmp_path / "many-of-anna"])).tables
     assert all(row.values["train_seconds"].n == 3 for row in table.rows)
 
 

@@ -11,9 +11,15 @@ import pytest
 from harness.cli import main
 from harness.data.prepare import fingerprint
 from harness.errors import HarnessError
-from harness.report.formats.wandb_report import differing_settings, specification, wandb_report
 from harness.report.tables import Report
-from harness.report.to_wandb import parse_place, send_report, write_specification
+from harness.report.to_wandb import (
+    differing_settings,
+    parse_place,
+    send_report,
+    specification,
+    wandb_report,
+    write_specification,
+)
 from harness.suite.plan import load_suite
 from tests.report.conftest import make_report, make_result, make_suite, store
 from tests.trackers.server import Server
@@ -91,7 +97,8 @@ def test_settings_that_differ_and_are_no_place() -> None:
     runs = [
         make_result(f"{size}", train={"global_batch_size": size, "timeout_seconds": float(size)}) for size in (1, 2)
     ]
-    assert differing_settings(runs) == ["train.global_batch_size"]
+    [table] = make_report(runs).tables
+    assert differing_settings(table, table.rows) == ["train.global_batch_size"]
 
 
 def test_a_dry_run_needs_no_network_and_no_key(tmp_path: Path) -> None:

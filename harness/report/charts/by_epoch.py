@@ -8,10 +8,10 @@ from typing import Any
 from harness.report.charts.axes import time_axis, value_channel
 from harness.report.charts.chart import Chart, Grid, Rows, channel, chart, coloured, config_colour, grid, layer, tooltip
 from harness.report.numbers.curves import METRICS, SPLITS, ByEpoch, by_epoch, thinned
-from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import TIME
 from harness.report.tables import Table
 from harness.report.texts import NOTHING, listed, one_line
+from harness.spec.settings import value_at
 
 SIZE, FLAT_SIZE = (350, 260), (760, 110)  # of a panel beside others, and of one above others
 MOST_POINTS = 120  # of a line
@@ -43,7 +43,7 @@ def learning_curves(table: Table) -> Chart | None:
     panels = [_panel(name, _TITLES[name], points, base, ["split:N", "epoch:Q:d"], SIZE) for name in METRICS]
     others = sum(row.ranked for row in table.rows) - len(shown)
     lost = [f"{one_line(one.row.label)} ({one.lost})" for one in shown if one.lost]
-    smoothed = any(at(one.row.runs[0].spec, "train.label_smoothing") for one in shown)
+    smoothed = any(value_at(one.row.runs[0].spec, "train.label_smoothing") for one in shown)
     said = [
         "Means over seeds." if any(one.runs > 1 for one in shown) else "One seed each.",
         "Solid lines are the test split, dashed ones the train split, taken during the epoch.",

@@ -3,68 +3,66 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from harness.records.comparable import marks
-from harness.records.result import RunResult
 from harness.report.tables import Report, Table
 from harness.results.columns import field_values, fields
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with
 
 
+def rows_of_files(report: Report) -> dict[str, list[dict[str, Any]]]:
+    """Returns the rows of each CSV file by its name: flat mappings, those of a file all with the same keys.
+
+    `table` has one per config and system, in the order of the tables, `references` one per published number and system,
+    `what_mattered` one per effect, number and system, `prices` one per step along a front and system, `normalised` one
+    per config and system; without a table of that kind there is none.
+    """
+    found: dict[str, list[dict[str, Any]]] = {"table": summary_rows(report)}
+    for name, of in (("references", "published"), ("what_mattered", "mattered"), ("prices", "prices")):
+        found[name] = []
+        for table in report.tables:
+            named = {"system_id": table.system_id, "system": table.rows[0].values["system"]}
+            beside = getattr(table, of)
+            found[name] += [named | record for record in beside.records] if beside else []
+    return {**found, "normalised": list(report.normalised.records) if report.normalised else []}
+
+
 def summary_rows(report: Report) -> list[dict[str, Any]]:
-    """Returns one flat mapping per config and system, all with the same keys, in the order of the tables."""
+    """Returns the rows of `table.csv`."""
     return [row for table in report.tables for row in _table_rows(table)]
-
-
-def reference_rows(report: Report) -> list[dict[str, Any]]:
-    """Returns one flat mapping per published number and system."""
-    return [row for table in report.tables if table.published for row in table.published.records]
-
-
-def price_rows(report: Report) -> list[dict[str, Any]]:
-    """Returns one flat mapping per step along a front and system."""
-    return [row for table in report.tables if table.prices for row in table.prices.records]
-
-
-def normalised_rows(report: Report) -> list[dict[str, Any]]:
-    """Returns one flat mapping per config and system, in the order of the normalised table; none without it."""
-    return list(report.normalised.records) if report.normalised else []
-
-
-def mattered_rows(report: Report) -> list[dict[str, Any]]:
-    """Returns one flat mapping per effect, number and system."""
-    return [row for table in report.tables if table.mattered for row in table.mattered.records]
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """Returns the report for `--json`; a number that is not finite becomes null, as JSON has none."""
-    tables = [
-        {
-            "system_id": table.system_id,
-            "system": table.system,
-            "calibration": table.calibration.model_dump(mode="json") if table.calibration else None,
-            "configs": [_all_finite(row) for row in _table_rows(table)],
-            "drift": table.drift and table.drift.as_json(),
-            "marked": [_marked(row.label, run) for row in table.rows for run in row.ok if marks(run)],
-            "outliers": [outlier.as_json() for outlier in table.outliers],
-            "answer": list(table.answer),
-            "cautions": list(table.cautions),
-            "notes": list(table.notes),
-        }
-        for table in report.tables
-    ]
+    rows = rows_of_files(report)
     return {
         "suite": report.suite,
-        "systems": tables,
-        "normalised": [_all_finite(row) for row in normalised_rows(report)],
-        "references": [_all_finite(row) for row in reference_rows(report)],
-        "prices": [_all_finite(row) for row in price_rows(report)],
-        "what_mattered": [_all_finite(row) for row in mattered_rows(report)],
+        "systems": [
+            {
+                "system_id": table.system_id,
+                "system": table.system,
+                "calibration": table.calibration.model_dump(mode="json") if table.calibration else None,
+                "configs": _all_finite(_table_rows(table)),
+                "drift": table.drift and dataclasses.asdict(table.drift),
+                "marked": [
+                    {"run_id": run.run_id, "label": row.label, "seed": run.seed, "marks": marks(run)}
+                    for row in table.rows
+                    for run in row.ok
+                    if marks(run)
+                ],
+                "answer": list(table.answer),
+                "cautions": list(table.cautions),
+                "notes": list(table.notes),
+            }
+            for table in report.tables
+        ],
+        **{name: _all_finite(rows[name]) for name in ("normalised", "references", "prices", "what_mattered")},
         "pictures": [
             {"path": picture.path.as_posix(), "run": picture.run, "caption": picture.caption}
             for picture in report.pictures
@@ -91,7 +89,7 @@ def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _table_rows(table: Table) -> Iterable[dict[str, Any]]:
+def _table_rows(table: Table) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         flat: dict[str, Any] = {}
         for column in table.columns:
@@ -99,11 +97,8 @@ def _table_rows(table: Table) -> Iterable[dict[str, Any]]:
         yield flat
 
 
-def _marked(label: str, run: RunResult) -> dict[str, Any]:
-    return {"run_id": run.run_id, "label": label, "seed": run.seed, "marks": marks(run)}
-
-
-def _all_finite(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }
+def _all_finite(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()}
+        for row in rows
+    ]

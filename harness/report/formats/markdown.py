@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from harness.report.tables import Report
-from harness.report.texts import Beside, Written, notes_under, one_line
+from harness.report.texts import Beside, notes_under, one_line
 
 
 def markdown(
@@ -23,14 +23,15 @@ def markdown(
     for table in report.tables:
         parts.append(f"## {_escaped(table.system)}")
         parts.append(" ".join(map(_escaped, table.answer)))
-        parts.append("\n".join(_section("", "", table.written(), table.every_note)))
+        parts.append("\n".join(_section(table.ranking())))
         if name := (curves or {}).get(table.system_id):
             chart = quote(name)
             parts.append(f"![Test accuracy over train time]({chart}.png)\n\nThe same as [SVG]({chart}.svg).")
-        parts += _beside("###", table.beside())
+        parts += ["\n".join(_section(one, "###")) for one in table.beside()]
         if chart := (interactions or {}).get(table.system_id):
             parts.append(f"![Interactions on {_escaped(table.system)}]({quote(chart)}.png)")
-    parts += _beside("##", [report.normalised] if report.normalised else [])
+    if report.normalised:
+        parts.append("\n".join(_section(report.normalised, "##")))
     if report.pictures:
         parts.append("## Pictures")
     for picture in report.pictures:
@@ -43,21 +44,17 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _beside(heading: str, tables: Sequence[Beside]) -> list[str]:
-    return ["\n".join(_section(heading, beside.title, beside.columns, beside.notes)) for beside in tables]
-
-
-def _section(heading: str, title: str, columns: Sequence[Written], notes: Sequence[str]) -> Iterator[str]:
+def _section(table: Beside, heading: str = "") -> Iterator[str]:
     if heading:
-        yield f"{heading} {_escaped(title)}\n"
-    yield _line([column.title for column in columns])
-    yield f"|{'|'.join('---:' if column.numeric else ':---' for column in columns)}|"
-    yield from (_line(list(cells)) for cells in zip(*(column.cells for column in columns), strict=True))
+        yield f"{heading} {_escaped(table.title)}\n"
+    yield _line([column.title for column in table.columns])
+    yield f"|{'|'.join('---:' if column.numeric else ':---' for column in table.columns)}|"
+    yield from map(_line, zip(*(column.cells for column in table.columns), strict=True))
     yield ""
-    yield from (f"- {_escaped(note)}" for note in notes_under(columns, notes))
+    yield from (f"- {_escaped(note)}" for note in notes_under(table.columns, table.notes))
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.console import Console
@@ -11,9 +12,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.counted import counted
-from harness.report.formats.fitting import Fitted, fit
 from harness.report.tables import Report, Table
-from harness.report.texts import Beside, Written, notes_under, one_line
+from harness.report.texts import Beside, fit, notes_under, one_line
 
 PIPE_WIDTH = 160
 MOST_ROWS = 100  # more would scroll the best ones, which stand first, out of sight
@@ -35,9 +35,10 @@ def show(report: Report, console: Console | None = None, *, explain: bool = Fals
     console = console or console_of()
     for table in report.tables:
         _show_answer(table, report.notes, console, explain=explain, alone=len(report.tables) == 1)
-        if explain:
-            _show_beside(table.beside(), console)
-    _show_beside([report.normalised] if report.normalised else [], console)
+        for beside in table.beside() if explain else ():
+            _show_table(beside, console)
+    if report.normalised:
+        _show_table(report.normalised, console)
     if not report.tables:
         _show_notes(report.notes, console)
     if explain and report.pictures:
@@ -46,21 +47,21 @@ def show(report: Report, console: Console | None = None, *, explain: bool = Fals
 
 
 def _show_answer(table: Table, more: Sequence[str], console: Console, *, explain: bool, alone: bool) -> None:
-    front = {index for index, row in enumerate(table.rows) if row.values["on_front"]}
-    styles = ["bold green" if index in front else "" if row.ranked else "dim" for index, row in enumerate(table.rows)]
-    title = Text(one_line(f"{table.suite} on {table.system}"), style="bold")
-    sentences = [Text(one_line(sentence)) for sentence in table.answer]
+    ranking = table.ranking()
     cautions = [*table.cautions, *more]
     notes = [*cautions, *table.notes] if explain else cautions[:MOST_CAUTIONS]
     if not explain and len(cautions) > MOST_CAUTIONS:
         notes.append(f"{counted(len(cautions) - MOST_CAUTIONS, 'more note')} of this kind in table.md.")
-    for line in (title, *sentences):
+    lines = [Text(one_line(ranking.title), style="bold"), *(Text(one_line(sentence)) for sentence in table.answer)]
+    for line in lines:
         console.print(line)
     room = None
     if console.is_terminal and alone and not explain:
-        used = sum(len(console.render_lines(line)) for line in (title, *sentences, *map(Text, map(one_line, notes))))
+        used = sum(len(console.render_lines(line)) for line in (*lines, *map(Text, map(one_line, notes))))
         room = max(LEAST_ROWS, console.height - used - AROUND)
-    _show_table("", table.written(), styles, notes, console, always=front, room=room, with_column_notes=explain)
+    shown = dataclasses.replace(ranking, title="", notes=tuple(notes))
+    front = {index for index, row in enumerate(table.rows) if row.values["on_front"]}
+    _show_table(shown, console, front=front, room=room, with_column_notes=explain)
 
 
 def show_one(table: Beside, notes: Sequence[str], console: Console, all_in: str) -> None:
@@ -69,15 +70,8 @@ def show_one(table: Beside, notes: Sequence[str], console: Console, all_in: str)
     Args:
         all_in: where the columns are that a narrow terminal leaves out.
     """
-    styles = ["dim" if faint else "" for faint in table.faint]
-    _show_table(table.title, table.columns, styles, table.notes, console, all_in)
+    _show_table(table, console, all_in)
     _show_notes(notes, console)
-
-
-def _show_beside(tables: Sequence[Beside], console: Console) -> None:
-    for beside in tables:
-        styles = ["dim" if faint else "" for faint in beside.faint]
-        _show_table(beside.title, beside.columns, styles, beside.notes, console)
 
 
 def console_of() -> Console:
@@ -88,30 +82,29 @@ def console_of() -> Console:
 
 
 def _show_table(
-    title: str,
-    columns: Sequence[Written],
-    styles: Sequence[str],
-    notes: Sequence[str],
+    table: Beside,
     console: Console,
     all_in: str = "table.md",
-    always: Container[int] = (),
     *,
+    front: Collection[int] = (),
     room: int | None = None,
     with_column_notes: bool = True,
 ) -> None:
     """Writes a table and its notes.
 
     Args:
-        always: rows that are shown before others, however many stand before them.
+        front: rows that stand out, and are shown before others, however many stand before them.
         room: lines for header and rows; None for as many as `MOST_ROWS` take.
     """
-    rows = [index for index in range(len(styles)) if index < MOST_ROWS or index in always]
-    fitted, left_out = fit(columns, console.width, _GAP)
+    rows = [index for index in range(len(table.faint)) if index < MOST_ROWS or index in front]
+    fitted, left_out = fit(table.columns, console.width, _GAP)
     if room is not None:
-        header = max((len(Text(one.column.title).wrap(console, one.width)) for one in fitted), default=1) + 1
-        rows = _within(rows, room - header, fitted, console, always)
+        header = max((len(Text(column.title).wrap(console, width)) for column, width in fitted), default=1) + 1
+        [(labels, width)] = [(column.cells, width) for column, width in fitted if column.name == "label"]
+        heights = {index: len(Text(labels[index]).wrap(console, width)) for index in rows}
+        rows = _within(heights, room - header, front)
     grid = RichTable(
-        title=Text(one_line(title), style="bold") if title else None,
+        title=Text(one_line(table.title), style="bold") if table.title else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -119,34 +112,37 @@ def _show_table(
         padding=(0, _GAP - 1, 0, 0),
         header_style="bold",
     )
-    for one in fitted:
+    for column, width in fitted:
         grid.add_column(
-            Text(one.column.title),
-            justify="right" if one.column.numeric else "left",
+            Text(column.title),
+            justify="right" if column.numeric else "left",
             vertical="top",
             overflow="fold",
-            width=one.width,
+            width=width,
         )
     for index in rows:
-        grid.add_row(*(Text(one.column.cells[index]) for one in fitted), style=styles[index])
+        style = "bold green" if index in front else "dim" if table.faint[index] else ""
+        grid.add_row(*(Text(column.cells[index]) for column, _ in fitted), style=style)
     console.print(grid)
-    _show_notes(notes_under([one.column for one in fitted], notes) if with_column_notes else notes, console)
-    hidden = [counted(len(styles) - len(rows), "more row")] if len(rows) < len(styles) else []
-    hidden += [counted(len(left_out), "more column")] if left_out else []
+    columns = [column for column, _ in fitted] if with_column_notes else []
+    _show_notes(notes_under(columns, table.notes), console)
+    hidden = [counted(len(table.faint) - len(rows), "more row")] if len(rows) < len(table.faint) else []
+    hidden += [counted(left_out, "more column")] if left_out else []
     if hidden:
         _show_notes([f"{' and '.join(hidden)} in {all_in}, or in a larger terminal."], console)
     if with_column_notes:
         console.print()
 
 
-def _within(
-    rows: Sequence[int], room: int, fitted: Sequence[Fitted], console: Console, always: Container[int]
-) -> list[int]:
-    """Returns the rows that have room: the first ones, then those on the front, then the others in their order."""
-    label = next(one for one in fitted if one.column.name == "label")
+def _within(heights: dict[int, int], room: int, front: Collection[int]) -> list[int]:
+    """Returns the rows that have room: the first ones, then those on the front, then the others in their order.
+
+    Args:
+        heights: of the rows, in lines.
+    """
     kept: list[int] = []
-    for index in sorted(rows, key=lambda row: (row >= LEAST_ROWS, row not in always, row)):
-        room -= len(Text(label.column.cells[index]).wrap(console, label.width))
+    for index in sorted(heights, key=lambda row: (row >= LEAST_ROWS, row not in front, row)):
+        room -= heights[index]
         if room < 0 and len(kept) >= LEAST_ROWS:
             break
         kept.append(index)

@@ -1,4 +1,4 @@
-"""What a report says of the runs of one system: columns, rows, fronts, prices, curves, noise, and the notes.
+"""What a report says of the runs of one system: rows, fronts, prices, curves, drift, and the notes.
 
-`rows` makes one row per config and system with the values of `columns`; the others add to it, or stand below it.
+`rows` makes one row per config and system; the others give more values of it, tables below it, or notes.
 """

@@ -52,14 +52,9 @@ CurveOf = Callable[[RunResult], Curve | None]
 
 @dataclass(frozen=True)
 class Budget:
-    """A train time at which configs are compared.
-
-    Attributes:
-        required: whether it is an error that no run was evaluated by then: of a command, not of a suite's file.
-    """
+    """A train time at which configs are compared."""
 
     seconds: float
-    required: bool = False
 
 
 def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
@@ -94,15 +89,15 @@ def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, Summary]]:
     return [(seconds, summary) for seconds, summary in summaries if summary]
 
 
-def mark_accuracy_at(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], budget: Budget | None) -> None:
-    """Gives the rows of one system their accuracy at a budget, over the seeds that were evaluated by then."""
-    for row in rows:
-        own = curves.get(row.config_id, ())
-        values = [curve.at(budget.seconds) for curve in own] if budget else []
-        evaluated = sum(value is not None for value in values)
-        row.values["budget_seconds"] = budget.seconds if budget else None
-        row.values[AT_BUDGET] = summarise(values)
-        row.values["evaluated_by_budget"] = f"{evaluated} of {len(values)}" if values else None
+def budget_values(curves: Sequence[Curve], budget: Budget | None) -> dict[str, Any]:
+    """Returns the accuracy of a config at a budget, over the seeds that were evaluated by then: values of columns."""
+    values = [curve.at(budget.seconds) for curve in curves] if budget else []
+    evaluated = sum(value is not None for value in values)
+    return {
+        "budget_seconds": budget.seconds if budget else None,
+        AT_BUDGET: summarise(values),
+        "evaluated_by_budget": f"{evaluated} of {len(values)}" if values else None,
+    }
 
 
 def with_budget_in_title(columns: Sequence[Column], budget: Budget | None) -> tuple[Column, ...]:
@@ -135,14 +130,12 @@ def some_late(rows: Sequence[Row]) -> bool:
     return any(evaluated != every for evaluated, every in counts)
 
 
-def require_evaluation_by(budget: Budget | None, systems: Sequence[Mapping[str, Sequence[Curve]]]) -> None:
+def require_evaluation_by(budget: Budget, systems: Sequence[Mapping[str, Sequence[Curve]]]) -> None:
     """Refuses a budget that ends before the first evaluation of every run.
 
     Raises:
         HarnessError: with the time of the first evaluation.
     """
-    if budget is None or not budget.required or not systems:
-        return
     firsts = [first for curves in systems if (first := _first(curves)) is not None]
     if not firsts or min(firsts) > budget.seconds:
         message = _none_by(duration_text(budget.seconds), min(firsts, default=None)).rstrip(".")
@@ -195,8 +188,7 @@ class ByEpoch:
 def by_epoch(row: Row, epochs_of: EpochsOf) -> ByEpoch | None:
     """Returns the epochs of a config's timed runs, or of all, without their times, where none is; None: no record."""
     timed = row.ok_for("clock.train_seconds")
-    found = [(run, epochs_of(run)) for run in timed or row.ok]
-    found = [(run, events) for run, events in found if events]
+    found = [(run, events) for run in timed or row.ok if (events := epochs_of(run))]
     if not found:
         return None
     expected = max(max(run.epochs, max(events) + 1) for run, events in found)
@@ -220,17 +212,16 @@ def thinned(epochs: Sequence[EpochMean], most: int) -> list[EpochMean]:
 def _by_number(
     run: RunResult, events: Mapping[int, Mapping[str, Any]], *, with_times: bool
 ) -> dict[int, dict[str, float]]:
-    if not with_times:
-        return {number: dict(_metrics(event)) for number, event in events.items()}
+    """Returns the numbers of each epoch that has an event; its train time only where none before it was lost."""
     numbers: dict[int, dict[str, float]] = {}
-    elapsed: float | None = 0.0
+    elapsed = 0.0 if with_times else math.nan
     for number in range(max(events) + 1):
-        event = events.get(number)
-        seconds = event.get("train_seconds") if event else None
-        elapsed = None if elapsed is None or seconds is None else elapsed + seconds
+        event = events.get(number, {})
+        seconds = event.get("train_seconds")
+        elapsed += math.nan if seconds is None else seconds
         if event:
-            numbers[number] = dict([*_metrics(event), *_speeds(run, event)])
-            if elapsed is not None:
+            numbers[number] = dict([*_metrics(event), *(_speeds(run, event) if with_times else ())])
+            if math.isfinite(elapsed):
                 numbers[number]["seconds"] = elapsed
     return numbers
 

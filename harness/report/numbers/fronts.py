@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.records.result import metric
 from harness.report.numbers.rows import Row
@@ -13,9 +13,6 @@ from harness.report.texts import listed, quoted
 from harness.results.columns import Kind
 from harness.statistics.pareto import pareto_front, pareto_fronts
 from harness.statistics.resampling import SAMPLES, samples_of_means
-
-if TYPE_CHECKING:
-    import numpy
 
 ACCURACY = "test.accuracy"
 
@@ -56,7 +53,6 @@ class Place:
         on_front: whether no other config here beats these means.
         accuracies, payments: by seed.
         probability: the share of the samples in which it is on the front; None where it cannot be known.
-        samples: of both means, each [SAMPLES]; None with one seed.
     """
 
     row: Row
@@ -66,7 +62,6 @@ class Place:
     accuracies: Mapping[Any, float]
     payments: Mapping[Any, float]
     probability: float | None = None
-    samples: tuple[numpy.ndarray, numpy.ndarray] | None = None
 
     @property
     def has_spread(self) -> bool:
@@ -101,50 +96,42 @@ def front_of(rows: Sequence[Row], cost: Cost) -> Front:
 
 
 def sampled(places: Sequence[Place]) -> list[Place]:
-    """Returns the places with their samples and probabilities; those that have none come last.
+    """Returns the places with their probabilities; those that have none come last.
 
     A config with one seed has no spread, so it takes no part in the samples; where such a one beats a config by its
     only run, the other's probability cannot be known either.
     """
-    import numpy
-
     several = [place for place in places if place.has_spread]
     single = [place for place in places if not place.has_spread]
     if not several:
         return single
     numbers = [*(place.accuracies for place in several), *(place.payments for place in several)]
     samples = samples_of_means(numbers, [*range(len(several))] * 2)
-    accuracies, payments = samples[:, : len(several)], samples[:, len(several) :]
-    shares = pareto_fronts(accuracies, payments).mean(axis=0)
-    return [
-        *(
-            replace(
-                place,
-                samples=(numpy.ascontiguousarray(accuracies[:, index]), numpy.ascontiguousarray(payments[:, index])),
-                probability=None if any(_beats(other, place) for other in single) else float(shares[index]),
-            )
-            for index, place in enumerate(several)
-        ),
-        *single,
+    shares = pareto_fronts(samples[:, : len(several)], samples[:, len(several) :]).mean(axis=0)
+    told = [
+        place if any(_beats(other, place) for other in single) else replace(place, probability=float(share))
+        for place, share in zip(several, shares, strict=True)
     ]
+    return [*told, *single]
 
 
-def mark_fronts(rows: Sequence[Row]) -> list[Front]:
-    """Gives the rows of one system their places on the fronts; returns those of the costs that were measured."""
-    fronts = [front_of(rows, cost) for cost in COSTS]
-    for row in rows:
-        names = ("on_front", "dominated_by", "dominated_by_probability", *(cost.probability for cost in COSTS))
-        row.values.update(dict.fromkeys(names))
+def fronts_of(rows: Sequence[Row]) -> list[Front]:
+    """Returns one system's fronts over the costs that were measured."""
+    return [front for front in (front_of(rows, cost) for cost in COSTS) if front.places]
+
+
+def front_values(rows: Sequence[Row], fronts: Sequence[Front]) -> dict[str, dict[str, Any]]:
+    """Returns the places of one system's rows on its fronts: values of columns by config_id."""
+    found: dict[str, dict[str, Any]] = {
+        row.config_id: dict.fromkeys(["on_front", *(cost.probability for cost in COSTS)]) for row in rows
+    }
     for front in fronts:
         for place in front.places:
-            place.row.values[front.cost.probability] = place.probability
-    for place in fronts[0].places:
-        place.row.values["on_front"] = place.on_front
-        if not place.on_front:
-            beating, probability = _dominating(place, fronts[0])
-            place.row.values["dominated_by"] = beating.row.label
-            place.row.values["dominated_by_probability"] = probability
-    return [front for front in fronts if front.places]
+            own = found[place.row.config_id]
+            own[front.cost.probability] = place.probability
+            if front.cost is TIME:
+                own["on_front"] = place.on_front
+    return found
 
 
 def front_notes(rows: Sequence[Row]) -> Iterator[str]:
@@ -181,16 +168,3 @@ def _mean(by_seed: Mapping[Any, float]) -> float:
 def _beats(one: Place, other: Place) -> bool:
     better = one.accuracy > other.accuracy or one.paid < other.paid
     return better and one.accuracy >= other.accuracy and one.paid <= other.paid
-
-
-def _dominating(place: Place, front: Front) -> tuple[Place, float | None]:
-    """Returns the member of the front that beats a config most surely, and the share of samples in which it does."""
-    found = [(member, _surely(member, place)) for member in front.members() if _beats(member, place)]
-    return max(found, key=lambda one: (-1.0 if one[1] is None else one[1], one[0].accuracy))
-
-
-def _surely(one: Place, other: Place) -> float | None:
-    if one.samples is None or other.samples is None:
-        return None
-    better = one.samples[0] >= other.samples[0]
-    return float((better & (one.samples[1] <= other.samples[1])).mean())

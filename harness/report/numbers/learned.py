@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.counted import counted
 from harness.records.files import open_file
 from harness.records.result import FINAL, RunResult, metric
-from harness.report.numbers.differences import at
 from harness.report.numbers.rows import Row
+from harness.spec.settings import value_at
 from harness.statistics.intervals import Summary, share_at_most, summarise
 
 OVERFITTING, UNDERFITTING, NEITHER = "overfitting", "underfitting", "no"
@@ -25,8 +26,6 @@ COLLAPSED = (
     "Collapsed: runs that diverged, or whose mean recall over the classes is no better than guessing one class, "
     "of those that ended ok or diverged; up to: the upper 95 % limit of their share (Clopper-Pearson)."
 )
-PredictionsOf = Callable[[RunResult], Path]
-"""Gives the file of a run's predictions."""
 
 
 def is_guessing(run: RunResult) -> bool:
@@ -40,26 +39,44 @@ def is_guessing(run: RunResult) -> bool:
     return own is not None and own.macro_recall <= (1 + BARELY) / run.data.num_classes
 
 
-def mark_learned(rows: Sequence[Row], predictions_of: PredictionsOf) -> None:
-    """Gives the rows the rate of their runs that collapsed, what guessing would reach, and whether they overfit."""
-    shares: dict[str, float | None] = {}
+def guessing_shares(rows: Sequence[Row], predictions_of: Callable[[RunResult], Path]) -> dict[str, float]:
+    """Returns what guessing the largest class would reach on the test images, by the fingerprint of the data.
+
+    Args:
+        predictions_of: gives the file of a run's predictions.
+    """
+    shares: dict[str, float] = {}
     for row in rows:
-        ended = [run for run in row.runs if run.status in FINAL] if row.values["rankable"] is not False else []
-        count = sum(run.status == "diverged" or is_guessing(run) for run in ended)
-        limit = share_at_most(count, len(ended)) if ended else None
-        tested = next((run for run in row.ok if run.data and run.data.rankable), None)
-        if tested and tested.data and shares.get(tested.data.fingerprint) is None:
-            shares[tested.data.fingerprint] = largest_class(predictions_of(tested))
-        both = [(metric(run, "train.accuracy"), metric(run, "test.accuracy")) for run in row.ok]
-        gap = summarise([train - test if train is not None and test is not None else None for train, test in both])
-        row.values.update(
-            accuracy_gap=gap,
-            overfitting=fit_of(row.values["train_accuracy"], gap) if row.values["rankable"] else None,
-            collapsed=f"{count} of {len(ended)}: up to {100 * limit:.0f} %" if limit is not None else None,
-            collapsed_runs=count if ended else None,
-            collapsed_share_at_most=limit,
-            guessing_accuracy=shares.get(tested.data.fingerprint) if tested and tested.data else None,
-        )
+        tested, data = _tested(row)
+        if tested and data not in shares and (share := largest_class(predictions_of(tested))) is not None:
+            shares[data] = share
+    return shares
+
+
+def learned_values(row: Row, guessing: Mapping[str, float]) -> dict[str, Any]:
+    """Returns the rate of a row's runs that collapsed, what guessing would reach, and whether they overfit.
+
+    Args:
+        guessing: see `guessing_shares`.
+    """
+    ended = [run for run in row.runs if run.status in FINAL] if row.values["rankable"] is not False else []
+    count = sum(run.status == "diverged" or is_guessing(run) for run in ended)
+    limit = share_at_most(count, len(ended)) if ended else None
+    both = [(metric(run, "train.accuracy"), metric(run, "test.accuracy")) for run in row.ok]
+    gap = summarise([train - test if train is not None and test is not None else None for train, test in both])
+    return {
+        "accuracy_gap": gap,
+        "overfitting": fit_of(row.values["train_accuracy"], gap) if row.values["rankable"] else None,
+        "collapsed": f"{count} of {len(ended)}: up to {100 * limit:.0f} %" if limit is not None else None,
+        "collapsed_runs": count if ended else None,
+        "collapsed_share_at_most": limit,
+        "guessing_accuracy": guessing.get(_tested(row)[1]),
+    }
+
+
+def _tested(row: Row) -> tuple[RunResult | None, str]:
+    """Returns a run whose predictions mean something, and the fingerprint of its data."""
+    return next(((run, run.data.fingerprint) for run in row.ok if run.data and run.data.rankable), (None, ""))
 
 
 def largest_class(predictions: Path) -> float | None:
@@ -118,7 +135,7 @@ def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
         f"beyond the seeds' noise; underfitting where more than {100 * TRAIN_ERROR:g} % of the training images are "
         f"misread, and of the test images hardly more (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
     )
-    if all(at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
+    if all(value_at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
         return (definition,)
     caution = (
         "Train accuracy is taken during the last epoch, with augmentation and dropout and while the weights still "

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from harness.counted import counted, is_are
 from harness.records.comparable import Mark, marks
 from harness.records.result import Cause, RunResult
-from harness.report.numbers.differences import at
 from harness.report.numbers.fronts import front_notes
 from harness.report.numbers.learned import guessing_notes, is_guessing
 from harness.report.numbers.rows import Row, ran
@@ -16,6 +15,7 @@ from harness.report.numbers.time_to_target import target_notes
 from harness.report.texts import FRONT, column_texts, listed, one_line, quoted, shortened
 from harness.results.columns import RAN, Column
 from harness.results.measured import count_by_status
+from harness.spec.settings import value_at
 
 MOST_CAUSES = 10
 MOST_FILES = 3
@@ -65,9 +65,6 @@ def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
     missing = [quoted(label) for config_id, label in planned.items() if config_id not in here]
     if missing:
         yield f"No result yet on this system: {listed(missing)} ({len(missing)} of {len(planned)} planned configs)."
-    strangers = [quoted(row.label) for row in rows if row.config_id not in planned]
-    if planned and strangers:
-        yield f"Not in the plan, but in the results: {listed(strangers)}."
 
 
 def _meaning(rows: Sequence[Row]) -> Iterator[str]:
@@ -114,7 +111,7 @@ def _same_everywhere(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator
     for column in columns:
         if same_in_all(rows, column) and rows[0].values.get(column.name) is not None:
             asked = next((path for name, _, path in RAN if name == column.name), None)
-            asked_for = {at(row.runs[0].spec, asked) for row in rows} if asked else set()
+            asked_for = {value_at(row.runs[0].spec, asked) for row in rows} if asked else set()
             wanted = f" (asked for: {', '.join(sorted(map(str, asked_for - {None})))})" if asked_for - {None} else ""
             yield f"All runs here: {column.title} = {column_texts(column, [rows[0].values[column.name]])[0]}{wanted}."
 
@@ -138,7 +135,7 @@ def _fallbacks(rows: Sequence[Row]) -> Iterator[str]:
     """Yields why another loader ran than the one that was asked for by name."""
     reasons: Counter[tuple[str, str, str]] = Counter()
     for run in (run for row in rows for run in row.ok):
-        asked, resolved = str(at(run.spec, "loader.name")), run.resolved
+        asked, resolved = str(value_at(run.spec, "loader.name")), run.resolved
         if resolved and isinstance(why := resolved.loader_images_per_second.get(asked), str):
             reasons[asked, resolved.loader, one_line(why)] += 1
     for (asked, other, why), count in reasons.items():

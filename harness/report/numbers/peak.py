@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from harness.counted import counted
 from harness.records.calibration import Calibration, Rate
 from harness.records.result import RunResult
-from harness.report.numbers.differences import at
+from harness.spec.settings import value_at
 from harness.statistics.intervals import Summary, summarise
 
 # A multiply-accumulate is two operations. The backward pass makes two products for each one of the forward pass, for
@@ -21,7 +21,7 @@ def precision_of(run: RunResult) -> str | None:
         return None
     if run.resolved.mixed_precision != "no":
         return run.resolved.mixed_precision.removesuffix("-true")  # the products are the same
-    return "tf32" if run.resolved.device == "cuda" and at(run.spec, "train.tf32") else "fp32"
+    return "tf32" if run.resolved.device == "cuda" and value_at(run.spec, "train.tf32") else "fp32"
 
 
 def peak_of(run: RunResult, calibration: Calibration | None) -> Rate | None:

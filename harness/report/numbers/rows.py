@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.records.calibration import Calibration
 from harness.records.comparable import compares, is_of_device, is_of_time
 from harness.records.result import RunResult, metric
-from harness.report.numbers.differences import at, config_columns_of, plain
 from harness.report.numbers.peak import fraction_of_peak
 from harness.results import columns as declared
 from harness.results.columns import Column
 from harness.results.measured import count_by_status
+from harness.results.study import Study
+from harness.spec import is_identity
+from harness.spec.settings import value_at
 from harness.statistics.intervals import summarise
 
 
@@ -29,7 +32,7 @@ class Row:
     config_id: str
     label: str
     runs: tuple[RunResult, ...]
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     with_resumed: bool = False
 
     @property
@@ -46,62 +49,90 @@ class Row:
         """Whether the row may be compared with others: it has a result, on data that mean something."""
         return bool(self.values["rankable"]) and self.values["test_accuracy"] is not None
 
+    def having(self, *values: Mapping[str, Any]) -> Row:
+        """Returns the row with more values, or others in the place of its own."""
+        return dataclasses.replace(
+            self, values={name: one for own in (self.values, *values) for name, one in own.items()}
+        )
+
+    def place_by(self, column: Column) -> tuple[Any, ...]:
+        """Returns what rows are sorted by: numbers come first, the best one foremost, and rows without a value last."""
+        value = declared.number(self.values.get(column.name))
+        if isinstance(value, int | float):
+            return 0, -value if column.best == "high" else value, "", self.label
+        return 2 if value is None else 1, 0.0, str(value), self.label
+
 
 def build_rows(
-    results: Iterable[RunResult],
-    systems: Mapping[str, Mapping[str, Any]],
-    labels: Mapping[str, str],
-    *,
-    with_resumed: bool = False,
-    calibrations: Mapping[str, Calibration] | None = None,
+    study: Study, calibrations: Mapping[str, Calibration], *, with_resumed: bool = False
 ) -> tuple[list[Column], list[Row]]:
     """Returns the columns and the rows, in the order in which the configs were met.
 
     Args:
-        labels: by config_id; a config that is not in it keeps the label of its latest run.
-        with_resumed: times of runs that went on from a checkpoint count too.
         calibrations: by system_id.
+        with_resumed: times of runs that went on from a checkpoint count too.
     """
     groups: dict[tuple[str, str], list[RunResult]] = {}
-    for result in results:
-        groups.setdefault((result.system_id, result.config_id), []).append(result)
-    specs = {config_id: runs[0].spec for (_, config_id), runs in groups.items()}
-    config_columns = config_columns_of(list(specs.values()))
-
-    latest_runs = {key: max(runs, key=lambda run: run.ended_at) for key, runs in groups.items()}
-    shown = {key: labels.get(key[1]) or run.label or key[1] for key, run in latest_runs.items()}
-    configs_with = Counter((system_id, shown[system_id, config_id]) for system_id, config_id in groups)
-
+    for result in study.results:
+        if not result.is_anchor:
+            groups.setdefault((result.system_id, result.config_id), []).append(result)
+    config_columns = config_columns_of([study.specs[config_id] for config_id in dict.fromkeys(i for _, i in groups)])
     rows: list[Row] = []
-    for key, unsorted in groups.items():
-        system_id, config_id = key
+    for (system_id, config_id), unsorted in groups.items():
         runs = tuple(sorted(unsorted, key=lambda run: (run.seed, run.started_at)))
-        latest, label = latest_runs[key], shown[key]
-        if configs_with[system_id, label] > 1:
-            label = f"{label} ({config_id})"
-        row = Row(system_id, config_id, label, runs, {}, with_resumed)
-        row.values.update(
-            system_id=system_id,
-            system=systems.get(system_id, {}).get("name") or system_id,
-            config_id=config_id,
-            label=label,
-            runs_ok=len(row.ok),
-            runs=count_by_status(runs),
-            rankable=all(run.data.rankable for run in runs if run.data) if any(run.data for run in runs) else None,
-        )
-        row.values.update({column.name: plain(at(latest.spec, column.name)) for column in config_columns})
-        row.values.update(_measured(row))
-        calibration = (calibrations or {}).get(system_id)
+        row = Row(system_id, config_id, study.labels[config_id], runs, {}, with_resumed)
         timed = row.ok_for("throughput.samples_per_second")
-        row.values["fraction_of_peak"] = fraction_of_peak(timed, calibration)
-        row.values.update({name: ran(runs, name) for name, _, _ in declared.RAN})
-        rows.append(row)
+        named = {
+            "system_id": system_id,
+            "system": study.systems.get(system_id, {}).get("name") or system_id,
+            "config_id": config_id,
+            "label": row.label,
+            "runs_ok": len(row.ok),
+            "runs": count_by_status(runs),
+            "rankable": all(run.data.rankable for run in runs if run.data) if any(run.data for run in runs) else None,
+            "fraction_of_peak": fraction_of_peak(timed, calibrations.get(system_id)),
+        }
+        varied = {column.name: _plain(value_at(study.specs[config_id], column.name)) for column in config_columns}
+        rows.append(row.having(_measured(row), named, varied, {name: ran(runs, name) for name, _, _ in declared.RAN}))
     ran_columns = [
         Column(name, title, priority=declared.RAN_PRIORITY)
         for name, title, asked in declared.RAN
         if _worth_a_column(rows, name, asked)
     ]
     return [*declared.IDENTITY, *config_columns, *ran_columns, *declared.RUNS, *declared.MEASURED], rows
+
+
+def config_columns_of(specs: list[Mapping[str, Any]]) -> list[Column]:
+    """Returns a column for every field of the specs that differs between them."""
+    paths = list(_differing(specs, ""))
+    # The section says it all for a name, the field for the others, unless two fields share it.
+    short = [path.removesuffix(".name") if path.endswith(".name") else path.rpartition(".")[2] for path in paths]
+    titles = [name if short.count(name) == 1 else path for name, path in zip(short, paths, strict=True)]
+    return [
+        Column(path, title.replace("_", " "), priority=declared.CONFIG_PRIORITY)
+        for path, title in zip(paths, titles, strict=True)
+    ]
+
+
+def _differing(sections: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[str]:
+    """Yields the dotted paths with more than one value among the configs that have the path.
+
+    A parameter that only one plug-in has, with one value, follows from the plug-in's name.
+    """
+    for key in dict.fromkeys(key for section in sections for key in section):
+        path = f"{prefix}{key}"
+        values = [section[key] for section in sections if key in section]
+        if not is_identity(path):
+            continue
+        if all(isinstance(value, Mapping) for value in values):
+            yield from _differing(values, f"{path}.")
+        elif len({json.dumps(value, sort_keys=True) for value in values}) > 1:
+            yield path
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value that a cell can hold."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def ran(runs: Iterable[RunResult], name: str) -> str | int | None:
@@ -112,7 +143,7 @@ def ran(runs: Iterable[RunResult], name: str) -> str | int | None:
 
 
 def _measured(row: Row) -> dict[str, Any]:
-    ok = row.ok
+    """Returns the values of the columns that summarise a number of the runs."""
     values: dict[str, Any] = {}
     counted: dict[tuple[bool, bool], list[RunResult]] = {}  # there are fifty columns, and three answers
     for column in declared.MEASURED:
@@ -126,7 +157,7 @@ def _measured(row: Row) -> dict[str, Any]:
             values[column.name] = summarise(numbers)
     for name in ("test_accuracy", "train_seconds"):
         values[f"{name}_sd"] = values[name].sd if values[name] else None
-    model = next((run.model for run in ok if run.model), None)
+    model = next((run.model for run in row.ok if run.model), None)
     values["parameters"] = model.parameters if model else None
     values["multiply_accumulates"] = model.multiply_accumulates if model else None
     return values
@@ -140,7 +171,7 @@ def _number(run: RunResult, name: str) -> float | None:
 
 
 def _worth_a_column(rows: list[Row], name: str, asked: str) -> bool:
-    pairs = [(at(row.runs[0].spec, asked), row.values[name]) for row in rows if row.values[name] is not None]
+    pairs = [(value_at(row.runs[0].spec, asked), row.values[name]) for row in rows if row.values[name] is not None]
     if all(wanted == got for wanted, got in pairs):
         return False  # the config's own column says it, if they differ
     left_open = all(wanted is None for wanted, _ in pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from harness.records.result import RunResult, metric
 from harness.report.numbers.curves import CurveOf
@@ -15,24 +16,24 @@ from harness.statistics.intervals import CensoredMedian, censored_median
 SECONDS = "target.train_seconds"
 
 
-def mark_times_to_target(rows: Sequence[Row], curve_of_run: CurveOf) -> None:
-    """Gives the rows their values that are about the target; takes away the means of those where a run missed it."""
-    for row in rows:
-        diverged = [run for run in row.runs if run.status == "diverged"]
-        aimed = [run for run in row.ok if _was_measured(run)]
-        aimed += diverged if aimed else []  # they never arrive
-        reached = sum(map(_has_reached, aimed))
-        timed = [run for run in row.ok_for(SECONDS) if _was_measured(run)]
-        timed += diverged if timed else []
-        row.values.update(
-            target_median_seconds=_median(timed, _train_seconds),
-            target_with_evaluation_seconds=_median(timed, lambda run: _with_evaluation(run, curve_of_run)),
-            target_reached=f"{reached} of {len(aimed)}" if aimed else None,
-            target_reached_runs=reached if aimed else None,
-            target_reached_share=reached / len(aimed) if aimed else None,
-        )
-        if reached < len(aimed):  # the mean of those that arrived leaves out the slow
-            row.values.update(target_seconds=None, joules_to_target=None)
+def target_values(row: Row, curve_of_run: CurveOf) -> dict[str, Any]:
+    """Returns the values of a row that are about the target; no means where a run missed it."""
+    diverged = [run for run in row.runs if run.status == "diverged"]
+    aimed = [run for run in row.ok if _was_measured(run)]
+    aimed += diverged if aimed else []  # they never arrive
+    reached = sum(map(_has_reached, aimed))
+    timed = [run for run in row.ok_for(SECONDS) if _was_measured(run)]
+    timed += diverged if timed else []
+    values: dict[str, Any] = {
+        "target_median_seconds": _median(timed, _train_seconds),
+        "target_with_evaluation_seconds": _median(timed, lambda run: _with_evaluation(run, curve_of_run)),
+        "target_reached": f"{reached} of {len(aimed)}" if aimed else None,
+        "target_reached_runs": reached if aimed else None,
+        "target_reached_share": reached / len(aimed) if aimed else None,
+    }
+    if reached < len(aimed):  # the mean of those that arrived leaves out the slow
+        values |= {"target_seconds": None, "joules_to_target": None}
+    return values
 
 
 def target_notes(rows: Sequence[Row]) -> Iterator[str]:
