@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from harness.records.files import recording, require_writable, write_atomically
 from harness.report.charts.chart import Chart
-from harness.report.charts.drawing import Drawing
+from harness.report.charts.drawing import Drawing, FileEnding
 from harness.report.charts.of_report import CURVES, INTERACTIONS, chart_name, charts_of, endings_of, stems
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import columns_of, rows_of_files, write_csv
@@ -56,7 +56,7 @@ def write_report(folder: Path, report: Report, *, for_page: bool = False) -> Rep
     require_writable(folder)
     wanted = charts_of(report, for_page=for_page)
     charts = {name: one.chart for name, one in wanted.items()}
-    drawn = [(name, ending) for name, one in wanted.items() for ending in one.endings]
+    drawn: list[tuple[str, FileEnding]] = [(name, ending) for name, one in wanted.items() for ending in one.endings]
     missing: dict[str, list[str]] = {}
     drawing = None
     try:
