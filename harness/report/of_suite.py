@@ -22,7 +22,7 @@ from harness.report.formats.terminal import show
 from harness.report.normalised import NORMALISED, normalised_table
 from harness.report.numbers.curves import Curve, curve_of
 from harness.report.options import DEFAULT_SORT, Options
-from harness.report.page.parts import PageSource
+from harness.report.page.sections import PageSource
 from harness.report.page.write import commands_for, write_page
 from harness.report.pictures import pictures_of
 from harness.report.tables import Report

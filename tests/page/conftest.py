@@ -17,7 +17,7 @@ from harness.records.result import Energy, RunResult, Telemetry
 from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import charts_of
 from harness.report.numbers.curves import curve_of
-from harness.report.page.parts import PageSource
+from harness.report.page.sections import PageSource
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
 from harness.suite.plan import load_suite
