@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
+import html
 import json
 import re
 from pathlib import Path
@@ -73,7 +75,7 @@ def test_a_page_of_a_part_links_to_its_own_charts_and_to_the_runs_of_the_suite(f
     page = write_page(tmp_path / "only-seed=0", [source]).read_text()
     assert 'href="accuracy_over_time.svg"' in page
     assert re.search(r'href="../[0-9a-f]{12}-0/a1b2c3/"', page)
-    assert 'href="only-seed=0/accuracy_over_time.svg"' in write_page(tmp_path, [source]).read_text()
+    assert 'href="only-seed%3D0/accuracy_over_time.svg"' in write_page(tmp_path, [source]).read_text()
 
 
 @pytest.mark.slow
@@ -262,6 +264,14 @@ def test_what_disturbed_a_run_stands_beside_the_answer(fake: Any, tmp_path: Path
     )
     assert 0 < said.index("others took 1 of 2 cores") < said.index("2 runs of 1 config"), "before the summary"
     assert "others took" not in quiet
+
+
+def test_commands_are_shown_as_they_are_typed(fake: Any, tmp_path: Path) -> None:
+    source = fake.source(tmp_path, fake.suite(2, 1), charts=False)
+    commands = ("harness plan 'two  spaces & more.yaml'    # what it would run", "harness run <b>")
+    page = write_page(tmp_path, [dataclasses.replace(source, commands=commands)]).read_text()
+    [shown] = re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL)
+    assert html.unescape(shown) == "\n".join(commands) and "<b>" not in shown
 
 
 def test_sections_of_which_nothing_was_measured_are_absent(fake: Any, tmp_path: Path) -> None:

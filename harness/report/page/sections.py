@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from harness.counted import counted
 from harness.report.charts.chart import Chart, Grid, grid
@@ -98,8 +99,8 @@ def sort_value(value: Any) -> float | None:
 
 
 def _href(target: Path, folder: Path) -> str:
-    """Returns the target folder from the page's: empty or with a slash at its end."""
-    return "" if target == folder else f"{Path(os.path.relpath(target, folder)).as_posix()}/"
+    """Returns the URL of the target folder from the page's: empty or with a slash at its end."""
+    return "" if target == folder else f"{quote(Path(os.path.relpath(target, folder)).as_posix())}/"
 
 
 def _summary(report: Report) -> str:

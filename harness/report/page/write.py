@@ -77,7 +77,6 @@ def _render(suites: Sequence[Mapping[str, Any]], specs: Mapping[str, Mapping[str
         vega: vega, vega-lite and vega-embed in one script; empty where nothing is drawn.
     """
     import jinja2
-    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_file),
@@ -89,6 +88,7 @@ def _render(suites: Sequence[Mapping[str, Any]], specs: Mapping[str, Mapping[str
     )
     environment.globals |= {"counted": counted, "grid_of": grid_of}
     environment.filters |= {"advice": advice, "emphasised": _emphasised, "sort_value": sort_value}
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     style = css() + _file("page.css")
     # `</script` would end a script, even in a string.
     scripts = [script.replace("</script", "<\\/script") for script in (vega, _file("page.js")) if script]
@@ -96,9 +96,9 @@ def _render(suites: Sequence[Mapping[str, Any]], specs: Mapping[str, Mapping[str
         suites=suites,
         made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         policy=_policy(style, scripts),
-        style=Markup(style),
-        scripts=[Markup(script) for script in scripts],
-        specs=Markup(_json(specs)),
+        style=style,
+        scripts=scripts,
+        specs=specs,
     )
 
 
@@ -133,15 +133,6 @@ def _hash(text: str) -> str:
 
 def _file(name: str) -> str:
     return (importlib.resources.files("harness.report.page") / "template" / name).read_text(encoding="utf-8")
-
-
-def _json(value: Any) -> str:
-    """Returns JSON that no text in it can end: a label with `</script>` stays a label."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # Python writes the line separators as they are; JSON may, scripts of old may not.
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
 
 
 def _shown(value: Any) -> Any:
