@@ -89,8 +89,7 @@ def _show_and_write(
     folder = study.folder / report.place
     with ReportFiles(report, for_page=for_page) as files:
         written = files.write(folder)
-        specs, missing = (files.specs(), files.charts_missing()) if for_page else ({}, "")
-        charts = files.charts
+        charts, missing = files.charts, files.charts_missing()
     if json_wanted:
         sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
     else:
@@ -105,7 +104,6 @@ def _show_and_write(
         question=study.question.description,
         systems=study.systems,
         charts=charts,
-        specs=specs,
         commands=commands_for(study),
         charts_missing=missing,
     )

@@ -6,11 +6,11 @@ import functools
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from harness.records.files import recording, require_writable, write_atomically
 from harness.report.charts.chart import Chart
-from harness.report.charts.drawing import Declared, Drawing
+from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import CURVES, INTERACTIONS, Wanted, chart_name, charts_of, endings_of, stems
 from harness.report.formats.latex import latex
 from harness.report.formats.machine import (
@@ -52,7 +52,7 @@ class ReportFiles:
         self._drawing: Drawing | None = None
         if self._charts:
             try:
-                self._drawing = Drawing(self.charts, {name: wanted.endings for name, wanted in self._charts.items()})
+                self._drawing = Drawing({name: (one.chart.spec, one.endings) for name, one in self._charts.items()})
             except ImportError as error:
                 self._missing[error.name or str(error)] = _chart_files(self._charts)
 
@@ -77,19 +77,14 @@ class ReportFiles:
         return _write_files(folder, self._report, self._drawing, charts, self._missing, for_page=self._for_page)
 
     @property
-    def charts(self) -> dict[str, Chart | Declared]:
-        """The charts by their names."""
-        return {name: wanted.chart for name, wanted in self._charts.items()}
+    def charts(self) -> dict[str, Chart]:
+        """The charts by their names; none where they cannot be drawn."""
+        return {name: wanted.chart for name, wanted in self._charts.items()} if self._drawing else {}
 
     def charts_missing(self) -> str:
         """Says why there are no charts, where a library is missing; empty otherwise."""
         missing = [name for name, files in self._missing.items() if any(file.endswith(".png") for file in files)]
         return f"There are no charts: {', '.join(missing)} is not installed." if missing else ""
-
-    def specs(self) -> dict[str, dict[str, Any]]:
-        """Returns the specification of each chart of the page, by its name; none where they cannot be drawn."""
-        wanted = [name for name, one in self._charts.items() if "json" in one.endings]
-        return {name: self._drawing.spec(name) for name in wanted} if self._drawing else {}
 
 
 def _write_files(
@@ -121,8 +116,7 @@ def _write_files(
     if drawing:
         for name, wanted in charts.items():
             for ending in wanted.endings:
-                if ending != "json":
-                    files[f"{name}.{ending}"] = functools.partial(drawing.write, name=name, ending=ending)
+                files[f"{name}.{ending}"] = functools.partial(drawing.write, name=name, ending=ending)
     # A page that was written earlier keeps the files that are its own.
     own = [(stem, ending) for stem in stems(for_page=for_page) for ending in endings_of(stem, for_page=for_page)]
     pictures = [path for stem, ending in own for path in folder.glob(f"{stem}*.{ending}")]
@@ -151,7 +145,7 @@ def _write_files(
 
 
 def _chart_files(charts: Mapping[str, Wanted]) -> list[str]:
-    return [f"{name}.{ending}" for name, wanted in charts.items() for ending in wanted.endings if ending != "json"]
+    return [f"{name}.{ending}" for name, wanted in charts.items() for ending in wanted.endings]
 
 
 def _charts_of(stem: str, report: Report, charts: Collection[str]) -> dict[str, str]:

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 from harness.records.result import Energy, RunResult, Telemetry
-from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import charts_of
 from harness.report.numbers.curves import curve_of
 from harness.report.page.sections import PageSource
@@ -72,18 +71,13 @@ def source_of(
     """Returns what a page of results in a folder is made from."""
     report = make_report(results, epochs_of=epochs_of, curve_of=lambda run: curve_of(epochs_of(run)), **material)
     folder.mkdir(parents=True, exist_ok=True)
-    specs, wanted = {}, {}
-    if charts:  # their specifications alone: to make pictures of them all takes longest
-        wanted = {name: one.chart for name, one in charts_of(report, for_page=True).items()}
-        drawing = Drawing(wanted, dict.fromkeys(wanted, ("json",))) if wanted else None
-        specs = {name: drawing.spec(name) for name in wanted if drawing}
+    wanted = {name: one.chart for name, one in charts_of(report, for_page=True).items()} if charts else {}
     return PageSource(
         report,
         folder,
         question="Which network reads images best, and what does that cost?",
         systems={SYSTEM["system_id"]: {**SYSTEM, "gpu": "NVIDIA GTX 1060", "memory_bytes": 2**34}},
         charts=wanted,
-        specs=specs,
         commands=("harness run suite.yaml", "harness report suite.yaml --html"),
         charts_missing="" if charts else "There are no charts here.",
     )

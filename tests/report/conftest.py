@@ -28,7 +28,6 @@ from harness.records.result import (
 from harness.records.store import run_folder
 from harness.report.build import Material, build_report
 from harness.report.charts.chart import Chart
-from harness.report.charts.drawing import Declared
 from harness.report.options import DEFAULT_SORT, Options
 from harness.report.tables import Report
 from harness.results.frame import run_values
@@ -190,13 +189,11 @@ def make_report(
     return build_report(Material(suite, results, systems, **material), Options(sort, with_resumed, asked_seconds))
 
 
-def spec_of(chart: Chart | Declared | None) -> dict[str, Any]:
+def spec_of(chart: Chart | None) -> dict[str, Any]:
     """Returns a chart's specification, which Altair has validated."""
     import altair
 
     assert chart
-    if not isinstance(chart, Chart):
-        return chart.draw().to_dict()
     altair.Chart.from_dict(chart.spec)
     return chart.spec
 

@@ -10,8 +10,7 @@ import pytest
 from scipy import stats
 
 from harness.records.result import Energy
-from harness.report.charts.accuracy_over_cost import accuracy_over_cost
-from harness.report.charts.configs import paying
+from harness.report.charts.accuracy_over_cost import accuracy_over_cost, paying
 from harness.report.formats.machine import price_rows, summary_rows
 from harness.report.numbers.fronts import TIME, front_of
 from harness.report.numbers.prices import CLEAR, NO_INTERVAL, NOISE
@@ -234,7 +233,7 @@ def test_the_chart_tells_sure_places_from_unsure_ones(fake: Any) -> None:
     labels = " ".join(label["text"] for label in spec["datasets"]["labels"])
     probability = next(row.values["front_probability"] for row in table.rows if row.label == "good")
     assert f"({100 * probability:.0f}\u00a0%)" in labels
-    assert "dashed outlines" in " ".join(spec["title"]["subtitle"])
+    assert "Dashed outlines" in " ".join(spec["title"]["subtitle"])
 
 
 def test_a_seed_that_ran_twice_on_other_data_counts_as_two(fake: Any) -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from harness.records.comparable import MARKED, MARKS, compares, marks, untimed_by
 from harness.records.result import Energy, RunResult, TargetReached, Telemetry
-from harness.report.charts.configs import paying
+from harness.report.charts.accuracy_over_cost import paying
+from harness.report.charts.by_epoch import learning_curves, over_epochs
 from harness.report.charts.curves import curves
-from harness.report.charts.learning_curves import learning_curves
-from harness.report.charts.over_epochs import over_epochs
 from harness.report.formats.machine import as_json, summary_rows
 from harness.report.normalised import normalised_table
 from harness.report.numbers.curves import curve_of

@@ -12,7 +12,7 @@ import pytest
 from harness.records.comparable import is_of_time
 from harness.records.read import SuiteResults
 from harness.records.result import Energy, RunResult, TargetReached
-from harness.report.charts.configs import paying
+from harness.report.charts.accuracy_over_cost import paying
 from harness.report.numbers.fronts import TIME
 from harness.report.of_suite import build_suite_report
 from harness.report.options import Options

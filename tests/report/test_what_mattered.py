@@ -360,7 +360,7 @@ def test_the_chart_has_a_line_per_level_of_one_factor(fake: Any, tmp_path: Path)
     encoding = accuracy["layer"][0]["encoding"]
     assert encoding["x"]["sort"] == ["0.1", "0.01", "0.001"] and encoding["color"]["sort"] == ["128", "64"]
     assert encoding["y"]["title"] == "Test accuracy (%)" and accuracy["title"]["text"] == "lr x global_batch_size"
-    points = accuracy["data"]["values"] if "data" in accuracy else accuracy["layer"][0]["data"]["values"]
+    points = chart["datasets"][accuracy["layer"][0]["data"]["name"]]
     assert {(p["x"], p["line"]): round(p["y"], 6) for p in points}[("0.01", "64")] == 60.0
 
 

@@ -1,12 +1,21 @@
-"""What a chart is: a specification, a caption, and the same as a table."""
+"""What a chart is: a specification, how to read it, and the same as a table; and what all charts are made of."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.report.charts.labels import without_common_parts
+from harness.report.charts.theme import GREY, PALETTE, frame
+from harness.report.numbers.rows import Row
+from harness.report.tables import Table
+from harness.report.texts import one_line, shortened
+
 MOST_ROWS = 100
+MOST_COLOURED = 8
+Rows = list[dict[str, Any]]
 _TYPES = {"Q": "quantitative", "N": "nominal"}
 
 
@@ -44,7 +53,22 @@ class Chart:
     grid: Grid
 
 
-def grid(title: str, columns: str, rows: Sequence[tuple[str, ...]], whole: str) -> Grid:
+def chart(table: Table, title: str, said: Sequence[str], datasets: dict[str, Rows], grid: Grid, **view: Any) -> Chart:
+    """Returns a chart of one system, in the newest Vega-Lite that vl-convert has.
+
+    Args:
+        said: how to read it, in sentences: below the title in the files, beside the figure on the page. Empty ones
+            are left out.
+        datasets: rows by the name that layers call them by.
+        view: what is drawn: e.g. `layer`, `width` and `height`.
+    """
+    caption = " ".join(filter(None, said))
+    subtitle = textwrap.wrap(caption.replace(" %", "\u00a0%"), 100)
+    spec = {**frame(f"{one_line(table.suite)} on {table.system}", subtitle), **view, "datasets": datasets}
+    return Chart(title, caption, spec, grid)
+
+
+def grid(title: str, columns: str, rows: Sequence[tuple[str, ...]], whole: str = "table.csv") -> Grid:
     """Returns a table of a chart's numbers, of `MOST_ROWS` rows at most.
 
     Args:
@@ -69,8 +93,7 @@ def tooltip(*shorthands: str, **titles: str) -> list[dict[str, Any]]:
     found = []
     for text in shorthands:
         field, kind, *form = text.split(":", 2)
-        told = {"field": field, "type": _TYPES[kind], "title": titles.get(field, field)}
-        found.append({**told, **({"format": form[0]} if form else {})})
+        found.append(channel(f"{field}:{kind}", titles.get(field, field), **({"format": form[0]} if form else {})))
     return found
 
 
@@ -85,10 +108,34 @@ def layer(data: str, kind: str, encoding: dict[str, Any], where: str = "", **loo
     return {"data": {"name": data}, "mark": {"type": kind, **look}, "encoding": encoding, **drawn}
 
 
-def specification(datasets: dict[str, list[dict[str, Any]]], frame: dict[str, Any], **view: Any) -> dict[str, Any]:
-    """Returns the whole specification, in the newest Vega-Lite that vl-convert has.
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """Returns the ranked rows, those of the front first, then by accuracy."""
+    ranked = [row for row in rows if row.ranked]
+    return sorted(ranked, key=lambda row: (not row.values["on_front"], -row.values["test_accuracy"].mean))
+
+
+def coloured(table: Table) -> dict[str, tuple[str, str]]:
+    """Returns name and colour of the configs that have one, by config_id: the same in every chart of the system."""
+    rows = best_first(table.rows)[:MOST_COLOURED]
+    labels = without_common_parts([one_line(row.label) for row in rows])
+    return {row.config_id: own for row, own in zip(rows, zip(distinct(labels), PALETTE, strict=False), strict=True)}
+
+
+def distinct(labels: Sequence[str]) -> list[str]:
+    """Returns a short name for each label, no two alike."""
+    names = [shortened(text, 40) for text in labels]
+    return [f"{name} ({index})" if name in names[:index] else name for index, name in enumerate(names)]
+
+
+def config_colour(shown: Sequence[tuple[str, str]], in_grey: int = 0, **legend: Any) -> dict[str, Any]:
+    """Returns the colour of the marks of each config, by the field `config`.
 
     Args:
-        view: e.g. `layer`, `width` and `height`.
+        shown: name and colour, in the legend's order.
+        in_grey: how many configs have no colour: their name is empty.
     """
-    return {**frame, **view, "datasets": datasets}
+    names, colours = [name for name, _ in shown], [colour for _, colour in shown]
+    title = f"config ({in_grey:,} more in grey)" if in_grey else "config"
+    scale = {"domain": [*names, ""], "range": [*colours, GREY]}
+    legend = {"symbolType": "stroke", "symbolStrokeWidth": 3, "symbolOpacity": 1, "labelLimit": 260, **legend}
+    return channel("config:N", title, scale=scale, legend={"values": names, **legend} if names else None)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from harness.durations import duration_text
 from harness.report.answer import accuracy_text
-from harness.report.charts.axes import Axis, curve_axes
-from harness.report.charts.chart import Chart, Grid, channel, grid, layer, specification, tooltip
-from harness.report.charts.configs import best_first, coloured, config_colour
-from harness.report.charts.theme import FONT_SIZE, GREY, INK, MUTED, WHITE, frame
+from harness.report.charts.axes import Axis, rise_axis, time_axis
+from harness.report.charts.chart import (
+    Chart,
+    Grid,
+    Rows,
+    best_first,
+    channel,
+    chart,
+    coloured,
+    config_colour,
+    grid,
+    layer,
+    tooltip,
+)
+from harness.report.charts.theme import FONT_SIZE, GREY, HALO, INK, MUTED
 from harness.report.numbers.curves import Budget, Curve, mean_curve
 from harness.report.numbers.rows import Row
 from harness.report.tables import Table
@@ -32,13 +39,11 @@ COLOURED_POINTS, FAINT_POINTS = 400, 60
 _STEPS = {"interpolate": "step-after"}
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """The mean of a config's runs over train time; `name` is empty where it has no colour."""
 
     row: Row
     name: str
-    banded: bool
     points: list[tuple[float, Summary]]
 
     @property
@@ -48,73 +53,73 @@ class Line:
 
     def band_height(self) -> float:
         """Returns the mean height of the band over its time; 0 where there is none, or only one of two seeds."""
+        import numpy
+
         if self.points[-1][1].n <= 2:
             return 0.0
-        held = [(after - at, 2 * (now.ci95 or 0.0)) for (at, now), (after, _) in itertools.pairwise(self.points)]
-        held.append((1e-9, 2 * (self.points[-1][1].ci95 or 0.0)))  # of a single evaluation, too
-        return sum(seconds * height for seconds, height in held) / sum(seconds for seconds, _ in held)
+        times = [seconds for seconds, _ in self.points]
+        held = numpy.diff(times, append=times[-1] + 1e-3)  # the last counts where it is the only one
+        return float(numpy.average([2 * (summary.ci95 or 0.0) for _, summary in self.points], weights=held))
 
 
 def curves(table: Table) -> Chart | None:
     """Returns the chart of one system; None where no run has evaluations on record."""
-    lines = lines_of(table)
+    palette = coloured(table)
+    lines = _lines(table, palette)
     if not lines:
         return None
-    x, y = curve_axes([line.points for line in lines], WIDTH, HEIGHT)
+    banded = _banded(lines)
+    x = time_axis([line.points[0][0] for line in lines], [line.points[-1][0] for line in lines], WIDTH)
+    y = rise_axis([[summary.mean for _, summary in line.points] for line in lines], HEIGHT)
     named, faint = [line for line in lines if line.name], [line for line in lines if not line.name]
-    palette = coloured(table)
-    across, up = x.channel("x"), y.channel("y")
     told = tooltip("label:N", "y:Q:.2f", "x:Q:.4~g", y=y.title, x=x.title, label="config")
     colour = config_colour([palette[line.row.config_id] for line in named], len(faint))
-    base = {"x": across, "y": up, "color": colour}
-    band = {**base, "y": y.channel("low"), "y2": {"field": "high"}}
-    pale = {"x": across, "y": up, "detail": channel("label:N"), "tooltip": told[:1]}
+    base = {"x": x.channel("x"), "y": y.channel("y"), "color": colour}
+    drawn, band = {**base, "tooltip": told}, {**base, "y": y.channel("low"), "y2": {"field": "high"}}
+    pale = {"x": x.channel("x"), "y": y.channel("y"), "detail": channel("label:N"), "tooltip": told[:1]}
     targets, end = _targets(table, y), _budget(table.budget, x)
     # Never `opacity`: the renderer of PNG would draw each line into a picture of its own, for seconds.
     layers = [
         layer("faint", "line", pale, color=GREY, strokeWidth=0.8, strokeOpacity=0.45, **_STEPS),
         layer("bands", "area", band, opacity=1, fillOpacity=0.16, **_STEPS),
-        *_rules("targets", {"y": y.channel("y")}, {"x": {"value": 0}}, any_=bool(targets)),
-        *_rules("budget", {"x": x.channel("x")}, {"y": {"value": HEIGHT}}, any_=bool(end)),
-        layer(
-            "curves", "line", {**base, "tooltip": told}, "!datum.front", strokeWidth=1.2, strokeOpacity=0.9, **_STEPS
-        ),
-        layer("curves", "line", {**base, "tooltip": told}, "datum.front", strokeWidth=2.6, **_STEPS),
+        *_rules("targets", targets, {"y": y.channel("y")}, {"x": {"value": 0}}),
+        *_rules("budget", end, {"x": x.channel("x")}, {"y": {"value": HEIGHT}}),
+        layer("curves", "line", drawn, "!datum.front", strokeWidth=1.2, strokeOpacity=0.9, **_STEPS),
+        layer("curves", "line", drawn, "datum.front", strokeWidth=2.6, **_STEPS),
         # Where a line ends the config trains no more.
-        layer("ends", "point", {**base, "tooltip": told}, filled=True, size=40, opacity=1),
+        layer("ends", "point", drawn, filled=True, size=40, opacity=1),
     ]
-    spec = specification(
-        {
-            "faint": [point for line in faint for point in _points(line, x, y)],
-            "curves": [{**point, "front": line.on_front} for line in named for point in _points(line, x, y)],
-            "bands": [point for line in lines if line.banded for point in _band(line, x, y)],
-            "ends": [last for line in named if (last := _points(line, x, y)[-1])["y"] is not None],
-            "targets": targets,
-            "budget": end,
-        },
-        frame(f"{one_line(table.suite)} on {table.system}", _subtitle(lines)),
-        width=WIDTH,
-        height=HEIGHT,
-        layer=layers,
-    )
-    return Chart("Test accuracy over train time", _caption(lines, y), spec, _grid(table, named or lines))
+    datasets = {
+        "faint": [point for line in faint for point in _points(line, x, y)],
+        "curves": [{**point, "front": line.on_front} for line in named for point in _points(line, x, y)],
+        "bands": [point for line in banded for point in _band(line, x, y)],
+        "ends": [last for line in named if (last := _points(line, x, y)[-1])["y"] is not None],
+        "targets": targets,
+        "budget": end,
+    }
+    view: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "layer": layers}
+    said, its_grid = _said(lines, banded, y), _grid(table, named or lines)
+    return chart(table, "Test accuracy over train time", said, datasets, its_grid, **view)
 
 
-def lines_of(table: Table) -> list[Line]:
+def _lines(table: Table, palette: Mapping[str, tuple[str, str]]) -> list[Line]:
     """Returns a line for each config that is drawn, the coloured ones first."""
-    palette = coloured(table)
     rows = best_first([row for row in table.rows if table.curves.get(row.config_id)])
     rows.sort(key=lambda row: row.config_id not in palette)
     lines = []
     for row in rows[: len(palette) + MOST_FAINT]:
         name, own = palette.get(row.config_id, ("", ""))[0], table.curves[row.config_id]
         most = math.ceil((COLOURED_POINTS if name else FAINT_POINTS) / len(own))
-        lines.append(Line(row, name, False, mean_curve([_thinned(curve, most) for curve in own])))
+        lines.append(Line(row, name, mean_curve([_thinned(curve, most) for curve in own])))
+    return lines
+
+
+def _banded(lines: Sequence[Line]) -> list[Line]:
+    """Returns the lines of the front whose band is drawn."""
     means = [summary.mean for line in lines for _, summary in line.points]
-    widest = WIDEST_BAND * (max(means, default=0.0) - min(means, default=0.0))
-    narrow = [line for line in lines if line.name and line.on_front and 0 < line.band_height() <= widest]
-    banded = {line.name for line in narrow[:MOST_BANDS]}
-    return [dataclasses.replace(line, banded=line.name in banded) for line in lines]
+    widest = WIDEST_BAND * (max(means) - min(means))
+    found = [line for line in lines if line.name and line.on_front and 0 < line.band_height() <= widest]
+    return found[:MOST_BANDS]
 
 
 def _thinned(curve: Curve, most: int) -> Curve:
@@ -124,72 +129,58 @@ def _thinned(curve: Curve, most: int) -> Curve:
     return Curve(curve.seconds[kept], curve.accuracies[kept])
 
 
-def _points(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
+def _points(line: Line, x: Axis, y: Axis) -> Rows:
     """Returns the points of a line; null, which breaks it, where it is outside of the plot."""
-    same = {"config": line.name, "label": one_line(line.row.label)}
-    return [{**same, "x": at / x.unit, "y": y.inside(summary.mean / y.unit)} for at, summary in line.points]
+    same, points = {"config": line.name, "label": one_line(line.row.label)}, []
+    for seconds, summary in line.points:
+        accuracy = summary.mean / y.unit
+        points.append({**same, "x": seconds / x.unit, "y": accuracy if y.low <= accuracy <= y.high else None})
+    return points
 
 
-def _band(line: Line, x: Axis, y: Axis) -> list[dict[str, Any]]:
-    return [
-        {
-            "config": line.name,
-            "x": seconds / x.unit,
-            "low": y.clamp(summary.low / y.unit),
-            "high": y.clamp(summary.high / y.unit),
-        }
-        for seconds, summary in line.points
-    ]
+def _band(line: Line, x: Axis, y: Axis) -> Rows:
+    ends = [(seconds / x.unit, *y.ends(summary)) for seconds, summary in line.points]
+    return [{"config": line.name, "x": at, "low": low, "high": high} for at, low, high in ends]
 
 
-def _targets(table: Table, y: Axis) -> list[dict[str, Any]]:
+def _targets(table: Table, y: Axis) -> Rows:
     targets = [run.target for row in table.rows for run in row.ok if run.target is not None]
     wanted = sorted({one.at_least / y.unit for one in targets if one.metric == "test.accuracy"})
     return [{"y": at, "text": f"target {at:g} %"} for at in wanted if y.low < at < y.high]
 
 
-def _budget(budget: Budget | None, x: Axis) -> list[dict[str, Any]]:
+def _budget(budget: Budget | None, x: Axis) -> Rows:
     if not budget or not x.low < budget.seconds / x.unit < x.high:
         return []
     return [{"x": budget.seconds / x.unit, "text": duration_text(budget.seconds)}]
 
 
-def _rules(data: str, at: dict[str, Any], words: dict[str, Any], *, any_: bool) -> list[dict[str, Any]]:
-    """Dashed rules with their text at the plot's lower or left edge."""
-    if not any_:
+def _rules(data: str, rows: Rows, at: dict[str, Any], words: dict[str, Any]) -> list[dict[str, Any]]:
+    """Dashed rules, if there are any, with their text at the plot's lower or left edge."""
+    if not rows:
         return []
-    halo = {"stroke": WHITE, "strokeWidth": 3, "strokeOpacity": 0.85}
     look = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "color": MUTED, "fontSize": FONT_SIZE}
-    texts = [layer(data, "text", {**at, **words, "text": channel("text:N")}, **look, **own) for own in (halo, {})]
+    texts = [layer(data, "text", {**at, **words, "text": channel("text:N")}, **look, **own) for own in (HALO, {})]
     return [layer(data, "rule", at, color=INK, strokeWidth=1, strokeDash=[3, 3], opacity=0.7), *texts]
 
 
-def _subtitle(lines: Sequence[Line]) -> list[str]:
-    """Says what is seen."""
-    several = any(summary.n > 1 for line in lines for _, summary in line.points[-1:])
-    wanted = [line for line in lines if line.on_front and line.name and line.band_height() > 0]
-    said = ["Mean over seeds" if several else "One seed each, so no band", "accuracy holds until the next evaluation"]
-    if any(line.on_front for line in lines):
-        said.append("thick: on the Pareto front")
-    if any(line.banded for line in lines):
-        said.append("bands: 95 % t interval" + ", where they leave room" * (not all(line.banded for line in wanted)))
+def _said(lines: Sequence[Line], banded: Sequence[Line], y: Axis) -> list[str]:
+    several = any(line.points[-1][1].n > 1 for line in lines)
+    some_hidden = any(line.on_front and line.name and line.band_height() for line in lines if line not in banded)
+    bands = ""
+    if banded:
+        bands = f"Bands are 95 % t intervals{', where they leave room' * some_hidden}."
     elif several:
-        said.append("no bands: the 95 % t intervals would hide the lines")
-    return textwrap.wrap("; ".join(said).replace(" %", "\u00a0%"), 110)
-
-
-def _caption(lines: Sequence[Line], y: Axis) -> str:
-    said = [
+        bands = "No bands: the 95 % t intervals would hide the lines."
+    cut = min(summary.mean for line in lines for _, summary in line.points) / y.unit < y.low
+    return [
+        "Means over seeds." if several else "One seed each, so no bands.",
         "The higher a line at a given time, the better that config for so short a training.",
         "An accuracy holds until the next evaluation.",
+        "Thick lines are on the Pareto front." * any(line.on_front for line in lines),
+        bands,
+        f"The axis begins at {y.low:.0f} %: lines come in from below." * cut,
     ]
-    if any(line.on_front for line in lines):
-        said.append("Thick lines are on the Pareto front.")
-    if any(line.banded for line in lines):
-        said.append("Bands are 95 % intervals over the seeds, drawn where they leave room.")
-    if min(summary.mean for line in lines for _, summary in line.points) / y.unit < y.low:
-        said.append(f"The axis begins at {y.low:.0f} %: lines come in from below.")
-    return " ".join(said)
 
 
 def _grid(table: Table, lines: Sequence[Line]) -> Grid:

@@ -2,133 +2,71 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.report.charts.theme import INK, PALETTE, frame
+from harness.report.answer import seconds_text
+from harness.report.charts.axes import Axis, Spread, accuracy_axis, cost_axis
+from harness.report.charts.chart import Chart, Rows, channel, chart, grid, layer
+from harness.report.charts.theme import INK, PALETTE
+from harness.report.numbers.fronts import TIME
 from harness.report.tables import Table
-from harness.report.texts import one_line, shortened
+from harness.report.texts import shortened, span
 from harness.results.effects import Effects
 from harness.results.factors import Factor
 from harness.statistics.designs import Term
-from harness.statistics.intervals import Summary
-
-if TYPE_CHECKING:
-    import altair
 
 MOST_PANELS = 3
 WIDTH, HEIGHT = 210, 170  # of one panel's plot
-_TITLES = {"accuracy": "Test accuracy (%)", "time": "Train time (s)"}
-# Intervals of two seeds are far wider than the levels lie apart: they leave the panel at its edge.
-_MOST_FOR_INTERVALS = 0.75
+# Each panel has a legend of its own: its lines are the levels of its own factor.
+_LEGENDS = {"resolve": {"scale": {"color": "independent"}}}
 
 
-@dataclass(frozen=True)
-class Panel:
-    """An interaction as plain data: a line for each level of one factor, over the levels of another.
-
-    Attributes:
-        points: `x`, `line`, `y`, and the ends `low` and `high` of the interval.
-        levels: across, in their order.
-        lines: the levels that have a line, in their order.
-        domain: the ends of the vertical axis.
-        y_title: None where the panel before has it.
-    """
-
-    title: str
-    points: list[dict[str, Any]]
-    x_title: str
-    levels: list[str]
-    line_title: str
-    lines: list[str]
-    y_title: str | None
-    domain: tuple[float, float]
-    logarithmic: bool
-
-    def draw(self) -> altair.LayerChart:
-        """Returns the panel."""
-        import altair
-
-        angle = 0 if max(map(len, self.levels)) * len(self.levels) <= 28 else -35
-        bands = altair.Scale(paddingInner=0, paddingOuter=0)
-        x = altair.X("x:N", sort=self.levels, title=self.x_title, axis=altair.Axis(labelAngle=angle), scale=bands)
-        kind: dict[str, Any] = {"type": "log"} if self.logarithmic else {"type": "linear", "zero": False}
-        scale = altair.Scale(domain=list(self.domain), nice=False, **kind)
-        y = altair.Y("y:Q", title=self.y_title, scale=scale, axis=altair.Axis(tickCount=5))
-        colour = altair.Color(
-            "line:N",
-            sort=self.lines,
-            title=self.line_title,
-            scale=altair.Scale(domain=self.lines, range=list(PALETTE[: len(self.lines)])),
-            legend=altair.Legend(
-                orient="bottom", titleOrient="left", symbolOpacity=1, labelLimit=150, columns=2, offset=4
-            ),
-        )
-        step = WIDTH / len(self.levels)
-        # So that bars do not cover each other.
-        apart = altair.Scale(domain=self.lines, range=[0.43 * step, 0.57 * step])
-        shift = altair.XOffset("line:N", sort=self.lines, scale=apart)
-        base = altair.Chart(altair.Data(values=self.points)).encode(x=x, y=y, color=colour, xOffset=shift)
-        return altair.LayerChart(
-            layer=[
-                base.mark_line(strokeWidth=2),
-                base.mark_rule(strokeWidth=1.4, opacity=0.65).encode(y="low:Q", y2="high:Q"),
-                base.mark_point(filled=True, size=55, opacity=1),
-            ],
-            width=WIDTH,
-            height=HEIGHT,
-            title=altair.TitleParams(self.title, fontSize=13, anchor="start", color=INK),
-        )
-
-
-@dataclass(frozen=True)
-class Interactions:
-    """The chart of one system: a row of panels for each number."""
-
-    title: str
-    subtitle: str
-    rows: list[list[Panel]]
-
-    def draw(self) -> altair.VConcatChart:
-        """Returns the chart.
-
-        Raises:
-            ImportError: altair is not installed.
-        """
-        import altair
-
-        rows = [
-            altair.HConcatChart(hconcat=[panel.draw() for panel in row], spacing=34).resolve_scale(color="independent")
-            for row in self.rows
-        ]
-        chart = altair.VConcatChart(vconcat=rows, spacing=30, **frame(self.title, [self.subtitle]))
-        return chart.resolve_scale(color="independent")
-
-
-def interactions(table: Table) -> Interactions | None:
-    """Returns the chart of one system; None where there is no interaction to draw."""
+def interactions(table: Table) -> Chart | None:
+    """Returns the chart of one system, a row of panels for each number; None where there is no interaction to draw."""
     found = table.effects
-    drawn = [(one, list(_largest(one))) for one in (found.accuracy, found.time)] if found else []
-    rows = [
-        [_panel(one, term, means, _domain(one, own), first=not at) for at, (term, means) in enumerate(own)]
-        for one, own in drawn
-        if own
-    ]
+    datasets: dict[str, Rows] = {}
+    rows, cells = [], []
+    for effects in (found.accuracy, found.time) if found else ():
+        of_accuracy, drawn = effects.question == "accuracy", list(_largest(effects))
+        if not drawn:
+            continue
+        every = [mean for _, means in drawn for mean in means]
+        y = accuracy_axis(every, HEIGHT) if of_accuracy else cost_axis(every, TIME, HEIGHT)
+        panels = []
+        for term, means in drawn:
+            name = f"{effects.question} {len(panels)}"
+            panel, datasets[name] = _panel(name, [effects.design.factors[index] for index in term], means, y)
+            panels.append(panel)
+            y = dataclasses.replace(y, title="")  # the first panel has it
+            for point in datasets[name]:
+                numbers = [point[end] * y.unit for end in ("y", "low", "high")]
+                mean, *bar = (f"{100 * own:.2f} %" if of_accuracy else seconds_text(own) for own in numbers)
+                cells.append((panel["title"]["text"], point["line"], point["x"], mean, span(*bar)))
+        rows.append(panels)
     if not rows:
         return None
     if all(len(row) == 1 for row in rows):
         rows = [[panel for row in rows for panel in row]]
-    subtitle = "Mean over seeds and all other factors, times geometric"
-    if any(mean.ci95 for _, own in drawn for _, means in own for mean in means):
-        subtitle += "; bars: 95 % interval beside the mean of all"
-    return Interactions(f"Interactions in {one_line(table.suite)} on {table.system}", subtitle, rows)
+    barred = any(point["low"] < point["high"] for points in datasets.values() for point in points)
+    said = [
+        "Means over seeds and all other factors (times: geometric).",
+        "Bars: 95 % intervals beside the mean of all." * barred,
+        "Parallel lines: the factors act apart; lines that cross or fan out: one depends on the other.",
+    ]
+    its_grid = grid("Means of the interactions", "interaction|line|across|#mean|#bar", cells, "what_mattered.csv")
+    view = {"vconcat": [{"hconcat": row, "spacing": 34, **_LEGENDS} for row in rows], "spacing": 30, **_LEGENDS}
+    return chart(table, "Interactions", said, datasets, its_grid, **view)
 
 
-def _largest(effects: Effects) -> Iterator[tuple[Term, list[Summary]]]:
-    """Yields the largest interaction of which every pair of levels is known, and others that are there."""
+def _largest(effects: Effects) -> Iterator[tuple[Term, list[Spread]]]:
+    """Yields the largest interaction of which every pair of levels is known, and others that are there.
+
+    Beside each are the means of all pairs of levels: accuracies as fractions, times in seconds.
+    """
     sizes: dict[Term, float] = {}
     decided = set()
     for contrast, effect in zip(effects.contrasts, effects.effects, strict=True):
@@ -138,49 +76,60 @@ def _largest(effects: Effects) -> Iterator[tuple[Term, list[Summary]]]:
     largest = sorted(sizes, key=lambda term: -sizes[term])
     for term in [term for at, term in enumerate(largest) if not at or term in decided][:MOST_PANELS]:
         if means := effects.means(term):
-            yield term, means
+            spreads = [Spread(one.mean, one.low, one.high) for one in means]
+            yield term, spreads if effects.question == "accuracy" else [Spread(*map(_seconds, one)) for one in spreads]
 
 
-def _panel(
-    effects: Effects, term: Term, means: Sequence[Summary], domain: tuple[float, float], *, first: bool
-) -> Panel:
-    both = [effects.design.factors[index] for index in term]
+def _seconds(logarithm: float) -> float:
+    return math.exp(min(logarithm, 700.0))
+
+
+def _panel(name: str, both: Sequence[Factor], means: Sequence[Spread], y: Axis) -> tuple[dict[str, Any], Rows]:
+    """Returns the panel of an interaction, and its points: the data set that has its name."""
     swapped = len(both[0].levels) > len(both[1].levels)  # more levels make a longer axis, fewer make fewer lines
     lines, across = both[::-1] if swapped else both
-    levels = itertools.product(*(range(len(factor.levels)) for factor in both))
+    line_texts, x_texts = _texts(lines, 22), _texts(across, 16)
     points = []
-    for at, mean in zip(levels, means, strict=True):
+    for at, mean in zip(itertools.product(*(range(len(factor.levels)) for factor in both)), means, strict=True):
         line, x = at[::-1] if swapped else at
-        y, low, high = (_shown(effects, value) for value in (mean.mean, mean.low, mean.high))
-        texts = {"x": _level_text(across, x, 16), "line": _level_text(lines, line, 22)}
-        points.append({**texts, "y": y, "low": max(low, domain[0]), "high": min(high, domain[1])})
-    return Panel(
-        title=shortened(" x ".join(factor.name for factor in both), 38),
-        points=points,
-        x_title=shortened(across.name, 30),
-        levels=[_level_text(across, level, 16) for level in range(len(across.levels))],
-        line_title=shortened(lines.name, 30),
-        lines=[_level_text(lines, level, 22) for level in range(len(lines.levels))],
-        y_title=_TITLES[effects.question] if first else None,
-        domain=domain,
-        logarithmic=effects.question == "time" and domain[1] > 10 * domain[0],
-    )
+        low, high = y.ends(mean)
+        points.append({"x": x_texts[x], "line": line_texts[line], "y": mean.mean / y.unit, "low": low, "high": high})
+
+    angle = {"labelAngle": 0 if max(map(len, x_texts)) * len(x_texts) <= 28 else -35}
+    no_gaps = {"paddingInner": 0, "paddingOuter": 0}
+    colours = {"domain": line_texts, "range": list(PALETTE[: len(line_texts)])}
+    legend = {
+        "orient": "bottom",
+        "titleOrient": "left",
+        "offset": 4,
+        "symbolOpacity": 1,
+        "labelLimit": 150,
+        "columns": 2,
+    }
+    # So that bars do not cover each other.
+    apart = {"domain": line_texts, "range": [share * WIDTH / len(x_texts) for share in (0.43, 0.57)]}
+    base = {
+        "x": channel("x:N", shortened(across.name, 30), sort=x_texts, axis=angle, scale=no_gaps),
+        "y": y.channel("y"),
+        "color": channel("line:N", shortened(lines.name, 30), sort=line_texts, scale=colours, legend=legend),
+        "xOffset": channel("line:N", sort=line_texts, scale=apart),
+    }
+    bars = {**base, "y": y.channel("low"), "y2": {"field": "high"}}
+    title = shortened(" x ".join(factor.name for factor in both), 38)
+    panel = {
+        "title": {"text": title, "fontSize": 13, "anchor": "start", "color": INK},
+        "width": WIDTH,
+        "height": HEIGHT,
+        "layer": [
+            layer(name, "line", base, strokeWidth=2),
+            layer(name, "rule", bars, strokeWidth=1.4, opacity=0.65),
+            layer(name, "point", base, filled=True, size=55, opacity=1),
+        ],
+    }
+    return panel, points
 
 
-def _level_text(factor: Factor, level: int, most: int) -> str:
-    return shortened(factor.at(level) if factor.is_star else factor.levels[level].text, most)
-
-
-def _shown(effects: Effects, value: float) -> float:
-    return 100 * value if effects.question == "accuracy" else math.exp(min(value, 700.0))
-
-
-def _domain(effects: Effects, drawn: Sequence[tuple[Term, list[Summary]]]) -> tuple[float, float]:
-    """Returns the ends of the vertical axis, the same in all panels of a row."""
-    every = [mean for _, means in drawn for mean in means]
-    span = max(max(mean.mean for mean in every) - min(mean.mean for mean in every), 0.01)
-    most = _MOST_FOR_INTERVALS * span
-    low = min(max(mean.low, mean.mean - most) for mean in every) - 0.06 * span
-    high = max(min(mean.high, mean.mean + most) for mean in every) + 0.06 * span
-    ends = _shown(effects, low), _shown(effects, high)
-    return (max(0.0, ends[0]), min(100.0, ends[1])) if effects.question == "accuracy" else ends
+def _texts(factor: Factor, most: int) -> list[str]:
+    """Returns the levels of a factor, in their order."""
+    texts = (factor.at(at) if factor.is_star else level.text for at, level in enumerate(factor.levels))
+    return [shortened(text, most) for text in texts]

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.report.texts import shortened
 
+if TYPE_CHECKING:
+    import numpy
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom; pixels, downwards from the plot's top left
 Spot = tuple[float, float]
-Align = Literal["left", "center", "right"]
 
 LINE, MOST_LINES = 30, 3
 CHARACTER = 0.53  # mean width of a character, in font sizes
 POINT = 7.0
 NEAR = 10  # from further away a line leads to the point
 _DISTANCES = (NEAR, 20, 34, 50, 70)
-_DIRECTIONS: tuple[tuple[int, int], ...] = (
-    (1, 0),
-    (1, 1),
-    (1, -1),
-    (-1, -1),
-    (-1, 1),
-    (-1, 0),
-    (0, -1),
-    (0, 1),
-)
+# Across and down from the point; of places that are equally good the first is taken.
+_DIRECTIONS = ((0, -1), (0, 1), (1, -1), (1, 1), (1, 0), (-1, 0), (-1, -1), (-1, 1))
+_ALIGN = {1: "left", 0: "center", -1: "right"}
 
 _COVERS_A_LABEL = 1000.0
 _COVERS_A_POINT = 60.0
@@ -39,8 +34,7 @@ _A_PIXEL_AWAY = 0.35
 _TOO_MUCH = 160.0
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A label to be placed at a point."""
 
     text: str
@@ -49,68 +43,66 @@ class Wanted:
     strong: bool
 
 
-@dataclass(frozen=True)
-class Label:
-    """A placed label: `anchor` is the top of its left, middle or right; `nearest` is where a leader would end."""
-
-    text: str
-    strong: bool
-    align: Align
-    anchor: Spot
-    point: Spot
-    nearest: Spot
-    far: bool
-
-
 def place_labels(
     wanted: Sequence[Wanted],
     points: Sequence[Spot],
     lines: Sequence[Box],
     plot: tuple[float, float],
     font_size: float,
-) -> list[Label]:
+) -> list[dict[str, Any]]:
     """Gives each label, in turn, the best of the places around its point; some find none.
 
     Args:
         points: every point of the chart.
         lines: level and upright lines that a label should rather not cross.
         plot: width and height.
+
+    Returns:
+        Of each label that has a place its `text`, whether it is `strong`, `align` (left, center or right), the top of
+        that side of it (`x`, `y`), its point (`point_x`, `point_y`), where a leader ends (`near_x`, `near_y`), and
+        whether it is so `far` that it needs one.
     """
     import numpy
 
-    def obstacles(boxes: Sequence[Box]) -> Any:
-        return numpy.array(boxes, dtype=float).reshape(-1, 4)
-
-    all_points, all_lines = obstacles([(x, y, x, y) for x, y in points]), obstacles(lines)
-    strong_points = obstacles([(one.x, one.y, one.x, one.y) for one in wanted if one.strong])
-    boxes: list[Box] = []
-    leaders: list[Box] = []
-    labels: list[Label] = []
+    distances, directions = map(numpy.array, zip(*itertools.product(_DISTANCES, _DIRECTIONS), strict=True))
+    shifts = directions * numpy.where(directions.all(axis=1), 0.75 * distances, distances)[:, None]  # [places, 2]
+    steps = numpy.arange(1, 12)[:, None, None] / 12
+    all_points, all_lines = _boxes([(x, y, x, y) for x, y in points]), _boxes(lines)
+    strong_points = _boxes([(one.x, one.y, one.x, one.y) for one in wanted if one.strong])
+    placed: list[numpy.ndarray] = []
+    leaders: list[numpy.ndarray] = []
+    labels = []
     for one in wanted:
-        text = "\n".join(_lines(one.text))
-        width = max(map(len, text.split("\n"))) * CHARACTER * font_size
-        height = (text.count("\n") + 1) * (font_size + 2)
-        choices = []
-        for distance, align, box in _places(one.x, one.y, width, height):
-            if box[0] < 0 or box[1] < 0 or box[2] > plot[0] or box[3] > plot[1]:
-                continue
-            leader = _leader(one, box) if distance > NEAR else []
-            cost = _COVERS_A_LABEL * _hits(box, obstacles(boxes), 3)
-            cost += _COVERS_A_POINT * _hits(box, all_points, POINT)
-            cost += _TOO_MUCH * _hits(box, strong_points, POINT)
-            cost += _CROSSES_A_LINE * _hits(box, all_lines, 1)
-            cost += _CROSSES_A_LEADER * (_hits(box, obstacles(leaders), 2) > 0)
-            cost += _CROSSES_A_LEADER * _touches(leader, obstacles(boxes), 2)
-            cost += _PASSES_A_POINT * _touches(leader[3:], all_points, 4)
-            choices.append((cost + distance * _A_PIXEL_AWAY, distance, align, box, leader))
-        cost, distance, align, box, leader = min(choices, default=(_TOO_MUCH, 0, "left", (0.0, 0.0, 0.0, 0.0), []))
-        if cost >= _TOO_MUCH:
+        text = _lines(one.text)
+        size = numpy.array([max(map(len, text)) * CHARACTER * font_size, len(text) * (font_size + 2)])
+        point = numpy.array([one.x, one.y])
+        begin = point + shifts - size * (1 - directions) / 2
+        end = begin + size
+        boxes = numpy.hstack([begin, end])
+        nearest = point.clip(begin, end)
+        spots = point + (nearest - point) * steps
+        leader = numpy.concatenate([spots, spots], axis=-1)  # boxes without a size along the line, [steps, places, 4]
+        far = distances > NEAR
+
+        cost = _A_PIXEL_AWAY * distances
+        cost += _COVERS_A_LABEL * _near(boxes, _boxes(placed), 3).sum(axis=-1)
+        cost += _COVERS_A_POINT * _near(boxes, all_points, POINT).sum(axis=-1)
+        cost += _TOO_MUCH * _near(boxes, strong_points, POINT).sum(axis=-1)
+        cost += _CROSSES_A_LINE * _near(boxes, all_lines, 1).sum(axis=-1)
+        cost += _CROSSES_A_LEADER * _near(boxes, _boxes(leaders), 2).any(axis=-1)
+        cost += _CROSSES_A_LEADER * far * _near(leader, _boxes(placed), 2).any(axis=(0, -1))
+        cost += _PASSES_A_POINT * far * _near(leader[3:], all_points, 4).any(axis=(0, -1))
+        cost[(begin < 0).any(axis=1) | (end > plot).any(axis=1)] = _TOO_MUCH
+        best = int(cost.argmin())
+        if cost[best] >= _TOO_MUCH:
             continue
-        boxes.append(box)
-        leaders += leader
-        across = {"left": box[0], "center": (box[0] + box[2]) / 2, "right": box[2]}[align]
-        nearest = _nearest(one, box)
-        labels.append(Label(text, one.strong, align, (across, box[1]), (one.x, one.y), nearest, distance > NEAR))
+        placed.append(boxes[best])
+        leaders += [*leader[:, best]] if far[best] else []
+        x, y = one.x + shifts[best, 0], begin[best, 1]
+        near_x, near_y = nearest[best]
+        look = {"strong": one.strong, "align": _ALIGN[int(directions[best, 0])], "far": bool(far[best])}
+        where = {"x": x, "y": y, "point_x": one.x, "point_y": one.y, "near_x": near_x, "near_y": near_y}
+        labels.append({"text": "\n".join(text), **look, **{name: float(at) for name, at in where.items()}})
     return labels
 
 
@@ -125,43 +117,17 @@ def without_common_parts(texts: Sequence[str]) -> list[str]:
     ]
 
 
-def _nearest(one: Wanted, box: Box) -> Spot:
-    return min(max(one.x, box[0]), box[2]), min(max(one.y, box[1]), box[3])
-
-
-def _leader(one: Wanted, box: Box) -> list[Box]:
-    """Returns spots along the line from the point to the label, as boxes without a size."""
-    x, y = _nearest(one, box)
-    spots = [(one.x + (x - one.x) * step / 12, one.y + (y - one.y) * step / 12) for step in range(1, 12)]
-    return [(*spot, *spot) for spot in spots]
-
-
-def _hits(box: Box, others: Any, margin: float) -> int:
-    """Returns how many of the other boxes, an array [n, 4], come nearer to the box than the margin."""
-    left, top, right, bottom = (others[:, side] for side in range(4))
-    across = (left - margin < box[2]) & (right + margin > box[0])
-    return int((across & (top - margin < box[3]) & (bottom + margin > box[1])).sum())
-
-
-def _touches(spots: list[Box], others: Any, margin: float) -> bool:
-    """Tells whether any of the spots is nearer to any of the boxes, an array [n, 4], than the margin."""
+def _boxes(boxes: Sequence[Box] | Sequence[numpy.ndarray]) -> numpy.ndarray:
     import numpy
 
-    if not spots or not len(others):
-        return False
-    x, y = numpy.array(spots)[:, 0, None], numpy.array(spots)[:, 1, None]
-    across = (others[:, 0] - margin < x) & (x < others[:, 2] + margin)
-    return bool((across & (others[:, 1] - margin < y) & (y < others[:, 3] + margin)).any())
+    return numpy.array(boxes, dtype=float).reshape(-1, 4)
 
 
-def _places(x: float, y: float, width: float, height: float) -> Iterator[tuple[int, Align, Box]]:
-    for distance in _DISTANCES:
-        for across, down in _DIRECTIONS:
-            shift = distance * 0.75 if across and down else distance
-            left = (x - shift - width, x - width / 2, x + shift)[across + 1]
-            top = (y - shift - height, y - height / 2, y + shift)[down + 1]
-            align: Align = ("right", "center", "left")[across + 1]
-            yield distance, align, (left, top, left + width, top + height)
+def _near(boxes: numpy.ndarray, others: numpy.ndarray, margin: float) -> numpy.ndarray:
+    """Returns which boxes, [..., 4], come nearer to which of the others, [n, 4], than the margin: [..., n]."""
+    left, top, right, bottom = (boxes[..., side, None] for side in range(4))
+    across = (others[:, 0] - margin < right) & (others[:, 2] + margin > left)
+    return across & (others[:, 1] - margin < bottom) & (others[:, 3] + margin > top)
 
 
 def _lines(text: str) -> list[str]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.report.charts.accuracy_over_cost import NARROW, accuracy_over_cost
+from harness.report.charts.by_epoch import learning_curves, over_epochs
 from harness.report.charts.chart import Chart
 from harness.report.charts.curves import curves
-from harness.report.charts.drawing import Declared, FileEnding
+from harness.report.charts.drawing import FileEnding
 from harness.report.charts.interactions import interactions
-from harness.report.charts.learning_curves import learning_curves
-from harness.report.charts.over_epochs import over_epochs
 from harness.report.charts.phases import phases
 from harness.report.numbers.fronts import COSTS
 from harness.report.tables import Report, Table
 
 TIME, CURVES, INTERACTIONS = "accuracy_over_time", "curves", "interactions"
-_, _ENERGY, _MEMORY = COSTS
-_OVER_COST = {TIME: COSTS[0], "accuracy_over_energy": _ENERGY, "accuracy_over_memory": _MEMORY}
-_MAKE: dict[str, Callable[[Table], Chart | Declared | None]] = {
+_OVER_COST = dict(zip((TIME, "accuracy_over_energy", "accuracy_over_memory"), COSTS, strict=True))
+_MAKE: dict[str, Callable[[Table], Chart | None]] = {
     **{stem: functools.partial(accuracy_over_cost, cost=cost) for stem, cost in _OVER_COST.items()},
     CURVES: curves,
     INTERACTIONS: interactions,
@@ -32,11 +30,10 @@ _MAKE: dict[str, Callable[[Table], Chart | Declared | None]] = {
 _ALWAYS = (TIME, CURVES, INTERACTIONS)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A chart, and as which files it is wanted."""
+class Wanted(NamedTuple):
+    """A chart, and as which files it is wanted: none where only the page draws it."""
 
-    chart: Chart | Declared
+    chart: Chart
     endings: tuple[FileEnding, ...]
 
 
@@ -44,18 +41,15 @@ def charts_of(report: Report, *, for_page: bool = False) -> dict[str, Wanted]:
     """Returns each chart by its name, which is that of its files without the ending.
 
     Args:
-        for_page: also those that only the page shows, all as PNG and SVG, and as the specifications that it draws.
+        for_page: also those that only the page shows; all as PNG and SVG.
     """
     found = {}
     for stem in stems(for_page=for_page):
         for table in report.tables:
             if chart := _MAKE[stem](table):
-                endings: tuple[FileEnding, ...] = endings_of(stem, for_page=for_page)
-                if for_page:
-                    endings = (*endings, "json")
-                found[chart_name(stem, report, table)] = Wanted(chart, endings)
+                found[chart_name(stem, report, table)] = Wanted(chart, endings_of(stem, for_page=for_page))
                 if for_page and stem in _OVER_COST and (small := accuracy_over_cost(table, _OVER_COST[stem], NARROW)):
-                    found[chart_name(f"{stem}_narrow", report, table)] = Wanted(small, ("json",))
+                    found[chart_name(f"{stem}_narrow", report, table)] = Wanted(small, ())
     return found
 
 

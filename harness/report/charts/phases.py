@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.report.answer import seconds_text
-from harness.report.charts.axes import time_unit
-from harness.report.charts.chart import Chart, Grid, channel, grid, layer, specification, tooltip
-from harness.report.charts.theme import GREY, INK, PALETTE, frame
+from harness.report.charts.axes import unit_of
+from harness.report.charts.chart import Chart, Grid, channel, chart, distinct, grid, layer, tooltip
+from harness.report.charts.theme import GREY, INK, PALETTE
 from harness.report.numbers.rows import Row
 from harness.report.tables import Table
-from harness.report.texts import NOTHING, one_line, shortened
+from harness.report.texts import NOTHING, one_line
 from harness.statistics.intervals import Summary
 
 WIDTH, ROW = 620, 22
@@ -23,35 +23,34 @@ PHASES = {"waiting for data": PALETTE[8], "computing": GREY, "evaluating": INK, 
 def phases(table: Table) -> Chart | None:
     """Returns the chart of one system; None where no config was timed."""
     every = [row for row in table.rows if row.values["train_seconds"]]
-    rows = every[:MOST_BARS]
-    if not rows:
+    if not every:
         return None
-    spent = [phase_seconds(row) for row in rows]
-    labels = [shortened(one_line(row.label), 40) for row in rows]
-    labels = [f"{text} ({at})" if text in labels[:at] else text for at, text in enumerate(labels)]
-    unit, name = time_unit(max(sum(own.values()) for own in spent) / 3)
-    bars = [bar for label, own in zip(labels, spent, strict=True) for bar in _bars(label, own, unit)]
+    spent = [phase_seconds(row) for row in every[:MOST_BARS]]
+    labels = distinct([one_line(row.label) for row in every[:MOST_BARS]])
+    unit, name = unit_of("seconds", max(sum(own.values()) for own in spent) / 3)
+    bars = []
+    for label, own in zip(labels, spent, strict=True):
+        for phase, seconds in own.items():
+            same = {"config": label, "phase": phase, "order": list(PHASES).index(phase), "time": seconds / unit}
+            bars.append({**same, "seconds": seconds, "share": seconds / sum(own.values())})
     present = [phase for phase in PHASES if any(phase in own for own in spent)]
     legend = {"orient": "top", "direction": "horizontal", "labelLimit": 160}
     scale = {"domain": present, "range": [PHASES[phase] for phase in present]}
     encoding = {
-        "x": channel("low:Q", f"Mean time of a run ({name})", axis={"tickCount": 6}),
-        "x2": {"field": "high"},
+        "x": channel("time:Q", f"Mean time of a run ({name})", axis={"tickCount": 6}),
         "y": channel("config:N", sort=labels, axis={"domain": False, "ticks": False, "labelLimit": 220}),
         "color": channel("phase:N", sort=present, scale=scale, legend=legend),
+        "order": channel("order:Q"),
         "tooltip": tooltip("config:N", "phase:N", "seconds:Q:.3~g", "share:Q:.1%", share="of the run"),
     }
-    cut = f"The first {MOST_BARS} of {len(every):,} configs." if len(every) > MOST_BARS else ""
-    said = ["Means over the runs that ended ok", *([cut] if cut else [])]
-    spec = specification(
-        {"bars": bars},
-        frame(f"{one_line(table.suite)} on {table.system}", said),
-        width=WIDTH,
-        height=ROW * len(labels),
-        layer=[layer("bars", "bar", encoding, height=ROW - 8)],
-    )
-    caption = f"Waiting for data and computing make up the train time; the others are on clocks of their own. {cut}"
-    return Chart("Where the time goes", caption.strip(), spec, _grid(every))
+    said = [
+        "Means over the runs that ended ok.",
+        "Waiting for data and computing make up the train time; the others are on clocks of their own.",
+        f"The first {MOST_BARS} of {len(every):,} configs." * (len(every) > MOST_BARS),
+    ]
+    view: dict[str, Any] = {"width": WIDTH, "height": ROW * len(labels)}
+    view["layer"] = [layer("bars", "bar", encoding, height=ROW - 8)]
+    return chart(table, "Where the time goes", said, {"bars": bars}, _grid(every), **view)
 
 
 def phase_seconds(row: Row) -> dict[str, float]:
@@ -65,15 +64,6 @@ def phase_seconds(row: Row) -> dict[str, float]:
     return {phase: seconds for phase, seconds in found.items() if seconds > 0}
 
 
-def _bars(label: str, spent: dict[str, float], unit: float) -> list[dict[str, Any]]:
-    total, low, bars = sum(spent.values()) or 1.0, 0.0, []
-    for phase, seconds in spent.items():
-        ends = {"low": low / unit, "high": (low + seconds) / unit}
-        bars.append({"config": label, "phase": phase, "seconds": seconds, "share": seconds / total, **ends})
-        low += seconds
-    return bars
-
-
 def _grid(every: Sequence[Row]) -> Grid:
     rows = []
     for row in every:
@@ -83,4 +73,4 @@ def _grid(every: Sequence[Row]) -> Grid:
             f"{seconds_text(spent[one])} ({spent[one] / total:.0%})" if one in spent else NOTHING for one in PHASES
         )
         rows.append((one_line(row.label), *cells))
-    return grid("Time of a run", "|".join(["config", *(f"#{one}" for one in PHASES)]), rows, "table.csv")
+    return grid("Time of a run", "|".join(["config", *(f"#{one}" for one in PHASES)]), rows)

@@ -12,6 +12,8 @@ PALETTE: tuple[str, ...] = (
     *("#9a5a8a", "#8a6450", "#96780a", "#c4527e", "#6f6864"),
 )
 FONT_SIZE = 12
+# Below a text, in a layer of its own: it stays legible across lines.
+HALO: dict[str, Any] = {"stroke": WHITE, "strokeWidth": 3, "strokeOpacity": 0.85}
 _DARK_PALETTE = (
     *("#7ba7d6", "#f79a3e", "#73c169", "#f07a7c", "#7fcac4"),
     *("#cf9ac0", "#c39a81", "#eecf52", "#ffb0b8", "#c9c0ba"),
@@ -27,7 +29,7 @@ PAGE_COLOURS: dict[str, tuple[str, str, str]] = {
 }
 _PAGE_FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 _VARIABLES = {own: f"var(--{name})" for name, (own, _, _) in PAGE_COLOURS.items()}
-_SAID_BY_THE_PAGE = ("title", "padding", "$schema")
+_SAID_BY_THE_PAGE = ("title", "padding")
 _SAID_IN_LEGEND_OR_CAPTION = ("config", "split")
 _DATA = ("datasets", "values", "domain", "sort")
 DIGITS = 5
@@ -72,26 +74,16 @@ def frame(title: str, subtitle: Sequence[str]) -> dict[str, Any]:
     """
     small = {"labelFontSize": FONT_SIZE, "titleColor": INK, "titleFontWeight": "normal"}
     lines = {"gridColor": GRID, "domainColor": MUTED, "tickColor": MUTED}
+    symbols = {"symbolSize": 90, "symbolBaseFillColor": MUTED}
+    below = {"subtitleColor": MUTED, "subtitleFontSize": 12.5, "subtitlePadding": 5}
     return {
         "title": {"text": title, "subtitle": list(subtitle), "anchor": "start", "offset": 14},
         "padding": 16,
         "background": WHITE,
         "config": {
-            "title": {
-                "fontSize": 16,
-                "color": INK,
-                "subtitleColor": MUTED,
-                "subtitleFontSize": 12.5,
-                "subtitlePadding": 5,
-            },
+            "title": {"fontSize": 16, "color": INK, **below},
             "axis": {"labelColor": MUTED, "titleFontSize": 13, "titlePadding": 10, **small, **lines},
-            "legend": {
-                "labelColor": INK,
-                "titleFontSize": FONT_SIZE,
-                "symbolSize": 90,
-                "symbolBaseFillColor": MUTED,
-                **small,
-            },
+            "legend": {"labelColor": INK, "titleFontSize": FONT_SIZE, **symbols, **small},
             "view": {"stroke": None},
         },
     }

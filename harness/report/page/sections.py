@@ -11,10 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.counted import counted
-from harness.report.charts.chart import Chart, Grid, grid
-from harness.report.charts.configs import coloured
-from harness.report.charts.drawing import Declared
-from harness.report.charts.interactions import interactions
+from harness.report.charts.chart import Chart, Grid, coloured
 from harness.report.charts.of_report import chart_name, stems
 from harness.report.charts.theme import PALETTE
 from harness.report.numbers.rows import Row
@@ -54,8 +51,7 @@ class PageSource:
         folder: of the suite's results.
         question: the suite's description.
         systems: the facts of each, by system_id.
-        charts: by name, as `harness.report.charts.of_report` names them.
-        specs: of the charts, by name.
+        charts: by name, as `harness.report.charts.of_report` names them; none where they cannot be drawn.
         commands: that made these results and this page.
         charts_missing: why there are no charts; empty where there are.
     """
@@ -64,8 +60,7 @@ class PageSource:
     folder: Path
     question: str = ""
     systems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    charts: Mapping[str, Chart | Declared] = field(default_factory=dict)
-    specs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    charts: Mapping[str, Chart] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     charts_missing: str = ""
 
@@ -140,14 +135,12 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
 
 
 def _figures(source: PageSource, table: Table) -> dict[str, dict[str, Any]]:
-    """Returns the charts of a system that were drawn, by kind, with the names of their specifications."""
+    """Returns the charts of a system by kind, with their names for wide and for narrow screens."""
     found = {}
     for stem in stems(for_page=True):
         wide, narrow = (chart_name(one, source.report, table) for one in (stem, f"{stem}_narrow"))
-        if wide in source.specs:
-            chart = source.charts[wide]
-            chart = chart if isinstance(chart, Chart) else _interactions(table)
-            found[stem] = {"chart": chart, "wide": wide, "narrow": narrow if narrow in source.specs else wide}
+        if chart := source.charts.get(wide):
+            found[stem] = {"chart": chart, "wide": wide, "narrow": narrow if narrow in source.charts else wide}
     return found
 
 
@@ -180,22 +173,3 @@ def grid_of(beside: Beside) -> Grid:
     more = (f"{left:,} more rows are in table.md.",) if left > 0 else ()
     titles, numeric = zip(*((column.title, column.numeric) for column in beside.columns), strict=True)
     return Grid(beside.title, titles, numeric, rows[:MOST_ROWS], beside.faint[:MOST_ROWS], more)
-
-
-def _interactions(table: Table) -> Chart:
-    """Returns title, caption and the means that the lines join."""
-    chart = interactions(table)
-    assert chart
-    rows = [
-        (panel.title, point["line"], point["x"], f"{point['y']:.4g}", f"{point['low']:.4g} to {point['high']:.4g}")
-        for row in chart.rows
-        for panel in row
-        for point in panel.points
-    ]
-    title = "Means of the interactions: test accuracy in %, or train time in s"
-    caption = (
-        "Lines that run in parallel mean that the factors act apart; lines that cross or fan out mean that what one "
-        "does depends on the other."
-    )
-    means = grid(title, "interaction|line|across|#mean|#bar", rows, "what_mattered.csv")
-    return Chart("Interactions", caption, {}, means)

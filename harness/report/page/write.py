@@ -39,12 +39,12 @@ def write_page(folder: Path, sources: Sequence[PageSource]) -> Path:
     keys = [f"suite-{index}" for index in range(len(sources))] if len(sources) > 1 else ["suite"]
     share = MOST_BYTES // len(sources)
     with ThreadPoolExecutor(1) as aside:  # Vega takes seconds of another core
-        vega = aside.submit(_vega) if any(source.specs for source in sources) else None
+        vega = aside.submit(_vega) if any(source.charts for source in sources) else None
         suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
         specs = {
-            f"{key}/{name}": on_page(spec)
+            f"{key}/{name}": on_page(chart.spec)
             for source, key in zip(sources, keys, strict=True)
-            for name, spec in source.specs.items()
+            for name, chart in source.charts.items()
         }
         page = _render(suites, specs, vega.result() if vega else "")
     require_writable(folder)

@@ -1,0 +1,168 @@
+"""Charts of each epoch: accuracy and loss of both splits; and speed, waiting and power over the train time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.report.charts.axes import time_axis, value_channel
+from harness.report.charts.chart import Chart, Grid, Rows, channel, chart, coloured, config_colour, grid, layer, tooltip
+from harness.report.numbers.curves import METRICS, SPLITS, ByEpoch, by_epoch, thinned
+from harness.report.numbers.differences import at
+from harness.report.numbers.fronts import TIME
+from harness.report.tables import Table
+from harness.report.texts import NOTHING, listed, one_line
+
+SIZE, FLAT_SIZE = (350, 260), (760, 110)  # of a panel beside others, and of one above others
+MOST_POINTS = 120  # of a line
+_TITLES = {"accuracy": "Accuracy (%)", "loss": "Loss"}
+# Title, factor, and the form of the numbers in the table.
+_SPEEDS = {
+    "samples_per_second": ("Samples/s", 1.0, "{:,.0f}"),
+    "wait_share": ("Waited for data (%)", 100.0, "{:.1f} %"),
+    "gpu_watts": ("GPU power (W)", 1.0, "{:.0f} W"),
+}
+
+
+def learning_curves(table: Table) -> Chart | None:
+    """Returns the chart of accuracy and loss of one system; None where no run has epochs on record."""
+    shown = _shown(table)
+    if not shown:
+        return None
+    palette = coloured(table)
+    points = [point for one in shown for point in _split_points(one, palette[one.row.config_id][0])]
+    x = channel(
+        "epoch:Q",
+        "Epoch",
+        scale={"zero": False, "nice": False},
+        axis={"tickMinStep": 1, "format": "d", "tickCount": 8},
+    )
+    dashes = {"domain": list(SPLITS), "range": [[1, 0], [3, 3]]}
+    split = channel("split:N", "split", scale=dashes, sort=list(SPLITS), legend={"orient": "bottom"})
+    base = {"x": x, "color": _colour(table, shown), "strokeDash": split}
+    panels = [_panel(name, _TITLES[name], points, base, ["split:N", "epoch:Q:d"], SIZE) for name in METRICS]
+    others = sum(row.ranked for row in table.rows) - len(shown)
+    lost = [f"{one_line(one.row.label)} ({one.lost})" for one in shown if one.lost]
+    smoothed = any(at(one.row.runs[0].spec, "train.label_smoothing") for one in shown)
+    said = [
+        "Means over seeds." if any(one.runs > 1 for one in shown) else "One seed each.",
+        "Solid lines are the test split, dashed ones the train split, taken during the epoch.",
+        "The train loss has label smoothing, the test loss none: they do not compare." * smoothed,
+        f"{others:,} more configs are not drawn." * (others > 0),
+        f"Epochs without an event in every run are left out: {listed(lost, 2)}." * bool(lost),
+    ]
+    title, view = "Accuracy and loss by epoch", {"hconcat": panels, "spacing": 34}
+    return chart(table, title, said, {"points": points}, _ends_grid(shown), **view)
+
+
+def over_epochs(table: Table) -> Chart | None:
+    """Returns the chart of speed, waiting and power of one system; None where no epoch's time is on record."""
+    shown = [one for one in _shown(table) if any(epoch.seconds for epoch in one.epochs)]
+    timed = [[epoch for epoch in one.epochs if epoch.seconds] for one in shown]
+    names = [name for name in _SPEEDS if any(name in epoch.values for epochs in timed for epoch in epochs)]
+    if not names:
+        return None
+    seconds = [[epoch.seconds or 0.0 for epoch in epochs] for epochs in timed]
+    x = time_axis([own[0] for own in seconds], [own[-1] for own in seconds], FLAT_SIZE[0])
+    palette = coloured(table)
+    points = []
+    for one, epochs in zip(shown, timed, strict=True):
+        for epoch in thinned(epochs, MOST_POINTS):
+            own = {name: epoch.values[name] * _SPEEDS[name][1] for name in names if name in epoch.values}
+            where = {"epoch": epoch.number, "x": (epoch.seconds or 0.0) / x.unit}
+            points.append({"config": palette[one.row.config_id][0], **where, **own})
+    panels = []
+    for name in names:
+        across = x.channel("x") | ({} if name == names[-1] else {"title": None})
+        base = {"x": across, "color": _colour(table, shown)}
+        panels.append(_panel(name, _SPEEDS[name][0], points, base, ["epoch:Q:d"], FLAT_SIZE))
+    said = [
+        "A point for each epoch, where it ended; means over seeds.",
+        "A line that falls or jumps is a machine that throttled, or that others used.",
+    ]
+    title, view = "Speed over the train time", {"vconcat": panels, "spacing": 12}
+    return chart(table, title, said, {"points": points}, _speeds_grid(shown, names), **view)
+
+
+def _shown(table: Table) -> list[ByEpoch]:
+    """Returns the epochs of the configs that have a colour, those of the front first, then the most accurate."""
+    palette, rows = coloured(table), {row.config_id: row for row in table.rows}
+    first = [rows[config_id] for config_id in palette]
+    with_curves = [row for row in first if table.curves.get(row.config_id) or not row.ok_for(TIME.metric)]
+    found = (by_epoch(row, table.epochs_of) for row in with_curves)
+    return [one for one in found if one and one.epochs]
+
+
+def _colour(table: Table, shown: Sequence[ByEpoch]) -> dict[str, Any]:
+    palette = coloured(table)
+    return config_colour([palette[one.row.config_id] for one in shown], orient="bottom", columns=4)
+
+
+def _panel(
+    name: str,
+    title: str,
+    points: Sequence[Mapping[str, Any]],
+    base: dict[str, Any],
+    told: Sequence[str],
+    size: tuple[int, int],
+) -> dict[str, Any]:
+    """Returns a panel of one number: lines with points to hover on, which are seen where there are few."""
+    width, height = size
+    base = {**base, "y": value_channel(name, title, points, height)}
+    spots = {**base, "tooltip": tooltip("config:N", *told, f"{name}:Q:,.4~g", **{name: title})}
+    if spots.pop("strokeDash", None):
+        spots["detail"] = channel("split:N")
+    known = f"isValid(datum.{name})"
+    layers = [
+        layer("points", "line", base, known, strokeWidth=1.7),
+        layer("points", "point", spots, known, filled=True, size=20, opacity=1),
+    ]
+    return {"width": width, "height": height, "layer": layers}
+
+
+def _split_points(one: ByEpoch, name: str) -> Rows:
+    points = []
+    for epoch in thinned(one.epochs, MOST_POINTS):
+        for split in SPLITS:
+            accuracy, loss = (epoch.values.get(f"{split}.{metric}") for metric in METRICS)
+            if accuracy is None and loss is None:
+                continue
+            point = {"config": name, "split": split, "epoch": epoch.number, "loss": loss}
+            points.append({**point, "accuracy": None if accuracy is None else 100 * accuracy})
+    return points
+
+
+def _ends_grid(shown: Sequence[ByEpoch]) -> Grid:
+    """Where the curves begin and end."""
+
+    def percent(values: Mapping[str, float], split: str) -> str:
+        value = values.get(f"{split}.accuracy")
+        return NOTHING if value is None else f"{100 * value:.2f} %"
+
+    rows = []
+    for one in shown:
+        first, last = one.epochs[0].values, one.epochs[-1].values
+        tested = [epoch for epoch in one.epochs if "test.accuracy" in epoch.values]
+        best = max(tested, key=lambda epoch: epoch.values["test.accuracy"], default=None)
+        ends = [percent(first, "test"), percent(last, "test"), percent(last, "train")]
+        ends += [f"{last[name]:.3g}" if name in last else NOTHING for name in ("test.loss", "train.loss")]
+        peak = f"{percent(best.values, 'test')} ({best.number})" if best else NOTHING
+        rows.append((one_line(one.row.label), str(one.epochs[-1].number), *ends, peak))
+    ends_of = "#test, first epoch|#test, last|#train, last|#test loss, last|#train loss, last"
+    titles = f"config|#epochs|{ends_of}|#best test (epoch)"
+    return grid("Learning curves: accuracy and loss", titles, rows)
+
+
+def _speeds_grid(shown: Sequence[ByEpoch], names: Sequence[str]) -> Grid:
+    """The least and the most of each line."""
+    rows = []
+    for one in shown:
+        cells = []
+        for name in names:
+            _, factor, form = _SPEEDS[name]
+            values = [epoch.values[name] * factor for epoch in one.epochs if name in epoch.values]
+            least, most = (form.format(end(values)) for end in (min, max)) if values else (NOTHING, NOTHING)
+            cells.append(f"{least} to {most}" if least != most else least)
+        rows.append((one_line(one.row.label), *cells))
+    titles = "|".join(["config", *(f"#{_SPEEDS[name][0].partition(' (')[0]}" for name in names)])
+    return grid("Least and most of an epoch", titles, rows)
