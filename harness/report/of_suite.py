@@ -13,7 +13,7 @@ from harness.counted import counted
 from harness.report.build import Options, build_report
 from harness.report.formats.machine import as_json
 from harness.report.formats.terminal import show
-from harness.report.page.parts import PageSource
+from harness.report.page.sections import PageSource
 from harness.report.page.write import commands_for, write_page
 from harness.report.tables import Report
 from harness.report.write import write_report
@@ -82,7 +82,6 @@ def _show_and_write(
         question=study.question.description,
         systems=study.systems,
         charts=files.charts,
-        specs=files.specs,
         commands=commands_for(study),
         charts_missing=files.charts_missing,
     )

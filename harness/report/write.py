@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from harness.records.files import recording, require_writable, write_atomically
 from harness.report.charts.chart import Chart
@@ -30,14 +30,12 @@ class ReportFiles:
     """What was written of a report.
 
     Attributes:
-        charts: by their names, drawn or not.
-        specs: the specification of each chart of the page, by its name; none where they cannot be drawn.
+        charts: by their names; none where they cannot be drawn.
         charts_missing: why there are no charts, where a library is missing; empty otherwise.
     """
 
     paths: list[Path]
     charts: Mapping[str, Chart]
-    specs: Mapping[str, dict[str, Any]]
     charts_missing: str = ""
 
 
@@ -55,21 +53,21 @@ def write_report(folder: Path, report: Report, *, for_page: bool = False) -> Rep
     """
     require_writable(folder)
     wanted = charts_of(report, for_page=for_page)
-    charts = {name: one.chart for name, one in wanted.items()}
     drawn: list[tuple[str, FileEnding]] = [(name, ending) for name, one in wanted.items() for ending in one.endings]
     missing: dict[str, list[str]] = {}
     drawing = None
     try:
-        drawing = Drawing({name: (one.chart.spec, one.endings) for name, one in wanted.items()}) if charts else None
+        if wanted:
+            drawing = Drawing({name: (one.chart.spec, one.endings) for name, one in wanted.items()})
     except ImportError as error:
         missing[error.name or str(error)] = [f"{name}.{ending}" for name, ending in drawn]
     if drawing is None:
         said = f"There are no charts: {', '.join(missing)} is not installed." if missing else ""
-        return ReportFiles(_write_files(folder, report, {}, missing, for_page=for_page), charts, {}, said)
+        return ReportFiles(_write_files(folder, report, {}, missing, for_page=for_page), {}, said)
     try:
         files = {f"{name}.{end}": functools.partial(drawing.write, name=name, ending=end) for name, end in drawn}
         paths = _write_files(folder, report, files, missing, for_page=for_page)
-        return ReportFiles(paths, charts, {name: chart.spec for name, chart in charts.items()})
+        return ReportFiles(paths, {name: one.chart for name, one in wanted.items()})
     finally:
         drawing.end()
 

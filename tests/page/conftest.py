@@ -16,7 +16,7 @@ from PIL import Image
 from harness.records.result import Energy, RunResult, Telemetry
 from harness.report.charts.of_report import charts_of
 from harness.report.numbers.curves import curve_of
-from harness.report.page.parts import PageSource
+from harness.report.page.sections import PageSource
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
 from harness.suite.plan import load_suite
@@ -78,7 +78,6 @@ def source_of(
         question="Which network reads images best, and what does that cost?",
         systems={SYSTEM["system_id"]: {**SYSTEM, "gpu": "NVIDIA GTX 1060", "memory_bytes": 2**34}},
         charts=wanted,
-        specs={name: chart.spec for name, chart in wanted.items()},
         commands=("harness run suite.yaml", "harness report suite.yaml --html"),
         charts_missing="" if charts else "There are no charts here.",
     )

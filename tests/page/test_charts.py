@@ -164,11 +164,11 @@ def test_speeds_far_apart_have_a_logarithmic_axis_no_longer_than_they_need(fake:
 @pytest.mark.launch
 def test_beside_a_page_every_chart_is_png_and_svg_and_a_plain_report_leaves_them(fake: Any, tmp_path: Path) -> None:
     report = fake.report(fake.suite(3, 2), epochs_of=fake.events, curve_of=lambda run: curve_of(fake.events(run)))
-    specs = write_report(tmp_path, report, for_page=True).specs
+    charts = write_report(tmp_path, report, for_page=True).charts
     stems = ["accuracy_over_memory", "accuracy_over_time", "curves", "learning_curves", "over_epochs", "phases"]
     for ending in ("png", "svg"):
         assert sorted(path.stem for path in tmp_path.glob(f"*.{ending}")) == stems
-    assert set(stems) < set(specs)
+    assert set(stems) < set(charts)
     write_report(tmp_path, report)
     assert (tmp_path / "phases.svg").exists()  # the page's, which is of an earlier day and says so
     assert (tmp_path / "accuracy_over_time.svg").exists()

@@ -61,6 +61,24 @@ def test_sections_stand_in_their_order(words: Path, open_page: Open) -> None:
     assert tab.locator("h1").inner_text() == "Which network reads images best, and what does that cost?"
 
 
+def test_without_scripts_it_is_complete_but_for_the_charts(everything: Path, browser: Any) -> None:
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    tab = context.new_page()
+    tab.goto(everything.as_uri())
+    assert "is the most accurate" in tab.locator(".answer").inner_text()
+    assert tab.locator(".budgets dd").first.inner_text().startswith("Take ")
+    assert not tab.locator(".choices, .tools, .ask, #theme").filter(visible=True).count()
+    assert tab.locator(".ranking tbody tr").count() == 11
+    assert (
+        tab.locator("noscript").first.inner_text()
+        == "This chart needs JavaScript; the files below and the table do not."
+    )
+    figure = tab.locator("figure:has(.chart)").first
+    figure.locator("summary").click()
+    assert figure.locator("tbody tr").first.is_visible()
+    context.close()
+
+
 def test_a_click_on_a_heading_sorts_and_says_so(words: Path, open_page: Open) -> None:
     tab = open_page(words).tab
     head = tab.locator(".ranking th", has_text="train time").first
@@ -152,6 +170,8 @@ def test_hovering_names_the_config(everything: Path, look_at: Open) -> None:
     tab = look_at(everything).tab
     point = tab.locator("#suite-chart-accuracy_over_time svg .role-mark.mark-symbol path").last
     point.scroll_into_view_if_needed()
+    # Scrolling hides the tip, and its event comes with the next frame.
+    tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     box = point.bounding_box()
     tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tip = tab.locator("#tip")

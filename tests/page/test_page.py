@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
+import html
 import json
 import re
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from harness.data.prepare import fingerprint
 from harness.report.charts.theme import PAGE_COLOURS, PALETTE, on_page
 from harness.report.page.gallery import gallery
-from harness.report.page.ranking import MOST_ROWS
+from harness.report.page.sections import MOST_CONFIGS
 from harness.report.page.write import write_page
 from harness.report.pictures import PictureFile
 from harness.suite.plan import load_suite
@@ -64,6 +66,16 @@ def test_links_lead_to_the_runs_and_the_charts_beside_the_page(words: Path) -> N
     assert len(links) == 11
     assert re.search(r'<a href="[0-9a-f]{12}-1/a1b2c3/">seed 1</a>', links[0])
     assert any("<b>oom</b>" in link for link in links)
+    assert '<a href="pictures/filters_0.png"><img' in page
+
+
+@pytest.mark.launch
+def test_a_page_of_a_part_links_to_its_own_charts_and_to_the_runs_of_the_suite(fake: Any, tmp_path: Path) -> None:
+    source = fake.source(tmp_path, fake.suite(3, 2), selection=["seed=0"])
+    page = write_page(tmp_path / "only-seed=0", [source]).read_text()
+    assert 'href="accuracy_over_time.svg"' in page
+    assert re.search(r'href="../[0-9a-f]{12}-0/a1b2c3/"', page)
+    assert 'href="only-seed%3D0/accuracy_over_time.svg"' in write_page(tmp_path, [source]).read_text()
 
 
 @pytest.mark.slow
@@ -97,9 +109,7 @@ def test_letters_of_every_alphabet_are_text_in_the_pictures(tmp_path: Path) -> N
     path = Picture("grid", "Mistakes.", draw_grid(cells, title="Köter", labels=["Köter > 猫", "a & b"])).write(tmp_path)
     svg = path.with_suffix(".svg").read_text()
     assert "Köter &gt; 猫</text>" in svg and "a &amp; b</text>" in svg
-    shown = gallery([PictureFile(Path("grid.png"), "a, seed 0", "Mistakes.")], tmp_path, "", 60_000)
-    assert shown
-    [thumbnail] = shown.pictures
+    [thumbnail], _ = gallery([PictureFile(Path("grid.png"), "a, seed 0", "Mistakes.")], tmp_path, 60_000)
     kind, _, data = thumbnail.source.partition(",")
     assert kind == "data:image/svg+xml;base64" and len(thumbnail.source) < 60_000
     inside = base64.b64decode(data).decode()
@@ -114,27 +124,22 @@ def test_a_chart_among_the_pictures_is_shown_as_it_is(tmp_path: Path) -> None:
 
     chart = altair.Chart(altair.InlineData([{"class": "猫"}, {"class": "Köter"}])).mark_point().encode(y="class:N")
     path = Picture("confusion", "Confusion.", chart).write(tmp_path)
-    shown = gallery([PictureFile(Path("confusion.png"), "a, seed 0", "Confusion.")], tmp_path, "")
-    assert shown
-    assert base64.b64decode(shown.pictures[0].source.partition(",")[2]) == path.with_suffix(".svg").read_bytes()
+    [shown], _ = gallery([PictureFile(Path("confusion.png"), "a, seed 0", "Confusion.")], tmp_path)
+    assert base64.b64decode(shown.source.partition(",")[2]) == path.with_suffix(".svg").read_bytes()
     assert ">猫</text>" in path.with_suffix(".svg").read_text()
 
 
 def test_pictures_are_scaled_down_to_what_the_page_has_room_for(tmp_path: Path) -> None:
     pictures = _many(tmp_path, 4)
-    roomy = gallery(pictures, tmp_path, "", 1_000_000)
-    assert roomy
-    assert [picture.width for picture in roomy.pictures] == [640] * 4
-    tight = gallery(pictures, tmp_path, "s/", 60_000)
-    assert tight
-    assert sum(len(picture.source) for picture in tight.pictures) <= 60_000
-    assert len(tight.pictures) + int((tight.left_out or "0").split(" ")[0]) == 4
-    assert tight.pictures[0].href == "s/0.png"
+    roomy, _ = gallery(pictures, tmp_path, 1_000_000)
+    assert [(picture.width, picture.height) for picture in roomy] == [(640, 480)] * 4
+    tight, left_out = gallery(pictures, tmp_path, 60_000)
+    assert sum(len(picture.source) for picture in tight) <= 60_000
+    assert len(tight) + int((left_out or "0").split(" ")[0]) == 4
     (tmp_path / "1.png").write_bytes(b"no picture")
-    broken = gallery(pictures, tmp_path, "")
-    assert broken
-    assert broken.left_out == "1 of the pictures could not be read."
-    assert gallery([], tmp_path, "") is None
+    _, left_out = gallery(pictures, tmp_path)
+    assert left_out == "1 of the pictures could not be read."
+    assert gallery([], tmp_path) == ([], "")
 
 
 @pytest.mark.parametrize("status", [None, "failed"])
@@ -191,8 +196,8 @@ def test_5000_runs_stay_usable(fake: Any, tmp_path: Path, open_page: Any) -> Non
     path = fake.page(tmp_path, results)
     assert path.stat().st_size < 5_000_000
     page = path.read_text()
-    assert page.count('<td class="runs">') == MOST_ROWS
-    assert f"{500 - MOST_ROWS} more configs are not on this page" in page
+    assert page.count('<td class="runs">') == MOST_CONFIGS
+    assert f"{500 - MOST_CONFIGS} more configs are not on this page" in page
     assert "Drawn are the front and the most accurate: 400 of 500 configs" in page
     seen: Seen = open_page(path)
     seen.tab.locator("input[type=search]").fill("vgg16")
@@ -260,6 +265,14 @@ def test_what_disturbed_a_run_stands_beside_the_answer(fake: Any, tmp_path: Path
     )
     assert 0 < said.index("others took 1 of 2 cores") < said.index("2 runs of 1 config"), "before the summary"
     assert "others took" not in quiet
+
+
+def test_commands_are_shown_as_they_are_typed(fake: Any, tmp_path: Path) -> None:
+    source = fake.source(tmp_path, fake.suite(2, 1), charts=False)
+    commands = ("harness plan 'two  spaces & more.yaml'    # what it would run", "harness run <b>")
+    page = write_page(tmp_path, [dataclasses.replace(source, commands=commands)]).read_text()
+    [shown] = re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL)
+    assert html.unescape(shown) == "\n".join(commands) and "<b>" not in shown
 
 
 def test_sections_of_which_nothing_was_measured_are_absent(fake: Any, tmp_path: Path) -> None:

@@ -6,13 +6,11 @@ import base64
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
-from harness.report.page.parts import Gallery, Thumbnail
 from harness.report.pictures import PictureFile
-from harness.report.texts import one_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,20 +21,32 @@ MOST_PICTURES = 60
 _PNG = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
 
 
-def gallery(pictures: Sequence[PictureFile], folder: Path, href: str, most_bytes: int = MOST_BYTES) -> Gallery | None:
-    """Returns the pictures, or None where there are none.
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture, scaled down.
+
+    Attributes:
+        source: a data URI.
+        width, height: in pixels of the page.
+    """
+
+    file: PictureFile
+    source: str
+    width: int
+    height: int
+
+
+def gallery(pictures: Sequence[PictureFile], folder: Path, most_bytes: int = MOST_BYTES) -> tuple[list[Thumbnail], str]:
+    """Returns the pictures that the page shows, and what it does not show.
 
     Args:
         folder: of the suite's results, that the pictures' paths start from.
-        href: the same, from the page.
         most_bytes: of them all together.
     """
-    if not pictures:
-        return None
     wanted = pictures[:MOST_PICTURES]
-    share, shown, spent, broken = most_bytes // len(wanted), [], 0, 0
+    shown, spent, broken = [], 0, 0
     for picture in wanted:
-        made = _thumbnail(picture, folder, href, share)
+        made = _thumbnail(picture, folder, most_bytes // len(wanted))
         if made is None:
             broken += 1
         elif spent + len(made.source) <= most_bytes:
@@ -47,10 +57,10 @@ def gallery(pictures: Sequence[PictureFile], folder: Path, href: str, most_bytes
         said.append(f"{left} more pictures would make the page too large; table.md shows them all.")
     if broken:
         said.append(f"{broken} of the pictures could not be read.")
-    return Gallery(tuple(shown), " ".join(said))
+    return shown, " ".join(said)
 
 
-def _thumbnail(picture: PictureFile, folder: Path, href: str, share: int) -> Thumbnail | None:
+def _thumbnail(picture: PictureFile, folder: Path, share: int) -> Thumbnail | None:
     """Returns a picture; of one that lies there as SVG too, that: the browser draws its text, in any alphabet."""
     from PIL import Image
 
@@ -74,9 +84,8 @@ def _thumbnail(picture: PictureFile, folder: Path, href: str, share: int) -> Thu
             source = _uri("svg+xml", vector.replace(inside[0], source).encode())
         if len(source) <= share:
             break
-    caption, run = one_line(picture.caption), one_line(picture.run)
     height = max(1, round(WIDTHS[0] * image.height / image.width))
-    return Thumbnail(source, WIDTHS[0], height, caption, run, f"{href}{quote(picture.path.as_posix())}")
+    return Thumbnail(picture, source, WIDTHS[0], height)
 
 
 def _smaller(image: Image.Image, width: int) -> bytes:

@@ -1,9 +1,8 @@
-"""Plain data -> one HTML file: the template, its style and script, Vega, and a policy that lets nothing else in."""
+"""Reports -> one HTML file: the template, its style and script, Vega, and a policy that lets nothing else in."""
 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import datetime
 import functools
 import hashlib
@@ -16,11 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from harness.counted import counted
 from harness.records.files import recording, require_writable, write_atomically
+from harness.report.answer import advice
 from harness.report.charts.theme import css, on_page
 from harness.report.page.gallery import MOST_BYTES
-from harness.report.page.parts import Figure, PageSource, SuitePage
-from harness.report.page.sections import suite_page
+from harness.report.page.sections import PageSource, grid_of, sort_value, suite_page
+from harness.report.texts import one_line
 from harness.results.study import Study
 
 NAME = "report.html"
@@ -38,17 +39,14 @@ def write_page(folder: Path, sources: Sequence[PageSource]) -> Path:
     keys = [f"suite-{index}" for index in range(len(sources))] if len(sources) > 1 else ["suite"]
     share = MOST_BYTES // len(sources)
     with ThreadPoolExecutor(1) as aside:  # Vega takes seconds of another core
-        vega = aside.submit(_vega) if any(source.specs for source in sources) else None
+        vega = aside.submit(_vega) if any(source.charts for source in sources) else None
         suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
-    wanted = _drawn(suites)
-    specs = {
-        f"{key}/{name}": on_page(spec)
-        for source, key in zip(sources, keys, strict=True)
-        for name, spec in source.specs.items()
-        if f"{key}/{name}" in wanted
-    }
-    made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    page = _render(suites, specs, vega.result() if vega and specs else "", made)
+        specs = {
+            f"{key}/{name}": on_page(chart.spec)
+            for source, key in zip(sources, keys, strict=True)
+            for name, chart in source.charts.items()
+        }
+        page = _render(suites, specs, vega.result() if vega else "")
     require_writable(folder)
     with recording(folder):
         write_atomically(folder / NAME, lambda file: file.write(page.encode()))
@@ -71,18 +69,12 @@ def commands_for(study: Study) -> tuple[str, ...]:
     )
 
 
-def _drawn(suites: Sequence[SuitePage]) -> set[str]:
-    parts = [part for suite in suites for section in suite.sections for part in section.parts]
-    return {key for part in parts if isinstance(part, Figure) for key in (part.wide, part.narrow)}
-
-
-def _render(suites: Sequence[SuitePage], specs: Mapping[str, dict[str, Any]], vega: str, made: str) -> str:
+def _render(suites: Sequence[Mapping[str, Any]], specs: Mapping[str, Mapping[str, Any]], vega: str) -> str:
     """Returns the page.
 
     Args:
-        specs: of the charts, by the keys that the views name.
+        specs: of the charts, by the keys that their elements name.
         vega: vega, vega-lite and vega-embed in one script; empty where nothing is drawn.
-        made: when.
     """
     import jinja2
 
@@ -92,17 +84,19 @@ def _render(suites: Sequence[SuitePage], specs: Mapping[str, dict[str, Any]], ve
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
-    environment.filters |= {"as_json": _as_json, "emphasised": _emphasised}
+    environment.globals |= {"counted": counted, "grid_of": grid_of}
+    environment.filters |= {"advice": advice, "emphasised": _emphasised, "sort_value": sort_value}
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     style = css() + _file("page.css")
     # `</script` would end a script, even in a string.
     scripts = [script.replace("</script", "<\\/script") for script in (vega, _file("page.js")) if script]
-    return environment.get_template("page.html.jinja").render(
+    return environment.get_template("page.html").render(
         suites=suites,
-        title=suites[0].name if len(suites) == 1 else f"{suites[0].name} and {len(suites) - 1} more",
-        made=made,
+        made=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         policy=_policy(style, scripts),
-        css=style,
+        style=style,
         scripts=scripts,
         specs=specs,
     )
@@ -141,23 +135,14 @@ def _file(name: str) -> str:
     return (importlib.resources.files("harness.report.page") / "template" / name).read_text(encoding="utf-8")
 
 
-def _as_json(value: Any) -> Any:
-    """Returns JSON that no text in it can end: a label with `</script>` stays a label."""
-    from markupsafe import Markup
-
-    def plain(one: Any) -> Any:
-        return dataclasses.asdict(one)
-
-    text = json.dumps(value, default=plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # Python writes the line separators as they are; JSON may, scripts of old may not.
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return Markup(text)
+def _shown(value: Any) -> Any:
+    """Returns a value of the template as it is shown: text in one line; what is HTML already stays as it is."""
+    return one_line(value) if type(value) is str else value
 
 
 def _emphasised(text: str) -> Any:
     """Returns the text, escaped, with names in “quotes” in bold type and `commands` as code instead."""
     from markupsafe import Markup, escape
 
-    bold = re.sub("“(.*?)”", r"<b>\1</b>", str(escape(text)))
+    bold = re.sub("“(.*?)”", r"<b>\1</b>", str(escape(one_line(text))))
     return Markup(re.sub("`(.*?)`", r"<code>\1</code>", bold))
