@@ -16,8 +16,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from harness.statistics.chosen import flattery_of_best
-from harness.statistics.intervals import censored_median, expected_mean, share_at_most, summarise
+from harness.statistics.intervals import (
+    censored_median,
+    expected_mean,
+    flattery_of_best,
+    share_at_most,
+    summarise,
+)
 from harness.statistics.pairs import LEVEL, PairwiseTests
 from harness.statistics.power import seeds_between, seeds_for
 
@@ -182,7 +187,7 @@ def needed(effect: float, pilot: int, times: int, rng: np.random.Generator, conf
         low, high = seeds_between(found.mean, found.sd, pilot - 1, borrowed=borrowed, level=level)
         least.append((low or np.inf) <= truly)
         inside.append(least[-1] and truly <= (high or np.inf))
-        told.append(tests.verdict(0, 1) == "undecided")
+        told.append(tests.verdicts(0, [1])[0] == "undecided")
     among = [(one, other) for one, other, undecided in zip(inside, least, told, strict=True) if undecided]
     found_by = {"inside": float(np.mean(inside)), "undecided": float(np.mean(told))}
     if len(among) >= 50:

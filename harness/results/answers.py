@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from harness.records.comparable import MARKED
-from harness.results.measured import MeasuredConfig, MeasuredRun
-from harness.results.outcomes import noise_of_images
+from harness.results.measured import MeasuredConfig, MeasuredRun, noise_of_images
 from harness.statistics.intervals import CONFIDENCE, Summary, summarise
-from harness.statistics.pairs import LEVEL, PairwiseTests, hedges_g
+from harness.statistics.pairs import LEVEL, PairwiseTests, hedges_g, holm, verdict_of
 from harness.statistics.power import detectable, seeds_between
-from harness.statistics.significance import holm
 
-Question = Literal["accuracy", "time"]
+Question = Literal["accuracy", "time", "networks"]
 ONE_SEED = "one seed in common: no interval, no verdict"
 ALIKE = "all seeds differ by the same, which leaves no noise to judge by: no verdict"
 
@@ -49,7 +47,7 @@ class Answer:
         p_beyond: of a difference of `margin` or more, by itself; None without a margin.
         verdict: "a" or "b" is the better one.
         margin: of the suite: differences of accuracy below it do not matter; None without one.
-        images: that the accuracies are means over.
+        images: that the accuracies are means over; 0 where there are none.
         predictions_kept: whether the variance over the images is that of the stored predictions; else it is the largest
             that it can be.
         comparisons: how many its family has.
@@ -86,24 +84,22 @@ class Answer:
         if found is None or self.p is None or found.n < 3 or not found.has_noise:
             return None
         # By the pair's own deviation: that of a table is never less than it, so on average it is too large.
-        _, over_images, images, borrowed = noise_of(found)
-        own, level = found.sd or 0.0, LEVEL / self.comparisons
-        return seeds_between(found.mean, own, found.n - 1, over_images, images, borrowed, level=level)
+        noise = noise_of(found)[2:]
+        return seeds_between(found.mean, found.sd or 0.0, found.n - 1, *noise, level=LEVEL / self.comparisons)
 
     @property
     def detectable(self) -> float | None:
         """The difference that these seeds find 8 times of 10; None without noise."""
         if self.difference is None or self.p is None or not self.difference.has_noise:
             return None
-        deviation, over_images, images, borrowed = noise_of(self.difference)
-        level = LEVEL / self.comparisons
-        return detectable(deviation, self.difference.n, over_images, images, borrowed, level=level)
+        return detectable(*noise_of(self.difference), level=LEVEL / self.comparisons)
 
 
-def noise_of(difference: Summary) -> tuple[float, float, int, float]:
-    """Returns what `harness.statistics.power` takes: deviation, s²_image / m, m, borrowed degrees of freedom."""
+def noise_of(difference: Summary) -> tuple[float, int, float, int, float]:
+    """Returns what `power.detectable` takes: deviation, seeds, s²_image / m, m, borrowed degrees of freedom."""
     over_seeds, freedom, over_images, images, own = difference.parts
-    return math.sqrt(max(over_seeds, own) * difference.n), over_images, images, freedom - (difference.n - 1)
+    n = difference.n
+    return math.sqrt(max(over_seeds, own) * n), n, over_images, images, freedom - (n - 1)
 
 
 class Family:
@@ -167,18 +163,16 @@ class Family:
         p = float(self.tests.p[a, b])
         if math.isnan(p):
             return dataclasses.replace(found, reason=ONE_SEED if len(pairs) == 1 else ALIKE, hint="run more seeds")
-        verdict = self.tests.verdict(a, b)
-        return dataclasses.replace(
+        found = dataclasses.replace(
             found,
             p=p,
-            p_corrected=None if self._comparisons == 1 else float(self.tests.p_holm(a, b)),
-            comparisons=self._comparisons,
             p_beyond=None if self.tests.p_beyond is None else float(self.tests.p_beyond[a, b]),
-            verdict="a" if verdict == "better" else "b" if verdict == "worse" else verdict,
             margin=self.margin,
-            images=pairs[0].a.images.samples if self.question == "accuracy" else 0,
+            images=pairs[0].a.test_samples if self.question == "accuracy" else 0,
             predictions_kept=self._kept[a] and self._kept[b],
         )
+        corrected = float(self.tests.p_holm(a, b)), float(self.tests.p_beyond_holm(a, b))
+        return _judged(found, *corrected, self._comparisons)
 
     def _number(self, run: MeasuredRun) -> float:
         value = run.accuracy if self.question == "accuracy" else run.train_seconds
@@ -221,7 +215,7 @@ class Family:
             return "accuracy on synthetic data means nothing", "compare it on real images"
         images = list(dict.fromkeys(run.images for run in runs))
         if len(images) > 1:
-            x, y = images[0].samples, images[1].samples
+            (_, x), (_, y) = images[:2]
             sizes = f": {x:,} and {y:,}" if x != y else " (another data fingerprint)"
             return f"they were tested on different images{sizes}", "compare configs with the same data"
         return ("", "") if pairs else ("their test accuracy was not recorded", "run them again")
@@ -232,20 +226,25 @@ def as_one_family(answers: Sequence[Answer]) -> list[Answer]:
 
     The pairs of a table are a `Family`; these are e.g. the configs of a suite, each beside itself of another day.
     """
-    tested = [place for place, one in enumerate(answers) if one.p is not None]
-    ps = holm([answers[place].p or 0.0 for place in tested])
-    beyond = holm([answers[place].p_beyond or 0.0 for place in tested])
-    found = list(answers)
-    for place, p, p_beyond in zip(tested, ps, beyond, strict=True):
-        one = answers[place]
-        assert one.difference
-        verdict: Literal["a", "b", "equivalent", "undecided"] = "undecided"
-        if p < LEVEL:
-            verdict = "a" if (one.difference.mean > 0) == (one.question == "accuracy") else "b"
-        elif one.p_beyond is not None and p_beyond < LEVEL:
-            verdict = "equivalent"
-        found[place] = dataclasses.replace(one, p_corrected=p, verdict=verdict, comparisons=len(tested))
-    return found
+    comparisons = sum(one.p is not None for one in answers)
+    corrected = holm([one.p for one in answers]), holm([one.p_beyond for one in answers])
+    return [
+        _judged(one, p, p_beyond, comparisons) if one.p is not None else one
+        for one, p, p_beyond in zip(answers, *corrected, strict=True)
+    ]
+
+
+def _judged(found: Answer, p: float, p_beyond: float, comparisons: int) -> Answer:
+    """Returns an answer with its verdict, by its p-values corrected over a family of so many comparisons."""
+    assert found.difference
+    better = 1 if found.question == "accuracy" else -1
+    verdict = verdict_of(better * found.difference.mean, p, p_beyond)
+    return dataclasses.replace(
+        found,
+        p_corrected=float(p) if comparisons > 1 else None,
+        comparisons=comparisons,
+        verdict="a" if verdict == "better" else "b" if verdict == "worse" else verdict,
+    )
 
 
 def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> list[dict[int, MeasuredRun]]:
@@ -280,7 +279,7 @@ def _no_seed_in_common(a: MeasuredConfig, b: MeasuredConfig) -> tuple[str, str]:
 
 
 def _why_untimed(a: MeasuredConfig, b: MeasuredConfig, common: set[int]) -> tuple[str, str]:
-    if not any(a.by_system[one].keys() & b.by_system.get(one, {}).keys() for one in a.by_system):
+    if {(run.system_id, run.seed) for run in a.runs}.isdisjoint((run.system_id, run.seed) for run in b.runs):
         systems = sorted({run.system_id for config in (a, b) for run in config.runs if run.seed in common})
         return f"run times of different systems do not compare ({', '.join(systems)})", "run both on one system"
     reason = f"no seed has a train time of both: it was not measured, or the runs are {MARKED}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 
 from harness.statistics.intervals import CONFIDENCE, t_quantile
@@ -9,26 +10,6 @@ from harness.statistics.pairs import LEVEL
 
 POWER = 0.8
 MOST_SEEDS = 1000
-# Noncentralities from which the other tail is 0, and the power 1, to ten digits; SciPy gives NaN for some beyond.
-_ONE_SIDED, _CERTAIN = 6.0, 30.0
-
-
-def power_of(effect: float, seeds: int, *, sides: int = 2) -> float:
-    """Returns the power of Student's paired test at the 5 % level, by the noncentral t distribution.
-
-    Args:
-        effect: the true mean of the differences, in true deviations of the differences (d_z).
-        sides: 2, or 1 for a test that looks upwards only.
-    """
-    from scipy.special import nctdtr
-
-    noncentrality, df = abs(effect) * math.sqrt(seeds), seeds - 1
-    critical = t_quantile(df, 1 - LEVEL / sides)
-    if noncentrality > _CERTAIN + critical:
-        return 1.0
-    below = float(nctdtr(df, noncentrality, critical))
-    other_tail = float(nctdtr(df, noncentrality, -critical)) if sides == 2 and noncentrality < _ONE_SIDED else 0.0
-    return 1 - below + other_tail
 
 
 def seeds_for(
@@ -53,12 +34,12 @@ def seeds_for(
     far = abs(difference)
     if far == 0 or detectable(deviation, MOST_SEEDS, over_images, images, borrowed, level=level) > far:
         return None
-    low, high = 1, MOST_SEEDS  # with more seeds, less is seen
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = detectable(deviation, middle, over_images, images, borrowed, level=level) <= far
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    return bisect.bisect_left(  # more seeds show less
+        range(MOST_SEEDS),
+        True,
+        lo=2,
+        key=lambda seeds: detectable(deviation, seeds, over_images, images, borrowed, level=level) <= far,
+    )
 
 
 def seeds_between(
@@ -106,7 +87,7 @@ def detectable(
 
     Args:
         deviation, over_images, images, borrowed, level: as of `seeds_for`.
-        sides: as of `power_of`.
+        sides: 2, or 1 for a test that looks upwards only.
     """
     from scipy.special import nctdtrinc, ndtri
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from harness.compare.baseline import baseline_of, read_baseline, write_baseline
+from harness.compare.baseline import read_baseline, write_baseline
 from harness.compare.comparison import ConfigPair, compare
 from harness.compare.gate import Limit, check
 from harness.compare.sentences import check_sentence
@@ -94,7 +94,7 @@ def test_accuracy_in_points() -> None:
     [found] = check([comparison], Limit("accuracy", 0.003))
     text = check_sentence(found)
     assert text.startswith(
-        "FAILS: new is less accurate than old by more than 0.3 points (a loss of 2.98 points, one-sided"
+        "FAILS: “new” is less accurate than “old” by more than 0.3 points (a loss of 2.98 points, one-sided"
     )
 
 
@@ -117,7 +117,7 @@ def test_seeds_of_the_new_one_that_died_fail_the_gate() -> None:
     [found] = check([compare(new, old, 120.0, test_images=False)], Limit("accuracy", 0.003))
     assert (found.state, found.died) == ("fails", (2, 3, 4))
     assert check_sentence(found).startswith(
-        "FAILS: new: 3 seeds did not end ok (2 ok, 3 diverged), and of old they did."
+        "FAILS: “new”: 3 seeds did not end ok (2 ok, 3 diverged), and of “old” they did."
     )
     [other] = check([compare(old, new, 120.0, test_images=False)], Limit("accuracy", 0.003))
     assert other.state == "passes", "what died before is no fault of the new one"
@@ -144,10 +144,10 @@ def test_a_gate_that_cannot_see_is_not_green() -> None:
 
 def test_a_baseline_comes_back_as_it_was(tmp_path: Path) -> None:
     old = config("a", [0.9, 0.91, 0.92], [100.0, 101.0, 102.0], train={"epochs": 1})
-    write_baseline(tmp_path / "new" / "b.json", baseline_of("milestones", [old], {"a1b2c3": "a machine"}))
-    read = read_baseline(tmp_path / "new" / "b.json", "milestones")
-    assert read.systems == {"a1b2c3": "a machine"}
-    [back] = read.measured()
+    path = tmp_path / "new" / "b.json"
+    assert write_baseline(path, "milestones", [old], {"a1b2c3": "a machine"}) == 1
+    assert json.loads(path.read_text())["systems"] == {"a1b2c3": "a machine"}
+    [back] = read_baseline(path, "milestones")
     assert back.from_baseline and (back.label, back.config_id, back.seeds) == ("a", old.config_id, [0, 1, 2])
     assert [(run.accuracy, run.train_seconds, run.images) for run in back.runs] == [
         (run.accuracy, run.train_seconds, run.images) for run in old.runs
@@ -175,7 +175,7 @@ def changed(**fields: Any) -> Callable[[dict[str, Any]], Any]:
 )
 def test_a_baseline_that_is_none_of_ours(tmp_path: Path, spoil: Callable[[Any], Any], message: str) -> None:
     path = tmp_path / "b.json"
-    write_baseline(path, baseline_of("milestones", [config("a", [0.9, 0.91])], {}))
+    write_baseline(path, "milestones", [config("a", [0.9, 0.91])], {})
     path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
     with pytest.raises(HarnessError) as caught:
         read_baseline(path, "milestones")

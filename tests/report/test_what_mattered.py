@@ -25,7 +25,7 @@ from harness.report.of_suite import build_suite_report
 from harness.report.tables import Report
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
-from harness.statistics.significance import holm
+from harness.statistics.pairs import holm
 from harness.suite.plan import Plan, load_suite
 
 HEAD = """\

@@ -12,8 +12,14 @@ import pytest
 from scipy import stats
 
 from benchmarks.method.claims import arrived, differs, flattered, limit_holds, needed
-from harness.statistics.chosen import flattery_of_best
-from harness.statistics.intervals import CensoredMedian, censored_median, expected_mean, share_at_most, summarise
+from harness.statistics.intervals import (
+    CensoredMedian,
+    censored_median,
+    expected_mean,
+    flattery_of_best,
+    share_at_most,
+    summarise,
+)
 from harness.statistics.power import seeds_between, seeds_for
 
 RNG = np.random.default_rng
