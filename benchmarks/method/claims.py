@@ -24,7 +24,7 @@ from harness.statistics.intervals import (
     summarise,
 )
 from harness.statistics.pairs import LEVEL, PairwiseTests
-from harness.statistics.power import seeds_between, seeds_for
+from harness.statistics.power import Noise, seeds_between, seeds_for
 
 ACCURACY, IMAGES = 0.9, 2000
 HARD, SEED_SD = 2.0, 0.05  # how far images and networks scatter, in logits
@@ -183,8 +183,8 @@ def needed(effect: float, pilot: int, times: int, rng: np.random.Generator, conf
         assert found and found.sd
         borrowed = float(tests.between(0, 1).freedom) - (pilot - 1)
         level = LEVEL / (configs * (configs - 1) / 2)
-        truly = seeds_for(found.mean, 1.0, borrowed=borrowed, level=level) or np.inf
-        low, high = seeds_between(found.mean, found.sd, pilot - 1, borrowed=borrowed, level=level)
+        truly = seeds_for(found.mean, Noise(1.0, borrowed=borrowed), level=level) or np.inf
+        low, high = seeds_between(found.mean, Noise(found.sd, borrowed=borrowed), pilot - 1, level=level)
         least.append((low or np.inf) <= truly)
         inside.append(least[-1] and truly <= (high or np.inf))
         told.append(tests.verdicts(0, [1])[0] == "undecided")

@@ -12,7 +12,7 @@ from harness.compare.comparison import ConfigPair, compare, over_images
 from harness.results.measured import MeasuredConfig, MeasuredRun
 from harness.statistics.intervals import summarise
 from harness.statistics.pairs import LEVEL, is_constant
-from harness.statistics.power import seeds_for
+from harness.statistics.power import Noise, seeds_for
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 # Differences of two configs, with mean 0: how they may vary over the seeds.
@@ -69,7 +69,7 @@ def verdicts(effect: float, seeds: int, times: int, rng: np.random.Generator) ->
 
 def found_as_promised(effect: float, times: int, rng: np.random.Generator) -> tuple[int, float]:
     """Returns the number of seeds that `seeds_for` promises to be enough, and how often they are."""
-    seeds = seeds_for(effect, 1.0)
+    seeds = seeds_for(effect, Noise(1.0))
     assert seeds is not None
     return seeds, verdicts(effect, seeds, times, rng)["a"]
 

@@ -14,10 +14,10 @@ from typing import Literal
 
 from harness.compare.comparison import ConfigPair
 from harness.errors import HarnessError
-from harness.results.answers import Question, noise_of
+from harness.results.answers import Question
 from harness.statistics.intervals import Summary, chance_above
 from harness.statistics.pairs import ALIKE, LEVEL, holm
-from harness.statistics.power import detectable
+from harness.statistics.power import Noise, detectable
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def check(comparisons: Sequence[ConfigPair], limit: Limit) -> list[Check]:
     for comparison, loss, chance, p in zip(comparisons, losses, chances, holm(chances).tolist(), strict=True):
         reach, seen = 0.0, None
         if loss.has_noise:
-            reach, seen = loss.half_width(LEVEL), limit.threshold + detectable(*noise_of(loss), sides=1)
+            reach, seen = loss.half_width(LEVEL), limit.threshold + detectable(Noise.of(loss), loss.n, sides=1)
         died = tuple(sorted(set(comparison.a.died) & set(comparison.b.seeds)))
         kept = 1 - chance < LEVEL
         state = "fails" if p < LEVEL or died else "not shown" if limit.strict and not kept else "passes"

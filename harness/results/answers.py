@@ -16,7 +16,7 @@ from harness.records.comparable import MARKED
 from harness.results.measured import MeasuredConfig, MeasuredRun, noise_of_images
 from harness.statistics.intervals import CONFIDENCE, Summary, summarise
 from harness.statistics.pairs import LEVEL, PairwiseTests, hedges_g, holm, verdict_of
-from harness.statistics.power import detectable, seeds_between
+from harness.statistics.power import Noise, detectable, seeds_between
 
 Question = Literal["accuracy", "time", "networks"]
 ONE_SEED = "one seed in common: no interval, no verdict"
@@ -84,22 +84,16 @@ class Answer:
         if found is None or self.p is None or found.n < 3 or not found.has_noise:
             return None
         # By the pair's own deviation: that of a table is never less than it, so on average it is too large.
-        noise = noise_of(found)[2:]
-        return seeds_between(found.mean, found.sd or 0.0, found.n - 1, *noise, level=LEVEL / self.comparisons)
+        noise = Noise.of(found)._replace(deviation=found.sd or 0.0)
+        return seeds_between(found.mean, noise, found.n - 1, level=LEVEL / self.comparisons)
 
     @property
     def detectable(self) -> float | None:
         """The difference that these seeds find 8 times of 10; None without noise."""
-        if self.difference is None or self.p is None or not self.difference.has_noise:
+        found = self.difference
+        if found is None or self.p is None or not found.has_noise:
             return None
-        return detectable(*noise_of(self.difference), level=LEVEL / self.comparisons)
-
-
-def noise_of(difference: Summary) -> tuple[float, int, float, int, float]:
-    """Returns what `power.detectable` takes: deviation, seeds, s²_image / m, m, borrowed degrees of freedom."""
-    over_seeds, freedom, over_images, images, own = difference.parts
-    n = difference.n
-    return math.sqrt(max(over_seeds, own) * n), n, over_images, images, freedom - (n - 1)
+        return detectable(Noise.of(found), found.n, level=LEVEL / self.comparisons)
 
 
 class Family:
@@ -135,9 +129,7 @@ class Family:
         self._comparisons = max(1, others if to is not None else others * len(self.configs) // 2)
         self._runs = chosen_runs(self.configs, question)
         seeds = sorted({seed for own in self._runs for seed in own})
-        values = [
-            [math.nan if (run := own.get(seed)) is None else self._number(run) for seed in seeds] for own in self._runs
-        ]
+        values = [[_number(own[seed], question) if seed in own else math.nan for seed in seeds] for own in self._runs]
         self.values = np.array(values, dtype=float).reshape(len(self.configs), len(seeds))
         noise, self._kept = None, [True] * len(self.configs)
         if question == "accuracy":
@@ -149,16 +141,18 @@ class Family:
 
     def answer(self, a: int, b: int) -> Answer:
         """Returns the answer on two of the configs, by their places."""
-        pairs = self._pairs(a, b)
-        reason, hint = self._refused(a, b, pairs)
+        one, other = self._runs[a], self._runs[b]
+        pairs = tuple(Pair(seed, one[seed], other[seed]) for seed in sorted(one.keys() & other.keys()))
+        reason, hint = self._refused(self.configs[a], self.configs[b], pairs)
         if reason:
             return Answer(self.question, reason, hint)
+        numbers = [(_number(pair.a, self.question), _number(pair.b, self.question)) for pair in pairs]
         found = Answer(
             self.question,
-            pairs=tuple(pairs),
-            a=summarise([self._number(one.a) for one in pairs]),
-            b=summarise([self._number(one.b) for one in pairs]),
-            difference=self._difference(a, b, pairs),
+            pairs=pairs,
+            a=summarise([x for x, _ in numbers]),
+            b=summarise([y for _, y in numbers]),
+            difference=self._difference(a, b, numbers),
         )
         p = float(self.tests.p[a, b])
         if math.isnan(p):
@@ -174,19 +168,8 @@ class Family:
         corrected = float(self.tests.p_holm(a, b)), float(self.tests.p_beyond_holm(a, b))
         return _judged(found, *corrected, self._comparisons)
 
-    def _number(self, run: MeasuredRun) -> float:
-        value = run.accuracy if self.question == "accuracy" else run.train_seconds
-        return math.nan if value is None else value
-
-    def _pairs(self, a: int, b: int) -> list[Pair]:
-        """Returns the pairs of runs that have the number that is compared."""
-        one, other = self._runs[a], self._runs[b]
-        found = [Pair(seed, one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
-        return [pair for pair in found if not math.isnan(self._number(pair.a) + self._number(pair.b))]
-
-    def _difference(self, a: int, b: int, pairs: Sequence[Pair]) -> Summary | None:
+    def _difference(self, a: int, b: int, numbers: Sequence[tuple[float, float]]) -> Summary:
         """Returns the mean of A minus B with the noise that the tests have of it."""
-        numbers = [(self._number(pair.a), self._number(pair.b)) for pair in pairs]
         found = summarise([x - y if self.question == "accuracy" else math.log(x / y) for x, y in numbers])
         assert found
         own = self.tests.between(a, b)
@@ -202,18 +185,16 @@ class Family:
         )
         return dataclasses.replace(found, ci95=found.half_width((1 - CONFIDENCE) / 2))
 
-    def _refused(self, a: int, b: int, pairs: Sequence[Pair]) -> tuple[str, str]:
+    def _refused(self, a: MeasuredConfig, b: MeasuredConfig, pairs: Sequence[Pair]) -> tuple[str, str]:
         """Returns why a question is refused, and what to do about it; empty where it is not."""
-        one, other = self.configs[a], self.configs[b]
-        common = set(one.seeds) & set(other.seeds)
+        common = set(a.seeds) & set(b.seeds)
         if not common:
-            return _no_seed_in_common(one, other)
+            return _no_seed_in_common(a, b)
         if self.question == "time":
-            return ("", "") if pairs else _why_untimed(one, other, common)
-        runs = [run for own in (self._runs[a], self._runs[b]) for seed, run in own.items() if seed in common]
-        if not all(run.rankable for run in runs):
+            return ("", "") if pairs else _why_untimed(a, b, common)
+        if not all(run.rankable for run in (*a.runs, *b.runs) if run.seed in common):
             return "accuracy on synthetic data means nothing", "compare it on real images"
-        images = list(dict.fromkeys(run.images for run in runs))
+        images = list(dict.fromkeys(run.images for pair in pairs for run in (pair.a, pair.b)))
         if len(images) > 1:
             (_, x), (_, y) = images[:2]
             sizes = f": {x:,} and {y:,}" if x != y else " (another data fingerprint)"
@@ -248,12 +229,12 @@ def _judged(found: Answer, p: float, p_beyond: float, comparisons: int) -> Answe
 
 
 def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> list[dict[int, MeasuredRun]]:
-    """Returns the run that counts of each config and seed, where a seed was run on several systems.
+    """Returns the run that counts of each config and seed, of those that have the number, on several systems.
 
     It is that of the system on which most of the configs have the seed; of those alike, of the one with most runs that
     can be paired. Times are all of one system, that with most runs that can be paired.
     """
-    runs = [[run for run in config.runs if question == "accuracy" or run.train_seconds] for config in configs]
+    runs = [[run for run in config.runs if not math.isnan(_number(run, question))] for config in configs]
     with_seed = Counter((run.system_id, run.seed) for own in runs for run in own)
     paired: Counter[str] = Counter()
     for (system, _), count in with_seed.items():
@@ -266,6 +247,12 @@ def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> list[d
         own.sort(key=lambda x: (-with_seed[x.system_id, x.seed], -paired[x.system_id], x.system_id))
         found.append({run.seed: run for run in reversed(own)})
     return found
+
+
+def _number(run: MeasuredRun, question: Question) -> float:
+    """Returns the number that is compared, NaN where there is none; a time of 0 is none, as it has no logarithm."""
+    value = run.accuracy if question == "accuracy" else run.train_seconds or None
+    return math.nan if value is None else value
 
 
 def _no_seed_in_common(a: MeasuredConfig, b: MeasuredConfig) -> tuple[str, str]:

@@ -148,7 +148,7 @@ class PairwiseTests:
         seeds = known.sum(-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.where(known, differences, 0.0).sum(-1) / seeds
-            scatter = np.where(known, differences - np.expand_dims(mean, -1), 0.0)
+            scatter = np.where(known, differences - mean[..., None], 0.0)
             variance = (scatter**2).sum(-1) / (seeds - 1)
             over_seeds = np.where(seeds > 1, np.where(variance < ALIKE**2, 0.0, variance) / seeds, np.nan)
             freedom = seeds - 1.0
@@ -167,10 +167,8 @@ class PairwiseTests:
 
     def p_beyond_holm(self, one: Any, other: Any) -> np.ndarray:
         """Returns the same of a difference of the margin or more; NaN without a margin."""
-        import numpy as np
-
         if self.p_beyond is None or self._holm_beyond is None:
-            return np.full(np.shape(other), np.nan)
+            return self.p[one, other] * math.nan
         return self._holm_beyond(self.p_beyond[one, other])
 
     def verdicts(self, one: int, others: Sequence[int]) -> list[Verdict | None]:

@@ -18,7 +18,7 @@ from harness.compare.gate import Limit, check
 from harness.compare.sentences import check_sentence
 from harness.errors import HarnessError
 from harness.results.measured import measured_configs
-from harness.statistics.power import detectable
+from harness.statistics.power import Noise, detectable
 from tests.compare.made import config
 from tests.report.conftest import make_result
 
@@ -75,9 +75,9 @@ def test_false_alarms_are_rare(truth: float) -> None:
 def test_what_would_have_been_found_is_found() -> None:
     [found] = check([slower(0.0, noise=0.01)], Limit("time", 0.02))
     assert found.worse.sd
-    assert found.detectable == pytest.approx(math.log(1.02) + detectable(found.worse.sd, 5, sides=1))
+    assert found.detectable == pytest.approx(math.log(1.02) + detectable(Noise(found.worse.sd), 5, sides=1))
     true_deviation = 0.01 * math.sqrt(2)
-    by = math.expm1(found.limit.threshold + detectable(true_deviation, 5, sides=1))
+    by = math.expm1(found.limit.threshold + detectable(Noise(true_deviation), 5, sides=1))
     alarms = sum(state(slower(by, noise=0.01, stream=stream), 0.02) == "fails" for stream in range(400))
     low, high = stats.binom.interval(0.999, 400, 0.8)
     assert low <= alarms <= high

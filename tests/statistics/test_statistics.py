@@ -18,7 +18,7 @@ from harness.statistics.crossed import ImageNoise, half_width, image_noise, larg
 from harness.statistics.intervals import chance_above, summarise
 from harness.statistics.moderated import moderated_variances
 from harness.statistics.pairs import PairwiseTests, hedges_g, holm
-from harness.statistics.power import MOST_SEEDS, detectable, seeds_for
+from harness.statistics.power import MOST_SEEDS, Noise, detectable, seeds_for
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 20])
@@ -188,29 +188,30 @@ def test_rounding_of_floats_is_no_noise() -> None:
 
 @pytest.mark.parametrize("effect", [0.2, 0.5, 1.0, 2.0])
 def test_number_of_seeds_is_statsmodels(effect: float) -> None:
-    assert seeds_for(effect, 1.0) == math.ceil(TTestPower().solve_power(effect, power=0.8, alpha=0.05))
-    assert seeds_for(-effect, 1.0) == seeds_for(2 * effect, 2.0) == seeds_for(effect, 1.0)
+    assert seeds_for(effect, Noise(1.0)) == math.ceil(TTestPower().solve_power(effect, power=0.8, alpha=0.05))
+    assert seeds_for(-effect, Noise(1.0)) == seeds_for(2 * effect, Noise(2.0)) == seeds_for(effect, Noise(1.0))
 
 
 def test_every_effect_has_a_number_of_seeds_or_none() -> None:
-    found = [seeds_for(effect, 1.0) for effect in np.geomspace(0.09, 1000, 60)]
+    found = [seeds_for(effect, Noise(1.0)) for effect in np.geomspace(0.09, 1000, 60)]
     assert all(found), found
     assert found == sorted([one for one in found if one], reverse=True)
-    assert seeds_for(0.0, 1.0) is None
-    assert seeds_for(0.05, 1.0) is None, f"beyond {MOST_SEEDS}"
+    assert seeds_for(0.0, Noise(1.0)) is None
+    assert seeds_for(0.05, Noise(1.0)) is None, f"beyond {MOST_SEEDS}"
 
 
 def test_images_that_are_too_few_are_not_made_up_for_by_seeds() -> None:
     one = largest_image_noise(np.array([0.9, 0.9]), 360).shared[0, 1]
-    assert seeds_for(0.02, 0.01, one, 360) is None
+    assert seeds_for(0.02, Noise(0.01, one, 360)) is None
     many = one * 360 / 100_000
-    assert 3 < (seeds_for(0.015, 0.02, many, 100_000) or 0) < (seeds_for(0.015, 0.02, 10 * many, 10_000) or 0)
+    few = [seeds_for(0.015, Noise(0.02, times * many, 100_000 // times)) or 0 for times in (1, 10)]
+    assert 3 < few[0] < few[1]
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 50])
 def test_what_is_detectable_has_the_power(seeds: int) -> None:
     for sides, alternative in ((1, "larger"), (2, "two-sided")):
-        effect = detectable(0.01, seeds, sides=sides) / 0.01
+        effect = detectable(Noise(0.01), seeds, sides=sides) / 0.01
         assert TTestPower().power(effect, seeds, 0.05, alternative=alternative) == pytest.approx(0.8, abs=1e-4)
 
 
@@ -220,7 +221,7 @@ def test_what_is_detectable_over_images_too_has_the_power(seeds: int, image_erro
     rng = np.random.default_rng(seeds)
     n = 20_000
     of_seeds = rng.chisquare(seeds - 1, n) / (seeds - 1)  # seeds' error 1, images' as given
-    far = detectable(math.sqrt(seeds), seeds, image_error**2, 10_000)
+    far = detectable(Noise(math.sqrt(seeds), image_error**2, 10_000), seeds)
     means = far + rng.standard_normal(n) * math.hypot(1, image_error)
     found = np.mean(2 * tail_beyond(np.abs(means), of_seeds, seeds - 1, image_error**2, 10_000) < 0.05)
     assert 0.79 < found < 0.83
