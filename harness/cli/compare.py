@@ -63,13 +63,13 @@ def compare(
     (first, sides), limits = parse_words(words), _limits(fail_if_slower, fail_if_worse, strict=strict)
     _require_sense(len(sides), to, baseline, write_baseline, limits)
     suites = {}
-    for path in dict.fromkeys(side.suite for side in sides) or [first]:
+    for path in dict.fromkeys(path for path, _ in sides) or [first]:
         studies = studies_of([path], set_, only, smoke, None, output or [])
         if len(studies) > 1:
             names = ", ".join(str(study.folder) for study in studies[:8])
             raise HarnessError(f"{path} has the results of {len(studies)} suites", f"name one: {names}")
         suites[path] = measured_suite(studies[0], system)
-    suite, named = next(iter(suites.values())), [suites[side.suite].find(side.label) for side in sides]
+    suite, named = next(iter(suites.values())), [suites[path].find(label) for path, label in sides]
     if write_baseline:
         count = files.write_baseline(write_baseline, suite.name, named or suite.configs, suite.systems)
         sys.stderr.write(f"written to {write_baseline}: {counted(count, 'config')} of {suite.name}\n")

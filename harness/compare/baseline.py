@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import HarnessError
-from harness.records.files import read_file, recording, write_json
+from harness.records.files import read_object, recording, write_json
 from harness.records.store import now
 from harness.results.measured import MeasuredConfig, MeasuredRun, Outcomes
 
@@ -73,7 +71,7 @@ class Baseline(BaseModel):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    schema_version: int = BASELINE_SCHEMA_VERSION
+    schema_version: int
     suite: str
     written_at: str
     systems: dict[str, str]
@@ -102,7 +100,9 @@ def write_baseline(path: Path, suite: str, configs: Sequence[MeasuredConfig], sy
         raise HarnessError(f"no results of {suite} yet: there is nothing to write", "run it: harness run SUITE")
     used = sorted({run.system_id for one in stored for run in one.runs})
     names = {system_id: systems.get(system_id, system_id) for system_id in used}
-    baseline = Baseline(suite=suite, written_at=now(), systems=names, configs=stored)
+    baseline = Baseline(
+        schema_version=BASELINE_SCHEMA_VERSION, suite=suite, written_at=now(), systems=names, configs=stored
+    )
     with recording(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, baseline.model_dump(mode="json", by_alias=True))
@@ -116,14 +116,12 @@ def read_baseline(path: Path, suite: str) -> list[MeasuredConfig]:
         HarnessError: it cannot be read, is none, is of another schema version or of another suite.
     """
     try:
-        values: Any = json.loads(read_file(path))
+        values = read_object(path)
     except OSError as error:
         raise HarnessError(f"cannot read {path}: {error.strerror}", "write one with --write-baseline FILE") from None
     except ValueError:
         raise HarnessError(f"{path} is no baseline: not a whole JSON object", RENEW) from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if version is None:
-        raise HarnessError(f"{path} is no baseline", RENEW)
+    version = values.get("schema_version", BASELINE_SCHEMA_VERSION)
     if version != BASELINE_SCHEMA_VERSION:
         message = f"{path} is a baseline of schema version {version}; this harness reads {BASELINE_SCHEMA_VERSION}"
         raise HarnessError(message, RENEW)

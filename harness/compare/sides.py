@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from harness.counted import counted
 from harness.errors import HarnessError, nearest
@@ -13,17 +12,6 @@ from harness.results.measured import MeasuredConfig, measured_configs
 from harness.results.study import Study
 
 EXAMPLE = "write harness compare SUITE.yaml LABEL LABEL"
-
-
-class Side(NamedTuple):
-    """One of the configs of a call.
-
-    Attributes:
-        label: as it stands in the call; empty for the only config of its suite.
-    """
-
-    suite: Path
-    label: str
 
 
 @dataclass(frozen=True)
@@ -88,20 +76,22 @@ def measured_suite(study: Study, system: str = "") -> MeasuredSuite:
     return MeasuredSuite(study.source, study.name, configs, systems, tuple(notes), study.question.margin)
 
 
-def parse_words(words: Sequence[str]) -> tuple[Path, list[Side]]:
-    """Returns the first suite that the words of a call name, and its sides: none for the whole table.
+def parse_words(words: Sequence[str]) -> tuple[Path, list[tuple[Path, str]]]:
+    """Returns the first suite that the words of a call name, and the configs: none for the whole table.
+
+    A config is a suite and a label as it stands in the call, which is empty for the only config of its suite.
 
     Raises:
-        HarnessError: the first is no suite file, or there are more than two sides.
+        HarnessError: the first is no suite file, or there are more than two configs.
     """
     first, label = _parts(words[0])
     if first is None:
         raise HarnessError(f"'{words[0]}' is no suite file", EXAMPLE)
     rest = [_parts(word) for word in words[1:]]
-    sides = [Side(path or first, name) for path, name in rest]
-    # A suite that labels of its own follow is where they belong, and no side.
+    sides = [(path or first, name) for path, name in rest]
+    # A suite that labels of its own follow is where they belong, and no config.
     if label or any(path for path, _ in rest):
-        sides.insert(0, Side(first, label))
+        sides.insert(0, (first, label))
     if len(sides) > 2:
         message = f"{len(sides)} configs were named: two are compared, or a whole table"
         raise HarnessError(message, "name two, or leave some of a table out with --only")

@@ -6,6 +6,7 @@ Of a run that is which test images it recognised, too, and what that says of oth
 from __future__ import annotations
 
 import hashlib
+import statistics
 import zipfile
 import zlib
 from collections import Counter
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 ACCURACY, SECONDS = "test.accuracy", "clock.train_seconds"
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zlib.error, zipfile.BadZipFile)
 MOST_READ = 2000  # files of predictions: a second; of larger tables the largest variance over the images is taken
 
 
@@ -82,9 +84,7 @@ class MeasuredRun:
 
     def seconds_until(self, other: MeasuredRun) -> float:
         """Returns the seconds between the end of the one and the start of the other; 0 where they overlap."""
-        first, second = sorted((self, other), key=lambda run: datetime.fromisoformat(run.started_at))
-        gap = datetime.fromisoformat(second.started_at) - datetime.fromisoformat(first.ended_at)
-        return max(0.0, gap.total_seconds())
+        return max(0.0, _seconds(self.ended_at, other.started_at), _seconds(other.ended_at, self.started_at))
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,21 @@ class RecordedRun(MeasuredRun):
 
     def outcomes(self) -> Outcomes:
         """See `MeasuredRun`."""
-        return read_outcomes(self.predictions)
+        import numpy as np
+
+        hint = "run it again, or restore the file"
+        try:
+            with open_file(self.predictions) as file, np.load(file) as arrays:
+                label, prediction = arrays["label"], arrays["prediction"]
+        except FileNotFoundError:
+            raise HarnessError(f"{self.predictions} is missing", hint) from None
+        except UNREADABLE:
+            raise HarnessError(f"{self.predictions} cannot be read", hint) from None
+        if label.shape != prediction.shape or label.ndim != 1:
+            message = f"{self.predictions} holds {label.size} labels and {prediction.size} predictions"
+            raise HarnessError(message, hint)
+        digest = hashlib.sha256(np.ascontiguousarray(label, dtype="<i4").tobytes()).hexdigest()
+        return Outcomes(digest, label == prediction)
 
 
 @dataclass(frozen=True)
@@ -144,14 +158,15 @@ def measured_configs(
 
 def round_seconds(configs: Iterable[MeasuredConfig]) -> float:
     """Returns what one round over the configs takes, a run of each, with all that is not training."""
-    total = 0.0
-    for config in configs:
-        lengths = [
-            (datetime.fromisoformat(run.ended_at) - datetime.fromisoformat(run.started_at)).total_seconds()
-            for run in config.runs
-        ]
-        total += sum(lengths) / len(lengths) if lengths else 0.0
-    return total
+    return sum(
+        statistics.fmean(_seconds(run.started_at, run.ended_at) for run in config.runs)
+        for config in configs
+        if config.runs
+    )
+
+
+def _seconds(since: str, until: str) -> float:
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
 
 
 def count_by_status(runs: Iterable[RunResult]) -> str:
@@ -196,29 +211,6 @@ def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> Recorde
         rankable=result.data.rankable,
         predictions=folder_of(output, suite, result).path / "predictions.npz",
     )
-
-
-def read_outcomes(path: Path) -> Outcomes:
-    """Reads a run's `predictions.npz`.
-
-    Raises:
-        HarnessError: it is missing, or cannot be read.
-    """
-    import numpy as np
-
-    hint = "run it again, or restore the file"
-    try:
-        with open_file(path) as file, np.load(file) as arrays:
-            label, prediction = arrays["label"], arrays["prediction"]
-    except FileNotFoundError:
-        raise HarnessError(f"{path} is missing", hint) from None
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zlib.error, zipfile.BadZipFile):
-        raise HarnessError(f"{path} cannot be read", hint) from None
-    if label.shape != prediction.shape or label.ndim != 1:
-        message = f"{path} holds {label.size} labels and {prediction.size} predictions"
-        raise HarnessError(message, hint)
-    digest = hashlib.sha256(np.ascontiguousarray(label, dtype="<i4").tobytes()).hexdigest()
-    return Outcomes(digest, label == prediction)
 
 
 def noise_of_images(
