@@ -44,7 +44,7 @@ class Answer:
             95 % interval.
         p: of no difference, by itself.
         p_corrected: the same by Holm's method, where it is one of several comparisons.
-        p_beyond: of a difference of `margin` or more, by itself; None without a margin.
+        p_beyond: of a difference of `margin` or more, by itself; NaN without a margin.
         verdict: "a" or "b" is the better one.
         margin: of the suite: differences of accuracy below it do not matter; None without one.
         images: that the accuracies are means over; 0 where there are none.
@@ -62,7 +62,7 @@ class Answer:
     difference: Summary | None = None
     p: float | None = None
     p_corrected: float | None = None
-    p_beyond: float | None = None
+    p_beyond: float = math.nan
     verdict: Literal["a", "b", "equivalent", "undecided"] | None = None
     margin: float | None = None
     images: int = 0
@@ -160,7 +160,7 @@ class Family:
         found = dataclasses.replace(
             found,
             p=p,
-            p_beyond=None if self.tests.p_beyond is None else float(self.tests.p_beyond[a, b]),
+            p_beyond=float(self.tests.p_beyond[a, b]),
             margin=self.margin,
             images=pairs[0].a.test_samples if self.question == "accuracy" else 0,
             predictions_kept=self._kept[a] and self._kept[b],

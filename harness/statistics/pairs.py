@@ -96,7 +96,7 @@ class PairwiseTests:
     Attributes:
         p: of no difference, see `Pairs`, not corrected, [configs, configs]; NaN outside of the family. Of more than
             `MOST_PAIRS` those that could not be significant are too small, but for those of `beside`.
-        p_beyond: the same of a difference of the margin or more; None without one.
+        p_beyond: the same of a difference of the margin or more; NaN without one.
 
     Args:
         values: [configs, seeds], the larger the better; NaN where a run is missing.
@@ -135,9 +135,10 @@ class PairwiseTests:
             rows, columns = np.full(len(self.values), to), np.arange(len(self.values))
             rows, columns = rows[columns != to], columns[columns != to]
         self.p = self._tested(rows, columns, None)
-        self.p_beyond = None if margin is None else self._tested(rows, columns, margin)
+        nothing = np.broadcast_to(math.nan, self.p.shape)  # of a large table a matrix would be 50 MB
+        self.p_beyond = nothing if margin is None else self._tested(rows, columns, margin)
         self._holm = holm_of(self.p[rows, columns])
-        self._holm_beyond = None if self.p_beyond is None else holm_of(self.p_beyond[rows, columns])
+        self._holm_beyond = holm_of([] if margin is None else self.p_beyond[rows, columns])
 
     def between(self, one: Any, other: Any) -> Pairs:
         """Returns the differences of pairs of configs, one minus the other, by their places: integers or arrays."""
@@ -167,8 +168,6 @@ class PairwiseTests:
 
     def p_beyond_holm(self, one: Any, other: Any) -> np.ndarray:
         """Returns the same of a difference of the margin or more; NaN without a margin."""
-        if self.p_beyond is None or self._holm_beyond is None:
-            return self.p[one, other] * math.nan
         return self._holm_beyond(self.p_beyond[one, other])
 
     def verdicts(self, one: int, others: Sequence[int]) -> list[Verdict | None]:

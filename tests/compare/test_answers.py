@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -305,3 +306,11 @@ def test_equivalent_is_within_the_margin_of_the_suite_only() -> None:
     assert found.accuracy.verdict == "equivalent"
     assert sentence(found, found.accuracy).startswith("Accuracy is equivalent within 2 points: “a” - “b” = ")
     assert compare(a, b, 120.0, margin=0.001, test_images=False).accuracy.verdict == "undecided"
+
+
+def test_configs_of_one_label_are_told_apart_by_their_suites() -> None:
+    a = config("mlp, sgd", A, train={"epochs": 1})
+    b = dataclasses.replace(config("mlp, sgd", B, train={"epochs": 2}), suite="other")
+    found = compare(a, b, 120.0, test_images=False)
+    text = sentence(found, found.accuracy)
+    assert text.startswith("“milestones:mlp, sgd” is more accurate than “other:mlp, sgd” by 4.20 points")

@@ -17,10 +17,11 @@ from harness.compare.comparison import ConfigPair, compare
 from harness.compare.gate import Limit, check
 from harness.compare.sentences import check_sentence
 from harness.errors import HarnessError
+from harness.records.store import run_folder
 from harness.results.measured import measured_configs
 from harness.statistics.power import Noise, detectable
-from tests.compare.made import config
-from tests.report.conftest import make_result
+from tests.compare.made import IMAGES, config, write_predictions
+from tests.report.conftest import make_result, store
 
 STEADY = [100.0, 101.0, 99.0, 100.4, 99.7]
 
@@ -188,3 +189,31 @@ def test_a_baseline_that_is_not_there_or_torn(tmp_path: Path) -> None:
     (tmp_path / "torn.json").write_text('{"schema_version": 1, ')
     with pytest.raises(HarnessError, match="not a whole JSON object"):
         read_baseline(tmp_path / "torn.json", "milestones")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"correct": None}, "the baseline has no predictions of seed 0"),
+        ({"correct": "no base64"}, "the baseline's predictions of seed 0 are damaged"),
+        ({"test_samples": 99}, "the baseline's predictions of seed 0 are damaged"),
+    ],
+)
+def test_predictions_of_a_baseline_that_are_missing_or_damaged(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    result = make_result("a", accuracy=0.9)
+    assert result.data
+    result.data.test_samples = IMAGES
+    store(tmp_path, [result])
+    write_predictions(run_folder(tmp_path, result.suite, result.run_id, result.system_id).path, 180)
+    path = tmp_path / "b.json"
+    write_baseline(path, "milestones", measured_configs("milestones", {result.config_id: "a"}, [result], tmp_path), {})
+    [back] = read_baseline(path, "milestones")
+    assert back.runs[0].outcomes().correct.sum() == 180
+    values = json.loads(path.read_text())
+    values["configs"][0]["runs"][0] |= fields
+    path.write_text(json.dumps(values))
+    [spoilt] = read_baseline(path, "milestones")
+    with pytest.raises(HarnessError, match=message):
+        spoilt.runs[0].outcomes()
