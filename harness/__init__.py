@@ -4,7 +4,7 @@
 
     frame = harness.read_results("results/quickstart")    # a pandas DataFrame, a row a run
     harness.summarize(frame)                              # a row a config: means and intervals
-    harness.compare_configs(frame, "mlp, adam", "resnet18, sgd")
+    harness.compare.plain(frame, "mlp, adam", "resnet18, sgd")
 
 docs/python.md is a tour. Nothing here imports torch.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import make_plan as make_plan
     from harness.api import train_suite as train_suite
-    from harness.compare.configs import compare_configs as compare_configs
+    from harness.compare.plain import compare_configs as compare_configs
     from harness.results.frame import describe_columns as describe_columns
     from harness.results.frame import read_results as read_results
     from harness.results.summary import summarize as summarize
@@ -28,7 +28,7 @@ _PLACES = {
     "read_results": "harness.results.frame",
     "describe_columns": "harness.results.frame",
     "summarize": "harness.results.summary",
-    "compare_configs": "harness.compare.configs",
+    "compare_configs": "harness.compare.plain",
     "make_plan": "harness.api",
     "train_suite": "harness.api",
 }

@@ -16,10 +16,15 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from harness.statistics.chosen import flattery_of_best
-from harness.statistics.intervals import censored_median, expected_mean, share_at_most, summarise
+from harness.statistics.intervals import (
+    censored_median,
+    expected_mean,
+    flattery_of_best,
+    share_at_most,
+    summarise,
+)
 from harness.statistics.pairs import LEVEL, PairwiseTests
-from harness.statistics.power import seeds_between, seeds_for
+from harness.statistics.power import Noise, seeds_between, seeds_for
 
 ACCURACY, IMAGES = 0.9, 2000
 HARD, SEED_SD = 2.0, 0.05  # how far images and networks scatter, in logits
@@ -178,11 +183,11 @@ def needed(effect: float, pilot: int, times: int, rng: np.random.Generator, conf
         assert found and found.sd
         borrowed = float(tests.between(0, 1).freedom) - (pilot - 1)
         level = LEVEL / (configs * (configs - 1) / 2)
-        truly = seeds_for(found.mean, 1.0, borrowed=borrowed, level=level) or np.inf
-        low, high = seeds_between(found.mean, found.sd, pilot - 1, borrowed=borrowed, level=level)
+        truly = seeds_for(found.mean, Noise(1.0, borrowed=borrowed), level=level) or np.inf
+        low, high = seeds_between(found.mean, Noise(found.sd, borrowed=borrowed), pilot - 1, level=level)
         least.append((low or np.inf) <= truly)
         inside.append(least[-1] and truly <= (high or np.inf))
-        told.append(tests.verdict(0, 1) == "undecided")
+        told.append(tests.verdicts(0, [1])[0] == "undecided")
     among = [(one, other) for one, other, undecided in zip(inside, least, told, strict=True) if undecided]
     found_by = {"inside": float(np.mean(inside)), "undecided": float(np.mean(told))}
     if len(among) >= 50:

@@ -23,8 +23,8 @@ from pairs import upper_limit
 from scipy.special import ndtr, ndtri
 
 from harness.statistics.crossed import image_noise, largest_image_noise
-from harness.statistics.effects import CellModel, Contrast, contrasts_of, corrected_family, estimate
-from harness.statistics.pairs import LEVEL, Pairs
+from harness.statistics.effects import CellModel, Contrast, contrasts_of, estimate
+from harness.statistics.pairs import LEVEL, Pairs, holm
 from harness.suite.fraction import choose_fraction
 
 ACCURACY = 0.9
@@ -169,7 +169,7 @@ def made_up(
 
 def _found(measured: list[Pairs]) -> np.ndarray:
     """Returns which contrasts of which suites are called different, [suites, contrasts]."""
-    return np.array([corrected_family(p) < LEVEL for p in _p(measured)])
+    return np.array([holm(p) < LEVEL for p in _p(measured)])
 
 
 def _p(measured: list[Pairs]) -> np.ndarray:

@@ -25,8 +25,7 @@ import numpy as np
 from scipy.special import betaincinv, ndtri, stdtr
 
 from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise, tail_beyond
-from harness.statistics.pairs import LEVEL, PairwiseTests
-from harness.statistics.significance import holm
+from harness.statistics.pairs import LEVEL, PairwiseTests, holm
 
 ACCURACY = 0.9
 # Shares of the variance of what decides whether an image is recognised: the image, the config on it, the network on it.
@@ -123,7 +122,7 @@ def beside(right: np.ndarray, best: int, methods: Sequence[str]) -> dict[str, np
     }
     if METHODS[-1] in methods:
         alone = PairwiseTests(accuracies).p[best]
-        found[METHODS[-1]] = np.array(holm(alone[~np.isnan(alone)]))
+        found[METHODS[-1]] = holm(alone[~np.isnan(alone)])
     return found
 
 
@@ -141,7 +140,7 @@ def found_by_size(configs: int, seeds: int, times: int = 500) -> dict[str, Any]:
             used.append(np.mean(PairwiseTests(values).p_holm(0, np.arange(1, configs)) < LEVEL))
             differences = values[places[0]] - values[places[1]]
             t = differences.mean(1) / differences.std(1, ddof=1) * np.sqrt(seeds)
-            alone.append(np.mean(np.array(holm(2 * stdtr(seeds - 1, -np.abs(t))))[: configs - 1] < LEVEL))
+            alone.append(np.mean(holm(2 * stdtr(seeds - 1, -np.abs(t)))[: configs - 1] < LEVEL))
         row[f"{size} sd"] = {"used": float(np.mean(used)), "own variance": float(np.mean(alone))}
     return row
 

@@ -56,36 +56,33 @@ def compare(
     """Tell whether A is more accurate, and whether it is faster; or compare a whole table."""
     from harness.compare import baseline as files
     from harness.compare.compared import compare_table, compare_two, compare_with_baseline
-    from harness.compare.of_suite import measured_suite
     from harness.compare.plain import as_json as plain
     from harness.compare.show import show
-    from harness.compare.sides import find, parse_words
+    from harness.compare.sides import measured_suite, parse_words
 
-    call, limits = parse_words(words), _limits(fail_if_slower, fail_if_worse, strict=strict)
-    _require_sense(len(call.sides), to, baseline, write_baseline, limits)
+    (first, sides), limits = parse_words(words), _limits(fail_if_slower, fail_if_worse, strict=strict)
+    _require_sense(len(sides), to, baseline, write_baseline, limits)
     suites = {}
-    for path in dict.fromkeys(side.suite for side in call.sides) or [call.suite]:
+    for path in dict.fromkeys(path for path, _ in sides) or [first]:
         studies = studies_of([path], set_, only, smoke, None, output or [])
         if len(studies) > 1:
             names = ", ".join(str(study.folder) for study in studies[:8])
             raise HarnessError(f"{path} has the results of {len(studies)} suites", f"name one: {names}")
         suites[path] = measured_suite(studies[0], system)
-    suite = next(iter(suites.values()))
-    with_file = baseline or write_baseline
-    wanted = [find(side, suite.configs, suite.name) for side in call.sides if with_file] or list(suite.configs)
+    suite, named = next(iter(suites.values())), [suites[path].find(label) for path, label in sides]
     if write_baseline:
-        written = files.baseline_of(suite.name, wanted, suite.systems)
-        files.write_baseline(write_baseline, written)
-        sys.stderr.write(f"written to {write_baseline}: {counted(len(written.configs), 'config')} of {suite.name}\n")
+        count = files.write_baseline(write_baseline, suite.name, named or suite.configs, suite.systems)
+        sys.stderr.write(f"written to {write_baseline}: {counted(count, 'config')} of {suite.name}\n")
         return
     if baseline:
-        found = compare_with_baseline(suite, wanted, files.read_baseline(baseline, suite.name), limits)
-    elif call.sides:
-        found = compare_two(suites, call.sides, limits)
+        old = files.read_baseline(baseline, suite.name)
+        found = compare_with_baseline(suite, named or suite.configs, old, limits)
+    elif named:
+        found = compare_two(named, list(suites.values()), limits)
     else:
         found = compare_table(suite, to, limits)
     if as_json:
-        print_json(plain(found.suite, found.comparisons, found.correction, found.checks, found.notes))
+        print_json(plain(found))
     else:
         show(found)
     raise typer.Exit(1 if found.failed else 0)

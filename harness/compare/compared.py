@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from harness.compare.baseline import Baseline
 from harness.compare.comparison import ConfigPair, compare, one_of
 from harness.compare.gate import Check, Limit, check
-from harness.compare.of_suite import MeasuredSuite
-from harness.compare.sides import Side, find
+from harness.compare.sides import MeasuredSuite
 from harness.counted import counted
 from harness.errors import HarnessError
 from harness.report.texts import listed, quoted
@@ -29,6 +26,7 @@ class Compared:
     Attributes:
         to: what each is compared with, in a word or two.
         correction: over what p-values are corrected; None where there is one comparison.
+        checks: what the gates find.
     """
 
     suite: str
@@ -44,20 +42,22 @@ class Compared:
         return any(one.state != "passes" for one in self.checks)
 
 
-def compare_two(suites: dict[Path, MeasuredSuite], sides: Sequence[Side], limits: Sequence[Limit]) -> Compared:
+def compare_two(sides: Sequence[MeasuredConfig], suites: Sequence[MeasuredSuite], limits: Sequence[Limit]) -> Compared:
     """Compares two configs.
 
+    Args:
+        sides: A and B.
+        suites: theirs; the margin is that of the first.
+
     Raises:
-        HarnessError: one is not there, they are the same, or neither question can be answered.
+        HarnessError: they are the same, or neither question can be answered.
     """
-    a, b = (find(side, suites[side.suite].configs, suites[side.suite].name) for side in sides)
+    a, b = sides
     if (a.suite, a.config_id) == (b.suite, b.config_id):
         raise HarnessError(f"'{a.label}' is compared with itself", "name two configs")
-    margin = suites[sides[0].suite].margin
-    found = compare(a, b, sum(suite.round_seconds for suite in suites.values()), margin=margin)
-    _require_answer([found])
-    notes = [note for suite in suites.values() for note in suite.notes]
-    return Compared(a.suite, "B", (found,), None, tuple(notes), _checks([found], limits))
+    together = sum(round_seconds(suite.configs) for suite in suites)
+    found = compare(a, b, together, margin=suites[0].margin)
+    return _compared(a.suite, "B", [found], "", [note for suite in suites for note in suite.notes], limits)
 
 
 def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Compared:
@@ -72,56 +72,52 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
     if limits:
         message = "a gate compares two configs, or a suite with its baseline"
         raise HarnessError(message, "name two configs, the new one first, or give --baseline FILE")
-    with_runs = [config for config in suite.configs if config.runs]
     notes = list(suite.notes)
     if missing := [config.label for config in suite.configs if not config.runs]:
-        notes.append(f"No result yet: {listed(list(map(quoted, missing)))}.")
-    if len(with_runs) < 2:
+        notes.append(f"No result yet: {_quoted(missing)}.")
+    suite = dataclasses.replace(suite, configs=tuple(config for config in suite.configs if config.runs))
+    configs, together = suite.configs, round_seconds(suite.configs)
+    if len(configs) < 2:
         odd = [note for note in suite.notes if note.startswith("Unreadable")]
-        of = "one config only" if with_runs else "no config"
-        raise HarnessError(
-            f"{suite.name} has results of {of}: nothing to compare", " ".join(["run more of it", *odd[:3]])
-        )
-    place = with_runs.index(find(Side(Path(), to), with_runs, suite.name)) if to else None
-    accuracy = Family("accuracy", with_runs, suite.margin, to=place)
+        of = "one config only" if configs else "no config"
+        message = f"{suite.name} has results of {of}: nothing to compare"
+        raise HarnessError(message, " ".join(["run more of it", *odd[:3]]))
+    place = configs.index(suite.find(to)) if to else None
+    accuracy = Family("accuracy", configs, suite.margin, to=place)
     if place is None:
         first = accuracy.tests.best
         if first is None:
             reason = accuracy.answer(0, 1).reason
             raise HarnessError(f"no config is the best in accuracy: {reason}", "name one with --to LABEL")
         place = first.index
-    time = Family("time", with_runs, beside=place, to=place if to else None)
-    named, together, over = with_runs[place], suite.round_seconds, ""
-    if len(with_runs) == 2:
-        found = [compare(with_runs[1 - place], named, together, margin=suite.margin)]
-    else:
-        others = [other for other in range(len(with_runs)) if other != place]
-        found = [one_of(accuracy, time, other, place, together) for other in others]
-        over = f"all {math.comb(len(with_runs), 2)} pairs of the table"
-        if to:
-            over = f"{counted(len(found), 'comparison')} with {quoted(named.label)}"
-        else:
-            notes.append(
-                f"{quoted(named.label)} has the highest mean accuracy. The same data chose it, so the correction "
-                f"is over {over}. `--to LABEL` names a config beforehand."
-            )
-    _require_answer(found)
-    notes += _lost(found)
-    return Compared(suite.name, named.label, tuple(found), _correction(over), tuple(notes))
+    named = quoted(configs[place].label)
+    if len(configs) == 2:
+        found = [compare(configs[1 - place], configs[place], together, margin=suite.margin)]
+        return _compared(suite.name, named, found, "", notes)
+    time = Family("time", configs, beside=place, to=place if to else None)
+    found = [one_of(accuracy, time, other, place, together) for other in range(len(configs)) if other != place]
+    over = f"{counted(len(found), 'comparison')} with {named}"
+    if not to:
+        over = f"all {math.comb(len(configs), 2)} pairs of the table"
+        notes.append(
+            f"{named} has the highest mean accuracy. The same data chose it, so the correction is over {over}. "
+            "`--to LABEL` names a config beforehand."
+        )
+    return _compared(suite.name, named, found, over, notes)
 
 
 def compare_with_baseline(
-    suite: MeasuredSuite, wanted: Sequence[MeasuredConfig], baseline: Baseline, limits: Sequence[Limit]
+    suite: MeasuredSuite, wanted: Sequence[MeasuredConfig], old: Sequence[MeasuredConfig], limits: Sequence[Limit]
 ) -> Compared:
     """Compares configs of a suite, as they are now, with what a baseline file has of them.
 
     Args:
         wanted: those that are asked for.
+        old: all of the file.
 
     Raises:
         HarnessError: the baseline has none of them, or no question can be answered.
     """
-    old = baseline.measured()
     by_id, by_label = {one.config_id: one for one in old}, {one.label: one for one in old}
     couples, unknown, notes = [], [], list(suite.notes)
     for config in wanted:
@@ -133,53 +129,49 @@ def compare_with_baseline(
             notes.append(f"{quoted(config.label)}: its config has changed since the baseline.")
         couples.append((config, before))
     if not couples:
-        message = f"the baseline has none of: {listed(list(map(quoted, unknown)))}"
-        raise HarnessError(message, f"it has: {listed([quoted(one.label) for one in old])}")
+        message = f"the baseline has none of: {_quoted(unknown)}"
+        raise HarnessError(message, f"it has: {_quoted(one.label for one in old)}")
     if unknown:
-        notes.append(f"Not in the baseline: {listed(list(map(quoted, unknown)))}.")
+        notes.append(f"Not in the baseline: {_quoted(unknown)}.")
     together = round_seconds(config for config, _ in couples)
     found = [compare(config, before, together, margin=suite.margin) for config, before in couples]
-    over = f"{len(found)} configs" if len(found) > 1 else ""
-    if over:
-        found = _corrected(found)
-    _require_answer(found)
-    notes += _lost(found)
-    return Compared(suite.name, "the baseline", tuple(found), _correction(over), tuple(notes), _checks(found, limits))
+    over = ""
+    if len(found) > 1:
+        over = f"{len(found)} configs"
+        answers = as_one_family([one.accuracy for one in found]), as_one_family([one.time for one in found])
+        found = [
+            dataclasses.replace(one, accuracy=accuracy, time=time)
+            for one, accuracy, time in zip(found, *answers, strict=True)
+        ]
+    return _compared(suite.name, "its baseline", found, over, notes, limits)
 
 
-def _corrected(comparisons: Sequence[ConfigPair]) -> list[ConfigPair]:
-    """Returns comparisons of separate pairs as one family."""
-    accuracy = as_one_family([one.accuracy for one in comparisons])
-    time = as_one_family([one.time for one in comparisons])
-    return [
-        dataclasses.replace(one, accuracy=judged, time=timed)
-        for one, judged, timed in zip(comparisons, accuracy, time, strict=True)
-    ]
+def _compared(
+    suite: str, to: str, found: Sequence[ConfigPair], over: str, notes: list[str], limits: Sequence[Limit] = ()
+) -> Compared:
+    """Returns what was found.
 
+    Args:
+        over: what the correction is over; empty for one comparison.
 
-def _correction(over: str) -> str | None:
-    return f"Holm's method over {over}, for accuracy and for time each" if over else None
-
-
-def _lost(comparisons: Sequence[ConfigPair]) -> Iterator[str]:
-    """Says how many verdicts the correction alone took away."""
-    answers = [found for one in comparisons for found in one.answers if found.verdict == "undecided"]
-    lost = [found.question for found in answers if found.p is not None and found.p < LEVEL]
-    if lost:
+    Raises:
+        HarnessError: neither question can be answered for any pair.
+    """
+    answers = [answer for one in found for answer in one.answers]
+    if not any(answer.pairs for answer in answers):
+        reasons = dict.fromkeys(answer.reason for answer in answers)
+        raise HarnessError("; ".join(list(reasons)[:2]), answers[0].hint)
+    undecided = [answer for answer in answers if answer.verdict == "undecided"]
+    if lost := [answer.question for answer in undecided if answer.p is not None and answer.p < LEVEL]:
         counts = " and ".join(f"{count} in {question}" for question, count in Counter(lost).items())
-        yield (
+        notes.append(
             f"Undecided by the correction alone: {counts}. By themselves they would be decided, but that is no proof "
             "where so many were looked at."
         )
+    correction = f"Holm's method over {over}, for accuracy and for time each" if over else None
+    checks = tuple(one for limit in limits for one in check(found, limit))
+    return Compared(suite, to, tuple(found), correction, tuple(notes), checks)
 
 
-def _checks(comparisons: Sequence[ConfigPair], limits: Sequence[Limit]) -> tuple[Check, ...]:
-    return tuple(one for limit in limits for one in check(comparisons, limit))
-
-
-def _require_answer(comparisons: Sequence[ConfigPair]) -> None:
-    """Refuses a call of which neither question can be answered for any pair."""
-    answers = [found for one in comparisons for found in one.answers]
-    if answers and not any(found.pairs for found in answers):
-        reasons = dict.fromkeys(found.reason for found in answers)
-        raise HarnessError("; ".join(list(reasons)[:2]), answers[0].hint)
+def _quoted(labels: Iterable[str]) -> str:
+    return listed(list(map(quoted, labels)))

@@ -1,16 +1,21 @@
-"""Two configs compared, and what a reader of it must know."""
+"""Two configs compared: the answers, what their very networks do on other images, and what a reader must know."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harness.compare.networks import Networks, compare_networks
+from harness.errors import HarnessError
 from harness.records.comparable import MARKED
-from harness.report.texts import one_line, quoted
+from harness.report.texts import listed, quoted
 from harness.results.answers import Answer, Family, Pair
 from harness.results.measured import MeasuredConfig
+from harness.statistics.intervals import Summary, chance_above, summarise
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,9 @@ class ConfigPair:
     """All that is known of A against B.
 
     Attributes:
-        networks: on other test images; None where it was not asked for.
+        networks: would these very networks differ on other test images? It is no verdict on the configs, as other
+            seeds are not asked: A's share of networks that recognise an image minus B's, averaged over the images. None
+            where it was not asked for.
         cautions: what a reader of the answers must know.
     """
 
@@ -26,16 +33,18 @@ class ConfigPair:
     b: MeasuredConfig
     accuracy: Answer
     time: Answer
-    networks: Networks | None
+    networks: Answer | None
     cautions: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, str]:
         """What A and B are called: by their labels, and by where they are from where those are the same."""
-        a, b = one_line(self.a.label), one_line(self.b.label)
+        a, b = quoted(self.a.label), quoted(self.b.label)
         if self.b.from_baseline:
             return a, f"{b} (baseline)"
-        return (a, b) if a != b else (f"{self.a.suite}:{a}", f"{self.b.suite}:{b}")
+        return (
+            (a, b) if a != b else (quoted(f"{self.a.suite}:{self.a.label}"), quoted(f"{self.b.suite}:{self.b.label}"))
+        )
 
     @property
     def answers(self) -> tuple[Answer, Answer]:
@@ -59,11 +68,7 @@ def compare(
         test_images: whether to compare the networks on their test images, which reads the predictions.
     """
     found = one_of(Family("accuracy", (a, b), margin), Family("time", (a, b)), 0, 1, round_seconds)
-    if not test_images:
-        return found
-    accuracy = found.accuracy
-    refused = Networks(reason=accuracy.reason, hint=accuracy.hint)
-    return dataclasses.replace(found, networks=compare_networks(accuracy.pairs) if accuracy.pairs else refused)
+    return dataclasses.replace(found, networks=_compare_networks(found.accuracy)) if test_images else found
 
 
 def one_of(accuracy: Family, time: Family, a: int, b: int, round_seconds: float) -> ConfigPair:
@@ -71,6 +76,53 @@ def one_of(accuracy: Family, time: Family, a: int, b: int, round_seconds: float)
     judged, timed = accuracy.answer(a, b), time.answer(a, b)
     one, other = accuracy.configs[a], accuracy.configs[b]
     return ConfigPair(one, other, judged, timed, None, tuple(_cautions(one, other, judged, timed, round_seconds)))
+
+
+def _compare_networks(accuracy: Answer) -> Answer:
+    """Compares the networks of A with those of B by the stored predictions of the seeds that both have."""
+    if not accuracy.pairs:
+        return Answer("networks", accuracy.reason, accuracy.hint)
+    try:
+        found, p = over_images([_differences(pair) for pair in accuracy.pairs])
+    except HarnessError as error:
+        return Answer("networks", error.message, error.hint)
+    return Answer("networks", pairs=accuracy.pairs, difference=found, p=p, images=found.n)
+
+
+def over_images(differences: Sequence[np.ndarray]) -> tuple[Summary, float]:
+    """Tests the mean difference of an image over the seeds, with the images as the sample; its power grows with the
+    seeds. With one seed it is McNemar's test but for the reference distribution.
+
+    Source: Q. McNemar, Psychometrika 12 (1947) 153; T. G. Dietterich, Neural Computation 10 (1998) 1895.
+
+    Args:
+        differences: of each seed what A's network recognised minus what B's did, [images].
+
+    Returns:
+        The mean with its interval, and p of no difference, two-sided.
+    """
+    import numpy as np
+
+    summary = summarise(np.mean(differences, axis=0).tolist())
+    assert summary
+    above = chance_above(summary)
+    return summary, float(summary.mean == 0) if above is None else 2 * min(above, 1 - above)
+
+
+def _differences(pair: Pair) -> np.ndarray:
+    """Returns what A's network recognised minus what B's did, of each image."""
+    a, b = pair.a.outcomes(), pair.b.outcomes()
+    count, samples = len(a.correct), pair.a.test_samples
+    if count != len(b.correct):
+        message = f"the predictions of seed {pair.seed} are of {count:,} and of {len(b.correct):,} test images"
+        raise HarnessError(message, "compare configs with the same test images")
+    if count != samples:
+        message = f"stored predictions of seed {pair.seed}: {count:,}, of {samples:,} test images"
+        raise HarnessError(message, "run it again, or restore its predictions.npz")
+    if a.labels_sha256 != b.labels_sha256:
+        message = f"the predictions of seed {pair.seed} are of test images with other labels, or in another order"
+        raise HarnessError(message, "run one of them again")
+    return a.correct.astype(float) - b.correct
 
 
 def _cautions(
@@ -93,26 +145,20 @@ def _cautions(
     if time.pairs and left_out:
         why = f"{MARKED}, not measured, or of another system"
         yield f"Train time, seeds {_numbers(left_out)} are left out: {why}."
-    if any(pair.a.images.fingerprint != pair.b.images.fingerprint for pair in time.pairs):
+    if any(pair.a.data_fingerprint != pair.b.data_fingerprint for pair in time.pairs):
         yield "Train time: the two learnt from different data, and that is in the difference."
     if b.from_baseline and time.pairs:
         day = min(pair.b.started_at for pair in time.pairs)[:10]
         yield f"Train time: the baseline's runs are of {day}; what the machine has changed since is in the difference."
-    elif apart := _far_apart(time.pairs, round_seconds):
+        return
+    # A plan is interleaved by seed: a pair that ran in its turn has at most the seed's other configs in between.
+    apart = {pair.seed: pair.a.seconds_until(pair.b) for pair in time.pairs}
+    if far := {seed: seconds for seed, seconds in apart.items() if seconds > max(round_seconds, 60.0)}:
         yield (
-            f"Train time, seeds {_numbers(list(apart))}: the two did not run side by side, but up to "
-            f"{_duration(max(apart.values()))} apart, where one round over the plan takes {_duration(round_seconds)}: "
-            "what the machine did meanwhile is in the difference."
+            f"Train time, seeds {_numbers(far)}: the two did not run side by side, but up to "
+            f"{_duration(max(far.values()))} apart, where one round over the plan takes "
+            f"{_duration(round_seconds)}: what the machine did meanwhile is in the difference."
         )
-
-
-def _far_apart(pairs: Sequence[Pair], round_seconds: float) -> dict[int, float]:
-    """Returns by seed how far apart runs are, where that is more than one round over all configs, and than a minute.
-
-    A plan is interleaved by seed: a pair that ran in its turn has at most the seed's other configs in between.
-    """
-    apart = {pair.seed: pair.a.seconds_until(pair.b) for pair in pairs}
-    return {seed: seconds for seed, seconds in apart.items() if seconds > max(round_seconds, 60.0)}
 
 
 def _duration(seconds: float) -> str:
@@ -122,6 +168,5 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _numbers(seeds: Sequence[int]) -> str:
-    shown = ", ".join(map(str, seeds[:10]))
-    return f"{shown} and {len(seeds) - 10} more" if len(seeds) > 10 else shown
+def _numbers(seeds: Iterable[int]) -> str:
+    return listed(list(map(str, seeds)), 10)

@@ -14,11 +14,10 @@ from typing import Literal
 
 from harness.compare.comparison import ConfigPair
 from harness.errors import HarnessError
-from harness.results.answers import Question, noise_of
+from harness.results.answers import Question
 from harness.statistics.intervals import Summary, chance_above
-from harness.statistics.pairs import ALIKE, LEVEL
-from harness.statistics.power import detectable
-from harness.statistics.significance import holm
+from harness.statistics.pairs import ALIKE, LEVEL, holm
+from harness.statistics.power import Noise, detectable
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,10 @@ def check(comparisons: Sequence[ConfigPair], limit: Limit) -> list[Check]:
     losses = [_loss(one, limit) for one in comparisons]
     chances = [_chance(loss, limit.threshold) for loss in losses]
     found = []
-    for comparison, loss, chance, p in zip(comparisons, losses, chances, holm(chances), strict=True):
+    for comparison, loss, chance, p in zip(comparisons, losses, chances, holm(chances).tolist(), strict=True):
         reach, seen = 0.0, None
-        if _varies(loss):
-            reach = loss.half_width(LEVEL)
-            deviation, over_images, images, _ = noise_of(loss)
-            seen = limit.threshold + detectable(deviation, loss.n, over_images, images, sides=1)
+        if loss.has_noise:
+            reach, seen = loss.half_width(LEVEL), limit.threshold + detectable(Noise.of(loss), loss.n, sides=1)
         died = tuple(sorted(set(comparison.a.died) & set(comparison.b.seeds)))
         kept = 1 - chance < LEVEL
         state = "fails" if p < LEVEL or died else "not shown" if limit.strict and not kept else "passes"
@@ -97,11 +94,7 @@ def _loss(comparison: ConfigPair, limit: Limit) -> Summary:
     return dataclasses.replace(found.difference, mean=-found.difference.mean) if is_accuracy else found.difference
 
 
-def _varies(loss: Summary) -> bool:
-    return bool(loss.over_images or loss.own or (loss.sd and loss.sd > ALIKE))
-
-
 def _chance(loss: Summary, threshold: float) -> float:
     """Returns the p-value of the one-sided test that the loss is above the threshold; 0 or 1 where seeds are alike."""
-    above = chance_above(loss, threshold) if _varies(loss) else float(loss.mean <= threshold + ALIKE)
-    return 1.0 if above is None else above
+    above = chance_above(loss, threshold)
+    return float(loss.mean <= threshold + ALIKE) if above is None else above

@@ -1,51 +1,107 @@
-"""Comparisons for programs. docs/columns.md documents every field."""
+"""Comparisons for programs: as JSON, and as a table of pandas. docs/columns.md documents every field."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from harness.compare.comparison import ConfigPair
+from harness.compare.compared import Compared
+from harness.compare.comparison import ConfigPair, compare
 from harness.compare.gate import Check
-from harness.compare.sentences import accuracy_sentence, check_sentence, images_sentence, time_sentence
+from harness.compare.sentences import check_sentence, sentence
+from harness.errors import HarnessError, nearest
+from harness.records.comparable import compares_with
 from harness.results.answers import Answer
-from harness.results.measured import MeasuredConfig
+from harness.results.measured import SECONDS, MeasuredConfig, RecordedRun, count_statuses, round_seconds
+from harness.results.summary import marks_of, plain_rows
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA_VERSION = 1
 
 
-def as_json(
-    suite: str,
-    comparisons: Sequence[ConfigPair],
-    correction: str | None,
-    checks: Sequence[Check],
-    notes: Sequence[str],
-) -> dict[str, Any]:
-    """Returns plain values; what is not known is null.
-
-    Args:
-        correction: over what the p-values are corrected; None where they are not.
-    """
+def as_json(found: Compared) -> dict[str, Any]:
+    """Returns plain values; what is not known is null."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "suite": suite,
-        "correction": correction,
-        "comparisons": [_comparison(one) for one in comparisons],
-        "gate": [_check(one) for one in checks],
-        "notes": list(notes),
+        "suite": found.suite,
+        "correction": found.correction,
+        "comparisons": [
+            {
+                "a": _config(one.a),
+                "b": _config(one.b),
+                "accuracy": _answer(one, one.accuracy),
+                "time": _answer(one, one.time),
+                "networks": _networks(one, one.networks) if one.networks else None,
+                "cautions": list(one.cautions),
+            }
+            for one in found.comparisons
+        ],
+        "gate": [_check(one) for one in found.checks],
+        "notes": list(found.notes),
     }
 
 
-def _comparison(one: ConfigPair) -> dict[str, Any]:
-    return {
-        "a": _config(one.a),
-        "b": _config(one.b),
-        "accuracy": answer_values(one.accuracy, accuracy_sentence(one), log=False),
-        "time": answer_values(one.time, time_sentence(one), log=True),
-        "networks": _networks(one),
-        "cautions": list(one.cautions),
-    }
+def compare_configs(frame: pandas.DataFrame, a: str, b: str, *, margin: float | None = None) -> pandas.DataFrame:
+    """Returns what is known of config A against B, over the seeds that both have: a row for accuracy, one for time.
+
+    The columns are those of `harness compare --json`: `verdict` is `a`, `b`, `equivalent` or `undecided`, with the
+    difference of accuracy (a fraction) or the ratio of train times, `low` and `high` of its 95 % interval, `p`, and
+    `sentence`. The interval of accuracy is over seeds and test images; predictions are read from the runs' folders.
+    `attrs["cautions"]` says what a reader must know, e.g. seeds that only one of them has.
+
+    Args:
+        frame: from `harness.read_results`, or a part of it.
+        a, b: labels or config ids.
+        margin: differences of accuracy below it do not matter, e.g. 0.003 for 0.3 points; without it nothing is
+            called equivalent.
+
+    Raises:
+        HarnessError: there is no such config, or several suites have one of that label.
+    """
+    import pandas
+
+    if margin is not None and not (isinstance(margin, int | float) and 0 < margin < 1):
+        raise HarnessError(f"margin={margin!r} is no share of the test images", "e.g. margin=0.003 for 0.3 points")
+    one, other = _config_of(frame, a), _config_of(frame, b)
+    found = compare(one, other, round_seconds([one, other]), margin=margin, test_images=False)
+    rows = {"accuracy": _answer(found, found.accuracy), "train time": _answer(found, found.time)}
+    answer = pandas.DataFrame.from_dict(rows, orient="index").drop(columns="by_seed")
+    answer.attrs["cautions"] = list(found.cautions)
+    return answer
+
+
+def _config_of(frame: pandas.DataFrame, name: str) -> MeasuredConfig:
+    rows = [run for run in plain_rows(frame) if name in (run["label"], run["config_id"])]
+    own = {(run["suite"], run["config_id"]) for run in rows}
+    if not own:
+        raise HarnessError(f"the table has no config '{name}'", nearest(name, set(map(str, frame["label"]))))
+    if len(own) > 1:
+        ids = ", ".join(f"{config_id} of {suite}" for suite, config_id in sorted(own))
+        raise HarnessError(f"{len(own)} configs are called '{name}'", f"give an id ({ids}), or a part of the table")
+    [(suite, config_id)] = own
+    ok = sorted((run for run in rows if run["status"] == "ok"), key=lambda run: run["seed"])
+    ended = count_statuses(run["status"] for run in rows)
+    return MeasuredConfig(suite, rows[0]["label"], config_id, tuple(map(_run, ok)), ended)
+
+
+def _run(run: Mapping[str, Any]) -> RecordedRun:
+    return RecordedRun(
+        seed=int(run["seed"]),
+        run_id=run["run_id"],
+        system_id=run["system_id"],
+        accuracy=run.get("metrics.test.accuracy") if run["data.rankable"] else None,
+        train_seconds=run[SECONDS] if compares_with(marks_of(run), SECONDS) else None,
+        started_at=run["started_at"],
+        ended_at=run["ended_at"],
+        data_fingerprint=run["data.fingerprint"],
+        test_samples=int(run["data.test_samples"]),
+        rankable=bool(run["data.rankable"]),
+        predictions=Path(run["folder"] or "") / "predictions.npz",
+    )
 
 
 def _config(config: MeasuredConfig) -> dict[str, Any]:
@@ -56,48 +112,48 @@ def _config(config: MeasuredConfig) -> dict[str, Any]:
         "from_baseline": config.from_baseline,
         "seeds": config.seeds,
         "ended": config.ended,
-        "system_ids": sorted(config.by_system),
+        "system_ids": sorted({run.system_id for run in config.runs}),
     }
 
 
-def answer_values(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
+def _answer(one: ConfigPair, found: Answer) -> dict[str, Any]:
     """Returns one answer; differences of time are ratios here, but for the deviation, which is of their logarithm."""
-    summary = found.difference
+    summary, is_time = found.difference, found.question == "time"
     known = summary if summary and summary.has_noise and found.p is not None else None
-    by_images = summary if summary and summary.images else None
 
     def scaled(value: float | None) -> float | None:
-        if value is None or not log:
+        if value is None or not is_time:
             return value
         return math.exp(value) if value < 700 else None
 
+    seeds_low, seeds_high = found.seeds_for_power or (None, None)
     return {
         "verdict": found.verdict,
         "reason": found.reason or None,
         "hint": found.hint or None,
-        "sentence": sentence,
+        "sentence": sentence(one, found),
         "seeds": [pair.seed for pair in found.pairs],
         "a_mean": found.a.mean if found.a else None,
         "b_mean": found.b.mean if found.b else None,
-        "ratio" if log else "difference": scaled(summary.mean) if summary else None,
+        "ratio" if is_time else "difference": scaled(summary.mean) if summary else None,
         "low": scaled(known.low) if known else None,
         "high": scaled(known.high) if known else None,
         "deviation": summary.sd if summary else None,
         "p": found.p,
         "p_holm": found.p_corrected,
         "effect_size": found.effect_size,
-        "deviation_over_images": math.sqrt(by_images.over_images) if by_images else None,
+        "deviation_over_images": math.sqrt(summary.over_images) if summary and summary.images else None,
         "margin": found.margin,
         "images": found.images or None,
         "predictions_kept": found.predictions_kept if found.images else None,
-        "seeds_for_power_low": found.seeds_for_power[0] if found.seeds_for_power else None,
-        "seeds_for_power_high": found.seeds_for_power[1] if found.seeds_for_power else None,
+        "seeds_for_power_low": seeds_low,
+        "seeds_for_power_high": seeds_high,
         "detectable": scaled(found.detectable),
         "by_seed": [
             {
                 "seed": pair.seed,
-                "a": pair.a.train_seconds if log else pair.a.accuracy,
-                "b": pair.b.train_seconds if log else pair.b.accuracy,
+                "a": pair.a.train_seconds if is_time else pair.a.accuracy,
+                "b": pair.b.train_seconds if is_time else pair.b.accuracy,
                 "seconds_apart": pair.a.seconds_until(pair.b),
             }
             for pair in found.pairs
@@ -105,28 +161,24 @@ def answer_values(found: Answer, sentence: str, *, log: bool) -> dict[str, Any]:
     }
 
 
-def _networks(one: ConfigPair) -> dict[str, Any] | None:
-    found = one.networks
-    if found is None:
-        return None
-    ends = {name: getattr(found.difference, name, None) for name in ("mean", "low", "high")}
+def _networks(one: ConfigPair, found: Answer) -> dict[str, Any]:
+    summary = found.difference
     return {
-        "difference": ends.pop("mean"),
-        **ends,
+        "difference": summary.mean if summary else None,
+        "low": summary.low if summary else None,
+        "high": summary.high if summary else None,
         "p": found.p,
-        "seeds": found.seeds,
+        "seeds": len(found.pairs),
         "images": found.images,
         "reason": found.reason or None,
         "hint": found.hint or None,
-        "sentence": images_sentence(one),
+        "sentence": sentence(one, found),
     }
 
 
 def _check(one: Check) -> dict[str, Any]:
-    log = one.limit.question == "time"
-
     def scaled(value: float | None) -> float | None:
-        return value if value is None or not log else math.expm1(value)
+        return value if value is None or one.limit.question == "accuracy" else math.expm1(value)
 
     return {
         "question": one.limit.question,

@@ -8,54 +8,40 @@ from harness.compare.comparison import ConfigPair
 from harness.compare.gate import Check
 from harness.counted import counted
 from harness.results.answers import Answer
-from harness.statistics.intervals import Summary
 from harness.statistics.pairs import LEVEL, is_constant
 from harness.statistics.power import MOST_SEEDS
 
 
-def accuracy_sentence(one: ConfigPair) -> str:
-    """Returns whether A is more accurate."""
-    (a, b), found = one.names, one.accuracy
-    if found.difference is None:
-        return f"Accuracy is not compared: {found.reason}."
-    size = f"{a} - {b} = {points(found.difference.mean, found.difference)} points"
+def sentence(one: ConfigPair, found: Answer) -> str:
+    """Returns one of the answers of a comparison."""
+    (a, b), difference, is_time = one.names, found.difference, found.question == "time"
+    if found.question == "networks":
+        return _networks_sentence(a, b, found)
+    what = "Train time" if is_time else "Accuracy"
+    if difference is None:
+        return f"{what} is not compared: {found.reason}."
+    if found.verdict in ("a", "b"):
+        better, other = (a, b) if found.verdict == "a" else (b, a)
+        size = -abs(difference.mean) if is_time else abs(difference.mean)
+        if is_time:
+            return f"{better} is faster than {other}: {amount(found, size)} of its train time ({_evidence(found)})."
+        return f"{better} is more accurate than {other} by {amount(found, size, signed=False)} ({_evidence(found)})."
+    size = f"{a} {'/' if is_time else '-'} {b} = {amount(found, difference.mean)}"
     if found.verdict is None:
-        return f"Accuracy, no verdict: {size}; {found.reason}."
+        return f"{what}, no verdict: {size}; {found.reason}."
     if found.verdict == "equivalent":
-        return f"Accuracy is equivalent within {within(found)}: {size} ({_evidence(found)})."
-    if found.verdict == "undecided":
-        return f"Accuracy is undecided: {size} ({_evidence(found)}); {_would_decide(found)}."
-    better, other = (a, b) if found.verdict == "a" else (b, a)
-    size = points(abs(found.difference.mean), found.difference, signed=False)
-    return f"{better} is more accurate than {other} by {size} points ({_evidence(found)})."
+        return f"{what} is equivalent within {within(found)}: {size} ({_evidence(found)})."
+    return f"{what} is undecided: {size} ({_evidence(found)}); {_would_decide(found)}."
 
 
-def time_sentence(one: ConfigPair) -> str:
-    """Returns whether A is faster."""
-    (a, b), found = one.names, one.time
-    if found.difference is None:
-        return f"Train time is not compared: {found.reason}."
-    size = f"{a} / {b} = x {times(found.difference.mean)}"
-    if found.verdict is None:
-        return f"Train time, no verdict: {size}; {found.reason}."
-    if found.verdict == "undecided":
-        return f"Train time is undecided: {size} ({_evidence(found)}); {_would_decide(found)}."
-    faster, other = (b, a) if found.verdict == "b" else (a, b)
-    size = times(-abs(found.difference.mean))
-    return f"{faster} is faster than {other}: x {size} of its train time ({_evidence(found)})."
-
-
-def images_sentence(one: ConfigPair) -> str:
-    """Returns whether these networks would differ on other test images; it is no verdict on the configs."""
-    found = one.networks
-    if found is None or found.p is None or found.difference is None:
-        return f"These networks were not compared on their test images: {found.reason if found else 'not asked for'}."
-    (a, b), difference = one.names, found.difference
+def _networks_sentence(a: str, b: str, found: Answer) -> str:
+    if found.p is None or found.difference is None:
+        return f"These networks were not compared on their test images: {found.reason}."
     shown = "differ" if found.p < LEVEL else "are not shown to differ"
-    interval = f"95 % interval {points(difference.low, difference)} to {points(difference.high, difference)}"
+    low, high = (number(found, end) for end in (found.difference.low, found.difference.high))
     return (
-        f"These networks, other images: they {shown}, {a} - {b} = {points(difference.mean, difference)} points "
-        f"({interval}, {found.images:,} images, {p_text(found.p)}). It says nothing of other seeds."
+        f"These networks, other images: they {shown}, {a} - {b} = {amount(found, found.difference.mean)} "
+        f"(95 % interval {low} to {high}, {found.images:,} images, {p_text(found.p)}). It says nothing of other seeds."
     )
 
 
@@ -63,17 +49,12 @@ def check_sentence(found: Check) -> str:
     """Returns what a gate says of one config."""
     limit, (label, against) = found.limit, found.comparison.names
     if limit.question == "accuracy":
-        worse, allowed, before = "less accurate", f"{100 * limit.at_most:g} points", "a loss of "
+        answer, worse, allowed, before = found.comparison.accuracy, "less accurate", "points", "a loss of "
     else:
-        worse, allowed, before = "slower", f"{100 * limit.at_most:g} %", ""
-
-    def size(value: float) -> str:
-        is_time = limit.question == "time"
-        return f"x {times(value)}" if is_time else f"{points(value, found.worse, signed=False)} points"
-
-    seeds = counted(found.worse.n, "seed")
-    how = f"{before}{size(found.worse.mean)}, one-sided 95 % bound {size(found.bound)}, {seeds}"
-    claim = f"{worse} than {against} by more than {allowed}"
+        answer, worse, allowed, before = found.comparison.time, "slower", "%", ""
+    size, bound = (amount(answer, value, signed=False) for value in (found.worse.mean, found.bound))
+    how = f"{before}{size}, one-sided 95 % bound {bound}, {counted(found.worse.n, 'seed')}"
+    claim = f"{worse} than {against} by more than {100 * limit.at_most:g} {allowed}"
     if found.died:
         died = f"{counted(len(found.died), 'seed')} did not end ok ({found.comparison.a.ended})"
         return f"FAILS: {label}: {died}, and of {against} they did. Of the others: {claim}? {how}."
@@ -81,8 +62,31 @@ def check_sentence(found: Check) -> str:
         return f"FAILS: {label} is {claim} ({how})."
     if found.state == "not shown":
         return f"FAILS: {label} is not shown not to be {claim} ({how})."
-    blind = "" if found.detectable is None else f"; {size(found.detectable)} would have been found 8 times of 10"
-    return f"passes: {label} is not {'' if limit.strict else 'shown to be '}{claim} ({how}{blind})."
+    if found.detectable is not None:
+        how += f"; {amount(answer, found.detectable, signed=False)} would have been found 8 times of 10"
+    return f"passes: {label} is not {'' if limit.strict else 'shown to be '}{claim} ({how})."
+
+
+def amount(found: Answer, value: float, *, signed: bool = True) -> str:
+    """Returns a difference of accuracies, e.g. `+0.30 points`, or a ratio of times, e.g. `x 0.900`; see `number`."""
+    text = number(found, value, signed=signed)
+    return f"x {text}" if found.question == "time" else f"{text} points"
+
+
+def number(found: Answer, value: float, *, signed: bool = True) -> str:
+    """Returns a difference of accuracies in points, or a ratio of times, without its unit.
+
+    Args:
+        found: the answer that it is of; points have as many decimals as its interval is worth.
+        value: a fraction, or the natural logarithm of the ratio.
+    """
+    if found.question == "time":
+        return _ratio(value)
+    assert found.difference
+    width = 100 * (found.difference.ci95 or abs(found.difference.mean) or 1.0)
+    decimals = min(5, max(2, 1 - math.floor(math.log10(width)))) if width > 1e-9 else 2
+    points = round(100 * value, decimals) + 0.0  # no -0.00
+    return f"{points:{'+' if signed else ''}.{decimals}f}"
 
 
 def within(found: Answer) -> str:
@@ -90,15 +94,7 @@ def within(found: Answer) -> str:
     return f"{100 * (found.margin or 0.0):g} points"
 
 
-def points(fraction: float, of: Summary, *, signed: bool = True) -> str:
-    """Returns a difference of accuracies in points, with as many decimals as its interval is worth."""
-    width = 100 * (of.ci95 or abs(of.mean) or 1.0)
-    decimals = min(5, max(2, 1 - math.floor(math.log10(width)))) if width > 1e-9 else 2
-    value = round(100 * fraction, decimals) + 0.0  # no -0.00
-    return f"{value:{'+' if signed else ''}.{decimals}f}"
-
-
-def times(log_ratio: float) -> str:
+def _ratio(log_ratio: float) -> str:
     """Returns a ratio of times with three digits or more."""
     ratio = math.exp(log_ratio) if log_ratio < 700 else math.inf
     if not 0.001 <= ratio < 1e6:
@@ -119,10 +115,9 @@ def _evidence(found: Answer) -> str:
     low, high = found.difference.low, found.difference.high
     if found.verdict == "b":
         low, high = -high, -low
-    is_time = found.question == "time"
-    ends = [times(end) if is_time else points(end, found.difference, signed=end < 0) for end in (low, high)]
+    low, high = (number(found, end, signed=end < 0) for end in (low, high))
     p = f"{p_text(found.p_corrected)} by Holm" if found.p_corrected is not None else p_text(found.p or 0.0)
-    return f"95 % interval {ends[0]} to {ends[1]}, {counted(len(found.pairs), 'seed')}, {p}"
+    return f"95 % interval {low} to {high}, {counted(len(found.pairs), 'seed')}, {p}"
 
 
 def _would_decide(found: Answer) -> str:

@@ -1,89 +1,109 @@
-"""The words of a call: `SUITE.yaml:LABEL`, `SUITE.yaml`, or a label of the first suite."""
+"""What the words of a call name: `SUITE.yaml:LABEL`, `SUITE.yaml`, or a label of the first suite."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.counted import counted
 from harness.errors import HarnessError, nearest
-from harness.results.measured import MeasuredConfig
+from harness.results.measured import MeasuredConfig, measured_configs
+from harness.results.study import Study
 
 EXAMPLE = "write harness compare SUITE.yaml LABEL LABEL"
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the configs of a call.
+class MeasuredSuite:
+    """A suite and its results.
 
     Attributes:
-        label: as it stands in the call; empty for the only config of its suite.
+        source: its file or folder, as the call names it.
+        configs: all of the plan, in its order; some may have no result.
+        systems: names by system_id, of the systems that ran some of them.
+        margin: differences of accuracy below it do not matter, a fraction; None where the suite states none.
     """
 
-    suite: Path
-    label: str
+    source: Path
+    name: str
+    configs: tuple[MeasuredConfig, ...]
+    systems: dict[str, str]
+    notes: tuple[str, ...]
+    margin: float | None = None
+
+    def find(self, label: str) -> MeasuredConfig:
+        """Returns the config that a label or a config_id names; an empty one names the only config.
+
+        Raises:
+            HarnessError: there is none, or several.
+        """
+        if not label:
+            if len(self.configs) == 1:
+                return self.configs[0]
+            message = f"{self.source} has {counted(len(self.configs), 'config')}: which one?"
+            raise HarnessError(message, f"write {self.source}:{self.configs[0].label!r}" if self.configs else EXAMPLE)
+        labels = {one.label: one for one in self.configs}
+        found = labels.get(label) or {one.config_id: one for one in self.configs}.get(label)
+        if found is None:
+            raise HarnessError(f"{self.name} has no config '{label}'", nearest(label, labels))
+        return found
 
 
-@dataclass(frozen=True)
-class Call:
-    """What is to be compared.
+def measured_suite(study: Study, system: str = "") -> MeasuredSuite:
+    """Returns a suite with what was measured.
 
-    Attributes:
-        suite: the first one: the table, or where labels belong that name no suite.
-        sides: none for the whole table.
-    """
-
-    suite: Path
-    sides: tuple[Side, ...]
-
-
-def parse_words(words: Sequence[str]) -> Call:
-    """Returns what the words of a call name.
+    Args:
+        system: only results of this system count, an id or a name; of all by default.
 
     Raises:
-        HarnessError: the first is no suite file, or there are more than two sides.
+        HarnessError: there is no result of this system.
+    """
+    used = {result.system_id for result in study.results}
+    systems = {one: str(facts.get("name") or one) for one, facts in study.systems.items() if one in used}
+    notes = list(study.notes)
+    if system:
+        named = [one for one, name in systems.items() if system in (one, name)]
+        if not named:
+            raise HarnessError(f"no results of a system '{system}'", nearest(system, [*systems, *systems.values()]))
+        if len(named) > 1:
+            raise HarnessError(f"{len(named)} systems are named '{system}'", f"give an id: {', '.join(named)}")
+        system = named[0]
+    elif len(systems) > 1:
+        names = ", ".join(f"{name} ({one})" for one, name in systems.items())
+        notes.append(f"Results of {len(systems)} systems: {names}. --system chooses one.")
+    configs = tuple(measured_configs(study.name, study.labels, study.results, study.root, system=system))
+    return MeasuredSuite(study.source, study.name, configs, systems, tuple(notes), study.question.margin)
+
+
+def parse_words(words: Sequence[str]) -> tuple[Path, list[tuple[Path, str]]]:
+    """Returns the first suite that the words of a call name, and the configs: none for the whole table.
+
+    A config is a suite and a label as it stands in the call, which is empty for the only config of its suite.
+
+    Raises:
+        HarnessError: the first is no suite file, or there are more than two configs.
     """
     first, label = _parts(words[0])
     if first is None:
         raise HarnessError(f"'{words[0]}' is no suite file", EXAMPLE)
     rest = [_parts(word) for word in words[1:]]
-    # A suite that labels of its own follow is where they belong, and no side.
-    alone = not label and all(path is None for path, _ in rest)
-    sides = () if alone else (Side(first, label),)
-    sides += tuple(Side(path or first, name) for path, name in rest)
+    sides = [(path or first, name) for path, name in rest]
+    # A suite that labels of its own follow is where they belong, and no config.
+    if label or any(path for path, _ in rest):
+        sides.insert(0, (first, label))
     if len(sides) > 2:
         message = f"{len(sides)} configs were named: two are compared, or a whole table"
         raise HarnessError(message, "name two, or leave some of a table out with --only")
-    return Call(first, sides)
-
-
-def find(side: Side, configs: Sequence[MeasuredConfig], suite: str) -> MeasuredConfig:
-    """Returns the config that a label or a config_id names.
-
-    Raises:
-        HarnessError: there is none, or several.
-    """
-    if not side.label:
-        if len(configs) == 1:
-            return configs[0]
-        message = f"{side.suite} has {counted(len(configs), 'config')}: which one?"
-        raise HarnessError(message, f"write {side.suite}:{configs[0].label!r}" if configs else EXAMPLE)
-    named: Mapping[str, MeasuredConfig] = {one.label: one for one in configs}
-    found = named.get(side.label) or next((one for one in configs if one.config_id == side.label), None)
-    if found is None:
-        raise HarnessError(f"{suite} has no config '{side.label}'", nearest(side.label, named))
-    return found
+    return first, sides
 
 
 def _parts(word: str) -> tuple[Path | None, str]:
     """Returns the suite's file or folder of results, where the word names one, and the label; any may hold colons."""
-    if Path(word).exists():
-        return Path(word), ""
-    colons = [index for index, character in enumerate(word) if character == ":"]
-    for index in colons:
-        if Path(word[:index]).exists() and index:
-            return Path(word[:index]), word[index + 1 :]
+    ends = [len(word), *(index for index, character in enumerate(word) if character == ":" and index)]
+    for end in ends:
+        if Path(word[:end]).exists():
+            return Path(word[:end]), word[end + 1 :]
     path = word.partition(":")[0]
     if path.endswith((".yaml", ".yml")):
         raise HarnessError(f"cannot read {path}: no such file", EXAMPLE)

@@ -17,9 +17,8 @@ from harness.report.numbers.rows import Row
 from harness.report.texts import quoted
 from harness.results.answers import Family, Question
 from harness.results.measured import MeasuredConfig, MeasuredRun
-from harness.statistics.chosen import flattery_of_best
 from harness.statistics.crossed import largest_image_noise
-from harness.statistics.intervals import Summary, summarise
+from harness.statistics.intervals import Summary, flattery_of_best, summarise
 from harness.statistics.pairs import PairwiseTests
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class Standing:
         unknown: of these, the ones with less than two seeds in common with the best: nothing can be said of them.
         others: how many others there are.
         flattery: by how much the best's mean is too high at the most, on average, for having been chosen of these; see
-            `harness.statistics.chosen`. None where it was not chosen of several, or the noise is not known.
+            `harness.statistics.intervals`. None where it was not chosen of several, or the noise is not known.
     """
 
     best: Contender

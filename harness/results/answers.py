@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from harness.records.comparable import MARKED
-from harness.results.measured import MeasuredConfig, MeasuredRun
-from harness.results.outcomes import noise_of_images
+from harness.results.measured import MeasuredConfig, MeasuredRun, noise_of_images
 from harness.statistics.intervals import CONFIDENCE, Summary, summarise
-from harness.statistics.pairs import LEVEL, PairwiseTests, hedges_g
-from harness.statistics.power import detectable, seeds_between
-from harness.statistics.significance import holm
+from harness.statistics.pairs import LEVEL, PairwiseTests, hedges_g, holm, verdict_of
+from harness.statistics.power import Noise, detectable, seeds_between
 
-Question = Literal["accuracy", "time"]
+Question = Literal["accuracy", "time", "networks"]
 ONE_SEED = "one seed in common: no interval, no verdict"
 ALIKE = "all seeds differ by the same, which leaves no noise to judge by: no verdict"
 
@@ -46,10 +44,10 @@ class Answer:
             95 % interval.
         p: of no difference, by itself.
         p_corrected: the same by Holm's method, where it is one of several comparisons.
-        p_beyond: of a difference of `margin` or more, by itself; None without a margin.
+        p_beyond: of a difference of `margin` or more, by itself; NaN without a margin.
         verdict: "a" or "b" is the better one.
         margin: of the suite: differences of accuracy below it do not matter; None without one.
-        images: that the accuracies are means over.
+        images: that the accuracies are means over; 0 where there are none.
         predictions_kept: whether the variance over the images is that of the stored predictions; else it is the largest
             that it can be.
         comparisons: how many its family has.
@@ -64,7 +62,7 @@ class Answer:
     difference: Summary | None = None
     p: float | None = None
     p_corrected: float | None = None
-    p_beyond: float | None = None
+    p_beyond: float = math.nan
     verdict: Literal["a", "b", "equivalent", "undecided"] | None = None
     margin: float | None = None
     images: int = 0
@@ -86,24 +84,16 @@ class Answer:
         if found is None or self.p is None or found.n < 3 or not found.has_noise:
             return None
         # By the pair's own deviation: that of a table is never less than it, so on average it is too large.
-        _, over_images, images, borrowed = noise_of(found)
-        own, level = found.sd or 0.0, LEVEL / self.comparisons
-        return seeds_between(found.mean, own, found.n - 1, over_images, images, borrowed, level=level)
+        noise = Noise.of(found)._replace(deviation=found.sd or 0.0)
+        return seeds_between(found.mean, noise, found.n - 1, level=LEVEL / self.comparisons)
 
     @property
     def detectable(self) -> float | None:
         """The difference that these seeds find 8 times of 10; None without noise."""
-        if self.difference is None or self.p is None or not self.difference.has_noise:
+        found = self.difference
+        if found is None or self.p is None or not found.has_noise:
             return None
-        deviation, over_images, images, borrowed = noise_of(self.difference)
-        level = LEVEL / self.comparisons
-        return detectable(deviation, self.difference.n, over_images, images, borrowed, level=level)
-
-
-def noise_of(difference: Summary) -> tuple[float, float, int, float]:
-    """Returns what `harness.statistics.power` takes: deviation, s²_image / m, m, borrowed degrees of freedom."""
-    over_seeds, freedom, over_images, images, own = difference.parts
-    return math.sqrt(max(over_seeds, own) * difference.n), over_images, images, freedom - (difference.n - 1)
+        return detectable(Noise.of(found), found.n, level=LEVEL / self.comparisons)
 
 
 class Family:
@@ -139,9 +129,7 @@ class Family:
         self._comparisons = max(1, others if to is not None else others * len(self.configs) // 2)
         self._runs = chosen_runs(self.configs, question)
         seeds = sorted({seed for own in self._runs for seed in own})
-        values = [
-            [math.nan if (run := own.get(seed)) is None else self._number(run) for seed in seeds] for own in self._runs
-        ]
+        values = [[_number(own[seed], question) if seed in own else math.nan for seed in seeds] for own in self._runs]
         self.values = np.array(values, dtype=float).reshape(len(self.configs), len(seeds))
         noise, self._kept = None, [True] * len(self.configs)
         if question == "accuracy":
@@ -153,46 +141,35 @@ class Family:
 
     def answer(self, a: int, b: int) -> Answer:
         """Returns the answer on two of the configs, by their places."""
-        pairs = self._pairs(a, b)
-        reason, hint = self._refused(a, b, pairs)
+        one, other = self._runs[a], self._runs[b]
+        pairs = tuple(Pair(seed, one[seed], other[seed]) for seed in sorted(one.keys() & other.keys()))
+        reason, hint = self._refused(self.configs[a], self.configs[b], pairs)
         if reason:
             return Answer(self.question, reason, hint)
+        numbers = [(_number(pair.a, self.question), _number(pair.b, self.question)) for pair in pairs]
         found = Answer(
             self.question,
-            pairs=tuple(pairs),
-            a=summarise([self._number(one.a) for one in pairs]),
-            b=summarise([self._number(one.b) for one in pairs]),
-            difference=self._difference(a, b, pairs),
+            pairs=pairs,
+            a=summarise([x for x, _ in numbers]),
+            b=summarise([y for _, y in numbers]),
+            difference=self._difference(a, b, numbers),
         )
         p = float(self.tests.p[a, b])
         if math.isnan(p):
             return dataclasses.replace(found, reason=ONE_SEED if len(pairs) == 1 else ALIKE, hint="run more seeds")
-        verdict = self.tests.verdict(a, b)
-        return dataclasses.replace(
+        found = dataclasses.replace(
             found,
             p=p,
-            p_corrected=None if self._comparisons == 1 else float(self.tests.p_holm(a, b)),
-            comparisons=self._comparisons,
-            p_beyond=None if self.tests.p_beyond is None else float(self.tests.p_beyond[a, b]),
-            verdict="a" if verdict == "better" else "b" if verdict == "worse" else verdict,
+            p_beyond=float(self.tests.p_beyond[a, b]),
             margin=self.margin,
-            images=pairs[0].a.images.samples if self.question == "accuracy" else 0,
+            images=pairs[0].a.test_samples if self.question == "accuracy" else 0,
             predictions_kept=self._kept[a] and self._kept[b],
         )
+        corrected = float(self.tests.p_holm(a, b)), float(self.tests.p_beyond_holm(a, b))
+        return _judged(found, *corrected, self._comparisons)
 
-    def _number(self, run: MeasuredRun) -> float:
-        value = run.accuracy if self.question == "accuracy" else run.train_seconds
-        return math.nan if value is None else value
-
-    def _pairs(self, a: int, b: int) -> list[Pair]:
-        """Returns the pairs of runs that have the number that is compared."""
-        one, other = self._runs[a], self._runs[b]
-        found = [Pair(seed, one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
-        return [pair for pair in found if not math.isnan(self._number(pair.a) + self._number(pair.b))]
-
-    def _difference(self, a: int, b: int, pairs: Sequence[Pair]) -> Summary | None:
+    def _difference(self, a: int, b: int, numbers: Sequence[tuple[float, float]]) -> Summary:
         """Returns the mean of A minus B with the noise that the tests have of it."""
-        numbers = [(self._number(pair.a), self._number(pair.b)) for pair in pairs]
         found = summarise([x - y if self.question == "accuracy" else math.log(x / y) for x, y in numbers])
         assert found
         own = self.tests.between(a, b)
@@ -208,20 +185,18 @@ class Family:
         )
         return dataclasses.replace(found, ci95=found.half_width((1 - CONFIDENCE) / 2))
 
-    def _refused(self, a: int, b: int, pairs: Sequence[Pair]) -> tuple[str, str]:
+    def _refused(self, a: MeasuredConfig, b: MeasuredConfig, pairs: Sequence[Pair]) -> tuple[str, str]:
         """Returns why a question is refused, and what to do about it; empty where it is not."""
-        one, other = self.configs[a], self.configs[b]
-        common = set(one.seeds) & set(other.seeds)
+        common = set(a.seeds) & set(b.seeds)
         if not common:
-            return _no_seed_in_common(one, other)
+            return _no_seed_in_common(a, b)
         if self.question == "time":
-            return ("", "") if pairs else _why_untimed(one, other, common)
-        runs = [run for own in (self._runs[a], self._runs[b]) for seed, run in own.items() if seed in common]
-        if not all(run.rankable for run in runs):
+            return ("", "") if pairs else _why_untimed(a, b, common)
+        if not all(run.rankable for run in (*a.runs, *b.runs) if run.seed in common):
             return "accuracy on synthetic data means nothing", "compare it on real images"
-        images = list(dict.fromkeys(run.images for run in runs))
+        images = list(dict.fromkeys(run.images for pair in pairs for run in (pair.a, pair.b)))
         if len(images) > 1:
-            x, y = images[0].samples, images[1].samples
+            (_, x), (_, y) = images[:2]
             sizes = f": {x:,} and {y:,}" if x != y else " (another data fingerprint)"
             return f"they were tested on different images{sizes}", "compare configs with the same data"
         return ("", "") if pairs else ("their test accuracy was not recorded", "run them again")
@@ -232,29 +207,34 @@ def as_one_family(answers: Sequence[Answer]) -> list[Answer]:
 
     The pairs of a table are a `Family`; these are e.g. the configs of a suite, each beside itself of another day.
     """
-    tested = [place for place, one in enumerate(answers) if one.p is not None]
-    ps = holm([answers[place].p or 0.0 for place in tested])
-    beyond = holm([answers[place].p_beyond or 0.0 for place in tested])
-    found = list(answers)
-    for place, p, p_beyond in zip(tested, ps, beyond, strict=True):
-        one = answers[place]
-        assert one.difference
-        verdict: Literal["a", "b", "equivalent", "undecided"] = "undecided"
-        if p < LEVEL:
-            verdict = "a" if (one.difference.mean > 0) == (one.question == "accuracy") else "b"
-        elif one.p_beyond is not None and p_beyond < LEVEL:
-            verdict = "equivalent"
-        found[place] = dataclasses.replace(one, p_corrected=p, verdict=verdict, comparisons=len(tested))
-    return found
+    comparisons = sum(one.p is not None for one in answers)
+    corrected = holm([one.p for one in answers]), holm([one.p_beyond for one in answers])
+    return [
+        _judged(one, p, p_beyond, comparisons) if one.p is not None else one
+        for one, p, p_beyond in zip(answers, *corrected, strict=True)
+    ]
+
+
+def _judged(found: Answer, p: float, p_beyond: float, comparisons: int) -> Answer:
+    """Returns an answer with its verdict, by its p-values corrected over a family of so many comparisons."""
+    assert found.difference
+    better = 1 if found.question == "accuracy" else -1
+    verdict = verdict_of(better * found.difference.mean, p, p_beyond)
+    return dataclasses.replace(
+        found,
+        p_corrected=float(p) if comparisons > 1 else None,
+        comparisons=comparisons,
+        verdict="a" if verdict == "better" else "b" if verdict == "worse" else verdict,
+    )
 
 
 def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> list[dict[int, MeasuredRun]]:
-    """Returns the run that counts of each config and seed, where a seed was run on several systems.
+    """Returns the run that counts of each config and seed, of those that have the number, on several systems.
 
     It is that of the system on which most of the configs have the seed; of those alike, of the one with most runs that
     can be paired. Times are all of one system, that with most runs that can be paired.
     """
-    runs = [[run for run in config.runs if question == "accuracy" or run.train_seconds] for config in configs]
+    runs = [[run for run in config.runs if not math.isnan(_number(run, question))] for config in configs]
     with_seed = Counter((run.system_id, run.seed) for own in runs for run in own)
     paired: Counter[str] = Counter()
     for (system, _), count in with_seed.items():
@@ -269,6 +249,12 @@ def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> list[d
     return found
 
 
+def _number(run: MeasuredRun, question: Question) -> float:
+    """Returns the number that is compared, NaN where there is none; a time of 0 is none, as it has no logarithm."""
+    value = run.accuracy if question == "accuracy" else run.train_seconds or None
+    return math.nan if value is None else value
+
+
 def _no_seed_in_common(a: MeasuredConfig, b: MeasuredConfig) -> tuple[str, str]:
     for config in (a, b):
         if not config.runs:
@@ -280,7 +266,7 @@ def _no_seed_in_common(a: MeasuredConfig, b: MeasuredConfig) -> tuple[str, str]:
 
 
 def _why_untimed(a: MeasuredConfig, b: MeasuredConfig, common: set[int]) -> tuple[str, str]:
-    if not any(a.by_system[one].keys() & b.by_system.get(one, {}).keys() for one in a.by_system):
+    if {(run.system_id, run.seed) for run in a.runs}.isdisjoint((run.system_id, run.seed) for run in b.runs):
         systems = sorted({run.system_id for config in (a, b) for run in config.runs if run.seed in common})
         return f"run times of different systems do not compare ({', '.join(systems)})", "run both on one system"
     reason = f"no seed has a train time of both: it was not measured, or the runs are {MARKED}"

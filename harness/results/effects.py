@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING
 
 from harness.results.answers import Question
 from harness.results.factors import Design
-from harness.results.measured import MeasuredConfig, MeasuredRun
-from harness.results.outcomes import noise_of_images
+from harness.results.measured import MeasuredConfig, MeasuredRun, noise_of_images
 from harness.statistics.designs import Term, term_name, untold
 from harness.statistics.effects import (
     CellModel,
     Contrast,
     contrasts_of,
-    corrected_family,
     estimate,
-    verdict_of,
 )
 from harness.statistics.intervals import CONFIDENCE, Summary
-from harness.statistics.pairs import Pairs, Verdict
+from harness.statistics.pairs import Pairs, Verdict, holm, verdict_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,8 +113,8 @@ class Effects:
         if not self.seeds or self._model.is_too_large:
             return [Effect(None, state=TOO_LARGE if self.seeds else NO_RESULT) for _ in self.contrasts]
         found = self._estimate(self._model, self._model.contrast_rows(self.contrasts))
-        p = corrected_family(found.p)
-        beyond = np.full(len(p), np.nan) if self.margin is None else corrected_family(found.p_beyond(self.margin))
+        p = holm(found.p)
+        beyond = np.full(len(p), np.nan) if self.margin is None else holm(found.p_beyond(self.margin))
         better = 1 if self.question == "accuracy" else -1
         return [
             Effect(

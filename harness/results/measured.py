@@ -1,59 +1,115 @@
-"""What a comparison takes from a run and from a config: numbers by seed, and where and when they were measured."""
+"""What a comparison takes from a run and from a config: numbers by seed, and where and when they were measured.
+
+Of a run that is which test images it recognised, too, and what that says of other images.
+"""
 
 from __future__ import annotations
 
-import functools
+import hashlib
+import statistics
+import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field
+
+from harness.errors import HarnessError
 from harness.records.comparable import compares
+from harness.records.files import open_file
 from harness.records.planned import folder_of
+from harness.records.ranges import Count, Moment, Seconds, Share
 from harness.records.result import RunResult, metric
-from harness.results.outcomes import Outcomes, read_outcomes
+from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ACCURACY, SECONDS = "test.accuracy", "clock.train_seconds"
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zlib.error, zipfile.BadZipFile)
+MOST_READ = 2000  # files of predictions: a second; of larger tables the largest variance over the images is taken
 
 
-@dataclass(frozen=True)
-class TestImages:
-    """Which images a run was tested on."""
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """One bit for each test image.
 
-    __test__ = False  # no test, whatever pytest makes of the name
+    Attributes:
+        labels_sha256: of the true labels in their order: two runs with the same saw the images in the same order.
+        correct: whether the first prediction was right, bool [N].
+    """
 
-    fingerprint: str
-    samples: int
+    labels_sha256: str
+    correct: np.ndarray
 
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run that ended ok.
+    """One run that ended ok. The fields are those of a baseline file, with the same ranges.
 
     Attributes:
         accuracy: on the test images after the last epoch, a fraction; None where it means nothing.
         train_seconds: None where they do not count, as of a run that is marked, see `harness.records.comparable`.
         started_at, ended_at: time of day, ISO 8601.
-        outcomes: reads which test images were recognised; raises a HarnessError where that was not kept.
+        data_fingerprint, test_samples: of the test images.
     """
 
-    seed: int
+    seed: Count
     run_id: str
     system_id: str
-    accuracy: float | None
-    train_seconds: float | None
-    started_at: str
-    ended_at: str
-    images: TestImages
+    accuracy: Annotated[Share | None, Field(alias="test_accuracy")]
+    train_seconds: Seconds | None
+    started_at: Moment
+    ended_at: Moment
+    data_fingerprint: str
+    test_samples: Count
     rankable: bool
-    outcomes: Callable[[], Outcomes] = field(compare=False)
+
+    @property
+    def images(self) -> tuple[str, int]:
+        """On which images it was tested: their fingerprint, and how many they are."""
+        return self.data_fingerprint, self.test_samples
+
+    def outcomes(self) -> Outcomes:
+        """Returns which test images were recognised.
+
+        Raises:
+            HarnessError: that was not kept, or cannot be read.
+        """
+        raise HarnessError(f"no predictions of seed {self.seed} were kept", "run it again")
 
     def seconds_until(self, other: MeasuredRun) -> float:
         """Returns the seconds between the end of the one and the start of the other; 0 where they overlap."""
-        first, second = sorted((self, other), key=lambda run: datetime.fromisoformat(run.started_at))
-        gap = datetime.fromisoformat(second.started_at) - datetime.fromisoformat(first.ended_at)
-        return max(0.0, gap.total_seconds())
+        return max(0.0, _seconds(self.ended_at, other.started_at), _seconds(other.ended_at, self.started_at))
+
+
+@dataclass(frozen=True)
+class RecordedRun(MeasuredRun):
+    """A run of the records, whose predictions lie in a file `predictions.npz`."""
+
+    predictions: Path
+
+    def outcomes(self) -> Outcomes:
+        """See `MeasuredRun`."""
+        import numpy as np
+
+        hint = "run it again, or restore the file"
+        try:
+            with open_file(self.predictions) as file, np.load(file) as arrays:
+                label, prediction = arrays["label"], arrays["prediction"]
+        except FileNotFoundError:
+            raise HarnessError(f"{self.predictions} is missing", hint) from None
+        except UNREADABLE:
+            raise HarnessError(f"{self.predictions} cannot be read", hint) from None
+        if label.shape != prediction.shape or label.ndim != 1:
+            message = f"{self.predictions} holds {label.size} labels and {prediction.size} predictions"
+            raise HarnessError(message, hint)
+        digest = hashlib.sha256(np.ascontiguousarray(label, dtype="<i4").tobytes()).hexdigest()
+        return Outcomes(digest, label == prediction)
 
 
 @dataclass(frozen=True)
@@ -73,14 +129,6 @@ class MeasuredConfig:
     ended: str = ""
     died: tuple[int, ...] = ()
     from_baseline: bool = False
-
-    @functools.cached_property
-    def by_system(self) -> dict[str, dict[int, MeasuredRun]]:
-        """The runs by system_id and seed."""
-        found: dict[str, dict[int, MeasuredRun]] = {}
-        for run in self.runs:
-            found.setdefault(run.system_id, {})[run.seed] = run
-        return found
 
     @property
     def seeds(self) -> list[int]:
@@ -110,14 +158,15 @@ def measured_configs(
 
 def round_seconds(configs: Iterable[MeasuredConfig]) -> float:
     """Returns what one round over the configs takes, a run of each, with all that is not training."""
-    total = 0.0
-    for config in configs:
-        lengths = [
-            (datetime.fromisoformat(run.ended_at) - datetime.fromisoformat(run.started_at)).total_seconds()
-            for run in config.runs
-        ]
-        total += sum(lengths) / len(lengths) if lengths else 0.0
-    return total
+    return sum(
+        statistics.fmean(_seconds(run.started_at, run.ended_at) for run in config.runs)
+        for config in configs
+        if config.runs
+    )
+
+
+def _seconds(since: str, until: str) -> float:
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
 
 
 def count_by_status(runs: Iterable[RunResult]) -> str:
@@ -147,10 +196,9 @@ def measured_config(
     return MeasuredConfig(suite, label, config_id, runs, count_by_status(results), tuple(sorted(died)))
 
 
-def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> MeasuredRun:
+def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> RecordedRun:
     assert result.data  # of a run that ended ok
-    path = folder_of(output, suite, result).path / "predictions.npz"
-    return MeasuredRun(
+    return RecordedRun(
         seed=result.seed,
         run_id=result.run_id,
         system_id=result.system_id,
@@ -158,7 +206,53 @@ def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> Measure
         train_seconds=metric(result, SECONDS) if timed else None,
         started_at=result.started_at,
         ended_at=result.ended_at,
-        images=TestImages(result.data.fingerprint, result.data.test_samples),
+        data_fingerprint=result.data.fingerprint,
+        test_samples=result.data.test_samples,
         rankable=result.data.rankable,
-        outcomes=functools.partial(read_outcomes, path),
+        predictions=folder_of(output, suite, result).path / "predictions.npz",
     )
+
+
+def noise_of_images(
+    runs: Sequence[Mapping[int, MeasuredRun]], seeds: Sequence[int], accuracies: np.ndarray
+) -> tuple[ImageNoise, list[bool]]:
+    """Returns the noise of the test images in each pair, and whether the predictions of each config were kept.
+
+    Args:
+        runs: of each config, by seed.
+        seeds: of the columns of the accuracies, [configs, seeds].
+    """
+    import numpy as np
+
+    there = ~np.isnan(accuracies)
+    means = np.where(there, accuracies, 0.0).sum(1) / np.maximum(there.sum(1), 1)
+    shared, own = np.full((len(runs),) * 2, np.nan), np.zeros((len(runs),) * 2)
+    kept = [False] * len(runs)
+    tested: dict[tuple[str, int], list[int]] = {}
+    for place, by_seed in enumerate(runs):
+        images = {run.images for run in by_seed.values()}
+        if len(images) == 1 and all(run.rankable for run in by_seed.values()):
+            tested.setdefault(images.pop(), []).append(place)
+    for (_, count), places in tested.items():
+        shared[np.ix_(places, places)] = largest_image_noise(means[places], count).shared
+        if there.sum() > MOST_READ:
+            continue
+        right = np.zeros((len(places), len(seeds), count), bool)
+        labels, whole = "", []
+        for row, place in enumerate(places):
+            try:
+                outcomes = {seed: runs[place][one].outcomes() for seed, one in enumerate(seeds) if there[place, seed]}
+            except HarnessError:
+                continue
+            labels = labels or next((one.labels_sha256 for one in outcomes.values()), "")
+            if all(len(one.correct) == count > 1 and one.labels_sha256 == labels for one in outcomes.values()):
+                whole.append(row)
+                for seed, one in outcomes.items():
+                    right[row, seed] = one.correct
+        if whole:
+            at = [places[row] for row in whole]
+            found = image_noise(right[whole], there[at])
+            shared[np.ix_(at, at)], own[np.ix_(at, at)] = found.shared, found.own
+            for place in at:
+                kept[place] = True
+    return ImageNoise(shared, own, min((count for _, count in tested), default=0)), kept

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.statistics.crossed import ImageNoise
 from harness.statistics.designs import MOST_COLUMNS, Term, columns, model_of, row_space, tells, terms_of, width
 from harness.statistics.moderated import ALIKE, moderated_variances
-from harness.statistics.pairs import LEVEL, Pairs, Verdict
-from harness.statistics.significance import holm
+from harness.statistics.pairs import Pairs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,26 +206,3 @@ def _over_images(weights: np.ndarray, between: np.ndarray, largest: np.ndarray |
         found = np.where((np.abs(weights) @ ~np.isnan(largest)) > 1e-9, bound, found)
     apart = (np.abs(weights) @ unknown * np.abs(weights)).sum(1) > 1e-9
     return np.where(apart, np.nan, np.maximum(found, 0.0))
-
-
-def corrected_family(p: np.ndarray) -> np.ndarray:
-    """Returns p-values corrected by Holm's method over those that are known; NaN stays."""
-    import numpy as np
-
-    found = np.full(len(p), np.nan)
-    found[~np.isnan(p)] = holm(p[~np.isnan(p)])
-    return found
-
-
-def verdict_of(difference: float, p: float, p_beyond: float) -> Verdict | None:
-    """Returns what an effect is, by p-values that are corrected over its family; larger values are better.
-
-    Args:
-        p: of no effect; NaN where nothing can be said.
-        p_beyond: of an effect of the margin or more; NaN without a margin.
-    """
-    if p < LEVEL:
-        return "better" if difference > 0 else "worse"
-    if p_beyond < LEVEL:
-        return "equivalent"
-    return None if p != p else "undecided"

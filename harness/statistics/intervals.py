@@ -1,4 +1,7 @@
-"""Mean, deviation and 95 % interval over seeds; where other runs would lie; censored medians; limits of shares."""
+"""Mean, deviation and 95 % interval over seeds, and what else a report says of a number.
+
+Where other runs would lie; censored medians; limits of shares; how far the best of several is flattered.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.statistics.crossed import half_width, tail_beyond
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CONFIDENCE = 0.95
 
@@ -42,7 +49,8 @@ class Summary:
     @property
     def has_noise(self) -> bool:
         """Whether it is known to vary, over the seeds or over the images."""
-        return bool(self.sd or (self.n > 1 and (self.over_images or self.over_seeds or self.own)))
+        over_seeds, _, over_images, _, own = self.parts
+        return self.n > 1 and bool(over_seeds or over_images or own)
 
     def half_width(self, tail: float) -> float:
         """Returns half of the interval that leaves out `tail` at each end; two seeds or more."""
@@ -159,3 +167,33 @@ def share_at_most(count: int, of: int) -> float:
 def chance_above(summary: Summary, value: float = 0.0) -> float | None:
     """Returns the p-value of Student's one-sided test that the mean lies above a value; None without noise."""
     return float(tail_beyond(summary.mean - value, *summary.parts)) if summary.has_noise else None
+
+
+def flattery_of_best(values: np.ndarray) -> float | None:
+    """Returns by how much the highest of k means lies above its truth, on average, where all k are equally good.
+
+    It is E(max of k normals) · s / √n, where s is the deviation of a run about the sum of its config's and its seed's
+    mean, pooled over the configs: what a seed does to all of them alike favours none. Where the configs differ in
+    truth, the choice flatters less; so this is the most, of configs that may all be the best.
+
+    Args:
+        values: [k, seeds], NaN where a run is missing; only seeds that all have are used.
+
+    Returns:
+        None with less than two configs, or two seeds in common.
+
+    Source: order statistics of normal samples, H. A. David and H. N. Nagaraja, Order Statistics, 2003, section 3.1.
+    """
+    import numpy as np
+    from scipy.special import ndtr
+
+    common = values[:, ~np.isnan(values).any(axis=0)]
+    configs, seeds = common.shape
+    if configs < 2 or seeds < 2:
+        return None
+    residuals = common - common.mean(1, keepdims=True) - common.mean(0) + common.mean()
+    deviation = np.sqrt((residuals**2).sum() / (configs - 1) / (seeds - 1))
+    z = np.linspace(-9, 9, 4001)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    largest = np.trapezoid(z * configs * density * ndtr(z) ** (configs - 1), z)  # E(max), by the density of the largest
+    return float(largest * deviation / np.sqrt(seeds))

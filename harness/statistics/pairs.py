@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,15 +80,13 @@ class Best:
     """Which config has the highest mean, and what the others are beside it; indices, the highest means first.
 
     Attributes:
-        equivalent, undecided: those that may well be as good.
-        worse: the others.
+        equivalent, undecided: those that may well be as good; the others are worse.
         unknown: of the undecided ones, those of which nothing can be said, for want of a second seed in common.
     """
 
     index: int
     equivalent: tuple[int, ...]
     undecided: tuple[int, ...]
-    worse: tuple[int, ...]
     unknown: tuple[int, ...]
 
 
@@ -98,7 +96,7 @@ class PairwiseTests:
     Attributes:
         p: of no difference, see `Pairs`, not corrected, [configs, configs]; NaN outside of the family. Of more than
             `MOST_PAIRS` those that could not be significant are too small, but for those of `beside`.
-        p_beyond: the same of a difference of the margin or more; None without one.
+        p_beyond: the same of a difference of the margin or more; NaN without one.
 
     Args:
         values: [configs, seeds], the larger the better; NaN where a run is missing.
@@ -137,8 +135,10 @@ class PairwiseTests:
             rows, columns = np.full(len(self.values), to), np.arange(len(self.values))
             rows, columns = rows[columns != to], columns[columns != to]
         self.p = self._tested(rows, columns, None)
-        self.p_beyond = None if margin is None else self._tested(rows, columns, margin)
-        self._pairs = rows, columns
+        nothing = np.broadcast_to(math.nan, self.p.shape)  # of a large table a matrix would be 50 MB
+        self.p_beyond = nothing if margin is None else self._tested(rows, columns, margin)
+        self._holm = holm_of(self.p[rows, columns])
+        self._holm_beyond = holm_of([] if margin is None else self.p_beyond[rows, columns])
 
     def between(self, one: Any, other: Any) -> Pairs:
         """Returns the differences of pairs of configs, one minus the other, by their places: integers or arrays."""
@@ -149,7 +149,7 @@ class PairwiseTests:
         seeds = known.sum(-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.where(known, differences, 0.0).sum(-1) / seeds
-            scatter = np.where(known, differences - np.expand_dims(mean, -1), 0.0)
+            scatter = np.where(known, differences - mean[..., None], 0.0)
             variance = (scatter**2).sum(-1) / (seeds - 1)
             over_seeds = np.where(seeds > 1, np.where(variance < ALIKE**2, 0.0, variance) / seeds, np.nan)
             freedom = seeds - 1.0
@@ -162,20 +162,22 @@ class PairwiseTests:
         shared, own, images = self.noise
         return Pairs(mean, seeds, over_seeds, freedom, shared[one, other], images, own[one, other])
 
-    def p_holm(self, one: Any, other: Any) -> Any:
-        """Returns p-values of pairs, corrected over the family by Holm's method."""
-        return self._holm(self.p[one, other], self._steps)
+    def p_holm(self, one: Any, other: Any) -> np.ndarray:
+        """Returns p-values of pairs, corrected over the family by Holm's method; NaN outside of it."""
+        return self._holm(self.p[one, other])
 
-    def verdict(self, one: int, other: int) -> Verdict | None:
-        """Returns what one config is beside another; None where nothing can be said."""
-        p = self.p_holm(one, other)
-        if math.isnan(p):
-            return None
-        if p < LEVEL:
-            return "better" if self.between(one, other).difference > 0 else "worse"
-        if self.p_beyond is not None and self._holm(self.p_beyond[one, other], self._steps_beyond) < LEVEL:
-            return "equivalent"
-        return "undecided"
+    def p_beyond_holm(self, one: Any, other: Any) -> np.ndarray:
+        """Returns the same of a difference of the margin or more; NaN without a margin."""
+        return self._holm_beyond(self.p_beyond[one, other])
+
+    def verdicts(self, one: int, others: Sequence[int]) -> list[Verdict | None]:
+        """Returns what one config is beside each of some others; None where nothing can be said."""
+        import numpy as np
+
+        places = np.array(others, dtype=int)
+        corrected = self.p_holm(one, places), self.p_beyond_holm(one, places)
+        rows = zip(self.between(one, places).difference, *corrected, strict=True)
+        return [verdict_of(difference, p, p_beyond) for difference, p, p_beyond in rows]
 
     @functools.cached_property
     def best(self) -> Best | None:
@@ -183,31 +185,13 @@ class PairwiseTests:
         if not self._ranked:
             return None
         index, *others = self._ranked
-        found: dict[Verdict | None, list[int]] = {}
-        for other in others:
-            found.setdefault(self.verdict(index, other), []).append(other)
-        # "worse" can be one of these whose missing seeds made its mean the lower one.
-        open_ = {other for verdict in ("undecided", "worse", None) for other in found.get(verdict, [])}
-        undecided = tuple(other for other in others if other in open_)
-        groups = (tuple(found.get(verdict, ())) for verdict in ("equivalent", "better", None))
-        equivalent, worse, unknown = groups
-        return Best(index, equivalent, undecided, worse, unknown)
+        found = dict(zip(others, self.verdicts(index, others), strict=True))
 
-    @functools.cached_property
-    def _steps(self) -> tuple[np.ndarray, np.ndarray]:
-        return _holm_steps(self.p[self._pairs])
+        def those(*verdicts: Verdict | None) -> tuple[int, ...]:
+            return tuple(other for other, verdict in found.items() if verdict in verdicts)
 
-    @functools.cached_property
-    def _steps_beyond(self) -> tuple[np.ndarray, np.ndarray]:
-        assert self.p_beyond is not None
-        return _holm_steps(self.p_beyond[self._pairs])
-
-    @staticmethod
-    def _holm(p: Any, steps: tuple[np.ndarray, np.ndarray]) -> Any:
-        import numpy as np
-
-        ordered, corrected = steps
-        return np.where(np.isnan(p), np.nan, corrected[np.searchsorted(ordered, p)])
+        # "worse" can be one whose missing seeds made its mean the lower one.
+        return Best(index, those("equivalent"), those("undecided", "worse", None), those(None))
 
     def _tested(self, rows: np.ndarray, columns: np.ndarray, margin: float | None) -> np.ndarray:
         """Returns the p-values of pairs, [configs, configs]: of no difference, or of the margin or more."""
@@ -236,16 +220,43 @@ class PairwiseTests:
         return found
 
 
-def _holm_steps(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the p-values of a family in order, and corrected.
+def verdict_of(difference: float, p: float, p_beyond: float) -> Verdict | None:
+    """Returns what a difference or an effect is, by p-values that are corrected over its family.
 
-    As `harness.statistics.significance.holm`; of millions, one is then looked up in less time than all are put back.
+    Args:
+        difference: larger values are better.
+        p: of no difference; NaN where nothing can be said.
+        p_beyond: of a difference of the margin or more; NaN without a margin.
+    """
+    if p < LEVEL:
+        return "better" if difference > 0 else "worse"
+    if p_beyond < LEVEL:
+        return "equivalent"
+    return None if math.isnan(p) else "undecided"
+
+
+def holm_of(family: Sequence[float | None] | np.ndarray) -> Callable[[Any], np.ndarray]:
+    """Returns what corrects p-values of a family by Holm's method: below 5 %, not one is wrong in 95 % of families.
+
+    NaN, or None, stays NaN and is no part of the family. As `statsmodels.stats.multitest.multipletests`, which takes
+    seconds to import; and of a family of millions a few are looked up in less time than all are put back.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979) 65.
     """
     import numpy as np
 
+    p = np.asarray(family, float)
     ordered = np.append(np.sort(p[~np.isnan(p)]), np.nan)
     times = np.arange(len(ordered) - 1, -1, -1)
-    return ordered, np.maximum.accumulate(np.minimum(1.0, times * ordered))
+    corrected = np.maximum.accumulate(np.minimum(1.0, times * ordered))
+    return lambda some: np.where(np.isnan(some), np.nan, corrected[np.searchsorted(ordered, some)])
+
+
+def holm(p_values: Sequence[float | None] | np.ndarray) -> np.ndarray:
+    """Returns all p-values of a family, corrected, see `holm_of`."""
+    import numpy as np
+
+    return holm_of(p_values)(np.asarray(p_values, float))
 
 
 def hedges_g(differences: Summary) -> float | None:

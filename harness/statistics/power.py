@@ -2,74 +2,56 @@
 
 from __future__ import annotations
 
+import bisect
 import math
+from typing import NamedTuple
 
-from harness.statistics.intervals import CONFIDENCE, t_quantile
+from harness.statistics.intervals import CONFIDENCE, Summary, t_quantile
 from harness.statistics.pairs import LEVEL
 
 POWER = 0.8
 MOST_SEEDS = 1000
-# Noncentralities from which the other tail is 0, and the power 1, to ten digits; SciPy gives NaN for some beyond.
-_ONE_SIDED, _CERTAIN = 6.0, 30.0
 
 
-def power_of(effect: float, seeds: int, *, sides: int = 2) -> float:
-    """Returns the power of Student's paired test at the 5 % level, by the noncentral t distribution.
+class Noise(NamedTuple):
+    """What hides a mean difference.
 
-    Args:
-        effect: the true mean of the differences, in true deviations of the differences (d_z).
-        sides: 2, or 1 for a test that looks upwards only.
-    """
-    from scipy.special import nctdtr
-
-    noncentrality, df = abs(effect) * math.sqrt(seeds), seeds - 1
-    critical = t_quantile(df, 1 - LEVEL / sides)
-    if noncentrality > _CERTAIN + critical:
-        return 1.0
-    below = float(nctdtr(df, noncentrality, critical))
-    other_tail = float(nctdtr(df, noncentrality, -critical)) if sides == 2 and noncentrality < _ONE_SIDED else 0.0
-    return 1 - below + other_tail
-
-
-def seeds_for(
-    difference: float,
-    deviation: float,
-    over_images: float = 0.0,
-    images: int = 0,
-    borrowed: float = 0.0,
-    *,
-    level: float = LEVEL,
-) -> int | None:
-    """Returns the smallest number of seeds that shows a difference 8 times of 10; None beyond `MOST_SEEDS`.
-
-    Args:
-        difference: the true mean of the differences.
+    Attributes:
         deviation: of the differences between the seeds.
         over_images: s²_image / m, see `harness.statistics.crossed`, which no seed makes smaller.
         images: m.
         borrowed: degrees of freedom, see `harness.statistics.moderated`.
+    """
+
+    deviation: float
+    over_images: float = 0.0
+    images: int = 0
+    borrowed: float = 0.0
+
+    @staticmethod
+    def of(difference: Summary) -> Noise:
+        """Returns that of a measured difference."""
+        over_seeds, freedom, over_images, images, own = difference.parts
+        n = difference.n
+        return Noise(math.sqrt(max(over_seeds, own) * n), over_images, images, freedom - (n - 1))
+
+
+def seeds_for(difference: float, noise: Noise, *, level: float = LEVEL) -> int | None:
+    """Returns the smallest number of seeds that shows a difference 8 times of 10; None beyond `MOST_SEEDS`.
+
+    Args:
+        difference: the true mean of the differences.
         level: of the test; of one of k comparisons `LEVEL / k`.
     """
     far = abs(difference)
-    if far == 0 or detectable(deviation, MOST_SEEDS, over_images, images, borrowed, level=level) > far:
+    if far == 0 or detectable(noise, MOST_SEEDS, level=level) > far:
         return None
-    low, high = 1, MOST_SEEDS  # with more seeds, less is seen
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = detectable(deviation, middle, over_images, images, borrowed, level=level) <= far
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    seeds = range(MOST_SEEDS)  # more of them show less
+    return bisect.bisect_left(seeds, True, lo=2, key=lambda n: detectable(noise, n, level=level) <= far)
 
 
 def seeds_between(
-    difference: float,
-    deviation: float,
-    freedom: float,
-    over_images: float = 0.0,
-    images: int = 0,
-    borrowed: float = 0.0,
-    *,
-    level: float = LEVEL,
+    difference: float, noise: Noise, freedom: float, *, level: float = LEVEL
 ) -> tuple[int | None, int | None]:
     """Returns between which ends, 95 %, the number of seeds lies that shows a difference 8 times of 10.
 
@@ -78,42 +60,33 @@ def seeds_between(
     their deviation, so this holds as well for the difference that the same seeds found.
 
     Args:
-        difference, deviation, over_images, images, borrowed, level: as of `seeds_for`.
+        difference, level: as of `seeds_for`.
         freedom: degrees of freedom of the deviation.
     """
     from scipy.special import chdtri
 
     tail = (1 - CONFIDENCE) / 2
-    ends = (deviation * math.sqrt(freedom / float(chdtri(freedom, share))) for share in (tail, 1 - tail))
-    low, high = (seeds_for(difference, end, over_images, images, borrowed, level=level) for end in ends)
+    ends = (noise.deviation * math.sqrt(freedom / float(chdtri(freedom, share))) for share in (tail, 1 - tail))
+    low, high = (seeds_for(difference, noise._replace(deviation=end), level=level) for end in ends)
     return low, high
 
 
-def detectable(
-    deviation: float,
-    seeds: int,
-    over_images: float = 0.0,
-    images: int = 0,
-    borrowed: float = 0.0,
-    *,
-    sides: int = 2,
-    level: float = LEVEL,
-) -> float:
+def detectable(noise: Noise, seeds: int, *, sides: int = 2, level: float = LEVEL) -> float:
     """Returns the mean difference that so many seeds show 8 times of 10.
 
     As half of an interval it is the root of the sum of squares of what each part would hide by itself: exact for seeds
     alone and for images alone, and between them the power is 0.80 to 0.82 (simulated, `tests/statistics`).
 
     Args:
-        deviation, over_images, images, borrowed, level: as of `seeds_for`.
-        sides: as of `power_of`.
+        sides: 2, or 1 for a test that looks upwards only.
+        level: as of `seeds_for`.
     """
     from scipy.special import nctdtrinc, ndtri
 
-    freedom = seeds - 1 + borrowed
+    freedom = seeds - 1 + noise.borrowed
     critical = t_quantile(freedom, 1 - level / sides)
-    of_seeds = float(nctdtrinc(freedom, 1 - POWER, critical)) * deviation / math.sqrt(seeds)
-    if not over_images:
+    of_seeds = float(nctdtrinc(freedom, 1 - POWER, critical)) * noise.deviation / math.sqrt(seeds)
+    if not noise.over_images:
         return of_seeds
-    of_images = (t_quantile(max(images - 1, 1), 1 - level / sides) + float(ndtri(POWER))) * math.sqrt(over_images)
-    return math.hypot(of_seeds, of_images)
+    quantile = t_quantile(max(noise.images - 1, 1), 1 - level / sides) + float(ndtri(POWER))
+    return math.hypot(of_seeds, quantile * math.sqrt(noise.over_images))

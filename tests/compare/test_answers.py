@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from scipy import stats
 
 from harness.compare.comparison import ConfigPair, compare
-from harness.compare.sentences import accuracy_sentence, images_sentence, time_sentence
+from harness.compare.sentences import sentence
 from harness.records.store import run_folder
 from harness.results.answers import Family, as_one_family
 from harness.results.measured import MeasuredConfig, measured_configs
@@ -42,37 +43,41 @@ def test_a_is_more_accurate_and_b_is_faster() -> None:
     over_images = float(largest_image_noise(np.array([mean(A), mean(B)]), 10_000).shared[0, 1])
     half = math.hypot(2.7764451 * 0.0083666 / math.sqrt(5), stats.t.ppf(0.975, 9999) * math.sqrt(over_images))
     assert found.accuracy.difference.ci95 == pytest.approx(half, rel=1e-5)
-    expected = "a is more accurate than b by 4.20 points (95 % interval 2.89 to 5.51, 5 seeds, p < 0.001)."
-    assert accuracy_sentence(found) == expected
+    expected = "“a” is more accurate than “b” by 4.20 points (95 % interval 2.89 to 5.51, 5 seeds, p < 0.001)."
+    assert sentence(found, found.accuracy) == expected
     assert found.time.verdict == "b"
-    assert time_sentence(found).startswith("b is faster than a: x 0.900 of its train time (95 % interval 0.900 to ")
+    assert sentence(found, found.time).startswith(
+        "“b” is faster than “a”: x 0.900 of its train time (95 % interval 0.900 to "
+    )
 
 
 def test_swapped_they_say_the_same_of_the_other() -> None:
     found = compared(B, A)
     assert found.accuracy.verdict == "b"
-    assert accuracy_sentence(found).startswith("b is more accurate than a by 4.20 points (95 % interval 2.89 to 5.51,")
+    assert sentence(found, found.accuracy).startswith(
+        "“b” is more accurate than “a” by 4.20 points (95 % interval 2.89 to 5.51,"
+    )
 
 
 def test_what_is_undecided_says_how_many_seeds_would_decide_it() -> None:
     found = compared([0.91, 0.92, 0.90, 0.915, 0.905], [0.908, 0.915, 0.905, 0.91, 0.905])
     assert found.accuracy.verdict == "undecided"
-    text = accuracy_sentence(found)
-    assert text.startswith("Accuracy is undecided: a - b = +0.14 points (95 % interval -")
+    text = sentence(found, found.accuracy)
+    assert text.startswith("Accuracy is undecided: “a” - “b” = +0.14 points (95 % interval -")
     assert text.endswith("; not even 1,000 seeds on 10,000 test images would decide a difference of this size.")
     assert found.accuracy.detectable and found.accuracy.detectable > 0.005
     found = compared(A, B, SLOW, [1.002 * one + index % 2 for index, one in enumerate(SLOW)])
     assert found.time.seeds_for_power and all(found.time.seeds_for_power)
     low, high = found.time.seeds_for_power
     told = f"; a difference of this size needs between {low} and {high} fresh seeds (95 % interval)"
-    assert told in time_sentence(found)
+    assert told in sentence(found, found.time)
 
 
 def test_of_few_seeds_only_the_least_number_that_would_decide_it_may_be_known() -> None:
     found = compared(A[:3], B[:3], SLOW[:3], [one + 20 * (-1) ** index for index, one in enumerate(SLOW[:3])])
     assert found.time.verdict == "undecided" and found.time.seeds_for_power
     assert found.time.seeds_for_power[1] is None
-    assert f"at least {found.time.seeds_for_power[0]} fresh seeds" in time_sentence(found)
+    assert f"at least {found.time.seeds_for_power[0]} fresh seeds" in sentence(found, found.time)
 
 
 def test_among_many_comparisons_it_takes_more_seeds_to_decide_one() -> None:
@@ -89,7 +94,8 @@ def test_among_many_comparisons_it_takes_more_seeds_to_decide_one() -> None:
 
 
 def test_two_seeds_say_not_how_many_would_decide_it() -> None:
-    text = accuracy_sentence(compared([0.91, 0.92], [0.908, 0.915]))
+    found = compared([0.91, 0.92], [0.908, 0.915])
+    text = sentence(found, found.accuracy)
     assert "is undecided" in text and "two seeds do not tell how many would decide it" in text
 
 
@@ -97,9 +103,9 @@ def test_one_seed_has_a_difference_and_no_verdict() -> None:
     found = compared([0.91], [0.90])
     for one in found.answers:
         assert (one.verdict, one.p, one.reason) == (None, None, "one seed in common: no interval, no verdict")
-    expected = "Accuracy, no verdict: a - b = +1.00 points; one seed in common: no interval, no verdict."
-    assert accuracy_sentence(found) == expected
-    assert time_sentence(found).startswith("Train time, no verdict: a / b = x 1.000; one seed in common")
+    expected = "Accuracy, no verdict: “a” - “b” = +1.00 points; one seed in common: no interval, no verdict."
+    assert sentence(found, found.accuracy) == expected
+    assert sentence(found, found.time).startswith("Train time, no verdict: “a” / “b” = x 1.000; one seed in common")
 
 
 def test_seeds_that_all_differ_by_the_same_leave_no_noise() -> None:
@@ -107,14 +113,14 @@ def test_seeds_that_all_differ_by_the_same_leave_no_noise() -> None:
     assert found.time.verdict is None and "no noise to judge by" in found.time.reason
     assert found.accuracy.verdict == "undecided", "there is still the noise of the test images"
     same = compared([0.91, 0.92], [0.91, 0.92], SLOW[:2], SLOW[:2])
-    assert same.time.verdict == "undecided" and time_sentence(same).endswith("; the same at every seed.")
+    assert same.time.verdict == "undecided" and sentence(same, same.time).endswith("; the same at every seed.")
 
 
 def test_only_common_seeds_count_and_the_others_are_named() -> None:
     a = config("a", A, first_seed=1, train={"epochs": 1})
     found = compare(a, config("b", [0.5, *B], train={"epochs": 2}), 120.0, test_images=False)
     assert [pair.seed for pair in found.accuracy.pairs] == [1, 2, 3, 4, 5]
-    assert accuracy_sentence(found).startswith("a is more accurate than b by 4.20 points")
+    assert sentence(found, found.accuracy).startswith("“a” is more accurate than “b” by 4.20 points")
     assert "Seeds that only one of them has are left out: 0." in found.cautions
 
 
@@ -136,7 +142,7 @@ def test_runs_that_did_not_end_well_are_named() -> None:
 def test_different_test_images_refuse_accuracy_and_not_time() -> None:
     found = compared(A, B, fingerprint="beef")
     assert found.accuracy.reason == "they were tested on different images (another data fingerprint)"
-    assert accuracy_sentence(found).startswith("Accuracy is not compared: they were tested on different images")
+    assert sentence(found, found.accuracy).startswith("Accuracy is not compared: they were tested on different images")
     assert found.time.verdict == "undecided"
     assert any("learnt from different data" in caution for caution in found.cautions)
 
@@ -236,11 +242,11 @@ def test_the_networks_are_compared_by_their_stored_predictions(tmp_path: Path) -
     a, b = stored("a", [190, 188, 186], tmp_path, 1), stored("b", [150, 150, 150], tmp_path, 2)
     comparison = compare(a, b, 120.0)
     found = comparison.networks
-    assert found and found.difference and (found.seeds, found.images) == (3, IMAGES)
+    assert found and found.difference and (len(found.pairs), found.images) == (3, IMAGES)
     assert found.difference.mean == pytest.approx((40 + 38 + 36) / 3 / IMAGES)
     assert found.p and found.p < 0.001
-    text = images_sentence(comparison)
-    assert text.startswith("These networks, other images: they differ, a - b = +19.00 points (95 % interval ")
+    text = sentence(comparison, found)
+    assert text.startswith("These networks, other images: they differ, “a” - “b” = +19.00 points (95 % interval ")
     assert text.endswith("200 images, p < 0.001). It says nothing of other seeds.")
     assert comparison.accuracy.predictions_kept, "and their variance over the images is in the verdict"
 
@@ -260,7 +266,7 @@ def test_predictions_that_are_missing_or_of_another_length(
     spoil(min((tmp_path / "milestones").glob(f"{b.config_id}-*/*/predictions.npz")))
     found = compare(a, b, 120.0)
     assert found.networks and found.networks.p is None and message in found.networks.reason and found.networks.hint
-    assert images_sentence(found).startswith("These networks were not compared on their test images: ")
+    assert sentence(found, found.networks).startswith("These networks were not compared on their test images: ")
     assert not found.accuracy.predictions_kept
     assert any("the largest that it can be" in caution for caution in found.cautions)
 
@@ -298,5 +304,13 @@ def test_equivalent_is_within_the_margin_of_the_suite_only() -> None:
     assert compare(a, b, 120.0, test_images=False).accuracy.verdict == "undecided"
     found = compare(a, b, 120.0, margin=0.02, test_images=False)
     assert found.accuracy.verdict == "equivalent"
-    assert accuracy_sentence(found).startswith("Accuracy is equivalent within 2 points: a - b = ")
+    assert sentence(found, found.accuracy).startswith("Accuracy is equivalent within 2 points: “a” - “b” = ")
     assert compare(a, b, 120.0, margin=0.001, test_images=False).accuracy.verdict == "undecided"
+
+
+def test_configs_of_one_label_are_told_apart_by_their_suites() -> None:
+    a = config("mlp, sgd", A, train={"epochs": 1})
+    b = dataclasses.replace(config("mlp, sgd", B, train={"epochs": 2}), suite="other")
+    found = compare(a, b, 120.0, test_images=False)
+    text = sentence(found, found.accuracy)
+    assert text.startswith("“milestones:mlp, sgd” is more accurate than “other:mlp, sgd” by 4.20 points")

@@ -45,9 +45,9 @@ def test_all_ways_to_name_two_configs_say_the_same(call: Call, suite: str) -> No
     out, err = call(suite, "epochs=1", "epochs=2")
     joined = " ".join(out.split())
     assert not err
-    assert joined.startswith("epochs=1 is more accurate than epochs=2 by 4.90 points (95 % interval 2.19 to 7.61,")
-    assert "epochs=1 is faster than epochs=2: x 0.667 of its train time" in joined
-    assert "These networks, other images: they differ, epochs=1 - epochs=2 = +4." in joined
+    assert joined.startswith("“epochs=1” is more accurate than “epochs=2” by 4.90 points (95 % interval 2.19 to 7.61,")
+    assert "“epochs=1” is faster than “epochs=2”: x 0.667 of its train time" in joined
+    assert "These networks, other images: they differ, “epochs=1” - “epochs=2” = +4." in joined
     config_id = json.loads(call(suite, "epochs=1", "epochs=2", "--json")[0])["comparisons"][0]["b"]["config_id"]
     for words in (
         [f"{suite}:epochs=1", "epochs=2"],
@@ -60,17 +60,16 @@ def test_all_ways_to_name_two_configs_say_the_same(call: Call, suite: str) -> No
 @pytest.mark.parametrize("width", [80, 120])
 def test_fits_the_terminal(call: Call, suite: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    for words in ([suite], [suite, "epochs=1", "epochs=3"]):
-        out, _ = call(*words)
-        assert max(map(len, out.splitlines())) <= width
+    pair, table = (call(*words)[0] for words in ([suite, "epochs=1", "epochs=3"], [suite]))
+    assert max(map(len, [*pair.splitlines(), *table.splitlines()])) <= width
     if width == 80:
-        assert "in --json, or in a larger terminal" in " ".join(out.split())
+        assert "in --json, or in a larger terminal" in " ".join(table.split())
 
 
 def test_a_whole_table(call: Call, suite: str) -> None:
     out, _ = call(suite)
     rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("epochs=")}
-    assert "two: each config against epochs=1" in out
+    assert "two: each config against “epochs=1”" in out
     assert re.search(r"worse.*slower", rows["epochs=2"])
     assert rows["epochs=3"].count("undecided") == 2
     assert "all 3 pairs" in " ".join(out.split())
@@ -127,7 +126,7 @@ def test_baseline(call: Call, suite: str, tmp_path: Path) -> None:
     fill(tmp_path / "s.yaml", tmp_path / "later", {"epochs=1": slow, "epochs=2": BAD, "epochs=3": NEAR})
     out, _ = call(suite, *gates, "--output", "later", code=1)
     [line] = [line for line in out.splitlines() if line.startswith("FAILS")]
-    assert line.startswith("FAILS: epochs=1 is slower than epochs=1 (baseline) by more than 2 %")
+    assert line.startswith("FAILS: “epochs=1” is slower than “epochs=1” (baseline) by more than 2 %")
     call(f"{suite}:epochs=2", *gates, "--output", "later")
 
     other = fill(tmp_path / "s.yaml", tmp_path / "elsewhere", {"epochs=1": slow}, system_id="other")
@@ -202,7 +201,7 @@ def test_no_seed_in_common_is_refused(call: Call, tmp_path: Path) -> None:
 def test_one_seed_is_said_to_be_one(call: Call, suite: str) -> None:
     out, _ = call(suite, "epochs=1", "epochs=2", "--only", "seed=0")
     joined = " ".join(out.split())
-    assert "Accuracy, no verdict: epochs=1 - epochs=2 = +5.00 points; one seed in common" in joined
+    assert "Accuracy, no verdict: “epochs=1” - “epochs=2” = +5.00 points; one seed in common" in joined
     assert "These networks, other images" in joined
 
 

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from harness.compare.baseline import baseline_of, read_baseline, write_baseline
+from harness.compare.baseline import read_baseline, write_baseline
 from harness.compare.comparison import ConfigPair, compare
 from harness.compare.gate import Limit, check
 from harness.compare.sentences import check_sentence
 from harness.errors import HarnessError
+from harness.records.store import run_folder
 from harness.results.measured import measured_configs
-from harness.statistics.power import detectable
-from tests.compare.made import config
-from tests.report.conftest import make_result
+from harness.statistics.power import Noise, detectable
+from tests.compare.made import IMAGES, config, write_predictions
+from tests.report.conftest import make_result, store
 
 STEADY = [100.0, 101.0, 99.0, 100.4, 99.7]
 
@@ -75,9 +76,9 @@ def test_false_alarms_are_rare(truth: float) -> None:
 def test_what_would_have_been_found_is_found() -> None:
     [found] = check([slower(0.0, noise=0.01)], Limit("time", 0.02))
     assert found.worse.sd
-    assert found.detectable == pytest.approx(math.log(1.02) + detectable(found.worse.sd, 5, sides=1))
+    assert found.detectable == pytest.approx(math.log(1.02) + detectable(Noise(found.worse.sd), 5, sides=1))
     true_deviation = 0.01 * math.sqrt(2)
-    by = math.expm1(found.limit.threshold + detectable(true_deviation, 5, sides=1))
+    by = math.expm1(found.limit.threshold + detectable(Noise(true_deviation), 5, sides=1))
     alarms = sum(state(slower(by, noise=0.01, stream=stream), 0.02) == "fails" for stream in range(400))
     low, high = stats.binom.interval(0.999, 400, 0.8)
     assert low <= alarms <= high
@@ -94,7 +95,7 @@ def test_accuracy_in_points() -> None:
     [found] = check([comparison], Limit("accuracy", 0.003))
     text = check_sentence(found)
     assert text.startswith(
-        "FAILS: new is less accurate than old by more than 0.3 points (a loss of 2.98 points, one-sided"
+        "FAILS: “new” is less accurate than “old” by more than 0.3 points (a loss of 2.98 points, one-sided"
     )
 
 
@@ -117,7 +118,7 @@ def test_seeds_of_the_new_one_that_died_fail_the_gate() -> None:
     [found] = check([compare(new, old, 120.0, test_images=False)], Limit("accuracy", 0.003))
     assert (found.state, found.died) == ("fails", (2, 3, 4))
     assert check_sentence(found).startswith(
-        "FAILS: new: 3 seeds did not end ok (2 ok, 3 diverged), and of old they did."
+        "FAILS: “new”: 3 seeds did not end ok (2 ok, 3 diverged), and of “old” they did."
     )
     [other] = check([compare(old, new, 120.0, test_images=False)], Limit("accuracy", 0.003))
     assert other.state == "passes", "what died before is no fault of the new one"
@@ -144,10 +145,10 @@ def test_a_gate_that_cannot_see_is_not_green() -> None:
 
 def test_a_baseline_comes_back_as_it_was(tmp_path: Path) -> None:
     old = config("a", [0.9, 0.91, 0.92], [100.0, 101.0, 102.0], train={"epochs": 1})
-    write_baseline(tmp_path / "new" / "b.json", baseline_of("milestones", [old], {"a1b2c3": "a machine"}))
-    read = read_baseline(tmp_path / "new" / "b.json", "milestones")
-    assert read.systems == {"a1b2c3": "a machine"}
-    [back] = read.measured()
+    path = tmp_path / "new" / "b.json"
+    assert write_baseline(path, "milestones", [old], {"a1b2c3": "a machine"}) == 1
+    assert json.loads(path.read_text())["systems"] == {"a1b2c3": "a machine"}
+    [back] = read_baseline(path, "milestones")
     assert back.from_baseline and (back.label, back.config_id, back.seeds) == ("a", old.config_id, [0, 1, 2])
     assert [(run.accuracy, run.train_seconds, run.images) for run in back.runs] == [
         (run.accuracy, run.train_seconds, run.images) for run in old.runs
@@ -175,7 +176,7 @@ def changed(**fields: Any) -> Callable[[dict[str, Any]], Any]:
 )
 def test_a_baseline_that_is_none_of_ours(tmp_path: Path, spoil: Callable[[Any], Any], message: str) -> None:
     path = tmp_path / "b.json"
-    write_baseline(path, baseline_of("milestones", [config("a", [0.9, 0.91])], {}))
+    write_baseline(path, "milestones", [config("a", [0.9, 0.91])], {})
     path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
     with pytest.raises(HarnessError) as caught:
         read_baseline(path, "milestones")
@@ -188,3 +189,31 @@ def test_a_baseline_that_is_not_there_or_torn(tmp_path: Path) -> None:
     (tmp_path / "torn.json").write_text('{"schema_version": 1, ')
     with pytest.raises(HarnessError, match="not a whole JSON object"):
         read_baseline(tmp_path / "torn.json", "milestones")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"correct": None}, "the baseline has no predictions of seed 0"),
+        ({"correct": "no base64"}, "the baseline's predictions of seed 0 are damaged"),
+        ({"test_samples": 99}, "the baseline's predictions of seed 0 are damaged"),
+    ],
+)
+def test_predictions_of_a_baseline_that_are_missing_or_damaged(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    result = make_result("a", accuracy=0.9)
+    assert result.data
+    result.data.test_samples = IMAGES
+    store(tmp_path, [result])
+    write_predictions(run_folder(tmp_path, result.suite, result.run_id, result.system_id).path, 180)
+    path = tmp_path / "b.json"
+    write_baseline(path, "milestones", measured_configs("milestones", {result.config_id: "a"}, [result], tmp_path), {})
+    [back] = read_baseline(path, "milestones")
+    assert back.runs[0].outcomes().correct.sum() == 180
+    values = json.loads(path.read_text())
+    values["configs"][0]["runs"][0] |= fields
+    path.write_text(json.dumps(values))
+    [spoilt] = read_baseline(path, "milestones")
+    with pytest.raises(HarnessError, match=message):
+        spoilt.runs[0].outcomes()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from harness.compare.of_suite import measured_suite
+from harness.compare.sides import measured_suite
 from harness.errors import HarnessError
 from harness.live.watching import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration

@@ -25,7 +25,7 @@ from harness.report.formats.terminal import show
 from harness.report.tables import Report
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
-from harness.statistics.significance import holm
+from harness.statistics.pairs import holm
 from harness.suite.plan import Plan, load_suite
 
 HEAD = """\

@@ -12,9 +12,15 @@ import pytest
 from scipy import stats
 
 from benchmarks.method.claims import arrived, differs, flattered, limit_holds, needed
-from harness.statistics.chosen import flattery_of_best
-from harness.statistics.intervals import CensoredMedian, censored_median, expected_mean, share_at_most, summarise
-from harness.statistics.power import seeds_between, seeds_for
+from harness.statistics.intervals import (
+    CensoredMedian,
+    censored_median,
+    expected_mean,
+    flattery_of_best,
+    share_at_most,
+    summarise,
+)
+from harness.statistics.power import Noise, seeds_between, seeds_for
 
 RNG = np.random.default_rng
 
@@ -85,10 +91,10 @@ def test_what_is_said_of_the_best_is_true_of_equal_configs_and_the_most_of_other
 
 def test_the_seeds_that_a_difference_needs_by_hand() -> None:
     # sd 1 of two degrees of freedom: chi-squared 0.050636 and 7.377759
-    ends = [seeds_for(1.0, math.sqrt(2 / chi)) for chi in (7.377759, 0.050636)]
-    assert list(seeds_between(1.0, 1.0, 2)) == ends
-    assert seeds_between(0.1, 1.0, 2)[1] is None, "more than 1,000"
-    one, of_28 = seeds_for(1.0, 1.0), seeds_for(1.0, 1.0, level=0.05 / 28)
+    ends = [seeds_for(1.0, Noise(math.sqrt(2 / chi))) for chi in (7.377759, 0.050636)]
+    assert list(seeds_between(1.0, Noise(1.0), 2)) == ends
+    assert seeds_between(0.1, Noise(1.0), 2)[1] is None, "more than 1,000"
+    one, of_28 = seeds_for(1.0, Noise(1.0)), seeds_for(1.0, Noise(1.0), level=0.05 / 28)
     assert one == 10 and of_28 and of_28 > 2 * one
 
 

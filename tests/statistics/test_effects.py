@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise
-from harness.statistics.effects import CellModel, Contrast, contrasts_of, corrected_family, estimate, verdict_of
-from harness.statistics.pairs import Pairs, PairwiseTests
-from harness.statistics.significance import holm
+from harness.statistics.effects import CellModel, Contrast, contrasts_of, estimate
+from harness.statistics.pairs import Pairs, PairwiseTests, verdict_of
 
 
 def model(levels: tuple[int, ...]) -> tuple[CellModel, np.ndarray]:
@@ -42,7 +41,6 @@ def test_two_by_two_by_hand() -> None:
     assert found.over_seeds == pytest.approx([0.01**2, 0.01**2, 0.02**2])  # two values that lie .02 or .04 apart
     p = [2 / math.pi * math.atan(1 / t) for t in (1, 13, 9)]  # Student's with one degree of freedom
     assert found.p == pytest.approx(p)
-    assert corrected_family(found.p) == pytest.approx(holm(p))
 
 
 def test_a_pair_is_what_all_pairs_of_configs_have() -> None:
@@ -145,11 +143,3 @@ def test_verdicts() -> None:
     assert [verdict_of(1.0, 0.01, math.nan), verdict_of(-1.0, 0.01, 0.2)] == ["better", "worse"]
     assert [verdict_of(1.0, 0.2, 0.01), verdict_of(1.0, 0.2, math.nan)] == ["equivalent", "undecided"]
     assert verdict_of(1.0, math.nan, math.nan) is None
-
-
-def test_holm_is_that_of_statsmodels() -> None:
-    from statsmodels.stats.multitest import multipletests
-
-    ps = np.random.default_rng(0).uniform(0, 0.2, 30)
-    assert holm(list(ps)) == pytest.approx(np.asarray(multipletests(ps, method="holm")[1], dtype=float))
-    assert np.isnan(corrected_family(np.array([np.nan, 0.01]))[0]) and holm([]) == []
