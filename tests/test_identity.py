@@ -124,7 +124,7 @@ import subprocess
 import sys
 from pathlib import Path
 from harness.data.prepare import fingerprint
-from harness.scheduling.slurm.manifest import freeze
+from harness.launching.slurm.manifest import freeze
 from harness.suite.plan import load_suite
 runs = load_suite(Path("s.yaml")).plan(fingerprint).runs
 folder = Path({str(frozen)!r})

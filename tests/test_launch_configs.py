@@ -8,7 +8,7 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
-from harness.scheduling.commands import Launcher
+from harness.launching.launch_command import Launcher
 
 CONFIGS = sorted((Path(__file__).parent.parent / "launch").glob("*.yaml"))
 

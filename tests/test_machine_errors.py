@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import DOCTOR, HarnessError, MachineError
+from harness.launching.failure_causes import hint_for
 from harness.measure.architectures import without_kernels
 from harness.records.result import Cause
-from harness.scheduling.endings import hint_for
+from harness.running import all_runs
 from harness.trackers.account import WandbProblem, require_key
 from tests.measure.fake_gpus import FakeGpu, install
 
@@ -30,9 +31,9 @@ RAISED = {
     "data/source.py": 1,  # the images do not fit into memory
     "measure/architectures.py": 1,  # torch has no kernels for the GPU
     "measure/system/gpus.py": 1,  # GPUs of several models
-    "running/fitting.py": 1,  # a network does not fit the memory, however small its micro-batches
-    "running/walk.py": 2,  # NVML does not answer, torch cannot use the GPU
-    "scheduling/commands.py": 1,  # fewer GPUs than processes
+    "running/micro_batch_search.py": 1,  # a network does not fit the memory, however small its micro-batches
+    "running/all_runs.py": 2,  # NVML does not answer, torch cannot use the GPU
+    "launching/launch_command.py": 1,  # fewer GPUs than processes
     "training/precision.py": 2,  # no GPU for fp16, no units for bf16
 }
 OF_MACHINES = re.compile(r"GPU|CUDA|NVML|NCCL|DALI|/dev/shm|\bdriver\b|memory|W&B|wandb")
@@ -40,8 +41,8 @@ OF_MACHINES = re.compile(r"GPU|CUDA|NVML|NCCL|DALI|/dev/shm|\bdriver\b|memory|W&
 OF_SUITES = {
     "cli/report.py",
     "report/to_wandb.py",
-    "scheduling/accelerate_settings.py",
-    "scheduling/slurm/batch.py",
+    "launching/accelerate_settings.py",
+    "launching/slurm/batch.py",
     "suite/mirroring.py",
 }
 
@@ -108,15 +109,14 @@ def test_runs_that_ended_otherwise() -> None:
 
 
 def test_a_gpu_that_torch_cannot_use_is_no_reason_to_train_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.running import walk
 
-    monkeypatch.setattr(walk.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(walk, "find_gpus", lambda: [{"model": "GTX 1060", "driver": "470.1"}])
-    monkeypatch.setattr(walk.torch.version, "cuda", "13.0")
+    monkeypatch.setattr(all_runs.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(all_runs, "find_gpus", lambda: [{"model": "GTX 1060", "driver": "470.1"}])
+    monkeypatch.setattr(all_runs.torch.version, "cuda", "13.0")
     with pytest.raises(MachineError, match=r"cannot use the GTX 1060 that is here: it is built for CUDA 13\.0"):
-        walk._has_gpu()
-    monkeypatch.setattr(walk, "find_gpus", list)
-    assert not walk._has_gpu()
+        all_runs._has_gpu()
+    monkeypatch.setattr(all_runs, "find_gpus", list)
+    assert not all_runs._has_gpu()
 
 
 @pytest.mark.parametrize(
@@ -132,16 +132,15 @@ def test_a_gpu_that_torch_cannot_use_is_no_reason_to_train_on_the_cpu(monkeypatc
 def test_a_run_on_a_card_that_torch_has_no_kernels_for(
     monkeypatch: pytest.MonkeyPatch, model: str, capability: tuple[int, int], says: str, mend: str
 ) -> None:
-    from harness.running import walk
 
     install(monkeypatch, [FakeGpu(model, compute_capability=capability)])
-    monkeypatch.setattr(walk.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(walk.torch.cuda, "get_arch_list", lambda: OF_CUDA_13)
+    monkeypatch.setattr(all_runs.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(all_runs.torch.cuda, "get_arch_list", lambda: OF_CUDA_13)
     if not says:
-        assert walk._has_gpu()
+        assert all_runs._has_gpu()
         return
     with pytest.raises(MachineError) as caught:
-        walk._has_gpu()
+        all_runs._has_gpu()
     assert says in caught.value.message and f"{model} (compute capability" in caught.value.message
     assert caught.value.hint == f"{DOCTOR}; {mend}, or CUDA_VISIBLE_DEVICES='' to train on the CPU"
     assert DOCTOR not in caught.value.message and caught.value.message.count("\n") == 0

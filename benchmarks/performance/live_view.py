@@ -34,14 +34,14 @@ from overhead import CASES, IMAGE, harness_loop, timed
 from ratios import median_of
 from rich.console import Console
 
+from harness.launching.launch_folder import BEAT_SECONDS, Heartbeat
 from harness.live.events import EpochEnded, RunEnded, RunStarted
+from harness.live.messages import Messenger
 from harness.live.state import Planned, SuiteState
-from harness.live.told import Messenger
 from harness.live.view import REFRESH_SECONDS, TerminalView
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.running.open_run import SHOWN_EVERY_SECONDS
-from harness.scheduling.launch import BEAT_SECONDS, Pulse
 
 ARCHITECTURE = "cnn3"
 RUNS, CONFIGS = 60, 12
@@ -83,7 +83,7 @@ def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         Messenger(folder).tell(RunStarted("r59", "resnet18 · seed 4", steps * 1000, 1000, steps * size))
-        watched.pulse = Pulse(folder, 0)
+        watched.heartbeat = Heartbeat(folder, 0)
         artist = multiprocessing.get_context("spawn").Process(target=draw_on, args=(folder, every_seconds), daemon=True)
         artist.start()
         time.sleep(3.0)  # it imports
@@ -110,18 +110,18 @@ class Watched:
     """What a run does at each step for those who watch, as `harness.running.open_run` does it."""
 
     def __init__(self) -> None:
-        self.pulse: Pulse | None = None
+        self.heartbeat: Heartbeat | None = None
         self.on = False
         self._shown = 0.0
 
     def on_step(self, step: int) -> None:
         """Leaves word of a step, if it is time."""
-        if not self.on or self.pulse is None:
+        if not self.on or self.heartbeat is None:
             return
-        self.pulse.steps = step + 1
+        self.heartbeat.steps = step + 1
         if (moment := time.monotonic()) >= self._shown:
             self._shown = moment + SHOWN_EVERY_SECONDS
-            self.pulse.beat(step)
+            self.heartbeat.beat(step)
 
 
 def _pair(
@@ -182,10 +182,10 @@ def cost_of_a_step(watched: Watched, repeats: int = 100_000) -> float:
 
 def cost_of_a_word(watched: Watched, repeats: int = 500) -> float:
     """Returns the processor seconds of a word."""
-    assert watched.pulse
+    assert watched.heartbeat
     began = time.thread_time()
     for step in range(repeats):
-        watched.pulse.beat(step, force=True)
+        watched.heartbeat.beat(step, force=True)
     return (time.thread_time() - began) / repeats
 
 
@@ -197,10 +197,10 @@ def cost_of_a_drawing(repeats: int = 100) -> float:
         view.follow(folder)
         Messenger(folder).tell(RunStarted("r59", "resnet18 · seed 4", 1000, 10, 1000))
         view._screen.start()
-        pulse = Pulse(folder, 0)
+        heartbeat = Heartbeat(folder, 0)
         seconds = 0.0
         for step in range(repeats):
-            pulse.beat(step, force=True)
+            heartbeat.beat(step, force=True)
             began = time.thread_time()
             view._look()
             view._refresh()

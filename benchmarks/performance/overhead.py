@@ -40,10 +40,10 @@ from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.running.build import prepare_network
 from harness.spec import ImageShape, parse_run_spec
-from harness.training.loop import Trainee, begin_epoch, train_epoch
-from harness.training.pauses import Pauses
+from harness.training.loop import TrainState, begin_epoch, train_epoch
 from harness.training.precision import apply_switches
 from harness.training.setup import build_learning_rate, build_optimizer
+from harness.training.step_control import StepControl
 
 IMAGE = ImageShape(3, 32, 32)
 CASES = {"cnn3": 64, "resnet18": 32}
@@ -232,7 +232,7 @@ def harness_loop(
     network = registry.build("architecture", model, IMAGE, 10) if isinstance(model, str) else model
     network, prepared = prepare_network(network, spec.train, accelerator)
     built = build_optimizer(spec.optimizer, network)
-    trainee = Trainee(
+    train_state = TrainState(
         accelerator=accelerator,
         train=spec.train,
         mixed_precision=mixed_precision,
@@ -247,12 +247,12 @@ def harness_loop(
     )
     clock = TrainClock(accelerator.device, 0)
     sizes: list[int] = [of_all for _ in range(len(batches))]
-    pauses = Pauses(world, lambda: False, every_seconds=300.0, every_steps=None)  # as in a run
+    pauses = StepControl(world, lambda: False, every_seconds=300.0, every_steps=None)  # as in a run
 
     def epoch() -> None:
-        so_far, left = begin_epoch(trainee, 0), iter(batches)
+        so_far, left = begin_epoch(train_state, 0), iter(batches)
         while so_far.batch < len(batches):  # a pause ends it early, as in a run, where a checkpoint would be written
-            train_epoch(trainee, left, sizes, so_far, clock, pauses)
+            train_epoch(train_state, left, sizes, so_far, clock, pauses)
             pauses.done()
         so_far.tally.count()
 

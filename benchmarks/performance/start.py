@@ -51,15 +51,15 @@ print(time.monotonic())
 RANK = """\
 import os, sys, time
 from harness import cli
-from harness.scheduling import launch
+from harness.launching import launch_folder
 
-class Told(launch.Pulse):
+class Told(launch.Heartbeat):
     def beat(self, at, *, force=False):
         if isinstance(at, int):
             print(time.monotonic(), flush=True)
             os._exit(0)
 
-launch.Pulse = Told
+launch.Heartbeat = Told
 cli.main(["run", *sys.argv[1:]])
 """
 

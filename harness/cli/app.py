@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness.scheduling.accelerate_settings import Asked
+    from harness.launching.accelerate_settings import LauncherSettings
     from harness.spec import DataSection
     from harness.suite.plan import Plan
 
@@ -57,7 +57,7 @@ def plan_of(
     config_file: Path | None,
     num_processes: int | None = None,
     *,
-    asked: Asked | None = None,
+    asked: LauncherSettings | None = None,
     fingerprint: Callable[[DataSection], str] | None = None,
 ) -> Plan:
     """Returns the plan of a suite as the options of a verb ask for it.
@@ -75,8 +75,8 @@ def plan_of(
     from harness.suite.yaml_lines import SuiteError
 
     if config_file:
-        from harness.scheduling.accelerate_settings import of_config
-        from harness.scheduling.commands import Launcher
+        from harness.launching.accelerate_settings import of_config
+        from harness.launching.launch_command import Launcher
 
         num_processes = num_processes or Launcher(config_file).num_processes()
         asked = asked or of_config(config_file)

@@ -34,8 +34,8 @@ from harness.cli.options import (
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.scheduling.accelerate_settings import Asked
-    from harness.scheduling.manifest import Manifest
+    from harness.launching.accelerate_settings import LauncherSettings
+    from harness.launching.manifest import Manifest
     from harness.suite.plan import PlannedRun
     from harness.trackers.options import Tracking
 
@@ -79,8 +79,8 @@ def run(
 ) -> None:
     """Run what is open of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
-    from harness.scheduling.launch import launch_folder
-    from harness.scheduling.manifest import Manifest
+    from harness.launching.launch_folder import launch_folder
+    from harness.launching.manifest import Manifest
     from harness.trackers.options import Tracking
 
     if folder := launch_folder():
@@ -114,7 +114,7 @@ def run(
             options = "--set, --only, --smoke, --local, --download and --output"
             message = f"{suite} is a frozen manifest: {options} do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
-        from harness.scheduling.slurm.manifest import read_manifest
+        from harness.launching.slurm.manifest import read_manifest
 
         manifest = read_manifest(suite, lines)
         if pack > 1:
@@ -153,13 +153,13 @@ def run(
     raise typer.Exit(code)
 
 
-def _asked(config_file: Path | None) -> Asked:
+def _asked(config_file: Path | None) -> LauncherSettings:
     """Returns what Accelerate's launcher or a config of it asks for."""
-    from harness.scheduling.accelerate_settings import Asked, of_config, of_launcher, refuse_environment
+    from harness.launching.accelerate_settings import LauncherSettings, of_config, of_launcher, refuse_environment
 
     if not _under_a_launcher():
         refuse_environment(os.environ)
-        return of_config(config_file) if config_file else Asked()
+        return of_config(config_file) if config_file else LauncherSettings()
     if config_file:
         message = "--config_file is for `harness run`, and a launcher has started this process"
         raise HarnessError(message, f"accelerate launch --config_file {config_file} harness/run.py SUITE")
@@ -170,7 +170,7 @@ def _asked(config_file: Path | None) -> Asked:
 
 
 def _with_downloads(manifest: Manifest) -> Manifest:
-    from harness.scheduling.downloads import with_downloads
+    from harness.launching.downloads import with_downloads
 
     changed = with_downloads(manifest)
     if changed.runs == manifest.runs and not any(getattr(run.spec.data, "download", False) for run in manifest.runs):
@@ -187,7 +187,7 @@ def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:
     Raises:
         HarnessError: they are not to be fetched, nobody can be asked, or there is no network.
     """
-    from harness.scheduling.downloads import missing_archives
+    from harness.launching.downloads import missing_archives
 
     for archive, told in missing_archives(manifest, system_id):
         folder = archive.path.parent.absolute()
@@ -229,9 +229,9 @@ def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
 
 def _work_for_supervisor(folder: Path) -> None:
     """Does the runs of a launch; a launcher in between would print a traceback for an exit code that is not 0."""
+    from harness.launching.launch_folder import STOPPED, refuse
+    from harness.launching.manifest import Manifest
     from harness.running.worker import work
-    from harness.scheduling.launch import STOPPED, refuse
-    from harness.scheduling.manifest import Manifest
 
     try:
         try:
@@ -275,11 +275,11 @@ def _do(
         with mirrored(here, None, say):
             return work(manifest, None, console)
 
+    from harness.launching.launch_command import Launcher
+    from harness.launching.run_suite import run_suite
     from harness.live.state import SuiteState
     from harness.live.view import view_for
     from harness.measure.system import describe_system
-    from harness.scheduling.call import do_open_runs
-    from harness.scheduling.commands import Launcher
 
     require_writable(folder)
     launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack)
@@ -289,7 +289,7 @@ def _do(
     with contextlib.closing(view):
         view.start()
         with mirrored(tracking, launcher.launch_folder_parent(), view.note):
-            return do_open_runs(
+            return run_suite(
                 manifest, launcher, system, arguments, console, view, isolate=isolate, retake=retake, renew=renew
             )
 

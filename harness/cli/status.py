@@ -26,7 +26,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Tell which runs of a suite are done, failed or open, on every system that ran them."""
-    from harness.scheduling.status import folder_status, suite_status
+    from harness.launching.status import folder_status, suite_status
 
     roots = output or []
     files, folders = split_paths([suite] if suite else [], roots)
@@ -45,13 +45,13 @@ def status(
         if len(roots) > 1:
             raise HarnessError("--watch looks at one results root", "give --output once")
         if as_json:
-            from harness.scheduling.watch import Snapshot
+            from harness.launching.watch import Snapshot
 
             print_json(Snapshot.of(planned, roots[0]).as_json())
             return
         from rich.console import Console
 
-        from harness.live.watching import watch as watch_suite
+        from harness.live.watch import watch as watch_suite
 
         watch_suite(planned, roots[0], Console())
         return

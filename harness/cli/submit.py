@@ -56,9 +56,9 @@ def submit(
     dry_run: DryRun = False,
 ) -> None:
     """Send what is open of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
+    from harness.launching.slurm.batch import Resources
+    from harness.launching.slurm.submission import Draft
     from harness.results.question import keep_question
-    from harness.scheduling.slurm.batch import Resources
-    from harness.scheduling.slurm.submission import Draft
 
     resources = Resources(
         partition=partition,

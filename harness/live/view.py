@@ -13,9 +13,9 @@ from rich.console import Console
 from harness.live.draw import draw
 from harness.live.eta import about, seconds_left, seconds_left_of_run
 from harness.live.events import Event, Note, RunEnded
+from harness.live.messages import Launched
 from harness.live.screen import Screen
 from harness.live.state import CurrentRun, SuiteState
-from harness.live.told import Launched
 from harness.records.result import RunResult
 
 REFRESH_SECONDS = 2.0

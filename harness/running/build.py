@@ -1,4 +1,4 @@
-"""What a run is made of: its batches, loader and trainee, built from its spec."""
+"""What a run is made of: its batches, loader and train_state, built from its spec."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits
 from harness.models.network import build_network, fit_to_data
 from harness.spec import ImageShape, RunSpec, TrainSection, parameters
-from harness.training.loop import Trainee
+from harness.training.loop import TrainState
 from harness.training.precision import image_dtype, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
 from harness.without_compiler import wrap_for_ranks
@@ -92,9 +92,9 @@ def some_training_images(spec: RunSpec, splits: Splits, most: int = 5000) -> Ten
     return Batched(Recipe(spec.data.augment, mean, std), pixels.device).evaluate(pixels)
 
 
-def build_trainee(
+def build_train_state(
     spec: RunSpec, splits: Splits, accelerator: Accelerator, steps_per_epoch: int, on_step: Callable[[int], None]
-) -> Trainee:
+) -> TrainState:
     """Returns the network with all that steps it, on the device and wrapped in DDP where there are several ranks."""
     train = spec.train
     mixed_precision = resolve_mixed_precision(train.mixed_precision, accelerator.device)
@@ -104,7 +104,7 @@ def build_trainee(
     if train.keeps_gradients:
         for parameter in network.parameters():
             parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-    return Trainee(
+    return TrainState(
         accelerator=accelerator,
         train=train,
         mixed_precision=mixed_precision,

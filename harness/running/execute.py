@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from harness.data.order import hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
+from harness.launching.launch_folder import launching_process
 from harness.measure.clock import Stopwatch
 from harness.measure.disturbance import judge
 from harness.measure.memory import PeakMemory, larger, release_freed_memory
@@ -24,20 +25,19 @@ from harness.measure.recorded import recorded
 from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
 from harness.records.result import Clock, DataFacts, Memory, Resolved
-from harness.running.build import build_loader, build_trainee
-from harness.running.fitting import fit_micro_batches
+from harness.running.build import build_loader, build_train_state
+from harness.running.micro_batch_search import search_micro_batches
 from harness.running.rehearsal import free_graphs, has_rehearsal, rehearse
-from harness.scheduling.launch import launching_process
 from harness.spec import RunSpec
 from harness.suite.file import Target
+from harness.training.checkpoint_state import Progress, checkpoint_files, chosen_loader, restore
 from harness.training.distributed import largest_memory
 from harness.training.epochs import run_epochs
 from harness.training.history import Epoch, History
-from harness.training.loop import Trainee, begin_epoch
-from harness.training.pauses import Pauses
+from harness.training.loop import TrainState, begin_epoch
 from harness.training.precision import apply_switches
-from harness.training.sampling import open_sampler, over_ranks
-from harness.training.state import Progress, checkpoint_files, chosen_loader, restore
+from harness.training.step_control import StepControl
+from harness.training.telemetry_sampler import open_telemetry_sampler, over_ranks
 
 MOST_SKIPPED = 20  # files that a record names
 DROPOUT = 2**32  # a stream of random numbers apart from those of the permutation and the augmentation
@@ -67,7 +67,7 @@ class Observer:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class CheckpointPolicy:
     """Where a run's checkpoints go, and the one it goes on from.
 
     Attributes:
@@ -109,7 +109,7 @@ def execute(
     fingerprint: str,
     target: Target | None = None,
     data_seconds: float = 0.0,
-    keeping: Keeping | None = None,
+    checkpoint_policy: CheckpointPolicy | None = None,
 ) -> Outcome:
     """Runs one run; every rank calls it.
 
@@ -121,7 +121,7 @@ def execute(
         fingerprint: of the data.
         target: an accuracy whose time is taken.
         data_seconds: what reading the data took, for the record.
-        keeping: its checkpoints; None to write none.
+        checkpoint_policy: its checkpoints; None to write none.
 
     Raises:
         HarnessError: this machine cannot build the config, or cannot go on from the checkpoint; before the first step.
@@ -132,7 +132,7 @@ def execute(
     device = accelerator.device
     release_freed_memory(device)  # of earlier runs
     stopwatch = Stopwatch(device)
-    resume_from = keeping.resume_from if keeping else None
+    resume_from = checkpoint_policy.resume_from if checkpoint_policy else None
 
     with stopwatch("build"):
         apply_switches(spec.train)
@@ -140,26 +140,26 @@ def execute(
         loader, sampler = build_loader(spec, splits, accelerator, chosen_loader(resume_from) if resume_from else None)
         if isinstance(why := loader.measured.get(spec.loader.name), str):
             observer.say(f"loader {loader.name} instead of {spec.loader.name}: {why}")
-        spec = fit_micro_batches(spec, splits, accelerator)
+        spec = search_micro_batches(spec, splits, accelerator)
         train, image = spec.train, splits.image_shape(spec.data.augment)
-        trainee = build_trainee(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
-        size = count_size(trainee.network, image, device)
+        train_state = build_train_state(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
+        size = count_size(train_state.network, image, device)
     peaks = None
     if has_rehearsal(train, device):
         with stopwatch("compile" if train.compile else "build"):
-            peaks = rehearse(trainee, image, sampler, splits.evaluated(train=train.evaluate_train))
+            peaks = rehearse(train_state, image, sampler, splits.evaluated(train=train.evaluate_train))
     else:
         release_freed_memory(device)  # of building
 
     torch.manual_seed(hash_seed(spec.seed, 0, DROPOUT + accelerator.process_index))  # differs from rank to rank
-    progress = Progress(begin_epoch(trainee, 0), History(sampler.sizes, target), stopwatch.seconds, loader)
+    progress = Progress(begin_epoch(train_state, 0), History(sampler.sizes, target), stopwatch.seconds, loader)
     progress.seconds |= {"data": data_seconds, "total": 0.0}
     if resume_from:
         with stopwatch("checkpoint"):
-            restore(resume_from, trainee, progress)
+            restore(resume_from, train_state, progress)
     peaks = peaks or PeakMemory(device)  # what came before depends on the runs before
     earlier_seconds, first_step = progress.seconds["total"], progress.step(len(sampler.sizes))
-    earlier_readings, telemetry = progress.readings, open_sampler(accelerator, launching_process())
+    earlier_readings, telemetry = progress.readings, open_telemetry_sampler(accelerator, launching_process())
     telemetry.on_sample = observer.on_sample
 
     def peak_memory() -> tuple[Memory, dict[str, str]]:
@@ -173,14 +173,23 @@ def execute(
         progress.seconds["total"] = earlier_seconds + time.perf_counter() - began
         progress.memory, _ = peak_memory()
         progress.readings = all_readings()
-        return keep_checkpoint(keeping, trainee, progress, len(sampler.sizes), observer.on_checkpoint)
+        return save_checkpoint(checkpoint_policy, train_state, progress, len(sampler.sizes), observer.on_checkpoint)
 
-    every = (train.checkpoint_every_seconds, train.checkpoint_every_steps) if keeping else (None, None)
-    pauses = Pauses(accelerator.num_processes, observer.stop_requested, *every, first_step, observer.is_lost)
+    every = (train.checkpoint_every_seconds, train.checkpoint_every_steps) if checkpoint_policy else (None, None)
+    pauses = StepControl(accelerator.num_processes, observer.stop_requested, *every, first_step, observer.is_lost)
     try:
         with telemetry:
             last = run_epochs(
-                trainee, splits, loader, sampler.sizes, progress, pauses, stopwatch, telemetry, save, observer.on_epoch
+                train_state,
+                splits,
+                loader,
+                sampler.sizes,
+                progress,
+                pauses,
+                stopwatch,
+                telemetry,
+                save,
+                observer.on_epoch,
             )
     finally:
         loader.close()
@@ -200,7 +209,7 @@ def execute(
             "epochs": train.epochs,
             "resolved": Resolved(
                 device=device.type,
-                mixed_precision=trainee.mixed_precision,
+                mixed_precision=train_state.mixed_precision,
                 loader=loader.name,
                 loader_images_per_second=loader.measured,
                 micro_batch_size=train.micro_batch_size,
@@ -251,31 +260,31 @@ def execute(
             **{f"confusion_{split}": matrix for split, matrix in last.confusion.items()},
         },
         losses=torch.cat(progress.losses),
-        network=trainee.evaluated,
+        network=train_state.evaluated,
     )
 
 
-def keep_checkpoint(
-    keeping: Keeping | None,
-    trainee: Trainee,
+def save_checkpoint(
+    checkpoint_policy: CheckpointPolicy | None,
+    train_state: TrainState,
     progress: Progress,
     steps_per_epoch: int,
     on_checkpoint: Callable[[int, str | None], None],
 ) -> bool:
     """Writes a checkpoint, on rank 0, and tells whether it could; every rank calls it. Training goes on either way."""
-    if keeping is None:
+    if checkpoint_policy is None:
         return False
     step, problem = progress.step(steps_per_epoch), None
     try:
-        files = checkpoint_files(trainee, progress)
-        if files and not keeping.is_ours():
+        files = checkpoint_files(train_state, progress)
+        if files and not checkpoint_policy.is_ours():
             problem = "another process has taken this run over"
         elif files:
-            keeping.folder.commit(step, files, keeping.run)
+            checkpoint_policy.folder.commit(step, files, checkpoint_policy.run)
     except HarnessError as error:
         problem = error.message
     except OSError as error:
-        problem = f"{error.strerror}: {keeping.folder.path}"
+        problem = f"{error.strerror}: {checkpoint_policy.folder.path}"
     problem = broadcast_object_list([problem])[0]
     on_checkpoint(step, problem)
     return problem is None

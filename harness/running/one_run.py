@@ -14,13 +14,13 @@ from accelerate.utils import gather_object
 from harness.cache import cache_root
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError
+from harness.launching.launch_folder import report_failure
 from harness.measure.memory import is_out_of_memory
 from harness.records.result import Cause, RunResult, Status
 from harness.running.build import global_batches
 from harness.running.execute import Observer, execute
-from harness.running.open_run import OpenRun, Taken, Worker
+from harness.running.open_run import OpenRun, OwnedElsewhere, Worker
 from harness.running.warm_up import warm_up, warm_up_seconds
-from harness.scheduling.launch import report_failure
 from harness.spec import RunSpec, parameters
 from harness.suite.plan import PlannedRun
 from harness.training.distributed import wait_for_all
@@ -37,7 +37,7 @@ def do_run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
 
     What it cannot record ends the process: its peers may wait in a collective, for ever.
     """
-    worker.pulse.run_begins(run, worker.folder(run).path)
+    worker.heartbeat.run_begins(run, worker.folder(run).path)
     open_run = None
     try:
         began = time.perf_counter()
@@ -52,7 +52,7 @@ def do_run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
         status = result.status
     except BadData:
         raise
-    except Taken as error:
+    except OwnedElsewhere as error:
         if open_run:
             open_run.leave(error)
         else:
@@ -60,7 +60,7 @@ def do_run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
         status = None
     except Exception as error:
         _end_process(worker, open_run, error)
-    worker.pulse.run_ended()
+    worker.heartbeat.run_ended()
     return status
 
 
@@ -86,7 +86,7 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
     spec = worker.manifest.spec_to_train(run)
 
     def on_step(step: int) -> None:
-        worker.pulse.steps = step + 1
+        worker.heartbeat.steps = step + 1
         open_run.on_step(step)
 
     try:
@@ -106,7 +106,7 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
             fingerprint=run.fingerprint,
             target=worker.manifest.target,
             data_seconds=data_seconds,
-            keeping=open_run.keeping,
+            checkpoint_policy=open_run.checkpoint_policy,
         )
     except Lost:
         raise open_run.taken() from None
@@ -159,21 +159,23 @@ def _decodes_itself(spec: RunSpec) -> bool:
 
 def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> NoReturn:
     """Records an error of this rank and ends the process."""
-    pulse = worker.pulse
+    heartbeat = worker.heartbeat
     trace = None if isinstance(error, HarnessError) else traceback.format_exc()
     message = str(error).partition("\n")[0]
-    cause = Cause(kind=type(error).__name__, message=message, rank=pulse.rank, step=pulse.steps, traceback=trace)
+    cause = Cause(
+        kind=type(error).__name__, message=message, rank=heartbeat.rank, step=heartbeat.steps, traceback=trace
+    )
     status: Status = "oom" if is_out_of_memory(error) else "failed"
     try:
         worker.display.close()
-        if pulse.folder:  # of several ranks the supervisor knows which one failed, and which lost its peer
-            report_failure(pulse.folder, pulse.rank, status, cause)
+        if heartbeat.folder:  # of several ranks the supervisor knows which one failed, and which lost its peer
+            report_failure(heartbeat.folder, heartbeat.rank, status, cause)
         else:
-            sys.stderr.write(f"rank {pulse.rank}: {trace or error}\n")
+            sys.stderr.write(f"rank {heartbeat.rank}: {trace or error}\n")
             if open_run:
                 open_run.abandon(status, cause)
     except OSError as problem:  # e.g. a full disk
-        sys.stderr.write(f"rank {pulse.rank}: {trace or error}\nnot recorded: {problem}\n")
+        sys.stderr.write(f"rank {heartbeat.rank}: {trace or error}\nnot recorded: {problem}\n")
     finally:
         sys.stderr.flush()
         os._exit(1)  # a normal exit would wait for the process group

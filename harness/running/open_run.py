@@ -13,8 +13,10 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from harness.errors import HarnessError
+from harness.launching.launch_folder import Heartbeat
+from harness.launching.manifest import Manifest
 from harness.live.events import EpochEnded, RankSeen, RunEnded, RunStarted
-from harness.live.told import leave_file, remove_file, seen
+from harness.live.messages import leave_file, remove_file, seen
 from harness.live.view import Listener
 from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
@@ -22,15 +24,13 @@ from harness.records.claims import Claim, owner
 from harness.records.files import recording, write_atomically
 from harness.records.result import FINAL, Cause, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now
-from harness.running.execute import Keeping, Outcome
-from harness.running.stopping import StopRequest
-from harness.scheduling.launch import Pulse
-from harness.scheduling.manifest import Manifest
+from harness.running.execute import CheckpointPolicy, Outcome
+from harness.running.stop_request import StopRequest
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
 from harness.trackers.announced import announce
+from harness.training.checkpoint_state import tensor_bytes
 from harness.training.history import Epoch
-from harness.training.state import tensor_bytes
 
 SHOWN_EVERY_SECONDS = 0.5
 FILE_EVERY_SECONDS = 5.0  # for those who watch from elsewhere, maybe over a network disk
@@ -43,7 +43,7 @@ class Worker:
     manifest: Manifest
     accelerator: Accelerator
     system: dict[str, Any]
-    pulse: Pulse
+    heartbeat: Heartbeat
     stop: StopRequest
     display: Listener
 
@@ -61,12 +61,12 @@ class Worker:
         return self.manifest.is_done(run, self.folder(run))
 
 
-class Taken(Exception):
+class OwnedElsewhere(Exception):
     """Another process owns the run, or has just ended it; every rank raises it. The message says who."""
 
 
 class OpenRun:
-    """Opens a run: on rank 0 its claim and folder, everywhere its pulse and the checkpoint that it goes on from.
+    """Opens a run: on rank 0 its claim and folder, everywhere its heartbeat and the checkpoint that it goes on from.
 
     Args:
         worker: this process.
@@ -74,11 +74,11 @@ class OpenRun:
         sizes: samples of each global batch of an epoch.
 
     Raises:
-        Taken: the run is another's.
+        OwnedElsewhere: the run is another's.
         HarnessError: on every rank: its newest checkpoint is of another run, or its folder cannot be written.
 
     Attributes:
-        keeping: where its checkpoints go.
+        checkpoint_policy: where its checkpoints go.
     """
 
     def __init__(self, worker: Worker, run: PlannedRun, sizes: list[int]) -> None:
@@ -101,9 +101,9 @@ class OpenRun:
             announce(self._folder.path)
             for problem in problems:
                 self._folder.event("checkpoint_damaged", problem=problem)
-        self.keeping = Keeping(self._folder.checkpoints, identity, self._owns, checkpoint)
-        worker.pulse.run_opened(run, self._folder.path)
-        worker.pulse.gauges = {}
+        self.checkpoint_policy = CheckpointPolicy(self._folder.checkpoints, identity, self._owns, checkpoint)
+        worker.heartbeat.run_opened(run, self._folder.path)
+        worker.heartbeat.gauges = {}
         steps = max(len(sizes), 1) * spec.train.epochs
         self._started = RunStarted(run.run_id, run.name, steps, spec.train.epochs, sum(sizes))
         worker.display.tell(self._started)
@@ -122,24 +122,24 @@ class OpenRun:
         """Takes note of a step, twice a second at the most; nobody is shown anything from within this process."""
         if (moment := time.monotonic()) >= self._shown:
             self._shown = moment + SHOWN_EVERY_SECONDS
-            self._worker.pulse.beat(step)
-            if self._worker.pulse.folder is None and self._worker.is_main:
+            self._worker.heartbeat.beat(step)
+            if self._worker.heartbeat.folder is None and self._worker.is_main:
                 self._worker.display.tell(self._seen())
 
     def on_sample(self, sample: Readings) -> None:
         """Takes what telemetry reads, in its thread."""
-        pulse = self._worker.pulse
+        heartbeat = self._worker.heartbeat
         gauges = {name: sample.totals[name] for name in ("gpu_utilization", "device_bytes") if name in sample.totals}
         total = self._worker.system["gpu_memory_bytes"]
-        pulse.gauges = {**gauges, "device_total_bytes": total} if gauges and total else gauges
+        heartbeat.gauges = {**gauges, "device_total_bytes": total} if gauges and total else gauges
         if (moment := time.monotonic()) >= self._next_file and not self.is_lost():
             self._next_file = moment + FILE_EVERY_SECONDS
             leave_file(self._folder.path, self._seen(), self._started)
 
     def _seen(self) -> RankSeen:
-        pulse = self._worker.pulse
-        at = pulse.steps - 1 if pulse.steps else "start"
-        return seen(pulse.rank, {"run_id": self._run.run_id, "at": at, "gauges": pulse.gauges})
+        heartbeat = self._worker.heartbeat
+        at = heartbeat.steps - 1 if heartbeat.steps else "start"
+        return seen(heartbeat.rank, {"run_id": self._run.run_id, "at": at, "gauges": heartbeat.gauges})
 
     def on_epoch(self, epoch: Epoch) -> None:
         """Tells of an epoch and appends it to the run's events."""
@@ -161,11 +161,11 @@ class OpenRun:
         """Tells, on rank 0 at each step, whether another process owns the run by now."""
         return self._claim is not None and not self._claim.seems_held()
 
-    def taken(self) -> Taken:
+    def taken(self) -> OwnedElsewhere:
         """Returns what to raise where the run is another's by now, with its name on rank 0."""
-        return Taken(owner(self._folder.path) or "another process")
+        return OwnedElsewhere(owner(self._folder.path) or "another process")
 
-    def leave(self, error: Taken) -> None:
+    def leave(self, error: OwnedElsewhere) -> None:
         """Leaves a run, and all that lies in its folder, to the process that owns it now; the launch goes on."""
         if self._claim:
             self._claim.release()
@@ -177,10 +177,10 @@ class OpenRun:
         """Writes the result, on rank 0, and returns it; every rank calls it.
 
         Raises:
-            Taken: on every rank: the run is another's by now.
+            OwnedElsewhere: on every rank: the run is another's by now.
         """
         if outcome and self._claim:
-            with contextlib.suppress(Taken):  # all ranks are told below
+            with contextlib.suppress(OwnedElsewhere):  # all ranks are told below
                 self._write(outcome)
         lost = self._claim is not None and not self._owns()
         if broadcast_object_list([lost])[0]:
@@ -191,12 +191,12 @@ class OpenRun:
             if status in FINAL:
                 self._folder.checkpoints.clear()
             self._claim.release()
-        remove_file(self._folder.path, self._worker.pulse.rank)
+        remove_file(self._folder.path, self._worker.heartbeat.rank)
         self._worker.display.tell(RunEnded.of(result, self._run.name))
         return result
 
     def _require_owner(self) -> None:
-        """Raises `Taken`, on rank 0 alone, where the run is another's by now."""
+        """Raises `OwnedElsewhere`, on rank 0 alone, where the run is another's by now."""
         if not self._owns():
             raise self.taken()
 
@@ -234,7 +234,7 @@ class OpenRun:
         if self._worker.is_main:
             try:
                 found = self._take_on_main(identity)
-            except (Taken, HarnessError) as error:
+            except (OwnedElsewhere, HarnessError) as error:
                 problem = error
                 if self._claim:
                     self._claim.release()
@@ -248,17 +248,19 @@ class OpenRun:
     def _take_on_main(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
         owned = self._folder.claim(lambda text: self._worker.display.note(f"{self._run.name}: {text}"))
         if owned is None:
-            raise Taken(owner(self._folder.path) or "another process")
+            raise OwnedElsewhere(owner(self._folder.path) or "another process")
         self._claim, self._folder = owned
         manifest = self._worker.manifest
         if earlier := manifest.to_replace(self._run, self._folder):
             self._folder.set_aside(earlier, manifest.again[self._run.run_id].reason)
         if self._folder.is_done():  # by who owned it until now
-            raise Taken("another process, which has ended it")
+            raise OwnedElsewhere("another process, which has ended it")
         earlier = self._folder.result()
         if self._claim.other_task and earlier and earlier.status != "preempted":
             # Tasks of one array walk the plan together: a run that fails is tried by one of them, not by each.
-            raise Taken(f"SLURM job {self._claim.other_task} of this array, which ended it as {earlier.status}")
+            raise OwnedElsewhere(
+                f"SLURM job {self._claim.other_task} of this array, which ended it as {earlier.status}"
+            )
         checkpoints = self._folder.checkpoints
         checkpoint, problems = checkpoints.newest(since=self._folder.started_generation())
         if checkpoint:

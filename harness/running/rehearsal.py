@@ -12,9 +12,9 @@ from harness.data.source import Split
 from harness.measure.memory import PeakMemory, release_freed_memory
 from harness.running.build import black_images, undrawn
 from harness.spec import ImageShape, TrainSection
-from harness.training.loop import Trainee, micro_batch_sizes
+from harness.training.loop import TrainState, micro_batch_sizes
 from harness.training.precision import autocast
-from harness.training.views import logits_of_views
+from harness.training.test_time_augmentation import logits_of_views
 
 GRAPH_CALLS = 3  # the first compiles, the second records a CUDA graph, the third replays it
 
@@ -29,7 +29,7 @@ def has_rehearsal(train: TrainSection, device: torch.device) -> bool:
 
 
 def rehearse(
-    trainee: Trainee, image: ImageShape, sampler: GlobalBatches, evaluated: Iterable[tuple[str, Split]] = ()
+    train_state: TrainState, image: ImageShape, sampler: GlobalBatches, evaluated: Iterable[tuple[str, Split]] = ()
 ) -> PeakMemory | None:
     """Steps and evaluates each batch shape of a run; leaves weights, gradients and randomness as they were.
 
@@ -37,7 +37,7 @@ def rehearse(
     shapes does not take; when that is released, the second time takes the memory that a step will find.
 
     Args:
-        trainee: what is stepped.
+        train_state: what is stepped.
         image: as the network sees it.
         sampler: says how large the batches are.
         evaluated: the splits that the run evaluates.
@@ -45,37 +45,37 @@ def rehearse(
     Returns:
         The peaks since CUDA graphs were recorded, whose memory is counted then and in no replay; else None.
     """
-    device, train = trainee.accelerator.device, trainee.train
+    device, train = train_state.accelerator.device, train_state.train
     records = train.records_graphs and device.type == "cuda"
-    with _left_as_it_was(trainee):
-        _step(trainee, image, sampler, calls=1)
-        _evaluate(trainee, image, evaluated)
+    with _left_as_it_was(train_state):
+        _step(train_state, image, sampler, calls=1)
+        _evaluate(train_state, image, evaluated)
     release_freed_memory(device)
     peaks = PeakMemory(device) if records else None
-    with _left_as_it_was(trainee):
-        _step(trainee, image, sampler, calls=GRAPH_CALLS - 1 if train.records_graphs else 1)
-        _evaluate(trainee, image, evaluated)
+    with _left_as_it_was(train_state):
+        _step(train_state, image, sampler, calls=GRAPH_CALLS - 1 if train.records_graphs else 1)
+        _evaluate(train_state, image, evaluated)
     return peaks
 
 
 @contextlib.contextmanager
-def _left_as_it_was(trainee: Trainee) -> Iterator[None]:
-    tensors = [*trainee.network.parameters(), *trainee.network.buffers()]  # more than a state dict may hold
+def _left_as_it_was(train_state: TrainState) -> Iterator[None]:
+    tensors = [*train_state.network.parameters(), *train_state.network.buffers()]  # more than a state dict may hold
     before = [tensor.detach().to("cpu", copy=True) for tensor in tensors]  # on the device they would be in the peak
-    with undrawn(trainee.accelerator.device):
+    with undrawn(train_state.accelerator.device):
         yield
     with torch.no_grad():
         for tensor, value in zip(tensors, before, strict=True):
             tensor.copy_(value)
 
 
-def _step(trainee: Trainee, image: ImageShape, sampler: GlobalBatches, calls: int) -> None:
+def _step(train_state: TrainState, image: ImageShape, sampler: GlobalBatches, calls: int) -> None:
     """Passes each batch shape of an epoch forward and backward.
 
     The images are as the loader yields them: for those of another type or layout a step would compile or try again.
     """
-    device, train = trainee.accelerator.device, trainee.train
-    trainee.model.train()
+    device, train = train_state.accelerator.device, train_state.train
+    train_state.model.train()
     sizes = {
         part
         for size in set(sampler.sizes)
@@ -83,26 +83,26 @@ def _step(trainee: Trainee, image: ImageShape, sampler: GlobalBatches, calls: in
         for part in micro_batch_sizes(share, train.micro_batch_size)
     }
     for size in sorted(sizes, reverse=True):
-        images = black_images(size, image, train, trainee.mixed_precision, device)
+        images = black_images(size, image, train, train_state.mixed_precision, device)
         for _ in range(calls):
-            with autocast(trainee.mixed_precision, device):
-                loss = trainee.model(images).square().mean()
+            with autocast(train_state.mixed_precision, device):
+                loss = train_state.model(images).square().mean()
             loss.backward()
-            trainee.optimizer.zero_grad(set_to_none=not train.keeps_gradients)
+            train_state.optimizer.zero_grad(set_to_none=not train.keeps_gradients)
 
 
 @torch.no_grad()
-def _evaluate(trainee: Trainee, image: ImageShape, evaluated: Iterable[tuple[str, Split]]) -> None:
+def _evaluate(train_state: TrainState, image: ImageShape, evaluated: Iterable[tuple[str, Split]]) -> None:
     """Passes each batch shape of an evaluation forward, on a GPU; on a CPU nothing of it is compiled or tried."""
-    accelerator, train = trainee.accelerator, trainee.train
-    device, network = accelerator.device, trainee.evaluated.eval()
+    accelerator, train = train_state.accelerator, train_state.train
+    device, network = accelerator.device, train_state.evaluated.eval()
     if device.type != "cuda":
         return
     ranks = accelerator.process_index, accelerator.num_processes
     shares = (share for _, split in evaluated for share in evaluation_share(split, *ranks, train.eval_batch_size))
     for size in sorted({len(range(share.start, share.stop, share.step)) for share in shares}, reverse=True):
-        images = black_images(size, image, train, trainee.mixed_precision, device)
-        with autocast(trainee.mixed_precision, device):
+        images = black_images(size, image, train, train_state.mixed_precision, device)
+        with autocast(train_state.mixed_precision, device):
             logits_of_views(network, images, train.evaluate_views, train.evaluate_views_share)
 
 

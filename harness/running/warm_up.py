@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from harness.data.prepare import Splits
 from harness.running.execute import Observer, execute
-from harness.running.stopping import StopRequest
+from harness.running.stop_request import StopRequest
 from harness.spec import RunSpec
 from harness.training.epochs import Stopped
 from harness.training.loop import Diverged

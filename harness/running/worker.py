@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import HarnessError
+from harness.launching.launch_folder import Heartbeat, launching_process, report_failure
+from harness.launching.manifest import Manifest
 from harness.measure.surroundings import Surroundings
 from harness.records.result import Cause
-from harness.running.stopping import StopRequest
-from harness.scheduling.launch import Pulse, launching_process, report_failure
-from harness.scheduling.manifest import Manifest
+from harness.running.stop_request import StopRequest
 
 
 def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
@@ -36,24 +36,24 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         HarnessError: the output folder or the data are unusable: no run can start. Bad data are raised by each rank;
             in a supervised launch by rank 0, and the other ranks leave.
     """
-    pulse = Pulse(launch, int(os.environ.get("RANK", "0")))
+    heartbeat = Heartbeat(launch, int(os.environ.get("RANK", "0")))
     stop = StopRequest()
-    stop.listen(pulse)
+    stop.listen(heartbeat)
     if launch:
         with contextlib.suppress(OSError):  # a full disk: a crash is told without its stack
-            crash = (launch / f"crash-{pulse.rank}.txt").open("w")
+            crash = (launch / f"crash-{heartbeat.rank}.txt").open("w")
             faulthandler.enable(crash, all_threads=False)
-    pulse.beat("import", force=True)
+    heartbeat.beat("import", force=True)
     # Where there is a supervisor, it looks at the machine, once for all its launches.
     surroundings = None if launch else Surroundings({launching_process() or os.getpid()})
 
     try:
         gc.disable()  # what is imported stays: to look for garbage in it would be a quarter of that time
-        from harness.running.walk import walk  # imports torch: seconds, in which a signal would end the process
+        from harness.running.all_runs import walk  # imports torch: seconds, in which a signal would end the process
 
         gc.freeze()  # and part of each run
         gc.enable()
-        return walk(manifest, pulse, stop, console, surroundings)
+        return walk(manifest, heartbeat, stop, console, surroundings)
     except HarnessError:
         raise
     except Exception as error:
@@ -61,9 +61,9 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
             raise
         message = str(error).partition("\n")[0]
         trace = traceback.format_exc()
-        cause = Cause(kind=type(error).__name__, message=message, rank=pulse.rank, traceback=trace)
+        cause = Cause(kind=type(error).__name__, message=message, rank=heartbeat.rank, traceback=trace)
         try:
-            report_failure(launch, pulse.rank, "failed", cause)
+            report_failure(launch, heartbeat.rank, "failed", cause)
         except OSError as problem:
-            sys.stderr.write(f"rank {pulse.rank}: {trace}\nnot recorded: {problem}\n")
+            sys.stderr.write(f"rank {heartbeat.rank}: {trace}\nnot recorded: {problem}\n")
         os._exit(1)  # a normal exit would wait for the process group

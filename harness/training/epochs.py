@@ -14,12 +14,12 @@ from harness.data.prepare import Splits
 from harness.measure.clock import Stopwatch, TrainClock
 from harness.measure.telemetry import Sampler
 from harness.records.result import Metrics
+from harness.training.checkpoint_state import Progress
 from harness.training.distributed import agree_on_time, average_buffers, gather_predictions, sum_tally
 from harness.training.history import Epoch
-from harness.training.loop import Trainee, begin_epoch, evaluate, train_epoch
-from harness.training.pauses import Pauses, Wish
-from harness.training.sampling import sum_joules
-from harness.training.state import Progress
+from harness.training.loop import TrainState, begin_epoch, evaluate, train_epoch
+from harness.training.step_control import StepAction, StepControl
+from harness.training.telemetry_sampler import sum_joules
 
 
 class Stopped(Exception):
@@ -54,12 +54,12 @@ class Evaluated:
 
 
 def run_epochs(
-    trainee: Trainee,
+    train_state: TrainState,
     splits: Splits,
     loader: Loader,
     sizes: list[int],
     progress: Progress,
-    pauses: Pauses,
+    pauses: StepControl,
     stopwatch: Stopwatch,
     sampler: Sampler,
     save: Callable[[], bool],
@@ -68,7 +68,7 @@ def run_epochs(
     """Trains the epochs that are left, and evaluates.
 
     Args:
-        trainee: what is stepped.
+        train_state: what is stepped.
         splits: what is evaluated.
         loader: of this rank.
         sizes: samples of each global batch of an epoch.
@@ -83,22 +83,22 @@ def run_epochs(
         Diverged: a loss was not finite.
         Stopped, Lost: as the pauses say.
     """
-    accelerator, train = trainee.accelerator, trainee.train
+    accelerator, train = train_state.accelerator, train_state.train
     clock, last = TrainClock(accelerator.device, train.untimed_steps), Evaluated()
 
     while (so_far := progress.so_far).epoch < train.epochs:
         batches = loader.epoch(so_far.epoch, so_far.batch)
         while so_far.batch < len(sizes):
             with sampler.training() as part:
-                train_epoch(trainee, batches, sizes, so_far, clock, pauses)
+                train_epoch(train_state, batches, sizes, so_far, clock, pauses)
             so_far.add_joules(part.joules)
-            if pauses.wish == Wish.LEAVE:
+            if pauses.action == StepAction.LEAVE:
                 pauses.close()
                 raise Lost
-            if pauses.wish > Wish.GO_ON:
+            if pauses.action > StepAction.CONTINUE:
                 with stopwatch("checkpoint"):
                     kept = save()
-                if pauses.wish == Wish.STOP:
+                if pauses.action == StepAction.STOP:
                     pauses.close()
                     raise Stopped(progress.step(len(sizes)), kept=kept)
                 pauses.done()
@@ -109,17 +109,17 @@ def run_epochs(
             metrics: dict[str, Metrics] = {}
             metrics["train"], last.confusion["train"] = sum_tally(accelerator, so_far.tally).metrics()
             if (so_far.epoch + 1) % train.evaluate_every_epochs == 0 or so_far.epoch + 1 == train.epochs:
-                average_buffers(accelerator, trainee.evaluated)
+                average_buffers(accelerator, train_state.evaluated)
                 for name, split in splits.evaluated(train=train.evaluate_train):
-                    counts, own = evaluate(trainee, loader.evaluation(split, train.eval_batch_size))
+                    counts, own = evaluate(train_state, loader.evaluation(split, train.eval_batch_size))
                     metrics[name], last.confusion[name] = sum_tally(accelerator, counts).metrics()
                     last.predictions = gather_predictions(accelerator, own, len(split.labels))
         eval_seconds = stopwatch.seconds["eval"] - eval_before
-        time, rate = agree_on_time(accelerator, so_far.time), trainee.learning_rate.value
+        time, rate = agree_on_time(accelerator, so_far.time), train_state.learning_rate.value
         joules = sum_joules(accelerator, so_far.joules)
         progress.history.add(Epoch(so_far.epoch, time, so_far.timed_samples, eval_seconds, rate, metrics, joules))
         on_epoch(progress.history.epochs[-1])
-        progress.so_far = begin_epoch(trainee, so_far.epoch + 1)
+        progress.so_far = begin_epoch(train_state, so_far.epoch + 1)
 
     pauses.close()
     return last

@@ -19,7 +19,7 @@ from harness.training.metrics import Tally
 from harness.training.moving_average import MovingAverage
 from harness.training.precision import autocast
 from harness.training.schedule import LearningRate
-from harness.training.views import logits_of_views
+from harness.training.test_time_augmentation import logits_of_views
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -33,7 +33,7 @@ class Diverged(Exception):
 
 
 @dataclass
-class Trainee:
+class TrainState:
     """What the loop steps.
 
     Attributes:
@@ -87,13 +87,15 @@ class EpochSoFar:
         self.joules = None if self.joules is None or joules is None else self.joules + joules
 
 
-def begin_epoch(trainee: Trainee, epoch: int) -> EpochSoFar:
+def begin_epoch(train_state: TrainState, epoch: int) -> EpochSoFar:
     """Returns an epoch before its first batch."""
-    return EpochSoFar(epoch, Tally(trainee.num_classes, trainee.accelerator.device, trainee.train.label_smoothing))
+    return EpochSoFar(
+        epoch, Tally(train_state.num_classes, train_state.accelerator.device, train_state.train.label_smoothing)
+    )
 
 
 def train_epoch(
-    trainee: Trainee,
+    train_state: TrainState,
     batches: Iterator[tuple[Tensor, Tensor]],
     sizes: list[int],
     so_far: EpochSoFar,
@@ -103,7 +105,7 @@ def train_epoch(
     """Trains an epoch, or goes on with it, to its end or to a pause.
 
     Args:
-        trainee: what is stepped.
+        train_state: what is stepped.
         batches: this rank's share of each global batch that is left: images [n, C, H, W] and labels [n].
         sizes: samples of each global batch of the epoch, over all ranks.
         so_far: grows.
@@ -113,7 +115,7 @@ def train_epoch(
     Raises:
         Diverged: a loss was not finite.
     """
-    t, train = trainee, trainee.train
+    t, train = train_state, train_state.train
     precision = autocast(t.mixed_precision, t.accelerator.device)
     micro, num_processes = train.micro_batch_size, t.accelerator.num_processes
     first_batch, steps_before = so_far.batch, so_far.epoch * len(sizes)
@@ -187,13 +189,13 @@ def micro_batch_sizes(share: int, micro_batch_size: int) -> list[int]:
 
 
 @torch.no_grad()
-def evaluate(trainee: Trainee, batches: Batches) -> tuple[Tally, Tensor]:
+def evaluate(train_state: TrainState, batches: Batches) -> tuple[Tally, Tensor]:
     """Evaluates on this rank's share of a split.
 
     Returns:
         The counts of this rank, and its predictions int64 [n] in the order of the batches.
     """
-    t = trainee
+    t = train_state
     precision = autocast(t.mixed_precision, t.accelerator.device)
     tally = Tally(t.num_classes, t.accelerator.device)
     predictions, seen = [], []

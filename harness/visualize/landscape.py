@@ -15,10 +15,10 @@ from harness.data.order import hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
 from harness.measure.clock import TrainClock
-from harness.running.build import build_loader, build_trainee
+from harness.running.build import build_loader, build_train_state
 from harness.running.execute import DROPOUT
 from harness.spec import RunSpec, parse_run_spec
-from harness.training.loop import Diverged, Trainee, begin_epoch, train_epoch
+from harness.training.loop import Diverged, TrainState, begin_epoch, train_epoch
 from harness.training.precision import apply_switches
 
 
@@ -132,7 +132,7 @@ def train_and_measure(
     apply_switches(spec.train)
     set_seed(spec.seed)
     loader, sampler = build_loader(spec, splits, accelerator)
-    trainee = build_trainee(spec, splits, accelerator, len(sampler.sizes), lambda step: None)
+    train_state = build_train_state(spec, splits, accelerator, len(sampler.sizes), lambda step: None)
     torch.manual_seed(hash_seed(spec.seed, 0, DROPOUT))  # as in a run: the stream of dropout
     found: list[AlongGradient] = []
 
@@ -141,7 +141,7 @@ def train_and_measure(
             if step >= steps:
                 break
             if step % every == 0:
-                found.append(_measure(trainee, images, labels, step_sizes, step))
+                found.append(_measure(train_state, images, labels, step_sizes, step))
             yield images, labels
 
     per_epoch = len(sampler.sizes)
@@ -150,13 +150,13 @@ def train_and_measure(
             first = epoch * per_epoch
             clock = TrainClock(accelerator.device, 0)
             batches = measured(loader.epoch(epoch), first)
-            train_epoch(trainee, batches, sampler.sizes, begin_epoch(trainee, epoch), clock)
+            train_epoch(train_state, batches, sampler.sizes, begin_epoch(train_state, epoch), clock)
     except Diverged as error:
         message = f"training anew, {error}"
         raise HarnessError(message, f"ask for fewer steps, e.g. --set steps={max(error.step, 1)}") from None
     finally:
         loader.close()
-    return TrainedAnew(found, trainee.network, min(steps, spec.train.epochs * per_epoch))
+    return TrainedAnew(found, train_state.network, min(steps, spec.train.epochs * per_epoch))
 
 
 def on_one_device(spec: RunSpec) -> RunSpec:
@@ -174,11 +174,13 @@ def on_one_device(spec: RunSpec) -> RunSpec:
     return parse_run_spec(values)
 
 
-def _measure(trainee: Trainee, images: Tensor, labels: Tensor, step_sizes: Sequence[float], step: int) -> AlongGradient:
+def _measure(
+    train_state: TrainState, images: Tensor, labels: Tensor, step_sizes: Sequence[float], step: int
+) -> AlongGradient:
     def loss() -> Tensor:
-        return objective(trainee.network(images), labels, trainee.train.loss, trainee.train.label_smoothing)
+        return objective(train_state.network(images), labels, train_state.train.loss, train_state.train.label_smoothing)
 
-    return along_gradient(trainee.network, loss, step_sizes, step)
+    return along_gradient(train_state.network, loss, step_sizes, step)
 
 
 def objective(logits: Tensor, labels: Tensor, name: str, label_smoothing: float = 0.0) -> Tensor:

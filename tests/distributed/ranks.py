@@ -16,8 +16,8 @@ from harness.data.augment.fused import Fused
 from harness.data.prepare import prepare
 from harness.measure.clock import EpochTime
 from harness.running import execute as execute_module
-from harness.running import fitting
-from harness.running.build import build_trainee, ddp_options
+from harness.running import micro_batch_search
+from harness.running.build import build_train_state, ddp_options
 from harness.running.execute import Observer, execute
 from harness.spec import RunSpec, parse_run_spec
 from harness.training.distributed import agree_on_time, gather_predictions, sum_tally
@@ -33,7 +33,7 @@ def run(accelerator: Accelerator, values: dict[str, Any], poisoned_step: int | N
     normalise = Fused.train
 
     def spied_build(*arguments: Any, **named: Any) -> Any:
-        built.append(build_trainee(*arguments, **named))
+        built.append(build_train_state(*arguments, **named))
         model = built[-1].model
         model.register_forward_pre_hook(
             lambda module, inputs: syncs.append(getattr(module, "require_backward_grad_sync", True))
@@ -55,16 +55,16 @@ def run(accelerator: Accelerator, values: dict[str, Any], poisoned_step: int | N
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         step(spec, *arguments)
 
-    execute_module.build_trainee, Fused.train = spied_build, poisoned
-    step, fitting._step = fitting._step, step_with_little_memory
+    execute_module.build_train_state, Fused.train = spied_build, poisoned
+    step, micro_batch_search._step = micro_batch_search._step, step_with_little_memory
     try:
         observer = Observer(lambda step: None, lambda epoch: None)
         outcome = execute(spec, prepare(spec.data), accelerator, observer, fingerprint="f")
     except Diverged as error:
         return {"diverged": error.step}
     finally:
-        execute_module.build_trainee, Fused.train = build_trainee, normalise
-        fitting._step = step
+        execute_module.build_train_state, Fused.train = build_train_state, normalise
+        micro_batch_search._step = step
     return {
         "weights": {key: value.clone() for key, value in built[0].network.state_dict().items()},
         "average": {key: value.clone() for key, value in built[0].ema.state_dict().items()} if built[0].ema else {},

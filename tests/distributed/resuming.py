@@ -18,10 +18,10 @@ from accelerate.utils import broadcast_object_list
 
 from harness.data.prepare import prepare
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
-from harness.running.execute import Keeping, Observer, execute
+from harness.running.execute import CheckpointPolicy, Observer, execute
 from harness.spec import parse_run_spec
 from harness.training.epochs import Stopped
-from harness.training.pauses import Pauses, Wish
+from harness.training.step_control import StepAction, StepControl
 
 
 class Killed(BaseException):
@@ -41,7 +41,9 @@ def go(
     spec, steps, rank = parse_run_spec(values), list[int](), accelerator.process_index
     checkpoints = CheckpointFolder(folder) if folder else None
     identity = {"run_id": "r", "num_processes": 2}
-    keeping = Keeping(checkpoints, identity, lambda: True, newest(accelerator, checkpoints)) if checkpoints else None
+    checkpoint_policy = (
+        CheckpointPolicy(checkpoints, identity, lambda: True, newest(accelerator, checkpoints)) if checkpoints else None
+    )
     waiting = Signal(fate, rank, steps)
 
     def on_step(step: int) -> None:
@@ -53,7 +55,9 @@ def go(
     torch.manual_seed(1000 + rank + time.monotonic_ns() % 1000)
     observer = Observer(on_step, lambda epoch: None, lambda step, problem: None, waiting)
     try:
-        outcome = execute(spec, prepare(spec.data), accelerator, observer, fingerprint="f", keeping=keeping)
+        outcome = execute(
+            spec, prepare(spec.data), accelerator, observer, fingerprint="f", checkpoint_policy=checkpoint_policy
+        )
     except Stopped as stopped:
         return {"stopped": stopped.step, "kept": stopped.kept}
     except Killed:
@@ -81,7 +85,7 @@ class Signal:
 
 
 def pauses_of(
-    make: Callable[[Callable[[], bool]], Pauses], rank: int, stopped_after: int | None, seconds: float
+    make: Callable[[Callable[[], bool]], StepControl], rank: int, stopped_after: int | None, seconds: float
 ) -> list[tuple[int, str]]:
     """Returns at which steps a rank paused, and for what; rank 1 alone gets the signal, and is slower."""
     step = 0
@@ -92,7 +96,7 @@ def pauses_of(
         dist.all_reduce(torch.zeros(1))  # the gradients'
         step += 1
         if pauses():
-            found.append((step, Wish(pauses.wish).name))
+            found.append((step, StepAction(pauses.action).name))
             pauses.done()
     pauses.close()
     return found
@@ -117,10 +121,10 @@ def main(folder: Path) -> None:
         found["resumed"] = go(accelerator, values, own, {})
         torch.save(found, folder / f"{name}.{rank}.pt")
     paused = {
-        "time": pauses_of(lambda signal: Pauses(2, signal, 0.3, None), rank, None, 0.002),
-        "steps": pauses_of(lambda signal: Pauses(2, signal, None, 70), rank, None, 0.0),
-        "stop": pauses_of(lambda signal: Pauses(2, signal, None, None), rank, 30, 0.002),
-        "leave": pauses_of(lambda signal: Pauses(2, lambda: False, None, 50, is_lost=signal), rank, 30, 0.002),
+        "time": pauses_of(lambda signal: StepControl(2, signal, 0.3, None), rank, None, 0.002),
+        "steps": pauses_of(lambda signal: StepControl(2, signal, None, 70), rank, None, 0.0),
+        "stop": pauses_of(lambda signal: StepControl(2, signal, None, None), rank, 30, 0.002),
+        "leave": pauses_of(lambda signal: StepControl(2, lambda: False, None, 50, is_lost=signal), rank, 30, 0.002),
     }
     torch.save(paused, folder / f"paused.{rank}.pt")
     accelerator.end_training()

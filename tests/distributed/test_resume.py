@@ -98,8 +98,8 @@ def test_ranks_pause_together(launch: Callable[[str], list[dict[str, Any]]]) -> 
     first, second = launch("paused")
     assert first == second
     assert first["steps"] == [(step, "SAVE") for step in range(70, 401, 70)]
-    assert len(first["time"]) >= 2 and {wish for _, wish in first["time"]} == {"SAVE"}
-    ((step, wish),) = first["stop"]
-    assert wish == "STOP" and 30 <= step < 400
-    step, wish = first["leave"][-1]
-    assert wish == "LEAVE" and 30 <= step < 400
+    assert len(first["time"]) >= 2 and {action for _, action in first["time"]} == {"SAVE"}
+    ((step, action),) = first["stop"]
+    assert action == "STOP" and 30 <= step < 400
+    step, action = first["leave"][-1]
+    assert action == "LEAVE" and 30 <= step < 400

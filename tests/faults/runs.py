@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from harness.data.prepare import prepare
 from harness.records.checkpoints import CheckpointFolder
-from harness.running.execute import Keeping, Observer, Outcome, execute
+from harness.running.execute import CheckpointPolicy, Observer, Outcome, execute
 from harness.spec import RunSpec, parse_run_spec
 from harness.training.epochs import Stopped
 from harness.training.history import Epoch
@@ -98,15 +98,19 @@ def go(
         lambda: bool(stopped_after and seen.steps and seen.steps[-1] + 1 >= stopped_after),
         is_lost=lambda: bool(lost_after and seen.steps and seen.steps[-1] + 1 >= lost_after),
     )
-    keeping = None
+    checkpoint_policy = None
     if folder:
         checkpoints = CheckpointFolder(folder)
-        keeping = Keeping(checkpoints, {"run_id": "r", "num_processes": 1}, lambda: True, checkpoints.newest()[0])
+        checkpoint_policy = CheckpointPolicy(
+            checkpoints, {"run_id": "r", "num_processes": 1}, lambda: True, checkpoints.newest()[0]
+        )
     accelerator = Accelerator(cpu=True, mixed_precision="no")
     for seed in (torch.manual_seed, np.random.seed, random.seed):  # a new process has not the random state of this one
         seed(time.monotonic_ns() % 2**32)
     try:
-        return execute(spec, prepare(spec.data), accelerator, observer, fingerprint="f", keeping=keeping)
+        return execute(
+            spec, prepare(spec.data), accelerator, observer, fingerprint="f", checkpoint_policy=checkpoint_policy
+        )
     except (Stopped, Killed):
         return None
 

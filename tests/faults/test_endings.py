@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from tests.house import House
+from tests.launching.paced import Paced, stop
 from tests.processes import processes_in, wait_for
-from tests.scheduling.paced import Paced, stop
 
 pytestmark = [pytest.mark.launch, pytest.mark.slow]
 Count = Callable[..., None]

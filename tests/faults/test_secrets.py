@@ -51,7 +51,7 @@ def test_no_secret_is_written(
     launches, temporary = tmp_path / "launches", tmp_path / "temporary"
     launches.mkdir()
     temporary.mkdir()
-    with (house.path / "harness/scheduling/supervisor.py").open("a") as file:
+    with (house.path / "harness/launching/supervisor.py").open("a") as file:
         file.write(kept_copies(launches))
     for command in (
         ["init", "--quiet"],

@@ -16,7 +16,7 @@ import torch
 
 from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
-from harness.running.build import build_trainee
+from harness.running.build import build_train_state
 from harness.training.loop import Diverged
 from tests.faults.runs import EVERY_STEPS, STEPS, Seen, differences, finish, go, make_spec
 from tests.house import House
@@ -30,16 +30,16 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(
     step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
     def poisoned(*arguments: object) -> object:
-        trainee = build_trainee(*arguments)  # type: ignore[arg-type]
+        train_state = build_train_state(*arguments)  # type: ignore[arg-type]
         calls = iter(range(STEPS))
 
         def spoil(_: object, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
-            return (inputs[0] * torch.nan,) if trainee.model.training and next(calls) == step else None
+            return (inputs[0] * torch.nan,) if train_state.model.training and next(calls) == step else None
 
-        trainee.model.register_forward_pre_hook(spoil)
-        return trainee
+        train_state.model.register_forward_pre_hook(spoil)
+        return train_state
 
-    monkeypatch.setattr("harness.running.execute.build_trainee", poisoned)
+    monkeypatch.setattr("harness.running.execute.build_train_state", poisoned)
     with pytest.raises(Diverged) as raised:
         go(make_spec(), tmp_path)
     assert raised.value.step == step

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.data.prepare import prepare
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
-from harness.running.execute import Keeping, Observer, Outcome, execute
+from harness.running.execute import CheckpointPolicy, Observer, Outcome, execute
 from harness.training import metrics
 from harness.training.epochs import Stopped
 from tests.gpu.stand_in import stand_in_gpu
@@ -133,8 +133,10 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(tmp_path: Path
     def steps_and_losses(checkpoint: Checkpoint | None, stop_after: int = 1000) -> tuple[list[int], Tensor]:
         steps: list[int] = []
         observer = Observer(steps.append, lambda epoch: None, stop_requested=lambda: len(steps) >= stop_after)
-        keeping = Keeping(folder, {"run_id": "r"}, lambda: True, checkpoint)
-        losses = execute(spec, splits, Accelerator(), observer, fingerprint="", keeping=keeping).losses
+        checkpoint_policy = CheckpointPolicy(folder, {"run_id": "r"}, lambda: True, checkpoint)
+        losses = execute(
+            spec, splits, Accelerator(), observer, fingerprint="", checkpoint_policy=checkpoint_policy
+        ).losses
         return steps, losses
 
     with stand_in_gpu():

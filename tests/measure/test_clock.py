@@ -136,9 +136,9 @@ def train_on_a_slow_loader(wait: float, step: float, batches: int = 10) -> tuple
             yield torch.zeros(12, 3, 2, 2), torch.zeros(12, dtype=torch.int64)
 
     network, clock = Sleeper(step), TrainClock(CPU, untimed_steps=0)
-    trainee = make(network)
-    so_far = begin_epoch(trainee, 0)
-    train_epoch(trainee, slow_loader(), [12] * batches, so_far, clock)
+    train_state = make(network)
+    so_far = begin_epoch(train_state, 0)
+    train_epoch(train_state, slow_loader(), [12] * batches, so_far, clock)
     return so_far.time, sum(slept), sum(network.slept)
 
 

@@ -28,7 +28,7 @@ from harness.report.build import build_report
 from harness.report.formats.machine import summary_rows
 from harness.report.tables import Report
 from harness.results.study import study_of_folders
-from harness.running.execute import Keeping, Observer, execute
+from harness.running.execute import CheckpointPolicy, Observer, execute
 from harness.suite.file import Target
 from harness.training.epochs import Stopped
 from tests.house import House
@@ -92,10 +92,10 @@ def execute_run(
     """Runs some epochs of eight steps and returns the record."""
     watcher = watcher or Watcher()
     spec = make_spec(seed=seed, data={"name": "digits", "train_samples": STEPS * 64}, train={"epochs": epochs})
-    keeping = None
+    checkpoint_policy = None
     if folder:
         checkpoints = CheckpointFolder(folder)
-        keeping = Keeping(checkpoints, {"run_id": "r"}, lambda: True, checkpoints.newest()[0])
+        checkpoint_policy = CheckpointPolicy(checkpoints, {"run_id": "r"}, lambda: True, checkpoints.newest()[0])
     outcome = execute(
         spec,
         prepare(spec.data),
@@ -103,7 +103,7 @@ def execute_run(
         Observer(watcher.on_step, lambda epoch: None, stop_requested=watcher.stops),
         fingerprint="f" * 64,
         target=None if target is None else Target(metric="test.accuracy", at_least=target),
-        keeping=keeping,
+        checkpoint_policy=checkpoint_policy,
     )
     measured: dict[str, Any] = {**outcome.fields, "disturbed": []}  # whatever else this machine does meanwhile
     return RunResult(

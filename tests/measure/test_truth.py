@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from harness.data.prepare import prepare
 from harness.running import execute as execute_module
-from harness.running.build import build_loader, build_trainee
+from harness.running.build import build_loader, build_train_state
 from harness.running.execute import Observer, execute
 from tests.processes import seconds_without_a_core
 from tests.running.test_execute import make_spec
@@ -73,12 +73,12 @@ def run(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return planted.slow(loader), sampler
 
     def slow_trainee(*arguments: Any) -> Any:
-        trainee = build_trainee(*arguments)
-        trainee.network.register_forward_pre_hook(planted.before_forward)
-        return trainee
+        train_state = build_train_state(*arguments)
+        train_state.network.register_forward_pre_hook(planted.before_forward)
+        return train_state
 
     monkeypatch.setattr(execute_module, "build_loader", slow_loader)
-    monkeypatch.setattr(execute_module, "build_trainee", slow_trainee)
+    monkeypatch.setattr(execute_module, "build_train_state", slow_trainee)
     monkeypatch.setattr(execute_module, "count_size", lambda *arguments: None)  # it would sleep, too
     data = {"name": "digits", "train_samples": STEPS * 32, "test_samples": 128}
     train = {"epochs": 2, "global_batch_size": 32, "eval_batch_size": 64, "untimed_steps": 2}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.live.watching import _last_epoch
+from harness.live.watch import _last_epoch
 from harness.records import claims as module
 from harness.records.checkpoints import CheckpointFolder, generation_of
 from harness.records.claims import claim

@@ -14,7 +14,9 @@ from rich.console import Console
 
 from harness.compare.sides import measured_suite
 from harness.errors import HarnessError
-from harness.live.watching import Watched
+from harness.launching.slurm.submission import Queue, open_runs, read_submissions
+from harness.launching.status import suite_status
+from harness.live.watch import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
 from harness.records.files import OddFile, open_file, read_file, read_object
 from harness.records.planned import read_planned
@@ -25,8 +27,6 @@ from harness.report.build import build_report
 from harness.report.formats.machine import as_json
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
-from harness.scheduling.slurm.submission import Queue, open_runs, read_submissions
-from harness.scheduling.status import suite_status
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from harness.trackers.entries import read_entries
 from harness.visualize.draw import _once

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from harness.launching.status import suite_status
 from harness.records.comparable import marks
 from harness.records.planned import done_elsewhere, folder_of, read_planned
 from harness.records.result import RunResult, Status
 from harness.records.store import RunFolder, run_folder
 from harness.results.measured import measured_configs
-from harness.scheduling.status import suite_status
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.records.test_result import DATA
 

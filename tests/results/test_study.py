@@ -12,11 +12,11 @@ import pytest
 import harness
 from harness.__main__ import main
 from harness.errors import HarnessError
+from harness.launching.status import folder_status
 from harness.records.read import read_suite
 from harness.report.build import build_report
 from harness.results.question import SuiteQuestion, keep_question, read_question
 from harness.results.study import study_of_folders, study_of_suite, suite_folders
-from harness.scheduling.status import folder_status
 from harness.suite.plan import Plan, load_suite
 from tests.report.conftest import make_result, make_suite, store
 

@@ -21,7 +21,7 @@ from harness.models.size import count_size
 from harness.models.whitening import Whitening
 from harness.records.result import Clock, Energy, Memory, Telemetry, Throughput
 from harness.running import execute as execute_module
-from harness.running.build import build_trainee, group_options
+from harness.running.build import build_train_state, group_options
 from harness.running.execute import Observer, Outcome, execute
 from harness.spec import ImageShape, RunSpec, parse_run_spec
 from harness.suite.file import Target
@@ -69,11 +69,11 @@ def run(spec: RunSpec, monkeypatch: pytest.MonkeyPatch | None = None, target: Ta
     built: list[Any] = []
 
     def spied(*arguments: Any, **named: Any) -> Any:
-        built.append(build_trainee(*arguments, **named))
+        built.append(build_train_state(*arguments, **named))
         return built[-1]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(execute_module, "build_trainee", spied)
+        patched.setattr(execute_module, "build_train_state", spied)
         outcome = execute(
             spec,
             prepare(spec.data),

@@ -19,7 +19,7 @@ from harness.data.loaders import auto
 from harness.data.prepare import prepare
 from harness.records.checkpoints import CheckpointFolder
 from harness.records.result import Memory
-from harness.running.execute import Keeping, Observer, execute
+from harness.running.execute import CheckpointPolicy, Observer, execute
 from harness.training.epochs import Stopped
 from tests.gpu.stand_in import stand_in_gpu
 from tests.gpu.tensors import StandInGpu
@@ -38,17 +38,21 @@ LARGE = {
 QUIET = Observer(lambda step: None, lambda epoch: None)
 
 
-def peaks(observer: Observer = QUIET, keeping: Keeping | None = None, **sections: Any) -> Memory:
+def peaks(observer: Observer = QUIET, checkpoint_policy: CheckpointPolicy | None = None, **sections: Any) -> Memory:
     """Returns the peaks of a run in this process, on the GPU where the stand-in is one."""
     train = {"epochs": 1, "eval_batch_size": 32, **sections.pop("train", {})}
     spec = make_spec(**{"model": CNN, "data": PICTURES, "loader": RESIDENT, **sections, "train": train})
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
-    return execute(spec, prepare(spec.data), accelerator, observer, fingerprint="", keeping=keeping).fields["memory"]
+    return execute(
+        spec, prepare(spec.data), accelerator, observer, fingerprint="", checkpoint_policy=checkpoint_policy
+    ).fields["memory"]
 
 
-def peak(observer: Observer = QUIET, keeping: Keeping | None = None, **sections: Any) -> tuple[int, int]:
+def peak(
+    observer: Observer = QUIET, checkpoint_policy: CheckpointPolicy | None = None, **sections: Any
+) -> tuple[int, int]:
     """Returns the most bytes of tensors on the GPU in a run, and the most that torch kept for them."""
-    found = peaks(observer, keeping, **sections)
+    found = peaks(observer, checkpoint_policy, **sections)
     assert found.max_allocated_bytes and found.max_reserved_bytes
     return found.max_allocated_bytes, found.max_reserved_bytes
 
@@ -141,11 +145,11 @@ def test_a_run_that_goes_on_has_the_peak_of_one_that_was_not_stopped(gpu: StandI
     whole = peak()
     stops = Observer(steps.append, lambda epoch: None, stop_requested=lambda: len(steps) >= 3)
     with pytest.raises(Stopped):
-        peak(stops, Keeping(folder, identity, lambda: True))
+        peak(stops, CheckpointPolicy(folder, identity, lambda: True))
     peak(model=CNN | {"filters": [16, 16, 16]})
     checkpoint, _ = folder.newest()
     assert checkpoint
-    resumed = peak(keeping=Keeping(folder, identity, lambda: True, checkpoint))
+    resumed = peak(checkpoint_policy=CheckpointPolicy(folder, identity, lambda: True, checkpoint))
     assert resumed == pytest.approx(whole, rel=0.01)  # the first part keeps fewer losses
 
 

@@ -15,11 +15,11 @@ from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits, prepare
 from harness.running import build
 from harness.running import execute as execute_module
-from harness.running.build import build_loader, build_trainee
+from harness.running.build import build_loader, build_train_state
 from harness.running.execute import Observer, execute
 from harness.running.rehearsal import GRAPH_CALLS, has_rehearsal, rehearse
 from harness.spec import RunSpec
-from harness.training.loop import Trainee
+from harness.training.loop import TrainState
 from tests.gpu.stand_in import stand_in_gpu
 from tests.running.test_execute import make_spec, run
 
@@ -40,11 +40,11 @@ class Recorded(nn.Module):
         self.forward = function
 
 
-def built(spec: RunSpec) -> tuple[Trainee, Splits, GlobalBatches]:
+def built(spec: RunSpec) -> tuple[TrainState, Splits, GlobalBatches]:
     splits, accelerator = prepare(spec.data), Accelerator(mixed_precision="no")
     loader, sampler = build_loader(spec, splits, accelerator)
     loader.close()
-    return build_trainee(spec, splits, accelerator, len(sampler.sizes), lambda step: None), splits, sampler
+    return build_train_state(spec, splits, accelerator, len(sampler.sizes), lambda step: None), splits, sampler
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -56,16 +56,16 @@ def test_what_is_rehearsed_is_what_the_loader_yields(channels_last: bool, monkey
         data={"name": "digits", "train_samples": 200},
         train={"channels_last": channels_last, "mixed_precision": "bf16"},
     )
-    trainee, splits, sampler = built(spec)
-    network, seen = trainee.network, []
+    train_state, splits, sampler = built(spec)
+    network, seen = train_state.network, []
 
     def recorded(images: torch.Tensor) -> torch.Tensor:
         seen.append(images)
         return network(images)
 
-    monkeypatch.setattr(trainee, "model", Recorded(recorded))
-    rehearse(trainee, splits.image_shape(spec.data.augment), sampler)
-    loader, _ = build_loader(spec, splits, trainee.accelerator)
+    monkeypatch.setattr(train_state, "model", Recorded(recorded))
+    rehearse(train_state, splits.image_shape(spec.data.augment), sampler)
+    loader, _ = build_loader(spec, splits, train_state.accelerator)
     loaded = {(images.shape, images.stride()) for images, _ in loader.epoch(0)}
     assert {(images.shape, images.stride()) for images in seen} == loaded and len(loaded) == 2
     assert {images.dtype for images in seen} == {torch.bfloat16}
@@ -139,13 +139,13 @@ def resets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_graphs_are_recorded_before_the_clock_runs(resets: list[str]) -> None:
     spec, calls = make_spec(**GRAPHS), []
     with stand_in_gpu(count=2):  # another process's GPU is left alone: the stand-in has no random state for it
-        trainee, splits, sampler = built(spec)
-        kept = [parameter.grad for parameter in trainee.network.parameters()]
-        trainee.model.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
-        rehearse(trainee, splits.image_shape(spec.data.augment), sampler)
+        train_state, splits, sampler = built(spec)
+        kept = [parameter.grad for parameter in train_state.network.parameters()]
+        train_state.model.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
+        rehearse(train_state, splits.image_shape(spec.data.augment), sampler)
     assert calls == [32, 8, *[size for size in (32, 8) for _ in range(GRAPH_CALLS - 1)]]
     assert all(
-        parameter.grad is gradient for parameter, gradient in zip(trainee.network.parameters(), kept, strict=True)
+        parameter.grad is gradient for parameter, gradient in zip(train_state.network.parameters(), kept, strict=True)
     )
     assert all(gradient is not None and not gradient.any() for gradient in kept)
 
@@ -191,20 +191,20 @@ def test_on_a_gpu_a_run_that_is_not_compiled_is_rehearsed_too_and_is_the_same(mo
 
 
 def test_a_rehearsal_leaves_everything_as_it_was() -> None:
-    trainee, splits, sampler = built(make_spec(model={"name": "mlp", "batch_norm": True, "dropout": 0.3}))
+    train_state, splits, sampler = built(make_spec(model={"name": "mlp", "batch_norm": True, "dropout": 0.3}))
     counted = torch.zeros(())
-    trainee.network.register_buffer("calls", counted, persistent=False)
+    train_state.network.register_buffer("calls", counted, persistent=False)
 
     def count(*_: Any) -> None:
         counted.add_(1)
 
-    trainee.network.register_forward_hook(count)
-    before = {name: value.clone() for name, value in trainee.network.state_dict().items()}
+    train_state.network.register_forward_hook(count)
+    before = {name: value.clone() for name, value in train_state.network.state_dict().items()}
     random = torch.get_rng_state()
-    rehearse(trainee, splits.image_shape(make_spec().data.augment), sampler)
-    assert all(torch.equal(value, before[name]) for name, value in trainee.network.state_dict().items())
+    rehearse(train_state, splits.image_shape(make_spec().data.augment), sampler)
+    assert all(torch.equal(value, before[name]) for name, value in train_state.network.state_dict().items())
     assert counted == 0 and torch.equal(torch.get_rng_state(), random)
-    assert all(parameter.grad is None for parameter in trainee.network.parameters())
+    assert all(parameter.grad is None for parameter in train_state.network.parameters())
 
 
 def test_on_a_cpu_only_what_is_compiled_is_rehearsed() -> None:

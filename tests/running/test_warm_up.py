@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from harness.data.prepare import prepare
 from harness.errors import HarnessError
-from harness.running.stopping import StopRequest
+from harness.running.stop_request import StopRequest
 from harness.running.warm_up import warm_up, warm_up_seconds
 from tests.house import House
 from tests.running.test_execute import make_spec

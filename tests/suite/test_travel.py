@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import registry
+from harness.launching.manifest import Manifest
+from harness.launching.slurm.manifest import COMMON, freeze, read_manifest
 from harness.records.read import read_result
 from harness.records.result import Cause
 from harness.records.store import Attempt, RunFolder
-from harness.scheduling.manifest import Manifest
-from harness.scheduling.slurm.manifest import COMMON, freeze, read_manifest
 from harness.spec import PLUGIN_SECTIONS, RunSpec, SpecError, TrainSection, parse_run_spec, section_model
 from harness.suite.file import Target
 from harness.suite.plan import PlannedRun

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.launching.manifest import Manifest
 from harness.records.result import Clock, Metrics, RunResult, Status
 from harness.records.store import RunFolder, run_folder
-from harness.scheduling.manifest import Manifest
 from harness.spec import parse_run_spec
 from harness.suite.plan import PlannedRun
 from tests.records.test_result import DATA

@@ -16,11 +16,11 @@ import pytest
 from rich.console import Console
 
 from harness.data.prepare import fingerprint
+from harness.launching.launch_folder import Heartbeat
+from harness.launching.manifest import Manifest
 from harness.records.read import read_suite
 from harness.records.store import RunFolder
-from harness.running.stopping import StopRequest
-from harness.scheduling.launch import Pulse
-from harness.scheduling.manifest import Manifest
+from harness.running.stop_request import StopRequest
 from harness.suite.plan import load_suite
 from harness.trackers.beside import mirrored
 from harness.trackers.brought_up import remembered
@@ -45,11 +45,11 @@ warm_up_seconds: 0
 
 def train(root: Path) -> None:
     """Trains the suite in this process."""
-    from harness.running.walk import walk
+    from harness.running.all_runs import walk
 
     (root / "suite.yaml").write_text(SUITE)
     plan = load_suite(root / "suite.yaml").plan(fingerprint, num_processes=1)
-    code = walk(Manifest.of(plan, root), Pulse(None, 0), StopRequest(), Console(file=io.StringIO()))
+    code = walk(Manifest.of(plan, root), Heartbeat(None, 0), StopRequest(), Console(file=io.StringIO()))
     assert code == 0
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from harness.measure.clock import TrainClock
 from harness.spec import RunSpec, parse_run_spec
-from harness.training.loop import Diverged, EpochSoFar, Trainee, begin_epoch, evaluate, train_epoch
+from harness.training.loop import Diverged, EpochSoFar, TrainState, begin_epoch, evaluate, train_epoch
 from harness.training.metrics import Tally
 from harness.training.precision import resolve_mixed_precision
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
@@ -39,7 +39,7 @@ def batches(sizes: list[int], seed: int = 1) -> Batches:
 
 def make(
     network: nn.Module, optimizer: dict[str, Any] | None = None, steps: int = 4, epochs: int = 1, **train: Any
-) -> Trainee:
+) -> TrainState:
     spec: RunSpec = parse_run_spec(
         {
             "model": "mlp",
@@ -49,7 +49,7 @@ def make(
         }
     )
     stepped = build_optimizer(spec.optimizer, network)
-    return Trainee(
+    return TrainState(
         accelerator=Accelerator(cpu=True),
         train=spec.train,
         mixed_precision=resolve_mixed_precision(spec.train.mixed_precision, CPU),
@@ -64,14 +64,14 @@ def make(
     )
 
 
-def train_whole(trainee: Trainee, given: Batches, epoch: int = 0) -> EpochSoFar:
-    so_far = begin_epoch(trainee, epoch)
-    train_epoch(trainee, iter(given), [len(labels) for _, labels in given], so_far, TrainClock(CPU, 0))
+def train_whole(train_state: TrainState, given: Batches, epoch: int = 0) -> EpochSoFar:
+    so_far = begin_epoch(train_state, epoch)
+    train_epoch(train_state, iter(given), [len(labels) for _, labels in given], so_far, TrainClock(CPU, 0))
     return so_far
 
 
-def train(trainee: Trainee, given: Batches, epoch: int = 0) -> Tally:
-    return train_whole(trainee, given, epoch).tally
+def train(train_state: TrainState, given: Batches, epoch: int = 0) -> Tally:
+    return train_whole(train_state, given, epoch).tally
 
 
 def by_hand(
@@ -107,11 +107,11 @@ def test_accumulated_micro_batches_are_one_large_batch_in_the_tail_too(micro_bat
 
 def test_gradients_that_cuda_graphs_make_are_added_to_where_they_are() -> None:
     network, given = mlp(), batches(SIZES)
-    trainee = make(network, gradient_accumulation_steps=2, compile="reduce-overhead")
+    train_state = make(network, gradient_accumulation_steps=2, compile="reduce-overhead")
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in network.parameters()]
-    train(trainee, given)
+    train(train_state, given)
     assert all(parameter.grad is gradient for parameter, gradient in zip(network.parameters(), gradients, strict=True))
     *_, expected = by_hand(mlp(), given)
     assert_same(network, expected)
@@ -151,22 +151,22 @@ def test_label_smoothing_is_in_the_objective() -> None:
 
 def test_the_moving_average_is_that_of_the_weights_after_each_step() -> None:
     network, given = mlp(), batches(SIZES)
-    trainee = make(network, ema_decay=0.7)
-    train(trainee, given)
+    train_state = make(network, ema_decay=0.7)
+    train(train_state, given)
     average: dict[str, Tensor] | None = None
     for weights in by_hand(mlp(), given):
         average = weights if average is None else {k: 0.7 * average[k] + 0.3 * weights[k] for k in weights}
-    assert trainee.ema is not None and average is not None
-    assert_same(trainee.ema.module, average)
+    assert train_state.ema is not None and average is not None
+    assert_same(train_state.ema.module, average)
 
 
 def test_the_moving_average_has_the_models_batch_norm_statistics() -> None:
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Linear(12, CLASSES))
-    trainee = make(network, ema_decay=0.7)
-    train(trainee, batches(SIZES))
-    assert trainee.ema is not None and network[1].num_batches_tracked == 4
+    train_state = make(network, ema_decay=0.7)
+    train(train_state, batches(SIZES))
+    assert train_state.ema is not None and network[1].num_batches_tracked == 4
     for name, buffer in network.named_buffers():
-        assert torch.equal(dict(trainee.ema.module.named_buffers())[name], buffer)
+        assert torch.equal(dict(train_state.ema.module.named_buffers())[name], buffer)
 
 
 def test_train_metrics_count_every_sample_once_before_its_step() -> None:
@@ -183,10 +183,10 @@ def test_train_metrics_count_every_sample_once_before_its_step() -> None:
 
 def test_steps_are_counted_over_the_run() -> None:
     seen: list[int] = []
-    trainee = make(mlp(), epochs=2)
-    trainee.on_step = seen.append
-    train(trainee, batches(SIZES))
-    train(trainee, batches(SIZES), epoch=1)
+    train_state = make(mlp(), epochs=2)
+    train_state.on_step = seen.append
+    train(train_state, batches(SIZES))
+    train(train_state, batches(SIZES), epoch=1)
     assert seen == list(range(8))
 
 
@@ -217,9 +217,9 @@ def test_bfloat16_is_autocast_and_learns_about_the_same() -> None:
     exact, network, given = mlp(), mlp(), batches(SIZES)
     types: list[torch.dtype] = []
     network[3].register_forward_hook(lambda module, inputs, output: types.append(output.dtype))
-    trainee = make(network, mixed_precision="bf16")
-    train(trainee, given)
-    evaluate(trainee, given)
+    train_state = make(network, mixed_precision="bf16")
+    train(train_state, given)
+    evaluate(train_state, given)
     assert set(types) == {torch.bfloat16} and len(types) == 8
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
     train(make(exact), given)
@@ -238,16 +238,16 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit() -> None:
 
 def test_evaluation_is_in_evaluation_mode_and_changes_nothing() -> None:
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout(0.5), nn.Linear(12, CLASSES))
-    trainee, given = make(network), batches([9, 4])
+    train_state, given = make(network), batches([9, 4])
     before = copy.deepcopy(network.state_dict())
-    counts, predictions = evaluate(trainee, given)
-    again = evaluate(trainee, given)[1]
+    counts, predictions = evaluate(train_state, given)
+    again = evaluate(train_state, given)[1]
     assert torch.equal(predictions, again) and predictions.shape == (13,) and predictions.dtype == torch.int64
     assert_same(network, before, rtol=0, atol=0)
     counts.count()
     labels = torch.cat([labels for _, labels in given])
     assert counts.metrics()[0].accuracy == int((predictions == labels).sum()) / 13
-    train(trainee, batches(SIZES))
+    train(train_state, batches(SIZES))
     assert network.training
 
 
@@ -267,8 +267,8 @@ def test_an_empty_share_is_evaluated_to_nothing() -> None:
 
 def test_softmax_before_the_loss_is_applied_to_gradients_and_to_the_recorded_loss() -> None:
     network, by_hand, given = mlp(), mlp(), batches([12])
-    trainee = make(network, loss="cross_entropy_after_softmax")
-    counts = train(trainee, given)
+    train_state = make(network, loss="cross_entropy_after_softmax")
+    counts = train(train_state, given)
     images, labels = given[0]
     loss = F.cross_entropy(by_hand(images).softmax(1), labels)
     gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
@@ -276,7 +276,7 @@ def test_softmax_before_the_loss_is_applied_to_gradients_and_to_the_recorded_los
         torch.testing.assert_close(parameter, start - 0.2 * gradient)
     counts.count()
     assert counts.metrics()[0].loss == pytest.approx(loss.item(), rel=1e-5)
-    evaluated, _ = evaluate(trainee, given)
+    evaluated, _ = evaluate(train_state, given)
     evaluated.count()
     assert evaluated.metrics()[0].loss == pytest.approx(
         F.cross_entropy(network(images).softmax(1), labels).item(), rel=1e-5
@@ -286,9 +286,9 @@ def test_softmax_before_the_loss_is_applied_to_gradients_and_to_the_recorded_los
 @pytest.mark.parametrize("left_on", [False, True])
 def test_dropout_is_off_in_evaluation_unless_it_is_left_on(left_on: bool) -> None:
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout(0.5), nn.Linear(12, CLASSES))
-    trainee, given = make(network, dropout_in_evaluation=left_on), batches([200])
+    train_state, given = make(network, dropout_in_evaluation=left_on), batches([200])
     torch.manual_seed(0)
-    first, again = (evaluate(trainee, given)[1] for _ in range(2))
+    first, again = (evaluate(train_state, given)[1] for _ in range(2))
     assert torch.equal(first, again) != left_on
     assert not network[1].training  # only dropout is left on
 
@@ -296,8 +296,8 @@ def test_dropout_is_off_in_evaluation_unless_it_is_left_on(left_on: bool) -> Non
 @pytest.mark.parametrize("micro_batches", [1, 3])
 def test_the_loss_of_every_step_is_that_of_its_whole_batch(micro_batches: int) -> None:
     network, by_hand, given = mlp(), mlp(), batches([12, 12, 7])
-    trainee = make(network, {"name": "sgd", "lr": 1e-9}, gradient_accumulation_steps=micro_batches)
-    losses = train_whole(trainee, given).losses
+    train_state = make(network, {"name": "sgd", "lr": 1e-9}, gradient_accumulation_steps=micro_batches)
+    losses = train_whole(train_state, given).losses
     wanted = [F.cross_entropy(by_hand(images), labels).item() for images, labels in given]
     assert losses.tolist() == pytest.approx(wanted, rel=1e-5)
 
@@ -308,10 +308,10 @@ def test_an_epoch_in_parts_is_the_same_epoch(pauses_after: list[int]) -> None:
     sizes, whole, parted = [len(labels) for _, labels in given], mlp(), mlp()
     expected = train_whole(make(whole), given)
     asked = iter(range(1, 6))
-    trainee, left, clock = make(parted), iter(given), TrainClock(CPU, 3)
-    so_far, parts = begin_epoch(trainee, 0), []
+    train_state, left, clock = make(parted), iter(given), TrainClock(CPU, 3)
+    so_far, parts = begin_epoch(train_state, 0), []
     while so_far.batch < len(sizes):
-        train_epoch(trainee, left, sizes, so_far, clock, lambda: next(asked) in pauses_after)
+        train_epoch(train_state, left, sizes, so_far, clock, lambda: next(asked) in pauses_after)
         parts.append(so_far.batch)
     assert parts == sorted({*pauses_after, 5})
     assert_same(parted, whole.state_dict(), rtol=0, atol=0)
@@ -325,10 +325,10 @@ def test_an_epoch_in_parts_is_the_same_epoch(pauses_after: list[int]) -> None:
 def test_the_recall_of_evaluated_batches_does_not_depend_on_the_order_of_the_images() -> None:
     images, labels = (torch.cat(list(parts)) for parts in zip(*batches([60] * 4), strict=True))
     by_class = labels.argsort(stable=True)
-    trainee = make(mlp(), mean_batch_recall=True, eval_batch_size=16)
+    train_state = make(mlp(), mean_batch_recall=True, eval_batch_size=16)
     found = []
     for order in (torch.arange(240), by_class):
-        counts, _ = evaluate(trainee, list(zip(images[order].split(16), labels[order].split(16), strict=True)))
+        counts, _ = evaluate(train_state, list(zip(images[order].split(16), labels[order].split(16), strict=True)))
         counts.count()
         found.append(counts.metrics()[0])
     assert found[0].macro_recall == pytest.approx(found[1].macro_recall)

@@ -9,11 +9,11 @@ from typing import Any, cast
 from accelerate import Accelerator
 
 from harness.data.prepare import fingerprint, prepare
+from harness.launching.manifest import Manifest
 from harness.running.build import global_batches
 from harness.running.execute import Observer, execute
 from harness.running.open_run import OpenRun, Worker
-from harness.running.stopping import StopRequest
-from harness.scheduling.manifest import Manifest
+from harness.running.stop_request import StopRequest
 from harness.spec import parse_run_spec
 from harness.suite.plan import PlannedRun
 from harness.visualize.trained import Trained, read_run

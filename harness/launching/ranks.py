@@ -1,0 +1,176 @@
+"""The ranks of a launch, as their supervisor sees them: what they are told, how long they were silent, who hangs."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from harness.errors import HarnessError
+from harness.launching.failure_causes import are_at_work, are_without_steps, cause_of_hang
+from harness.launching.launch_folder import (
+    Look,
+    OpenedRun,
+    Orders,
+    give_orders,
+    read_failures,
+    read_heartbeats,
+    read_looks,
+    read_open_run,
+    refusal,
+    reported_end,
+    write_open_run,
+)
+from harness.launching.manifest import Manifest
+from harness.launching.processes import processes_of
+from harness.records.result import Cause
+
+POLL_SECONDS = 0.2
+START_SECONDS = 300.0  # until the first run: importing torch from a busy network disk is slow
+LINGER_SECONDS = 5.0  # once a rank has written its error, the others may wait for it in a collective, for ever
+ANSWER_SECONDS = 3.0
+LOOKS = 5
+LONGEST_GAP_SECONDS = 1.0
+SUSPENDED_SECONDS = 10.0
+
+
+class WatchedTime:
+    """A clock that counts only the time in which this process looked at it.
+
+    A process that was suspended (SIGSTOP, a frozen container) saw nothing meanwhile: that time is no silence of others.
+    So of a gap between two calls at most LONGEST_GAP_SECONDS count.
+
+    Attributes:
+        woke: the time at which the last gap of more than SUSPENDED_SECONDS ended; the ranks may have been suspended
+            too, and have all their time again.
+    """
+
+    def __init__(self) -> None:
+        self.woke = 0.0
+        self._seconds = 0.0
+        self._last = time.monotonic()
+
+    def __call__(self) -> float:
+        """Returns the seconds so far; call it at each poll."""
+        now = time.monotonic()
+        gap, self._last = now - self._last, now
+        self._seconds += min(gap, LONGEST_GAP_SECONDS)
+        if gap > SUSPENDED_SECONDS:
+            self.woke = self._seconds
+        return self._seconds
+
+
+class Ranks:
+    """The ranks of a launch.
+
+    Args:
+        folder: of the launch; the manifest is written there.
+        manifest: of the launch.
+        world: how many ranks there are.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, world: int) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._world = world
+        self._timeouts = {run.run_id: run.spec.train.timeout_seconds for run in manifest.runs}
+        self._start_seconds = max(manifest.runs[0].spec.train.timeout_seconds, START_SECONDS)
+        self._orders = Orders()
+        self._opened: OpenedRun | None = None
+        self._write()
+        self._clock = WatchedTime()
+        self._heartbeats, self._changed = read_heartbeats(folder), 0.0
+        self._ended: float | None = None
+
+    @property
+    def have_begun(self) -> bool:
+        """Whether they came to a run."""
+        return self._opened is not None
+
+    def restore(self) -> bool:
+        """Makes the folder again where someone deleted it, so that the runs go on; tells whether that was needed.
+
+        Raises:
+            HarnessError: it cannot be made.
+        """
+        if self._folder.is_dir():
+            self._opened = read_open_run(self._folder) or self._opened
+            return False
+        self._write()
+        return True
+
+    def stop(self, reason: str) -> None:
+        """Asks them to save and stop; does nothing where they were asked before."""
+        if self._orders.stop:
+            return
+        if not self._order(stop=reason):  # the disk is full, say
+            for process in processes_of(self._folder):
+                try:
+                    process.send_signal(signal.SIGTERM)
+                except psutil.Error:
+                    continue
+
+    def are_ending(self) -> bool:
+        """Tells whether a rank has said for some time that it ends, so that the launch should have ended too."""
+        if not (read_failures(self._folder) or refusal(self._folder) or reported_end(self._folder) is not None):
+            return False
+        now = self._clock()
+        self._ended = self._ended or now
+        return now - self._ended > LINGER_SECONDS
+
+    def hang(self) -> Cause | None:
+        """Returns who hangs where no rank has given a sign of life for the `timeout_seconds` of the open run."""
+        now, heartbeats = self._clock(), read_heartbeats(self._folder)
+        if heartbeats != self._heartbeats:
+            self._heartbeats, self._changed = heartbeats, now
+        limit = self._timeouts[self._opened.run_id] if self._opened else self._start_seconds
+        if now - max(self._changed, self._clock.woke) <= limit:
+            return None
+        hang = self._find_hang(limit)
+        self._changed = self._clock()
+        return hang
+
+    def _find_hang(self, seconds: float) -> Cause | None:
+        """Returns who hangs; None where an evaluation, or what comes before the first step, only takes long."""
+        looks = self._look()
+        for _ in range(LOOKS - 1):
+            if looks is None or not are_without_steps(looks):
+                break
+            earlier, looks = looks, self._look()
+            if looks is None or are_at_work(earlier, looks):
+                return None
+        if looks is None:
+            return None
+        return cause_of_hang(looks, read_heartbeats(self._folder), self._world, seconds)
+
+    def _look(self) -> dict[int, Look] | None:
+        """Asks the ranks where they are, and leaves out those that do not answer; None where they cannot be asked."""
+        if not self._order(look=self._orders.look + 1):
+            return None
+        end = self._clock() + ANSWER_SECONDS
+        while len(looks := read_looks(self._folder, self._orders.look)) < self._world and self._clock() < end:
+            time.sleep(POLL_SECONDS)
+        return looks
+
+    def _order(self, **changes: str | int) -> bool:
+        """Gives the ranks new orders; tells whether they could be written."""
+        self._orders = dataclasses.replace(self._orders, **changes)  # type: ignore[arg-type]
+        try:
+            give_orders(self._folder, self._orders)
+        except OSError:
+            return False
+        return True
+
+    def _write(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._manifest.write(self._folder)
+            give_orders(self._folder, self._orders)
+            if self._opened:
+                write_open_run(self._folder, self._opened)
+        except OSError as error:
+            message = f"cannot write to the folder of the launch, {self._folder}: {error.strerror}"
+            raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None

@@ -1,0 +1,134 @@
+"""A suite that other processes run, on whichever machines: what their records and files tell, again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.launching.slurm.submission import read_queue, read_submissions
+from harness.launching.watch import Snapshot, queue_text
+from harness.live.draw import draw
+from harness.live.events import EpochEnded, RunEnded
+from harness.live.messages import read_files
+from harness.live.screen import Screen
+from harness.live.state import SuiteState
+from harness.live.view import can_draw
+from harness.records.claims import owner
+from harness.records.result import FINAL
+from harness.records.store import RunFolder
+from harness.suite.plan import Plan
+
+LOOK_SECONDS = 5.0
+DRAW_SECONDS = 1.0
+
+
+class Watched:
+    """The states of a suite, one for each system that has begun a run of it.
+
+    Args:
+        plan: the runs.
+        output: the results root.
+
+    Attributes:
+        states: by system_id.
+    """
+
+    def __init__(self, plan: Plan, output: Path) -> None:
+        self._plan = plan
+        self._suite = output / plan.suite.name
+        self._done: set[tuple[str, str]] = set()
+        self.states: dict[str, SuiteState] = {}
+
+    def look(self) -> list[SuiteState]:
+        """Reads what is new."""
+        for run in self._plan.runs:
+            for system_id in _names(self._suite / run.run_id):
+                if (run.run_id, system_id) not in self._done:
+                    self._look_at(run.run_id, run.name, system_id)
+        several = len(self.states) > 1
+        for state in self.states.values():
+            state.system = state.system if several else ""
+        return list(self.states.values()) or [SuiteState.of(self._plan.suite.name, self._plan.runs)]
+
+    def _look_at(self, run_id: str, name: str, system_id: str) -> None:
+        folder = RunFolder(self._suite / run_id / system_id)
+        result, why = folder.read()
+        who = None if result else owner(folder.path)
+        if why and not who and system_id not in self.states:  # `harness status` names it
+            return
+        if system_id not in self.states:
+            self.states[system_id] = SuiteState.of(self._plan.suite.name, self._plan.runs, system_id)
+        state = self.states[system_id]
+        if result:
+            state.apply(RunEnded.of(result, name))
+            if result.status in FINAL:
+                self._done.add((run_id, system_id))
+            return
+        state.ended.pop(run_id, None)
+        if who is None:
+            state.drop(run_id)
+            return
+        for event in read_files(folder.path):
+            state.apply(event)
+        if last := _last_epoch(folder, run_id):
+            state.apply(last)
+        if run_id in state.current:
+            host = who.partition(",")[0].removeprefix("host ")
+            state.current[run_id].where = host if who.startswith("host ") else "unknown"
+
+
+def watch(plan: Plan, output: Path, console: Console) -> None:
+    """Shows a suite until nothing of it is queued or runs; where there is no terminal, once, as text.
+
+    Raises:
+        HarnessError: the queue cannot be asked.
+    """
+    if can_draw(console):
+        _draw_until_it_ends(plan, output, console)
+    text = Snapshot.of(plan, output).text()
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _draw_until_it_ends(plan: Plan, output: Path, console: Console) -> None:
+    watched = Watched(plan, output)
+    states, queue = watched.look(), read_queue(read_submissions(output, plan.suite.name))
+    note = queue_text(queue)
+    screen = Screen(console, lambda width, height: draw(states, width, height, note))
+    screen.transient = True
+    next_look = time.monotonic() + LOOK_SECONDS
+    with screen, contextlib.suppress(KeyboardInterrupt):
+        while queue.tasks or any(state.current for state in states):
+            screen.refresh()
+            time.sleep(DRAW_SECONDS)
+            if time.monotonic() < next_look:
+                continue
+            try:
+                queue = read_queue(read_submissions(output, plan.suite.name))
+                note = queue_text(queue)
+            except HarnessError as error:  # a busy controller: it answers again
+                note = f"the queue as it was before: {error.message}"
+            states = watched.look()
+            next_look = time.monotonic() + LOOK_SECONDS
+
+
+def _last_epoch(folder: RunFolder, run_id: str) -> EpochEnded | None:
+    with contextlib.suppress(OSError, KeyError, ValueError, TypeError):
+        for event in reversed(folder.last_attempt()):
+            if event.get("event") == "epoch":
+                metrics = event["metrics"]
+                test = metrics.get("test", {}).get("accuracy")
+                seconds = event["train_seconds"], event["wait_seconds"]
+                return EpochEnded(run_id, event["epoch"] + 1, metrics["train"]["loss"], test, *seconds)
+    return None
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - 10,000 Paths take longer than their names
+    except OSError:
+        return []

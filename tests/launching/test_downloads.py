@@ -1,0 +1,120 @@
+"""Data that a call needs and that are not there: fetched first, asked for, or told how to get."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.data.datasets import cifar
+from harness.launching import run_suite
+from harness.launching.downloads import missing_archives, with_downloads
+from harness.launching.manifest import Manifest
+from harness.measure.system import describe_system
+from harness.suite.plan import load_suite
+from tests.data.test_cifar import make
+from tests.records.test_store import finished
+
+SUITE = """\
+name: s
+base: {model: {name: mlp, hidden_sizes: [4]}, data: cifar10, optimizer: {name: sgd, lr: 0.1}, train: {epochs: 1}}
+matrix: {optimizer.lr: [0.1, 0.2]}
+"""
+NOT_FETCHED = "holds neither cifar-10-python.tar.gz nor cifar-10-batches-py"
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A suite on CIFAR-10, whose publisher is a folder of this machine and whose archive is small."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    (tmp_path / "published").mkdir()
+    monkeypatch.setattr(cifar, "CIFAR10", make(cifar.CIFAR10, tmp_path / "published"))
+    monkeypatch.setattr(cifar, "URL", (tmp_path / "published").as_uri() + "/")
+    monkeypatch.setattr(run_suite, "run_suite", lambda manifest, *_, **__: 75)
+    (tmp_path / "s.yaml").write_text(SUITE)
+    return "s.yaml"
+
+
+def run(*arguments: str, code: int) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *arguments])
+    assert caught.value.code == code
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch, answer: str) -> list[str]:
+    """Puts a person before the terminal who answers so; returns what is asked."""
+    asked: list[str] = []
+
+    def confirm(question: str, **_: object) -> bool:
+        asked.append(question)
+        return answer == "y"
+
+    monkeypatch.setattr("harness.cli.run.typer.confirm", confirm)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    return asked
+
+
+def test_nobody_to_ask(suite: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(suite, code=2)
+    error, hint, *more = capsys.readouterr().err.splitlines()
+    assert NOT_FETCHED in error and "harness run SUITE --download" in hint and "170 MB" in hint and not more
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("words", [["--download"], ["--set", "data.download=true"]])
+def test_what_is_asked_for_is_fetched_before_anything_starts(
+    suite: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(suite, *words, code=75)
+    assert Path("data/cifar-10-python.tar.gz").is_file()
+    told = capsys.readouterr().err
+    assert told.count(f"downloading CIFAR-10, 170 MB, to {Path('data').absolute()}") == 1
+    run(suite, *words, code=75)
+    assert "downloading" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 75), ("n", 2)])
+def test_a_person_is_asked(
+    suite: str, answer: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = terminal(monkeypatch, answer)
+    run(suite, code=code)
+    assert asked == [f"CIFAR-10 is not in {Path('data').absolute()}: download 170 MB?"]
+    assert Path("data/cifar-10-python.tar.gz").is_file() is (answer == "y")
+    assert (NOT_FETCHED in capsys.readouterr().err) is (answer == "n")
+
+
+def test_without_a_network(suite: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cifar, "URL", "http://host.invalid/")
+    run(suite, "--download", code=2)
+    *_, error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: http://host.invalid/cifar-10-python.tar.gz cannot be fetched")
+    assert hint.endswith(f"put it at {Path('data').absolute()}/cifar-10-python.tar.gz")
+
+
+def test_nothing_to_fetch(suite: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(suite, "--set", "data=digits", "--download", code=2)
+    assert "--download has nothing to fetch" in capsys.readouterr().err
+
+
+def test_a_download_is_no_part_of_an_identity(suite: str) -> None:
+    manifest = Manifest.of(load_suite(Path(suite)).plan(lambda section: "f", num_processes=1), Path("results"))
+    changed = with_downloads(manifest)
+    assert [run.run_id for run in changed.runs] == [run.run_id for run in manifest.runs]
+    asked = load_suite(Path(suite), ["data.download=true"]).plan(lambda section: "f", num_processes=1)
+    assert changed.runs == asked.runs, "as `--set` would"
+
+
+def test_runs_that_are_done_need_no_data(suite: str) -> None:
+    manifest = Manifest.of(load_suite(Path(suite)).plan(lambda section: "f", num_processes=1), Path("results"))
+    system = describe_system(use_cpu=True)["system_id"]
+    [(archive, told)] = missing_archives(manifest, system)
+    assert archive.title == "CIFAR-10" and not told
+    assert [told for _, told in missing_archives(with_downloads(manifest), system)] == [True]
+    for run in manifest.runs:
+        finished(manifest.output, run.run_id, system)
+    assert not missing_archives(manifest, system)
