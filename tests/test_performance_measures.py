@@ -251,7 +251,7 @@ def test_an_epoch_of_the_harness_is_whole_though_a_checkpoint_is_due(
     network(batches[0][0])
     epoch = overhead.harness_loop(network, 2, Accelerator(cpu=True), batches, steps.append)
     now = time.monotonic()
-    monkeypatch.setattr("harness.training.pauses.time.monotonic", lambda: now + 301.0)
+    monkeypatch.setattr("harness.training.step_control.time.monotonic", lambda: now + 301.0)
     epoch()
     assert steps == [0, 1, 2, 3, 4]
 

@@ -53,13 +53,13 @@ import os, sys, time
 from harness import cli
 from harness.launching import launch_folder
 
-class Told(launch.Heartbeat):
+class Told(launch_folder.Heartbeat):
     def beat(self, at, *, force=False):
         if isinstance(at, int):
             print(time.monotonic(), flush=True)
             os._exit(0)
 
-launch.Heartbeat = Told
+launch_folder.Heartbeat = Told
 cli.main(["run", *sys.argv[1:]])
 """
 
