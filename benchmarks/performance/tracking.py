@@ -33,9 +33,9 @@ from ratios import median_of
 
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
-from harness.trackers.announced import announce
-from harness.trackers.beside import mirrored
+from harness.trackers.opened_runs import add_opened_run
 from harness.trackers.options import Tracking
+from harness.trackers.tracker_process import tracked
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.trackers import records
@@ -89,7 +89,7 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
         epoch()
         planned = records.planned(seed=number)
         folder = records.begin(root, planned)
-        announce(folder.path)
+        add_opened_run(folder.path)
         seconds = 0.0
         for index in range(epochs):
             seconds += (took := timed(epoch, device))
@@ -130,7 +130,7 @@ def _by_itself(fault: str, root: Path, settle: float, seconds: int) -> dict[str,
         started = _cpu_seconds(pids)
         folder = records.begin(root)
         records.epoch_event(folder, 0)
-        announce(folder.path)
+        add_opened_run(folder.path)
         time.sleep(2 * settle)
         opened, began = _cpu_seconds(pids), time.perf_counter()
         for epoch in range(1, seconds + 1):
@@ -143,7 +143,7 @@ def _by_itself(fault: str, root: Path, settle: float, seconds: int) -> dict[str,
 
 def _mirrored() -> contextlib.AbstractContextManager[list[int]]:
     tracking = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=PATIENCE_SECONDS)
-    return mirrored(tracking, None, lambda sentence: None)
+    return tracked(tracking, None, lambda sentence: None)
 
 
 def _cpu_seconds(pids: list[int]) -> float:

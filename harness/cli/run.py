@@ -261,7 +261,7 @@ def _do(
 ) -> int:
     """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
     from harness.records.files import require_writable
-    from harness.trackers.beside import mirrored
+    from harness.trackers.tracker_process import tracked
 
     console, folder = stderr(), manifest.output / manifest.suite
 
@@ -272,7 +272,7 @@ def _do(
         from harness.running.worker import work
 
         here = tracking if os.environ.get("RANK", "0") == "0" else dataclasses.replace(tracking, names=())
-        with mirrored(here, None, say):
+        with tracked(here, None, say):
             return work(manifest, None, console)
 
     from harness.launching.launch_command import Launcher
@@ -288,7 +288,7 @@ def _do(
     view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
     with contextlib.closing(view):
         view.start()
-        with mirrored(tracking, launcher.launch_folder_parent(), view.note):
+        with tracked(tracking, launcher.launch_folder_parent(), view.note):
             return run_suite(
                 manifest, launcher, system, arguments, console, view, isolate=isolate, retake=retake, renew=renew
             )

@@ -19,6 +19,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 FORGET_EVERY_SECONDS = 60.0  # numbers of processes come again, and a process may become another program
 KERNEL = 2  # the process that starts the threads of Linux itself
 SUPERVISOR = re.compile(rb"(?:^|\0)HARNESS_SUPERVISOR=[^\0]*:(\d+)(?:\0|$)")
+TRACKER = b"\0HARNESS_TRACKER="  # in the environment of what sends records to a tracker, and of its children
 RANK = re.compile(rb"\0(?:-m\0harness|\S*harness/run\.py|\S*bin/harness)\0(?:run\0)?")
 
 
@@ -62,7 +63,7 @@ class Processes:
         self.other_launches = self.other_launches | {pid for pid in launches if pid and pid not in self.all()}
 
     def _is_ours(self, pid: int, parent: int, ours: Collection[int]) -> bool:
-        return pid in self._roots or parent in self._roots or parent in ours
+        return pid in self._roots or ((parent in self._roots or parent in ours) and not _is_tracker(pid))
 
     def belonging_to(self, roots: Collection[int]) -> set[int]:
         """Returns those that belong to some of ours, with these."""
@@ -121,6 +122,13 @@ def _stat(pid: int) -> list[bytes] | None:
 def _parent(pid: int) -> int | None:
     fields = _stat(pid)
     return int(fields[1]) if fields else None
+
+
+def _is_tracker(pid: int) -> bool:
+    """Tells whether a process sends records to a tracker: whoever started it, that is no part of a run."""
+    with contextlib.suppress(OSError):
+        return TRACKER in b"\0" + read(f"{PROC}/{pid}/environ")
+    return False
 
 
 def _launch_of(pid: int) -> int | None:

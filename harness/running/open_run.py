@@ -28,7 +28,7 @@ from harness.running.execute import CheckpointPolicy, Outcome
 from harness.running.stop_request import StopRequest
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
-from harness.trackers.announced import announce
+from harness.trackers.opened_runs import add_opened_run
 from harness.training.checkpoint_state import tensor_bytes
 from harness.training.history import Epoch
 
@@ -98,7 +98,7 @@ class OpenRun:
         self._attempt = Attempt(1, now())
         checkpoint, problems = self._take(identity)
         if worker.is_main:
-            announce(self._folder.path)
+            add_opened_run(self._folder.path)
             for problem in problems:
                 self._folder.event("checkpoint_damaged", problem=problem)
         self.checkpoint_policy = CheckpointPolicy(self._folder.checkpoints, identity, self._owns, checkpoint)

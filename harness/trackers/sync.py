@@ -14,10 +14,10 @@ from harness.errors import HarnessError
 from harness.records.claims import owner
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, require_key
-from harness.trackers.brought_up import remembered
 from harness.trackers.entries import read_entries
 from harness.trackers.options import WANDB, Tracking
 from harness.trackers.replay import Replay
+from harness.trackers.sync_state import read_sync_state
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
 
 def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
     """Tells whether W&B has not answered yet that it has this run, as it is now, in this place."""
-    entries, known = read_entries(folder, with_machine=tracking.machine), remembered(folder)
+    entries, known = read_entries(folder, with_machine=tracking.machine), read_sync_state(folder)
     if entries is None:
         return False
     if known is None or (known.id, known.digest) != (entries.description.id, entries.digest()):

@@ -18,9 +18,9 @@ from harness.records.files import open_file
 from harness.records.result import SPLITS
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, as_problem
-from harness.trackers.brought_up import FOLDER, BroughtUp, remember
 from harness.trackers.entries import Description, Ending, Entries, Row, as_seconds
 from harness.trackers.options import Tracking
+from harness.trackers.sync_state import FOLDER, SyncState, write_sync_state
 
 DIGEST = "records"  # in the summary: what the run's record was when it was told
 _RETRIES = 2
@@ -107,8 +107,8 @@ class WandbRun:
                 return
             self._await_answer(digest, max(entries.rows, default=0))
             run, server = self._run, self._run.settings.base_url
-            what = BroughtUp(server, run.entity, run.project, run.id, digest, self._tracking.predictions)
-            remember(self._folder, what)
+            what = SyncState(server, run.entity, run.project, run.id, digest, self._tracking.predictions)
+            write_sync_state(self._folder, what)
 
     def leave(self) -> None:
         """Closes what began anew as another run."""

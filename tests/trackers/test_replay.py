@@ -11,9 +11,9 @@ import pytest
 
 from harness.records.result import Cause
 from harness.records.store import RunFolder
-from harness.trackers.announced import ANNOUNCED, announce, read_announced
 from harness.trackers.entries import Description, Ending, Entries, Row, read_entries
-from harness.trackers.mirror import Mirror
+from harness.trackers.follow import Follower
+from harness.trackers.opened_runs import OPENED_RUNS, add_opened_run, read_opened_runs
 from harness.trackers.options import Tracking
 from harness.trackers.replay import Replay
 from tests.marked import MARKING
@@ -107,8 +107,8 @@ def test_exit_codes(status: str, code: int) -> None:
     assert Ending(status, {}).exit_code == code
 
 
-def mirror(told: Told, said: list[str], patience: float = 0.0) -> Mirror:
-    return Mirror(told.open, said.append, Tracking(("wandb",), "p", "e", patience_seconds=patience))
+def mirror(told: Told, said: list[str], patience: float = 0.0) -> Follower:
+    return Follower(told.open, said.append, Tracking(("wandb",), "p", "e", patience_seconds=patience))
 
 
 def test_a_tracker_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_server_that_does_not_answer_is_left_alone_for_a_while(tmp_path: Path)
     told.fails = "open"
     own.close()
     mend = f"harness wandb sync {tmp_path / 'made'} --wandb-project p --wandb-entity e"
-    assert said[-1] == f"3 of 3 runs are missing there; bring them up: {mend}"
+    assert said[-1] == f"3 of 3 runs are missing there; send them: {mend}"
 
 
 def test_a_run_that_is_missing_is_counted(tmp_path: Path) -> None:
@@ -165,14 +165,14 @@ def test_a_run_that_is_opened_again_is_told_again(tmp_path: Path) -> None:
 
 
 def test_announcing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    announce(tmp_path)  # nobody listens
-    monkeypatch.setenv(ANNOUNCED, str(tmp_path / "runs.jsonl"))
+    add_opened_run(tmp_path)  # nobody listens
+    monkeypatch.setenv(OPENED_RUNS, str(tmp_path / "runs.jsonl"))
     for name in ("a", "b", "a"):
-        announce(tmp_path / name)
-    assert read_announced(tmp_path / "runs.jsonl") == [tmp_path / "a", tmp_path / "b", tmp_path / "a"]
-    monkeypatch.setenv(ANNOUNCED, str(tmp_path / "gone" / "runs.jsonl"))
-    announce(tmp_path)  # of no consequence
-    assert read_announced(tmp_path / "gone" / "runs.jsonl") == []
+        add_opened_run(tmp_path / name)
+    assert read_opened_runs(tmp_path / "runs.jsonl") == [tmp_path / "a", tmp_path / "b", tmp_path / "a"]
+    monkeypatch.setenv(OPENED_RUNS, str(tmp_path / "gone" / "runs.jsonl"))
+    add_opened_run(tmp_path)  # of no consequence
+    assert read_opened_runs(tmp_path / "gone" / "runs.jsonl") == []
 
 
 def test_ids_are_stable_legal_and_apart(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 from harness.errors import HarnessError
 from harness.records.result import Cause
 from harness.records.store import RunFolder
-from harness.trackers.brought_up import remembered
 from harness.trackers.entries import read_entries
 from harness.trackers.options import Tracking
 from harness.trackers.replay import Replay
 from harness.trackers.sync import Synced, sync
+from harness.trackers.sync_state import read_sync_state
 from harness.trackers.weights_and_biases import WandbRun
 from tests.trackers import records
 from tests.trackers.server import ENTITY, Server
@@ -129,7 +129,7 @@ def test_a_server_that_fails_costs_one_sentence(
     assert "\n" not in caught.value.message and caught.value.hint
     if not after:
         assert sentence in caught.value.message
-    assert remembered(folder) is None, "what the server did not answer to have is not taken for there"
+    assert read_sync_state(folder) is None, "what the server did not answer to have is not taken for there"
     assert {path: path.read_bytes() for path in before} == before, "nothing local is lost"
 
     server.fail("")
@@ -139,13 +139,13 @@ def test_a_server_that_fails_costs_one_sentence(
     assert bring_up(tmp_path) == Synced(0, 1, 0)
 
 
-def test_what_was_brought_up_before_a_failure_is_remembered(tmp_path: Path, server: Server) -> None:
+def test_what_was_brought_up_before_a_failure_is_read_sync_state(tmp_path: Path, server: Server) -> None:
     folders = [records.whole(tmp_path, records.planned(seed=seed)) for seed in range(2)]
     records.whole(tmp_path, records.planned(seed=2))
     tracking = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=2)
 
     def after_two(name: str) -> None:
-        if sum(remembered(folder) is not None for folder in folders) == 2:
+        if sum(read_sync_state(folder) is not None for folder in folders) == 2:
             server.fail("500")
 
     with pytest.raises(HarnessError, match="does not answer") as caught:

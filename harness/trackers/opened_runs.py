@@ -1,4 +1,4 @@
-"""Which runs a mirror is to follow: the process that opens a run appends its folder to a file."""
+"""Which runs a tracker process is to follow: the process that opens a run appends its folder to a file."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from pathlib import Path
 
 from harness.records.files import append_line, read_lines
 
-ANNOUNCED = "HARNESS_MIRRORED_RUNS"
-RUNS = "runs.jsonl"
+OPENED_RUNS = "HARNESS_OPENED_RUNS"
 
 
-def announce(folder: Path) -> None:
-    """Says that a run was opened, where a mirror wants to know; nothing of the run depends on it."""
-    if path := os.environ.get(ANNOUNCED):
+def add_opened_run(folder: Path) -> None:
+    """Names a run that was opened, where a tracker wants to know; nothing of the run depends on it."""
+    if path := os.environ.get(OPENED_RUNS):
         with contextlib.suppress(OSError):
             append_line(Path(path), {"folder": str(folder.absolute())})
 
 
-def read_announced(path: Path) -> list[Path]:
+def read_opened_runs(path: Path) -> list[Path]:
     """Returns the folders of the runs that were opened, in order; one that was opened again is there again."""
     try:
         return [Path(line["folder"]) for line in read_lines(path)]

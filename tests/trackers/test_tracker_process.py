@@ -22,11 +22,12 @@ from harness.records.read import read_suite
 from harness.records.store import RunFolder
 from harness.running.stop_request import StopRequest
 from harness.suite.plan import load_suite
-from harness.trackers.beside import mirrored
-from harness.trackers.brought_up import remembered
+from harness.trackers import tracker_process
 from harness.trackers.entries import read_entries
 from harness.trackers.options import Tracking
 from harness.trackers.sync import sync
+from harness.trackers.sync_state import read_sync_state
+from harness.trackers.tracker_process import tracked
 from tests.house import ROOT
 from tests.trackers.server import ENTITY, Server, StoredRun
 
@@ -99,13 +100,13 @@ def folders(root: Path) -> list[RunFolder]:
 
 def test_runs_are_mirrored_while_they_go_on(tmp_path: Path, server: Server, alone: dict[str, object]) -> None:
     said: list[str] = []
-    with mirrored(tracking(100), None, said.append):
+    with tracked(tracking(100), None, said.append):
         train(tmp_path)
     assert bits(tmp_path) == alone and not said
     assert len(server.runs) == 2
     for folder in folders(tmp_path):
         entries = read_entries(folder)
-        assert entries and remembered(folder)
+        assert entries and read_sync_state(folder)
         require_mirrored(server.runs[f"{ENTITY}/p/{entries.description.id}"], folder)
     asked = len(server.requests)
     assert sync(tmp_path / "made", tracking(100), said.append).brought == 0 and len(server.requests) == asked
@@ -122,7 +123,7 @@ def test_a_server_that_fails_harms_no_run(
     tmp_path: Path, server: Server, alone: dict[str, object], capfd: pytest.CaptureFixture[str], fault: str
 ) -> None:
     server.fail(fault, after=0 if fault in ("401", "403", "unknown_entity") else 3)
-    with mirrored(tracking(2), None, lambda sentence: print(sentence, file=sys.stderr)):  # noqa: T201
+    with tracked(tracking(2), None, lambda sentence: print(sentence, file=sys.stderr)):  # noqa: T201
         train(tmp_path)
     assert bits(tmp_path) == alone
     told = capfd.readouterr().err
@@ -144,36 +145,57 @@ def test_without_a_key_runs_are_kept_on_this_disk(
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("HOME", str(tmp_path))
     said: list[str] = []
-    with mirrored(tracking(100), None, said.append):
+    with tracked(tracking(100), None, said.append):
         train(tmp_path)
-    assert said == ["wandb: no key is found, so runs are kept on this disk; `harness wandb sync` brings them up later"]
+    assert said == ["wandb: no key is found, so runs are kept on this disk; `harness wandb sync` sends them later"]
     assert bits(tmp_path) == alone
     assert len(list(tmp_path.glob("made/*/*/wandb/offline-run-*/*.wandb"))) == 2
 
 
 def test_tensorboard_beside(tmp_path: Path, alone: dict[str, object]) -> None:
-    with mirrored(Tracking(("tensorboard",), patience_seconds=30), None, lambda sentence: None):
+    with tracked(Tracking(("tensorboard",), patience_seconds=30), None, lambda sentence: None):
         train(tmp_path)
     assert bits(tmp_path) == alone
     assert len(list(tmp_path.glob("made/tensorboard/*/*/events.out.tfevents.*"))) == 2
 
 
 DIES = """
-import os, sys
-from harness.trackers import beside
+import os
 from harness.trackers.options import Tracking
-start = beside._start
-def told(*given):
-    started = start(*given)
-    print(started.pid, flush=True)
-    return started
-beside._start = told
-with beside.mirrored(Tracking(("wandb",), patience_seconds=1), None, print):
+from harness.trackers import tracker_process
+from harness.trackers.tracker_process import tracked
+with tracked(Tracking(("wandb",), patience_seconds=1), None, print) as pids:
+    print(*pids, flush=True)
     os.kill(os.getpid(), 9)
+"""
+HANGS = """
+import time
+time.sleep(1000)
 """
 
 
-def test_a_mirror_ends_with_the_process_that_it_stands_beside(server: Server) -> None:
+def test_a_client_whose_import_hangs_neither_delays_nor_outlives_a_run(
+    tmp_path: Path, alone: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb.py").write_text(HANGS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(tracker_process, "START_SECONDS", 1.0)
+    (tmp_path / "results").mkdir()
+    said: list[str] = []
+    began = time.monotonic()
+    with tracked(tracking(100), None, said.append) as [pid]:
+        assert time.monotonic() - began < 1.0, "nothing of it is waited for"
+        train(tmp_path / "results")
+        end = time.monotonic() + 60
+        while len(said) < 2:  # the first says that it is offline
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    hint = "send what is missing: harness wandb sync"
+    assert said[1:] == [f"wandb: not started after 1 s, and ended; {hint}; the runs go on"]
+    assert bits(tmp_path / "results") == alone and not psutil.pid_exists(pid)
+
+
+def test_a_tracker_ends_with_the_process_that_it_stands_beside(server: Server) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", DIES], env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == -9, done.stderr

@@ -1,10 +1,10 @@
-"""A process of its own that follows the records of runs and tells one tracker of them, whatever becomes of the tracker.
+"""Follows the records of runs and sends them to one tracker, as a process of its own.
 
-    python -m harness.trackers.mirror FOLDER NAME
+    python -m harness.trackers.follow TRACKING FILE
 
-FOLDER holds `NAME.json`, a `Tracking`, and `runs.jsonl`, to which the process that trains appends the folders of the
-runs that it opens. The end of standard input says that no more will come: also where the process that wrote to it was
-killed.
+TRACKING is a `Tracking` as JSON; to FILE the process that trains appends the folders of the runs that it opens. The end
+of standard input says that no more will come: also where the process that wrote to it was killed. The first line of
+standard output is `ready`, once the tracker's client is imported; each other one is a sentence for a person.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import select
 import shlex
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -25,17 +26,18 @@ import psutil
 from harness.counted import counted, is_are
 from harness.errors import HarnessError
 from harness.records.store import RunFolder
-from harness.trackers.announced import RUNS, read_announced
 from harness.trackers.entries import Description
+from harness.trackers.opened_runs import read_opened_runs
 from harness.trackers.options import DEFAULT_PROJECT, WANDB, Tracking
 from harness.trackers.replay import Replay, Tracker
 
+READY = "ready"
 LOOK_EVERY_SECONDS = 2.0
 NICENESS = 19
 
 
-class Mirror:
-    """All runs of a call, told to one tracker.
+class Follower:
+    """Sends runs to one tracker as their records grow.
 
     Args:
         open_tracker: makes the tracker of a run.
@@ -53,17 +55,21 @@ class Mirror:
         self._say = say
         self._tracking = tracking
         self._replays: dict[Path, Replay] = {}
-        self._announced = 0
+        self._looked_at = 0
         self._missed: dict[Path, None] = {}
         self._problems: set[str] = set()
         self._not_before = 0.0
 
-    def look(self, announced: list[Path]) -> None:
-        """Tells what is new."""
-        for path in announced[self._announced :]:
+    def look(self, opened: list[Path]) -> None:
+        """Sends what is new.
+
+        Args:
+            opened: folders of runs in the order in which they were opened, since the beginning.
+        """
+        for path in opened[self._looked_at :]:
             if path not in self._replays or self._replays[path].ended or path in self._missed:
                 self._replays[path] = self._replay(path)
-        self._announced = len(announced)
+        self._looked_at = len(opened)
         for replay in self._open():
             self._try(replay)
 
@@ -113,43 +119,37 @@ class Mirror:
         folders = [path.parent.parent for path in self._replays]
         project = f" --wandb-project {shlex.quote(tracking.project)}" if tracking.project != DEFAULT_PROJECT else ""
         entity = f" --wandb-entity {shlex.quote(tracking.entity)}" if tracking.entity else ""
-        return f"; bring them up: harness wandb sync {_shown(folders[0])}{project}{entity}"
+        return f"; send them: harness wandb sync {_shown(folders[0])}{project}{entity}"
 
 
 def main() -> None:
-    """Mirrors until standard input ends."""
-    if os.fork():  # no child of a process that trains: its memory and processor time are no part of a run's
-        os._exit(0)
-    os.setsid()  # Ctrl-C is for the runs
-    folder, name = Path(sys.argv[1]), sys.argv[2]
-    sys.stdout.write(f"{os.getpid()}\n")
-    sys.stdout.flush()
-    words = os.fdopen(os.dup(1), "w", buffering=1)
-    log = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream in (1, 2):
-        os.dup2(log, stream)  # what a tracker's client prints
-    value = json.loads((folder / f"{name}.json").read_bytes())
+    """Follows until standard input ends."""
+    value = json.loads(sys.argv[1])
     tracking = Tracking(**{**value, "names": tuple(value["names"]), "command": tuple(value["command"])})
+    opened_runs = Path(sys.argv[2])
+    words = os.fdopen(os.dup(1), "w", buffering=1)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)  # what a tracker's client prints
 
     def say(sentence: str) -> None:
-        try:
+        with contextlib.suppress(OSError):  # nobody listens any more
             words.write(f"{sentence}\n")
-        except OSError:  # nobody listens any more
-            sys.stderr.write(f"{sentence}\n")
 
-    open_tracker, end_client = _client(tracking, folder)
-    mirror = Mirror(open_tracker, say, tracking)
-    _set_niceness(NICENESS)  # after the imports, which take their seconds while those of the processes that train do
-    while not _has_ended():
-        mirror.look(read_announced(folder / RUNS))
-    _set_niceness(0)  # nobody trains any more
-    mirror.look(read_announced(folder / RUNS))
-    mirror.close()
-    # A client may wait for its server at a normal exit, for ever; but it may also have to write the last of a file.
-    ending = threading.Thread(target=end_client, daemon=True)
-    ending.start()
-    ending.join(tracking.patience_seconds)
-    sys.stderr.flush()
+    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as scratch:
+        open_tracker, end_client = _client(tracking, Path(scratch))
+        follower = Follower(open_tracker, say, tracking)
+        say(READY)
+        _set_niceness(NICENESS)  # after the imports, which take their seconds while those of the runs do
+        while not _has_ended():
+            follower.look(read_opened_runs(opened_runs))
+        _set_niceness(0)  # nobody trains any more
+        follower.look(read_opened_runs(opened_runs))
+        follower.close()
+        # A client may wait for its server at a normal exit, for ever; but it may also have to write the last of a file.
+        ending = threading.Thread(target=end_client, daemon=True)
+        ending.start()
+        ending.join(tracking.patience_seconds)
     os._exit(0)
 
 

@@ -13,7 +13,7 @@ FOLDER = "trackers"
 
 
 @dataclass(frozen=True)
-class BroughtUp:
+class SyncState:
     """A run that W&B has.
 
     Attributes:
@@ -32,7 +32,7 @@ class BroughtUp:
     at: str = dataclasses.field(default_factory=now)
 
 
-def remember(folder: RunFolder, what: BroughtUp) -> None:
+def write_sync_state(folder: RunFolder, what: SyncState) -> None:
     """Writes it beside the run's record; where that fails, the run is brought up once more, which changes nothing."""
     with contextlib.suppress(OSError):
         path = folder.path / FOLDER
@@ -40,9 +40,9 @@ def remember(folder: RunFolder, what: BroughtUp) -> None:
         write_json(path / "wandb.json", dataclasses.asdict(what))
 
 
-def remembered(folder: RunFolder) -> BroughtUp | None:
+def read_sync_state(folder: RunFolder) -> SyncState | None:
     """Returns what was brought up last; None where nothing was."""
     try:
-        return BroughtUp(**read_object(folder.path / FOLDER / "wandb.json"))
+        return SyncState(**read_object(folder.path / FOLDER / "wandb.json"))
     except (OSError, ValueError, TypeError):
         return None
