@@ -139,7 +139,7 @@ def test_a_server_that_fails_costs_one_sentence(
     assert bring_up(tmp_path) == Synced(0, 1, 0)
 
 
-def test_what_was_brought_up_before_a_failure_is_read_sync_state(tmp_path: Path, server: Server) -> None:
+def test_what_was_sent_before_a_failure_is_remembered(tmp_path: Path, server: Server) -> None:
     folders = [records.whole(tmp_path, records.planned(seed=seed)) for seed in range(2)]
     records.whole(tmp_path, records.planned(seed=2))
     tracking = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=2)
