@@ -27,11 +27,10 @@ from harness.counted import counted, is_are
 from harness.errors import HarnessError
 from harness.records.store import RunFolder
 from harness.trackers.entries import Description
-from harness.trackers.opened_runs import read_opened_runs
+from harness.trackers.opened_runs import READY, read_opened_runs
 from harness.trackers.options import DEFAULT_PROJECT, WANDB, Tracking
 from harness.trackers.replay import Replay, Tracker
 
-READY = "ready"
 LOOK_EVERY_SECONDS = 2.0
 NICENESS = 19
 

@@ -1,4 +1,4 @@
-"""Which runs a tracker process is to follow: the process that opens a run appends its folder to a file."""
+"""How a tracker process hears of runs: the process that opens one appends its folder to a file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.records.files import append_line, read_lines
 
 OPENED_RUNS = "HARNESS_OPENED_RUNS"
+READY = "ready"  # said by a tracker process, once its client is imported
 
 
 def add_opened_run(folder: Path) -> None:

@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.trackers.account import why_offline
-from harness.trackers.follow import READY
-from harness.trackers.opened_runs import OPENED_RUNS
+from harness.trackers.opened_runs import OPENED_RUNS, READY
 from harness.trackers.options import WANDB, Tracking
 
 START_SECONDS = 120.0  # until its client is imported, from a busy network disk, too
