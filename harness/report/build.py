@@ -142,6 +142,7 @@ def build_report(study: Study, options: Options | None = None, stored: Stored | 
         tuple(_notes(study, stored, any_runs=bool(rows))),
         tuple(stored.pictures),
         selection=study.selection,
+        trial=study.trial,
     )
     if options.relative_to is None:
         return report

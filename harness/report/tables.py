@@ -134,6 +134,7 @@ class Report:
         pictures: what `harness visualize` drew of these runs.
         normalised: one table of all systems, where it was asked for.
         selection: of the suite, as `--only` has it: the report of a part has files of its own.
+        trial: what `--set` changed in a suite that was run without: such a report has files of its own, too.
     """
 
     suite: str
@@ -143,17 +144,19 @@ class Report:
     pictures: tuple[PictureFile, ...] = ()
     normalised: Beside | None = None
     selection: tuple[str, ...] = ()
+    trial: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
-        """The folder of its files, from that of the suite's results; empty for that one itself."""
-        return _folder_name(self.selection) if self.selection else ""
+        """The folder of its files, from that of the suite's results, e.g. `only-model.name=resnet18+seed=0`; empty for
+        that one itself.
+        """
+        parts = {"set": self.trial, "only": self.selection}
+        return _folder_name("+".join(f"{how}-{'+'.join(words)}" for how, words in parts.items() if words))
 
 
-def _folder_name(selection: Sequence[str]) -> str:
-    """Returns e.g. `only-model.name=resnet18+seed=0`."""
-    text = "+".join(selection)
+def _folder_name(text: str) -> str:
     name = re.sub(r"[^A-Za-z0-9._=+-]+", "-", text)
     if name != text or len(name) > LONGEST_NAME:  # two selections never share a folder
         name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return f"only-{name}"
+    return name

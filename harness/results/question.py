@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,19 @@ class SuiteQuestion(BaseModel):
             overrides={path: value for path, value in suite.overrides.items() if is_identity(path)},
         )
 
+    def is_trial_of(self, known: SuiteQuestion) -> bool:
+        """Tells whether this is a trial with other settings (`--set`) of a suite that was run without: the suite's own
+        question and tables stay.
+        """
+        return bool(known.labels and self.overrides and not known.overrides)
+
+
+def is_trial(asked: SuiteQuestion, folder: Path) -> bool:
+    """Tells whether a suite is asked with other settings than it was run with; see `SuiteQuestion.is_trial_of`."""
+    with contextlib.suppress(HarnessError):  # it cannot be read: whoever needs it says so
+        return asked.is_trial_of(read_question([folder]))
+    return False
+
 
 def keep_question(plan: Plan, output: Path) -> None:
     """Writes what a suite asks beside its results, so that they can be reported without its file.
@@ -61,8 +75,8 @@ def keep_question(plan: Plan, output: Path) -> None:
     require_writable(folder)
     known = read_question([folder])
     asked = SuiteQuestion.of(plan.suite, {config_id: spec.label for config_id, spec in plan.configs().items()})
-    if known.labels and asked.overrides and not known.overrides:
-        return  # a trial with other settings: the suite's own question stays
+    if asked.is_trial_of(known):
+        return
     if plan.selection:
         asked = asked.model_copy(update={"labels": known.labels | asked.labels})
     with recording(folder):

@@ -18,7 +18,7 @@ from harness.errors import HarnessError
 from harness.records.planned import of_newest, with_elsewhere
 from harness.records.read import SuiteResults, merged, read_suite
 from harness.records.result import RunResult
-from harness.results.question import SuiteQuestion, read_question
+from harness.results.question import SuiteQuestion, is_trial, read_question
 from harness.results.unplanned import flat_identity, in_what_they_differ
 from harness.spec.settings import matches, require_field
 from harness.suite.file import Reference, parse_only, selected
@@ -42,6 +42,7 @@ class Study:
         systems: by system_id.
         question: what the suite asks.
         selection: of its runs, as `--only` has it.
+        trial: what `--set` changed in a suite that was run without, as `PATH=VALUE`; see `harness.results.question`.
         notes: what is to be told of the results: those left out, those that cannot be read.
     """
 
@@ -55,6 +56,7 @@ class Study:
     question: SuiteQuestion = field(default_factory=SuiteQuestion)
     selection: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    trial: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -137,17 +139,22 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         for config_id, spec in plan.configs().items()
         if config_id in ran or (number == 0 and len(plans) == 1)
     }
+    folder = roots[0] / suite.name
+    question = SuiteQuestion.of(suite, {config_id: spec.label for config_id, spec in first.configs().items()})
     return Study(
         suite.name,
         suite.source.path,
-        roots[0] / suite.name,
+        folder,
         {config_id: spec.model_dump(mode="json") for config_id, (_, spec) in shown.items()},
         {config_id: label for config_id, (label, _) in shown.items()},
         results,
         stored.systems,
-        SuiteQuestion.of(suite, {config_id: spec.label for config_id, spec in first.configs().items()}),
+        question,
         first.selection,
         (*notes, *_unreadable(stored)),
+        tuple(f"{path}={json.dumps(value)}" for path, value in question.overrides.items())
+        if is_trial(question, folder)
+        else (),
     )
 
 

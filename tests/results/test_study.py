@@ -11,6 +11,7 @@ import pytest
 
 import harness
 from harness.__main__ import main
+from harness.data.prepare import fingerprint
 from harness.errors import HarnessError
 from harness.launching.status import folder_status
 from harness.records.read import read_suite
@@ -213,6 +214,28 @@ def test_what_a_suite_asks_is_kept_and_a_selection_keeps_the_order(plan: Plan, t
     (root / "s/suite.json").write_text("[")
     with pytest.raises(HarnessError, match=r"suite\.json cannot be read"):
         study_of_folders([root / "s"])
+
+
+def test_a_trial_with_other_settings_has_files_of_its_own(tmp_path: Path) -> None:
+    root, suite = tmp_path / "results", str(tmp_path / "suite.yaml")
+    Path(suite).write_text(SUITE)
+    plan = load_suite(Path(suite)).plan(fingerprint)
+    store(root, [_result(run) for run in plan.runs])
+    keep_question(plan, root)
+    assert call("report", suite, "--output", str(root)) == 0
+    table = (root / "s/table.md").read_bytes()
+    changed = load_suite(Path(suite), ["train.epochs=3"]).plan(fingerprint)
+    store(root, [_result(run) for run in changed.runs])
+    assert call("report", suite, "--output", str(root), "--set", "train.epochs=3") == 0
+    assert (root / "s/table.md").read_bytes() == table, "the suite's own tables stay"
+    assert "train.epochs" in (root / "s/set-train.epochs=3/table.md").read_text()
+    assert call("report", suite, "--output", str(root), "--set", "train.epochs=3", "--only", "seed=0") == 0
+    assert (root / "s/set-train.epochs=3+only-seed=0/table.csv").is_file()
+    other = tmp_path / "other"  # that was never run without
+    store(other, [_result(run) for run in changed.runs])
+    keep_question(changed, other)
+    assert call("report", suite, "--output", str(other), "--set", "train.epochs=3") == 0
+    assert (other / "s/table.md").is_file()
 
 
 def test_folders_of_suites(tmp_path: Path) -> None:

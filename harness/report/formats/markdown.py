@@ -35,7 +35,7 @@ def markdown(
     if report.pictures:
         parts.append("## Pictures")
     for picture in report.pictures:
-        place = quote(f"{'../' * bool(report.selection)}{picture.path.as_posix()}")
+        place = quote(f"{'../' * bool(report.place)}{picture.path.as_posix()}")
         parts.append(
             f"{_escaped(picture.run)}: {_escaped(picture.caption)}\n\n![{_escaped(picture.path.stem)}]({place})"
         )
