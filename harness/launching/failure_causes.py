@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import see_doctor
-from harness.launching.launch_folder import Look, read_exits, read_failures, read_heartbeats
+from harness.launching.launch_folder import StackSample, read_exits, read_failures, read_heartbeats
 from harness.records.result import Cause, Status
 
 # In the words of torch and its libraries, of what is the machine's.
@@ -67,7 +67,7 @@ def cause_of_failure(folder: Path, returncode: int, num_processes: int) -> tuple
 
 
 def cause_of_hang(
-    looks: Mapping[int, Look], heartbeats: Mapping[int, Mapping[str, Any]], num_processes: int, seconds: float
+    looks: Mapping[int, StackSample], heartbeats: Mapping[int, Mapping[str, Any]], num_processes: int, seconds: float
 ) -> Cause:
     """Returns who is stuck where, and who waits.
 
@@ -92,12 +92,12 @@ def cause_of_hang(
     )
 
 
-def are_without_steps(looks: Mapping[int, Look]) -> bool:
+def are_without_steps(looks: Mapping[int, StackSample]) -> bool:
     """Tells whether a rank evaluates, or has not done a step yet: what may take longer than a step is allowed to."""
     return any(_is_without_steps(look) for look in looks.values())
 
 
-def are_at_work(earlier: Mapping[int, Look], later: Mapping[int, Look]) -> bool:
+def are_at_work(earlier: Mapping[int, StackSample], later: Mapping[int, StackSample]) -> bool:
     """Tells whether a rank of which `are_without_steps` holds is elsewhere than it was, or reads data."""
     return any(
         _is_without_steps(look) and (earlier[rank].stack != look.stack or _reads(earlier[rank], look))
@@ -151,17 +151,17 @@ def _last_step(heartbeat: Mapping[str, Any] | None) -> int | None:
     return at + 1 if isinstance(at, int) else None
 
 
-def _waits(look: Look) -> bool:
+def _waits(look: StackSample) -> bool:
     file = look.stack[-1][0]
     # Our own may lie below a folder that is called `accelerate`.
     return any(part in file for part in (OWN_WAITS_IN if _is_own(file) else WAITS_IN))
 
 
-def _is_without_steps(look: Look) -> bool:
+def _is_without_steps(look: StackSample) -> bool:
     return look.steps is None or any(name == "evaluate" and _is_own(file) for file, _, name in look.stack)
 
 
-def _reads(earlier: Look, later: Look) -> bool:
+def _reads(earlier: StackSample, later: StackSample) -> bool:
     """Tells whether a rank reads data: in threads of a pool, for which its main thread waits in one place."""
     is_reading = any(name == "_read_data" and _is_own(file) for file, _, name in later.stack)
     return is_reading and not _waits(later) and later.cpu_seconds - earlier.cpu_seconds > READING_CPU_SECONDS
@@ -171,13 +171,13 @@ def _is_own(file: str) -> bool:
     return Path(file).is_relative_to(PACKAGE)
 
 
-def _state(rank: int, looks: Mapping[int, Look], heartbeats: Mapping[int, Mapping[str, Any]]) -> str:
+def _state(rank: int, looks: Mapping[int, StackSample], heartbeats: Mapping[int, Mapping[str, Any]]) -> str:
     if rank in looks:
         return f"is stuck {_where(looks[rank])}"
     return "does not answer" if rank in heartbeats else "never began"
 
 
-def _where(look: Look) -> str:
+def _where(look: StackSample) -> str:
     frames = [look.stack[-1]]
     if not _is_own(look.stack[-1][0]):
         frames += [frame for frame in look.stack if _is_own(frame[0])][-1:]
@@ -191,5 +191,5 @@ def _shown(file: str, line: int, name: str) -> str:
     return f"{name} ({short}:{line})"
 
 
-def _traceback(look: Look) -> str:
+def _traceback(look: StackSample) -> str:
     return "".join(f'  File "{file}", line {line}, in {name}\n' for file, line, name in look.stack)

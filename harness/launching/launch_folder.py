@@ -155,7 +155,7 @@ class Orders:
 
 
 @dataclass(frozen=True)
-class Look:
+class StackSample:
     """Where a rank's main thread is.
 
     Attributes:
@@ -263,11 +263,11 @@ def read_heartbeats(folder: Path) -> dict[int, dict[str, Any]]:
     return _read_ranks(folder, "rank")
 
 
-def read_looks(folder: Path, number: int) -> dict[int, Look]:
+def read_looks(folder: Path, number: int) -> dict[int, StackSample]:
     """Returns where the ranks are that answered the look of this number."""
     found = _read_ranks(folder, "look").items()
     return {
-        rank: Look(v["steps"], tuple(map(tuple, v["stack"])), v["cpu_seconds"])
+        rank: StackSample(v["steps"], tuple(map(tuple, v["stack"])), v["cpu_seconds"])
         for rank, v in found
         if v["number"] == number
     }

@@ -12,9 +12,9 @@ import psutil
 from harness.errors import HarnessError
 from harness.launching.failure_causes import are_at_work, are_without_steps, cause_of_hang
 from harness.launching.launch_folder import (
-    Look,
     OpenedRun,
     Orders,
+    StackSample,
     give_orders,
     read_failures,
     read_heartbeats,
@@ -146,7 +146,7 @@ class Ranks:
             return None
         return cause_of_hang(looks, read_heartbeats(self._folder), self._world, seconds)
 
-    def _look(self) -> dict[int, Look] | None:
+    def _look(self) -> dict[int, StackSample] | None:
         """Asks the ranks where they are, and leaves out those that do not answer; None where they cannot be asked."""
         if not self._order(look=self._orders.look + 1):
             return None

@@ -122,7 +122,7 @@ def run_suite(
 
 
 @dataclass(frozen=True)
-class _Found:
+class _KnownRuns:
     """What there is of a manifest's runs.
 
     Attributes:
@@ -174,7 +174,7 @@ class _Found:
             yield f"{count} of them {trained}{told}: --renew trains them again"
 
 
-def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> _Found:
+def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> _KnownRuns:
     results = {run_id: result for run_id, folder in folders.items() if (result := folder.result())}
     done = {run_id: result for run_id, result in results.items() if result.status in FINAL}
     left = [run_id for run_id in folders if run_id not in done]
@@ -183,4 +183,4 @@ def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> 
     plugins = {run.run_id: run.spec.plugins() for run in manifest.runs}
     rule = renew_rule(lambda run_id: own_code(plugins[run_id]))
     found = {run_id: rule(result, folders[run_id]) for run_id, result in done.items()}
-    return _Found(done, {run_id: Retrain.of(done[run_id], reason) for run_id, reason in found.items() if reason})
+    return _KnownRuns(done, {run_id: Retrain.of(done[run_id], reason) for run_id, reason in found.items() if reason})

@@ -43,7 +43,7 @@ START_GRACE_SECONDS = 10.0  # to hear of a stop that came while they were import
 
 
 @dataclass(frozen=True)
-class Ending:
+class LaunchEnd:
     """How a launch ended; `hang` is set where it did not, and was ended."""
 
     returncode: int
@@ -132,7 +132,7 @@ class Supervisor:
             runs = [run for run in left if self._manifest.has_left(run)]
         return STOPPED if self._stop.reason else 0
 
-    def _after_a_failure(self, folder: Path, runs: list[PlannedRun], ending: Ending) -> list[PlannedRun]:
+    def _after_a_failure(self, folder: Path, runs: list[PlannedRun], ending: LaunchEnd) -> list[PlannedRun]:
         """Records what a launch died of, and returns the runs that are to be launched again."""
         opened = read_open_run(folder)
         if opened is None and self._stop.reason:
@@ -173,7 +173,7 @@ class Supervisor:
     def _has_ended(self, run: PlannedRun) -> bool:
         return (self._folder_of(run).path / "result.json").exists()
 
-    def _launch(self, folder: Path, runs: list[PlannedRun]) -> Ending:
+    def _launch(self, folder: Path, runs: list[PlannedRun]) -> LaunchEnd:
         world = runs[0].spec.train.num_processes or 1
         total, launched = len(self._manifest.runs), {run.run_id for run in runs}
         ended = sum(run.run_id not in launched and self._has_ended(run) for run in self._manifest.runs)
@@ -193,7 +193,7 @@ class Supervisor:
             end_launch(child, folder)
             relay()
             self._display.leave(folder)
-        return Ending(child.returncode, hang)
+        return LaunchEnd(child.returncode, hang)
 
     def _watch(self, child: subprocess.Popen[bytes], ranks: Ranks) -> Cause | None:
         """Returns when a launch has ended or is to be ended; a cause where it hangs."""

@@ -65,7 +65,7 @@ class Part:
     suspended_seconds: float = 0.0
 
 
-class Heartbeat:
+class SuspensionWatch:
     """A thread that only waits: what it is late, beyond what its process computed meanwhile, the process stood still.
 
     The caller holds a lock.
@@ -129,7 +129,7 @@ class Sampler:
         self._counts_energy = counts_energy
         self._period = period_seconds or PERIOD_SECONDS
         self._lock = threading.Lock()
-        self._heart = Heartbeat(self._period)
+        self._heart = SuspensionWatch(self._period)
         self._machine = platform.node()
         self._open: Part | None = None
         self._ended = threading.Event()

@@ -71,7 +71,7 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunEnd:
     """How a run ended; `summary` is its result, flat, with `/` between the parts of a name."""
 
     status: Status | str
@@ -89,7 +89,7 @@ class Entries:
 
     description: Description
     rows: dict[int, Row]
-    ending: Ending | None
+    ending: RunEnd | None
 
     def digest(self) -> str:
         """Returns what changes when any of it does."""
@@ -225,7 +225,7 @@ def _rows(epochs: Mapping[int, Mapping[str, Any]], *, with_times: bool) -> dict[
     return rows
 
 
-def _ending(result: RunResult, with_machine: bool) -> Ending:
+def _ending(result: RunResult, with_machine: bool) -> RunEnd:
     parts = result.model_dump(mode="json", exclude=_IN_CONFIG | {"resolved", "metrics"})
     parts |= result.model_dump(mode="json", include={"metrics"})["metrics"]
     if parts["cause"] and not with_machine:  # a message or a traceback may hold paths, and lines of code
@@ -233,7 +233,7 @@ def _ending(result: RunResult, with_machine: bool) -> Ending:
     summary = {
         name: value for name, value in flat(parts) if compares(result, name.replace("/", "."), with_resumed=True)
     }
-    return Ending(result.status, summary)
+    return RunEnd(result.status, summary)
 
 
 def as_seconds(at: str) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from harness.records.store import RunFolder
-from harness.trackers.entries import INTERRUPTED, Description, Ending, Entries, Row, read_entries
+from harness.trackers.entries import INTERRUPTED, Description, Entries, Row, RunEnd, read_entries
 
 
 class Tracker(Protocol):
@@ -15,7 +15,7 @@ class Tracker(Protocol):
     def epoch(self, number: int, row: Row) -> None:
         """Takes an epoch, counted from 1; one that it has already is left as it is."""
 
-    def end(self, entries: Entries, ending: Ending) -> None:
+    def end(self, entries: Entries, ending: RunEnd) -> None:
         """Takes how the run ended, and closes; `entries` is all that there is of it."""
 
     def leave(self) -> None:
@@ -72,7 +72,7 @@ class Replay:
                 self._sent = number
         if entries.ending or to_the_end:
             self.ended = True
-            self._tracker.end(entries, entries.ending or Ending(INTERRUPTED, {"status": INTERRUPTED}))
+            self._tracker.end(entries, entries.ending or RunEnd(INTERRUPTED, {"status": INTERRUPTED}))
         self._seen = seen
 
     @property

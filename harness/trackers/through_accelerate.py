@@ -9,7 +9,7 @@ from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
 from harness.records.store import RunFolder
-from harness.trackers.entries import Description, Ending, Entries, Row, flat
+from harness.trackers.entries import Description, Entries, Row, RunEnd, flat
 from harness.trackers.options import Tracking
 
 
@@ -49,7 +49,7 @@ class AccelerateRun:
         self._last = number
         self._tracker.log({name: value for name, value in row.items() if name != "timestamp"}, step=number)
 
-    def end(self, entries: Entries, ending: Ending) -> None:
+    def end(self, entries: Entries, ending: RunEnd) -> None:
         """Takes how the run ended: its numbers, and its status as a text, at the last epoch."""
         numbers = {name: value for name, value in ending.summary.items() if _is_number(value)}
         self._tracker.log(

@@ -18,7 +18,7 @@ from harness.records.files import open_file
 from harness.records.result import SPLITS
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, as_problem
-from harness.trackers.entries import Description, Ending, Entries, Row, as_seconds
+from harness.trackers.entries import Description, Entries, Row, RunEnd, as_seconds
 from harness.trackers.options import Tracking
 from harness.trackers.sync_state import FOLDER, SyncState, write_sync_state
 
@@ -85,7 +85,7 @@ class WandbRun:
         values = {name: value for name, value in row.items() if name != "timestamp"}
         self._run.log({**values, "_timestamp": row["timestamp"]}, step=number)
 
-    def end(self, entries: Entries, ending: Ending) -> None:
+    def end(self, entries: Entries, ending: RunEnd) -> None:
         """Takes how the run ended.
 
         Raises:

@@ -15,7 +15,7 @@ import pytest
 
 from harness.launching import failure_causes, processes, ranks
 from harness.launching.failure_causes import are_at_work, cause_of_failure, cause_of_hang, hint_for
-from harness.launching.launch_folder import FOLDER, Look, report_failure
+from harness.launching.launch_folder import FOLDER, StackSample, report_failure
 from harness.launching.processes import end_launch, processes_of
 from harness.records.result import Cause
 from tests.house import ROOT
@@ -87,8 +87,8 @@ def test_ends_without_a_word(tmp_path: Path) -> None:
     assert (cause.kind, cause.rank, cause.message) == ("exit", 1, "rank 1 ended with code 3 without an error message")
 
 
-def look(*stack: tuple[str, int, str], steps: int | None = 7) -> Look:
-    return Look(steps, ((OWN, 131, "train_epoch"), *stack))
+def look(*stack: tuple[str, int, str], steps: int | None = 7) -> StackSample:
+    return StackSample(steps, ((OWN, 131, "train_epoch"), *stack))
 
 
 WAITS = look((f"{TORCH}/autograd/graph.py", 9, "_engine_run_backward"))
@@ -97,7 +97,7 @@ WAITS = look((f"{TORCH}/autograd/graph.py", 9, "_engine_run_backward"))
 def test_a_clone_in_a_folder_called_accelerate_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     package = Path("/home/someone/accelerate/harness")
     monkeypatch.setattr(failure_causes, "PACKAGE", package)
-    stuck = Look(7, ((str(package / "training/loop.py"), 51, "fail"),))
+    stuck = StackSample(7, ((str(package / "training/loop.py"), 51, "fail"),))
     assert cause_of_hang({0: WAITS, 1: stuck}, {}, 2, 15.0).rank == 1
 
 
@@ -133,9 +133,9 @@ def test_an_evaluation_that_moves_is_at_work_and_a_step_that_moves_is_not() -> N
 
 
 def test_a_rank_that_reads_data_in_other_threads_is_at_work_and_one_that_waits_for_it_is_not() -> None:
-    def reading(innermost: str, cpu_seconds: float) -> dict[int, Look]:
+    def reading(innermost: str, cpu_seconds: float) -> dict[int, StackSample]:
         own = (str(ROOT / "harness/running/all_runs.py"), 9, "_read_data")
-        return {0: Look(None, (own, (innermost, 3, "wait")), cpu_seconds)}
+        return {0: StackSample(None, (own, (innermost, 3, "wait")), cpu_seconds)}
 
     pool, waits = "/lib/concurrent/futures/_base.py", str(ROOT / "harness/training/distributed.py")
     assert are_at_work(reading(pool, 1.0), reading(pool, 1.2))

@@ -24,7 +24,7 @@ from harness.measure.processes import Processes, times_of
 from harness.measure.readings import Readings
 from harness.measure.surroundings import Surroundings
 from harness.measure.system.host import Throttling
-from harness.measure.telemetry import Heartbeat, Sampler
+from harness.measure.telemetry import Sampler, SuspensionWatch
 from harness.records.result import Disturbance, Telemetry
 from harness.running.execute import Observer, execute
 from tests.running.test_execute import make_spec
@@ -214,7 +214,7 @@ def test_a_launch_is_all_that_it_started_and_others_are_seen(child: subprocess.P
 
 
 def test_a_process_that_stood_still_is_late() -> None:
-    class Late(Heartbeat):
+    class Late(SuspensionWatch):
         def __init__(self, waited: float, used: float) -> None:
             super().__init__(1.0)
             self._since, self._used = time.perf_counter() - waited, time.process_time() - used

@@ -17,7 +17,7 @@ from harness.report.build import build_report
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost
 from harness.report.charts.axes import cost_axis
 from harness.report.charts.drawing import Drawing
-from harness.report.charts.labels import CHARACTER, Wanted, place_labels
+from harness.report.charts.labels import CHARACTER, WantedLabel, place_labels
 from harness.report.numbers.curves import Curve
 from harness.report.numbers.fronts import TIME
 from harness.report.write import write_report
@@ -130,7 +130,7 @@ def test_time_axis_is_logarithmic_beyond_a_factor_of_ten(fake: Any, slowest: flo
 def test_labels_overlap_neither_each_other_nor_the_edge() -> None:
     rng = random.Random(1)
     spots = [(rng.uniform(0, 700), rng.uniform(0, 440)) for _ in range(60)]
-    labels = place_labels([Wanted("resnet18 bf16", *spot, True) for spot in spots], spots, [], (700, 440), 12)
+    labels = place_labels([WantedLabel("resnet18 bf16", *spot, True) for spot in spots], spots, [], (700, 440), 12)
     assert len(labels) >= 20
     boxes = []
     for label in labels:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.records.result import Cause
 from harness.records.store import RunFolder
-from harness.trackers.entries import Description, Ending, Entries, Row, read_entries
+from harness.trackers.entries import Description, Entries, Row, RunEnd, read_entries
 from harness.trackers.follow import Follower
 from harness.trackers.opened_runs import OPENED_RUNS, add_opened_run, read_opened_runs
 from harness.trackers.options import Tracking
@@ -34,7 +34,7 @@ class Told:
     def epoch(self, number: int, row: Row) -> None:
         self._note("epoch", number)
 
-    def end(self, entries: Entries, ending: Ending) -> None:
+    def end(self, entries: Entries, ending: RunEnd) -> None:
         self._note("end", ending.status)
 
     def leave(self) -> None:
@@ -104,7 +104,7 @@ def test_a_run_that_is_left_is_said_to_be(tmp_path: Path) -> None:
     [("ok", 0), ("failed", 1), ("oom", 1), ("diverged", 1), ("timeout", 1), ("preempted", 75), ("interrupted", 75)],
 )
 def test_exit_codes(status: str, code: int) -> None:
-    assert Ending(status, {}).exit_code == code
+    assert RunEnd(status, {}).exit_code == code
 
 
 def mirror(told: Told, said: list[str], patience: float = 0.0) -> Follower:

@@ -22,7 +22,7 @@ from harness.report.charts.chart import (
     layer,
     tooltip,
 )
-from harness.report.charts.labels import Box, Spot, Wanted, place_labels, without_common_parts
+from harness.report.charts.labels import Box, Spot, WantedLabel, place_labels, without_common_parts
 from harness.report.charts.theme import FONT_SIZE, HALO, INK, MUTED, WHITE
 from harness.report.numbers.fronts import TIME, Cost
 from harness.report.numbers.rows import Row
@@ -181,7 +181,7 @@ def _labels(points: Rows, front: Rows, steps: Rows, x: Axis, y: Axis) -> Rows:
     wanted = {}
     for point, text in zip(points, without_common_parts([point["label"] for point in points]), strict=True):
         share = f" ({point['probability']})".replace(" %", "\u00a0%") * (point["place"] in ("unsure", "perhaps"))
-        wanted[id(point)] = Wanted(text + share, *spot(point), point["on_front"])
+        wanted[id(point)] = WantedLabel(text + share, *spot(point), point["on_front"])
     gains = {id(after): after["y"] - one["y"] for one, after in itertools.pairwise(front)}
     order = [*front[-1:], *sorted(front[:-1], key=lambda point: -gains.get(id(point), math.inf))]
     if len(points) <= LABEL_ALL_UP_TO and x.pixels >= WIDE[0]:

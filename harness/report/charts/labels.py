@@ -34,7 +34,7 @@ _A_PIXEL_AWAY = 0.35
 _TOO_MUCH = 160.0
 
 
-class Wanted(NamedTuple):
+class WantedLabel(NamedTuple):
     """A label to be placed at a point."""
 
     text: str
@@ -44,7 +44,7 @@ class Wanted(NamedTuple):
 
 
 def place_labels(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[WantedLabel],
     points: Sequence[Spot],
     lines: Sequence[Box],
     plot: tuple[float, float],

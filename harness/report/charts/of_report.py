@@ -30,14 +30,14 @@ _MAKE: dict[str, Callable[[Table], Chart | None]] = {
 _ALWAYS = (TIME, CURVES, INTERACTIONS)
 
 
-class Wanted(NamedTuple):
+class WantedChart(NamedTuple):
     """A chart, and as which files it is wanted: none where only the page draws it."""
 
     chart: Chart
     endings: tuple[FileEnding, ...]
 
 
-def charts_of(report: Report, *, for_page: bool = False) -> dict[str, Wanted]:
+def charts_of(report: Report, *, for_page: bool = False) -> dict[str, WantedChart]:
     """Returns each chart by its name, which is that of its files without the ending.
 
     Args:
@@ -47,9 +47,9 @@ def charts_of(report: Report, *, for_page: bool = False) -> dict[str, Wanted]:
     for stem in stems(for_page=for_page):
         for table in report.tables:
             if chart := _MAKE[stem](table):
-                found[chart_name(stem, report, table)] = Wanted(chart, endings_of(stem, for_page=for_page))
+                found[chart_name(stem, report, table)] = WantedChart(chart, endings_of(stem, for_page=for_page))
                 if for_page and stem in _OVER_COST and (small := accuracy_over_cost(table, _OVER_COST[stem], NARROW)):
-                    found[chart_name(f"{stem}_narrow", report, table)] = Wanted(small, ())
+                    found[chart_name(f"{stem}_narrow", report, table)] = WantedChart(small, ())
     return found
 
 
