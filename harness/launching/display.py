@@ -33,21 +33,3 @@ class Display(Protocol):
     def reopen(self, run_ids: Iterable[str]) -> None:
         """Counts runs that are done as open: they are about to be trained again."""
         ...
-
-
-class Unseen:
-    """Shows nothing."""
-
-    holds_terminal = False
-
-    def follow(self, launch: Path) -> None:
-        """Shows nothing."""
-
-    def leave(self, launch: Path) -> None:
-        """Shows nothing."""
-
-    def count(self, result: RunResult, name: str) -> None:
-        """Shows nothing."""
-
-    def reopen(self, run_ids: Iterable[str]) -> None:
-        """Shows nothing."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.launching.packing import Slot
 from harness.launching.retrain import Retrain
-from harness.launching.slot import Slot
 from harness.records.files import write_json
 from harness.records.replaced import times_replaced
 from harness.records.result import FINAL, Cause, RunResult, Status

@@ -15,7 +15,7 @@ from harness.launching.display import Display
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
 from harness.launching.manifest import Manifest
-from harness.launching.pack import do_packed
+from harness.launching.packing import do_packed
 from harness.launching.retrain import Retrain, Rule, asked, renew_rule, retake_rule
 from harness.launching.stop_signals import StopSignals
 from harness.launching.supervisor import Supervisor

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or `deterministic: true` fails; read when CUDA starts
 
@@ -17,7 +20,6 @@ from harness.counted import counted, is_are
 from harness.errors import MachineError
 from harness.launching.launch_folder import STOPPED, Heartbeat, report_end
 from harness.launching.manifest import Manifest
-from harness.launching.unused import unused_checkpoints
 from harness.live.events import RunEnded
 from harness.live.messages import Messenger
 from harness.live.state import SuiteState
@@ -26,6 +28,7 @@ from harness.measure.architectures import USE_CPU, require_kernels
 from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system, find_gpus
+from harness.records.checkpoints import CheckpointFolder, run_differences
 from harness.records.files import require_writable
 from harness.records.planned import done_elsewhere
 from harness.records.result import Status
@@ -185,6 +188,32 @@ def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRu
     folder = worker.manifest.output / worker.manifest.suite
     for sentence in unused_checkpoints(folder, worker.system["system_id"], runs):
         console.print(sentence, markup=False, soft_wrap=True)
+
+
+def unused_checkpoints(suite_folder: Path, system_id: str, runs: Iterable[PlannedRun]) -> Iterator[str]:
+    """Yields a sentence for each newest checkpoint that has the label and seed of a run, but is of another run.
+
+    Args:
+        suite_folder: of the suite's records.
+        system_id: whose records.
+        runs: that are to be done.
+    """
+    by_name: dict[tuple[Any, Any], PlannedRun] = {(run.spec.label, run.spec.seed): run for run in runs}
+    names = {run.run_id for run in by_name.values()}
+    for folder in sorted({path.parent for path in suite_folder.glob(f"*/{system_id}/checkpoints/step-*")}):
+        if folder.parents[1].name in names:
+            continue
+        checkpoint, _ = CheckpointFolder(folder).newest()
+        spec = checkpoint.run.get("spec", {}) if checkpoint else {}
+        run = by_name.get((spec.get("label"), spec.get("seed")))
+        if checkpoint and run:
+            wanted = {"fingerprint": run.fingerprint, "spec": run.spec.model_dump(mode="json")}
+            found = {key: checkpoint.run.get(key) for key in wanted}
+            changes = "; ".join(run_differences(found, wanted))
+            yield (
+                f"{run.name} begins anew: the checkpoint of step {checkpoint.step} in "
+                f"{folder} is of another run ({changes})"
+            )
 
 
 def _someone_stops(worker: Worker) -> bool:

@@ -6,12 +6,12 @@ import dataclasses
 import io
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from harness.launching.display import Unseen
 from harness.launching.launch_command import Launcher
 from harness.launching.manifest import Manifest
 from harness.launching.run_suite import run_suite
@@ -20,6 +20,25 @@ from harness.records.result import RunResult
 from harness.spec import parse_run_spec
 from harness.suite.plan import PlannedRun
 from tests.house import ROOT
+
+
+class Unseen:
+    """Shows nothing."""
+
+    holds_terminal = False
+
+    def follow(self, launch: Path) -> None:
+        """Shows nothing."""
+
+    def leave(self, launch: Path) -> None:
+        """Shows nothing."""
+
+    def count(self, result: RunResult, name: str) -> None:
+        """Shows nothing."""
+
+    def reopen(self, run_ids: Iterable[str]) -> None:
+        """Shows nothing."""
+
 
 # A rank, as far as its supervisor sees it.
 RANK = """

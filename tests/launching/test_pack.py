@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.launching import run_suite
 from harness.launching.failure_causes import hint_for
 from harness.launching.launch_command import Launcher
-from harness.launching.slot import Slot
+from harness.launching.packing import Slot
 from harness.launching.slurm.manifest import COMMON, freeze
 from harness.records.result import Cause
 from harness.records.store import RunFolder

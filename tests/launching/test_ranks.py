@@ -17,8 +17,8 @@ from rich.console import Console
 from harness.errors import HarnessError
 from harness.launching import processes, ranks
 from harness.launching.launch_folder import Heartbeat
+from harness.launching.packing import Slot
 from harness.launching.ranks import WatchedTime
-from harness.launching.slot import Slot
 from harness.launching.stop_signals import StopSignals
 from tests.house import ROOT
 from tests.launching.scripted import supervise

@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from harness.cli import main
-from harness.launching.display import Unseen
 from harness.launching.manifest import Manifest
 from harness.launching.retrain import DISTURBED, Retrain, asked, renew_rule, retake_rule
 from harness.launching.run_suite import run_suite
@@ -22,7 +21,7 @@ from harness.spec import parse_run_spec
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
 from tests.house import House
-from tests.launching.scripted import Scripted
+from tests.launching.scripted import Scripted, Unseen
 from tests.records.test_result import DATA
 
 # Stands in for what a run measures of others: seed 0 is disturbed twice, seed 1 always, seed 2 never.

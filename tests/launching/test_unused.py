@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.data.prepare import fingerprint
-from harness.launching.unused import unused_checkpoints
 from harness.records.store import run_folder
+from harness.running.all_runs import unused_checkpoints
 from harness.suite.plan import PlannedRun, load_suite
 
 SUITE = """
