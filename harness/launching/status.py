@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 from harness.counted import counted
 from harness.launching.slurm.submission import Queue, read_queue, read_submissions
 from harness.records.planned import done_elsewhere, folder_of
-from harness.records.read import read_result, read_system
+from harness.records.read import names_in, read_result, read_system, run_folders
 from harness.records.result import FINAL, RunResult, Status
 from harness.suite.plan import Plan
 
@@ -125,7 +124,7 @@ class _Records:
     def read(folders: Iterable[Path], planned: Collection[str] | None) -> _Records:
         """Reads the records in a suite's folders; of the planned runs, or of all."""
         found = _Records()
-        for run_id, system_id, folder in (one for suite in folders for one in _folders(suite)):
+        for run_id, system_id, folder in (one for suite in folders for one in run_folders(suite)):
             seen = found.systems.setdefault(system_id, _Seen())
             try:
                 result = _read(folder, system_id, seen)
@@ -176,23 +175,8 @@ def _status(system_id: str, seen: _Seen, planned: int) -> SystemStatus:
     return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, seen.problems)
 
 
-def _folders(suite: Path) -> Iterator[tuple[str, str, str]]:
-    """Yields run_id, system_id and folder of each run, sorted; texts, as 10,000 Paths take longer than their files."""
-    for run_id in _names(str(suite)):
-        for system_id in _names(f"{suite}/{run_id}"):
-            yield run_id, system_id, f"{suite}/{run_id}/{system_id}"
-
-
-def _names(path: str) -> list[str]:
-    """Returns what is in a folder, sorted; nothing for a file, or where there is none."""
-    try:
-        return sorted(os.listdir(path))  # noqa: PTH208 - see above
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
 def _has_checkpoint(path: str) -> bool:
-    return any(name.startswith("step-") for name in _names(path))
+    return any(name.startswith("step-") for name in names_in(path))
 
 
 def _told(problem: dict[str, Any]) -> str:

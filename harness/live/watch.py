@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from harness.live.screen import Screen
 from harness.live.state import SuiteState
 from harness.live.view import can_draw
 from harness.records.claims import owner
+from harness.records.read import names_in
 from harness.records.result import FINAL
 from harness.records.store import RunFolder
 from harness.suite.plan import Plan
@@ -47,7 +47,7 @@ class Watched:
     def look(self) -> list[SuiteState]:
         """Reads what is new."""
         for run in self._plan.runs:
-            for system_id in _names(self._suite / run.run_id):
+            for system_id in names_in(self._suite / run.run_id):
                 if (run.run_id, system_id) not in self._done:
                     self._look_at(run.run_id, run.name, system_id)
         several = len(self.states) > 1
@@ -125,10 +125,3 @@ def _last_epoch(folder: RunFolder, run_id: str) -> EpochEnded | None:
                 seconds = event["train_seconds"], event["wait_seconds"]
                 return EpochEnded(run_id, event["epoch"] + 1, metrics["train"]["loss"], test, *seconds)
     return None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 - 10,000 Paths take longer than their names
-    except OSError:
-        return []

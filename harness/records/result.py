@@ -302,11 +302,17 @@ class RunResult(Record):
 
 def metric(result: RunResult, name: str) -> float | None:
     """Returns one number of a result by its dotted name, e.g. `test.accuracy` or `clock.train_seconds`."""
-    head, _, rest = name.partition(".")
-    value: Any = result.metrics.get(head) if head in SPLITS else getattr(result, head, None)
-    for part in rest.split("."):
-        value = getattr(value, part, None)
+    head, rest = _parts(name)
+    value: Any = result.metrics.get(head) if head in SPLITS else vars(result).get(head)
+    for part in rest:  # by `vars`: a report asks for half a million, and pydantic's own way takes three times as long
+        value = vars(value).get(part) if isinstance(value, Record) else None
     return float(value) if isinstance(value, int | float) else None
+
+
+@functools.cache
+def _parts(name: str) -> tuple[str, tuple[str, ...]]:
+    head, _, rest = name.partition(".")
+    return head, tuple(rest.split("."))
 
 
 SPLITS = ("train", "validation", "test")
