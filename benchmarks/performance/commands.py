@@ -1,14 +1,16 @@
-"""How long the commands take that a person waits for: `--help`, `plan`, `report`, `status`.
+"""How long the commands take that a person waits for: `--help`, `plan`, `report`, `compare`, `status`.
 
     python benchmarks/performance/commands.py [--json] [--repeats 5]
 
-Whole processes, wall clock, medians; the stored runs are made up for speed alone and thrown away.
+Whole processes, wall clock, medians, and the most memory that one of them took; the stored runs are made up for speed
+alone and thrown away.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +25,17 @@ from harness.records.store import run_folder
 from harness.suite.plan import load_suite
 
 LIBRARIES = "import typer, yaml; from pydantic import BaseModel, Field, ValidationError, create_model"
-LIMITS = {"help": 0.4, "plan": 0.4, "plan_10000_runs": 2.0, "report_2000_runs": 5.0, "status_10000_runs": 2.0}
+LIMITS = {
+    "help": 0.4,
+    "plan": 0.4,
+    "plan_10000_runs": 2.0,
+    "report_2000_runs": 5.0,
+    "report_10000_runs": 12.0,
+    "page_10000_runs": 15.0,
+    "compare_2500_configs": 8.0,
+    "status_10000_runs": 2.0,
+}
+MOST_BYTES = 1e9
 EPOCHS = 20
 BASE = "base: {model: mlp, data: synthetic, optimizer: {name: sgd, lr: 0.1}}\n"
 
@@ -37,7 +49,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         found = measure(Path(name), arguments.repeats, arguments.configs)
-    result = {"system": describe_system()["name"], "seconds": found, "limits": LIMITS}
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    result = {"system": describe_system()["name"], "seconds": found, "limits": LIMITS, "peak_bytes": most}
     if arguments.json:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
         return
@@ -45,11 +58,14 @@ def main() -> None:
     for command, seconds in found.items():
         limit = f" (limit {LIMITS[command]} s)" if command in LIMITS else ""
         sys.stdout.write(f"{command}: {seconds:.2f} s{limit}\n")
+    sys.stdout.write(f"the largest took {most / 1e6:,.0f} MB (limit {MOST_BYTES / 1e6:,.0f} MB)\n")
 
 
 def measure(folder: Path, repeats: int, configs: int = 1000) -> dict[str, float]:
     """Returns the median seconds of each command."""
-    small, large, stored, many = (folder / f"{name}.yaml" for name in ("small", "large", "stored", "many"))
+    small, large, stored, many, wide = (
+        folder / f"{name}.yaml" for name in ("small", "large", "stored", "many", "wide")
+    )
     small.write_text(f"name: small\n{BASE}matrix: {{train.epochs: [1, 2]}}\nseeds: 3\n")
     rates = [round(0.0001 * (i + 1), 4) for i in range(configs)]
     large.write_text(f"name: large\n{BASE}matrix: {{optimizer.lr: {rates}, train.epochs: {list(range(1, 11))}}}\n")
@@ -59,13 +75,20 @@ def measure(folder: Path, repeats: int, configs: int = 1000) -> dict[str, float]
     store_results(stored, folder / "results")
     many.write_text(f"name: many\n{BASE}matrix: {{optimizer.lr: {rates}}}\nseeds: 10\n")
     store_results(many, folder / "results", classes=100, preempted_every=10)
+    epochs = [1, 2, 3, 4, 5]
+    wide.write_text(f"name: wide\n{BASE}matrix: {{optimizer.lr: {rates[:500]}, train.epochs: {epochs}}}\nseeds: 3\n")
+    store_results(wide, folder / "results")
+    at = ["--output", str(folder / "results")]
     commands = {
         "libraries": ["-c", LIBRARIES],  # what `plan` cannot do without: the floor
         "help": ["-m", "harness", "--help"],
         "plan": ["-m", "harness", "plan", str(small)],
         "plan_10000_runs": ["-m", "harness", "plan", str(large)],
-        "report_2000_runs": ["-m", "harness", "report", str(stored), "--output", str(folder / "results")],
-        "status_10000_runs": ["-m", "harness", "status", str(many), "--output", str(folder / "results")],
+        "report_2000_runs": ["-m", "harness", "report", str(stored), *at],
+        "report_10000_runs": ["-m", "harness", "report", str(many), *at],
+        "page_10000_runs": ["-m", "harness", "report", str(many), *at, "--html"],
+        "compare_2500_configs": ["-m", "harness", "compare", str(wide), *at],
+        "status_10000_runs": ["-m", "harness", "status", str(many), *at],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repeats):

@@ -15,8 +15,8 @@ from harness.cli import visualize, track, calibrate, doctor, schema  # noqa: F40
 from harness.cli.app import app
 from harness.cli.home import require_home
 from harness.cli.refusing import UsageError, refuse
-from harness.cli.streams import guard_streams
 from harness.errors import HarnessError
+from harness.streams import guard_streams
 
 
 def main(arguments: list[str] | None = None) -> None:

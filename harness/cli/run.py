@@ -1,4 +1,4 @@
-"""`harness run`: by a person, by a supervisor for each of its processes, or by a launcher."""
+"""`harness run`: by a person, or by a launcher for each of its processes."""
 
 from __future__ import annotations
 
@@ -79,12 +79,9 @@ def run(
 ) -> None:
     """Run what is open of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
-    from harness.launching.launch_folder import launch_folder
     from harness.launching.manifest import Manifest
     from harness.trackers.options import Tracking
 
-    if folder := launch_folder():
-        _work_for_supervisor(folder)
     if pack > 1 and _under_a_launcher():
         message = "--pack starts several processes itself, and a launcher has started this one"
         raise HarnessError(message, f"harness run {suite} --pack {pack}")
@@ -225,28 +222,6 @@ def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
             raise HarnessError(
                 message, "leave it out, or --set train.num_processes=1: other runs, with ids of their own"
             )
-
-
-def _work_for_supervisor(folder: Path) -> None:
-    """Does the runs of a launch; a launcher in between would print a traceback for an exit code that is not 0."""
-    from harness.launching.launch_folder import STOPPED, refuse
-    from harness.launching.manifest import Manifest
-    from harness.running.worker import work
-
-    try:
-        try:
-            manifest = Manifest.read(folder)
-        except OSError as error:
-            message = f"cannot read the runs of the launch in {folder}: {error.strerror}"
-            raise HarnessError(message, "the same command tries again") from None
-        code = work(manifest, folder, stderr())
-    except HarnessError as error:
-        try:
-            refuse(folder, error)  # the supervisor prints it, once for all ranks
-        except OSError:
-            raise error from None
-        code = 0
-    raise typer.Exit(0 if code == STOPPED else code)
 
 
 def _do(

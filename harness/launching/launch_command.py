@@ -17,7 +17,7 @@ from harness.launching.accelerate_settings import is_true, read_config
 from harness.launching.slurm.cluster import Allocation
 from harness.measure.system import find_gpus
 
-SCRIPT = Path(__file__).parent.parent / "run.py"
+WORKER = Path(__file__).parent.parent / "worker.py"
 LAUNCH = [
     sys.executable,
     str(Path(__file__).with_name("accelerate_launcher.py")),
@@ -64,17 +64,22 @@ class Launcher:
         Args:
             num_processes: the world size.
             folder: of the launch; a generated config is written there.
-            arguments: of the script.
+            arguments: shown in a list of processes; the runs are those of the folder.
 
         Raises:
             HarnessError: a machine has fewer GPUs than processes, or the nodes of the job cannot share them equally.
         """
         if self.config_file is None and num_processes == 1:
-            return [sys.executable, str(SCRIPT), *arguments]  # `accelerate launch` would do no more, seconds later
+            return [
+                sys.executable,
+                str(WORKER),
+                str(folder),
+                *arguments,
+            ]  # `accelerate launch` would do no more, seconds later
         if allocation := _several_nodes(num_processes):
             return self._on_nodes(allocation, num_processes, folder, arguments)
         config = self.config_file or _write_config(_own_config(num_processes, 1), folder)
-        return [*LAUNCH, str(config), "--num_processes", str(num_processes), str(SCRIPT), *arguments]
+        return [*LAUNCH, str(config), "--num_processes", str(num_processes), str(WORKER), str(folder), *arguments]
 
     def _on_nodes(self, allocation: Allocation, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
         """Returns the command that starts one `accelerate launch` on each node; they find each other on the first."""
@@ -87,7 +92,7 @@ class Launcher:
         launch += ["--main_process_ip", allocation.first_address(), "--main_process_port", str(allocation.port)]
         # The node that hosts the rendezvous is named: torchrun guesses it by host names, which need not be the address.
         own = '--machine_rank "$SLURM_NODEID" --rdzv_conf "is_host=$((SLURM_NODEID == 0)),read_timeout=300"'
-        on_node = f"exec {shlex.join(launch)} {own} {shlex.join([str(SCRIPT), *arguments])}"
+        on_node = f"exec {shlex.join(launch)} {own} {shlex.join([str(WORKER), str(folder), *arguments])}"
         # One step over all that the job has: its ranks see the CPUs that this process sees.
         srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
         return [*srun, "--export=ALL", "--input=none", "--kill-on-bad-exit=1", "bash", "-c", on_node]

@@ -197,11 +197,6 @@ def new_folder(parent: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
-def launch_folder() -> Path | None:
-    """Returns the folder of the launch that this process belongs to, or None where there is no supervisor."""
-    return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
-
-
 def read_open_run(folder: Path) -> OpenedRun | None:
     """Returns the run that rank 0 came to last."""
     value = _read(folder / "open.json")

@@ -56,7 +56,7 @@ class View:
     """A `Listener`, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
 
     Args:
-        console: on stderr, which may go away: see `harness.cli.streams.guard_streams`.
+        console: on stderr, which may go away: see `harness.streams.guard_streams`.
         state: of the suite; it grows with what is told.
         every_seconds: how often it looks for news.
     """

@@ -20,7 +20,7 @@ FORGET_EVERY_SECONDS = 60.0  # numbers of processes come again, and a process ma
 KERNEL = 2  # the process that starts the threads of Linux itself
 SUPERVISOR = re.compile(rb"(?:^|\0)HARNESS_SUPERVISOR=[^\0]*:(\d+)(?:\0|$)")
 TRACKER = b"\0HARNESS_TRACKER="  # in the environment of what sends records to a tracker, and of its children
-RANK = re.compile(rb"\0(?:-m\0harness|\S*harness/run\.py|\S*bin/harness)\0(?:run\0)?")
+RANK = re.compile(rb"\0(?:-m\0harness|\S*harness/(?:run|worker)\.py|\S*bin/harness)\0(?:run\0)?")
 
 
 class Times(NamedTuple):

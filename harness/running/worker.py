@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.launching.launch_folder import Heartbeat, launching_process, report_failure
+from harness.launching.launch_folder import STOPPED, Heartbeat, launching_process, refuse, report_failure
 from harness.launching.manifest import Manifest
 from harness.measure.surroundings import Surroundings
 from harness.records.result import Cause
@@ -67,3 +67,29 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         except OSError as problem:
             sys.stderr.write(f"rank {heartbeat.rank}: {trace}\nnot recorded: {problem}\n")
         os._exit(1)  # a normal exit would wait for the process group
+
+
+def work_for_supervisor(folder: Path) -> int:
+    """Does the runs of a supervised launch, and returns the exit code of this rank.
+
+    A launcher in between would print a traceback for an exit code that is not 0, so what is wrong goes to the folder:
+    the supervisor prints it, once for all ranks.
+
+    Args:
+        folder: of the launch.
+    """
+    try:
+        try:
+            manifest = Manifest.read(folder)
+        except OSError as error:
+            message = f"cannot read the runs of the launch in {folder}: {error.strerror}"
+            raise HarnessError(message, "the same command tries again") from None
+        code = work(manifest, folder, Console(stderr=True, highlight=False))
+    except HarnessError as error:
+        try:
+            refuse(folder, error)
+        except OSError:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
+        return 0
+    return 0 if code == STOPPED else code

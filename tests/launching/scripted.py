@@ -45,11 +45,11 @@ RANK = """
 import json, os, sys, threading, time
 from pathlib import Path
 from harness.records.result import Cause
-from harness.launching.launch_folder import Heartbeat, report_failure, launch_folder, report_end
+from harness.launching.launch_folder import FOLDER, Heartbeat, report_failure, report_end
 from harness.launching.manifest import Manifest
 from harness.running.stop_request import StopRequest
 
-folder = launch_folder()
+folder = Path(os.environ[FOLDER])
 manifest = Manifest.read(folder)
 heartbeat, stop = Heartbeat(folder, 0), StopRequest()
 stop.listen(heartbeat)

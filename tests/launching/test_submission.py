@@ -372,7 +372,7 @@ def test_a_launch_over_two_nodes(tmp_path: Path) -> None:
     assert "--num_machines 2 --num_processes 4 --rdzv_backend c10d" in shown
     assert "--main_process_ip 10.0.0.1 --main_process_port 15017 --machine_rank 1" in shown
     assert "--rdzv_conf is_host=0,read_timeout=300" in shown
-    assert shown.endswith("run.py a b.yaml")
+    assert shown.endswith(f"worker.py {tmp_path} a b.yaml")
     config = yaml.safe_load((tmp_path / "accelerate.yaml").read_text())
     assert (config["same_network"], config["num_machines"]) == (False, 2)
 

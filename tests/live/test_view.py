@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from harness.cli.app import stderr
-from harness.cli.streams import guard_streams
 from harness.live import view as live_view
 from harness.live.events import Note
 from harness.live.messages import Launched, Messenger, leave_file, read_files, remove_file
 from harness.live.state import SuiteState
 from harness.live.view import TerminalView, View, can_draw, view_for
+from harness.streams import guard_streams
 from tests.live.made import ended, epoch, going_on, planned, seen, started
 
 
