@@ -16,9 +16,6 @@ ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.launch, pytest.mark.slow]
 
 
-LIMITS = {"help", "plan", "plan_10000_runs", "report_2000_runs", "status_10000_runs"}
-
-
 def output_of(script: str, *arguments: str) -> Any:
     """Returns the JSON that a script prints."""
     command = [sys.executable, f"benchmarks/performance/{script}", "--json", *arguments]
@@ -151,7 +148,7 @@ def test_sweep() -> None:
 
 def test_commands() -> None:
     found = output_of("commands.py", "--repeats", "1", "--configs", "20")
-    assert set(found["seconds"]) == {*LIMITS, "libraries"}
+    assert set(found["seconds"]) == {*found["limits"], "libraries"} and found["peak_bytes"] > 1e7
     assert all(seconds > 0 for seconds in found["seconds"].values())
 
 
@@ -173,7 +170,7 @@ def test_sampling() -> None:
 def test_live_view() -> None:
     found = output_of("live_view.py", "--pairs", "2", "--steps", "10", "--every", "0.05")
     assert found["low"] <= found["median"] <= found["high"] and found["pairs"] == 2
-    assert found["step_microseconds"] > 0 and found["word_cpu_milliseconds"] > 0
+    assert found["step_microseconds"] > 0 and found["heartbeat_cpu_milliseconds"] > 0
     assert found["drawing_share"] == pytest.approx(found["drawing_cpu_milliseconds"] / 50)
 
 

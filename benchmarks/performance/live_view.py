@@ -2,12 +2,12 @@
 
     python benchmarks/performance/live_view.py [--json] [--pairs 30] [--steps 400] [--every 1.0]
 
-As in `harness run`, the process that trains leaves word of its steps, and another one draws, on a terminal of its own
-(a pty) that is read by nobody in particular. In the pairs' other half no word is left, and the drawing process is
+As in `harness run`, the process that trains writes a heartbeat, and another one draws, on a terminal of its own
+(a pty) that is read by nobody in particular. In the pairs' other half none is written, and the drawing process is
 stopped. The ratio is taken pair by pair; `low` and `high` bound its median (95 %, order statistics of the pairs).
 
 A machine's noise is larger than what is looked for, so the processor time of the two sides is measured by itself, too:
-over the time from one word, or one drawing, to the next it is the share of one core that each takes.
+over the time from one heartbeat, or one drawing, to the next it is the share of one core that each takes.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from overhead import CASES, IMAGE, harness_loop, timed
 from ratios import median_of
 from rich.console import Console
 
-from harness.launching.launch_folder import BEAT_SECONDS, Heartbeat
-from harness.live.events import EpochEnded, RunEnded, RunStarted
-from harness.live.messages import Messenger
+from harness.launching.launch_folder import BEAT_SECONDS, Heartbeat, OpenedRun, add_opened_run
+from harness.live.events import EpochEnded, RunEnded
 from harness.live.state import Planned, SuiteState
 from harness.live.view import REFRESH_SECONDS, TerminalView
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
+from harness.records.store import now, run_folder
 from harness.running.open_run import SHOWN_EVERY_SECONDS
 
 ARCHITECTURE = "cnn3"
@@ -64,15 +64,15 @@ def main() -> None:
         f"train time watched / not watched: {found['median']:.4f} ({found['low']:.4f} to {found['high']:.4f}, "
         f"{found['pairs']} pairs of {found['epoch_seconds']:.2f} s)\n"
         f"in the process that trains: {found['step_microseconds']:.2f} us a step, "
-        f"{found['word_cpu_milliseconds']:.3f} ms a word, one each {BEAT_SECONDS:g} s: "
-        f"{found['word_share']:.4%} of a core\n"
+        f"{found['heartbeat_cpu_milliseconds']:.3f} ms a heartbeat, one each {BEAT_SECONDS:g} s: "
+        f"{found['heartbeat_share']:.4%} of a core\n"
         f"in the one that draws: {found['drawing_cpu_milliseconds']:.2f} ms a drawing: "
         f"{found['drawing_share']:.3%} of a core\n"
     )
 
 
 def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
-    """Returns the ratio of train times, and what a word and a drawing take by themselves."""
+    """Returns the ratio of train times, and what a heartbeat and a drawing take by themselves."""
     keep_freed_memory()
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     device, size = accelerator.device, CASES[ARCHITECTURE]
@@ -82,7 +82,7 @@ def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
     epoch()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Messenger(folder).tell(RunStarted("r59", "resnet18 · seed 4", steps * 1000, 1000, steps * size))
+        open_run(folder, steps=steps * 1000, epochs=1000, samples_per_epoch=steps * size)
         watched.heartbeat = Heartbeat(folder, 0)
         artist = multiprocessing.get_context("spawn").Process(target=draw_on, args=(folder, every_seconds), daemon=True)
         artist.start()
@@ -91,7 +91,7 @@ def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
         os.kill(artist.pid or 0, signal.SIGCONT)
         artist.terminate()
         artist.join()
-        step, word = cost_of_a_step(watched), cost_of_a_word(watched)
+        step, heartbeat = cost_of_a_step(watched), cost_of_a_heartbeat(watched)
     drawing = cost_of_a_drawing()
     return {
         "system": describe_system(use_cpu=device.type == "cpu")["name"],
@@ -99,8 +99,8 @@ def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
         **median_of([with_view / alone for with_view, alone in seconds]),
         "epoch_seconds": statistics.median(alone for _, alone in seconds),
         "step_microseconds": step * 1e6,
-        "word_cpu_milliseconds": word * 1e3,
-        "word_share": word / BEAT_SECONDS,
+        "heartbeat_cpu_milliseconds": heartbeat * 1e3,
+        "heartbeat_share": heartbeat / BEAT_SECONDS,
         "drawing_cpu_milliseconds": drawing * 1e3,
         "drawing_share": drawing / every_seconds,
     }
@@ -115,7 +115,7 @@ class Watched:
         self._shown = 0.0
 
     def on_step(self, step: int) -> None:
-        """Leaves word of a step, if it is time."""
+        """Writes a heartbeat, if it is time."""
         if not self.on or self.heartbeat is None:
             return
         self.heartbeat.steps = step + 1
@@ -151,6 +151,13 @@ def suite() -> SuiteState:
     return state
 
 
+def open_run(launch: Path, steps: int, epochs: int, samples_per_epoch: int) -> None:
+    """Opens the run that goes on, as the first rank of a launch does."""
+    folder = run_folder(launch / "results", "watched", "r59", "here")
+    add_opened_run(launch, OpenedRun("r59", folder, now()))
+    folder.start({}, {}, steps=steps, epochs=epochs, samples_per_epoch=samples_per_epoch)
+
+
 def draw_on(folder: Path, every_seconds: float) -> None:
     """Draws what a launch tells, on a terminal of its own."""
     view = TerminalView(console(), suite(), every_seconds)
@@ -180,8 +187,8 @@ def cost_of_a_step(watched: Watched, repeats: int = 100_000) -> float:
     return (time.thread_time() - began) / repeats
 
 
-def cost_of_a_word(watched: Watched, repeats: int = 500) -> float:
-    """Returns the processor seconds of a word."""
+def cost_of_a_heartbeat(watched: Watched, repeats: int = 500) -> float:
+    """Returns the processor seconds of a heartbeat."""
     assert watched.heartbeat
     began = time.thread_time()
     for step in range(repeats):
@@ -195,7 +202,7 @@ def cost_of_a_drawing(repeats: int = 100) -> float:
         folder = Path(name)
         view = TerminalView(console(), suite())
         view.follow(folder)
-        Messenger(folder).tell(RunStarted("r59", "resnet18 · seed 4", 1000, 10, 1000))
+        open_run(folder, steps=1000, epochs=10, samples_per_epoch=1000)
         view._screen.start()
         heartbeat = Heartbeat(folder, 0)
         seconds = 0.0

@@ -1,11 +1,10 @@
 """What a supervisor and the processes it launched tell each other, through a folder that all of them see.
 
-The supervisor writes `manifest.json`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 writes
-`open.json`, the run that is open, and at the end `ended.json`, or `refused.json` where the input is bad. Rank K
-writes `rank-K.json`, how far it is, about once a second; `look-K.json`, where it is, when it is asked; `failed-K.json`,
-the error that ended it; `crash-K.txt`, where it was when a signal such as SIGSEGV ended it. `exits-*.json` is of
-Accelerate's launcher: the exit codes of the ranks that ended first. `live.jsonl` is for
-who watches, see `harness.live`.
+The supervisor writes `manifest.json`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 appends to
+`runs.jsonl` each run that it comes to and that it has ended, and writes at the end `ended.json`, or `refused.json`
+where the input is bad. Rank K writes `rank-K.json`, its heartbeat: how far it is, about once a second; `look-K.json`,
+where it is, when it is asked; `failed-K.json`, the error that ended it; `crash-K.txt`, where it was when a signal such
+as SIGSEGV ended it. `exits-*.json` is of Accelerate's launcher: the exit codes of the ranks that ended first.
 """
 
 from __future__ import annotations
@@ -21,19 +20,21 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.records.files import write_json
+from harness.records.files import append_line, json_lines, read_end, write_json
 from harness.records.result import Cause, Status
-from harness.records.store import RunFolder
+from harness.records.store import RunFolder, now
 from harness.suite.plan import PlannedRun
 
 FOLDER = "HARNESS_LAUNCH"
 SUPERVISOR = "HARNESS_SUPERVISOR"
+OPENED_RUNS = "runs.jsonl"
+TAIL_BYTES = 1 << 13  # several of its longest lines
 LAUNCHER = re.compile(rb"accelerate|torchrun|torch[./]distributed")  # in a command line
 BEAT_SECONDS = 1.0
 STOPPED = 75  # the exit code of what was stopped and can be resumed
@@ -46,12 +47,14 @@ class OpenedRun:
     Attributes:
         run_id: of the run.
         folder: where it is recorded; it need not exist before the run was opened.
+        at: the time of day at which rank 0 came to it, as in the run's events.
         ended: whether its result is written.
     """
 
     run_id: str
     folder: RunFolder
-    ended: bool
+    at: str
+    ended: bool = False
 
 
 class Heartbeat:
@@ -113,7 +116,7 @@ class Heartbeat:
         if self.folder and self._run and self.rank == 0:
             run, path = self._run
             with self._going_on():
-                write_open_run(self.folder, OpenedRun(run.run_id, RunFolder(path), ended))
+                add_opened_run(self.folder, OpenedRun(run.run_id, RunFolder(path), now(), ended))
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
@@ -197,16 +200,29 @@ def new_folder(parent: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
+def opened_runs(lines: Iterable[Mapping[str, Any]]) -> list[OpenedRun]:
+    """Returns the runs of lines of `runs.jsonl`, in order; a run that rank 0 came to again is there again."""
+    found: list[OpenedRun] = []
+    for line in lines:
+        if "folder" in line:
+            found.append(OpenedRun(line["run_id"], RunFolder(Path(line["folder"])), line["at"]))
+        elif found:
+            found[-1] = dataclasses.replace(found[-1], ended=True)
+    return found
+
+
 def read_open_run(folder: Path) -> OpenedRun | None:
     """Returns the run that rank 0 came to last."""
-    value = _read(folder / "open.json")
-    return OpenedRun(value["run_id"], RunFolder(Path(value["folder"])), value["ended"]) if value else None
+    with contextlib.suppress(OSError):
+        lines = json_lines(read_end(folder / OPENED_RUNS, TAIL_BYTES))  # asked often, of a file that may be long
+        return next(iter(opened_runs(lines)[-1:]), None)
+    return None
 
 
-def write_open_run(folder: Path, opened: OpenedRun) -> None:
-    """Writes which run rank 0 came to last."""
-    value = {"run_id": opened.run_id, "folder": str(opened.folder.path), "ended": opened.ended}
-    write_json(folder / "open.json", value)
+def add_opened_run(folder: Path, opened: OpenedRun) -> None:
+    """Appends a run that rank 0 comes to, or, of the last one, that it has ended."""
+    line = {"run_id": opened.run_id, "folder": str(opened.folder.path), "at": opened.at}
+    append_line(folder / OPENED_RUNS, {"ended": True} if opened.ended else line)
 
 
 def refuse(folder: Path, error: HarnessError) -> None:

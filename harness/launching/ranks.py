@@ -15,6 +15,7 @@ from harness.launching.launch_folder import (
     OpenedRun,
     Orders,
     StackSample,
+    add_opened_run,
     give_orders,
     read_failures,
     read_heartbeats,
@@ -22,7 +23,6 @@ from harness.launching.launch_folder import (
     read_open_run,
     refusal,
     reported_end,
-    write_open_run,
 )
 from harness.launching.manifest import Manifest
 from harness.launching.processes import processes_of
@@ -170,7 +170,8 @@ class Ranks:
             self._manifest.write(self._folder)
             give_orders(self._folder, self._orders)
             if self._opened:
-                write_open_run(self._folder, self._opened)
+                for ended in (False, True)[: 1 + self._opened.ended]:
+                    add_opened_run(self._folder, dataclasses.replace(self._opened, ended=ended))
         except OSError as error:
             message = f"cannot write to the folder of the launch, {self._folder}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None

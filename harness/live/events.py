@@ -1,11 +1,10 @@
-"""What there is to tell of runs while they go on: small facts that travel as JSON from the ranks to what draws them."""
+"""What there is to see of runs while they go on, as their records and heartbeats tell it; see `harness.live.follow`."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from harness.records.comparable import marks
 from harness.records.result import RunResult
@@ -129,25 +128,10 @@ class RunEnded:
 
 
 @dataclass(frozen=True)
-class Note:
-    """A sentence for the person who watches."""
+class RunLeft:
+    """A run goes on no more, as far as can be seen here: another process owns it, or its own is gone."""
 
-    text: str
-
-
-Event = RunStarted | RankSeen | EpochEnded | RunEnded | Note
-_KINDS: dict[str, type] = {kind.__name__: kind for kind in (RunStarted, RankSeen, EpochEnded, RunEnded, Note)}
+    run_id: str
 
 
-def as_json(event: Event) -> dict[str, Any]:
-    """Returns plain values, for `from_json`."""
-    return {"kind": type(event).__name__, **vars(event)}
-
-
-def from_json(value: dict[str, Any]) -> Event:
-    """Returns the event of plain values.
-
-    Raises:
-        KeyError, TypeError: they are no event's.
-    """
-    return _KINDS[value["kind"]](**{name: item for name, item in value.items() if name != "kind"})
+Event = RunStarted | RankSeen | EpochEnded | RunEnded | RunLeft

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from harness.live.events import EpochEnded, Event, RankSeen, RunEnded, RunStarted
+from harness.live.events import EpochEnded, Event, RankSeen, RunEnded, RunLeft, RunStarted
 from harness.statistics.pareto import pareto_front
 from harness.suite.plan import PlannedRun
 
@@ -161,10 +161,8 @@ class SuiteState:
                 self._run(event.run_id).see(event)
         elif isinstance(event, EpochEnded):
             self._run(event.run_id).epoch = event
-
-    def drop(self, run_id: str) -> None:
-        """Forgets that a run goes on: its process is gone."""
-        self.current.pop(run_id, None)
+        elif isinstance(event, RunLeft):
+            self.current.pop(event.run_id, None)
 
     def counts(self) -> dict[str, int]:
         """Returns how many runs are done (in whatever way), running, open, and how many of the done ones by status."""

@@ -12,11 +12,13 @@ from rich.console import Console
 
 from harness.live.draw import draw
 from harness.live.eta import about, seconds_left, seconds_left_of_run
-from harness.live.events import Event, Note, RunEnded
-from harness.live.messages import Launched
+from harness.live.events import Event, RunEnded, RunLeft
+from harness.live.follow import LaunchFollower, RunFollower
 from harness.live.screen import Screen
 from harness.live.state import CurrentRun, SuiteState
 from harness.records.result import RunResult
+from harness.records.store import RunFolder
+from harness.suite.plan import PlannedRun
 
 REFRESH_SECONDS = 2.0
 BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where there is no supervisor it
@@ -24,14 +26,18 @@ LINE_EVERY_SECONDS = 180.0
 
 
 class Listener(Protocol):
-    """What a rank tells of its runs."""
-
-    def tell(self, event: Event) -> None:
-        """Takes an event."""
-        ...
+    """What a rank tells of its runs; the rest is seen in their records."""
 
     def note(self, text: str) -> None:
         """Takes a sentence."""
+        ...
+
+    def follow_run(self, run: PlannedRun, folder: RunFolder, since: str) -> None:
+        """A run was opened: its records since a time of day tell of it."""
+        ...
+
+    def leave_run(self, run_id: str) -> None:
+        """A run has ended, or is another process's."""
         ...
 
     def close(self) -> None:
@@ -39,17 +45,29 @@ class Listener(Protocol):
         ...
 
 
-class Silent:
-    """Shows nothing: on every rank but the first."""
+class Notes:
+    """Prints the sentences, and shows nothing else: on a rank of a supervised launch, whose supervisor sees the rest.
 
-    def tell(self, event: Event) -> None:
-        """Shows nothing."""
+    Args:
+        console: on stderr; None prints nothing, as on every rank but the first.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console
 
     def note(self, text: str) -> None:
+        """Prints a sentence."""
+        if self._console:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def follow_run(self, run: PlannedRun, folder: RunFolder, since: str) -> None:
+        """Shows nothing."""
+
+    def leave_run(self, run_id: str) -> None:
         """Shows nothing."""
 
     def close(self) -> None:
-        """Shows nothing."""
+        """Nothing is held."""
 
 
 class View:
@@ -66,7 +84,8 @@ class View:
     def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
         self.state = state
         self._console = console
-        self._launches: dict[Path, Launched] = {}
+        self._launches: dict[Path, LaunchFollower] = {}
+        self._runs: dict[str, RunFollower] = {}
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._last_line = time.monotonic()
@@ -77,30 +96,42 @@ class View:
         self._thread.start()
 
     def tell(self, event: Event) -> None:
-        """Takes an event, and prints what stays of it: notes and ends of runs."""
+        """Takes an event, and prints what stays of it: the ends of runs."""
         with self._lock:
             self.state.apply(event)
-            if isinstance(event, Note):
-                self._print(event.text)
-            elif isinstance(event, RunEnded):
+            if isinstance(event, RunEnded):
                 counts = self.state.counts()
                 self._print(f"{counts['done']}/{len(self.state.planned)}  {event.sentence()}")
 
     def note(self, text: str) -> None:
         """Prints a sentence."""
-        self.tell(Note(text))
+        with self._lock:
+            self._print(text)
 
     def follow(self, launch: Path) -> None:
-        """Shows what the ranks of a launch tell in its folder."""
+        """Shows the runs of a launch."""
         with self._lock:
-            self._launches[launch] = Launched(launch)
+            names = {run_id: run.name for run_id, run in self.state.planned.items()}
+            self._launches[launch] = LaunchFollower(launch, names)
 
     def leave(self, launch: Path) -> None:
         """Takes what is left to tell of a launch that has ended."""
         with self._lock:
             self._look()
             for run_id in self._launches.pop(launch).run_ids:
-                self.state.drop(run_id)
+                self.tell(RunLeft(run_id))
+
+    def follow_run(self, run: PlannedRun, folder: RunFolder, since: str) -> None:
+        """Shows a run of this process."""
+        with self._lock:
+            self._runs[run.run_id] = RunFollower(folder, run.run_id, run.name, since)
+
+    def leave_run(self, run_id: str) -> None:
+        """Takes what is left to tell of a run of this process."""
+        with self._lock:
+            if followed := self._runs.pop(run_id, None):
+                for event in (*followed.news(), *([] if followed.has_ended else [RunLeft(run_id)])):
+                    self.tell(event)
 
     def count(self, result: RunResult, name: str) -> None:
         """Takes a result without an error message."""
@@ -127,8 +158,8 @@ class View:
                     self._refresh()
 
     def _look(self) -> None:
-        for launched in self._launches.values():
-            for event in launched.news():
+        for followed in (*self._launches.values(), *self._runs.values()):
+            for event in followed.news():
                 self.tell(event)
 
     def _refresh(self) -> None:

@@ -12,8 +12,8 @@ from harness.errors import HarnessError
 from harness.launching.slurm.submission import read_queue, read_submissions
 from harness.launching.status import Snapshot, queue_text
 from harness.live.draw import draw
-from harness.live.events import EpochEnded, RunEnded
-from harness.live.messages import read_files
+from harness.live.events import RunEnded, RunLeft
+from harness.live.follow import RunFollower
 from harness.live.screen import Screen
 from harness.live.state import SuiteState
 from harness.live.view import can_draw
@@ -42,6 +42,7 @@ class Watched:
         self._plan = plan
         self._suite = output / plan.suite.name
         self._done: set[tuple[str, str]] = set()
+        self._followed: dict[tuple[str, str], RunFollower] = {}
         self.states: dict[str, SuiteState] = {}
 
     def look(self) -> list[SuiteState]:
@@ -71,12 +72,12 @@ class Watched:
             return
         state.ended.pop(run_id, None)
         if who is None:
-            state.drop(run_id)
+            state.apply(RunLeft(run_id))
             return
-        for event in read_files(folder.path):
+        if (run_id, system_id) not in self._followed:
+            self._followed[run_id, system_id] = RunFollower(folder, run_id, name)
+        for event in self._followed[run_id, system_id].news():
             state.apply(event)
-        if last := _last_epoch(folder, run_id):
-            state.apply(last)
         if run_id in state.current:
             host = who.partition(",")[0].removeprefix("host ")
             state.current[run_id].where = host if who.startswith("host ") else "unknown"
@@ -114,14 +115,3 @@ def _draw_until_it_ends(plan: Plan, output: Path, console: Console) -> None:
                 note = f"the queue as it was before: {error.message}"
             states = watched.look()
             next_look = time.monotonic() + LOOK_SECONDS
-
-
-def _last_epoch(folder: RunFolder, run_id: str) -> EpochEnded | None:
-    with contextlib.suppress(OSError, KeyError, ValueError, TypeError):
-        for event in reversed(folder.last_attempt()):
-            if event.get("event") == "epoch":
-                metrics = event["metrics"]
-                test = metrics.get("test", {}).get("accuracy")
-                seconds = event["train_seconds"], event["wait_seconds"]
-                return EpochEnded(run_id, event["epoch"] + 1, metrics["train"]["loss"], test, *seconds)
-    return None

@@ -111,6 +111,7 @@ class RunFolder:
         resumed_at_step: int | None = None,
         packed: int = 1,
         code: str | None = None,
+        **planned: int,
     ) -> Attempt:
         """Begins an attempt: removes an earlier, unfinished one's result.
 
@@ -120,6 +121,7 @@ class RunFolder:
             resumed_at_step: where it goes on from a checkpoint; None where it begins at the beginning.
             packed: runs at once on its device.
             code: hash of the code that trains from here on.
+            planned: the `steps` and `epochs` that the run has, and its `samples_per_epoch`, for who watches.
 
         Raises:
             HarnessError: it cannot be written.
@@ -132,10 +134,11 @@ class RunFolder:
                 earlier.unlink(missing_ok=True)
             write_json(self.path / SPEC, spec)
             write_json(self.path / "system.json", system)
+        values = {"attempt": number, "packed": packed, "code": code, **planned}
         if resumed_at_step is None:
-            self.event("run_started", attempt=number, packed=packed, code=code)
+            self.event("run_started", **values)
         else:
-            self.event("run_resumed", attempt=number, step=resumed_at_step, packed=packed, code=code)
+            self.event("run_resumed", step=resumed_at_step, **values)
         return self.attempt()
 
     def _move_odd_files(self) -> None:

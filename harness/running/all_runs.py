@@ -21,9 +21,8 @@ from harness.errors import MachineError
 from harness.launching.launch_folder import STOPPED, Heartbeat, report_end
 from harness.launching.manifest import Manifest
 from harness.live.events import RunEnded
-from harness.live.messages import Messenger
 from harness.live.state import SuiteState
-from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Silent, view_for
+from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Notes, view_for
 from harness.measure.architectures import USE_CPU, require_kernels
 from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
@@ -73,7 +72,7 @@ def walk(
     require_writable(manifest.output / manifest.suite)
     require_launched_precision((run.spec.train for run in manifest.runs), accelerator.device)
 
-    worker = Worker(manifest, accelerator, system, heartbeat, stop, Silent())
+    worker = Worker(manifest, accelerator, system, heartbeat, stop, Notes())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]
     # Rank 0 alone looks at the disk: ranks that disagreed on what is done would wait for each other for ever.
     chosen = broadcast_object_list([_open_of(worker, mine) if worker.is_main else []])[0]
@@ -138,9 +137,9 @@ def _has_gpu() -> bool:
 
 
 def _display(worker: Worker, console: Console) -> Listener:
-    """Returns what rank 0 tells of its runs: to the supervisor, which draws, or where there is none to the person."""
+    """Returns what shows the runs of rank 0; where there is a supervisor, it does."""
     if worker.heartbeat.folder:
-        return Messenger(worker.heartbeat.folder)
+        return Notes(console)
     manifest = worker.manifest
     state = SuiteState.of(manifest.suite, manifest.runs)
     for run in manifest.runs:

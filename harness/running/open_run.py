@@ -15,8 +15,7 @@ from accelerate.utils import broadcast_object_list
 from harness.errors import HarnessError
 from harness.launching.launch_folder import Heartbeat
 from harness.launching.manifest import Manifest
-from harness.live.events import EpochEnded, RankSeen, RunEnded, RunStarted
-from harness.live.messages import leave_file, remove_file, seen
+from harness.live.follow import remove_heartbeat, write_heartbeat
 from harness.live.view import Listener
 from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
@@ -96,6 +95,9 @@ class OpenRun:
             "spec": spec.model_dump(mode="json"),
         }
         self._attempt = Attempt(1, now())
+        epochs = spec.train.epochs
+        self._planned = {"steps": max(len(sizes), 1) * epochs, "epochs": epochs, "samples_per_epoch": sum(sizes)}
+        since = now()
         checkpoint, problems = self._take(identity)
         if worker.is_main:
             add_opened_run(self._folder.path)
@@ -104,9 +106,7 @@ class OpenRun:
         self.checkpoint_policy = CheckpointPolicy(self._folder.checkpoints, identity, self._owns, checkpoint)
         worker.heartbeat.run_opened(run, self._folder.path)
         worker.heartbeat.gauges = {}
-        steps = max(len(sizes), 1) * spec.train.epochs
-        self._started = RunStarted(run.run_id, run.name, steps, spec.train.epochs, sum(sizes))
-        worker.display.tell(self._started)
+        worker.display.follow_run(run, self._folder, since)
         for problem in problems:
             worker.display.note(f"checkpoint {problem}: not used")
         if checkpoint:
@@ -123,8 +123,6 @@ class OpenRun:
         if (moment := time.monotonic()) >= self._shown:
             self._shown = moment + SHOWN_EVERY_SECONDS
             self._worker.heartbeat.beat(step)
-            if self._worker.heartbeat.folder is None and self._worker.is_main:
-                self._worker.display.tell(self._seen())
 
     def on_sample(self, sample: Readings) -> None:
         """Takes what telemetry reads, in its thread."""
@@ -134,19 +132,12 @@ class OpenRun:
         heartbeat.gauges = {**gauges, "device_total_bytes": total} if gauges and total else gauges
         if (moment := time.monotonic()) >= self._next_file and not self.is_lost():
             self._next_file = moment + FILE_EVERY_SECONDS
-            leave_file(self._folder.path, self._seen(), self._started)
-
-    def _seen(self) -> RankSeen:
-        heartbeat = self._worker.heartbeat
-        at = heartbeat.steps - 1 if heartbeat.steps else "start"
-        return seen(heartbeat.rank, {"run_id": self._run.run_id, "at": at, "gauges": heartbeat.gauges})
+            at = heartbeat.steps - 1 if heartbeat.steps else "start"
+            beat = {"run_id": self._run.run_id, "at": at, "gauges": heartbeat.gauges}
+            write_heartbeat(self._folder.path, heartbeat.rank, beat)
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Tells of an epoch and appends it to the run's events."""
-        test, train, time_ = epoch.metrics.get("test"), epoch.metrics["train"], epoch.time
-        accuracy = test.accuracy if test else None
-        ended = (epoch.epoch + 1, train.loss, accuracy, time_.train_seconds, time_.wait_seconds)
-        self._worker.display.tell(EpochEnded(self._run.run_id, *ended))
+        """Appends an epoch to the run's events."""
         if self._claim and self._claim.seems_held():
             self._folder.event("epoch", **_epoch_event(epoch))
 
@@ -169,9 +160,8 @@ class OpenRun:
         """Leaves a run, and all that lies in its folder, to the process that owns it now; the launch goes on."""
         if self._claim:
             self._claim.release()
-        self._worker.display.tell(
-            RunEnded(self._run.run_id, self._run.name, "preempted", message=f"left to {error}; it owns the run now")
-        )
+        self._worker.display.note(f"■ {self._run.name} · left to {error}; it owns the run now")
+        self._worker.display.leave_run(self._run.run_id)
 
     def close(self, status: Status, cause: Cause | None = None, outcome: Outcome | None = None) -> RunResult:
         """Writes the result, on rank 0, and returns it; every rank calls it.
@@ -191,8 +181,8 @@ class OpenRun:
             if status in FINAL:
                 self._folder.checkpoints.clear()
             self._claim.release()
-        remove_file(self._folder.path, self._worker.heartbeat.rank)
-        self._worker.display.tell(RunEnded.of(result, self._run.name))
+        remove_heartbeat(self._folder.path, self._worker.heartbeat.rank)
+        self._worker.display.leave_run(self._run.run_id)
         return result
 
     def _require_owner(self) -> None:
@@ -277,6 +267,7 @@ class OpenRun:
             resumed_at_step=step,
             packed=packed,
             code=own_code(self._run.spec.plugins()),
+            **self._planned,
         )
         return checkpoint, problems
 

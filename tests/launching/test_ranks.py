@@ -99,6 +99,7 @@ def test_a_machine_that_was_suspended_has_no_hang(tmp_path: Path) -> None:
 def test_a_deleted_folder_is_made_again_and_the_runs_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     script = f"""{TRAIN}
 import shutil
+from harness.launching.launch_folder import read_open_run
 run = begin()
 if run.run_id == "run0":
     time.sleep(1)
@@ -106,7 +107,7 @@ if run.run_id == "run0":
     heartbeat.beat(1, force=True)  # at once: it is not there
     time.sleep(1)
     heartbeat.beat(2, force=True)
-    assert json.loads((folder / "open.json").read_text())["run_id"] == "run0"
+    assert read_open_run(folder).run_id == "run0"
     fail("failed")
     os._exit(1)
 train(0)
@@ -200,7 +201,7 @@ def rank_of(tmp_path: Path) -> Callable[[Path], subprocess.CompletedProcess[str]
 
     def start(folder: Path) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "HARNESS_LAUNCH": str(folder)}
-        command = [sys.executable, "-m", "harness", "run", "suite.yaml"]
+        command = [sys.executable, str(ROOT / "harness/worker.py"), str(folder)]
         return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     return start

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import pytest
 
 from harness.live.draw import draw
 from harness.live.eta import about, seconds_left, seconds_left_of_run
-from harness.live.events import Note, RunEnded, as_json, from_json
+from harness.live.events import RunEnded
 from harness.live.state import SuiteState
-from tests.live.made import ended, epoch, going_on, planned, seen, started
+from tests.live.made import ended, going_on, planned, seen, started
 from tests.marked import MARKING
 from tests.records.test_result import result
-
-
-def test_every_event_travels_as_json() -> None:
-    for event in (started("r1"), seen("r1", 3, rank=2, gpu=True), epoch("r1", 1), ended("r1"), Note("a\nb")):
-        assert from_json(json.loads(json.dumps(as_json(event)))) == event
 
 
 def test_counts() -> None:
@@ -142,7 +136,6 @@ def test_a_config_that_was_not_timed_is_shown_and_ranked_by_no_time() -> None:
 def test_a_record_says_whether_it_was_timed(mark: str) -> None:
     seen = RunEnded.of(result(**MARKING.get(mark, {})), "r0")
     assert seen.marks == mark and seen.timed is not bool(mark)
-    assert from_json(json.loads(json.dumps(as_json(seen)))) == seen
 
 
 def test_nothing_left() -> None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from harness.cli.app import stderr
+from harness.launching.launch_folder import OpenedRun, add_opened_run
 from harness.live import view as live_view
-from harness.live.events import Note
-from harness.live.messages import Launched, Messenger, leave_file, read_files, remove_file
+from harness.live.events import RankSeen, RunEnded, RunLeft, RunStarted
+from harness.live.follow import LaunchFollower, RunFollower, remove_heartbeat, write_heartbeat
 from harness.live.state import SuiteState
 from harness.live.view import TerminalView, View, can_draw, view_for
+from harness.records.store import RunFolder, now, run_folder
 from harness.streams import guard_streams
 from tests.live.made import ended, epoch, going_on, planned, seen, started
+from tests.report.conftest import make_result
 
 
 class Terminal(io.StringIO):
@@ -70,7 +76,7 @@ def test_a_block_on_a_terminal_and_lines_above_it(monkeypatch: pytest.MonkeyPatc
     view = view_for(Console(file=out, width=80, height=12), going_on(), every_seconds=0.01)
     assert isinstance(view, TerminalView)
     view.start()
-    view.tell(Note("goes on from step 7"))
+    view.note("goes on from step 7")
     view.close()
     text = out.getvalue()
     assert text.startswith("\x1b[?25l") and text.rstrip().endswith("\x1b[?25h"), "the cursor is given back"
@@ -100,66 +106,134 @@ def test_a_terminal_that_goes_away_stops_nobody(monkeypatch: pytest.MonkeyPatch,
     assert tried and "x\n" in file.getvalue()
 
 
-def test_messages_of_a_launch(tmp_path: Path) -> None:
-    rank0, launched = Messenger(tmp_path), Launched(tmp_path)
-    assert list(launched.news()) == []
-    rank0.tell(started("r0"))
-    rank0.note("n")
-    assert list(launched.news()) == [started("r0"), Note("n")]
-    with (tmp_path / "live.jsonl").open("a") as file:
-        file.write('{"kind": "Note", "te')
-    assert list(launched.news()) == [], "a line that is still being written"
-    with (tmp_path / "live.jsonl").open("a") as file:
-        file.write('xt": "later"}\n{"kind": "of another version"}\nnonsense\n')
-    assert list(launched.news()) == [Note("later")]
-    beat = {"run_id": "r0", "at": 6, "gauges": {"gpu_utilization": 0.5}}
-    (tmp_path / "rank-1.json").write_text(json.dumps(beat))
-    [rank] = launched.news()
-    assert (rank.rank, rank.step, rank.gpu_utilization) == (1, 7, 0.5)  # type: ignore[union-attr]
-    assert list(launched.news()) == [], "as before"
+def open_run(folder: RunFolder, **more: Any) -> None:
+    """Opens a run as its process does."""
+    folder.start({}, {}, steps=40, epochs=4, samples_per_epoch=100, **more)
+
+
+def add_epoch(folder: RunFolder, epoch: int) -> None:
+    metrics = {"train": {"loss": 0.5}, "test": {"accuracy": 0.7}}
+    folder.event("epoch", epoch=epoch, train_seconds=4.0, wait_seconds=1.0, metrics=metrics)
+
+
+def end_run(folder: RunFolder, **more: Any) -> None:
+    folder.finish(make_result(run_id=folder.path.parent.name, system_id=folder.path.name, suite="s", **more))
+
+
+def test_a_run_is_followed_by_its_records(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, "s", "r0", "here")
+    follower = RunFolder(folder.path), "r0", "the run"
+    every, later = RunFollower(*follower), RunFollower(*follower, since=now())
+    assert list(every.news()) == []
+    open_run(folder)
+    add_epoch(folder, 0)
+    [began, first] = every.news()
+    assert isinstance(began, RunStarted) and (began.name, began.steps, began.samples_per_epoch) == ("the run", 40, 100)
+    assert first == epoch("r0", 1)
+    with (folder.path / "events.jsonl").open("a") as file:
+        file.write('{"event": "epoch", "at": "2')
+    assert list(every.news()) == [], "a line that is still being written"
+    with (folder.path / "events.jsonl").open("a") as file:
+        file.write('026"}\n{"event": "of another version"}\nnonsense\n[]\n')
+    add_epoch(folder, 1)
+    assert list(every.news()) == [epoch("r0", 2)]
+    write_heartbeat(folder.path, 1, {"at": 6, "gauges": {"gpu_utilization": 0.5}})
+    (folder.path / "live/rank-0.json").write_text("{")
+    [rank] = every.news()
+    assert isinstance(rank, RankSeen) and (rank.rank, rank.step, rank.gpu_utilization) == (1, 7, 0.5)
+    assert list(every.news()) == [], "as before"
+    remove_heartbeat(folder.path, 1)
+    remove_heartbeat(folder.path, 0)
+    assert not (folder.path / "live").exists()
+    folder.event("run_ended", status="ok")
+    assert list(every.news()) == [] and not every.has_ended, "the result is not written yet"
+    end_run(folder)
+    [end] = every.news()
+    assert isinstance(end, RunEnded) and end.status == "ok" and every.has_ended
+    assert [type(event) for event in later.news()][::3] == [RunStarted, RunEnded]
+    assert list(RunFollower(*follower, since="9999").news()) == [], "an earlier attempt's"
+
+
+def test_a_former_owner_tells_nothing(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, "s", "r0", "here")
+    follower = RunFollower(folder, "r0", "the run")
+    owner = replace(folder, generation=2)
+    open_run(owner)
+    add_epoch(folder, 3)
+    add_epoch(owner, 0)
+    assert [event for event in follower.news() if not isinstance(event, RunStarted)] == [epoch("r0", 1)]
+
+
+def test_a_launch_is_followed_through_its_runs(tmp_path: Path) -> None:
+    launch, folders = tmp_path, [run_folder(tmp_path / "results", "s", f"r{number}", "here") for number in range(3)]
+    follower = LaunchFollower(launch, {"r0": "first"})
+    assert list(follower.news()) == []
+    opened = [OpenedRun(folder.path.parent.name, folder, now()) for folder in folders]
+    add_opened_run(launch, opened[0])
+    open_run(folders[0])
+    end_run(folders[0])
+    add_opened_run(launch, replace(opened[0], ended=True))
+    add_opened_run(launch, opened[1])  # another process's by the time it is opened
+    add_opened_run(launch, replace(opened[1], ended=True))
+    add_opened_run(launch, opened[2])
+    open_run(folders[2])
+    (launch / "rank-1.json").write_text(json.dumps({"run_id": "r2", "at": 6, "gauges": {}}))
+    began, end, left, second, rank = follower.news()
+    assert isinstance(began, RunStarted) and began.name == "first" and isinstance(end, RunEnded)
+    assert left == RunLeft("r1") and isinstance(second, RunStarted) and second.name == "r2"
+    assert isinstance(rank, RankSeen) and (rank.run_id, rank.rank, rank.step) == ("r2", 1, 7)
+    assert follower.run_ids == {"r2"} and list(follower.news()) == []
 
 
 def test_a_view_follows_a_launch_until_it_ends(tmp_path: Path) -> None:
     out = io.StringIO()
     view = View(Console(file=out), SuiteState("s", planned(3)))
     view.follow(tmp_path)
-    rank0 = Messenger(tmp_path)
-    rank0.tell(started("r0"))
-    rank0.tell(ended("r0"))
-    rank0.tell(started("r1"))
+    for number in range(2):
+        folder = run_folder(tmp_path / "results", "s", f"r{number}", "here")
+        add_opened_run(tmp_path, OpenedRun(f"r{number}", folder, now()))
+        open_run(folder)
+        if number == 0:
+            end_run(folder)
+            add_opened_run(tmp_path, OpenedRun("r0", folder, now(), ended=True))
     view.leave(tmp_path)
-    assert out.getvalue().startswith("1/3  ✓ r0")
+    assert out.getvalue().startswith("1/3  ✓ resnet18 width=0 · seed 0")
     assert view.state.counts() == {"done": 1, "running": 0, "open": 2}, "r1 died with its launch"
 
 
 def test_a_view_follows_several_launches_and_forgets_the_runs_of_the_one_that_ends(tmp_path: Path) -> None:
     view = View(Console(file=io.StringIO()), SuiteState("s", planned(3)))
     for number in range(2):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        view.follow(folder)
-        Messenger(folder).tell(started(f"r{number}"))
+        launch = tmp_path / str(number)
+        launch.mkdir()
+        view.follow(launch)
+        folder = run_folder(tmp_path / "results", "s", f"r{number}", "here")
+        add_opened_run(launch, OpenedRun(f"r{number}", folder, now()))
+        open_run(folder)
     view._look()
     assert set(view.state.current) == {"r0", "r1"}
     view.leave(tmp_path / "0")
     assert set(view.state.current) == {"r1"}
 
 
-def test_files_in_the_folder_of_a_run(tmp_path: Path) -> None:
-    assert list(read_files(tmp_path)) == []
-    for rank in (0, 1):
-        leave_file(tmp_path, seen("r0", 5, rank=rank, gpu=True), started("r0"))
-    assert list(read_files(tmp_path)) == [
-        started("r0"), seen("r0", 5, gpu=True), started("r0"), seen("r0", 5, rank=1, gpu=True)
-    ]  # fmt: skip
-    (tmp_path / "live" / "rank-1.json").write_text("[{")
-    assert len(list(read_files(tmp_path))) == 2
-    remove_file(tmp_path, 0)
-    remove_file(tmp_path, 1)
-    assert not list(tmp_path.iterdir())
-    leave_file(tmp_path / "no folder", seen("r0", 5), started("r0"))
+def test_a_run_of_this_process_is_shown_until_it_is_left(tmp_path: Path) -> None:
+    out = io.StringIO()
+    view = View(Console(file=out), SuiteState("s", planned(3)))
+    for number, status in enumerate(("ok", "")):
+        folder = run_folder(tmp_path, "s", f"r{number}", "here")
+        run = SimpleNamespace(run_id=f"r{number}", name=f"run {number}")
+        since = now()
+        open_run(folder)
+        view.follow_run(run, folder, since)  # type: ignore[arg-type]
+        view._look()
+        assert set(view.state.current) == {run.run_id}
+        if status:
+            end_run(folder)
+        view.leave_run(run.run_id)
+        assert not view.state.current
+    assert out.getvalue().startswith("1/3  ✓ run 0") and out.getvalue().count("\n") == 1
 
 
-def test_messages_that_cannot_be_written_stop_nobody(tmp_path: Path) -> None:
-    Messenger(tmp_path / "gone").tell(epoch("r0", 1))
+def test_heartbeats_that_cannot_be_written_stop_nobody(tmp_path: Path) -> None:
+    write_heartbeat(tmp_path / "gone", 0, {"at": 1})
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.live.watch import _last_epoch
+from harness.live.events import EpochEnded, RunEnded
+from harness.live.follow import RunFollower
 from harness.records import claims as module
 from harness.records.checkpoints import CheckpointFolder, generation_of
 from harness.records.claims import claim
@@ -61,8 +62,9 @@ def test_what_a_former_owner_appends_counts_for_nothing(tmp_path: Path) -> None:
     assert curve.at(15.0) == 0.6, "the accuracy at a budget"
     assert reader.metric_at("test.accuracy", 2) == 0.7 and reader.attempt().number == 2
     assert [event["generation"] for event in reader.last_attempt()] == [2, 2, 2]
-    last = _last_epoch(reader, "r")
-    assert last and (last.epoch, last.accuracy) == (2, 0.7), "what is shown of a run that goes on"
+    shown = list(RunFollower(reader, "r", "the run").news())
+    assert isinstance(shown[-1], EpochEnded) and (shown[-1].epoch, shown[-1].accuracy) == (2, 0.7)
+    assert not any(isinstance(event, RunEnded) for event in shown), "what is seen of a run that goes on"
 
 
 def test_a_tracker_is_not_told_of_them(tmp_path: Path) -> None:
