@@ -29,10 +29,10 @@ LIMITS = {
     "help": 0.4,
     "plan": 0.4,
     "plan_10000_runs": 2.0,
-    "report_2000_runs": 5.0,
-    "report_10000_runs": 12.0,
-    "page_10000_runs": 15.0,
-    "compare_2500_configs": 8.0,
+    "report_2000_runs": 2.0,
+    "report_10000_runs": 6.0,
+    "page_10000_runs": 8.0,
+    "compare_2500_configs": 5.0,
     "status_10000_runs": 2.0,
 }
 MOST_BYTES = 1e9
