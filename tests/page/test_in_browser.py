@@ -184,6 +184,26 @@ def test_hovering_names_the_config(everything: Path, look_at: Open) -> None:
     assert not tip.is_visible()
 
 
+BESIDE = """(svg) => {
+    const middle = (one) => { const box = one.getBoundingClientRect();
+        return [box.left + box.width / 2, box.top + box.height / 2, box.width / 2]; };
+    const points = [...svg.querySelectorAll(".role-mark.mark-symbol path")].map(middle);
+    const texts = [...svg.querySelectorAll(".role-mark.mark-text text")].map(middle);
+    return texts.map(([x, y, half]) => Math.min(...points.map(([a, b]) =>
+        Math.hypot(Math.max(0, Math.abs(x - a) - half), y - b))));
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 800, 1440])
+def test_labels_stand_beside_their_points_however_wide_the_page_is(everything: Path, look_at: Open, width: int) -> None:
+    tab = look_at(everything, width).tab
+    svg = tab.locator("#suite-chart-accuracy_over_time svg").first
+    found = svg.evaluate(BESIDE)
+    assert found and max(found) < 42, "pixels from a label to the nearest point"
+    inside = tab.locator("#suite-chart-accuracy_over_time .chart").first
+    assert svg.bounding_box()["width"] <= inside.bounding_box()["width"] + 1
+
+
 def test_the_switch_makes_page_and_charts_dark_and_light_again(everything: Path, look_at: Open) -> None:
     tab = look_at(everything).tab
     switch = tab.locator("#theme")

@@ -135,11 +135,29 @@ def test_labels_overlap_neither_each_other_nor_the_edge() -> None:
     boxes = []
     for label in labels:
         width = len(label["text"]) * CHARACTER * 12
-        left = label["x"] - {"left": 0, "center": width / 2, "right": width}[label["align"]]
-        boxes.append((left, label["y"], left + width, label["y"] + 14))
+        (x, y), side = spots[label["index"]], {"left": 0, "center": width / 2, "right": width}[label["align"]]
+        left, top = x + label["dx"] - side, y + label["dy"]
+        boxes.append((left, top, left + width, top + 14))
     assert all(box[0] >= 0 and box[2] <= 700 and box[1] >= 0 and box[3] <= 440 for box in boxes)
     for one, other in itertools.combinations(boxes, 2):
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+def test_labels_are_bound_to_their_points_as_a_page_makes_the_plot_wider(fake: Any) -> None:
+    chart = accuracy_over_cost(fake.report(fake.suite(6, 3)).tables[0])
+    assert chart
+    data = chart.spec["datasets"]
+    points = {(point["x"], point["y"]): point["label"] for point in data["points"]}
+    assert len(data["labels"]) == 6
+    for label in data["labels"]:
+        assert label["text"].partition(" (")[0].replace("\n", " ") in points[label["x"], label["y"]]
+        assert max(abs(label[name]) for name in ("dx", "dy", "near_dx", "near_dy")) < 60
+    layers = chart.spec["layer"]
+    dots = [one["encoding"] for one in layers if one["mark"]["type"] == "point"]
+    texts = [one["encoding"] for one in layers if one["mark"]["type"] == "text"]
+    assert dots and texts
+    for name in ("x", "y"):
+        assert {str(one[name]["scale"]) for one in (*dots, *texts)} == {str(dots[0][name]["scale"])}
 
 
 def test_no_torch_and_nothing_heavy_at_import() -> None:

@@ -120,7 +120,7 @@ def accuracy_over_cost(table: Table, cost: Cost = TIME, size: tuple[int, int] = 
         layer=[
             layer("front", "line", {"x": x.channel("x"), "y": y.channel("y")}, **line),
             *_bars_and_points(colour, cost.word, x, y, len(points)),
-            *_label_layers(),
+            *_label_layers(x, y),
         ],
     )
 
@@ -187,22 +187,22 @@ def _labels(points: Rows, front: Rows, steps: Rows, x: Axis, y: Axis) -> Rows:
     if len(points) <= LABEL_ALL_UP_TO and x.pixels >= WIDE[0]:
         order += [point for point in points if not point["on_front"]]
     spots = [spot(point) for point in points]
-    return place_labels([wanted[id(point)] for point in order], spots, lines, (x.pixels, y.pixels), FONT_SIZE)
+    placed = place_labels([wanted[id(point)] for point in order], spots, lines, (x.pixels, y.pixels), FONT_SIZE)
+    return [{**label, **{name: order[label["index"]][name] for name in ("x", "y")}} for label in placed]
 
 
-def _label_layers() -> list[dict[str, Any]]:
-    """Labels are placed in pixels, so that no scale stands between."""
-
-    def at(name: str) -> dict[str, Any]:
-        return channel(f"{name}:Q", scale=None, axis=None)
-
-    ends = {"x": at("point_x"), "y": at("point_y"), "x2": {"field": "near_x"}, "y2": {"field": "near_y"}}
-    place = {"x": at("x"), "y": at("y"), "text": channel("text:N")}
+def _label_layers(x: Axis, y: Axis) -> list[dict[str, Any]]:
+    """Labels are placed in pixels from their points: a page makes the plot as wide as there is room."""
+    at = {"x": x.channel("x"), "y": y.channel("y")}
+    ends = {"x2Offset": {"expr": "datum.near_dx"}, "y2Offset": {"expr": "datum.near_dy"}}
+    place = {**at, "text": channel("text:N")}
     ink = {"condition": {"test": "datum.strong", "value": INK}, "value": MUTED}
     look = {"align": {"expr": "datum.align"}, "baseline": "top", "lineBreak": "\n"}
+    look |= {"dx": {"expr": "datum.dx"}, "dy": {"expr": "datum.dy"}}
     look |= {"fontSize": FONT_SIZE, "lineHeight": FONT_SIZE + 2}
+    to = {"x2": {"field": "x"}, "y2": {"field": "y"}}
     return [
-        layer("labels", "rule", ends, "datum.far", color=MUTED, strokeWidth=0.8, opacity=0.8),
+        layer("labels", "rule", {**at, **to}, "datum.far", color=MUTED, strokeWidth=0.8, opacity=0.8, **ends),
         layer("labels", "text", place, **look, **HALO),
         layer("labels", "text", {**place, "color": ink}, **look),
     ]

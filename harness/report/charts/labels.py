@@ -58,9 +58,9 @@ def place_labels(
         plot: width and height.
 
     Returns:
-        Of each label that has a place its `text`, whether it is `strong`, `align` (left, center or right), the top of
-        that side of it (`x`, `y`), its point (`point_x`, `point_y`), where a leader ends (`near_x`, `near_y`), and
-        whether it is so `far` that it needs one.
+        Of each label that has a place its `index` among those wanted, its `text`, whether it is `strong`, `align`
+        (left, center or right), and from its point on the top of that side of it (`dx`, `dy`), where a leader ends
+        (`near_dx`, `near_dy`), and whether it is so `far` that it needs one.
     """
     import numpy
 
@@ -72,7 +72,7 @@ def place_labels(
     placed: list[numpy.ndarray] = []
     leaders: list[numpy.ndarray] = []
     labels = []
-    for one in wanted:
+    for index, one in enumerate(wanted):
         text = _lines(one.text)
         size = numpy.array([max(map(len, text)) * CHARACTER * font_size, len(text) * (font_size + 2)])
         point = numpy.array([one.x, one.y])
@@ -98,11 +98,11 @@ def place_labels(
             continue
         placed.append(boxes[best])
         leaders += [*leader[:, best]] if far[best] else []
-        x, y = one.x + shifts[best, 0], begin[best, 1]
-        near_x, near_y = nearest[best]
+        near_dx, near_dy = nearest[best] - point
         look = {"strong": one.strong, "align": _ALIGN[int(directions[best, 0])], "far": bool(far[best])}
-        where = {"x": x, "y": y, "point_x": one.x, "point_y": one.y, "near_x": near_x, "near_y": near_y}
-        labels.append({"text": "\n".join(text), **look, **{name: float(at) for name, at in where.items()}})
+        where = {"dx": shifts[best, 0], "dy": begin[best, 1] - one.y, "near_dx": near_dx, "near_dy": near_dy}
+        where = {name: float(at) for name, at in where.items()}
+        labels.append({"index": index, "text": "\n".join(text), **look, **where})
     return labels
 
 
