@@ -26,6 +26,10 @@ def sync(
         Path,
         typer.Argument(metavar="SUITE", help="Its YAML file, or the folder of its results.", autocompletion=suites),
     ],
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Then follow runs that are being done, here or elsewhere, until Ctrl-C."),
+    ] = False,
     smoke: Small = False,
     output: Output = RESULTS,
     wandb_project: Project = "",
@@ -35,6 +39,7 @@ def sync(
 ) -> None:
     """Bring up the runs that W&B has not, or not as they are now; a second call does nothing."""
     from harness.trackers.options import WANDB, Tracking
+    from harness.trackers.sync import follow as go_on
     from harness.trackers.sync import sync as bring_up
 
     folder, of_suite = suite, None
@@ -46,6 +51,11 @@ def sync(
     told = {"predictions": wandb_predictions, "machine": wandb_machine, "of_suite": of_suite}
     tracking = Tracking.asked([WANDB], wandb_project, wandb_entity, **told)
     console = stderr()
-    print_text(
-        bring_up(folder, tracking, lambda sentence: console.print(sentence, markup=False, soft_wrap=True)).text()
-    )
+
+    def say(sentence: str) -> None:
+        console.print(sentence, markup=False, soft_wrap=True)
+
+    print_text(bring_up(folder, tracking, say).text())
+    if follow:
+        say(f"following {folder}; Ctrl-C ends it")
+        go_on(folder, tracking, say)

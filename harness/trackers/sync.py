@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,16 @@ from pathlib import Path
 from harness.counted import counted
 from harness.errors import HarnessError
 from harness.records.claims import owner
+from harness.records.events import EVENTS
+from harness.records.read import run_folders
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, require_key
 from harness.trackers.entries import read_entries
 from harness.trackers.options import WANDB, Tracking
 from harness.trackers.replay import Replay
 from harness.trackers.sync_state import read_sync_state
+
+LOOK_EVERY_SECONDS = 5.0  # over all runs of a suite, maybe on a network disk
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,43 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
             left_out += 1
     place = _bring_up(waiting, tracking, say) if waiting else ""
     return Synced(len(waiting), len(folders) - at_work - left_out - len(waiting), at_work, place, left_out)
+
+
+def follow(
+    suite_folder: Path, tracking: Tracking, say: Callable[[str], None], stops: Callable[[], bool] = lambda: False
+) -> None:
+    """Sends the runs of a suite as they go on, whoever does them on whichever machine, until Ctrl-C.
+
+    Args:
+        suite_folder: `results/SUITE`, of which W&B has what has ended.
+        tracking: where they go.
+        say: is given sentences for a person.
+        stops: whether to end.
+    """
+    from harness.trackers.follow import Follower
+    from harness.trackers.weights_and_biases import WandbRun, begin_client
+
+    tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
+    begin_client(tracking)
+    sizes = {place: _size(place) for _, _, place in run_folders(suite_folder) if not owner(Path(place))}
+    opened: list[Path] = []
+    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
+        follower = Follower(lambda description, run: WandbRun(description, run, tracking, Path(name)), say, tracking)
+        with contextlib.suppress(KeyboardInterrupt):
+            while not stops():
+                now = {place: size for _, _, place in run_folders(suite_folder) if (size := _size(place))}
+                opened += [Path(place) for place, size in now.items() if size != sizes.get(place)]
+                sizes = now
+                follower.look(opened)
+                time.sleep(LOOK_EVERY_SECONDS)
+        follower.close()
+
+
+def _size(place: str) -> int:
+    """Returns the bytes of a run's events; 0 where there are none."""
+    with contextlib.suppress(OSError):
+        return Path(place, EVENTS).stat().st_size
+    return 0
 
 
 def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:

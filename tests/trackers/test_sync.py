@@ -14,7 +14,7 @@ from harness.records.store import RunFolder
 from harness.trackers.entries import read_entries
 from harness.trackers.options import Tracking
 from harness.trackers.replay import Replay
-from harness.trackers.sync import Synced, sync
+from harness.trackers.sync import Synced, follow, sync
 from harness.trackers.sync_state import read_sync_state
 from harness.trackers.weights_and_biases import WandbRun
 from tests.trackers import records
@@ -213,6 +213,32 @@ def test_live_and_at_once_are_the_same(tmp_path: Path, server: Server, resumed: 
 
     assert list(map(plain, again.history)) == list(map(plain, rows))
     assert plain(again.summary) == plain(summary)
+
+
+def test_runs_that_go_on_elsewhere_are_followed(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.begin(tmp_path)
+    records.epoch_event(RunFolder(next((tmp_path / "made").glob("*/*"))), 0)
+    looks: list[int] = []
+
+    def stops() -> bool:
+        """Goes on with the run from look to look; it is another process's."""
+        folder = RunFolder(next((tmp_path / "made").glob("*/*")))
+        looks.append(len(server.runs))
+        if len(looks) in (2, 3):
+            records.epoch_event(folder, len(looks) - 1)
+        elif len(looks) == 4:
+            records.end(tmp_path)
+        return len(looks) == 6
+
+    monkeypatch.setattr("harness.trackers.sync.LOOK_EVERY_SECONDS", 0.01)
+    said: list[str] = []
+    follow(tmp_path / "made", PATIENT, said.append, stops)
+    assert not said and looks[1] == 0, "what had not changed is left to `sync`"
+    run = server.only_run()
+    assert [row["_step"] for row in run.history] == [1, 2, 3] and run.exit_code == 0
+    assert sync(tmp_path / "made", PATIENT, said.append).brought == 0
 
 
 def test_no_runs_and_no_key(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
