@@ -57,9 +57,12 @@ class SuiteQuestion(BaseModel):
 
 
 def is_trial(asked: SuiteQuestion, folder: Path) -> bool:
-    """Tells whether a suite is asked with other settings than it was run with; see `SuiteQuestion.is_trial_of`."""
+    """Tells whether a suite is asked with other settings than it was run with, which make other configs of its own;
+    more seeds do not. See `SuiteQuestion.is_trial_of`.
+    """
     with contextlib.suppress(HarnessError):  # it cannot be read: whoever needs it says so
-        return asked.is_trial_of(read_question([folder]))
+        known = read_question([folder])
+        return asked.is_trial_of(known) and not asked.labels.keys() <= known.labels.keys()
     return False
 
 

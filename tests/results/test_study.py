@@ -231,6 +231,8 @@ def test_a_trial_with_other_settings_has_files_of_its_own(tmp_path: Path) -> Non
     assert "train.epochs" in (root / "s/set-train.epochs=3/table.md").read_text()
     assert call("report", suite, "--output", str(root), "--set", "train.epochs=3", "--only", "seed=0") == 0
     assert (root / "s/set-train.epochs=3+only-seed=0/table.csv").is_file()
+    assert call("report", suite, "--output", str(root), "--set", "seeds=3") == 0, "more seeds are no other configs"
+    assert "seeds" in (root / "s/table.md").read_text() and not list((root / "s").glob("set-seeds*"))
     other = tmp_path / "other"  # that was never run without
     store(other, [_result(run) for run in changed.runs])
     keep_question(changed, other)

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 
 from harness.data.prepare import fingerprint, prepare
 from harness.launching.manifest import Manifest
+from harness.live.view import Notes
 from harness.running.build import global_batches
 from harness.running.execute import Observer, execute
 from harness.running.open_run import OpenRun, Worker
@@ -33,11 +34,10 @@ def train(root: Path, *, suite: str = "quick", system: str = "here", **sections:
     def ignore(*_: Any) -> None:
         pass
 
-    watchers = SimpleNamespace(run_opened=ignore, beat=ignore, tell=ignore, folder=None, rank=0, steps=None)
+    rank = SimpleNamespace(run_opened=ignore, beat=ignore, folder=None, rank=0, steps=None)
     manifest = Manifest(suite, root, None, (plan,), 0, 1)
-    unwatched = cast(Any, watchers)
     system_facts = {"system_id": system}
-    worker = Worker(manifest, accelerator, system_facts, unwatched, StopRequest(), unwatched)
+    worker = Worker(manifest, accelerator, system_facts, cast(Any, rank), StopRequest(), Notes())
     record = OpenRun(worker, plan, global_batches(spec, splits).sizes)
     observer = Observer(record.on_step, record.on_epoch)
     outcome = execute(spec, splits, accelerator, observer, fingerprint=data_id)
