@@ -88,7 +88,7 @@ def follow(
         say: is given sentences for a person.
         stops: whether to end.
     """
-    from harness.trackers.follow import Follower
+    from harness.trackers.follower import Follower
     from harness.trackers.weights_and_biases import WandbRun, begin_client
 
     tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)

@@ -12,7 +12,7 @@ import pytest
 from harness.records.result import Cause
 from harness.records.store import RunFolder
 from harness.trackers.entries import Description, Entries, Row, RunEnd, read_entries
-from harness.trackers.follow import Follower
+from harness.trackers.follower import Follower
 from harness.trackers.opened_runs import OPENED_RUNS, add_opened_run, read_opened_runs
 from harness.trackers.options import Tracking
 from harness.trackers.replay import Replay
