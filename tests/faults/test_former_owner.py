@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ def test_a_launch_that_was_stopped_leaves_its_run_to_the_new_owner(house: House,
     for process in stopped:
         process.suspend()
     before = len(events_of(folder))
+    beat = max(claim.stat().st_mtime for claim in (folder / "claims").iterdir())
+    # A launch that came to the run sooner would leave it to its owner, and do the other one alone.
+    assert wait_for(lambda: time.time() - beat > 2 * SHORT["STALE_SECONDS = 90.0"], 60)
     second = start()
     assert wait_for(lambda: epochs(folder, 2), 120), "the stopped owner's run is taken over"
     for process in stopped:
