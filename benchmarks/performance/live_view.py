@@ -40,7 +40,7 @@ from harness.live.state import Planned, SuiteState
 from harness.live.view import REFRESH_SECONDS, TerminalView
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
-from harness.records.store import now, run_folder
+from harness.records.store import run_folder
 from harness.running.open_run import SHOWN_EVERY_SECONDS
 
 ARCHITECTURE = "cnn3"
@@ -154,7 +154,7 @@ def suite() -> SuiteState:
 def open_run(launch: Path, steps: int, epochs: int, samples_per_epoch: int) -> None:
     """Opens the run that goes on, as the first rank of a launch does."""
     folder = run_folder(launch / "results", "watched", "r59", "here")
-    add_opened_run(launch, OpenedRun("r59", folder, now()))
+    add_opened_run(launch, OpenedRun("r59", folder))
     folder.start({}, {}, steps=steps, epochs=epochs, samples_per_epoch=samples_per_epoch)
 
 

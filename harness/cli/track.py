@@ -55,7 +55,7 @@ def sync(
     def say(sentence: str) -> None:
         console.print(sentence, markup=False, soft_wrap=True)
 
-    print_text(bring_up(folder, tracking, say).text())
     if follow:
-        say(f"following {folder}; Ctrl-C ends it")
         go_on(folder, tracking, say)
+    else:
+        print_text(bring_up(folder, tracking, say).text())

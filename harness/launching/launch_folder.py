@@ -28,7 +28,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.records.files import append_line, json_lines, read_end, write_json
 from harness.records.result import Cause, Status
-from harness.records.store import RunFolder, now
+from harness.records.store import RunFolder
 from harness.suite.plan import PlannedRun
 
 FOLDER = "HARNESS_LAUNCH"
@@ -47,13 +47,13 @@ class OpenedRun:
     Attributes:
         run_id: of the run.
         folder: where it is recorded; it need not exist before the run was opened.
-        at: the time of day at which rank 0 came to it, as in the run's events.
+        events_bytes: of the run's events when rank 0 came to it; what is before is of earlier attempts.
         ended: whether its result is written.
     """
 
     run_id: str
     folder: RunFolder
-    at: str
+    events_bytes: int = 0
     ended: bool = False
 
 
@@ -116,7 +116,8 @@ class Heartbeat:
         if self.folder and self._run and self.rank == 0:
             run, path = self._run
             with self._going_on():
-                add_opened_run(self.folder, OpenedRun(run.run_id, RunFolder(path), now(), ended))
+                folder = RunFolder(path)
+                add_opened_run(self.folder, OpenedRun(run.run_id, folder, folder.events_bytes(), ended))
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
@@ -205,7 +206,7 @@ def opened_runs(lines: Iterable[Mapping[str, Any]]) -> list[OpenedRun]:
     found: list[OpenedRun] = []
     for line in lines:
         if "folder" in line:
-            found.append(OpenedRun(line["run_id"], RunFolder(Path(line["folder"])), line["at"]))
+            found.append(OpenedRun(line["run_id"], RunFolder(Path(line["folder"])), line["events_bytes"]))
         elif found:
             found[-1] = dataclasses.replace(found[-1], ended=True)
     return found
@@ -221,7 +222,7 @@ def read_open_run(folder: Path) -> OpenedRun | None:
 
 def add_opened_run(folder: Path, opened: OpenedRun) -> None:
     """Appends a run that rank 0 comes to, or, of the last one, that it has ended."""
-    line = {"run_id": opened.run_id, "folder": str(opened.folder.path), "at": opened.at}
+    line = {"run_id": opened.run_id, "folder": str(opened.folder.path), "events_bytes": opened.events_bytes}
     append_line(folder / OPENED_RUNS, {"ended": True} if opened.ended else line)
 
 

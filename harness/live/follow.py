@@ -27,13 +27,15 @@ HEARTBEATS = "live"
 class _NewLines:
     """The whole JSON lines that a file has got since the last look."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: int = 0) -> None:
         self._path = path
-        self._read = 0
+        self._read = start
 
     def __call__(self) -> list[dict[str, Any]]:
         content = b""
         with contextlib.suppress(OSError, ValueError), open_file(self._path) as file:
+            if file.seek(0, os.SEEK_END) < self._read:  # it was made again
+                self._read = 0
             file.seek(self._read)
             content = file.read()
         whole = content[: content.rfind(b"\n") + 1]  # the last line may still be written
@@ -47,17 +49,17 @@ class RunFollower:
     Args:
         folder: of the run.
         run_id, name: of the run; see `harness.suite.plan.PlannedRun.name`.
-        since: events before this time of day are of an earlier attempt; empty for all.
+        start: bytes of its events that are of earlier attempts.
         heartbeats: whether to look for those in its folder.
 
     Attributes:
         has_ended: whether its result was told.
     """
 
-    def __init__(self, folder: RunFolder, run_id: str, name: str, since: str = "", *, heartbeats: bool = True) -> None:
+    def __init__(self, folder: RunFolder, run_id: str, name: str, start: int = 0, *, heartbeats: bool = True) -> None:
         self.has_ended = False
-        self._folder, self._run_id, self._name, self._since = folder, run_id, name, since
-        self._lines = _NewLines(folder.path / EVENTS)
+        self._folder, self._run_id, self._name = folder, run_id, name
+        self._lines = _NewLines(folder.path / EVENTS, start)
         self._heartbeats = _NewHeartbeats(folder.path / HEARTBEATS) if heartbeats else None
         self._generation = 0
         self._result_is_due = False
@@ -74,14 +76,15 @@ class RunFollower:
             yield from (seen(rank, {**beat, "run_id": self._run_id}) for rank, beat in self._heartbeats())
 
     def _event(self, line: Mapping[str, Any]) -> Iterator[Event]:
-        generation, kind, at = line.get("generation", 0), line["event"], line["at"]
-        if generation < self._generation or at < self._since:
+        generation, kind = line.get("generation", 0), line["event"]
+        if generation < self._generation:
             return
         self._generation = generation
         if kind in STARTS:
             self._result_is_due = self.has_ended = False
             planned = line["steps"], line["epochs"], line["samples_per_epoch"]
-            yield RunStarted(self._run_id, self._name, *planned, datetime.datetime.fromisoformat(at).timestamp())
+            at = datetime.datetime.fromisoformat(line["at"]).timestamp()
+            yield RunStarted(self._run_id, self._name, *planned, at)
         elif kind == "epoch":
             metrics = line["metrics"]
             accuracy = metrics.get("test", {}).get("accuracy")
@@ -103,6 +106,7 @@ class LaunchFollower:
         self._names = names
         self._lines = _NewLines(launch / OPENED_RUNS)
         self._heartbeats = _NewHeartbeats(launch)
+        self._listed: set[str] = set()
         self._runs: dict[str, RunFollower] = {}
 
     def news(self) -> Iterator[Event]:
@@ -110,8 +114,10 @@ class LaunchFollower:
         for line in self._lines():
             if "folder" in line:
                 [opened] = opened_runs([line])
-                self._runs[opened.run_id] = self._follower(opened)
-            else:
+                if opened.run_id not in self._listed:  # again where the folder was made anew
+                    self._runs[opened.run_id] = self._follower(opened)
+                self._listed.add(opened.run_id)
+            elif self._runs:
                 yield from self._run_is_over()
         for run in self._runs.values():
             yield from run.news()
@@ -124,7 +130,7 @@ class LaunchFollower:
 
     def _follower(self, opened: OpenedRun) -> RunFollower:
         name = self._names.get(opened.run_id, opened.run_id)
-        return RunFollower(opened.folder, opened.run_id, name, opened.at, heartbeats=False)
+        return RunFollower(opened.folder, opened.run_id, name, opened.events_bytes, heartbeats=False)
 
     def _run_is_over(self) -> Iterator[Event]:
         """The last run: its result is written, or the run was left to another process."""

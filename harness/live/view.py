@@ -32,8 +32,8 @@ class Listener(Protocol):
         """Takes a sentence."""
         ...
 
-    def follow_run(self, run: PlannedRun, folder: RunFolder, since: str) -> None:
-        """A run was opened: its records since a time of day tell of it."""
+    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
+        """A run was opened: its records tell of it, but for the events that are of earlier attempts."""
         ...
 
     def leave_run(self, run_id: str) -> None:
@@ -60,7 +60,7 @@ class Notes:
         if self._console:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def follow_run(self, run: PlannedRun, folder: RunFolder, since: str) -> None:
+    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
         """Shows nothing."""
 
     def leave_run(self, run_id: str) -> None:
@@ -121,10 +121,10 @@ class View:
             for run_id in self._launches.pop(launch).run_ids:
                 self.tell(RunLeft(run_id))
 
-    def follow_run(self, run: PlannedRun, folder: RunFolder, since: str) -> None:
+    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
         """Shows a run of this process."""
         with self._lock:
-            self._runs[run.run_id] = RunFollower(folder, run.run_id, run.name, since)
+            self._runs[run.run_id] = RunFollower(folder, run.run_id, run.name, events_bytes)
 
     def leave_run(self, run_id: str) -> None:
         """Takes what is left to tell of a run of this process."""

@@ -19,7 +19,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 FORGET_EVERY_SECONDS = 60.0  # numbers of processes come again, and a process may become another program
 KERNEL = 2  # the process that starts the threads of Linux itself
 SUPERVISOR = re.compile(rb"(?:^|\0)HARNESS_SUPERVISOR=[^\0]*:(\d+)(?:\0|$)")
-TRACKER = b"\0HARNESS_TRACKER="  # in the environment of what sends records to a tracker, and of its children
+TRACKER_PROCESS = b"\0HARNESS_TRACKER_PROCESS="  # in the environment of what sends records to a tracker
 RANK = re.compile(rb"\0(?:-m\0harness|\S*harness/(?:run|worker)\.py|\S*bin/harness)\0(?:run\0)?")
 
 
@@ -125,9 +125,9 @@ def _parent(pid: int) -> int | None:
 
 
 def _is_tracker(pid: int) -> bool:
-    """Tells whether a process sends records to a tracker: whoever started it, that is no part of a run."""
+    """Tells whether a process sends records to a tracker, and so is no part of a run, whoever started it."""
     with contextlib.suppress(OSError):
-        return TRACKER in b"\0" + read(f"{PROC}/{pid}/environ")
+        return TRACKER_PROCESS in b"\0" + read(f"{PROC}/{pid}/environ")
     return False
 
 

@@ -178,6 +178,13 @@ class RunFolder:
             written_by = {"generation": self.generation} if self.generation else {}
             append_line(self.path / EVENTS, {"event": name, "at": now(), **values, **written_by})
 
+    def events_bytes(self) -> int:
+        """Returns the size of the events; 0 where there are none."""
+        try:
+            return (self.path / EVENTS).stat().st_size
+        except OSError:
+            return 0
+
     def events(self) -> list[dict[str, Any]]:
         """Returns the events of all attempts that count; see `harness.records.events`.
 

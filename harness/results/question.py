@@ -49,20 +49,18 @@ class SuiteQuestion(BaseModel):
             overrides={path: value for path, value in suite.overrides.items() if is_identity(path)},
         )
 
-    def is_trial_of(self, known: SuiteQuestion) -> bool:
-        """Tells whether this is a trial with other settings (`--set`) of a suite that was run without: the suite's own
-        question and tables stay.
-        """
+    def keeps(self, known: SuiteQuestion) -> bool:
+        """Tells whether this is asked with `--set` of a suite that was run without: what is known of it stays."""
         return bool(known.labels and self.overrides and not known.overrides)
 
 
 def is_trial(asked: SuiteQuestion, folder: Path) -> bool:
-    """Tells whether a suite is asked with other settings than it was run with, which make other configs of its own;
-    more seeds do not. See `SuiteQuestion.is_trial_of`.
+    """Tells whether `--set` makes other configs of a suite that was run without: the suite's own tables stay. More
+    seeds of the same configs are no trial.
     """
     with contextlib.suppress(HarnessError):  # it cannot be read: whoever needs it says so
         known = read_question([folder])
-        return asked.is_trial_of(known) and not asked.labels.keys() <= known.labels.keys()
+        return asked.keeps(known) and not asked.labels.keys() <= known.labels.keys()
     return False
 
 
@@ -78,7 +76,7 @@ def keep_question(plan: Plan, output: Path) -> None:
     require_writable(folder)
     known = read_question([folder])
     asked = SuiteQuestion.of(plan.suite, {config_id: spec.label for config_id, spec in plan.configs().items()})
-    if asked.is_trial_of(known):
+    if asked.keeps(known):
         return
     if plan.selection:
         asked = asked.model_copy(update={"labels": known.labels | asked.labels})

@@ -97,7 +97,7 @@ class OpenRun:
         self._attempt = Attempt(1, now())
         epochs = spec.train.epochs
         self._planned = {"steps": max(len(sizes), 1) * epochs, "epochs": epochs, "samples_per_epoch": sum(sizes)}
-        since = now()
+        events_bytes = self._folder.events_bytes()
         checkpoint, problems = self._take(identity)
         if worker.is_main:
             add_opened_run(self._folder.path)
@@ -106,7 +106,7 @@ class OpenRun:
         self.checkpoint_policy = CheckpointPolicy(self._folder.checkpoints, identity, self._owns, checkpoint)
         worker.heartbeat.run_opened(run, self._folder.path)
         worker.heartbeat.gauges = {}
-        worker.display.follow_run(run, self._folder, since)
+        worker.display.follow_run(run, self._folder, events_bytes)
         for problem in problems:
             worker.display.note(f"checkpoint {problem}: not used")
         if checkpoint:

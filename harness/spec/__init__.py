@@ -3,17 +3,9 @@
 from harness.spec.augment import Augment, ColorJitter, Erase, RandomResizedCrop
 from harness.spec.run_spec import (
     NOT_IDENTITY,
-    PLUGIN_SECTIONS,
     SPEC_VERSION,
-    DataSection,
-    LoaderSection,
-    MeanStd,
-    ModelSection,
-    OptimizerSection,
     RunSpec,
-    ScheduleSection,
     Seed,
-    TrainSection,
     is_identity,
     parameters,
     parse_run_spec,
@@ -21,6 +13,16 @@ from harness.spec.run_spec import (
     section_model,
 )
 from harness.spec.section import ImageShape, Section, SpecError
+from harness.spec.sections import (
+    PLUGIN_SECTIONS,
+    DataSection,
+    LoaderSection,
+    MeanStd,
+    ModelSection,
+    OptimizerSection,
+    ScheduleSection,
+    TrainSection,
+)
 
 __all__ = [
     "NOT_IDENTITY",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from harness.errors import HarnessError, nearest
-from harness.spec.run_spec import PLUGIN_SECTIONS
+from harness.spec.sections import PLUGIN_SECTIONS
 
 Settings = dict[str, Any]
 """Dotted paths of a RunSpec and their values, e.g. {"train.epochs": 5}."""

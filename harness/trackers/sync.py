@@ -14,7 +14,6 @@ from pathlib import Path
 from harness.counted import counted
 from harness.errors import HarnessError
 from harness.records.claims import owner
-from harness.records.events import EVENTS
 from harness.records.read import run_folders
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, require_key
@@ -41,7 +40,7 @@ class Synced:
         place = f" to {self.place}" if self.brought else ""
         parts = [f"{counted(self.brought, 'run')} brought up{place}"]
         parts += [f"{self.there} there already"] if self.there else []
-        parts += [f"{self.at_work} at work, left to their own mirror"] if self.at_work else []
+        parts += [f"{self.at_work} at work, left to their own tracker process"] if self.at_work else []
         parts += [f"{self.left_out} left out"] if self.left_out else []
         return "; ".join(parts)
 
@@ -80,38 +79,37 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
 def follow(
     suite_folder: Path, tracking: Tracking, say: Callable[[str], None], stops: Callable[[], bool] = lambda: False
 ) -> None:
-    """Sends the runs of a suite as they go on, whoever does them on whichever machine, until Ctrl-C.
+    """Does the same, and then sends runs as they go on, whoever does them on whichever machine, until Ctrl-C.
 
     Args:
-        suite_folder: `results/SUITE`, of which W&B has what has ended.
+        suite_folder: `results/SUITE`.
         tracking: where they go.
         say: is given sentences for a person.
         stops: whether to end.
+
+    Raises:
+        HarnessError: as `sync`.
     """
     from harness.trackers.follower import Follower
     from harness.trackers.weights_and_biases import WandbRun, begin_client
 
+    folders = [Path(place) for _, _, place in run_folders(suite_folder)]
+    sizes = {str(path): RunFolder(path).events_bytes() for path in folders if not owner(path)}  # `sync` sends these
+    say(sync(suite_folder, tracking, say).text())
     tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
     begin_client(tracking)
-    sizes = {place: _size(place) for _, _, place in run_folders(suite_folder) if not owner(Path(place))}
+    say(f"following {suite_folder}; Ctrl-C ends it")
     opened: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
         follower = Follower(lambda description, run: WandbRun(description, run, tracking, Path(name)), say, tracking)
         with contextlib.suppress(KeyboardInterrupt):
             while not stops():
-                now = {place: size for _, _, place in run_folders(suite_folder) if (size := _size(place))}
-                opened += [Path(place) for place, size in now.items() if size != sizes.get(place)]
+                now = {place: RunFolder(Path(place)).events_bytes() for _, _, place in run_folders(suite_folder)}
+                opened += [Path(place) for place, size in now.items() if size != sizes.get(place, 0)]
                 sizes = now
                 follower.look(opened)
                 time.sleep(LOOK_EVERY_SECONDS)
         follower.close()
-
-
-def _size(place: str) -> int:
-    """Returns the bytes of a run's events; 0 where there are none."""
-    with contextlib.suppress(OSError):
-        return Path(place, EVENTS).stat().st_size
-    return 0
 
 
 def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:

@@ -21,7 +21,7 @@ from harness.trackers.options import WANDB, Tracking
 
 START_SECONDS = 120.0  # until its client is imported, from a busy network disk, too
 LOCAL = 10
-TRACKER = "HARNESS_TRACKER"  # in the environment of such a process; see `harness.measure.processes`
+TRACKER_PROCESS = "HARNESS_TRACKER_PROCESS"  # in its environment; see `harness.measure.processes`
 # What tells a process that it is one of several, or has a GPU: a tracker is neither.
 _OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "TORCHELASTIC_", "ACCELERATE_", "FORK_")
 
@@ -99,7 +99,7 @@ class TrackerProcess:
         told = json.dumps(dataclasses.asdict(tracking))
         import_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {key: value for key, value in os.environ.items() if not key.startswith(_OF_A_LAUNCH)}
-        environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", TRACKER: self._name}
+        environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", TRACKER_PROCESS: self._name}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "harness.trackers.follow", told, str(opened_runs)],
             stdin=subprocess.PIPE,

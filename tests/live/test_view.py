@@ -19,7 +19,7 @@ from harness.live.events import RankSeen, RunEnded, RunLeft, RunStarted
 from harness.live.follow import LaunchFollower, RunFollower, remove_heartbeat, write_heartbeat
 from harness.live.state import SuiteState
 from harness.live.view import TerminalView, View, can_draw, view_for
-from harness.records.store import RunFolder, now, run_folder
+from harness.records.store import RunFolder, run_folder
 from harness.streams import guard_streams
 from tests.live.made import ended, epoch, going_on, planned, seen, started
 from tests.report.conftest import make_result
@@ -123,7 +123,7 @@ def end_run(folder: RunFolder, **more: Any) -> None:
 def test_a_run_is_followed_by_its_records(tmp_path: Path) -> None:
     folder = run_folder(tmp_path, "s", "r0", "here")
     follower = RunFolder(folder.path), "r0", "the run"
-    every, later = RunFollower(*follower), RunFollower(*follower, since=now())
+    every, later = RunFollower(*follower), RunFollower(*follower)
     assert list(every.news()) == []
     open_run(folder)
     add_epoch(folder, 0)
@@ -151,7 +151,7 @@ def test_a_run_is_followed_by_its_records(tmp_path: Path) -> None:
     [end] = every.news()
     assert isinstance(end, RunEnded) and end.status == "ok" and every.has_ended
     assert [type(event) for event in later.news()][::3] == [RunStarted, RunEnded]
-    assert list(RunFollower(*follower, since="9999").news()) == [], "an earlier attempt's"
+    assert list(RunFollower(*follower, folder.events_bytes()).news()) == [], "an earlier attempt's"
 
 
 def test_a_former_owner_tells_nothing(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_launch_is_followed_through_its_runs(tmp_path: Path) -> None:
     launch, folders = tmp_path, [run_folder(tmp_path / "results", "s", f"r{number}", "here") for number in range(3)]
     follower = LaunchFollower(launch, {"r0": "first"})
     assert list(follower.news()) == []
-    opened = [OpenedRun(folder.path.parent.name, folder, now()) for folder in folders]
+    opened = [OpenedRun(folder.path.parent.name, folder) for folder in folders]
     add_opened_run(launch, opened[0])
     open_run(folders[0])
     end_run(folders[0])
@@ -183,6 +183,13 @@ def test_a_launch_is_followed_through_its_runs(tmp_path: Path) -> None:
     assert left == RunLeft("r1") and isinstance(second, RunStarted) and second.name == "r2"
     assert isinstance(rank, RankSeen) and (rank.run_id, rank.rank, rank.step) == ("r2", 1, 7)
     assert follower.run_ids == {"r2"} and list(follower.news()) == []
+    (launch / "runs.jsonl").unlink()  # and is made again by who watches, with the open run alone
+    add_opened_run(launch, opened[2])
+    assert list(follower.news()) == []
+    end_run(folders[2])
+    for _ in range(2):
+        add_opened_run(launch, replace(opened[2], ended=True))
+    assert [type(event) for event in follower.news()] == [RunEnded] and not follower.run_ids
 
 
 def test_a_view_follows_a_launch_until_it_ends(tmp_path: Path) -> None:
@@ -191,11 +198,11 @@ def test_a_view_follows_a_launch_until_it_ends(tmp_path: Path) -> None:
     view.follow(tmp_path)
     for number in range(2):
         folder = run_folder(tmp_path / "results", "s", f"r{number}", "here")
-        add_opened_run(tmp_path, OpenedRun(f"r{number}", folder, now()))
+        add_opened_run(tmp_path, OpenedRun(f"r{number}", folder))
         open_run(folder)
         if number == 0:
             end_run(folder)
-            add_opened_run(tmp_path, OpenedRun("r0", folder, now(), ended=True))
+            add_opened_run(tmp_path, OpenedRun("r0", folder, ended=True))
     view.leave(tmp_path)
     assert out.getvalue().startswith("1/3  ✓ resnet18 width=0 · seed 0")
     assert view.state.counts() == {"done": 1, "running": 0, "open": 2}, "r1 died with its launch"
@@ -208,7 +215,7 @@ def test_a_view_follows_several_launches_and_forgets_the_runs_of_the_one_that_en
         launch.mkdir()
         view.follow(launch)
         folder = run_folder(tmp_path / "results", "s", f"r{number}", "here")
-        add_opened_run(launch, OpenedRun(f"r{number}", folder, now()))
+        add_opened_run(launch, OpenedRun(f"r{number}", folder))
         open_run(folder)
     view._look()
     assert set(view.state.current) == {"r0", "r1"}
@@ -222,9 +229,8 @@ def test_a_run_of_this_process_is_shown_until_it_is_left(tmp_path: Path) -> None
     for number, status in enumerate(("ok", "")):
         folder = run_folder(tmp_path, "s", f"r{number}", "here")
         run = SimpleNamespace(run_id=f"r{number}", name=f"run {number}")
-        since = now()
         open_run(folder)
-        view.follow_run(run, folder, since)  # type: ignore[arg-type]
+        view.follow_run(run, folder, 0)  # type: ignore[arg-type]
         view._look()
         assert set(view.state.current) == {run.run_id}
         if status:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
+from harness.records.claims import claim
 from harness.records.result import Cause
 from harness.records.store import RunFolder
 from harness.trackers.entries import read_entries
@@ -218,26 +219,30 @@ def test_live_and_at_once_are_the_same(tmp_path: Path, server: Server, resumed: 
 def test_runs_that_go_on_elsewhere_are_followed(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records.begin(tmp_path)
-    records.epoch_event(RunFolder(next((tmp_path / "made").glob("*/*"))), 0)
-    looks: list[int] = []
+    folder = records.begin(tmp_path)
+    held = claim(folder.path)
+    assert held
+    records.epoch_event(folder, 0)
+    looks = 0
 
     def stops() -> bool:
-        """Goes on with the run from look to look; it is another process's."""
-        folder = RunFolder(next((tmp_path / "made").glob("*/*")))
-        looks.append(len(server.runs))
-        if len(looks) in (2, 3):
-            records.epoch_event(folder, len(looks) - 1)
-        elif len(looks) == 4:
+        """Goes on with the run from look to look, as another process."""
+        nonlocal looks
+        looks += 1
+        if looks in (2, 3):
+            records.epoch_event(folder, looks - 1)
+        elif looks == 4:
             records.end(tmp_path)
-        return len(looks) == 6
+            held.release()
+        return looks == 6
 
     monkeypatch.setattr("harness.trackers.sync.LOOK_EVERY_SECONDS", 0.01)
     said: list[str] = []
     follow(tmp_path / "made", PATIENT, said.append, stops)
-    assert not said and looks[1] == 0, "what had not changed is left to `sync`"
+    at_work = "0 runs brought up; 1 at work, left to their own tracker process"
+    assert said == [at_work, f"following {tmp_path / 'made'}; Ctrl-C ends it"]
     run = server.only_run()
-    assert [row["_step"] for row in run.history] == [1, 2, 3] and run.exit_code == 0
+    assert [row["_step"] for row in run.history] == [1, 2, 3] and (run.exit_code, run.sessions) == (0, 1)
     assert sync(tmp_path / "made", PATIENT, said.append).brought == 0
 
 
