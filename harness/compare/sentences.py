@@ -7,6 +7,7 @@ import math
 from harness.compare.comparison import ConfigPair
 from harness.compare.gate import Check
 from harness.counted import counted
+from harness.report.texts import ratio_text
 from harness.results.answers import Answer
 from harness.statistics.pairs import LEVEL, is_constant
 from harness.statistics.power import MOST_SEEDS
@@ -81,7 +82,7 @@ def number(found: Answer, value: float, *, signed: bool = True) -> str:
         value: a fraction, or the natural logarithm of the ratio.
     """
     if found.question == "time":
-        return _ratio(value)
+        return ratio_text(value)
     assert found.difference
     width = 100 * (found.difference.ci95 or abs(found.difference.mean) or 1.0)
     decimals = min(5, max(2, 1 - math.floor(math.log10(width)))) if width > 1e-9 else 2
@@ -92,14 +93,6 @@ def number(found: Answer, value: float, *, signed: bool = True) -> str:
 def within(found: Answer) -> str:
     """Returns the margin, e.g. `0.3 points`."""
     return f"{100 * (found.margin or 0.0):g} points"
-
-
-def _ratio(log_ratio: float) -> str:
-    """Returns a ratio of times with three digits or more."""
-    ratio = math.exp(log_ratio) if log_ratio < 700 else math.inf
-    if not 0.001 <= ratio < 1e6:
-        return f"{ratio:.0e}"
-    return f"{ratio:,.{max(0, min(3, 2 - math.floor(math.log10(ratio)) + (0.9 < ratio < 1.1)))}f}"
 
 
 def p_text(p: float) -> str:

@@ -102,6 +102,19 @@ def span(low: str, high: str) -> str:
     return f"{number_ if space and high.endswith(f' {unit}') else low} to {high}"
 
 
+def ratio_of(log_ratio: float) -> float:
+    """Returns a ratio from its natural logarithm; infinite where no float is as large."""
+    return math.exp(log_ratio) if log_ratio < 700 else math.inf
+
+
+def ratio_text(log_ratio: float) -> str:
+    """Returns a ratio with three digits, or four near 1, from its natural logarithm."""
+    ratio = ratio_of(log_ratio)
+    if not 0.001 <= ratio < 1e6:  # two seeds can leave any number of zeros
+        return f"{ratio:.0e}"
+    return f"{ratio:,.{max(0, min(3, 2 - math.floor(math.log10(ratio)) + (0.9 < ratio < 1.1)))}f}"
+
+
 def one_line(text: str) -> str:
     """Returns the text without line breaks and without characters that would steer a terminal."""
     joined = " ".join(text.split())

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.counted import counted
-from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, quoted, span
+from harness.report.texts import (
+    NOTHING,
+    Beside,
+    Written,
+    column_texts,
+    listed,
+    one_line,
+    quoted,
+    ratio_of,
+    ratio_text,
+    span,
+)
 from harness.results.columns import INTERVAL, Column
 from harness.results.effects import NO_RESULT, Effect, Effects
 from harness.results.factors import Design, Level
@@ -98,7 +108,7 @@ def _record(found: WhatMattered, own: Effects, at: int) -> dict[str, Any]:
     """Returns an effect on one number, as `what_mattered.csv` has it."""
     one, levels = own.effects[at], found.levels(at)
     beside = levels[1] if len(levels) > 1 else None
-    scale = _ratio if own.question == "time" else float
+    scale = ratio_of if own.question == "time" else float
     interval = one.summary if one.summary and one.summary.ci95 is not None else None
     return {
         "metric": "train_seconds" if own.question == "time" else "test_accuracy",
@@ -126,7 +136,7 @@ def _columns(own: Effects, shown: Sequence[int]) -> Iterator[Written]:
     if all(one.state == NO_RESULT for one in effects):
         return
     if own.question == "time":
-        title, priority, texts = "train time, ratio", 3, [ratio_text(one.summary) for one in effects]
+        title, priority, texts = "train time, ratio", 3, [_ratio_text(one.summary) for one in effects]
     else:
         title, priority = "test accuracy, difference", 1
         texts = column_texts(DIFFERENCE, [one.summary for one in effects])
@@ -144,24 +154,12 @@ def _p_text(one: Effect) -> str:
     return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def ratio_text(log_time: Summary | None) -> str:
+def _ratio_text(log_time: Summary | None) -> str:
     """Returns e.g. `x 1.32 (1.20 to 1.45)` of the logarithm of a ratio."""
     if log_time is None:
         return NOTHING
-    text = f"x {_digits(log_time.mean)}"
-    return text if log_time.ci95 is None else f"{text} ({span(_digits(log_time.low), _digits(log_time.high))})"
-
-
-def _digits(log_ratio: float) -> str:
-    """Returns a ratio with three digits; two seeds can leave any number of zeros."""
-    ratio = _ratio(log_ratio)
-    if not 0.001 <= ratio < 1e6:
-        return f"{ratio:.0e}"
-    return f"{ratio:,.{max(0, min(3, 2 - math.floor(math.log10(ratio))))}f}"
-
-
-def _ratio(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf
+    text = f"x {ratio_text(log_time.mean)}"
+    return text if log_time.ci95 is None else f"{text} ({span(ratio_text(log_time.low), ratio_text(log_time.high))})"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
