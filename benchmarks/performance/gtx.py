@@ -100,13 +100,13 @@ def tried(spec: RunSpec, accelerator: Accelerator) -> dict[str, Any]:
     facts: dict[str, Any] = {"global_batch_size": spec.train.global_batch_size, "error": None}
     quiet = Observer(lambda step: None, lambda epoch: None)
     try:
-        fields = execute(spec, prepare(spec.data), accelerator, quiet, fingerprint="").fields
+        measured: Any = execute(spec, prepare(spec.data), accelerator, quiet, fingerprint="").measured
     except (HarnessError, torch.OutOfMemoryError) as error:
         return facts | {"error": str(error).partition("\n")[0]}
-    memory = fields["memory"].max_allocated_bytes
+    memory = measured.memory.max_allocated_bytes
     return facts | {
-        "micro_batch_size": fields["resolved"].micro_batch_size,
-        "mixed_precision": fields["resolved"].mixed_precision,
+        "micro_batch_size": measured.resolved.micro_batch_size,
+        "mixed_precision": measured.resolved.mixed_precision,
         "peak_gib": None if memory is None else memory / GIB,
     }
 

@@ -12,7 +12,7 @@ from harness.launching.packing import Slot
 from harness.launching.retrain import Retrain
 from harness.records.files import write_json
 from harness.records.replaced import times_replaced
-from harness.records.result import FINAL, Cause, RunResult, Status
+from harness.records.result import FINAL, Cause, Measurements, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now, run_folder
 from harness.spec import RunSpec
 from harness.suite.file import Target
@@ -97,9 +97,15 @@ class Manifest:
         return {**ids, "spec": run.spec.model_dump(mode="json")}
 
     def result(
-        self, run: PlannedRun, system_id: str, attempt: Attempt, status: Status, cause: Cause | None, **fields: Any
+        self,
+        run: PlannedRun,
+        system_id: str,
+        attempt: Attempt,
+        status: Status,
+        cause: Cause | None,
+        measured: Measurements,
     ) -> RunResult:
-        """Returns the record of a run that ends now; `fields` are those of one that was measured."""
+        """Returns the record of a run that ends now."""
         return RunResult(
             **self.description(run),
             label=run.spec.label,
@@ -114,7 +120,7 @@ class Manifest:
             code=attempt.code,
             replaced=times_replaced(self.folder(run, system_id).path),
             num_processes=run.spec.train.num_processes or 1,
-            **fields,
+            **dict(measured),
         )
 
     def write(self, folder: Path) -> None:

@@ -34,7 +34,7 @@ from harness.launching.processes import end_launch, start_launch
 from harness.launching.ranks import POLL_SECONDS, Ranks
 from harness.launching.stop_signals import StopSignals
 from harness.measure.surroundings import Surroundings
-from harness.records.result import Cause, Status
+from harness.records.result import Cause, Measurements, Status
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
@@ -249,7 +249,7 @@ class Supervisor:
         if not folder.events():  # it was never opened
             code = own_code(run.spec.plugins())
             folder.start(self._manifest.description(run), self._system, packed=self._manifest.packed, code=code)
-        result = self._manifest.result(run, folder.path.name, folder.attempt(), status, cause)
+        result = self._manifest.result(run, folder.path.name, folder.attempt(), status, cause, Measurements())
         folder.finish(result)
         self._display.count(result, run.name)
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""

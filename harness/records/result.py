@@ -106,6 +106,11 @@ class Clock(Record):
     checkpoint_seconds: Seconds | None = Field(default=None, description="writing checkpoints")
     total_seconds: Seconds | None = Field(default=None, description="the whole run")
 
+    def add_checkpoint(self, seconds: float) -> None:
+        """Counts what writing the weights took after the run was measured."""
+        self.checkpoint_seconds = (self.checkpoint_seconds or 0.0) + seconds
+        self.total_seconds = (self.total_seconds or 0.0) + seconds
+
 
 class Throughput(Record):
     """How fast the steps went."""
@@ -213,8 +218,8 @@ class TargetReached(Record):
     train_joules: Amount | None = Field(default=None, description="of the GPUs of all ranks, until then")
 
 
-class RunResult(Record):
-    """All that tables are made from."""
+class RunIdentity(Record):
+    """Which run a record is of, who wrote it, and how the run ended."""
 
     schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="of the record")
     suite: str = Field(description="that it was run under")
@@ -232,27 +237,8 @@ class RunResult(Record):
         default=0, description="of the claim that its writer owned the run by; see `harness.records.claims`"
     )
     num_processes: Ordinal = Field(description="ranks")
-    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = Field(default=0, description="that were trained")
-    resumed_at_steps: list[Count] = Field(
-        default=[],
-        description="where it went on from a checkpoint, in optimizer steps; its times are sums over the parts",
-    )
     packed: Ordinal = Field(
         default=1, description="runs at once on its device, by --pack; where more than 1, its times are not its own"
-    )
-    disturbed: list[str] = Field(
-        default=[],
-        description="how others slowed it down, a sentence each; where there are any, its times do not count",
-    )
-    elsewhere: str | None = Field(
-        default=None,
-        exclude=True,
-        description="the suite that it was run under, where that is not the report's; the reader says it, no record",
-    )
-    kept_under: str | None = Field(
-        default=None,
-        exclude=True,
-        description="the suite whose folder holds the record, where that is not the report's; the reader says it",
     )
     replaced: Count = Field(
         default=0, description="earlier records of this run that were set aside, into `replaced/`, to train it again"
@@ -263,6 +249,20 @@ class RunResult(Record):
         "code took it up again; null in old records",
     )
     spec: Plain
+
+
+class Measurements(Record):
+    """What a run that was trained to its end came to; the defaults are those of a run that was not."""
+
+    epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = Field(default=0, description="that were trained")
+    resumed_at_steps: list[Count] = Field(
+        default=[],
+        description="where it went on from a checkpoint, in optimizer steps; its times are sums over the parts",
+    )
+    disturbed: list[str] = Field(
+        default=[],
+        description="how others slowed it down, a sentence each; where there are any, its times do not count",
+    )
     resolved: Resolved | None = None
     data: DataFacts | None = Field(default=None, validate_default=True, description="of a run that ended ok never null")
     model: ModelFacts | None = None
@@ -272,15 +272,31 @@ class RunResult(Record):
     energy: Energy = Energy()
     telemetry: Telemetry = Telemetry()
     disturbance: Disturbance = Disturbance()
+    metrics: dict[str, Metrics] = Field(default_factory=dict, description="by split, after the last epoch")
+    selected: list[Selected] = []
+    target: TargetReached | None = None
+    unavailable: dict[str, str] = {}
+
+
+# The last base comes first in the record: which run, then what was measured.
+class RunResult(Measurements, RunIdentity):
+    """All that tables are made from."""
+
+    elsewhere: str | None = Field(
+        default=None,
+        exclude=True,
+        description="the suite that it was run under, where that is not the report's; the reader says it, no record",
+    )
+    kept_under: str | None = Field(
+        default=None,
+        exclude=True,
+        description="the suite whose folder holds the record, where that is not the report's; the reader says it",
+    )
     calibration: Any = Field(
         default=None,
         exclude=True,
         description="of earlier records; the report derives it from the system's calibration",
     )
-    metrics: dict[str, Metrics] = Field(default_factory=dict, description="by split, after the last epoch")
-    selected: list[Selected] = []
-    target: TargetReached | None = None
-    unavailable: dict[str, str] = {}
 
     @field_validator("data")
     @classmethod

@@ -24,7 +24,7 @@ from harness.measure.readings import Readings
 from harness.measure.recorded import recorded
 from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
-from harness.records.result import Clock, DataFacts, Memory, Resolved
+from harness.records.result import Clock, DataFacts, Measurements, Memory, Resolved
 from harness.running.build import build_loader, build_train_state
 from harness.running.micro_batch_search import search_micro_batches
 from harness.running.rehearsal import free_graphs, has_rehearsal, rehearse
@@ -88,13 +88,13 @@ class Outcome:
     """What a run came to.
 
     Attributes:
-        fields: those of a `RunResult`, by name.
+        measured: its part of the record.
         arrays: to store beside it.
         losses: of each optimizer step, float [steps].
         network: as it was evaluated after the last epoch.
     """
 
-    fields: dict[str, Any]
+    measured: Measurements
     arrays: dict[str, Tensor]
     losses: Tensor
     network: nn.Module
@@ -205,9 +205,9 @@ def execute(
     if reached and reached.epoch is not None and reached.train_joules is None:
         no_energy["target.train_joules"] = sampled.unavailable["energy.train_joules"]
     return Outcome(
-        fields={
-            "epochs": train.epochs,
-            "resolved": Resolved(
+        measured=Measurements(
+            epochs=train.epochs,
+            resolved=Resolved(
                 device=device.type,
                 mixed_precision=train_state.mixed_precision,
                 loader=loader.name,
@@ -215,7 +215,7 @@ def execute(
                 micro_batch_size=train.micro_batch_size,
                 gradient_accumulation_steps=train.gradient_accumulation_steps,
             ),
-            "data": DataFacts(
+            data=DataFacts(
                 fingerprint=fingerprint,
                 train_samples=len(splits.train.labels),
                 validation_samples=len(splits.validation.labels),
@@ -226,8 +226,8 @@ def execute(
                 rankable=splits.rankable,
                 decode_seconds=splits.decode_seconds,
             ),
-            "model": size,
-            "clock": Clock(
+            model=size,
+            clock=Clock(
                 train_seconds=history.train_seconds,
                 eval_seconds=stopwatch.seconds["eval"],
                 data_seconds=stopwatch.seconds["data"],
@@ -236,24 +236,24 @@ def execute(
                 checkpoint_seconds=stopwatch.seconds.get("checkpoint", 0.0),
                 total_seconds=earlier_seconds + time.perf_counter() - began,
             ),
-            "throughput": throughput,
-            "memory": larger(memory, sampled.memory),
-            "energy": sampled.energy,
-            "telemetry": sampled.telemetry,
-            "disturbance": disturbed.disturbance,
-            "disturbed": disturbed.sentences,
-            "metrics": history.last_metrics(),
-            "selected": history.selected(),
-            "target": reached,
-            "resumed_at_steps": progress.resumed_at,
-            "unavailable": {
+            throughput=throughput,
+            memory=larger(memory, sampled.memory),
+            energy=sampled.energy,
+            telemetry=sampled.telemetry,
+            disturbance=disturbed.disturbance,
+            disturbed=disturbed.sentences,
+            metrics=history.last_metrics(),
+            selected=history.selected(),
+            target=reached,
+            resumed_at_steps=progress.resumed_at,
+            unavailable={
                 **no_memory,
                 **no_throughput,
                 **sampled.unavailable,
                 **disturbed.unavailable,
                 **no_energy,
             },
-        },
+        ),
         arrays={
             "label": torch.from_numpy(splits.test.labels),
             "prediction": last.predictions.cpu(),

@@ -21,7 +21,7 @@ from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.claims import Claim, owner
 from harness.records.files import recording, write_atomically
-from harness.records.result import FINAL, Cause, RunResult, Status
+from harness.records.result import FINAL, Cause, Measurements, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now
 from harness.running.execute import CheckpointPolicy, Outcome
 from harness.running.stop_request import StopRequest
@@ -210,9 +210,7 @@ class OpenRun:
             weights = tensor_bytes(outcome.network.state_dict())
             write_atomically(self._folder.weights, lambda file: file.write(weights), self._require_owner)
             seconds = time.perf_counter() - began
-        clock = outcome.fields["clock"]
-        clock.checkpoint_seconds += seconds
-        clock.total_seconds += seconds
+        outcome.measured.clock.add_checkpoint(seconds)
 
     def _take(self, identity: dict[str, Any]) -> tuple[Checkpoint | None, list[str]]:
         """Claims the run and returns its newest checkpoint and what is wrong with newer ones.
@@ -272,9 +270,9 @@ class OpenRun:
         return checkpoint, problems
 
     def _result(self, status: Status, cause: Cause | None, outcome: Outcome | None) -> RunResult:
-        fields = outcome.fields if outcome else {}
+        measured = outcome.measured if outcome else Measurements()
         system_id = self._worker.system["system_id"]
-        return self._worker.manifest.result(self._run, system_id, self._attempt, status, cause, **fields)
+        return self._worker.manifest.result(self._run, system_id, self._attempt, status, cause, measured)
 
 
 def _epoch_event(epoch: Epoch) -> dict[str, Any]:

@@ -67,9 +67,9 @@ def go(
         "weights": {name: value.clone() for name, value in outcome.network.state_dict().items()},
         "losses": outcome.losses,
         "arrays": outcome.arrays,
-        "metrics": {split: metrics.model_dump() for split, metrics in outcome.fields["metrics"].items()},
+        "metrics": {split: metrics.model_dump() for split, metrics in outcome.measured.metrics.items()},
         "random": torch.get_rng_state(),
-        "resumed_at": outcome.fields["resumed_at_steps"],
+        "resumed_at": outcome.measured.resumed_at_steps,
     }
 
 

@@ -124,10 +124,10 @@ def finish(spec: RunSpec, folder: Path | None, **options: Any) -> Outcome:
 
 def bits(outcome: Outcome) -> dict[str, Any]:
     """Returns all of an outcome that must be the same whether it was interrupted or not."""
-    fields = outcome.fields
-    metrics = {split: metrics.model_dump() for split, metrics in fields["metrics"].items()}
-    selected = [each.model_dump() for each in fields["selected"]]
-    steps = fields["throughput"].steps, fields["throughput"].samples
+    measured: Any = outcome.measured
+    metrics = {split: metrics.model_dump() for split, metrics in measured.metrics.items()}
+    selected = [each.model_dump() for each in measured.selected]
+    steps = measured.throughput.steps, measured.throughput.samples
     return {
         **{f"weights {name}": value for name, value in outcome.network.state_dict().items()},
         **{f"array {name}": value for name, value in outcome.arrays.items()},
@@ -135,7 +135,7 @@ def bits(outcome: Outcome) -> dict[str, Any]:
         "metrics": metrics,
         "selected": selected,
         "steps": steps,
-        "loader": (fields["resolved"].loader, fields["resolved"].loader_images_per_second),
+        "loader": (measured.resolved.loader, measured.resolved.loader_images_per_second),
     }
 
 

@@ -80,7 +80,7 @@ def go_on(folder: Path, uninterrupted: Outcome) -> tuple[bool, Seen, list[int]]:
     """Returns whether the end is the same, what was seen, and where the run went on."""
     seen = Seen()
     outcome = finish(make_spec(), folder, seen=seen)
-    return not differences(outcome, uninterrupted), seen, outcome.fields["resumed_at_steps"]
+    return not differences(outcome, uninterrupted), seen, outcome.measured.resumed_at_steps
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -62,7 +62,7 @@ def test_killed_after_any_step(step: int, tmp_path: Path, fault: Fault) -> None:
     assert go(spec, tmp_path, killed_after=step, seen=seen) is None
     outcome = finish(spec, tmp_path, seen=seen)
     kept = (step - 1) // EVERY_STEPS * EVERY_STEPS  # the step itself was not saved
-    assert outcome.fields["resumed_at_steps"] == ([kept] if kept else [])
+    assert outcome.measured.resumed_at_steps == ([kept] if kept else [])
     assert seen.steps == [*range(step), *range(kept, STEPS)]
     survived = not differences(outcome, uninterrupted("plain"))
     fault("killed after a step", survived=survived, steps_lost=steps_lost(seen, STEPS))
@@ -74,7 +74,7 @@ def test_stopped_after_any_step_nothing_is_lost(step: int, tmp_path: Path, fault
     assert go(spec, tmp_path, stopped_after=step, seen=seen) is None
     assert seen.checkpoints[-1] == (step, None)
     outcome = finish(spec, tmp_path, seen=seen)
-    assert outcome.fields["resumed_at_steps"] == [step] and seen.steps == list(range(STEPS))
+    assert outcome.measured.resumed_at_steps == [step] and seen.steps == list(range(STEPS))
     assert [epoch.epoch for epoch in seen.epochs] == [0, 1, 2]
     fault("stopped after a step", survived=not differences(outcome, uninterrupted("plain")), steps_lost=0)
 
@@ -91,9 +91,9 @@ def test_interrupted_again_and_again(name: str, tmp_path: Path, fault: Fault) ->
     assert go(spec, tmp_path, stopped_after=14, seen=seen) is None
     assert go(spec, tmp_path, killed_after=23, seen=seen) is None
     outcome = finish(spec, tmp_path, seen=seen)
-    assert outcome.fields["resumed_at_steps"] == [4, 14, 20]
+    assert outcome.measured.resumed_at_steps == [4, 14, 20]
     expected = uninterrupted(name)
-    lost = steps_lost(seen, expected.fields["throughput"].steps)
+    lost = steps_lost(seen, expected.measured.throughput.steps)
     fault("killed twice and stopped once", survived=not differences(outcome, expected), steps_lost=lost)
 
 
@@ -114,7 +114,7 @@ def test_killed_while_it_evaluates(tmp_path: Path, fault: Fault) -> None:
         go(spec, tmp_path, seen=seen)
     seen.epochs = []
     outcome = finish(spec, tmp_path, seen=seen)
-    assert outcome.fields["resumed_at_steps"] == [8]
+    assert outcome.measured.resumed_at_steps == [8]
     survived = not differences(outcome, uninterrupted("plain"))
     fault("killed in an evaluation", survived=survived, steps_lost=steps_lost(seen, STEPS))
 
@@ -138,13 +138,13 @@ def test_loaders_go_on_in_the_middle_of_an_epoch(loader: str, tmp_path: Path, fa
     data = {"name": "image_folder", "root": str(tmp_path / "data"), "augment": {"crop": 2, "flip": True}}
     spec = make_spec(data=data, loader={"name": loader, **options}, train={"epochs": 2, "global_batch_size": 16})
     expected = finish(spec, None)
-    assert expected.fields["throughput"].steps == 12
+    assert expected.measured.throughput.steps == 12
     for stops in ({"stopped_after": 3}, {"killed_after": 12}):
         seen = Seen()
         folder = tmp_path / str(stops)
         assert go(spec, folder, seen=seen, **stops) is None  # type: ignore[arg-type]
         outcome = finish(spec, folder, seen=seen)
-        assert outcome.fields["resumed_at_steps"]
+        assert outcome.measured.resumed_at_steps
         lost = steps_lost(seen, 12)
         fault("killed or stopped, images from files", survived=not differences(outcome, expected), steps_lost=lost)
 
@@ -159,7 +159,7 @@ def test_the_loader_that_auto_chose_is_kept(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(auto, "_measured", {})
     rates |= {"resident": 9.0}  # another process would take another one
     outcome = finish(spec, tmp_path)
-    assert outcome.fields["resolved"].loader == "pinned"
+    assert outcome.measured.resolved and outcome.measured.resolved.loader == "pinned"
     fault("killed, loader chosen by auto", survived=not differences(outcome, expected))
 
 
@@ -176,14 +176,14 @@ def test_the_clocks_of_a_run_in_parts_are_the_sums_of_its_parts(tmp_path: Path) 
     began = time.monotonic()
     outcome = finish(spec, tmp_path, on_step=slow, seen=seen)
     second = time.monotonic() - began
-    clock = outcome.fields["clock"]
+    clock: Any = outcome.measured.clock
     assert STEPS * pause <= clock.train_seconds == sum(epoch.time.train_seconds for epoch in seen.epochs)
     assert clock.checkpoint_seconds > 0
     parts = [clock.train_seconds, clock.eval_seconds, clock.build_seconds, clock.checkpoint_seconds]
     assert sum(parts) <= clock.total_seconds <= first + second
     assert clock.total_seconds > second, "the first part is in it"
     # The first steps of each part are not timed: it warms up anew.
-    assert outcome.fields["throughput"].untimed_steps == 2 * spec.train.untimed_steps
+    assert outcome.measured.throughput.untimed_steps == 2 * spec.train.untimed_steps
     # Of the second epoch: only those before the pause, the others warm up again.
     assert [epoch.timed_samples for epoch in seen.epochs] == [300 - 5 * 32, 5 * 32, 300]
 
@@ -195,7 +195,7 @@ def test_killed_or_stopped_anywhere_under_any_config(tmp_path: Path, fault: Faul
         name = draw.choice(list(CONFIGS))
         spec, seen, folder = make_spec(**CONFIGS[name]), Seen(), tmp_path / str(number)
         expected = uninterrupted(name)
-        steps = expected.fields["throughput"].steps
+        steps = expected.measured.throughput.steps
         while (outcome := go(spec, folder, seen=seen, **_somewhere(draw, folder, steps))) is None:  # type: ignore[arg-type]
             pass
         lost = steps_lost(seen, steps)

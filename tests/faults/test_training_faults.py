@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -134,7 +135,7 @@ def test_what_checkpoints_cost(tmp_path: Path, figure: Callable[[str, float], No
         train={"epochs": 2, "global_batch_size": 8, "checkpoint_every_steps": 2, "deterministic": False},
     )
     seen = Seen()
-    clock = finish(spec, tmp_path, seen=seen).fields["clock"]
+    clock: Any = finish(spec, tmp_path, seen=seen).measured.clock
     checkpoint_seconds = clock.checkpoint_seconds / len(seen.checkpoints)
     share = run_seconds // every_seconds * checkpoint_seconds / run_seconds
     newest, _ = CheckpointFolder(tmp_path).newest()
@@ -159,6 +160,6 @@ def test_a_disk_that_is_full_stops_no_training(tmp_path: Path, monkeypatch: pyte
     outcome = finish(make_spec(), tmp_path, seen=seen)
     problems = {step: problem for step, problem in seen.checkpoints if problem}
     assert list(problems) == [12, 16, 20] and all("No space left on device" in text for text in problems.values())
-    assert outcome.fields["resumed_at_steps"] == [8]
+    assert outcome.measured.resumed_at_steps == [8]
     lost = len(seen.steps) - STEPS
     fault("disk full during a checkpoint", survived=not differences(outcome, expected), steps_lost=lost, times=3)

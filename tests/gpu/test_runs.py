@@ -71,7 +71,8 @@ def test_no_step_waits_for_the_gpu(sections: dict[str, Any], monkeypatch: pytest
     monkeypatch.setattr(metrics, "PENDING_BYTES", 0)  # every step is counted at once
     outcome, waits = run_on_gpu(**sections)
     assert waits == []
-    assert outcome.fields["resolved"].device == "cuda" and outcome.losses.isfinite().all()
+    resolved: Any = outcome.measured.resolved
+    assert resolved.device == "cuda" and outcome.losses.isfinite().all()
 
 
 def test_loss_scaling_asks_once_a_step_whether_a_gradient_is_infinite() -> None:
@@ -93,7 +94,8 @@ def test_the_precision_is_the_one_that_the_card_gains_from(
     capability: tuple[int, int], name: str, precision: str
 ) -> None:
     outcome, _ = run_on_gpu(capability, name, train={"epochs": 1})
-    assert outcome.fields["resolved"].mixed_precision == precision
+    resolved: Any = outcome.measured.resolved
+    assert resolved.mixed_precision == precision
 
 
 def test_the_loaders_feed_the_same_images() -> None:
@@ -107,7 +109,7 @@ def test_the_loaders_feed_the_same_images() -> None:
 def test_a_loader_that_cannot_start_is_said_and_another_taken() -> None:
     pytest.importorskip("nvidia.dali")
     outcome, _ = run_on_gpu(loader={"name": "auto", "seconds": 0.05, "workers": 0})
-    resolved = outcome.fields["resolved"]
+    resolved: Any = outcome.measured.resolved
     assert resolved.loader in ("resident", "pinned")
     assert "DALI cannot start" in resolved.loader_images_per_second["dali"]
 
@@ -118,7 +120,7 @@ def test_a_fallback_is_recorded_with_its_reason_and_said_before_the_first_step()
     spec = make_spec(loader={"name": "dali", "fallback": "pinned"}, train={"epochs": 1})
     with stand_in_gpu((9, 0), "Stand-in"):
         outcome = execute(spec, prepare(spec.data), Accelerator(), observer, fingerprint="")
-    resolved = outcome.fields["resolved"]
+    resolved: Any = outcome.measured.resolved
     assert resolved.loader == "pinned"
     reason = resolved.loader_images_per_second["dali"]
     assert "DALI cannot start" in reason and said[:2] == [f"loader pinned instead of dali: {reason}", "step"]

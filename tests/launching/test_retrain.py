@@ -15,7 +15,7 @@ from harness.cli import main
 from harness.launching.manifest import Manifest
 from harness.launching.retrain import DISTURBED, Retrain, asked, renew_rule, retake_rule
 from harness.launching.run_suite import run_suite
-from harness.records.result import RunResult
+from harness.records.result import Measurements, RunResult
 from harness.records.store import RunFolder
 from harness.spec import parse_run_spec
 from harness.spec.code import own_code
@@ -160,7 +160,7 @@ def recorded(manifest: Manifest, seed: int, status: Any = "ok", **fields: Any) -
     folder = manifest.folder(run, "system")
     code = own_code(run.spec.plugins())
     attempt = folder.start(manifest.description(run), {"system_id": "system"}, code=code)
-    result = manifest.result(run, "system", attempt, status, None, data=DATA, **fields)
+    result = manifest.result(run, "system", attempt, status, None, Measurements(data=DATA, **fields))
     folder.finish(result)
     return result
 

@@ -37,7 +37,7 @@ def main(block_bytes: int) -> None:
     started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     before = time.clock_gettime(time.CLOCK_BOOTTIME) - started
     observer = Observer(on_step, lambda epoch: None)
-    fields = execute(spec, splits, Accelerator(cpu=True), observer, fingerprint="f").fields
+    fields = dict(execute(spec, splits, Accelerator(cpu=True), observer, fingerprint="f").measured)
     found = {
         "memory": fields["memory"].model_dump(),
         "clock": fields["clock"].model_dump(),

@@ -63,7 +63,7 @@ def test_train_time_steps_and_throughput_agree_with_the_profiler(monkeypatch: py
     )
     splits, observer = prepare(spec.data), Observer(lambda step: None, lambda epoch: None)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        fields = execute(spec, splits, Accelerator(cpu=True), observer, fingerprint="f").fields
+        fields = dict(execute(spec, splits, Accelerator(cpu=True), observer, fingerprint="f").measured)
     clock, throughput = fields["clock"], fields["throughput"]
     events = profiler.events()
     assert events is not None

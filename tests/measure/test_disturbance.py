@@ -261,7 +261,7 @@ def test_a_run_whose_proc_cannot_be_read_is_not_called_quiet(monkeypatch: pytest
         monkeypatch.setattr(module, "PROC", tmp_path)
     spec = make_spec()
     observer = Observer(lambda step: None, lambda epoch: None)
-    fields = execute(spec, prepare(spec.data), Accelerator(cpu=True), observer, fingerprint="f").fields
+    fields = dict(execute(spec, prepare(spec.data), Accelerator(cpu=True), observer, fingerprint="f").measured)
     disturbance, why = fields["disturbance"], fields["unavailable"]
     for name in ("other_cpu_seconds", "run_queue_wait_seconds", "wait_for_others_seconds", "steal_seconds"):
         assert getattr(disturbance, name) is None

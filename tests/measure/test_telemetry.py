@@ -105,7 +105,7 @@ def execute_run(
         target=None if target is None else Target(metric="test.accuracy", at_least=target),
         checkpoint_policy=checkpoint_policy,
     )
-    measured: dict[str, Any] = {**outcome.fields, "disturbed": []}  # whatever else this machine does meanwhile
+    measured: dict[str, Any] = {**dict(outcome.measured), "disturbed": []}  # whatever else this machine does meanwhile
     return RunResult(
         suite="replayed",
         label="mlp",

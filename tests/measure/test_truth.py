@@ -84,7 +84,7 @@ def run(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     train = {"epochs": 2, "global_batch_size": 32, "eval_batch_size": 64, "untimed_steps": 2}
     spec = make_spec(data=data, train=train)
     observer = Observer(lambda step: None, lambda epoch: None)
-    return execute(spec, prepare(spec.data), Accelerator(cpu=True), observer, fingerprint="f").fields
+    return dict(execute(spec, prepare(spec.data), Accelerator(cpu=True), observer, fingerprint="f").measured)
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ class Seen:
     network: nn.Module
 
     def __getattr__(self, name: str) -> Any:
-        return self.outcome.fields[name]
+        return getattr(self.outcome.measured, name)
 
     def weights(self) -> torch.Tensor:
         return torch.cat([value.detach().double().flatten() for value in self.network.state_dict().values()])
@@ -98,10 +98,10 @@ def test_a_run_learns_and_its_metrics_are_of_all_splits() -> None:
 
 
 def test_what_is_null_has_a_reason_and_what_has_a_reason_is_null() -> None:
-    fields, reasons = plain().outcome.fields, plain().outcome.fields["unavailable"]
+    measured, reasons = plain().outcome.measured, plain().outcome.measured.unavailable
     parts = {"clock": Clock, "throughput": Throughput, "memory": Memory, "energy": Energy, "telemetry": Telemetry}
     for part, model in parts.items():
-        found = fields.get(part) or model()
+        found = getattr(measured, part)
         for name in model.model_fields:
             is_explained = part in reasons or f"{part}.{name}" in reasons
             assert (getattr(found, name) is None) == is_explained, f"{part}.{name}"
@@ -177,7 +177,7 @@ def test_a_target_is_reached_after_the_train_seconds_until_then() -> None:
     second = run(spec, target=Target(metric="test.accuracy", at_least=wanted))
     assert second.target.epoch == 1
     assert second.target.train_seconds == pytest.approx(second.clock.train_seconds)
-    assert run(make_spec()).outcome.fields["target"] is None
+    assert run(make_spec()).outcome.measured.target is None
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:

@@ -146,9 +146,9 @@ def outcome(spec: RunSpec) -> Outcome:
 def test_a_run_takes_them_and_records_them(limit: Any) -> None:
     made = limit(20)
     found = outcome(spec_of())
-    resolved = found.fields["resolved"]
+    resolved: Any = found.measured.resolved
     assert (resolved.micro_batch_size, resolved.gradient_accumulation_steps) == (16, 4)
-    assert found.fields["throughput"].steps == -(-len(prepare(spec_of().data).train.labels) // 64)
+    assert found.measured.throughput.steps == -(-len(prepare(spec_of().data).train.labels) // 64)
     assert max(made[-1].seen) == 16 and len(made) == 4, "three that were tried, and the run's own"
 
 

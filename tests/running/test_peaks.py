@@ -45,7 +45,7 @@ def peaks(observer: Observer = QUIET, checkpoint_policy: CheckpointPolicy | None
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
     return execute(
         spec, prepare(spec.data), accelerator, observer, fingerprint="", checkpoint_policy=checkpoint_policy
-    ).fields["memory"]
+    ).measured.memory
 
 
 def peak(

@@ -16,7 +16,7 @@ from harness import registry
 from harness.launching.manifest import Manifest
 from harness.launching.slurm.manifest import COMMON, freeze, read_manifest
 from harness.records.read import read_result
-from harness.records.result import Cause
+from harness.records.result import Cause, Measurements
 from harness.records.store import Attempt, RunFolder
 from harness.spec import PLUGIN_SECTIONS, RunSpec, SpecError, TrainSection, parse_run_spec, section_model
 from harness.suite.file import Target
@@ -141,7 +141,9 @@ def test_each_field_of_each_section_survives_each_way(spec: RunSpec) -> None:
         record = RunFolder(folder / run.run_id / "system")  # to its record
         record.start(manifest.description(run), {})
         cause = Cause(kind="planted", message="planted")
-        record.finish(manifest.result(run, "system", Attempt(1, "2026-01-01T00:00:00+00:00"), "failed", cause))
+        record.finish(
+            manifest.result(run, "system", Attempt(1, "2026-01-01T00:00:00+00:00"), "failed", cause, Measurements())
+        )
         result = read_result(record.path / "result.json")
         assert RunSpec.model_validate(result.spec) == run.spec and result.is_anchor == bool(run.spec.repeat)
 

@@ -41,6 +41,6 @@ def train(root: Path, *, suite: str = "quick", system: str = "here", **sections:
     record = OpenRun(worker, plan, global_batches(spec, splits).sizes)
     observer = Observer(record.on_step, record.on_epoch)
     outcome = execute(spec, splits, accelerator, observer, fingerprint=data_id)
-    outcome.fields["disturbed"] = []  # whatever else this machine does meanwhile
+    outcome.measured.disturbed = []  # whatever else this machine does meanwhile
     record.close("ok", outcome=outcome)
     return read_run(worker.folder(plan), {})
