@@ -30,10 +30,10 @@ MEASURED = """
 _result = Manifest.result
 
 
-def _disturbed(self, run, system_id, attempt, status, cause, **fields):
+def _disturbed(self, run, system_id, attempt, status, cause, measured):
     times = {0: 2, 1: 10**6, 2: 0}[run.spec.seed]
-    fields["disturbed"] = [f"planted in attempt {attempt.number}"] if attempt.number <= times else []
-    return _result(self, run, system_id, attempt, status, cause, **fields)
+    measured.disturbed = [f"planted in attempt {attempt.number}"] if attempt.number <= times else []
+    return _result(self, run, system_id, attempt, status, cause, measured)
 
 
 Manifest.result = _disturbed
