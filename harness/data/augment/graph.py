@@ -113,6 +113,7 @@ def _decode(pictures: Pictures, encoded: Any, box: Any) -> Any:
     options = {
         "device": "mixed" if pictures.on_gpu else "cpu",
         "output_type": types.RGB if pictures.shape[2] == 3 else types.GRAY,
+        "jpeg_fancy_upsampling": True,  # as the CPU decodes, and libjpeg: else chroma differs by up to 33 levels
     }
     if box is not None:  # no more of a JPEG is decoded than is seen
         return fn.decoders.image_slice(encoded, start=box[0:2], shape=box[2:4], axes=[0, 1], **options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,8 +32,8 @@ from harness.registry import loader
 INSTALL = "pip install nvidia-dali-cuda130 (with CUDA 12: nvidia-dali-cuda120)"
 PREFETCHED = 2
 
-Job = tuple[Any, np.ndarray, Draws]
-"""The key of a batch, its samples (int64 [n]) and their draws."""
+Job = tuple[np.ndarray, Draws]
+"""The samples of a batch, int64 [n], and their draws."""
 
 
 @loader("dali")
@@ -60,6 +60,7 @@ def dali(
     try:
         own = Dali(feed, threads or _share_of_cores(), keep_bytes)
         next(own.epoch(0))  # a driver that is too old, or a decoder that is missing, is found here
+        own.begin_anew()
     except MachineError as error:
         why = error.message
     why = next(filter(None, of_all_ranks(why)), "")  # where one rank cannot have it, none has
@@ -115,8 +116,9 @@ class Dali:
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yields this process's share of each global batch."""
-        batches = len(self._feed.sampler.sizes)
-        yield from self._train.take((epoch, first_batch), batches - first_batch, self._jobs)
+        draws = self._feed.draws(epoch)
+        shares = (share.numpy() for share in self._feed.shares(epoch, first_batch))
+        yield from self._train.take((samples, draws[samples]) for samples in shares)
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
@@ -129,13 +131,11 @@ class Dali:
             conveyor = _Conveyor(feed, split, self._threads, batch_size, self._keep_bytes, train=False)
             self._evaluations[id(split)] = kept = (split, batch_size, conveyor)
 
-        def jobs(first: Any) -> Iterator[Job]:
-            while True:
-                for share in shares:
-                    yield share.start, np.arange(share.start, share.stop, share.step), Draws()
+        yield from kept[2].take((np.arange(share.start, share.stop, share.step), Draws()) for share in shares)
 
-        if shares:
-            yield from kept[2].take(shares[0].start, len(shares), jobs)
+    def begin_anew(self) -> None:
+        """Forgets an epoch that was left early, now and not when the next one begins, whose time is taken."""
+        self._train.build()
 
     def close(self) -> None:
         """Frees the pipelines and the memory that DALI would keep for the next one."""
@@ -147,16 +147,6 @@ class Dali:
         self._evaluations.clear()
         gc.collect()  # a pipeline is part of a cycle; collected in a forked worker of the next loader, it would end it
         backend.ReleaseUnusedMemory()  # type: ignore[attr-defined]
-
-    def _jobs(self, first: tuple[int, int]) -> Iterator[Job]:
-        """Yields the batches of an epoch and of all epochs after it: the next one is prefetched while this one ends."""
-        epoch, first_batch = first
-        while True:
-            draws = self._feed.draws(epoch)
-            for batch, share in enumerate(self._feed.shares(epoch, first_batch), first_batch):
-                samples = share.numpy()
-                yield (epoch, batch), samples, draws[samples]
-            epoch, first_batch = epoch + 1, 0
 
 
 class _Conveyor:
@@ -180,26 +170,27 @@ class _Conveyor:
             resized=not isinstance(split.store, np.ndarray) and split.store.resized,
             on_gpu=feed.device.type == "cuda",
         )
-        self._pipeline: Any = None
         self._jobs: Iterator[Job] = iter(())
-        self._under_way: deque[Job] = deque()
+        self._under_way: deque[np.ndarray] = deque()
+        self._pipeline: Any = None
+        self.build()
 
-    def take(self, first: Any, count: int, jobs: Callable[[Any], Iterator[Job]]) -> Iterator[Batch]:
-        """Yields `count` batches from the one with a key on; `jobs` gives the endless sequence that starts there."""
-        if not self._under_way or self._under_way[0][0] != first:  # the first call, or an epoch was left early
-            self.close()
-            self._jobs = jobs(first)
+    def take(self, jobs: Iterator[Job]) -> Iterator[Batch]:
+        """Yields a batch for each job. Nothing is fetched ahead of the first: no other clock runs meanwhile."""
+        if self._under_way or self._pipeline is None:  # the last jobs were left early, or an error ended them
+            self.build()
+        self._pipeline.reset()
+        self._jobs = jobs
+        stream = torch.cuda.current_stream(self._feed.device) if self._pictures.on_gpu else None
+        while True:
             try:
-                self._pipeline = self._build()
-            except RuntimeError as error:  # e.g. a driver that is older than DALI's CUDA
-                raise _stopped("DALI cannot start", error) from error
-        for _ in range(count):
-            try:
-                (output,) = self._pipeline.run()
+                (output,) = self._pipeline.run(stream)
                 tensor = output.as_tensor()
+            except StopIteration:
+                return
             except (RuntimeError, UnicodeDecodeError) as error:  # the second: of a message with a file's name
                 raise self._explained(error) from error
-            _, samples, _ = self._under_way.popleft()
+            samples = self._under_way.popleft()
             yield self._to_torch(tensor, len(samples)), self._labels(samples)
 
     def close(self) -> None:
@@ -207,7 +198,19 @@ class _Conveyor:
         self._pipeline = None
         self._under_way.clear()
 
-    def _build(self) -> Any:
+    def build(self) -> None:
+        """Makes a pipeline in place of the one that there is.
+
+        Raises:
+            MachineError: DALI cannot start, e.g. as the driver is older than DALI's CUDA.
+        """
+        self.close()
+        try:
+            self._pipeline = self._new_pipeline()
+        except RuntimeError as error:
+            raise _stopped("DALI cannot start", error) from error
+
+    def _new_pipeline(self) -> Any:
         from nvidia.dali import fn
         from nvidia.dali.pipeline import Pipeline
 
@@ -228,9 +231,8 @@ class _Conveyor:
     def _next(self) -> list[Any]:
         from harness.data.augment import graph
 
-        job = next(self._jobs)
-        self._under_way.append(job)
-        _, samples, draws = job
+        samples, draws = next(self._jobs)  # DALI ends its epoch where there is none left
+        self._under_way.append(samples)
         return [self._images.feed(self._rows[samples]), *graph.arguments(draws)]
 
     def _labels(self, samples: np.ndarray) -> Tensor:
@@ -255,7 +257,7 @@ class _Conveyor:
         under_way = list(self._under_way)
         self.close()
         try:
-            for _, samples, _ in under_way:
+            for samples in under_way:
                 for path in self._images.paths(self._rows[samples]):
                     read_image(os.fsdecode(path), channels=self._split.shape[2])
         except HarnessError as found:

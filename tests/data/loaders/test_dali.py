@@ -137,22 +137,44 @@ def test_a_partial_epoch_leaves_nothing_in_the_queue_for_the_next(train: Split, 
     loader.close()
 
 
-def test_batches_that_were_prefetched_are_used_and_not_thrown_away(
+def test_a_pipeline_is_built_before_the_first_batch_and_serves_all_epochs(
     train: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = spy(monkeypatch)
     loader = dali(train)
+    assert len(built) == 1, "not when the first batch is asked for: its clock runs"
     for epoch in range(3):
         list(loader.epoch(epoch))
         list(loader.evaluation(train, 40))
     assert len(built) == 2  # one to train, one to evaluate
     next(loader.epoch(0))
     list(loader.epoch(1))
-    assert len(built) == 4  # one from the start of epoch 0, one for what was asked for instead of its rest
+    assert len(built) == 3  # what was fetched of the rest of epoch 0 is of no use
     list(loader.epoch(3, 2))
     for epoch in range(4, 7):
+        batches = loader.epoch(epoch)
+        for _ in range(len(feed(train).sampler.sizes)):  # and not once more, which would end it
+            next(batches)
+    assert len(built) == 3
+    loader.close()
+
+
+def test_nothing_of_the_next_epoch_is_fetched_while_this_one_is_evaluated(
+    train: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[int] = []
+    feed_images = module._Files.feed
+    monkeypatch.setattr(
+        module._Files, "feed", lambda self, rows: (fetched.append(len(rows)), feed_images(self, rows))[1]
+    )
+    loader, given = dali(train), feed(train)
+    for epoch in range(2):
+        fetched.clear()
         list(loader.epoch(epoch))
-    assert len(built) == 5
+        assert len(fetched) == len(given.sampler.sizes)
+    fetched.clear()
+    list(loader.evaluation(train, 40))
+    assert sum(fetched) == len(train.labels)
     loader.close()
 
 
@@ -310,7 +332,7 @@ def test_what_is_not_a_files_fault_is_dalis_own_error(train: Split, monkeypatch:
     batches = loader.epoch(0)
     next(batches)
 
-    def fail(self: Any) -> None:
+    def fail(self: Any, stream: Any) -> None:
         raise RuntimeError("\n\nno more of something\nand a trace\n")
 
     monkeypatch.setattr(Pipeline, "run", fail)
