@@ -15,6 +15,10 @@ class NVMLError(Exception):
     """What NVML raises for a question that a GPU does not support."""
 
 
+class NVMLLibraryMismatchError(Exception):
+    """What nvidia-ml-py raises for a question that an older driver does not know; no NVMLError."""
+
+
 @dataclass
 class FakeGpu:
     """One GPU; None for what it does not answer."""
@@ -30,6 +34,7 @@ class FakeGpu:
     mig: int | None = None
     slices: list[FakeGpu] = field(default_factory=list)
     process_ids: list[int] | None = field(default_factory=list)
+    is_refused: bool = False
 
 
 def install(
@@ -40,6 +45,7 @@ def install(
     nvlinked: bool = False,
     p2p: bool = True,
     fails: str = "",
+    old_driver: bool = False,
 ) -> None:
     """Puts a `pynvml` in place that tells of these GPUs.
 
@@ -47,6 +53,7 @@ def install(
         nvlinked: whether each pair has NVLink.
         p2p: whether each pair reads the other's memory at all.
         fails: what `nvmlInit` raises; empty where it does not.
+        old_driver: whether it does not know the question for processes as nvidia-ml-py asks it.
     """
     by_uuid = {gpu.uuid: gpu for gpu in gpus}
 
@@ -63,6 +70,16 @@ def install(
         if fails:
             raise NVMLError(fails)
 
+    def handle(index: int) -> FakeGpu:
+        if gpus[index].is_refused:
+            raise NVMLError("Insufficient Permissions")
+        return gpus[index]
+
+    def processes(gpu: FakeGpu) -> list[SimpleNamespace] | None:
+        if old_driver:
+            raise NVMLLibraryMismatchError("Unversioned function called")
+        return None if gpu.process_ids is None else [SimpleNamespace(pid=pid) for pid in gpu.process_ids]
+
     def link(gpu: FakeGpu, index: int) -> int | None:
         return (1 if index < gpu.nvlinks else 0) if gpu.nvlinks else None
 
@@ -70,12 +87,12 @@ def install(
         return gpu.slices[index] if index < len(gpu.slices) else None
 
     fake: Any = ModuleType("pynvml")
-    fake.NVMLError = NVMLError
+    fake.NVMLError, fake.NVMLLibraryMismatchError = NVMLError, NVMLLibraryMismatchError
     fake.NVML_NVLINK_MAX_LINKS, fake.NVML_FEATURE_ENABLED = 18, 1
     fake.nvmlInit, fake.nvmlShutdown = init, lambda: None
     fake.nvmlSystemGetDriverVersion = lambda: driver
     fake.nvmlDeviceGetCount = lambda: len(gpus)
-    fake.nvmlDeviceGetHandleByIndex = gpus.__getitem__
+    fake.nvmlDeviceGetHandleByIndex = handle
     fake.nvmlDeviceGetHandleByUUID = by_uuid.__getitem__
     fake.nvmlDeviceGetName = lambda gpu: gpu.model
     fake.nvmlDeviceGetUUID = lambda gpu: gpu.uuid
@@ -90,9 +107,7 @@ def install(
     fake.nvmlDeviceGetMigMode = answer(lambda gpu: None if gpu.mig is None else (gpu.mig, gpu.mig))
     fake.nvmlDeviceGetMaxMigDeviceCount = answer(lambda gpu: None if gpu.mig is None else 7)
     fake.nvmlDeviceGetMigDeviceHandleByIndex = answer(slice_of)
-    fake.nvmlDeviceGetComputeRunningProcesses = answer(
-        lambda gpu: None if gpu.process_ids is None else [SimpleNamespace(pid=pid) for pid in gpu.process_ids]
-    )
+    fake.nvmlDeviceGetComputeRunningProcesses = answer(processes)
     # As in nvml.h: 0 is read, 2 is NVLink; 0 is ok, others say why not.
     fake.nvmlDeviceGetP2PStatus = lambda a, b, index: 0 if (nvlinked if index == 2 else p2p) else 5
     monkeypatch.setitem(sys.modules, "pynvml", fake)

@@ -102,6 +102,19 @@ def test_an_answer_that_nvml_does_not_have(monkeypatch: pytest.MonkeyPatch) -> N
     assert find_gpus()[0]["persistence_mode"] is None
 
 
+def test_a_job_that_holds_some_of_a_nodes_gpus_sees_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [FakeGpu("NVIDIA T4", "GPU-0", is_refused=True), FakeGpu(uuid="GPU-2", is_refused=True)]
+    install(monkeypatch, [others[0], FakeGpu(uuid="GPU-1"), others[1], FakeGpu(uuid="GPU-3")])
+    assert [gpu["uuid"] for gpu in find_gpus()] == ["GPU-1", "GPU-3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # as CUDA numbers them: among those of the job
+    assert [gpu["uuid"] for gpu in find_gpus()] == ["GPU-3"]
+
+
+def test_a_driver_older_than_nvidia_ml_py(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, [FakeGpu()], old_driver=True)
+    assert find_gpus()[0]["process_ids"] is None and describe_system()["gpu"] == FakeGpu().model
+
+
 def test_several_models_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, [FakeGpu(uuid="GPU-0"), FakeGpu("NVIDIA T4", "GPU-1")])
     with pytest.raises(HarnessError, match="the visible GPUs differ: NVIDIA A100-SXM4-40GB, NVIDIA T4"):

@@ -44,7 +44,7 @@ def visible_gpus() -> list[dict[str, Any]]:
     """
     with _nvml() as nvml:
         driver = nvml.nvmlSystemGetDriverVersion()
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        handles = list(_handles(nvml))
         whole = [{**_describe(nvml, handle), "driver": driver} for handle in handles]
         slices = [{**whole[index], **one} for index, handle in enumerate(handles) for one in _slices(nvml, handle)]
     return _visible(whole, slices, os.environ.get("CUDA_VISIBLE_DEVICES"))
@@ -71,6 +71,16 @@ def _nvml() -> Iterator[Any]:
         yield pynvml
     finally:
         pynvml.nvmlShutdown()
+
+
+def _handles(nvml: Any) -> Iterator[Any]:
+    """Yields a handle of each GPU that this process may use, in the order in which CUDA numbers them.
+
+    NVML counts all GPUs of a node, also where a SLURM job holds some of them, and refuses the handles of the others.
+    """
+    for index in range(nvml.nvmlDeviceGetCount()):
+        with contextlib.suppress(nvml.NVMLError):
+            yield nvml.nvmlDeviceGetHandleByIndex(index)
 
 
 def _describe(nvml: Any, handle: Any) -> dict[str, Any]:
@@ -132,7 +142,7 @@ def _ask(nvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
     """Returns NVML's answer, or None where this GPU or driver has none."""
     try:
         return question(*arguments)
-    except nvml.NVMLError:
+    except (nvml.NVMLError, nvml.NVMLLibraryMismatchError):  # the second: the driver is older than nvidia-ml-py
         return None
 
 
