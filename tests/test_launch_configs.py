@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
 from harness.launching.launch_command import Launcher
 
@@ -43,3 +45,12 @@ def test_the_supervisor_plans_by_it(path: Path) -> None:
     launcher = Launcher(path)
     assert launcher.num_processes() == written["num_processes"]
     assert launcher.uses_cpu() is written["use_cpu"]
+
+
+@pytest.mark.parametrize("name", ["single_gpu", "gtx"])
+def test_the_shell_says_which_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    call = launch_command_parser().parse_args(["--config_file", str(CONFIGS[0].with_stem(name)), "script.py"])
+    arguments, *_ = _validate_launch_command(call)
+    _, environment = prepare_simple_launcher_cmd_env(arguments)
+    assert environment["CUDA_VISIBLE_DEVICES"] == "3"
