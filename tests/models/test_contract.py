@@ -47,6 +47,27 @@ every_case = pytest.mark.parametrize(
 )
 
 
+# Whose CUDA kernels raise under `deterministic: true`; see torch.use_deterministic_algorithms. On a CPU none does.
+REFUSED = {
+    "adaptive_max_pool2d_backward",
+    "_adaptive_avg_pool2d_backward",
+    "max_pool3d_with_indices_backward",
+    "avg_pool3d_backward",
+    "reflection_pad2d_backward",
+    "replication_pad2d_backward",
+    "upsample_bilinear2d_backward",
+    "upsample_nearest2d_backward",
+    "upsample_bicubic2d_backward",
+    "grid_sampler_2d_backward",
+    "max_unpool2d",
+    "cumsum",
+    "kthvalue",
+    "median",
+    "histc",
+    "scatter_reduce",
+}
+
+
 def build(name: str, image: ImageShape = COLOUR32, seed: int = 0, **parameters: Any) -> nn.Module:
     torch.manual_seed(seed)
     return registry.build("architecture", name, image, 10, **{**SMALL.get(name, {}), **parameters})
@@ -70,6 +91,22 @@ def test_a_training_step_gives_logits_and_a_gradient_for_every_parameter(name: s
     for parameter_name, parameter in network.named_parameters():
         frozen = name == "fast_vgg" and not parameter.requires_grad
         assert frozen or (parameter.grad is not None and parameter.grad.isfinite().all()), parameter_name
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_operation_is_one_that_deterministic_refuses_on_cuda(name: str) -> None:
+    seen: set[str] = set()
+
+    class Noting(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.add(str(func.overloadpacket.__name__))
+            return func(*args, **(kwargs or {}))
+
+    network = build(name)
+    with Noting():
+        nn.functional.cross_entropy(network(random_images(COLOUR32)), torch.tensor([0, 1, 2, 3])).backward()
+    assert "convolution_backward" in seen or name == "mlp"
+    assert not seen & REFUSED
 
 
 @every_case

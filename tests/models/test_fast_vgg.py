@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.models.fast_vgg import fast_vgg
+from harness.models.fast_vgg import LargestOfEachChannel, fast_vgg
 from harness.spec import ImageShape
 
 IMAGE = ImageShape(3, 16, 24)
@@ -64,3 +64,14 @@ def test_an_image_has_to_be_as_large_as_its_pools_make_it_small(image: ImageShap
     else:
         with pytest.raises(HarnessError, match="fast_vgg with 3 blocks does not take images of 7x9"):
             fast_vgg(image, 10, widths=(4, 4, 4))
+
+
+def test_the_pool_is_that_of_torch_in_values_and_where_no_two_are_equal_in_gradients() -> None:
+    values = torch.randn(3, 5, 4, 6, generator=torch.Generator().manual_seed(2))
+    own, theirs = (values.clone().requires_grad_() for _ in range(2))
+    pooled, expected = LargestOfEachChannel()(own), nn.AdaptiveMaxPool2d(1)(theirs).flatten(1)
+    assert torch.equal(pooled, expected)
+    weights = torch.arange(15.0).reshape(3, 5)
+    (pooled * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert own.grad is not None and theirs.grad is not None and torch.equal(own.grad, theirs.grad)
