@@ -1,4 +1,4 @@
-"""torch's compiler, for the shapes that come and for however many runs a process has."""
+"""torch's compiler, for the shapes that come and for however many runs a process has, and a switch that it reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ import torch
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 VARIANTS = 8  # as many as torch's own limit allows a process
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Lets float32 products and convolutions on CUDA round their factors to TF32, or not.
+
+    By torch's older names: Inductor reads those where it chooses kernels (`max-autotune`), and torch, from 2.10 to 2.15
+    at least, raises where they are read after `fp32_precision` was set.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def compile_for_each_shape(function: Function, mode: str | None = None) -> Function:

@@ -7,7 +7,8 @@ of 128, SGD with momentum and weight decay, the loss and the hits read at each s
 its resident loader and channels last, on a GPU in bf16 too; with `--compiled` a second time, with `train.compile: true`
 (compiling is on a clock of its own). Rounds of steps take turns; the ratio peer / harness is taken round by round,
 `low` and `high` bound its median (95 %, order statistics). The network is ours in all, the one of the script layer by
-layer. Without a folder of images (train/<class>/*.jpg), 5,000 are made.
+layer. The script keeps torch's own switches: on a GPU, TF32 in convolutions, and cuDNN's search for kernels, which it
+asks for itself. Without a folder of images (train/<class>/*.jpg), 5,000 are made.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ from harness.data.order import GlobalBatches
 from harness.data.source import Split
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
-from harness.spec import Augment
+from harness.spec import Augment, TrainSection
+from harness.training.precision import apply_switches
 
 WEIGHT_DECAY = 5e-4
 
@@ -108,11 +110,25 @@ def measure(split: Split, rounds: int, steps: int, width: int, *, compiled: bool
             weight_decay=WEIGHT_DECAY,
         )
 
+    def with_switches(loop: Callable[[], None], *, of_torch: bool) -> Callable[[], None]:
+        """Returns a loop that sets the process-wide switches as its side has them: torch's own, or a run's."""
+
+        def some_steps() -> None:
+            apply_switches(TrainSection(global_batch_size=BATCH_SIZE))
+            if of_torch:
+                torch.backends.cudnn.allow_tf32 = True
+            loop()
+
+        return some_steps
+
     # The script's workers are forked at its first step, which must come before our loader's threads are there.
     script = script_loop(network(), Some(torch_arrays("v1_pil", images, labels, 2, device), steps))
-    loops = {"script": script, "harness": ours(compiled=False)}
+    loops = {
+        "script": with_switches(script, of_torch=True),
+        "harness": with_switches(ours(compiled=False), of_torch=False),
+    }
     if compiled:
-        loops["harness compiled"] = ours(compiled=True)
+        loops["harness compiled"] = with_switches(ours(compiled=True), of_torch=False)
     seconds = rounds_of(loops, device, rounds)
     theirs = seconds.pop("script")
     return {

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
+from harness.compiled import allow_tf32
 from harness.errors import MachineError
 from harness.spec import TrainSection
 
@@ -84,9 +85,7 @@ def autocast(mixed_precision: str, device: torch.device) -> AbstractContextManag
 
 def apply_switches(train: TrainSection) -> None:
     """Sets the process-wide switches as a run asks for; the next run of the process sets them anew."""
-    precision = "tf32" if train.tf32 else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    allow_tf32(train.tf32)
     if train.compile:
         torch.use_deterministic_algorithms(train.deterministic)  # tells torch's compiler too, and imports it for that
     else:

@@ -94,8 +94,12 @@ def test_each_run_sets_the_switches_anew(switches: None) -> None:
         assert torch.are_deterministic_algorithms_enabled() == deterministic
         assert torch.backends.cudnn.deterministic == deterministic
         assert torch.backends.cudnn.benchmark == (not deterministic)
+        # As Inductor asks, and torch.get_float32_matmul_precision, which raise where two ways to set it were mixed.
+        assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == tf32
+        assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+        conv = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
         assert torch.backends.cuda.matmul.fp32_precision == ("tf32" if tf32 else "ieee")
-        assert torch.backends.cudnn.conv.fp32_precision == ("tf32" if tf32 else "ieee")  # type: ignore[attr-defined]
+        assert (conv == "tf32") == tf32
 
 
 def test_torchs_compiler_is_told_of_determinism_and_imported_only_where_it_compiles(

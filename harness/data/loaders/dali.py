@@ -177,14 +177,14 @@ class _Conveyor:
 
     def take(self, jobs: Iterator[Job]) -> Iterator[Batch]:
         """Yields a batch for each job. Nothing is fetched ahead of the first: no other clock runs meanwhile."""
-        if self._under_way or self._pipeline is None:  # the last jobs were left early, or an error ended them
-            self.build()
-        self._pipeline.reset()
+        is_ready = self._pipeline and not self._under_way  # else the last jobs were left early, or an error ended them
+        pipeline = self._pipeline if is_ready else self.build()
+        pipeline.reset()
         self._jobs = jobs
         stream = torch.cuda.current_stream(self._feed.device) if self._pictures.on_gpu else None
         while True:
             try:
-                (output,) = self._pipeline.run(stream)
+                (output,) = pipeline.run(stream)
                 tensor = output.as_tensor()
             except StopIteration:
                 return
@@ -198,8 +198,8 @@ class _Conveyor:
         self._pipeline = None
         self._under_way.clear()
 
-    def build(self) -> None:
-        """Makes a pipeline in place of the one that there is.
+    def build(self) -> Any:
+        """Makes a pipeline in place of the one that there is, and returns it.
 
         Raises:
             MachineError: DALI cannot start, e.g. as the driver is older than DALI's CUDA.
@@ -209,6 +209,7 @@ class _Conveyor:
             self._pipeline = self._new_pipeline()
         except RuntimeError as error:
             raise _stopped("DALI cannot start", error) from error
+        return self._pipeline
 
     def _new_pipeline(self) -> Any:
         from nvidia.dali import fn

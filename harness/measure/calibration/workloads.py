@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from harness.compiled import allow_tf32
+
 EMULATED = "the processor emulates bf16"
 NO_GPU = "no CUDA device"
 
@@ -34,9 +36,7 @@ class Workload:
 
     def begin(self) -> None:
         """Sets the process-wide switches as a run of this precision does."""
-        switch = "tf32" if self.precision == "tf32" else "ieee"
-        torch.backends.cuda.matmul.fp32_precision = switch
-        torch.backends.cudnn.conv.fp32_precision = switch  # type: ignore[attr-defined]
+        allow_tf32(self.precision == "tf32")
         torch.backends.cudnn.benchmark = True
 
 
