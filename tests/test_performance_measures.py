@@ -242,6 +242,18 @@ def test_cards_are_limited_to_what_they_have(script: Callable[[str], Any], monke
         assert gpu.memory_fraction == 2**30 / MEMORY
 
 
+def test_a_large_card_steps_as_a_gtx_would(script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, whatever it could do better, and the first config in fp16 too."""
+    gtx, seen = script("gtx"), []
+    monkeypatch.setattr(
+        gtx, "tried", lambda spec, accelerator: (seen.append(spec.train.mixed_precision), {"error": None})[1]
+    )
+    monkeypatch.setattr("sys.argv", ["gtx.py", "--gib", "6", "3", "--suites", "quickstart"])
+    with stand_in_gpu((9, 0), "NVIDIA H100"), pytest.raises(SystemExit):
+        gtx.main()
+    assert seen.count("fp16") == 1 and seen[1] == "fp16" and set(seen) == {"no", "fp16"} and len(seen) == 2 * 4 + 1
+
+
 def test_an_epoch_of_the_harness_is_whole_though_a_checkpoint_is_due(
     script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,9 +3,10 @@
     python benchmarks/performance/gtx.py [--json] [--gib 6 3] [--suites NAME ...]
 
 The limit is torch's own (`set_per_process_memory_fraction`), so any larger card will do. Of each suite the configs that
-differ in network, image, batch or precision are tried with random images in the place of their data, as
-`harness run --local` would run them: micro-batches are halved until they fit, and an optimizer step's batch stays what
-the suite says. Without a GPU the steps are taken without a limit, which shows that the script works and no more.
+differ in network, image or batch are tried with random images in the place of their data, as `harness run --local`
+would run them on a GTX: in float32, which `auto` means there, the first of all in fp16 too; micro-batches are halved
+until they fit, and an optimizer step's batch stays what the suite says. Without a GPU the steps are taken without a
+limit, which shows that the script works and no more.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def main() -> None:
             torch.cuda.set_per_process_memory_fraction(share, torch.cuda.current_device())
         for suite in arguments.suites:
             for spec in different_specs(suite):
-                found["configs"].append({"gib": gib, "suite": suite, "label": spec.label, **tried(spec, accelerator)})
+                for precision in ("no", "fp16") if cuda and not found["configs"] else ("no",):
+                    train = spec.train.model_copy(update={"mixed_precision": precision})
+                    came_to = tried(spec.model_copy(update={"train": train}), accelerator)
+                    found["configs"].append({"gib": gib, "suite": suite, "label": spec.label, **came_to})
     failed = [config for config in found["configs"] if config["error"]]
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
@@ -72,7 +76,7 @@ def main() -> None:
 
 
 def different_specs(suite: str) -> Iterator[RunSpec]:
-    """Yields a run for each network, image, batch and precision of a suite, with random images."""
+    """Yields a run for each network, image and batch of a suite, with random images."""
     seen = set()
     path = SUITES / f"{suite}.yaml"
     where = ["data.root=/none"] if "name: image_folder" in path.read_text() else []
@@ -89,7 +93,7 @@ def different_specs(suite: str) -> Iterator[RunSpec]:
         values["train"] |= {"epochs": 1, "num_processes": 1, "gradient_accumulation_steps": 1, "compile": False}
         values["train"] |= {"retry_out_of_memory": True, "keep_weights": False}
         values["loader"], values["schedule"] = {"name": "resident"}, {"name": "constant"}
-        matters = values["model"], values["data"], train.global_batch_size, train.mixed_precision, train.channels_last
+        matters = values["model"], values["data"], train.global_batch_size, train.channels_last
         if (key := json.dumps(matters, sort_keys=True)) not in seen:
             seen.add(key)
             yield parse_run_spec(values)
