@@ -246,7 +246,9 @@ def test_a_large_card_steps_as_a_gtx_would(script: Callable[[str], Any], monkeyp
     """In float32, whatever it could do better, and the first config in fp16 too."""
     gtx, seen = script("gtx"), []
     monkeypatch.setattr(
-        gtx, "tried", lambda spec, accelerator: (seen.append(spec.train.mixed_precision), {"error": None})[1]
+        gtx,
+        "tried",
+        lambda spec, accelerator: (seen.append(spec.train.mixed_precision), {"error": None, "micro_batch_size": 1})[1],
     )
     monkeypatch.setattr("sys.argv", ["gtx.py", "--gib", "6", "3", "--suites", "quickstart"])
     with stand_in_gpu((9, 0), "NVIDIA H100"), pytest.raises(SystemExit):
