@@ -74,6 +74,8 @@ class Feed:
         seed: of the augmentation.
         chosen: what `auto` took before, for a run that goes on from a checkpoint.
         evaluated: the splits that `evaluation` will be asked for, as far as they are known.
+        batches: that the whole run takes; None where it is not known.
+        deterministic: whether the run may depend on no choice that is made by time.
     """
 
     train: Split
@@ -85,6 +87,8 @@ class Feed:
     seed: int
     chosen: ChosenLoader | None = None
     evaluated: tuple[Split, ...] = ()
+    batches: int | None = None
+    deterministic: bool = False
 
     def draws(self, epoch: int) -> Draws:
         """Returns what an epoch does to each training image, on the host."""

@@ -70,6 +70,8 @@ def build_loader(
         seed=spec.seed,
         chosen=chosen,
         evaluated=tuple(split for _, split in splits.held_out()),
+        batches=len(sampler.sizes) * spec.train.epochs,
+        deterministic=spec.train.deterministic,
     )
     with of_one_loader():
         return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler

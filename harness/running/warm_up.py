@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 
 from accelerate import Accelerator
@@ -30,8 +31,13 @@ def warm_up(spec: RunSpec, splits: Splits, accelerator: Accelerator, stop: StopR
     Raises:
         HarnessError: this machine cannot build the config, as `execute`.
     """
-    end = time.monotonic() + seconds
+    end = math.inf
+
+    def on_step(step: int) -> None:
+        nonlocal end
+        end = min(end, time.monotonic() + seconds)  # from the first step on: loaders and networks were compiled before
+
     train = spec.train.model_copy(update={"compile": False})  # it takes minutes, and is no part of the train time
-    observer = Observer(lambda step: None, lambda epoch: None, stop_requested=lambda: stop() or time.monotonic() > end)
+    observer = Observer(on_step, lambda epoch: None, stop_requested=lambda: stop() or time.monotonic() > end)
     with contextlib.suppress(Stopped, Diverged):
         execute(spec.model_copy(update={"train": train}), splits, accelerator, observer, fingerprint="")

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 from harness.data.prepare import prepare
 from harness.errors import HarnessError
+from harness.running import execute as execute_module
 from harness.running.stop_request import StopRequest
 from harness.running.warm_up import warm_up, warm_up_seconds
 from tests.house import House
@@ -27,6 +28,17 @@ def go(spec: Any, seconds: float, stop: StopRequest | None = None) -> float:
 def test_it_ends_when_its_time_is_over() -> None:
     go(make_spec(train={"epochs": 1}), 60)  # what it imports at first is imported
     assert 0.5 < go(make_spec(train={"epochs": 1_000_000}), 0.5) < 60
+
+
+def test_its_time_begins_when_the_loader_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    build_loader = execute_module.build_loader
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.5)
+        return build_loader(*arguments)
+
+    monkeypatch.setattr(execute_module, "build_loader", slowly)
+    assert go(make_spec(train={"epochs": 1_000_000}), 0.3) > 0.8
 
 
 def test_it_ends_with_its_run() -> None:

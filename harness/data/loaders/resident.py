@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,16 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.cache import remember, remembered
 from harness.compiled import compile_for_each_shape
 from harness.data.augment.batched import Batched
 from harness.data.augment.draws import Draws
 from harness.data.copies import on_cpu, on_gpu
-from harness.data.loading import Batch, Feed
+from harness.data.loading import Batch, Feed, of_all_ranks
 from harness.data.order import evaluation_share
 from harness.data.source import Split
 from harness.registry import loader
 
 TRIAL_BATCHES = 50
+EAGER, COMPILED = "resident, not compiled", "resident, compiled"  # in the record
+CACHE = "compiled"  # folder of the cache
+# About what importing and starting the compiler takes: a run whose batches all take less has no use for it.
+COMPILE_SECONDS = 10.0
+TRITON_CAPABILITY = (7, 0)
 
 
 @loader("resident")
@@ -26,7 +34,8 @@ def resident(feed: Feed, *, compile: bool | None = None) -> ResidentOnCpu | Resi
     """The data set as uint8 on the device: the fastest where it fits.
 
     Args:
-        compile: compile the augmentation on a GPU with torch.compile; null tries both and takes the faster.
+        compile: compile the augmentation on a GPU with torch.compile; null tries both and takes the faster, unless the
+            run is short or deterministic
     """
     return ResidentOnCpu(feed) if feed.device.type == "cpu" else ResidentOnGpu(feed, compile)
 
@@ -108,18 +117,62 @@ class ResidentOnGpu:
         return compiled
 
     def _faster(self) -> Callable[[Tensor, Draws], Tensor]:
+        """Returns what makes a batch, on all ranks the same: measured once for a card and a recipe, then remembered."""
+        if why := self._why_not_compiled():
+            self.measured[COMPILED] = why
+            return self._gather
+        key = hashlib.sha256(repr(self._decided_by()).encode()).hexdigest()[:32]
+        if known := self._known(key):
+            self.measured |= known
+            eager, compiled_rate = known.get(EAGER), known[COMPILED]
+            is_faster = isinstance(eager, float) and isinstance(compiled_rate, float) and compiled_rate > eager
+            return self._compiled() if is_faster else self._gather
         size = len(next(self._feed.shares(0, 0)))
         self._try(self._gather, size, 3)
-        rate = size * TRIAL_BATCHES / self._try(self._gather, size, TRIAL_BATCHES)
-        self.measured["resident, not compiled"] = rate
+        seconds = max(of_all_ranks(self._try(self._gather, size, TRIAL_BATCHES))) / TRIAL_BATCHES
+        self.measured[EAGER] = size / seconds
+        if self._feed.batches is not None and self._feed.batches * seconds < COMPILE_SECONDS:
+            whole = self._feed.batches * seconds
+            self.measured[COMPILED] = f"not tried: all batches of the run take {whole:.2g} s without"
+            return self._gather
+        compiled, found = self._gather, 0.0
         try:
             compiled = self._compiled()
+            found = self._try(compiled, size, TRIAL_BATCHES) / TRIAL_BATCHES
         except Exception as error:  # no Triton, no compiler: it says so in the record
-            self.measured["resident, compiled"] = str(error).partition("\n")[0]
+            self.measured[COMPILED] = str(error).partition("\n")[0]
+        times = of_all_ranks(found)
+        if not all(times):
+            self.measured.setdefault(COMPILED, "not on all ranks")
             return self._gather
-        compiled_rate = size * TRIAL_BATCHES / self._try(compiled, size, TRIAL_BATCHES)
-        self.measured["resident, compiled"] = compiled_rate
-        return compiled if compiled_rate > rate else self._gather
+        self.measured[COMPILED] = size / max(times)
+        remember(CACHE, key, lambda: json.dumps(self.measured))
+        return compiled if max(times) < seconds else self._gather
+
+    def _why_not_compiled(self) -> str:
+        """Returns why the compiler is not tried; empty where it is."""
+        if self._feed.deterministic:
+            return "not tried: train.deterministic"
+        capability = torch.cuda.get_device_capability(self._feed.device)
+        if capability < TRITON_CAPABILITY:
+            return "not tried: compute capability {}.{}, and torch's compiler needs 7.0".format(*capability)
+        return ""
+
+    def _decided_by(self) -> tuple[object, ...]:
+        card = torch.cuda.get_device_name(self._feed.device)
+        size = len(next(self._feed.shares(0, 0)))
+        return torch.__version__, card, self._feed.recipe, self._feed.train.shape, size, self._feed.num_processes
+
+    def _known(self, key: str) -> dict[str, float | str]:
+        """Returns what a run was given that goes on here, whose bits would change, else what all ranks remember."""
+        if self._feed.chosen and COMPILED in self._feed.chosen.measured:
+            return {
+                name: self._feed.chosen.measured[name]
+                for name in (EAGER, COMPILED)
+                if name in self._feed.chosen.measured
+            }
+        kept = of_all_ranks(remembered(CACHE, key))
+        return json.loads(kept[0] or "") if all(kept) else {}
 
     def _try(self, make: Callable[[Tensor, Draws], Tensor], size: int, batches: int) -> float:
         """Returns the seconds of some batches."""
