@@ -32,6 +32,7 @@ from harness.records.files import require_writable
 from harness.records.planned import done_elsewhere
 from harness.records.result import Status
 from harness.running.build import ddp_options, group_options
+from harness.running.interface import name_interface
 from harness.running.one_run import BadData, do_run
 from harness.running.open_run import Worker
 from harness.running.stop_request import StopRequest
@@ -58,19 +59,21 @@ def walk(
     Returns and raises as `harness.running.worker.work`.
     """
     keep_freed_memory()
+    name_interface()
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
+    trains = [run.spec.train for run in manifest.runs]
     accelerator = Accelerator(
         cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(),
         mixed_precision="no",  # this and the compiler are the suite's, into which a launcher's words were read
         dynamo_backend="no",
-        kwargs_handlers=[ddp_options(), group_options(run.spec.train for run in manifest.runs)],
+        kwargs_handlers=[ddp_options(), group_options(trains, supervised=heartbeat.folder is not None)],
     )
     # Rank 0 writes it down; git is asked once a launch.
     system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)
     if accelerator.device.type == "cuda" and system["gpu"] is None:
         raise MachineError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)
-    require_launched_precision((run.spec.train for run in manifest.runs), accelerator.device)
+    require_launched_precision(trains, accelerator.device)
 
     worker = Worker(manifest, accelerator, system, heartbeat, stop, Notes())
     mine = [run for run in manifest.runs if run.spec.train.num_processes == accelerator.num_processes]

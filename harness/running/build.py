@@ -28,7 +28,8 @@ from harness.training.precision import image_dtype, resolve_mixed_precision, rou
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
 from harness.without_compiler import wrap_for_ranks
 
-SLACK_SECONDS = 600.0  # in which a supervisor finds out who hangs, and ends the launch itself
+SLACK_SECONDS = 60.0  # for what is no step: rank 0 claims a run, or writes a checkpoint
+SUPERVISED_SLACK_SECONDS = 600.0  # in which a supervisor finds out who hangs, and ends the launch itself
 YEAR_SECONDS = 365 * 86400.0  # the greatest timeout: a suite may set 1e300
 
 
@@ -151,13 +152,14 @@ def undrawn(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng([device] if device.type == "cuda" else [])  # not of all GPUs, as by default
 
 
-def group_options(trains: Iterable[TrainSection]) -> InitProcessGroupKwargs:
+def group_options(trains: Iterable[TrainSection], *, supervised: bool) -> InitProcessGroupKwargs:
     """Returns how long ranks wait for each other in a collective: longer than a step of any of these runs may take.
 
     By default NCCL gives up after ten minutes, whatever a suite allows.
     """
     longest = max((train.timeout_seconds for train in trains), default=0.0)
-    return InitProcessGroupKwargs(timeout=timedelta(seconds=min(longest + SLACK_SECONDS, YEAR_SECONDS)))
+    seconds = longest + (SUPERVISED_SLACK_SECONDS if supervised else SLACK_SECONDS)
+    return InitProcessGroupKwargs(timeout=timedelta(seconds=min(seconds, YEAR_SECONDS)))
 
 
 def ddp_options() -> DistributedDataParallelKwargs:

@@ -369,5 +369,7 @@ def test_the_loss_of_every_step_and_the_network_are_handed_over() -> None:
 
 @pytest.mark.parametrize(("asked", "seconds"), [([60.0, 1800.0], 2400), ([1e300], 365 * 86400)])
 def test_ranks_wait_for_each_other_longer_than_a_step_may_take(asked: list[float], seconds: int) -> None:
-    options = group_options(make_spec(train={"timeout_seconds": each}).train for each in asked)
-    assert options.timeout == timedelta(seconds=seconds)
+    trains = [make_spec(train={"timeout_seconds": each}).train for each in asked]
+    assert group_options(trains, supervised=True).timeout == timedelta(seconds=seconds)
+    alone = group_options(trains, supervised=False).timeout
+    assert timedelta(seconds=max(asked)) < alone < timedelta(seconds=seconds) if max(asked) < 1e9 else alone
