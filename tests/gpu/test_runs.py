@@ -115,6 +115,7 @@ def test_a_loader_that_cannot_start_is_said_and_another_taken() -> None:
 
 
 def test_a_fallback_is_recorded_with_its_reason_and_said_before_the_first_step() -> None:
+    pytest.importorskip("nvidia.dali")
     said: list[str] = []
     observer = Observer(lambda step: said.append("step"), lambda epoch: None, say=said.append)
     spec = make_spec(loader={"name": "dali", "fallback": "pinned"}, train={"epochs": 1})
