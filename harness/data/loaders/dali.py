@@ -182,7 +182,7 @@ class _Conveyor:
         pipeline.reset()
         self._jobs = jobs
         stream = torch.cuda.current_stream(self._feed.device) if self._pictures.on_gpu else None
-        while True:
+        while self._jobs is jobs:  # until others are taken: what was left does not go on
             try:
                 (output,) = pipeline.run(stream)
                 tensor = output.as_tensor()
