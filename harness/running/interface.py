@@ -13,7 +13,7 @@ import socket
 from datetime import timedelta
 
 import psutil
-import torch.distributed as dist
+from torch.distributed.distributed_c10d import TCPStore
 
 VARIABLE = "GLOO_SOCKET_IFNAME"
 _KEY = "harness: address of the first machine"
@@ -26,7 +26,7 @@ def name_interface() -> None:
     if not several or os.environ.get(VARIABLE) or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
     first, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(first, port, is_master=False, wait_for_workers=False, timeout=_PATIENCE)
+    store = TCPStore(first, port, is_master=False, wait_for_workers=False, timeout=_PATIENCE)
     address, own = _ways(first, port)
     if os.environ.get("GROUP_RANK") != "0":
         store.set(_KEY, address)
