@@ -13,7 +13,7 @@ import socket
 from datetime import timedelta
 
 import psutil
-from torch.distributed.distributed_c10d import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 VARIABLE = "GLOO_SOCKET_IFNAME"
 _KEY = "harness: address of the first machine"
