@@ -111,9 +111,7 @@ def run(
             options = "--set, --only, --smoke, --local, --download and --output"
             message = f"{suite} is a frozen manifest: {options} do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
-        from harness.launching.slurm.manifest import read_manifest
-
-        manifest = read_manifest(suite, lines)
+        manifest = Manifest.read(suite, lines).without_done()
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
         arguments = [str(suite), *(["--lines", lines] if lines else [])]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from harness.data.download import Archive
 from harness.data.prepare import data_source
 from harness.launching.manifest import Manifest
@@ -18,7 +16,7 @@ def with_downloads(manifest: Manifest) -> Manifest:
             data = run.spec.data.model_copy(update={"download": True})
             run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
         runs.append(run)
-    return dataclasses.replace(manifest, runs=tuple(runs))
+    return manifest.model_copy(update={"runs": tuple(runs)})
 
 
 def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, bool]]:

@@ -1,6 +1,6 @@
 """What a supervisor and the processes it launched tell each other, through a folder that all of them see.
 
-The supervisor writes `manifest.json`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 appends to
+The supervisor writes `manifest.jsonl`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 appends to
 `runs.jsonl` each run that it comes to and that it has ended, and writes at the end `ended.json`, or `refused.json`
 where the input is bad. Rank K writes `rank-K.json`, its heartbeat: how far it is, about once a second; `look-K.json`,
 where it is, when it is asked; `failed-K.json`, the error that ended it; `crash-K.txt`, where it was when a signal such

@@ -6,12 +6,11 @@ run is done in the slot that comes to it first; so one that has short runs does 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.launching.launch_folder import STOPPED, new_folder
@@ -56,15 +55,6 @@ class Slot:
         """Tells whether no other slot has taken a run."""
         return self._owner(run_id) in (None, self.number)
 
-    def as_json(self) -> dict[str, Any]:
-        """Returns plain values, for `from_json`."""
-        return {**vars(self), "folder": str(self.folder)}
-
-    @staticmethod
-    def from_json(value: dict[str, Any]) -> Slot:
-        """Returns the slot of plain values."""
-        return Slot(**{**value, "folder": Path(value["folder"])})
-
     def _path(self, run_id: str) -> Path:
         return self.folder / run_id
 
@@ -97,7 +87,7 @@ def do_packed(manifest: Manifest, packed: int, count: int, do: Callable[[Manifes
         code = 2
         try:
             # No time of these runs will count, so none is thrown away to warm the machine up.
-            code = do(dataclasses.replace(manifest, slot=slot, warm_up_seconds=0.0))
+            code = do(manifest.model_copy(update={"slot": slot, "warm_up_seconds": 0.0}))
         finally:
             if code == 2:
                 stop.ask("an error")

@@ -24,7 +24,7 @@ from harness.launching.launch_folder import (
     refusal,
     reported_end,
 )
-from harness.launching.manifest import Manifest
+from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.launching.processes import processes_of
 from harness.records.result import Cause
 
@@ -167,7 +167,7 @@ class Ranks:
     def _write(self) -> None:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._manifest.write(self._folder)
+            self._manifest.write(self._folder / MANIFEST_FILE)
             give_orders(self._folder, self._orders)
             if self._opened:
                 for ended in (False, True)[: 1 + self._opened.ended]:

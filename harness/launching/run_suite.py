@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ def run_suite(
     """
     folders = {run.run_id: manifest.folder(run, system["system_id"]) for run in manifest.runs}
     found = _look(manifest, folders, system["system_id"])
-    manifest = dataclasses.replace(manifest, again=found.by_other_code if renew else {})
+    manifest = manifest.model_copy(update={"again": found.by_other_code if renew else {}})
     open_runs = []
     for run in manifest.runs:
         if run.run_id in manifest.again or (result := found.done.get(run.run_id)) is None:
@@ -99,7 +98,7 @@ def run_suite(
                 f"{several} {was_were(len(runs))} disturbed: trained again, in pass {number} of at most {retake}"
             )
             display.reopen(disturbed)
-            code = do(dataclasses.replace(manifest, again=disturbed), runs)
+            code = do(manifest.model_copy(update={"again": disturbed}), runs)
     if code == STOPPED:
         console.print("stopped: what was done is kept, the same command goes on from here")
     if code:

@@ -170,16 +170,9 @@ class Supervisor:
     def _folder_of(self, run: PlannedRun) -> RunFolder:
         return self._manifest.folder(run, self._system["system_id"])
 
-    def _has_ended(self, run: PlannedRun) -> bool:
-        return (self._folder_of(run).path / "result.json").exists()
-
     def _launch(self, folder: Path, runs: list[PlannedRun]) -> LaunchEnd:
         world = runs[0].spec.train.num_processes or 1
-        total, launched = len(self._manifest.runs), {run.run_id for run in runs}
-        ended = sum(run.run_id not in launched and self._has_ended(run) for run in self._manifest.runs)
-        manifest = dataclasses.replace(
-            self._manifest, runs=tuple(runs), done=ended, total=total, accumulation=self._accumulation
-        )
+        manifest = self._manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})
         ranks = Ranks(folder, manifest, world)
         command = self._launcher.command(world, folder, self._arguments)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"

@@ -212,5 +212,5 @@ def test_a_rank_whose_launch_folder_is_gone_says_so(
 ) -> None:
     done = rank_of(tmp_path / "gone")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: cannot read the runs of the launch in {tmp_path / 'gone'}: No such file")
+    assert done.stderr.startswith(f"error: cannot read {tmp_path / 'gone'}/manifest.jsonl: No such file")
     assert "Traceback" not in done.stderr

@@ -150,8 +150,8 @@ def manifest_of(tmp_path: Path, count: int = 3) -> Manifest:
     runs = []
     for seed in range(count):
         spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"})
-        runs.append(PlannedRun(spec=spec, config_id="config", run_id=f"run{seed}", fingerprint="data"))
-    return Manifest("suite", tmp_path, None, tuple(runs), 0, count)
+        runs.append(PlannedRun(spec=spec, config_id=spec.config_id(), run_id=f"run{seed}", fingerprint="data"))
+    return Manifest(suite="suite", output=tmp_path, runs=tuple(runs))
 
 
 def recorded(manifest: Manifest, seed: int, status: Any = "ok", **fields: Any) -> RunResult:
@@ -193,11 +193,11 @@ def test_a_newer_record_than_the_one_that_was_looked_at_is_left(tmp_path: Path) 
     folder = manifest.folder(run, "system")
     looked_at = recorded(manifest, 0)
     again = {"run0": Retrain(looked_at.attempt, "other code")}
-    asking = Manifest(**{**vars(manifest), "again": again})
+    asking = manifest.model_copy(update={"again": again})
     assert manifest.is_done(run, folder) and not asking.is_done(run, folder)
     assert asking.to_replace(run, folder) == looked_at
-    asking.write(tmp_path)
-    assert Manifest.read(tmp_path).again == again
+    asking.write(tmp_path / "manifest.jsonl")
+    assert Manifest.read(tmp_path / "manifest.jsonl").again == again
 
     folder.set_aside(looked_at, "other code")
     assert asking.to_replace(run, folder) is None and not asking.is_done(run, folder)
@@ -208,7 +208,7 @@ def test_a_newer_record_than_the_one_that_was_looked_at_is_left(tmp_path: Path) 
     run = manifest.runs[1]
     folder = manifest.folder(run, "system")
     lent = looked_at.model_copy(update={"run_id": "run1", "kept_under": "other"})
-    asking = Manifest(**{**vars(manifest), "again": {"run1": Retrain.of(lent, "other code")}})
+    asking = manifest.model_copy(update={"again": {"run1": Retrain.of(lent, "other code")}})
     assert not asking.is_done(run, folder)
     assert recorded(manifest, 1).attempt == lent.attempt
     assert asking.is_done(run, folder), "the record that was looked at is another suite's"
