@@ -144,7 +144,7 @@ class Manifest(BaseModel):
     def to_replace(self, run: PlannedRun, folder: RunFolder) -> RunResult | None:
         """Returns the record that is to be set aside before a run is trained again; None where there is none now."""
         again, result = self.again.get(run.run_id), folder.result()
-        return result if again and result and result.status in FINAL and again.is_of(result) else None
+        return result if again and result and result.status in FINAL and again.attempt == result.attempt else None
 
     def is_done(self, run: PlannedRun, folder: RunFolder) -> bool:
         """Tells whether a run need not be trained: it has a valid result, which is not to be replaced."""

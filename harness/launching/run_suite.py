@@ -10,14 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from harness.counted import counted, is_are, was_were
-from harness.launching.display import Display
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
 from harness.launching.manifest import Manifest
 from harness.launching.packing import do_packed
-from harness.launching.retrain import Retrain, Rule, asked, renew_rule, retake_rule
+from harness.launching.retrain import DISTURBED, OTHER_CODE, Retrain, is_to_retake
 from harness.launching.stop_signals import StopSignals
-from harness.launching.supervisor import Supervisor
+from harness.launching.supervisor import Display, Supervisor
 from harness.measure.surroundings import Surroundings
 from harness.records.claims import owner
 from harness.records.planned import done_elsewhere
@@ -58,8 +57,7 @@ def run_suite(
     Raises:
         HarnessError: no run can start; a rank says why.
     """
-    folders = {run.run_id: manifest.folder(run, system["system_id"]) for run in manifest.runs}
-    found = _look(manifest, folders, system["system_id"])
+    found = _KnownRuns.of(manifest, system["system_id"])
     manifest = manifest.model_copy(update={"again": found.by_other_code if renew else {}})
     open_runs = []
     for run in manifest.runs:
@@ -71,8 +69,7 @@ def run_suite(
     skipped = len(manifest.runs) - len(open_runs)
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     console.print(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
-    rule = retake_rule(retake)
-    split = found.split_by(found.asked(rule, folders)) if retake and not renew else ()
+    split = found.split_by(found.disturbed(retake)) if retake and not renew else ()
     for sentence in (*found.sentences(renew=renew), *split):
         console.print(sentence, markup=False, soft_wrap=True)
     surroundings = Surroundings({os.getpid()})
@@ -89,7 +86,7 @@ def run_suite(
 
         code = do(manifest, open_runs)
         for number in range(1, retake + 1):
-            disturbed = found.asked(rule, folders)
+            disturbed = found.disturbed(retake)
             if code or not disturbed:
                 break
             runs = [run for run in manifest.runs if run.run_id in disturbed]
@@ -103,9 +100,9 @@ def run_suite(
         console.print("stopped: what was done is kept, the same command goes on from here")
     if code:
         return code
-    borrowed = found.borrowed(folders)
+    borrowed = found.borrowed()
     elsewhere = {result.run_id for result in borrowed}
-    kept = [folder for run_id, folder in folders.items() if run_id not in elsewhere]
+    kept = [folder for run_id, folder in found.folders.items() if run_id not in elsewhere]
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
         several = counted(len(others), "run")
@@ -117,7 +114,7 @@ def run_suite(
     if retake and (left := sum(bool(result.disturbed) for result in results)):
         of, times = counted(len(results), "run"), counted(retake, "time")
         console.print(f"still disturbed: {left} of {of}; each was trained again up to {times}")
-    return 0 if len(results) == len(folders) and all(result.status == "ok" for result in results) else 1
+    return 0 if len(results) == len(found.folders) and all(result.status == "ok" for result in results) else 1
 
 
 @dataclass(frozen=True)
@@ -125,24 +122,37 @@ class _KnownRuns:
     """What there is of a manifest's runs.
 
     Attributes:
+        folders: of all of them, by run_id.
         done: the results of those that are done, by run_id, under this suite or another one.
         by_other_code: those of them that would be trained again by `--renew`.
     """
 
+    folders: dict[str, RunFolder]
     done: dict[str, RunResult]
     by_other_code: dict[str, Retrain]
 
-    def borrowed(self, folders: dict[str, RunFolder]) -> list[RunResult]:
-        """Returns the results under other suites, of runs that are not done under this one by now."""
-        return [result for run_id, result in self.done.items() if result.kept_under and not folders[run_id].is_done()]
+    @staticmethod
+    def of(manifest: Manifest, system_id: str) -> _KnownRuns:
+        """Reads the records on a system."""
+        folders = {run.run_id: manifest.folder(run, system_id) for run in manifest.runs}
+        own = ((run_id, folder.result()) for run_id, folder in folders.items())
+        done = {run_id: result for run_id, result in own if result and result.status in FINAL}
+        left = [run_id for run_id in folders if run_id not in done]
+        elsewhere = done_elsewhere(manifest.output, manifest.suite, left, system_id)
+        done |= {result.run_id: result for result in elsewhere}
+        code = {run.run_id: own_code(run.spec.plugins()) for run in manifest.runs if run.run_id in done}
+        other = {i: Retrain.of(result, OTHER_CODE) for i, result in done.items() if result.code != code[i]}
+        return _KnownRuns(folders, done, other)
 
-    def asked(self, rule: Rule, folders: dict[str, RunFolder]) -> dict[str, Retrain]:
-        """Returns the runs of which a rule says by now that they are to be trained again, by run_id."""
-        again = asked(rule, folders)
-        for result in self.borrowed(folders):
-            if reason := rule(result, folders[result.run_id]):
-                again[result.run_id] = Retrain.of(result, reason)
-        return again
+    def borrowed(self) -> list[RunResult]:
+        """Returns the results under other suites, of runs that are not done under this one by now."""
+        return [one for run_id, one in self.done.items() if one.kept_under and not self.folders[run_id].is_done()]
+
+    def disturbed(self, most: int) -> dict[str, Retrain]:
+        """Returns the runs that `--retake` trains again by now, by run_id, those under other suites at the end."""
+        results = [result for folder in self.folders.values() if (result := folder.result())] + self.borrowed()
+        again = [result for result in results if is_to_retake(result, self.folders[result.run_id], most)]
+        return {result.run_id: Retrain.of(result, DISTURBED) for result in again}
 
     def split_by(self, again: Collection[str]) -> Iterator[str]:
         """Yields what a person should know where only some runs of a config by other code are trained again."""
@@ -171,15 +181,3 @@ class _KnownRuns:
             count = len(self.by_other_code)
             trained = f"{was_were(count)} trained by other code of the harness"
             yield f"{count} of them {trained}{told}: --renew trains them again"
-
-
-def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> _KnownRuns:
-    results = {run_id: result for run_id, folder in folders.items() if (result := folder.result())}
-    done = {run_id: result for run_id, result in results.items() if result.status in FINAL}
-    left = [run_id for run_id in folders if run_id not in done]
-    elsewhere = done_elsewhere(manifest.output, manifest.suite, left, system_id)
-    done |= {result.run_id: result for result in elsewhere}
-    plugins = {run.run_id: run.spec.plugins() for run in manifest.runs}
-    rule = renew_rule(lambda run_id: own_code(plugins[run_id]))
-    found = {run_id: rule(result, folders[run_id]) for run_id, result in done.items()}
-    return _KnownRuns(done, {run_id: Retrain.of(done[run_id], reason) for run_id, reason in found.items() if reason})

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from harness.cli import main
 from harness.launching.manifest import Manifest
-from harness.launching.retrain import DISTURBED, Retrain, asked, renew_rule, retake_rule
-from harness.launching.run_suite import run_suite
+from harness.launching.retrain import DISTURBED, Retrain, is_to_retake
+from harness.launching.run_suite import _KnownRuns, run_suite
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
 from harness.spec import parse_run_spec
@@ -169,22 +169,22 @@ def test_the_rule_of_retake_looks_at_the_mark_and_at_nothing_else(tmp_path: Path
     manifest = manifest_of(tmp_path)
     folder = manifest.folder(manifest.runs[0], "system")
     marked = {"disturbed": ["planted"]}
-    assert retake_rule(1)(recorded(manifest, 0, **marked), folder) == DISTURBED
-    assert retake_rule(0)(recorded(manifest, 0, **marked), folder) == ""
+    assert is_to_retake(recorded(manifest, 0, **marked), folder, 1)
+    assert not is_to_retake(recorded(manifest, 0, **marked), folder, 0)
     for seconds in (1e-3, 1e6):
-        assert retake_rule(1)(recorded(manifest, 0, clock={"train_seconds": seconds}), folder) == ""
-        assert retake_rule(1)(recorded(manifest, 0, clock={"train_seconds": seconds}, **marked), folder) == DISTURBED
-    assert retake_rule(1)(recorded(manifest, 0, "diverged", **marked), folder) == ""
-    assert retake_rule(1)(recorded(manifest, 0, resumed_at_steps=[3]), folder) == ""
+        assert not is_to_retake(recorded(manifest, 0, clock={"train_seconds": seconds}), folder, 1)
+        assert is_to_retake(recorded(manifest, 0, clock={"train_seconds": seconds}, **marked), folder, 1)
+    assert not is_to_retake(recorded(manifest, 0, "diverged", **marked), folder, 1)
+    assert not is_to_retake(recorded(manifest, 0, resumed_at_steps=[3]), folder, 1)
 
     for times, most in ((1, 1), (2, 2)):
         folder.set_aside(recorded(manifest, 0, **marked), DISTURBED)
         result = recorded(manifest, 0, **marked)
         assert folder.times_set_aside(DISTURBED) == times
-        assert retake_rule(most)(result, folder) == "" and retake_rule(most + 1)(result, folder) == DISTURBED
+        assert not is_to_retake(result, folder, most) and is_to_retake(result, folder, most + 1)
     folder.set_aside(recorded(manifest, 0, **marked), "other code")
     result = recorded(manifest, 0, **marked)
-    assert result.replaced == 3 and retake_rule(1)(result, folder) == DISTURBED, "of the new code it is the first"
+    assert result.replaced == 3 and is_to_retake(result, folder, 1), "of the new code it is the first"
 
 
 def test_a_newer_record_than_the_one_that_was_looked_at_is_left(tmp_path: Path) -> None:
@@ -222,8 +222,7 @@ def test_runs_that_a_rule_names_are_launched_with_those_that_are_open(tmp_path: 
     folders = {run.run_id: manifest.folder(run, "system") for run in manifest.runs}
     by_other_code = folders["run0"].path / "result.json"
     by_other_code.write_text(json.dumps({**json.loads(by_other_code.read_text()), "code": "0123456789ab"}))
-    codes = {run.run_id: own_code(run.spec.plugins()) for run in manifest.runs}
-    assert asked(renew_rule(codes.__getitem__), folders) == {"run0": Retrain(1, "other code")}
+    assert _KnownRuns.of(manifest, "system").by_other_code == {"run0": Retrain(1, "other code")}
     script = """
 (manifest.output / "seen").write_text(json.dumps([run.run_id for run in manifest.runs]))
 open_now = [run.run_id for run in manifest.runs if not manifest.is_done(run, manifest.folder(run, "system"))]
