@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.counted import counted
 from harness.errors import HarnessError
-from harness.launching.packing import Slot
-from harness.launching.retrain import Retrain
 from harness.records.events import first_problem
 from harness.records.files import open_file, write_atomically
 from harness.records.planned import folders_elsewhere
@@ -30,6 +29,67 @@ from harness.suite.plan import Plan, PlannedRun
 
 MANIFEST_FILE = "manifest.jsonl"
 HINT = "the same `harness submit` or `harness run` again writes another one, of this version of the harness"
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """A run that has a valid result and is to be trained again. The earlier record is set aside, not deleted.
+
+    Attributes:
+        attempt: of the record that is to be replaced, for a newer one is left alone; 0 where there is none, as the run
+            is done under another suite.
+        reason: one word or more, recorded in the run's events.
+    """
+
+    attempt: int
+    reason: str
+
+    @staticmethod
+    def of(result: RunResult, reason: str) -> Retrain:
+        """Returns what is to be done about a result that counts for a suite; see `harness.records.planned`."""
+        return Retrain(0 if result.kept_under else result.attempt, reason)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One of several launches at a time, and those that follow it where it dies.
+
+    Claims on runs are between calls: they are free again when a run has failed, which in one call is tried once.
+
+    Attributes:
+        number: counted from 0.
+        of: how many there are.
+        folder: of the call, on this machine; it says which run is whose.
+    """
+
+    number: int
+    of: int
+    folder: Path
+
+    def takes(self, run_id: str) -> bool:
+        """Takes a run, unless another slot has it; tells whether it is this one's, now or since earlier.
+
+        Raises:
+            HarnessError: the folder cannot be written, or was deleted.
+        """
+        try:
+            (self.folder / run_id).symlink_to(str(self.number))  # it is there with its content, or not at all
+        except FileExistsError:
+            pass
+        except OSError as error:
+            message = f"cannot write which launch does which run to {self.folder}: {error.strerror}"
+            raise HarnessError(message, "the same command goes on from here") from None
+        return self._owner(run_id) == self.number
+
+    def is_left(self, run_id: str) -> bool:
+        """Tells whether no other slot has taken a run."""
+        return self._owner(run_id) in (None, self.number)
+
+    def _owner(self, run_id: str) -> int | None:
+        try:
+            return int(str((self.folder / run_id).readlink()))
+        except FileNotFoundError:
+            return None
 
 
 class Manifest(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -12,9 +13,7 @@ from rich.console import Console
 from harness.counted import counted, is_are, was_were
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
-from harness.launching.manifest import Manifest
-from harness.launching.packing import do_packed
-from harness.launching.retrain import DISTURBED, OTHER_CODE, Retrain, is_to_retake
+from harness.launching.manifest import Manifest, Retrain
 from harness.launching.stop_signals import StopSignals
 from harness.launching.supervisor import Display, Supervisor
 from harness.measure.surroundings import Surroundings
@@ -23,7 +22,9 @@ from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
-from harness.suite.plan import PlannedRun
+
+DISTURBED = "disturbed"
+OTHER_CODE = "other code"
 
 
 def run_suite(
@@ -72,19 +73,10 @@ def run_suite(
     split = found.split_by(found.disturbed(retake)) if retake and not renew else ()
     for sentence in (*found.sentences(renew=renew), *split):
         console.print(sentence, markup=False, soft_wrap=True)
-    surroundings = Surroundings({os.getpid()})
     with StopSignals(console) as stop:
-
-        def do(manifest: Manifest, runs: list[PlannedRun]) -> int:
-            def supervised(manifest: Manifest) -> int:
-                supervisor = Supervisor(manifest, launcher, system, arguments, console, display, stop, surroundings)
-                return supervisor.do(runs, isolate=isolate)
-
-            if launcher.packed > 1:
-                return do_packed(manifest, launcher.packed, len(runs), supervised, stop)
-            return supervised(manifest)
-
-        code = do(manifest, open_runs)
+        surroundings = Surroundings({os.getpid()})
+        supervisor = Supervisor(manifest, launcher, system, arguments, console, display, stop, surroundings)
+        code = supervisor.do(open_runs, isolate=isolate)
         for number in range(1, retake + 1):
             disturbed = found.disturbed(retake)
             if code or not disturbed:
@@ -95,7 +87,8 @@ def run_suite(
                 f"{several} {was_were(len(runs))} disturbed: trained again, in pass {number} of at most {retake}"
             )
             display.reopen(disturbed)
-            code = do(manifest.model_copy(update={"again": disturbed}), runs)
+            again = manifest.model_copy(update={"again": disturbed})
+            code = dataclasses.replace(supervisor, manifest=again).do(runs, isolate=isolate)
     if code == STOPPED:
         console.print("stopped: what was done is kept, the same command goes on from here")
     if code:
@@ -115,6 +108,14 @@ def run_suite(
         of, times = counted(len(results), "run"), counted(retake, "time")
         console.print(f"still disturbed: {left} of {of}; each was trained again up to {times}")
     return 0 if len(results) == len(found.folders) and all(result.status == "ok" for result in results) else 1
+
+
+def is_to_retake(result: RunResult, folder: RunFolder, most: int) -> bool:
+    """Tells whether `--retake` trains a run again: it was disturbed, and was not trained again for that `most` times.
+
+    It never looks at a time or an accuracy: a rule that did would choose among them.
+    """
+    return result.status == "ok" and bool(result.disturbed) and folder.times_set_aside(DISTURBED) < most
 
 
 @dataclass(frozen=True)

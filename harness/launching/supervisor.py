@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ from harness.launching.launch_folder import (
     refusal,
     reported_end,
 )
-from harness.launching.manifest import Manifest
+from harness.launching.manifest import Manifest, Slot
 from harness.launching.processes import end_launch, start_launch
 from harness.launching.ranks import POLL_SECONDS, Ranks
 from harness.launching.stop_signals import StopSignals
@@ -69,7 +70,7 @@ class Display(Protocol):
 
 @dataclass(frozen=True)
 class Supervisor:
-    """Does the runs of a manifest, in one launch after the other.
+    """Does the runs of a manifest, in one launch after the other, or in as many at a time as its launcher says.
 
     Attributes:
         manifest: the runs.
@@ -105,8 +106,35 @@ class Supervisor:
         Raises:
             HarnessError: no run can start; a rank says why.
         """
+        if self.launcher.packed > 1 and self.manifest.slot is None:
+            return self._do_packed(runs, isolate)
         codes = (self._run_batch(batch) for batch in self._batches(runs, isolate))
         return next((code for code in codes if code), 0)
+
+    def _do_packed(self, runs: list[PlannedRun], isolate: bool) -> int:
+        """Does runs, several at a time on one device: more of them an hour, and no clean time of any.
+
+        Each slot has a supervisor, in a thread of this process, and one launch at a time. All of them walk the same
+        runs, and a run is done in the slot that comes to it first; so one that has short runs does more of them. Where
+        one meets an error, the others are asked to save and stop.
+        """
+
+        def do_slot(slot: Slot) -> int:
+            code = 2
+            try:
+                # No time of these runs will count, so none is thrown away to warm the machine up.
+                manifest = self.manifest.model_copy(update={"slot": slot, "warm_up_seconds": 0.0})
+                code = dataclasses.replace(self, manifest=manifest).do(runs, isolate=isolate)
+            finally:
+                if code == 2:
+                    self.stop.ask("an error")
+            return code
+
+        packed = self.launcher.packed
+        with new_folder() as folder, ThreadPoolExecutor(packed, "slot") as pool:
+            slots = [Slot(number, packed, folder) for number in range(min(packed, len(runs)))]
+            codes = set(pool.map(do_slot, slots))
+        return next((code for code in (2, STOPPED) if code in codes), 0)
 
     def _batches(self, runs: list[PlannedRun], isolate: bool) -> Iterator[list[PlannedRun]]:
         """Yields the runs of each launch: those of a world size or, isolated, one; in the plan's order."""

@@ -15,8 +15,7 @@ from harness.errors import HarnessError
 from harness.launching import run_suite
 from harness.launching.failure_causes import hint_for
 from harness.launching.launch_command import Launcher
-from harness.launching.manifest import Manifest
-from harness.launching.packing import Slot
+from harness.launching.manifest import Manifest, Slot
 from harness.records.result import Cause
 from harness.records.store import RunFolder
 from harness.suite.plan import load_suite

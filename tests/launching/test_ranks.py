@@ -17,7 +17,7 @@ from rich.console import Console
 from harness.errors import HarnessError
 from harness.launching import processes, ranks
 from harness.launching.launch_folder import Heartbeat
-from harness.launching.packing import Slot
+from harness.launching.manifest import Slot
 from harness.launching.ranks import WatchedTime
 from harness.launching.stop_signals import StopSignals
 from tests.house import ROOT

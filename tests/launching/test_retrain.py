@@ -12,9 +12,8 @@ import pytest
 from rich.console import Console
 
 from harness.cli import main
-from harness.launching.manifest import Manifest
-from harness.launching.retrain import DISTURBED, Retrain, is_to_retake
-from harness.launching.run_suite import _KnownRuns, run_suite
+from harness.launching.manifest import Manifest, Retrain
+from harness.launching.run_suite import DISTURBED, _KnownRuns, is_to_retake, run_suite
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
 from harness.spec import parse_run_spec

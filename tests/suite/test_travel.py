@@ -13,9 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import registry
-from harness.launching.manifest import Manifest
-from harness.launching.packing import Slot
-from harness.launching.retrain import Retrain
+from harness.launching.manifest import Manifest, Retrain, Slot
 from harness.records.read import read_result
 from harness.records.result import Cause
 from harness.records.store import Attempt, RunFolder
