@@ -133,7 +133,9 @@ def run(
     arguments = [str(suite), "--output", str(output)]
     manifest = Manifest.of(planned, output)
     if download:
-        manifest = _with_downloads(manifest)
+        from harness.launching.downloads import with_downloads
+
+        manifest = with_downloads(manifest)
     if is_main:
         from harness.results.question import keep_question
 
@@ -162,18 +164,6 @@ def _asked(config_file: Path | None) -> LauncherSettings:
     if asked.use_cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # which the launcher does not hand on to several ranks
     return asked
-
-
-def _with_downloads(manifest: Manifest) -> Manifest:
-    from harness.launching.downloads import with_downloads
-
-    changed = with_downloads(manifest)
-    if changed.runs == manifest.runs and not any(getattr(run.spec.data, "download", False) for run in manifest.runs):
-        names = ", ".join(sorted({run.spec.data.name for run in manifest.runs}))
-        raise HarnessError(
-            f"--download has nothing to fetch: no run reads published data, all read {names}", "leave it out"
-        )
-    return changed
 
 
 def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:

@@ -170,8 +170,9 @@ class Ranks:
             self._manifest.write(self._folder / MANIFEST_FILE)
             give_orders(self._folder, self._orders)
             if self._opened:
-                for ended in (False, True)[: 1 + self._opened.ended]:
-                    add_opened_run(self._folder, dataclasses.replace(self._opened, ended=ended))
+                add_opened_run(self._folder, dataclasses.replace(self._opened, ended=False))
+                if self._opened.ended:
+                    add_opened_run(self._folder, self._opened)
         except OSError as error:
             message = f"cannot write to the folder of the launch, {self._folder}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None

@@ -170,9 +170,7 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
         "output": log,
         "signal": f"B:USR1@{resources.stop_early_seconds}",
     }
-    for key, value in values.items():
-        if key != "output":
-            _require_one_line(f"--{key}", str(value))
+    _require_one_line("--job-name", name)
     if not log.isprintable():
         message = f"the path {log!r} has a character that cannot be printed"
         raise HarnessError(message, "name a folder without it with --output DIR")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import itertools
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,15 +197,15 @@ class Draft:
             arguments,
         )
 
-    def scripts(self, python: str) -> list[str]:
-        """Returns a batch script for each array."""
+    def scripts(self) -> list[str]:
+        """Returns a batch script for each array; its tasks run the Python that runs this."""
         template, manifest = TEMPLATE.read_text(encoding="utf-8"), (self.folder / MANIFEST_FILE).resolve()
         return [
-            render(template, array, self.resources, name=self.manifest.suite, manifest=manifest, python=python)
+            render(template, array, self.resources, name=self.manifest.suite, manifest=manifest, python=sys.executable)
             for array in self.arrays
         ]
 
-    def submit(self, python: str) -> Submission:
+    def submit(self) -> Submission:
         """Freezes the runs and submits their arrays.
 
         Raises:
@@ -221,7 +222,7 @@ class Draft:
         self.manifest.write(self.folder / MANIFEST_FILE)
         jobs: list[int] = []
         self._record(jobs)
-        for number, text in enumerate(self.scripts(python)):
+        for number, text in enumerate(self.scripts()):
             script = self.folder / f"array-{number}.sbatch"
             script.write_text(text, encoding="utf-8")
             jobs.append(submit(script))
