@@ -29,11 +29,13 @@ class Launcher:
         config_file: an Accelerate config to hand on; None to make one that fits this machine.
         shared_folder: one that all nodes see, for launches on several of them.
         packed: launches at a time on this machine.
+        arguments: of the script, to be seen in a list of processes; the runs are those of the folder.
     """
 
     config_file: Path | None = None
     shared_folder: Path | None = None
     packed: int = 1
+    arguments: tuple[str, ...] = ()
 
     def launch_folder_parent(self) -> Path | None:
         """Returns where folders of launches go; None for this machine's temporary folder."""
@@ -54,27 +56,25 @@ class Launcher:
         """Tells whether training will run on the CPU."""
         return is_true(self._config().get("use_cpu")) if self.config_file else not find_gpus()
 
-    def command(self, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
+    def command(self, num_processes: int, folder: Path) -> list[str]:
         """Returns the command of a launch of so many processes.
 
         Args:
             num_processes: the world size.
             folder: of the launch; a generated config is written there.
-            arguments: shown in a list of processes; the runs are those of the folder.
 
         Raises:
             HarnessError: a machine has fewer GPUs than processes, or the nodes of the job cannot share them equally.
         """
+        worker = [str(WORKER), str(folder), *self.arguments]
         if self.config_file is None and num_processes == 1:
-            # `accelerate launch` would do no more, seconds later.
-            return [sys.executable, str(WORKER), str(folder), *arguments]
+            return [sys.executable, *worker]  # `accelerate launch` would do no more, seconds later
         if allocation := _several_nodes(num_processes):
-            return self._on_nodes(allocation, num_processes, folder, arguments)
+            return self._on_nodes(allocation, num_processes, folder, worker)
         path = self.config_file or _write_config(_own_config(num_processes, 1), folder)
-        launch = [*LAUNCH, "--config_file", str(path), "--num_processes", str(num_processes)]
-        return [*launch, str(WORKER), str(folder), *arguments]
+        return [*LAUNCH, "--config_file", str(path), "--num_processes", str(num_processes), *worker]
 
-    def _on_nodes(self, allocation: Allocation, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
+    def _on_nodes(self, allocation: Allocation, num_processes: int, folder: Path, worker: list[str]) -> list[str]:
         """Returns the command that starts one `accelerate launch` on each node; they find each other on the first."""
         nodes = allocation.nodes
         config = self._config() if self.config_file else _own_config(num_processes, nodes)
@@ -85,7 +85,7 @@ class Launcher:
         launch += ["--main_process_ip", allocation.first_address(), "--main_process_port", str(allocation.port)]
         # The node that hosts the rendezvous is named: torchrun guesses it by host names, which need not be the address.
         own = '--machine_rank "$SLURM_NODEID" --rdzv_conf "is_host=$((SLURM_NODEID == 0)),read_timeout=300"'
-        on_node = f"exec {shlex.join(launch)} {own} {shlex.join([str(WORKER), str(folder), *arguments])}"
+        on_node = f"exec {shlex.join(launch)} {own} {shlex.join(worker)}"
         # One step over all that the job has: its ranks see the CPUs that this process sees.
         srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
         return [*srun, "--export=ALL", "--input=none", "--kill-on-bad-exit=1", "bash", "-c", on_node]

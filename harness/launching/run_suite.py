@@ -31,7 +31,6 @@ def run_suite(
     manifest: Manifest,
     launcher: Launcher,
     system: dict[str, Any],
-    arguments: list[str],
     console: Console,
     display: Display,
     *,
@@ -45,7 +44,6 @@ def run_suite(
         manifest: the runs.
         launcher: starts processes, so many at a time as it says.
         system: that they will run on.
-        arguments: of the script, to be seen in a list of processes; the runs come from the manifest.
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
         isolate: a fresh process for each run.
@@ -75,7 +73,7 @@ def run_suite(
         console.print(sentence, markup=False, soft_wrap=True)
     with StopSignals(console) as stop:
         surroundings = Surroundings({os.getpid()})
-        supervisor = Supervisor(manifest, launcher, system, arguments, console, display, stop, surroundings)
+        supervisor = Supervisor(manifest, launcher, system, console, display, stop, surroundings)
         code = supervisor.do(open_runs, isolate=isolate)
         for number in range(1, retake + 1):
             disturbed = found.disturbed(retake)

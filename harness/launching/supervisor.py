@@ -76,7 +76,6 @@ class Supervisor:
         manifest: the runs.
         launcher: starts processes.
         system: that they run on.
-        arguments: of the script, to be seen in a list of processes; the runs come from the manifest.
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
         stop: says when to save and stop.
@@ -86,7 +85,6 @@ class Supervisor:
     manifest: Manifest
     launcher: Launcher
     system: dict[str, Any]
-    arguments: list[str]
     console: Console
     display: Display
     stop: StopSignals
@@ -209,7 +207,7 @@ class Supervisor:
         world = runs[0].spec.train.num_processes or 1
         manifest = self.manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})
         ranks = Ranks(folder, manifest, world)
-        command = self.launcher.command(world, folder, self.arguments)
+        command = self.launcher.command(world, folder)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
         environment = self.launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
         self.display.follow(folder)
@@ -263,20 +261,19 @@ class Supervisor:
         owned = folder.claim(lambda text: self._say(f"{run.name}: {text}"))
         if owned is None:
             return
-        with owned[0]:
-            earlier = self.manifest.to_replace(run, folder)
-            if not folder.is_done():
-                self._record_owned(run, owned[1], status, cause)
-            elif earlier:  # it came not so far as to set that record aside
+        claim, folder = owned
+        with claim:
+            if earlier := self.manifest.to_replace(run, folder):  # it came not so far as to set that record aside
                 self.display.count(earlier, run.name)
                 self._say(f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays")
-
-    def _record_owned(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
-        if not folder.events():  # it was never opened
-            code = own_code(run.spec.plugins())
-            folder.start(self.manifest.description(run), self.system, packed=self.manifest.packed, code=code)
-        result = self.manifest.result(run, folder.path.name, folder.attempt(), status, cause)
-        folder.finish(result)
+                return
+            if folder.is_done():
+                return
+            if not folder.events():  # it was never opened
+                code = own_code(run.spec.plugins())
+                folder.start(self.manifest.description(run), self.system, packed=self.manifest.packed, code=code)
+            result = self.manifest.result(run, folder.path.name, folder.attempt(), status, cause)
+            folder.finish(result)
         self.display.count(result, run.name)
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""

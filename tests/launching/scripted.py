@@ -73,7 +73,7 @@ class Scripted(Launcher):
 
     script: str = ""
 
-    def command(self, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
+    def command(self, num_processes: int, folder: Path) -> list[str]:
         return [sys.executable, "-c", RANK + self.script]
 
     def environment(self, num_processes: int) -> dict[str, str]:
@@ -97,6 +97,6 @@ def supervise(
     words = io.StringIO()
     console = Console(file=words, width=500)
     launcher = Scripted(packed=packed, script=script)
-    code = run_suite(manifest, launcher, {"system_id": "system"}, [], console, Unseen(), isolate=isolate)
+    code = run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen(), isolate=isolate)
     results = [read_result(path) for path in sorted(tmp_path.glob("suite/*/*/result.json"))]
     return code, results, words.getvalue()

@@ -378,9 +378,9 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_nodes")
 def test_a_launch_over_two_nodes(tmp_path: Path) -> None:
-    launcher = Launcher(shared_folder=tmp_path)
+    launcher = Launcher(shared_folder=tmp_path, arguments=("a b.yaml",))
     assert launcher.launch_folder_parent() == tmp_path
-    *srun, bash, option, line = launcher.command(4, tmp_path, ["a b.yaml"])
+    *srun, bash, option, line = launcher.command(4, tmp_path)
     assert (srun[0], bash, option) == ("srun", "bash", "-c")
     assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1"} <= set(srun)
     echo = line.replace(f"exec {sys.executable}", "printf '%s\\n'", 1)
@@ -393,16 +393,16 @@ def test_a_launch_over_two_nodes(tmp_path: Path) -> None:
     config = yaml.safe_load((tmp_path / "accelerate.yaml").read_text())
     assert (config["same_network"], config["num_machines"]) == (False, 2)
 
-    assert launcher.command(1, tmp_path, [])[0] == sys.executable, "one process needs one node"
+    assert launcher.command(1, tmp_path)[0] == sys.executable, "one process needs one node"
     with pytest.raises(HarnessError, match="3 processes do not divide into the 2 nodes"):
-        launcher.command(3, tmp_path, [])
+        launcher.command(3, tmp_path)
 
 
 @pytest.mark.usefixtures("two_nodes")
 def test_a_config_of_ones_own_goes_over_two_nodes_too(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("distributed_type: MULTI_GPU\nuse_cpu: true\nsame_network: true\nnum_processes: 2\n")
-    line = Launcher(own).command(2, tmp_path, [])[-1]
+    line = Launcher(own).command(2, tmp_path)[-1]
     assert str(tmp_path / "accelerate.yaml") in line
     config = yaml.safe_load((tmp_path / "accelerate.yaml").read_text())
     assert config == {"distributed_type": "MULTI_GPU", "use_cpu": True, "same_network": False, "num_processes": 2}
