@@ -42,14 +42,7 @@ NOT_READ = (
     "ACCELERATE_TORCH_DEVICE",
 )
 DYNAMO = ("backend", "mode", "use_fullgraph", "use_dynamic", "use_regional_compilation")
-OPTIONS = (
-    "config_file",
-    "cpu",
-    "num_processes",
-    "mixed_precision",
-    "gradient_accumulation_steps",
-    "gradient_clipping",
-)
+OPTIONS = ("config_file", "cpu", "num_processes", "mixed_precision", "gradient_accumulation_steps", "gradient_clipping")
 COMPILE_MODES = {"default": True, "reduce-overhead": "reduce-overhead", "max-autotune": "max-autotune"}
 
 
