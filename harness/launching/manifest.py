@@ -173,12 +173,11 @@ class Manifest(BaseModel):
 
     def without_done(self) -> Manifest:
         """Returns what is left of a submission: other tasks, or this one before it was queued again, did the rest."""
-        ids = [run.run_id for run in self.runs]
         # A task that starts again may be on another system than the one that its first runs were done on.
-        folders = folders_elsewhere(self.output, self.suite, ids)
-        for run_id in ids:
-            folders[run_id].append(self.output / self.suite / run_id)
-        return self.model_copy(update={"runs": tuple(r for r in self.runs if not self._is_done_in(folders[r.run_id]))})
+        own = self.output / self.suite
+        others = folders_elsewhere(self.output, self.suite, [run.run_id for run in self.runs])
+        left = [r for r in self.runs if not self._is_done_in([own / r.run_id, *others.get(r.run_id, [])])]
+        return self.model_copy(update={"runs": tuple(left)})
 
     def _is_done_in(self, folders: Iterable[Path]) -> bool:
         found = (RunFolder(result.parent) for folder in folders for result in folder.glob("*/result.json"))
@@ -246,7 +245,8 @@ class Manifest(BaseModel):
 
 def _chosen(runs: Sequence[bytes], lines: str, path: Path) -> Sequence[bytes]:
     """Returns the runs that `--lines` asks for."""
-    match = re.fullmatch(r"(\d+)-(\d+)", lines or f"1-{len(runs)}")
+    lines = lines or f"1-{len(runs)}"
+    match = re.fullmatch(r"(\d+)-(\d+)", lines)
     first, last = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= first <= last <= len(runs):
         raise HarnessError(f"--lines {lines}: {path} has {counted(len(runs), 'run')}", "FIRST-LAST, e.g. 1-4")
