@@ -160,11 +160,10 @@ class _KnownRuns:
         others = [self.done[run_id] for run_id in self.by_other_code if run_id not in again]
         rest = sum(bool(one.code) and one.config_id in configs for one in others)  # unknown code counts beside any
         if rest:
-            several = "s" if len(by_other_code) > 1 else ""
             whose = "these configs" if len(configs) > 1 else "the same config"
-            what = f"{rest} other runs of {whose} are" if rest > 1 else f"1 other run of {whose} is"
+            what = f"{counted(rest, 'other run')} of {whose} {is_are(rest)}"
             yield (
-                f"--retake trains {len(by_other_code)} run{several} again that other code of the harness trained: "
+                f"--retake trains {counted(len(by_other_code), 'run')} again that other code of the harness trained: "
                 f"{what} then left out of the tables, until --renew trains what is left"
             )
 

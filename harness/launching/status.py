@@ -139,16 +139,17 @@ class _Records:
 
     def status(self, suite: str, total: int) -> SuiteStatus:
         """Returns what there is of so many runs."""
+        told = {}
         for system_id, system in self.systems.items():
             ended = [one for (_, of), one in self.results.items() if of == system_id]
-            counts = Counter(one.status for one in ended)
-            system.counts = {status: counts[status] for status in get_args(Status) if counts[status]}
+            if not ended and not system.with_checkpoint:
+                continue
+            counts = Counter[str](one.status for one in ended)
+            counts["open"] = total - len(ended)
+            system.counts = {status: counts[status] for status in (*get_args(Status), "open") if counts[status]}
             system.problems = [one.problem for one in ended if one.problem]
-        told = {i: one for i, one in self.systems.items() if one.counts or one.with_checkpoint}
-        for system_id, system in told.items():
             system.name = system.name or system_id
-            if open_runs := total - sum(system.counts.values()):
-                system.counts["open"] = open_runs
+            told[system_id] = system
         return SuiteStatus(suite, total, told, self.unreadable)
 
 
