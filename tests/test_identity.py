@@ -119,18 +119,12 @@ def test_data_that_changed_since_they_were_planned_are_an_error_and_no_record(ho
     frozen = house.path / "results/s/submissions/now"
     frozen.mkdir(parents=True)
     script = f"""
-import json
-import subprocess
-import sys
 from pathlib import Path
 from harness.data.prepare import fingerprint
-from harness.launching.slurm.manifest import freeze
+from harness.launching.manifest import Manifest
 from harness.suite.plan import load_suite
-runs = load_suite(Path("s.yaml")).plan(fingerprint).runs
-folder = Path({str(frozen)!r})
-freeze(runs, folder)
-common = dict(suite="s", output="results", target=None, warm_up_seconds=None, systems=None)
-(folder / "submission.json").write_text(json.dumps(common | dict(run_ids=[run.run_id for run in runs])))
+plan = load_suite(Path("s.yaml")).plan(fingerprint)
+Manifest.of(plan, Path("results")).write(Path({str(frozen)!r}) / "manifest.jsonl")
 """
     (house.path / "freeze.py").write_text(script)
     subprocess.run([sys.executable, "freeze.py"], cwd=house.path, env=house.environment(), check=True)

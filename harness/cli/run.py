@@ -111,9 +111,7 @@ def run(
             options = "--set, --only, --smoke, --local, --download and --output"
             message = f"{suite} is a frozen manifest: {options} do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
-        from harness.launching.slurm.manifest import read_manifest
-
-        manifest = read_manifest(suite, lines)
+        manifest = Manifest.read(suite, lines).without_done()
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
         arguments = [str(suite), *(["--lines", lines] if lines else [])]
@@ -135,7 +133,9 @@ def run(
     arguments = [str(suite), "--output", str(output)]
     manifest = Manifest.of(planned, output)
     if download:
-        manifest = _with_downloads(manifest)
+        from harness.launching.downloads import with_downloads
+
+        manifest = with_downloads(manifest)
     if is_main:
         from harness.results.question import keep_question
 
@@ -164,18 +164,6 @@ def _asked(config_file: Path | None) -> LauncherSettings:
     if asked.use_cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # which the launcher does not hand on to several ranks
     return asked
-
-
-def _with_downloads(manifest: Manifest) -> Manifest:
-    from harness.launching.downloads import with_downloads
-
-    changed = with_downloads(manifest)
-    if changed.runs == manifest.runs and not any(getattr(run.spec.data, "download", False) for run in manifest.runs):
-        names = ", ".join(sorted({run.spec.data.name for run in manifest.runs}))
-        raise HarnessError(
-            f"--download has nothing to fetch: no run reads published data, all read {names}", "leave it out"
-        )
-    return changed
 
 
 def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:
@@ -257,16 +245,14 @@ def _do(
     from harness.measure.system import describe_system
 
     require_writable(folder)
-    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack)
+    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack, arguments=tuple(arguments))
     system = describe_system(use_cpu=launcher.uses_cpu())
     _fetch_missing_data(manifest, system["system_id"])
     view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
     with contextlib.closing(view):
         view.start()
         with tracked(tracking, launcher.launch_folder_parent(), view.note):
-            return run_suite(
-                manifest, launcher, system, arguments, console, view, isolate=isolate, retake=retake, renew=renew
-            )
+            return run_suite(manifest, launcher, system, console, view, isolate=isolate, retake=retake, renew=renew)
 
 
 def _under_a_launcher() -> bool:

@@ -79,11 +79,11 @@ def submit(
     arguments = {"suite": str(suite), "set": set_ or [], "only": only or [], "smoke": smoke, "system": system}
     planned = plan_of(suite, set_, only, smoke, None)
     draft = Draft.of(planned, output, resources, system=system, arguments=arguments)
-    sys.stderr.write(draft.summary() + "\n")
+    sys.stderr.write(draft.summary + "\n")
     if dry_run:
-        print_text("\n".join(draft.scripts(draft.folder(), sys.executable)))
-    elif draft.open.runs:
-        print_text(draft.submit(sys.executable).text())
+        print_text("\n".join(draft.scripts()))
+    elif draft.manifest.runs:
+        print_text(draft.submit().text())
         keep_question(planned, output)
         same = "".join(f" --set {shlex.quote(one)}" for one in set_ or [])
         same += "".join(f" --only {shlex.quote(one)}" for one in only or []) + " --smoke" * smoke

@@ -32,15 +32,17 @@ USES = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "parallelism_config",
     "ACCELERATE_USE_SAGEMAKER": "AMAZON_SAGEMAKER",
 }
-DYNAMO = ("backend", "mode", "use_fullgraph", "use_dynamic", "use_regional_compilation")
-OPTIONS = (
-    "config_file",
-    "cpu",
-    "num_processes",
-    "mixed_precision",
-    "gradient_accumulation_steps",
-    "gradient_clipping",
+# What the name of a variable begins with.
+NOT_READ = (
+    *USES,
+    "ACCELERATE_DYNAMO_",
+    "ACCELERATE_MIXED_PRECISION",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
+    "ACCELERATE_GRADIENT_CLIPPING",
+    "ACCELERATE_TORCH_DEVICE",
 )
+DYNAMO = ("backend", "mode", "use_fullgraph", "use_dynamic", "use_regional_compilation")
+OPTIONS = ("config_file", "cpu", "num_processes", "mixed_precision", "gradient_accumulation_steps", "gradient_clipping")
 COMPILE_MODES = {"default": True, "reduce-overhead": "reduce-overhead", "max-autotune": "max-autotune"}
 
 
@@ -143,19 +145,6 @@ def refuse_environment(environ: Mapping[str, str]) -> None:
             raise HarnessError(message, f"unset {name}; say it in the suite, or by `accelerate launch harness/run.py`")
 
 
-NOT_READ = (
-    "ACCELERATE_USE_FSDP",
-    "ACCELERATE_USE_DEEPSPEED",
-    "ACCELERATE_DYNAMO_",
-    "ACCELERATE_MIXED_PRECISION",
-    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
-    "ACCELERATE_GRADIENT_CLIPPING",
-    "ACCELERATE_USE_MEGATRON_LM",
-    "ACCELERATE_USE_PARALLELISM_CONFIG",
-    "ACCELERATE_TORCH_DEVICE",
-)
-
-
 def settings_in(environ: Mapping[str, str], options: Mapping[str, str] | None) -> LauncherSettings:
     """Returns and raises as `of_launcher`.
 
@@ -168,9 +157,8 @@ def settings_in(environ: Mapping[str, str], options: Mapping[str, str] | None) -
     config = {} if options is None else _config_of(options)
     options = options or {}
     # A config's type that the environment would tell was replaced by an option, e.g. by --multi_gpu.
-    kind = next((kind for name, kind in USES.items() if is_true(environ.get(name))), _kind_of(config))
-    if kind in USES.values() and not any(is_true(environ.get(name)) for name in USES):
-        kind = "NO"
+    kind = "NO" if _kind_of(config) in USES.values() else _kind_of(config)
+    kind = next((used for name, used in USES.items() if is_true(environ.get(name))), kind)
     dynamo = {name: environ.get(f"ACCELERATE_DYNAMO_{name.upper()}") for name in DYNAMO}
     words = {
         "mixed_precision": options.get("mixed_precision") or _said(environ["ACCELERATE_MIXED_PRECISION"]),

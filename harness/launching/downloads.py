@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from harness.data.download import Archive
 from harness.data.prepare import data_source
+from harness.errors import HarnessError
 from harness.launching.manifest import Manifest
 from harness.records.planned import done_elsewhere
 
 
 def with_downloads(manifest: Manifest) -> Manifest:
-    """Returns a manifest whose runs fetch their data, as `data.download: true` would; it is no part of an identity."""
+    """Returns a manifest whose runs fetch their data, as `data.download: true` would; it is no part of an identity.
+
+    Raises:
+        HarnessError: no run reads data that can be fetched.
+    """
     runs = []
     for run in manifest.runs:
         if "download" in type(run.spec.data).model_fields:
             data = run.spec.data.model_copy(update={"download": True})
             run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
         runs.append(run)
-    return dataclasses.replace(manifest, runs=tuple(runs))
+    if not any(getattr(run.spec.data, "download", False) for run in runs):
+        names = ", ".join(sorted({run.spec.data.name for run in runs}))
+        message = f"--download has nothing to fetch: no run reads published data, all read {names}"
+        raise HarnessError(message, "leave it out")
+    return manifest.model_copy(update={"runs": tuple(runs)})
 
 
 def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, bool]]:

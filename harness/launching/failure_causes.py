@@ -37,9 +37,9 @@ def cause_of_failure(folder: Path, returncode: int, num_processes: int) -> tuple
     failures, exits, heartbeats = read_failures(folder), read_exits(folder), read_heartbeats(folder)
     if returncode < 0 and num_processes == 1:
         exits = exits or {0: returncode}
-    by_time = sorted(failures.items(), key=lambda item: item[1].at)
-    if own := [one for _, one in by_time if one.status == "oom" or not _lost_a_peer(one.cause)]:
-        return own[0].status, own[0].cause
+    for status, cause in failures.values():
+        if status == "oom" or not _lost_a_peer(cause):
+            return status, cause
     # One that lost its peer may be aborted by what waits for it in the background.
     if killed := sorted((code == -signal.SIGABRT, rank) for rank, code in exits.items() if code < 0):
         rank = killed[0][1]
@@ -57,9 +57,8 @@ def cause_of_failure(folder: Path, returncode: int, num_processes: int) -> tuple
             return "failed", Cause(
                 kind="exit", message=f"rank {rank} ended with code {code} without an error message", rank=rank
             )
-    if by_time:
-        first = by_time[0][1]
-        return first.status, first.cause
+    if failures:
+        return next(iter(failures.values()))
     if returncode < 0:
         name = signal.Signals(-returncode).name
         return "failed", Cause(kind=name, message=f"the launcher was killed by {name}")

@@ -18,11 +18,7 @@ from harness.launching.slurm.cluster import Allocation
 from harness.measure.system import find_gpus
 
 WORKER = Path(__file__).parent.parent / "worker.py"
-LAUNCH = [
-    sys.executable,
-    str(Path(__file__).with_name("accelerate_launcher.py")),
-    "--config_file",
-]  # as `accelerate launch`
+LAUNCH = [sys.executable, str(Path(__file__).with_name("accelerate_launcher.py"))]  # as `accelerate launch`
 
 
 @dataclass(frozen=True)
@@ -33,11 +29,13 @@ class Launcher:
         config_file: an Accelerate config to hand on; None to make one that fits this machine.
         shared_folder: one that all nodes see, for launches on several of them.
         packed: launches at a time on this machine.
+        arguments: of the script, to be seen in a list of processes; the runs are those of the folder.
     """
 
     config_file: Path | None = None
     shared_folder: Path | None = None
     packed: int = 1
+    arguments: tuple[str, ...] = ()
 
     def launch_folder_parent(self) -> Path | None:
         """Returns where folders of launches go; None for this machine's temporary folder."""
@@ -49,7 +47,7 @@ class Launcher:
         Raises:
             HarnessError: the config file cannot be read.
         """
-        count = self._config().get("num_processes", 1) if self.config_file else 1
+        count = self._config().get("num_processes", 1)
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise HarnessError(f"{self.config_file}: num_processes is {count!r}", "it should be a count of processes")
         return count
@@ -58,41 +56,36 @@ class Launcher:
         """Tells whether training will run on the CPU."""
         return is_true(self._config().get("use_cpu")) if self.config_file else not find_gpus()
 
-    def command(self, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
+    def command(self, num_processes: int, folder: Path) -> list[str]:
         """Returns the command of a launch of so many processes.
 
         Args:
             num_processes: the world size.
             folder: of the launch; a generated config is written there.
-            arguments: shown in a list of processes; the runs are those of the folder.
 
         Raises:
             HarnessError: a machine has fewer GPUs than processes, or the nodes of the job cannot share them equally.
         """
+        worker = [str(WORKER), str(folder), *self.arguments]
         if self.config_file is None and num_processes == 1:
-            return [
-                sys.executable,
-                str(WORKER),
-                str(folder),
-                *arguments,
-            ]  # `accelerate launch` would do no more, seconds later
+            return [sys.executable, *worker]  # `accelerate launch` would do no more, seconds later
         if allocation := _several_nodes(num_processes):
-            return self._on_nodes(allocation, num_processes, folder, arguments)
-        config = self.config_file or _write_config(_own_config(num_processes, 1), folder)
-        return [*LAUNCH, str(config), "--num_processes", str(num_processes), str(WORKER), str(folder), *arguments]
+            return self._on_nodes(allocation, num_processes, folder, worker)
+        path = self.config_file or _write_config(_own_config(num_processes, 1), folder)
+        return [*LAUNCH, "--config_file", str(path), "--num_processes", str(num_processes), *worker]
 
-    def _on_nodes(self, allocation: Allocation, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
+    def _on_nodes(self, allocation: Allocation, num_processes: int, folder: Path, worker: list[str]) -> list[str]:
         """Returns the command that starts one `accelerate launch` on each node; they find each other on the first."""
         nodes = allocation.nodes
         config = self._config() if self.config_file else _own_config(num_processes, nodes)
         # With `same_network`, Accelerate 1.15 gives torchrun a master's address, which c10d does not look at.
         path = _write_config({**config, "same_network": False}, folder)
-        launch = [*LAUNCH, str(path), "--num_machines", str(nodes), "--num_processes", str(num_processes)]
-        launch += ["--rdzv_backend", "c10d"]
+        launch = [*LAUNCH, "--config_file", str(path), "--num_machines", str(nodes)]
+        launch += ["--num_processes", str(num_processes), "--rdzv_backend", "c10d"]
         launch += ["--main_process_ip", allocation.first_address(), "--main_process_port", str(allocation.port)]
         # The node that hosts the rendezvous is named: torchrun guesses it by host names, which need not be the address.
         own = '--machine_rank "$SLURM_NODEID" --rdzv_conf "is_host=$((SLURM_NODEID == 0)),read_timeout=300"'
-        on_node = f"exec {shlex.join(launch)} {own} {shlex.join([str(WORKER), str(folder), *arguments])}"
+        on_node = f"exec {shlex.join(launch)} {own} {shlex.join(worker)}"
         # One step over all that the job has: its ranks see the CPUs that this process sees.
         srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
         return [*srun, "--export=ALL", "--input=none", "--kill-on-bad-exit=1", "bash", "-c", on_node]
@@ -110,8 +103,7 @@ class Launcher:
         return environment
 
     def _config(self) -> dict[str, Any]:
-        assert self.config_file is not None
-        return read_config(self.config_file)
+        return read_config(self.config_file) if self.config_file else {}
 
 
 def _several_nodes(num_processes: int) -> Allocation | None:

@@ -1,6 +1,6 @@
 """What a supervisor and the processes it launched tell each other, through a folder that all of them see.
 
-The supervisor writes `manifest.json`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 appends to
+The supervisor writes `manifest.jsonl`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 appends to
 `runs.jsonl` each run that it comes to and that it has ended, and writes at the end `ended.json`, or `refused.json`
 where the input is bad. Rank K writes `rank-K.json`, its heartbeat: how far it is, about once a second; `look-K.json`,
 where it is, when it is asked; `failed-K.json`, the error that ended it; `crash-K.txt`, where it was when a signal such
@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,20 +166,13 @@ class StackSample:
         steps: optimizer steps done; None before the first.
         stack: file, line and function of each frame, the innermost last.
         cpu_seconds: that all threads of the process have taken.
+        number: of the look that it answers.
     """
 
     steps: int | None
-    stack: tuple[tuple[str, int, str], ...]
+    stack: Sequence[Sequence[Any]]
     cpu_seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The error that ended a rank, and the time of day at which it did."""
-
-    status: Status
-    cause: Cause
-    at: float
+    number: int = 0
 
 
 @contextlib.contextmanager
@@ -264,10 +257,10 @@ def report_failure(folder: Path, rank: int, status: Status, cause: Cause) -> Non
     write_json(folder / f"failed-{rank}.json", value)
 
 
-def read_failures(folder: Path) -> dict[int, Failure]:
-    """Returns the errors that ended ranks."""
-    found = _read_ranks(folder, "failed")
-    return {rank: Failure(v["status"], Cause.model_validate(v["cause"]), v["at"]) for rank, v in found.items()}
+def read_failures(folder: Path) -> dict[int, tuple[Status, Cause]]:
+    """Returns the errors that ended ranks, by rank, the first error first."""
+    found = sorted(_read_ranks(folder, "failed").items(), key=lambda item: item[1]["at"])
+    return {rank: (value["status"], Cause.model_validate(value["cause"])) for rank, value in found}
 
 
 def read_heartbeats(folder: Path) -> dict[int, dict[str, Any]]:
@@ -277,12 +270,8 @@ def read_heartbeats(folder: Path) -> dict[int, dict[str, Any]]:
 
 def read_looks(folder: Path, number: int) -> dict[int, StackSample]:
     """Returns where the ranks are that answered the look of this number."""
-    found = _read_ranks(folder, "look").items()
-    return {
-        rank: StackSample(v["steps"], tuple(map(tuple, v["stack"])), v["cpu_seconds"])
-        for rank, v in found
-        if v["number"] == number
-    }
+    found = {rank: StackSample(**value) for rank, value in _read_ranks(folder, "look").items()}
+    return {rank: sample for rank, sample in found.items() if sample.number == number}
 
 
 def read_exits(folder: Path) -> dict[int, int]:

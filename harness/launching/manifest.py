@@ -1,62 +1,187 @@
-"""Runs that are to be done, resolved: the suite file is not read again."""
+"""The runs that a call, a launch or a task of SLURM is to do, resolved: the suite file is not read again.
+
+`manifest.jsonl` says in its first line what the runs have in common, and then one run a line.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import itertools
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.launching.packing import Slot
-from harness.launching.retrain import Retrain
-from harness.records.files import write_json
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.counted import counted
+from harness.errors import HarnessError
+from harness.records.events import first_problem
+from harness.records.files import open_file, write_atomically
+from harness.records.planned import folders_elsewhere
 from harness.records.replaced import times_replaced
 from harness.records.result import FINAL, Cause, Measurements, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now, run_folder
-from harness.spec import RunSpec
+from harness.spec import RunSpec, SpecError
 from harness.suite.file import Target
 from harness.suite.mirroring import Mirroring
 from harness.suite.plan import Plan, PlannedRun
 
-NAME = "manifest.json"
+MANIFEST_FILE = "manifest.jsonl"
+HINT = "the same `harness submit` or `harness run` again writes another one, of this version of the harness"
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What a launch, or a whole call, is to do.
+class Retrain:
+    """A run that has a valid result and is to be trained again. The earlier record is set aside, not deleted.
+
+    Attributes:
+        attempt: of the record that is to be replaced, for a newer one is left alone; 0 where there is none, as the run
+            is done under another suite.
+        reason: one word or more, recorded in the run's events.
+    """
+
+    attempt: int
+    reason: str
+
+    @staticmethod
+    def of(result: RunResult, reason: str) -> Retrain:
+        """Returns what is to be done about a result that counts for a suite; see `harness.records.planned`."""
+        return Retrain(0 if result.kept_under else result.attempt, reason)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One of several launches at a time, and those that follow it where it dies.
+
+    Claims on runs are between calls: they are free again when a run has failed, which in one call is tried once.
+
+    Attributes:
+        number: counted from 0.
+        of: how many there are.
+        folder: of the call, on this machine; it says which run is whose.
+    """
+
+    number: int
+    of: int
+    folder: Path
+
+    def takes(self, run_id: str) -> bool:
+        """Takes a run, unless another slot has it; tells whether it is this one's, now or since earlier.
+
+        Raises:
+            HarnessError: the folder cannot be written, or was deleted.
+        """
+        try:
+            (self.folder / run_id).symlink_to(str(self.number))  # it is there with its content, or not at all
+        except FileExistsError:
+            pass
+        except OSError as error:
+            message = f"cannot write which launch does which run to {self.folder}: {error.strerror}"
+            raise HarnessError(message, "the same command goes on from here") from None
+        return self._owner(run_id) == self.number
+
+    def is_left(self, run_id: str) -> bool:
+        """Tells whether no other slot has taken a run."""
+        return self._owner(run_id) in (None, self.number)
+
+    def _owner(self, run_id: str) -> int | None:
+        try:
+            return int(str((self.folder / run_id).readlink()))
+        except FileNotFoundError:
+            return None
+
+
+class Manifest(BaseModel):
+    """What is to be done.
 
     Attributes:
         suite: its name.
         output: the results root.
+        runs: in the order of the plan; of a submission, sorted by their world size.
         target: of the suite, if it has one.
-        runs: in the order of the plan.
-        done, total: of all that was asked for, for the progress bar.
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
+        mirroring: what the suite asks of trackers.
+        systems: of a submission, those on which a run that is done counts; None for any.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
         again: runs that are trained again although they are done, by run_id.
-        mirroring: what the suite asks of trackers; no launch is told, they stand beside it.
         slot: which of several launches at a time does those of the runs that it takes; None where one does them all.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     suite: str
     output: Path
-    target: Target | None
-    runs: tuple[PlannedRun, ...]
-    done: int
-    total: int
+    runs: tuple[PlannedRun, ...] = ()
+    target: Target | None = None
     warm_up_seconds: float | None = None
-    accumulation: dict[str, int] = dataclasses.field(default_factory=dict)
-    again: dict[str, Retrain] = dataclasses.field(default_factory=dict)
+    mirroring: Mirroring = Mirroring()
+    systems: tuple[str, ...] | None = None
+    accumulation: dict[str, int] = {}
+    again: dict[str, Retrain] = {}
     slot: Slot | None = None
-    mirroring: Mirroring = dataclasses.field(default_factory=Mirroring)
 
     @staticmethod
     def of(plan: Plan, output: Path) -> Manifest:
         """Returns the manifest of a whole plan."""
         file = plan.suite.file
-        counts = 0, len(plan.runs), file.warm_up_seconds
-        return Manifest(file.name, output, file.target, plan.runs, *counts, mirroring=file.mirroring)
+        return Manifest(
+            suite=file.name,
+            output=output,
+            runs=plan.runs,
+            target=file.target,
+            warm_up_seconds=file.warm_up_seconds,
+            mirroring=file.mirroring,
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes the manifest.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        lines = itertools.chain([self.model_dump_json(exclude={"runs"})], (run.model_dump_json() for run in self.runs))
+        write_atomically(path, lambda file: file.writelines(f"{line}\n".encode() for line in lines))
+
+    @staticmethod
+    def read(path: Path, lines: str = "") -> Manifest:
+        """Reads a manifest.
+
+        Args:
+            path: its file.
+            lines: which of its runs, `FIRST-LAST`, counted from 1; empty for all. The others are not looked at.
+
+        Raises:
+            HarnessError: it cannot be read, has no such runs, or this harness understands it otherwise than its writer.
+        """
+        try:
+            with open_file(path) as file:
+                head, *rest = file.readlines() or [b""]
+            manifest = Manifest.model_validate_json(head)
+            runs = tuple(_thaw(line) for line in _chosen(rest, lines, path))
+        except ValidationError as error:
+            problem = first_problem(error).removeprefix(": ")
+        except SpecError as error:
+            problem = error.message
+        except OSError as error:
+            problem = error.strerror or str(error)
+        except ValueError as error:
+            problem = str(error)
+        else:
+            return manifest.model_copy(update={"runs": runs})
+        raise HarnessError(f"cannot read {path}: {problem}", HINT)
+
+    def without_done(self) -> Manifest:
+        """Returns what is left of a submission: other tasks, or this one before it was queued again, did the rest."""
+        # A task that starts again may be on another system than the one that its first runs were done on.
+        own = self.output / self.suite
+        others = folders_elsewhere(self.output, self.suite, [run.run_id for run in self.runs])
+        left = [r for r in self.runs if not self._is_done_in([own / r.run_id, *others.get(r.run_id, [])])]
+        return self.model_copy(update={"runs": tuple(left)})
+
+    def _is_done_in(self, folders: Iterable[Path]) -> bool:
+        found = (RunFolder(result.parent) for folder in folders for result in folder.glob("*/result.json"))
+        return any(run.is_done() for run in found if self.systems is None or run.path.name in self.systems)
 
     @property
     def packed(self) -> int:
@@ -78,7 +203,7 @@ class Manifest:
     def to_replace(self, run: PlannedRun, folder: RunFolder) -> RunResult | None:
         """Returns the record that is to be set aside before a run is trained again; None where there is none now."""
         again, result = self.again.get(run.run_id), folder.result()
-        return result if again and result and result.status in FINAL and again.is_of(result) else None
+        return result if again and result and result.status in FINAL and again.attempt == result.attempt else None
 
     def is_done(self, run: PlannedRun, folder: RunFolder) -> bool:
         """Tells whether a run need not be trained: it has a valid result, which is not to be replaced."""
@@ -123,29 +248,24 @@ class Manifest:
             **dict(measured),
         )
 
-    def write(self, folder: Path) -> None:
-        """Writes the manifest into a launch folder."""
-        value = {
-            "suite": self.suite,
-            "output": str(self.output),
-            "target": self.target.model_dump() if self.target else None,
-            "done": self.done,
-            "total": self.total,
-            "warm_up_seconds": self.warm_up_seconds,
-            "accumulation": self.accumulation,
-            "again": {run_id: dataclasses.asdict(again) for run_id, again in self.again.items()},
-            "slot": self.slot.as_json() if self.slot else None,
-            "runs": [run.model_dump(mode="json") for run in self.runs],
-        }
-        write_json(folder / NAME, value)
 
-    @staticmethod
-    def read(folder: Path) -> Manifest:
-        """Reads the manifest of a launch folder."""
-        value = json.loads((folder / NAME).read_bytes())
-        runs = tuple(map(PlannedRun.model_validate, value["runs"]))
-        target = Target.model_validate(value["target"]) if value["target"] else None
-        counts = value["done"], value["total"], value["warm_up_seconds"], value["accumulation"]
-        again = {run_id: Retrain(**one) for run_id, one in value["again"].items()}
-        slot = Slot.from_json(value["slot"]) if value["slot"] else None
-        return Manifest(value["suite"], Path(value["output"]), target, runs, *counts, again, slot)
+def _chosen(runs: Sequence[bytes], lines: str, path: Path) -> Sequence[bytes]:
+    """Returns the runs that `--lines` asks for."""
+    lines = lines or f"1-{len(runs)}"
+    match = re.fullmatch(r"(\d+)-(\d+)", lines)
+    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= first <= last <= len(runs):
+        raise HarnessError(f"--lines {lines}: {path} has {counted(len(runs), 'run')}", "FIRST-LAST, e.g. 1-4")
+    return runs[first - 1 : last]
+
+
+def _thaw(line: bytes) -> PlannedRun:
+    """Returns the run of a line.
+
+    Raises:
+        SpecError, ValueError: it is torn, or this harness understands it otherwise than the one that wrote it.
+    """
+    run = PlannedRun.model_validate_json(line)
+    if run.spec.config_id() != run.config_id:
+        raise ValueError(f"run {run.run_id} is another config now")
+    return run

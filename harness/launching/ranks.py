@@ -24,7 +24,7 @@ from harness.launching.launch_folder import (
     refusal,
     reported_end,
 )
-from harness.launching.manifest import Manifest
+from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.launching.processes import processes_of
 from harness.records.result import Cause
 
@@ -167,11 +167,12 @@ class Ranks:
     def _write(self) -> None:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._manifest.write(self._folder)
+            self._manifest.write(self._folder / MANIFEST_FILE)
             give_orders(self._folder, self._orders)
             if self._opened:
-                for ended in (False, True)[: 1 + self._opened.ended]:
-                    add_opened_run(self._folder, dataclasses.replace(self._opened, ended=ended))
+                add_opened_run(self._folder, dataclasses.replace(self._opened, ended=False))
+                if self._opened.ended:
+                    add_opened_run(self._folder, self._opened)
         except OSError as error:
             message = f"cannot write to the folder of the launch, {self._folder}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None

@@ -11,28 +11,26 @@ from typing import Any
 from rich.console import Console
 
 from harness.counted import counted, is_are, was_were
-from harness.launching.display import Display
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
-from harness.launching.manifest import Manifest
-from harness.launching.packing import do_packed
-from harness.launching.retrain import Retrain, Rule, asked, renew_rule, retake_rule
+from harness.launching.manifest import Manifest, Retrain
 from harness.launching.stop_signals import StopSignals
-from harness.launching.supervisor import Supervisor
+from harness.launching.supervisor import Display, Supervisor
 from harness.measure.surroundings import Surroundings
 from harness.records.claims import owner
 from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
-from harness.suite.plan import PlannedRun
+
+DISTURBED = "disturbed"
+OTHER_CODE = "other code"
 
 
 def run_suite(
     manifest: Manifest,
     launcher: Launcher,
     system: dict[str, Any],
-    arguments: list[str],
     console: Console,
     display: Display,
     *,
@@ -46,7 +44,6 @@ def run_suite(
         manifest: the runs.
         launcher: starts processes, so many at a time as it says.
         system: that they will run on.
-        arguments: of the script, to be seen in a list of processes; the runs come from the manifest.
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
         isolate: a fresh process for each run.
@@ -59,9 +56,8 @@ def run_suite(
     Raises:
         HarnessError: no run can start; a rank says why.
     """
-    folders = {run.run_id: manifest.folder(run, system["system_id"]) for run in manifest.runs}
-    found = _look(manifest, folders, system["system_id"])
-    manifest = dataclasses.replace(manifest, again=found.by_other_code if renew else {})
+    found = _KnownRuns.of(manifest, system["system_id"])
+    manifest = manifest.model_copy(update={"again": found.by_other_code if renew else {}})
     open_runs = []
     for run in manifest.runs:
         if run.run_id in manifest.again or (result := found.done.get(run.run_id)) is None:
@@ -72,25 +68,15 @@ def run_suite(
     skipped = len(manifest.runs) - len(open_runs)
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     console.print(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
-    rule = retake_rule(retake)
-    split = found.split_by(found.asked(rule, folders)) if retake and not renew else ()
+    split = found.split_by(found.disturbed(retake)) if retake and not renew else ()
     for sentence in (*found.sentences(renew=renew), *split):
         console.print(sentence, markup=False, soft_wrap=True)
-    surroundings = Surroundings({os.getpid()})
     with StopSignals(console) as stop:
-
-        def do(manifest: Manifest, runs: list[PlannedRun]) -> int:
-            def supervised(manifest: Manifest) -> int:
-                supervisor = Supervisor(manifest, launcher, system, arguments, console, display, stop, surroundings)
-                return supervisor.do(runs, isolate=isolate)
-
-            if launcher.packed > 1:
-                return do_packed(manifest, launcher.packed, len(runs), supervised, stop)
-            return supervised(manifest)
-
-        code = do(manifest, open_runs)
+        surroundings = Surroundings({os.getpid()})
+        supervisor = Supervisor(manifest, launcher, system, console, display, stop, surroundings)
+        code = supervisor.do(open_runs, isolate=isolate)
         for number in range(1, retake + 1):
-            disturbed = found.asked(rule, folders)
+            disturbed = found.disturbed(retake)
             if code or not disturbed:
                 break
             runs = [run for run in manifest.runs if run.run_id in disturbed]
@@ -99,14 +85,15 @@ def run_suite(
                 f"{several} {was_were(len(runs))} disturbed: trained again, in pass {number} of at most {retake}"
             )
             display.reopen(disturbed)
-            code = do(dataclasses.replace(manifest, again=disturbed), runs)
+            again = manifest.model_copy(update={"again": disturbed})
+            code = dataclasses.replace(supervisor, manifest=again).do(runs, isolate=isolate)
     if code == STOPPED:
         console.print("stopped: what was done is kept, the same command goes on from here")
     if code:
         return code
-    borrowed = found.borrowed(folders)
+    borrowed = found.borrowed()
     elsewhere = {result.run_id for result in borrowed}
-    kept = [folder for run_id, folder in folders.items() if run_id not in elsewhere]
+    kept = [folder for run_id, folder in found.folders.items() if run_id not in elsewhere]
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
         several = counted(len(others), "run")
@@ -118,7 +105,15 @@ def run_suite(
     if retake and (left := sum(bool(result.disturbed) for result in results)):
         of, times = counted(len(results), "run"), counted(retake, "time")
         console.print(f"still disturbed: {left} of {of}; each was trained again up to {times}")
-    return 0 if len(results) == len(folders) and all(result.status == "ok" for result in results) else 1
+    return 0 if len(results) == len(found.folders) and all(result.status == "ok" for result in results) else 1
+
+
+def is_to_retake(result: RunResult, folder: RunFolder, most: int) -> bool:
+    """Tells whether `--retake` trains a run again: it was disturbed, and was not trained again for that `most` times.
+
+    It never looks at a time or an accuracy: a rule that did would choose among them.
+    """
+    return result.status == "ok" and bool(result.disturbed) and folder.times_set_aside(DISTURBED) < most
 
 
 @dataclass(frozen=True)
@@ -126,24 +121,37 @@ class _KnownRuns:
     """What there is of a manifest's runs.
 
     Attributes:
+        folders: of all of them, by run_id.
         done: the results of those that are done, by run_id, under this suite or another one.
         by_other_code: those of them that would be trained again by `--renew`.
     """
 
+    folders: dict[str, RunFolder]
     done: dict[str, RunResult]
     by_other_code: dict[str, Retrain]
 
-    def borrowed(self, folders: dict[str, RunFolder]) -> list[RunResult]:
-        """Returns the results under other suites, of runs that are not done under this one by now."""
-        return [result for run_id, result in self.done.items() if result.kept_under and not folders[run_id].is_done()]
+    @staticmethod
+    def of(manifest: Manifest, system_id: str) -> _KnownRuns:
+        """Reads the records on a system."""
+        folders = {run.run_id: manifest.folder(run, system_id) for run in manifest.runs}
+        own = ((run_id, folder.result()) for run_id, folder in folders.items())
+        done = {run_id: result for run_id, result in own if result and result.status in FINAL}
+        left = [run_id for run_id in folders if run_id not in done]
+        elsewhere = done_elsewhere(manifest.output, manifest.suite, left, system_id)
+        done |= {result.run_id: result for result in elsewhere}
+        code = {run.run_id: own_code(run.spec.plugins()) for run in manifest.runs if run.run_id in done}
+        other = {i: Retrain.of(result, OTHER_CODE) for i, result in done.items() if result.code != code[i]}
+        return _KnownRuns(folders, done, other)
 
-    def asked(self, rule: Rule, folders: dict[str, RunFolder]) -> dict[str, Retrain]:
-        """Returns the runs of which a rule says by now that they are to be trained again, by run_id."""
-        again = asked(rule, folders)
-        for result in self.borrowed(folders):
-            if reason := rule(result, folders[result.run_id]):
-                again[result.run_id] = Retrain.of(result, reason)
-        return again
+    def borrowed(self) -> list[RunResult]:
+        """Returns the results under other suites, of runs that are not done under this one by now."""
+        return [one for run_id, one in self.done.items() if one.kept_under and not self.folders[run_id].is_done()]
+
+    def disturbed(self, most: int) -> dict[str, Retrain]:
+        """Returns the runs that `--retake` trains again by now, by run_id, those under other suites at the end."""
+        results = [result for folder in self.folders.values() if (result := folder.result())] + self.borrowed()
+        again = [result for result in results if is_to_retake(result, self.folders[result.run_id], most)]
+        return {result.run_id: Retrain.of(result, DISTURBED) for result in again}
 
     def split_by(self, again: Collection[str]) -> Iterator[str]:
         """Yields what a person should know where only some runs of a config by other code are trained again."""
@@ -152,11 +160,10 @@ class _KnownRuns:
         others = [self.done[run_id] for run_id in self.by_other_code if run_id not in again]
         rest = sum(bool(one.code) and one.config_id in configs for one in others)  # unknown code counts beside any
         if rest:
-            several = "s" if len(by_other_code) > 1 else ""
             whose = "these configs" if len(configs) > 1 else "the same config"
-            what = f"{rest} other runs of {whose} are" if rest > 1 else f"1 other run of {whose} is"
+            what = f"{counted(rest, 'other run')} of {whose} {is_are(rest)}"
             yield (
-                f"--retake trains {len(by_other_code)} run{several} again that other code of the harness trained: "
+                f"--retake trains {counted(len(by_other_code), 'run')} again that other code of the harness trained: "
                 f"{what} then left out of the tables, until --renew trains what is left"
             )
 
@@ -172,15 +179,3 @@ class _KnownRuns:
             count = len(self.by_other_code)
             trained = f"{was_were(count)} trained by other code of the harness"
             yield f"{count} of them {trained}{told}: --renew trains them again"
-
-
-def _look(manifest: Manifest, folders: dict[str, RunFolder], system_id: str) -> _KnownRuns:
-    results = {run_id: result for run_id, folder in folders.items() if (result := folder.result())}
-    done = {run_id: result for run_id, result in results.items() if result.status in FINAL}
-    left = [run_id for run_id in folders if run_id not in done]
-    elsewhere = done_elsewhere(manifest.output, manifest.suite, left, system_id)
-    done |= {result.run_id: result for result in elsewhere}
-    plugins = {run.run_id: run.spec.plugins() for run in manifest.runs}
-    rule = renew_rule(lambda run_id: own_code(plugins[run_id]))
-    found = {run_id: rule(result, folders[run_id]) for run_id, result in done.items()}
-    return _KnownRuns(done, {run_id: Retrain.of(done[run_id], reason) for run_id, reason in found.items() if reason})

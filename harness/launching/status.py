@@ -11,25 +11,27 @@ from typing import Any, NamedTuple, get_args
 from harness.counted import counted
 from harness.launching.slurm.submission import Queue, read_queue, read_submissions
 from harness.records.planned import done_elsewhere, folder_of
-from harness.records.read import names_in, read_result, read_system, run_folders
+from harness.records.read import names_in, read_system, run_folders
 from harness.records.result import FINAL, RunResult, Status
+from harness.records.store import RunFolder
 from harness.suite.plan import Plan
 
 
-@dataclass(frozen=True)
+@dataclass
 class SystemStatus:
     """The runs of a plan on one system.
 
     Attributes:
+        name: of the system.
         counts: by status; `open` are those without a result.
         with_checkpoint: runs that are not done and go on from a checkpoint when they are run again.
         problems: what there is to say of each result that is not ok.
     """
 
-    name: str
-    counts: dict[str, int]
-    with_checkpoint: int
-    problems: list[dict[str, Any]]
+    name: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    with_checkpoint: int = 0
+    problems: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,27 +69,7 @@ class _Ended(NamedTuple):
     done: bool
     ended_at: str
     status: Status
-    label: str
-    seed: int
-    cause: str
-    step: int | None
-
-
-@dataclass
-class _Seen:
-    """The planned runs that a system has begun."""
-
-    name: str = ""
-    counts: Counter[str] = field(default_factory=Counter)
-    with_checkpoint: int = 0
-    problems: list[dict[str, Any]] = field(default_factory=list)
-
-    def count(self, ended: _Ended) -> None:
-        """Takes how a run ended."""
-        self.counts[ended.status] += 1
-        if ended.status != "ok":
-            told = {"label": ended.label, "seed": ended.seed, "status": ended.status}
-            self.problems.append({**told, "cause": ended.cause, "step": ended.step})
+    problem: dict[str, Any] | None
 
 
 def suite_status(plan: Plan, *roots: Path) -> SuiteStatus:
@@ -111,11 +93,13 @@ class _Records:
     """What was read of a suite's records.
 
     Attributes:
+        systems: those that have a folder of a run.
+        unreadable: records that do not count, with the reason.
         begun: the runs that count and have a folder, by run_id.
         results: those that count, by run_id and system_id.
     """
 
-    systems: dict[str, _Seen] = field(default_factory=dict)
+    systems: dict[str, SystemStatus] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
     results: dict[tuple[str, str], _Ended] = field(default_factory=dict)
@@ -125,58 +109,52 @@ class _Records:
         """Reads the records in a suite's folders; of the planned runs, or of all."""
         found = _Records()
         for run_id, system_id, folder in (one for suite in folders for one in run_folders(suite)):
-            seen = found.systems.setdefault(system_id, _Seen())
+            system = found.systems.setdefault(system_id, SystemStatus())
+            result, why = RunFolder(Path(folder)).read()
             try:
-                result = _read(folder, system_id, seen)
+                system.name = system.name or (_name(folder, system_id) if result else "")
             except (OSError, ValueError) as error:
-                found.unreadable[f"{folder}/result.json"] = str(error)
-                result = None
+                result, why = None, str(error)
+            if why:
+                found.unreadable[f"{folder}/result.json"] = why
             if planned is not None and run_id not in planned:
                 continue
             found.begun.add(run_id)
             if result:
                 found.count(result, folder)
             if result is None or result.status not in FINAL:
-                seen.with_checkpoint += _has_checkpoint(f"{folder}/checkpoints")
+                system.with_checkpoint += any(name.startswith("step-") for name in names_in(f"{folder}/checkpoints"))
         return found
 
     def count(self, result: RunResult, folder: str) -> None:
         """Takes a result, but where there is a better one of the same run."""
-        key, cause = (result.run_id, result.system_id), result.cause
-        told = result.label, result.seed, cause.message if cause else "", cause.step if cause else None
-        ended = _Ended(result.status in FINAL, result.ended_at, result.status, *told)
+        key, status, cause = (result.run_id, result.system_id), result.status, result.cause
+        told = {"cause": cause.message if cause else "", "step": cause.step if cause else None}
+        problem = {"label": result.label, "seed": result.seed, "status": status, **told}
+        ended = _Ended(status in FINAL, result.ended_at, status, problem if status != "ok" else None)
         if key not in self.results or ended[:2] > self.results[key][:2]:  # as `harness.records.read.counts_over`
             self.results[key] = ended
-            seen = self.systems.setdefault(result.system_id, _Seen())
-            seen.name = seen.name or str(read_system(Path(folder), result.system_id).get("name", ""))
+            system = self.systems.setdefault(result.system_id, SystemStatus())
+            system.name = system.name or _name(folder, result.system_id)
 
     def status(self, suite: str, total: int) -> SuiteStatus:
         """Returns what there is of so many runs."""
-        for (_, system_id), ended in self.results.items():
-            self.systems[system_id].count(ended)
-        told = {i: one for i, one in self.systems.items() if one.counts or one.with_checkpoint}
-        return SuiteStatus(suite, total, {i: _status(i, one, total) for i, one in told.items()}, self.unreadable)
+        told = {}
+        for system_id, system in self.systems.items():
+            ended = [one for (_, of), one in self.results.items() if of == system_id]
+            if not ended and not system.with_checkpoint:
+                continue
+            counts = Counter[str](one.status for one in ended)
+            counts["open"] = total - len(ended)
+            system.counts = {status: counts[status] for status in (*get_args(Status), "open") if counts[status]}
+            system.problems = [one.problem for one in ended if one.problem]
+            system.name = system.name or system_id
+            told[system_id] = system
+        return SuiteStatus(suite, total, told, self.unreadable)
 
 
-def _read(folder: str, system_id: str, seen: _Seen) -> RunResult | None:
-    try:
-        result = read_result(Path(f"{folder}/result.json"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if not seen.name:
-        seen.name = str(read_system(Path(folder), system_id).get("name", ""))
-    return result
-
-
-def _status(system_id: str, seen: _Seen, planned: int) -> SystemStatus:
-    counts = {status: seen.counts[status] for status in get_args(Status) if seen.counts[status]}
-    if open_runs := planned - seen.counts.total():
-        counts["open"] = open_runs
-    return SystemStatus(seen.name or system_id, counts, seen.with_checkpoint, seen.problems)
-
-
-def _has_checkpoint(path: str) -> bool:
-    return any(name.startswith("step-") for name in names_in(path))
+def _name(folder: str, system_id: str) -> str:
+    return str(read_system(Path(folder), system_id).get("name", ""))
 
 
 def _told(problem: dict[str, Any]) -> str:

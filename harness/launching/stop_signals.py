@@ -38,8 +38,7 @@ class StopSignals:
         self.reason = ""
         self.at_once = False
         self._console = console
-        self._told = False
-        self._lock = threading.Lock()
+        self._telling = threading.Lock()
 
     def ask(self, reason: str) -> None:
         """Asks for a stop; the first reason stays."""
@@ -47,11 +46,8 @@ class StopSignals:
 
     def tell(self) -> None:
         """Says to the person that the runs are saved, once for all who save."""
-        with self._lock:
-            told, self._told = self._told, True
-        if told:
-            return
-        self._console.print(f"{self.reason}: saving; Ctrl-C stops at once", markup=False)
+        if self._telling.acquire(blocking=False):  # for good
+            self._console.print(f"{self.reason}: saving; Ctrl-C stops at once", markup=False)
 
     def __enter__(self) -> Self:
         self._previous = {number: signal.signal(number, self._on_signal) for number in stop_signals()}

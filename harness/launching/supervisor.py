@@ -9,14 +9,14 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
-from harness.launching.display import Display
 from harness.launching.failure_causes import cause_of_failure, hint_for, in_evaluation
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import (
@@ -29,12 +29,12 @@ from harness.launching.launch_folder import (
     refusal,
     reported_end,
 )
-from harness.launching.manifest import Manifest
+from harness.launching.manifest import Manifest, Slot
 from harness.launching.processes import end_launch, start_launch
 from harness.launching.ranks import POLL_SECONDS, Ranks
 from harness.launching.stop_signals import StopSignals
 from harness.measure.surroundings import Surroundings
-from harness.records.result import Cause, Measurements, Status
+from harness.records.result import Cause, Measurements, RunResult, Status
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
@@ -42,48 +42,54 @@ from harness.suite.plan import PlannedRun
 START_GRACE_SECONDS = 10.0  # to hear of a stop that came while they were importing
 
 
+class Display(Protocol):
+    """Shows the runs of a suite to a person while they go on; `harness.live` does.
+
+    Attributes:
+        holds_terminal: whether words that others write to the terminal would stand in its way: it must print them.
+    """
+
+    holds_terminal: bool
+
+    def follow(self, launch: Path) -> None:
+        """Shows what the ranks of this launch tell in its folder; several may be followed at a time."""
+        ...
+
+    def leave(self, launch: Path) -> None:
+        """Shows what is left to tell of a launch that has ended; its folder is about to go."""
+        ...
+
+    def count(self, result: RunResult, name: str) -> None:
+        """Takes a result of which the person was told already."""
+        ...
+
+    def reopen(self, run_ids: Iterable[str]) -> None:
+        """Counts runs that are done as open: they are about to be trained again."""
+        ...
+
+
 @dataclass(frozen=True)
-class LaunchEnd:
-    """How a launch ended; `hang` is set where it did not, and was ended."""
-
-    returncode: int
-    hang: Cause | None = None
-
-
 class Supervisor:
-    """Does the runs of a manifest, in one launch after the other.
+    """Does the runs of a manifest, in one launch after the other, or in as many at a time as its launcher says.
 
-    Args:
+    Attributes:
         manifest: the runs.
         launcher: starts processes.
         system: that they run on.
-        arguments: of the script, to be seen in a list of processes; the runs come from the manifest.
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
         stop: says when to save and stop.
-        surroundings: tell, before the first run, whether the machine is busy; None to say nothing.
+        surroundings: tell, before the first run, whether the machine is busy.
     """
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        launcher: Launcher,
-        system: dict[str, Any],
-        arguments: list[str],
-        console: Console,
-        display: Display,
-        stop: StopSignals,
-        surroundings: Surroundings | None = None,
-    ) -> None:
-        self._manifest = manifest
-        self._launcher = launcher
-        self._system = system
-        self._arguments = arguments
-        self._console = console
-        self._display = display
-        self._stop = stop
-        self._surroundings = surroundings
-        self._accumulation: dict[str, int] = {}
+    manifest: Manifest
+    launcher: Launcher
+    system: dict[str, Any]
+    console: Console
+    display: Display
+    stop: StopSignals
+    surroundings: Surroundings
+    _accumulation: dict[str, int] = field(default_factory=dict, init=False)
 
     def do(self, runs: list[PlannedRun], *, isolate: bool) -> int:
         """Launches until each run was attempted.
@@ -98,13 +104,40 @@ class Supervisor:
         Raises:
             HarnessError: no run can start; a rank says why.
         """
+        if self.launcher.packed > 1 and self.manifest.slot is None:
+            return self._do_packed(runs, isolate)
         codes = (self._run_batch(batch) for batch in self._batches(runs, isolate))
         return next((code for code in codes if code), 0)
+
+    def _do_packed(self, runs: list[PlannedRun], isolate: bool) -> int:
+        """Does runs, several at a time on one device: more of them an hour, and no clean time of any.
+
+        Each slot has a supervisor, in a thread of this process, and one launch at a time. All of them walk the same
+        runs, and a run is done in the slot that comes to it first; so one that has short runs does more of them. Where
+        one meets an error, the others are asked to save and stop.
+        """
+
+        def do_slot(slot: Slot) -> int:
+            code = 2
+            try:
+                # No time of these runs will count, so none is thrown away to warm the machine up.
+                manifest = self.manifest.model_copy(update={"slot": slot, "warm_up_seconds": 0.0})
+                code = dataclasses.replace(self, manifest=manifest).do(runs, isolate=isolate)
+            finally:
+                if code == 2:
+                    self.stop.ask("an error")
+            return code
+
+        packed = self.launcher.packed
+        with new_folder() as folder, ThreadPoolExecutor(packed, "slot") as pool:
+            slots = [Slot(number, packed, folder) for number in range(min(packed, len(runs)))]
+            codes = set(pool.map(do_slot, slots))
+        return next((code for code in (2, STOPPED) if code in codes), 0)
 
     def _batches(self, runs: list[PlannedRun], isolate: bool) -> Iterator[list[PlannedRun]]:
         """Yields the runs of each launch: those of a world size or, isolated, one; in the plan's order."""
         if isolate:
-            yield from ([run] for run in runs if self._manifest.takes(run))
+            yield from ([run] for run in runs if self.manifest.takes(run))
             return
         by_world = sorted(runs, key=lambda run: run.spec.train.num_processes or 1)
         for _, group in itertools.groupby(by_world, key=lambda run: run.spec.train.num_processes):
@@ -113,43 +146,45 @@ class Supervisor:
     def _run_batch(self, runs: list[PlannedRun]) -> int:
         """Launches until each run was attempted; returns 2 or 75 where that ends the suite, else 0."""
         # For launches over several nodes the folder is on a disk that all of them see.
-        parent = self._launcher.launch_folder_parent()
+        parent = self.launcher.launch_folder_parent()
         while runs:
-            if self._stop.reason:
+            if self.stop.reason:
                 return STOPPED
             with new_folder(parent) as folder:
-                ending = self._launch(folder, runs)
+                returncode, hang = self._launch(folder, runs)
                 if refused := refusal(folder):
                     raise refused
                 stopped = reported_end(folder)
-                if stopped is None and not ending.returncode:  # it could not be written: a full disk, say
-                    stopped = self._stop.reason or None
+                if stopped is None and not returncode:  # it could not be written: a full disk, say
+                    stopped = self.stop.reason or None
                 if stopped is not None:
                     return STOPPED if stopped else 0
-                if ending.returncode == 2 and not ending.hang:
+                if returncode == 2 and not hang:
                     return 2
-                left = [] if self._stop.at_once else self._after_a_failure(folder, runs, ending)
-            runs = [run for run in left if self._manifest.has_left(run)]
-        return STOPPED if self._stop.reason else 0
+                left = [] if self.stop.at_once else self._after_a_failure(folder, runs, returncode, hang)
+            runs = [run for run in left if self.manifest.has_left(run)]
+        return STOPPED if self.stop.reason else 0
 
-    def _after_a_failure(self, folder: Path, runs: list[PlannedRun], ending: LaunchEnd) -> list[PlannedRun]:
+    def _after_a_failure(
+        self, folder: Path, runs: list[PlannedRun], returncode: int, hang: Cause | None
+    ) -> list[PlannedRun]:
         """Records what a launch died of, and returns the runs that are to be launched again."""
         opened = read_open_run(folder)
-        if opened is None and self._stop.reason:
+        if opened is None and self.stop.reason:
             return []  # stopped while it started, before it listened: nothing is lost
         world = runs[0].spec.train.num_processes or 1
-        status, cause = cause_of_failure(folder, ending.returncode, world)
+        status, cause = cause_of_failure(folder, returncode, world)
         # A rank that was killed answers no more than one that hangs; the launcher may be late to say so.
-        if ending.hang and all(code >= 0 for code in read_exits(folder).values()):
-            status, cause = "timeout", ending.hang
+        if hang and all(code >= 0 for code in read_exits(folder).values()):
+            status, cause = "timeout", hang
         if opened is None:  # the next launch would come no further
             self._record_no_start(runs, cause)
             return []
         place = [run.run_id for run in runs].index(opened.run_id)
         run, later = runs[place], runs[place + 1 :]
-        if opened.ended or self._manifest.is_done(run, opened.folder):  # ranks walk the runs in order
+        if opened.ended or self.manifest.is_done(run, opened.folder):  # ranks walk the runs in order
             return later
-        if status == "oom" and not self._stop.reason and self._halve(run, opened.folder, cause):
+        if status == "oom" and not self.stop.reason and self._halve(run, opened.folder, cause):
             return [run, *later]
         self._record(run, opened.folder, status, cause)
         return later
@@ -158,58 +193,49 @@ class Supervisor:
         """Records that a launch never came to a run; of several at a time, those of the first slot alone."""
         kind = "no start" if cause.kind in ("exit", "hang") else cause.kind
         message = f"the launch never came to a run: {cause.message}"
-        slot = self._manifest.slot
+        slot = self.manifest.slot
         if slot and (slot.number > 0 or not slot.takes(runs[0].run_id)):
-            self._console.print(f"launch {slot.number + 1} of {slot.of}: {message}", markup=False, soft_wrap=True)
+            self._say(f"launch {slot.number + 1} of {slot.of}: {message}")
             return
         cause = cause.model_copy(update={"kind": kind, "message": message})
-        self._record(runs[0], self._folder_of(runs[0]), "failed", cause)
+        self._record(runs[0], self.manifest.folder(runs[0], self.system["system_id"]), "failed", cause)
         if len(runs) > 1 and not slot:
-            self._console.print(f"{len(runs) - 1} more runs of this launch stay open", markup=False)
+            self._say(f"{len(runs) - 1} more runs of this launch stay open")
 
-    def _folder_of(self, run: PlannedRun) -> RunFolder:
-        return self._manifest.folder(run, self._system["system_id"])
-
-    def _has_ended(self, run: PlannedRun) -> bool:
-        return (self._folder_of(run).path / "result.json").exists()
-
-    def _launch(self, folder: Path, runs: list[PlannedRun]) -> LaunchEnd:
+    def _launch(self, folder: Path, runs: list[PlannedRun]) -> tuple[int, Cause | None]:
+        """Launches once; returns the exit code, and the cause where it hung and was ended."""
         world = runs[0].spec.train.num_processes or 1
-        total, launched = len(self._manifest.runs), {run.run_id for run in runs}
-        ended = sum(run.run_id not in launched and self._has_ended(run) for run in self._manifest.runs)
-        manifest = dataclasses.replace(
-            self._manifest, runs=tuple(runs), done=ended, total=total, accumulation=self._accumulation
-        )
+        manifest = self.manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})
         ranks = Ranks(folder, manifest, world)
-        command = self._launcher.command(world, folder, self._arguments)
+        command = self.launcher.command(world, folder)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
-        environment = self._launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
-        self._display.follow(folder)
-        console = self._console if self._display.holds_terminal else None
+        environment = self.launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
+        self.display.follow(folder)
+        console = self.console if self.display.holds_terminal else None
         child, relay = start_launch(command, environment, console)
         try:
             hang = self._watch(child, ranks)
         finally:
             end_launch(child, folder)
             relay()
-            self._display.leave(folder)
-        return LaunchEnd(child.returncode, hang)
+            self.display.leave(folder)
+        return child.returncode, hang
 
     def _watch(self, child: subprocess.Popen[bytes], ranks: Ranks) -> Cause | None:
         """Returns when a launch has ended or is to be ended; a cause where it hangs."""
         stopping_since = math.inf
-        while child.poll() is None and not self._stop.at_once:
+        while child.poll() is None and not self.stop.at_once:
             if ranks.restore():
-                self._console.print("the folder of the launch was deleted: it was made again, and the runs go on")
-            if self._stop.reason:
-                ranks.stop(self._stop.reason)
-                self._stop.tell()
+                self._say("the folder of the launch was deleted: it was made again, and the runs go on")
+            if self.stop.reason:
+                ranks.stop(self.stop.reason)
+                self.stop.tell()
                 stopping_since = min(stopping_since, time.monotonic())
                 # Ranks that wait for another machine, or for each other, hear nothing, and have nothing to save.
                 if not ranks.have_begun and time.monotonic() - stopping_since > START_GRACE_SECONDS:
                     return None
-            if ranks.have_begun and self._surroundings and (busy := self._surroundings.sentence()):
-                self._console.print(busy, markup=False, soft_wrap=True)
+            if ranks.have_begun and (busy := self.surroundings.sentence()):
+                self._say(busy)
             if ranks.are_ending():
                 return None
             if hang := ranks.hang():
@@ -227,36 +253,32 @@ class Supervisor:
         self._accumulation[run.run_id] = steps
         opened = dataclasses.replace(folder, generation=folder.started_generation())
         opened.event("retried", reason=cause.message, gradient_accumulation_steps=steps, micro_batch_size=size)
-        message = f"↻ {run.name} · out of memory: again with micro-batches of {size}"
-        self._console.print(message, markup=False)
+        self._say(f"↻ {run.name} · out of memory: again with micro-batches of {size}")
         return True
 
     def _record(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         """Writes the result of a run whose launch died, unless another process has it by now."""
-        owned = folder.claim(lambda text: self._console.print(f"{run.name}: {text}", markup=False, soft_wrap=True))
+        owned = folder.claim(lambda text: self._say(f"{run.name}: {text}"))
         if owned is None:
             return
-        with owned[0]:
-            earlier = self._manifest.to_replace(run, folder)
-            if not folder.is_done():
-                self._record_owned(run, owned[1], status, cause)
-            elif earlier:  # it came not so far as to set that record aside
-                self._display.count(earlier, run.name)
-                message = f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays"
-                self._console.print(message, markup=False, soft_wrap=True)
-
-    def _record_owned(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
-        if not folder.events():  # it was never opened
-            code = own_code(run.spec.plugins())
-            folder.start(self._manifest.description(run), self._system, packed=self._manifest.packed, code=code)
-        result = self._manifest.result(run, folder.path.name, folder.attempt(), status, cause, Measurements())
-        folder.finish(result)
-        self._display.count(result, run.name)
+        claim, folder = owned
+        with claim:
+            if earlier := self.manifest.to_replace(run, folder):  # it came not so far as to set that record aside
+                self.display.count(earlier, run.name)
+                self._say(f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays")
+                return
+            if folder.is_done():
+                return
+            if not folder.events():  # it was never opened
+                code = own_code(run.spec.plugins())
+                folder.start(self.manifest.description(run), self.system, packed=self.manifest.packed, code=code)
+            result = self.manifest.result(run, folder.path.name, folder.attempt(), status, cause, Measurements())
+            folder.finish(result)
+        self.display.count(result, run.name)
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
-        hint = hint_for(status, cause, folder.path, self._manifest.packed)
-        self._console.print(
-            f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint}",
-            markup=False,
-            soft_wrap=True,
-        )
+        hint = hint_for(status, cause, folder.path, self.manifest.packed)
+        self._say(f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint}")
+
+    def _say(self, sentence: str) -> None:
+        self.console.print(sentence, markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.launching.launch_folder import STOPPED, Heartbeat, launching_process, refuse, report_failure
-from harness.launching.manifest import Manifest
+from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.measure.surroundings import Surroundings
 from harness.records.result import Cause
 from harness.running.stop_request import StopRequest
@@ -79,11 +79,7 @@ def work_for_supervisor(folder: Path) -> int:
         folder: of the launch.
     """
     try:
-        try:
-            manifest = Manifest.read(folder)
-        except OSError as error:
-            message = f"cannot read the runs of the launch in {folder}: {error.strerror}"
-            raise HarnessError(message, "the same command tries again") from None
+        manifest = Manifest.read(folder / MANIFEST_FILE)
         code = work(manifest, folder, Console(stderr=True, highlight=False))
     except HarnessError as error:
         try:

@@ -81,7 +81,7 @@ def test_no_secret_is_written(
     written = {path: path.read_bytes() for root in roots for path in root.rglob("*") if path.is_file()}
     written = {path: content for path, content in written.items() if before.get(path) != content}
     assert any(path.suffix == ".wandb" for path in written) and any("tfevents" in path.name for path in written)
-    assert {path.name for path in written} >= {"result.json", "events.jsonl", "spec.json", "manifest.json", "table.md"}
+    assert {path.name for path in written} >= {"result.json", "events.jsonl", "spec.json", "manifest.jsonl", "table.md"}
     found = {str(path): hits for path, content in written.items() if (hits := hits_in(content))}
     if hits := hits_in(said):
         found["the console"] = hits

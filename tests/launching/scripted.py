@@ -46,11 +46,11 @@ import json, os, sys, threading, time
 from pathlib import Path
 from harness.records.result import Cause
 from harness.launching.launch_folder import FOLDER, Heartbeat, report_failure, report_end
-from harness.launching.manifest import Manifest
+from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.running.stop_request import StopRequest
 
 folder = Path(os.environ[FOLDER])
-manifest = Manifest.read(folder)
+manifest = Manifest.read(folder / MANIFEST_FILE)
 heartbeat, stop = Heartbeat(folder, 0), StopRequest()
 stop.listen(heartbeat)
 
@@ -73,7 +73,7 @@ class Scripted(Launcher):
 
     script: str = ""
 
-    def command(self, num_processes: int, folder: Path, arguments: list[str]) -> list[str]:
+    def command(self, num_processes: int, folder: Path) -> list[str]:
         return [sys.executable, "-c", RANK + self.script]
 
     def environment(self, num_processes: int) -> dict[str, str]:
@@ -92,11 +92,11 @@ def supervise(
     for seed, train in enumerate(trains):
         sections = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
         spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}", "train": train})
-        runs.append(PlannedRun(spec=spec, config_id="config", run_id=f"run{seed}", fingerprint="data"))
-    manifest = Manifest("suite", tmp_path, None, tuple(runs), 0, count)
+        runs.append(PlannedRun(spec=spec, config_id=spec.config_id(), run_id=f"run{seed}", fingerprint="data"))
+    manifest = Manifest(suite="suite", output=tmp_path, runs=tuple(runs))
     words = io.StringIO()
     console = Console(file=words, width=500)
     launcher = Scripted(packed=packed, script=script)
-    code = run_suite(manifest, launcher, {"system_id": "system"}, [], console, Unseen(), isolate=isolate)
+    code = run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen(), isolate=isolate)
     results = [read_result(path) for path in sorted(tmp_path.glob("suite/*/*/result.json"))]
     return code, results, words.getvalue()

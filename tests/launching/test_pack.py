@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import signal
 from pathlib import Path
@@ -16,8 +15,7 @@ from harness.errors import HarnessError
 from harness.launching import run_suite
 from harness.launching.failure_causes import hint_for
 from harness.launching.launch_command import Launcher
-from harness.launching.packing import Slot
-from harness.launching.slurm.manifest import COMMON, freeze
+from harness.launching.manifest import Manifest, Slot
 from harness.records.result import Cause
 from harness.records.store import RunFolder
 from harness.suite.plan import load_suite
@@ -118,7 +116,6 @@ def test_slots_take_a_run_once(tmp_path: Path) -> None:
     first, second = Slot(0, 2, tmp_path), Slot(1, 2, tmp_path)
     assert second.is_left("a") and second.takes("a") and second.takes("a") and second.is_left("a")
     assert not first.is_left("a") and not first.takes("a")
-    assert Slot.from_json(json.loads(json.dumps(first.as_json()))) == first
 
 
 @pytest.mark.launch
@@ -247,13 +244,11 @@ def exit_code(*arguments: str) -> int:
 
 
 def test_a_frozen_manifest_and_its_lines(tmp_path: Path, asked: list[tuple[int, list[str]]]) -> None:
-    runs = load_suite(Path("suite.yaml")).plan(lambda data: "f00d").runs
-    freeze(runs, tmp_path)
-    common = {"suite": "s", "output": "results", "target": None, "warm_up_seconds": None, "systems": None}
-    (tmp_path / COMMON).write_text(json.dumps({**common, "run_ids": [run.run_id for run in runs]}))
+    plan = load_suite(Path("suite.yaml")).plan(lambda data: "f00d")
+    Manifest.of(plan, Path("results")).write(tmp_path / "manifest.jsonl")
     assert exit_code("manifest.jsonl", "--lines", "2-3", "--pack", "2") == 75
     assert exit_code("suite.yaml", "--pack", "3") == exit_code("suite.yaml") == 75
-    assert asked == [(2, [run.run_id for run in runs[1:3]]), (3, asked[2][1]), (1, asked[2][1])]
+    assert asked == [(2, [run.run_id for run in plan.runs[1:3]]), (3, asked[2][1]), (1, asked[2][1])]
 
 
 def test_wrong_inputs(

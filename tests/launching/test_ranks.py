@@ -17,7 +17,7 @@ from rich.console import Console
 from harness.errors import HarnessError
 from harness.launching import processes, ranks
 from harness.launching.launch_folder import Heartbeat
-from harness.launching.packing import Slot
+from harness.launching.manifest import Slot
 from harness.launching.ranks import WatchedTime
 from harness.launching.stop_signals import StopSignals
 from tests.house import ROOT
@@ -212,5 +212,5 @@ def test_a_rank_whose_launch_folder_is_gone_says_so(
 ) -> None:
     done = rank_of(tmp_path / "gone")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: cannot read the runs of the launch in {tmp_path / 'gone'}: No such file")
+    assert done.stderr.startswith(f"error: cannot read {tmp_path / 'gone'}/manifest.jsonl: No such file")
     assert "Traceback" not in done.stderr

@@ -12,9 +12,8 @@ import pytest
 from rich.console import Console
 
 from harness.cli import main
-from harness.launching.manifest import Manifest
-from harness.launching.retrain import DISTURBED, Retrain, asked, renew_rule, retake_rule
-from harness.launching.run_suite import run_suite
+from harness.launching.manifest import Manifest, Retrain
+from harness.launching.run_suite import DISTURBED, _KnownRuns, is_to_retake, run_suite
 from harness.records.result import Measurements, RunResult
 from harness.records.store import RunFolder
 from harness.spec import parse_run_spec
@@ -150,8 +149,8 @@ def manifest_of(tmp_path: Path, count: int = 3) -> Manifest:
     runs = []
     for seed in range(count):
         spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}"})
-        runs.append(PlannedRun(spec=spec, config_id="config", run_id=f"run{seed}", fingerprint="data"))
-    return Manifest("suite", tmp_path, None, tuple(runs), 0, count)
+        runs.append(PlannedRun(spec=spec, config_id=spec.config_id(), run_id=f"run{seed}", fingerprint="data"))
+    return Manifest(suite="suite", output=tmp_path, runs=tuple(runs))
 
 
 def recorded(manifest: Manifest, seed: int, status: Any = "ok", **fields: Any) -> RunResult:
@@ -169,22 +168,22 @@ def test_the_rule_of_retake_looks_at_the_mark_and_at_nothing_else(tmp_path: Path
     manifest = manifest_of(tmp_path)
     folder = manifest.folder(manifest.runs[0], "system")
     marked = {"disturbed": ["planted"]}
-    assert retake_rule(1)(recorded(manifest, 0, **marked), folder) == DISTURBED
-    assert retake_rule(0)(recorded(manifest, 0, **marked), folder) == ""
+    assert is_to_retake(recorded(manifest, 0, **marked), folder, 1)
+    assert not is_to_retake(recorded(manifest, 0, **marked), folder, 0)
     for seconds in (1e-3, 1e6):
-        assert retake_rule(1)(recorded(manifest, 0, clock={"train_seconds": seconds}), folder) == ""
-        assert retake_rule(1)(recorded(manifest, 0, clock={"train_seconds": seconds}, **marked), folder) == DISTURBED
-    assert retake_rule(1)(recorded(manifest, 0, "diverged", **marked), folder) == ""
-    assert retake_rule(1)(recorded(manifest, 0, resumed_at_steps=[3]), folder) == ""
+        assert not is_to_retake(recorded(manifest, 0, clock={"train_seconds": seconds}), folder, 1)
+        assert is_to_retake(recorded(manifest, 0, clock={"train_seconds": seconds}, **marked), folder, 1)
+    assert not is_to_retake(recorded(manifest, 0, "diverged", **marked), folder, 1)
+    assert not is_to_retake(recorded(manifest, 0, resumed_at_steps=[3]), folder, 1)
 
     for times, most in ((1, 1), (2, 2)):
         folder.set_aside(recorded(manifest, 0, **marked), DISTURBED)
         result = recorded(manifest, 0, **marked)
         assert folder.times_set_aside(DISTURBED) == times
-        assert retake_rule(most)(result, folder) == "" and retake_rule(most + 1)(result, folder) == DISTURBED
+        assert not is_to_retake(result, folder, most) and is_to_retake(result, folder, most + 1)
     folder.set_aside(recorded(manifest, 0, **marked), "other code")
     result = recorded(manifest, 0, **marked)
-    assert result.replaced == 3 and retake_rule(1)(result, folder) == DISTURBED, "of the new code it is the first"
+    assert result.replaced == 3 and is_to_retake(result, folder, 1), "of the new code it is the first"
 
 
 def test_a_newer_record_than_the_one_that_was_looked_at_is_left(tmp_path: Path) -> None:
@@ -193,11 +192,11 @@ def test_a_newer_record_than_the_one_that_was_looked_at_is_left(tmp_path: Path) 
     folder = manifest.folder(run, "system")
     looked_at = recorded(manifest, 0)
     again = {"run0": Retrain(looked_at.attempt, "other code")}
-    asking = Manifest(**{**vars(manifest), "again": again})
+    asking = manifest.model_copy(update={"again": again})
     assert manifest.is_done(run, folder) and not asking.is_done(run, folder)
     assert asking.to_replace(run, folder) == looked_at
-    asking.write(tmp_path)
-    assert Manifest.read(tmp_path).again == again
+    asking.write(tmp_path / "manifest.jsonl")
+    assert Manifest.read(tmp_path / "manifest.jsonl").again == again
 
     folder.set_aside(looked_at, "other code")
     assert asking.to_replace(run, folder) is None and not asking.is_done(run, folder)
@@ -208,7 +207,7 @@ def test_a_newer_record_than_the_one_that_was_looked_at_is_left(tmp_path: Path) 
     run = manifest.runs[1]
     folder = manifest.folder(run, "system")
     lent = looked_at.model_copy(update={"run_id": "run1", "kept_under": "other"})
-    asking = Manifest(**{**vars(manifest), "again": {"run1": Retrain.of(lent, "other code")}})
+    asking = manifest.model_copy(update={"again": {"run1": Retrain.of(lent, "other code")}})
     assert not asking.is_done(run, folder)
     assert recorded(manifest, 1).attempt == lent.attempt
     assert asking.is_done(run, folder), "the record that was looked at is another suite's"
@@ -222,8 +221,7 @@ def test_runs_that_a_rule_names_are_launched_with_those_that_are_open(tmp_path: 
     folders = {run.run_id: manifest.folder(run, "system") for run in manifest.runs}
     by_other_code = folders["run0"].path / "result.json"
     by_other_code.write_text(json.dumps({**json.loads(by_other_code.read_text()), "code": "0123456789ab"}))
-    codes = {run.run_id: own_code(run.spec.plugins()) for run in manifest.runs}
-    assert asked(renew_rule(codes.__getitem__), folders) == {"run0": Retrain(1, "other code")}
+    assert _KnownRuns.of(manifest, "system").by_other_code == {"run0": Retrain(1, "other code")}
     script = """
 (manifest.output / "seen").write_text(json.dumps([run.run_id for run in manifest.runs]))
 open_now = [run.run_id for run in manifest.runs if not manifest.is_done(run, manifest.folder(run, "system"))]
@@ -235,7 +233,7 @@ os._exit(1)
     words = io.StringIO()
     console = Console(file=words, width=500)
     launcher = Scripted(script=script)
-    run_suite(manifest, launcher, {"system_id": "system"}, [], console, Unseen(), isolate=True, renew=True)
+    run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen(), isolate=True, renew=True)
     assert "4 runs; 1 is done on this system: skipped" in words.getvalue()
     [last] = json.loads((tmp_path / "seen").read_text())
     assert [last] == json.loads((tmp_path / "open").read_text()) == ["run3"], "each in a launch of its own"

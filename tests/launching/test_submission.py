@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -16,9 +15,9 @@ from harness.cli import main
 from harness.data.prepare import fingerprint
 from harness.errors import HarnessError
 from harness.launching.launch_command import Launcher
+from harness.launching.manifest import Manifest
 from harness.launching.slurm import cluster
 from harness.launching.slurm.batch import Array, Resources, arrays, render
-from harness.launching.slurm.manifest import read_manifest
 from harness.launching.slurm.submission import TEMPLATE
 from harness.launching.status import Snapshot
 from harness.suite.plan import Plan, PlannedRun, load_suite
@@ -238,10 +237,10 @@ def test_open_runs_are_frozen_and_submitted_once(
     ]
     suite.write_text("name: other\n")
     manifest = folder / "manifest.jsonl"
-    whole = read_manifest(manifest)
+    whole = Manifest.read(manifest)
     assert (whole.suite, whole.output) == ("s", suite.parent / "results")
     assert [run.spec.train.num_processes for run in whole.runs] == [1, 1, 1, 2, 2, 2]
-    assert read_manifest(manifest, "3-4").runs == whole.runs[2:4]
+    assert Manifest.read(manifest, "3-4").runs == whole.runs[2:4]
     suite.write_text(SUITE)
     assert {run.run_id for run in whole.runs} == {run.run_id for run in plan_of(suite).runs}
 
@@ -265,13 +264,26 @@ def test_the_trackers_of_a_suite_are_frozen_with_it(
     assert call(capsys, "submit", str(suite))[0] == 0
     [manifest] = suite.parent.glob("results/s/submissions/*/manifest.jsonl")
     suite.write_text(SUITE)
-    mirroring = read_manifest(manifest).mirroring
+    mirroring = Manifest.read(manifest).mirroring
     assert (mirroring.trackers, mirroring.wandb.project, mirroring.wandb.entity) == (("wandb",), "p", "e")
-    common = manifest.with_name("submission.json")
-    earlier = json.loads(common.read_text())
-    del earlier["mirroring"]  # as one wrote it before there was such a field
-    common.write_text(json.dumps(earlier))
-    assert not read_manifest(manifest).mirroring.trackers
+
+
+def test_the_runs_of_a_submission_by_an_earlier_version_are_known_to_be_queued(
+    suite: Path, slurm: Answers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(capsys, "submit", str(suite), "--runs-per-task", "2")[0] == 0
+    [manifest] = suite.parent.glob("results/s/submissions/*/manifest.jsonl")
+    _, *runs = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(runs))  # what the runs have in common stood elsewhere
+    slurm["squeue"] = queue("11|1|RUNNING|None")
+    assert "left out: 1 in the queue; to submit: 5" in call(capsys, "submit", str(suite), "--dry-run")[2]
+    code, _, err = call(capsys, "run", str(manifest))
+    assert (code, err.count("error: "), str(manifest) in err) == (2, 1, True), err
+    assert "hint: the same `harness submit` or `harness run` again writes another one, of this version" in err
+
+    manifest.write_text("".join(runs[:1]))
+    code, _, err = call(capsys, "status", str(suite), "--watch")
+    assert (code, f"cannot read {manifest.relative_to(suite.parent)}: it has only 1 run" in err) == (2, True), err
 
 
 def test_what_is_done_anywhere_or_on_one_system_is_left_out(
@@ -290,9 +302,9 @@ def test_what_is_done_anywhere_or_on_one_system_is_left_out(
     # A task that starts again leaves out what it did before, wherever that was; here only `machine bb` counts.
     [folder] = (suite.parent / "results/s/submissions").iterdir()
     manifest = folder / "manifest.jsonl"
-    assert len(read_manifest(manifest).runs) == 5
+    assert len(Manifest.read(manifest).without_done().runs) == 5
     finished(Path("results"), fourth.run_id, "bb")
-    left = {run.run_id for run in read_manifest(manifest).runs}
+    left = {run.run_id for run in Manifest.read(manifest).without_done().runs}
     assert fourth.run_id not in left
     assert first.run_id in left
 
@@ -315,9 +327,9 @@ def test_a_refused_array_leaves_those_before_it_recorded(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--lines", "0-1"], "has 6 lines"),
-        (["--lines", "6-7"], "has 6 lines"),
-        (["--lines", "2"], "has 6 lines"),
+        (["--lines", "0-1"], "has 6 runs"),
+        (["--lines", "6-7"], "has 6 runs"),
+        (["--lines", "2"], "has 6 runs"),
         (["--set", "train.epochs=1"], "frozen manifest"),
         (["--smoke"], "frozen manifest"),
         (["--local"], "frozen manifest"),
@@ -337,15 +349,20 @@ def test_a_manifest_of_another_meaning_is_refused(
 ) -> None:
     call(capsys, "submit", str(suite))
     [manifest] = suite.parent.glob("results/s/submissions/*/manifest.jsonl")
-    first, *rest = manifest.read_text().splitlines()
+    head, first, *rest = manifest.read_text().splitlines()
     for spoilt, words in (
-        (first.replace('"lr": 0.1', '"lr": 0.2'), "is another config now"),
-        (first.replace('"lr"', '"rate"'), "rate"),
-        (first[:-9], "cannot read"),
+        ([head, first.replace('"lr":0.1', '"lr":0.2')], "is another config now"),
+        ([head, first.replace('"lr"', '"rate"')], "rate"),
+        ([head, first[:-9]], ": Invalid JSON"),
+        ([head[:-9], first], ": Invalid JSON"),
+        ([head.replace('"suite"', '"later"'), first], ": suite: Field required"),
+        ([], ": Invalid JSON"),
     ):
-        manifest.write_text("\n".join([spoilt, *rest]))
+        manifest.write_text("\n".join([*spoilt, *rest] if spoilt else []))
         code, _, err = call(capsys, "run", str(manifest))
-        assert (code, words in err) == (2, True), err
+        assert (code, f"error: cannot read {manifest}: " in err, words in err) == (2, True, True), err
+    manifest.write_text("\n".join([head, first[:-9], *rest]))
+    assert len(Manifest.read(manifest, "2-6").runs) == 5, "the others are not looked at"
     assert call(capsys, "run", str(suite), "--lines", "1-2")[0] == 2
 
 
@@ -361,9 +378,9 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_nodes")
 def test_a_launch_over_two_nodes(tmp_path: Path) -> None:
-    launcher = Launcher(shared_folder=tmp_path)
+    launcher = Launcher(shared_folder=tmp_path, arguments=("a b.yaml",))
     assert launcher.launch_folder_parent() == tmp_path
-    *srun, bash, option, line = launcher.command(4, tmp_path, ["a b.yaml"])
+    *srun, bash, option, line = launcher.command(4, tmp_path)
     assert (srun[0], bash, option) == ("srun", "bash", "-c")
     assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--kill-on-bad-exit=1"} <= set(srun)
     echo = line.replace(f"exec {sys.executable}", "printf '%s\\n'", 1)
@@ -376,16 +393,16 @@ def test_a_launch_over_two_nodes(tmp_path: Path) -> None:
     config = yaml.safe_load((tmp_path / "accelerate.yaml").read_text())
     assert (config["same_network"], config["num_machines"]) == (False, 2)
 
-    assert launcher.command(1, tmp_path, [])[0] == sys.executable, "one process needs one node"
+    assert launcher.command(1, tmp_path)[0] == sys.executable, "one process needs one node"
     with pytest.raises(HarnessError, match="3 processes do not divide into the 2 nodes"):
-        launcher.command(3, tmp_path, [])
+        launcher.command(3, tmp_path)
 
 
 @pytest.mark.usefixtures("two_nodes")
 def test_a_config_of_ones_own_goes_over_two_nodes_too(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("distributed_type: MULTI_GPU\nuse_cpu: true\nsame_network: true\nnum_processes: 2\n")
-    line = Launcher(own).command(2, tmp_path, [])[-1]
+    line = Launcher(own).command(2, tmp_path)[-1]
     assert str(tmp_path / "accelerate.yaml") in line
     config = yaml.safe_load((tmp_path / "accelerate.yaml").read_text())
     assert config == {"distributed_type": "MULTI_GPU", "use_cpu": True, "same_network": False, "num_processes": 2}

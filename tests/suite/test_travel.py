@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import registry
-from harness.launching.manifest import Manifest
-from harness.launching.slurm.manifest import COMMON, freeze, read_manifest
+from harness.launching.manifest import Manifest, Retrain, Slot
 from harness.records.read import read_result
 from harness.records.result import Cause, Measurements
 from harness.records.store import Attempt, RunFolder
 from harness.spec import PLUGIN_SECTIONS, RunSpec, SpecError, TrainSection, parse_run_spec, section_model
 from harness.suite.file import Target
+from harness.suite.mirroring import Mirroring
 from harness.suite.plan import PlannedRun
 
 # Values that fields of all kinds may have; each field takes those that it accepts.
@@ -131,13 +131,20 @@ def test_each_field_of_each_section_survives_each_way(spec: RunSpec) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         target = Target(metric="test.accuracy", at_least=0.5)
-        manifest = Manifest("s", folder, target, (run,), 0, 1, 2.0, {run.run_id: 4})
-        manifest.write(folder)  # to a launch and its workers
-        assert Manifest.read(folder) == manifest
-        freeze([run], folder)  # to a SLURM task
-        common = {"suite": "s", "output": str(folder), "target": None, "warm_up_seconds": None, "systems": None}
-        (folder / COMMON).write_text(json.dumps({**common, "run_ids": [run.run_id]}))
-        assert read_manifest(folder / "manifest.jsonl").runs == (run,)
+        manifest = Manifest(
+            suite="s",
+            output=folder,
+            runs=(run, run),
+            target=target,
+            warm_up_seconds=2.0,
+            mirroring=Mirroring(trackers=("wandb",)),
+            systems=("m",),
+            accumulation={run.run_id: 4},
+            again={run.run_id: Retrain(1, "disturbed")},
+            slot=Slot(1, 2, folder),
+        )
+        manifest.write(folder / "manifest.jsonl")  # to a launch and its workers, and to a SLURM task
+        assert Manifest.read(folder / "manifest.jsonl") == manifest
         record = RunFolder(folder / run.run_id / "system")  # to its record
         record.start(manifest.description(run), {})
         cause = Cause(kind="planted", message="planted")

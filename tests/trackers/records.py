@@ -42,7 +42,7 @@ def planned(label: str = "mlp, sgd", seed: int = 0, **train: Any) -> PlannedRun:
 
 def manifest_of(root: Path, *runs: PlannedRun, suite: str = "made") -> Manifest:
     """Returns what a call with these runs does."""
-    return Manifest(suite, root, None, runs, 0, len(runs))
+    return Manifest(suite=suite, output=root, runs=runs)
 
 
 def metrics(epoch: int, shift: float = 0.0) -> dict[str, Any]:

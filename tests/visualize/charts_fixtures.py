@@ -35,7 +35,7 @@ def train(root: Path, *, suite: str = "quick", system: str = "here", **sections:
         pass
 
     rank = SimpleNamespace(run_opened=ignore, beat=ignore, folder=None, rank=0, steps=None)
-    manifest = Manifest(suite, root, None, (plan,), 0, 1)
+    manifest = Manifest(suite=suite, output=root, runs=(plan,))
     system_facts = {"system_id": system}
     worker = Worker(manifest, accelerator, system_facts, cast(Any, rank), StopRequest(), Notes())
     record = OpenRun(worker, plan, global_batches(spec, splits).sizes)

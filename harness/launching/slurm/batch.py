@@ -63,8 +63,8 @@ class Resources:
             _require_one_line(f"--{name.replace('_', '-')}", getattr(self, name))
         if self.gpus_per_node and not re.fullmatch(r"([\w.-]+:)?[1-9]\d*", self.gpus_per_node):
             raise HarnessError(f"--gpus-per-node {self.gpus_per_node}", "a count, or TYPE:COUNT, e.g. a100:4")
-        if self.processes_per_node and 0 < self._gpus() < self.processes_per_node:
-            message = f"{self.processes_per_node} processes on a node with {counted(self._gpus(), 'GPU')}"
+        if self.processes_per_node and 0 < self.gpu_count < self.processes_per_node:
+            message = f"{self.processes_per_node} processes on a node with {counted(self.gpu_count, 'GPU')}"
             raise HarnessError(message, "each process needs a GPU of its own")
         for line in self.sbatch:
             _require_one_line("--sbatch", line)
@@ -75,17 +75,15 @@ class Resources:
             message = f"with --time {self.time} a task would stop after less than half of its time"
             raise HarnessError(f"{message}: {self.stop_early_seconds} s early", "set --stop-early SECONDS")
 
-    def most_processes_per_node(self) -> int | None:
-        """Returns how many processes of a run a node takes; None where it is not limited."""
-        return self.processes_per_node or self._gpus() or None
+    @property
+    def gpu_count(self) -> int:
+        """GPUs on a node; 0 where none are asked for."""
+        return int(self.gpus_per_node.rpartition(":")[2] or 0)
 
     def gpus(self, processes: int) -> str:
         """Returns the GPUs to ask for on a node that takes so many processes of a run."""
         kind, colon, _ = self.gpus_per_node.rpartition(":")
-        return f"{kind}{colon}{min(processes, self._gpus())}"
-
-    def _gpus(self) -> int:
-        return int(self.gpus_per_node.rpartition(":")[2] or 0)
+        return f"{kind}{colon}{min(processes, self.gpu_count)}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def arrays(runs: Sequence[PlannedRun], resources: Resources, max_array_size: int
     sizes = [world_size(run) for run in runs]
     most = max_array_size * resources.runs_per_task
     for size in sorted(set(sizes)):
-        nodes = math.ceil(size / (resources.most_processes_per_node() or size))
+        nodes = math.ceil(size / (resources.processes_per_node or resources.gpu_count or size))
         if size % nodes:
             message = f"{size} processes do not divide into {nodes} equal nodes"
             raise HarnessError(message, "set train.num_processes or --processes-per-node")
@@ -170,9 +168,7 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
         "output": log,
         "signal": f"B:USR1@{resources.stop_early_seconds}",
     }
-    for key, value in values.items():
-        if key != "output":
-            _require_one_line(f"--{key}", str(value))
+    _require_one_line("--job-name", name)
     if not log.isprintable():
         message = f"the path {log!r} has a character that cannot be printed"
         raise HarnessError(message, "name a folder without it with --output DIR")
