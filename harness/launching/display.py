@@ -26,7 +26,7 @@ class Display(Protocol):
         """Shows what is left to tell of a launch that has ended; its folder is about to go."""
         ...
 
-    def count(self, result: RunResult, name: str) -> None:
+    def count(self, result: RunResult) -> None:
         """Takes a result of which the person was told already."""
         ...
 

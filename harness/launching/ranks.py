@@ -11,14 +11,13 @@ import psutil
 
 from harness.errors import HarnessError
 from harness.launching.failure_causes import are_at_work, are_without_steps, cause_of_hang
+from harness.launching.heartbeat import read_heartbeats
 from harness.launching.launch_folder import (
-    OpenedRun,
+    OPENED_RUNS,
     Orders,
     StackSample,
-    add_opened_run,
     give_orders,
     read_failures,
-    read_heartbeats,
     read_looks,
     read_open_run,
     refusal,
@@ -26,6 +25,7 @@ from harness.launching.launch_folder import (
 )
 from harness.launching.manifest import Manifest
 from harness.launching.processes import processes_of
+from harness.records.follow import OpenedRun, add_opened_run
 from harness.records.result import Cause
 
 POLL_SECONDS = 0.2
@@ -170,8 +170,7 @@ class Ranks:
             self._manifest.write(self._folder)
             give_orders(self._folder, self._orders)
             if self._opened:
-                for ended in (False, True)[: 1 + self._opened.ended]:
-                    add_opened_run(self._folder, dataclasses.replace(self._opened, ended=ended))
+                add_opened_run(self._folder / OPENED_RUNS, self._opened)
         except OSError as error:
             message = f"cannot write to the folder of the launch, {self._folder}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None

@@ -147,7 +147,7 @@ class Supervisor:
             return []
         place = [run.run_id for run in runs].index(opened.run_id)
         run, later = runs[place], runs[place + 1 :]
-        if opened.ended or self._manifest.is_done(run, opened.folder):  # ranks walk the runs in order
+        if opened.stage == "ended" or self._manifest.is_done(run, opened.folder):  # ranks walk the runs in order
             return later
         if status == "oom" and not self._stop.reason and self._halve(run, opened.folder, cause):
             return [run, *later]
@@ -241,7 +241,7 @@ class Supervisor:
             if not folder.is_done():
                 self._record_owned(run, owned[1], status, cause)
             elif earlier:  # it came not so far as to set that record aside
-                self._display.count(earlier, run.name)
+                self._display.count(earlier)
                 message = f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays"
                 self._console.print(message, markup=False, soft_wrap=True)
 
@@ -251,7 +251,7 @@ class Supervisor:
             folder.start(self._manifest.description(run), self._system, packed=self._manifest.packed, code=code)
         result = self._manifest.result(run, folder.path.name, folder.attempt(), status, cause)
         folder.finish(result)
-        self._display.count(result, run.name)
+        self._display.count(result)
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
         hint = hint_for(status, cause, folder.path, self._manifest.packed)

@@ -15,14 +15,12 @@ class RunStarted:
     """A run is open.
 
     Attributes:
-        name: as people call it, see `harness.suite.plan.PlannedRun.name`.
         steps, epochs: that it has.
         samples_per_epoch: over all ranks.
         at: time of day, in seconds; runs of several machines are shown together.
     """
 
     run_id: str
-    name: str
     steps: int
     epochs: int
     samples_per_epoch: int
@@ -87,7 +85,6 @@ class RunEnded:
     """
 
     run_id: str
-    name: str
     status: str
     accuracy: float | None = None
     train_seconds: float | None = None
@@ -101,12 +98,11 @@ class RunEnded:
         return not self.marks
 
     @staticmethod
-    def of(result: RunResult, name: str) -> RunEnded:
+    def of(result: RunResult) -> RunEnded:
         """Returns what there is to tell of a result."""
         test = result.metrics.get("test")
         return RunEnded(
             result.run_id,
-            name,
             result.status,
             test.accuracy if test else None,
             result.clock.train_seconds,
@@ -115,16 +111,16 @@ class RunEnded:
             ", ".join(marks(result)),
         )
 
-    def sentence(self) -> str:
-        """Returns one line on the run."""
+    def sentence(self, name: str) -> str:
+        """Returns one line on the run, of which people know the name."""
         if self.status == "preempted":
-            return f"■ {self.name} · {self.message or 'stopped'}"
+            return f"■ {name} · {self.message or 'stopped'}"
         if self.status != "ok":
-            return f"✗ {self.name} · {self.status}: {self.message or 'no cause recorded'}"
+            return f"✗ {name} · {self.status}: {self.message or 'no cause recorded'}"
         accuracy = "not known" if self.accuracy is None else f"{self.accuracy:.2%}"
         seconds = "not known" if self.train_seconds is None else f"{self.train_seconds:.2f} s"
         unranked = f", not ranked ({self.marks})" if self.marks else ""
-        return f"✓ {self.name} · test accuracy {accuracy} · train {seconds}{unranked}"
+        return f"✓ {name} · test accuracy {accuracy} · train {seconds}{unranked}"
 
 
 @dataclass(frozen=True)

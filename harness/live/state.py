@@ -1,4 +1,4 @@
-"""What is known of a suite while it runs; events update it, and nothing here draws."""
+"""What is known of a suite while it runs, and how long it will take; events update it, and nothing here draws."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.statistics.pareto import pareto_front
 from harness.suite.plan import PlannedRun
 
 RATE_SECONDS = 5.0  # that a rate within an epoch is taken over, at least
+LEAST_SHARE = 0.02  # of a run's steps, before its own pace says anything of the time that it will take
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,17 @@ class CurrentRun:
         """Of the last epoch's train time: waiting for data."""
         return self.epoch.wait_seconds / self.epoch.train_seconds if self.epoch and self.epoch.train_seconds else None
 
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it will take from now, by its own pace; None where too little was seen of it."""
+        now = self.ranks.get(0)
+        if self.started is None or self.first is None or now is None or not now.step or not self.first.step:
+            return None
+        steps = now.step - self.first.step
+        if steps < LEAST_SHARE * self.started.steps:
+            return None
+        return max(0, self.started.steps - self.step) * (now.at - self.first.at) / steps
+
     def see(self, rank: RankSeen) -> None:
         """Takes how far a rank is."""
         if rank.rank == 0 and rank.step:
@@ -144,7 +156,7 @@ class SuiteState:
 
     def apply(self, event: Event) -> None:
         """Takes an event; one of a run that is not planned here changes nothing."""
-        if getattr(event, "run_id", None) not in self.planned:
+        if event.run_id not in self.planned:
             return
         if isinstance(event, RunEnded):
             self.current.pop(event.run_id, None)
@@ -155,7 +167,7 @@ class SuiteState:
             self.ended.pop(event.run_id, None)
             old = self.current.get(event.run_id)
             if old is None or old.started is None or old.started.at < event.at:  # else the same one, read again
-                self.current[event.run_id] = CurrentRun(event.name, event)
+                self.current[event.run_id] = CurrentRun(self.planned[event.run_id].name, event)
         elif isinstance(event, RankSeen):
             if event.run_id not in self.ended:
                 self._run(event.run_id).see(event)
@@ -188,6 +200,47 @@ class SuiteState:
         ahead = pareto_front([(config.accuracy, config.train_seconds or 0.0) for config in timed])
         found = [dataclasses.replace(config, on_front=on) for config, on in zip(timed, ahead, strict=True)]
         return sorted([*found, *untimed], key=lambda config: (not config.on_front, -config.accuracy))
+
+    def seconds_left_of_run(self, run_id: str) -> float | None:
+        """Returns how long a run that goes on will take from now: as runs of its config took, else by its own pace."""
+        run = self.current[run_id]
+        known = self._seconds_by_config().get(self.planned[run_id].config_id)
+        return run.seconds_left if known is None else known * (1.0 - run.share_done)
+
+    def seconds_left(self) -> float | None:
+        """Returns how long the suite will take from now, with as many runs at a time as there are; None: not known.
+
+        A run counts as long as those of its config that have ended; one of a config of which none has ended, by its
+        steps. Runs whose times are marked count here: a guess is of what the machine does now, with all that disturbs
+        it.
+        """
+        by_config, pace = self._seconds_by_config(), self._pace()
+        parts = [self.seconds_left_of_run(run_id) for run_id in self.current]
+        for run_id, run in self.planned.items():
+            if run_id not in self.ended and run_id not in self.current:
+                parts.append(by_config.get(run.config_id, None if pace is None else pace * run.steps))
+        known = [part for part in parts if part is not None]
+        return sum(known) / max(1, len(self.current)) if len(known) == len(parts) else None
+
+    def _seconds_by_config(self) -> dict[str, float]:
+        found: dict[str, list[float]] = {}
+        for run_id, event in self.ended.items():
+            if event.status == "ok" and event.total_seconds:
+                found.setdefault(self.planned[run_id].config_id, []).append(event.total_seconds)
+        return {config_id: statistics.fmean(seconds) for config_id, seconds in found.items()}
+
+    def _pace(self) -> float | None:
+        """Returns the seconds of a step, over the runs that ended and those that go on."""
+        seconds = steps = 0.0
+        for run_id, event in self.ended.items():
+            if event.status == "ok" and event.total_seconds:
+                seconds += event.total_seconds
+                steps += self.planned[run_id].steps
+        for run_id, run in self.current.items():
+            if run.seconds_left is not None and run.share_done < 1.0:
+                seconds += run.seconds_left
+                steps += self.planned[run_id].steps * (1.0 - run.share_done)
+        return seconds / steps if steps else None
 
     def _run(self, run_id: str) -> CurrentRun:
         if run_id not in self.current:

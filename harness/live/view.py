@@ -10,15 +10,13 @@ from typing import Protocol
 
 from rich.console import Console
 
-from harness.live.draw import draw
-from harness.live.eta import about, seconds_left, seconds_left_of_run
+from harness.live.draw import about, draw
 from harness.live.events import Event, RunEnded, RunLeft
-from harness.live.follow import LaunchFollower, RunFollower
+from harness.live.follow import LaunchFollower
 from harness.live.screen import Screen
 from harness.live.state import CurrentRun, SuiteState
+from harness.records.follow import OpenedRun
 from harness.records.result import RunResult
-from harness.records.store import RunFolder
-from harness.suite.plan import PlannedRun
 
 REFRESH_SECONDS = 2.0
 BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where there is no supervisor it
@@ -30,14 +28,6 @@ class Listener(Protocol):
 
     def note(self, text: str) -> None:
         """Takes a sentence."""
-        ...
-
-    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
-        """A run was opened: its records tell of it, but for the events that are of earlier attempts."""
-        ...
-
-    def leave_run(self, run_id: str) -> None:
-        """A run has ended, or is another process's."""
         ...
 
     def close(self) -> None:
@@ -60,12 +50,6 @@ class Notes:
         if self._console:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
-        """Shows nothing."""
-
-    def leave_run(self, run_id: str) -> None:
-        """Shows nothing."""
-
     def close(self) -> None:
         """Nothing is held."""
 
@@ -85,7 +69,7 @@ class View:
         self.state = state
         self._console = console
         self._launches: dict[Path, LaunchFollower] = {}
-        self._runs: dict[str, RunFollower] = {}
+        self._own = LaunchFollower()
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._last_line = time.monotonic()
@@ -101,7 +85,8 @@ class View:
             self.state.apply(event)
             if isinstance(event, RunEnded):
                 counts = self.state.counts()
-                self._print(f"{counts['done']}/{len(self.state.planned)}  {event.sentence()}")
+                sentence = event.sentence(self.state.planned[event.run_id].name)
+                self._print(f"{counts['done']}/{len(self.state.planned)}  {sentence}")
 
     def note(self, text: str) -> None:
         """Prints a sentence."""
@@ -111,8 +96,7 @@ class View:
     def follow(self, launch: Path) -> None:
         """Shows the runs of a launch."""
         with self._lock:
-            names = {run_id: run.name for run_id, run in self.state.planned.items()}
-            self._launches[launch] = LaunchFollower(launch, names)
+            self._launches[launch] = LaunchFollower(launch)
 
     def leave(self, launch: Path) -> None:
         """Takes what is left to tell of a launch that has ended."""
@@ -121,22 +105,16 @@ class View:
             for run_id in self._launches.pop(launch).run_ids:
                 self.tell(RunLeft(run_id))
 
-    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
-        """Shows a run of this process."""
+    def take_run(self, run: OpenedRun) -> None:
+        """Takes how far this process is with a run, where no launch tells of it."""
         with self._lock:
-            self._runs[run.run_id] = RunFollower(folder, run.run_id, run.name, events_bytes)
+            for event in self._own.take(run):
+                self.tell(event)
 
-    def leave_run(self, run_id: str) -> None:
-        """Takes what is left to tell of a run of this process."""
-        with self._lock:
-            if followed := self._runs.pop(run_id, None):
-                for event in (*followed.news(), *([] if followed.has_ended else [RunLeft(run_id)])):
-                    self.tell(event)
-
-    def count(self, result: RunResult, name: str) -> None:
+    def count(self, result: RunResult) -> None:
         """Takes a result without an error message."""
         with self._lock:
-            self.state.apply(RunEnded.of(result, name))
+            self.state.apply(RunEnded.of(result))
 
     def reopen(self, run_ids: Iterable[str]) -> None:
         """Counts runs as open."""
@@ -158,7 +136,7 @@ class View:
                     self._refresh()
 
     def _look(self) -> None:
-        for followed in (*self._launches.values(), *self._runs.values()):
+        for followed in (*self._launches.values(), self._own):
             for event in followed.news():
                 self.tell(event)
 
@@ -219,8 +197,8 @@ def _line(state: SuiteState, run_id: str, run: CurrentRun) -> str:
             parts.append(f"test {run.epoch.accuracy:.2%}")
     if (rate := run.samples_per_second) is not None:
         parts.append(f"{rate:,.0f} samples/s")
-    if left := about(seconds_left_of_run(state, run_id)):
+    if left := about(state.seconds_left_of_run(run_id)):
         parts.append(f"{left} left")
-    if left := about(seconds_left(state)):
+    if left := about(state.seconds_left()):
         parts.append(f"suite {left}")
     return f"… {' · '.join(parts)}"

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from harness.counted import counted, is_are
 from harness.errors import MachineError
-from harness.launching.launch_folder import STOPPED, Heartbeat, report_end
+from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import STOPPED, report_end
 from harness.launching.manifest import Manifest
 from harness.live.events import RunEnded
 from harness.live.state import SuiteState
@@ -145,8 +146,9 @@ def _display(worker: Worker, console: Console) -> Listener:
     for run in manifest.runs:
         result = worker.folder(run).result()
         if result and worker.is_done(run):
-            state.apply(RunEnded.of(result, run.name))
+            state.apply(RunEnded.of(result))
     view = view_for(console, state, BESIDE_TRAINING_SECONDS)
+    worker.heartbeat.on_run = view.take_run
     view.start()
     return view
 

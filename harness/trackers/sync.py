@@ -16,11 +16,10 @@ from harness.errors import HarnessError
 from harness.records.claims import owner
 from harness.records.read import run_folders
 from harness.records.store import RunFolder
-from harness.trackers.account import WandbProblem, require_key
-from harness.trackers.entries import read_entries
+from harness.trackers.account import WandbProblem, read_sent, require_key
+from harness.trackers.entries import Entries, read_entries
+from harness.trackers.mirror import Mirror, RunMirror
 from harness.trackers.options import WANDB, Tracking
-from harness.trackers.replay import Replay
-from harness.trackers.sync_state import read_sync_state
 
 LOOK_EVERY_SECONDS = 5.0  # over all runs of a suite, maybe on a network disk
 
@@ -90,38 +89,38 @@ def follow(
     Raises:
         HarnessError: as `sync`.
     """
-    from harness.trackers.follower import Follower
     from harness.trackers.weights_and_biases import WandbRun, begin_client
 
     folders = [Path(place) for _, _, place in run_folders(suite_folder)]
-    sizes = {str(path): RunFolder(path).events_bytes() for path in folders if not owner(path)}  # `sync` sends these
+    sizes = {path: RunFolder(path).events_bytes() for path in folders if not owner(path)}  # `sync` sends these
     say(sync(suite_folder, tracking, say).text())
     tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
     begin_client(tracking)
     say(f"following {suite_folder}; Ctrl-C ends it")
-    opened: list[Path] = []
     with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
-        follower = Follower(lambda description, run: WandbRun(description, run, tracking, Path(name)), say, tracking)
+        mirror = Mirror(lambda entries, run: WandbRun(entries, run, tracking, Path(name)), say, tracking)
         with contextlib.suppress(KeyboardInterrupt):
             while not stops():
-                now = {place: RunFolder(Path(place)).events_bytes() for _, _, place in run_folders(suite_folder)}
-                opened += [Path(place) for place, size in now.items() if size != sizes.get(place, 0)]
+                now = {Path(place): RunFolder(Path(place)).events_bytes() for _, _, place in run_folders(suite_folder)}
+                for path, size in now.items():
+                    if size != sizes.get(path, 0):
+                        mirror.add(path)
                 sizes = now
-                follower.look(opened)
+                mirror.look()
                 time.sleep(LOOK_EVERY_SECONDS)
-        follower.close()
+        mirror.close()
 
 
 def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
     """Tells whether W&B has not answered yet that it has this run, as it is now, in this place."""
-    entries, known = read_entries(folder, with_machine=tracking.machine), read_sync_state(folder)
+    entries, known = read_entries(folder, with_machine=tracking.machine), read_sent(folder)
     if entries is None:
         return False
-    if known is None or (known.id, known.digest) != (entries.description.id, entries.digest()):
+    if (known.get("id"), known.get("digest")) != (entries.id, entries.digest()):
         return True
-    if tracking.predictions and not known.predictions:
+    if tracking.predictions and not known.get("predictions"):
         return True
-    return known.project != tracking.project or bool(tracking.entity and known.entity != tracking.entity)
+    return known.get("project") != tracking.project or bool(tracking.entity and known.get("entity") != tracking.entity)
 
 
 def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str], None]) -> str:
@@ -130,19 +129,19 @@ def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str],
     begin_client(tracking)
     place, done = "", 0
     with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
+
+        def open_tracker(entries: Entries, folder: RunFolder) -> WandbRun:
+            nonlocal place
+            opened = WandbRun(entries, folder, tracking, Path(name))
+            place = f"{server_address()}, {opened.path}"
+            return opened
+
         for folder in folders:
-            opened: list[WandbRun] = []
-
-            def open_tracker(description, folder=folder, opened=opened):
-                opened.append(WandbRun(description, folder, tracking, Path(name)))
-                return opened[0]
-
             try:
-                Replay(folder, open_tracker, with_machine=tracking.machine).advance(to_the_end=True)
+                RunMirror(folder, open_tracker, with_machine=tracking.machine).advance(to_the_end=True)
             except WandbProblem as problem:
                 left = f"brought up: {done} of {counted(len(folders), 'run')}" if done else ""
                 raise WandbProblem(problem.message, f"{problem.hint}; {left}" if left else problem.hint) from None
             done += 1
-            place = f"{server_address()}, {opened[0].path}"
             say(f"brought up {folder.path.parent.name} {folder.path.name}")
     return place

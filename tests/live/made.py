@@ -23,11 +23,11 @@ def planned(count: int = 6, configs: int = 3) -> dict[str, Planned]:
 
 
 def ended(run_id: str, status: str = "ok", accuracy: float = 0.9, seconds: float = 10.0) -> RunEnded:
-    return RunEnded(run_id, run_id, status, accuracy, seconds, 2 * seconds, "" if status == "ok" else "planted")
+    return RunEnded(run_id, status, accuracy, seconds, 2 * seconds, "" if status == "ok" else "planted")
 
 
 def started(run_id: str, steps: int = 100, epochs: int = 10, at: float = NOW) -> RunStarted:
-    return RunStarted(run_id, planned(100)[run_id].name, steps, epochs, samples_per_epoch=1000, at=at)
+    return RunStarted(run_id, steps, epochs, samples_per_epoch=1000, at=at)
 
 
 def seen(run_id: str, step: int | None, after: float = 0.0, rank: int = 0, gpu: bool = False) -> RankSeen:

@@ -6,8 +6,7 @@ import dataclasses
 
 import pytest
 
-from harness.live.draw import draw
-from harness.live.eta import about, seconds_left, seconds_left_of_run
+from harness.live.draw import about, draw
 from harness.live.events import RunEnded
 from harness.live.state import SuiteState
 from tests.live.made import ended, going_on, planned, seen, started
@@ -47,7 +46,7 @@ def test_before_the_first_step() -> None:
     state.apply(seen("r0", None))
     run = state.current["r0"]
     assert (run.current_epoch, run.samples_per_second, run.wait_share) == (None, None, None)
-    assert run.ranks[0].phase == "data" and seconds_left(state) is None
+    assert run.ranks[0].phase == "data" and state.seconds_left() is None
 
 
 def test_the_same_start_read_again_forgets_nothing() -> None:
@@ -82,24 +81,24 @@ def test_time_left_by_ended_runs_of_the_config() -> None:
     for event in (ended("r0", seconds=10.0), ended("r1", seconds=20.0), ended("r2", seconds=30.0), started("r3")):
         state.apply(event)
     state.apply(seen("r3", 50))
-    assert seconds_left_of_run(state, "r3") == 10.0, "half of 20 s"
-    assert seconds_left(state) == 10.0 + 40.0 + 60.0
+    assert state.seconds_left_of_run("r3") == 10.0, "half of 20 s"
+    assert state.seconds_left() == 10.0 + 40.0 + 60.0
 
 
 def test_time_left_by_steps_where_no_run_of_the_config_has_ended() -> None:
     state = SuiteState("s", planned(3))
     state.apply(ended("r0", seconds=10.0))  # 20 s for one unit of steps
-    assert seconds_left(state) == 20.0 * 2 + 20.0 * 3
+    assert state.seconds_left() == 20.0 * 2 + 20.0 * 3
 
 
 def test_time_left_by_the_pace_of_the_first_run() -> None:
     state = SuiteState("s", planned(2, configs=1))
     state.apply(started("r0"))
     state.apply(seen("r0", 1))
-    assert seconds_left_of_run(state, "r0") is None, "one step says nothing"
+    assert state.seconds_left_of_run("r0") is None, "one step says nothing"
     state.apply(seen("r0", 21, after=10.0))
-    assert seconds_left_of_run(state, "r0") == pytest.approx(79 * 0.5)
-    assert seconds_left(state) == pytest.approx(79 * 0.5 + 50.0)
+    assert state.seconds_left_of_run("r0") == pytest.approx(79 * 0.5)
+    assert state.seconds_left() == pytest.approx(79 * 0.5 + 50.0)
 
 
 def test_a_resumed_run_is_judged_by_the_steps_that_were_seen() -> None:
@@ -107,7 +106,7 @@ def test_a_resumed_run_is_judged_by_the_steps_that_were_seen() -> None:
     state.apply(started("r0"))
     state.apply(seen("r0", 61))
     state.apply(seen("r0", 71, after=10.0))
-    assert seconds_left_of_run(state, "r0") == pytest.approx(29.0)
+    assert state.seconds_left_of_run("r0") == pytest.approx(29.0)
 
 
 def test_several_runs_at_a_time_share_what_is_left() -> None:
@@ -116,7 +115,7 @@ def test_several_runs_at_a_time_share_what_is_left() -> None:
     for run_id in ("r1", "r2"):
         state.apply(started(run_id))
         state.apply(seen(run_id, None))
-    assert seconds_left(state) == 3 * 20.0 / 2
+    assert state.seconds_left() == 3 * 20.0 / 2
 
 
 def test_a_config_that_was_not_timed_is_shown_and_ranked_by_no_time() -> None:
@@ -127,21 +126,21 @@ def test_a_config_that_was_not_timed_is_shown_and_ranked_by_no_time() -> None:
     assert [(one.label, one.train_seconds, one.on_front) for one in state.front()] == [
         ("resnet18 width=0", 10.0, True), ("resnet18 width=1", None, False)
     ]  # fmt: skip
-    assert untimed.sentence().endswith("train 1.00 s, not ranked (packed)")
+    assert untimed.sentence("r1").endswith("train 1.00 s, not ranked (packed)")
     shown = [line.plain for line in draw([state], 80, 10)]
     assert any("95.00%" in line and " - " in line and "◆" not in line for line in shown)
 
 
 @pytest.mark.parametrize("mark", ["", *MARKING])
 def test_a_record_says_whether_it_was_timed(mark: str) -> None:
-    seen = RunEnded.of(result(**MARKING.get(mark, {})), "r0")
+    seen = RunEnded.of(result(**MARKING.get(mark, {})))
     assert seen.marks == mark and seen.timed is not bool(mark)
 
 
 def test_nothing_left() -> None:
     state = SuiteState("s", planned(1))
     state.apply(ended("r0"))
-    assert seconds_left(state) == 0.0
+    assert state.seconds_left() == 0.0
 
 
 @pytest.mark.parametrize(
