@@ -36,8 +36,7 @@ from rich.console import Console
 
 from harness.launching.heartbeat import BEAT_SECONDS, Heartbeat
 from harness.launching.launch_folder import OPENED_RUNS
-from harness.live.events import EpochEnded, RunEnded
-from harness.live.state import Planned, SuiteState
+from harness.live.state import Planned, RunEnded, SuiteState
 from harness.live.view import REFRESH_SECONDS, TerminalView
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
@@ -142,8 +141,10 @@ def suite() -> SuiteState:
     state = SuiteState("watched", runs)
     for index in range(RUNS - 1):
         accuracy, seconds = 0.8 + index % CONFIGS / 100, 10.0 + index % CONFIGS
-        state.apply(RunEnded(f"r{index}", "ok", accuracy, seconds, 2 * seconds))
-    state.apply(EpochEnded("r59", 1, 0.5, 0.9, 4.0, 0.1))
+        state.end(RunEnded(f"r{index}", "ok", accuracy, seconds, 2 * seconds))
+    metrics = {"train": {"loss": 0.5}, "test": {"accuracy": 0.9}}
+    epoch = {"event": "epoch", "epoch": 0, "metrics": metrics, "train_seconds": 4.0, "wait_seconds": 0.1}
+    state.take("r59", epoch)
     return state
 
 

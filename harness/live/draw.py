@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.text import Text
 
-from harness.live.state import ConfigSoFar, CurrentRun, RankSeen, SuiteState
+from harness.live.current_run import CurrentRun, RankSeen
+from harness.live.state import ConfigSoFar, SuiteState
 
 GIB = 2**30
 GAP = 2
@@ -94,8 +95,8 @@ def _runs(state: SuiteState, width: int, room: int) -> list[Text]:
 
 
 def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[Text]:
-    if run.current_epoch and run.started:
-        epoch = f"{run.current_epoch}/{run.started.epochs}"
+    if run.current_epoch:
+        epoch = f"{run.current_epoch}/{run.epochs}"
     else:
         epoch = PHASES.get(run.ranks[0].phase, "starts") if 0 in run.ranks else "starts"
     rate, wait = run.samples_per_second, run.wait_share
@@ -115,15 +116,15 @@ def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[Text]:
 
 def _ranks(run: CurrentRun, room: int) -> list[str]:
     """Returns a line for each rank that has a GPU, or one for all of them where there is no room for each."""
-    seen = [rank for _, rank in sorted(run.ranks.items()) if rank.device_bytes is not None]
+    seen = {number: rank for number, rank in sorted(run.ranks.items()) if rank.device_bytes is not None}
     if not seen or room < 1:
         return []
     if len(seen) <= room:
-        return [f"rank {rank.rank}: {_gpu([rank])}" for rank in seen]
-    return [f"{len(seen)} ranks: {_gpu(seen)}"]
+        return [f"rank {number}: {_gpu([rank])}" for number, rank in seen.items()]
+    return [f"{len(seen)} ranks: {_gpu(seen.values())}"]
 
 
-def _gpu(ranks: list[RankSeen]) -> str:
+def _gpu(ranks: Collection[RankSeen]) -> str:
     busy = [100 * rank.gpu_utilization for rank in ranks if rank.gpu_utilization is not None]
     used = [rank.device_bytes / GIB for rank in ranks if rank.device_bytes is not None]
     total = [rank.device_total_bytes / GIB for rank in ranks if rank.device_total_bytes is not None]

@@ -1,19 +1,20 @@
-"""What is known of a suite while it runs, and how long it will take; events update it, and nothing here draws."""
+"""What is known of a suite while it runs, and how long it will take; nothing here draws."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from harness.live.events import EpochEnded, Event, RankSeen, RunEnded, RunLeft, RunStarted
+from harness.live.current_run import CurrentRun, EpochSeen, RankSeen
+from harness.records.comparable import marks
+from harness.records.events import STARTS
+from harness.records.result import RunResult
 from harness.statistics.pareto import pareto_front
 from harness.suite.plan import PlannedRun
-
-RATE_SECONDS = 5.0  # that a rate within an epoch is taken over, at least
-LEAST_SHARE = 0.02  # of a run's steps, before its own pace says anything of the time that it will take
 
 
 @dataclass(frozen=True)
@@ -40,82 +41,54 @@ class Planned:
         )
 
 
-@dataclass
-class CurrentRun:
-    """A run that goes on.
+@dataclass(frozen=True)
+class RunEnded:
+    """A run's result is on disk.
 
     Attributes:
-        started: None until its folder is open: it reads its data.
-        epoch: the last one that is through.
-        ranks: the newest of each.
-        first: of rank 0, since it is watched; a run that goes on from a checkpoint does not begin at step 0.
-        first_of_epoch: of rank 0, in its present epoch.
-        where: the machine and process that it is on; empty where that is this one.
+        total_seconds: all that the run took; None where that was not measured.
+        message: of its cause, where it is not ok.
+        marks: the names of what keeps its train time from standing beside those of others, see
+            `harness.records.comparable`; empty where nothing does.
     """
 
-    name: str
-    started: RunStarted | None = None
-    epoch: EpochEnded | None = None
-    ranks: dict[int, RankSeen] = field(default_factory=dict)
-    first: RankSeen | None = None
-    first_of_epoch: RankSeen | None = None
-    where: str = ""
+    run_id: str
+    status: str
+    accuracy: float | None = None
+    train_seconds: float | None = None
+    total_seconds: float | None = None
+    message: str = ""
+    marks: str = ""
 
     @property
-    def step(self) -> int:
-        """Optimizer steps done, as far as is known."""
-        seen = self.ranks[0].step or 0 if 0 in self.ranks else 0
-        through = self.epoch.epoch * self.started.steps_per_epoch if self.epoch and self.started else 0
-        return max(seen, through)
+    def timed(self) -> bool:
+        """Whether its train time may stand beside those of others."""
+        return not self.marks
 
-    @property
-    def share_done(self) -> float:
-        """Of its steps."""
-        return min(1.0, self.step / self.started.steps) if self.started and self.started.steps else 0.0
+    @staticmethod
+    def of(result: RunResult) -> RunEnded:
+        """Returns what there is to tell of a result."""
+        test = result.metrics.get("test")
+        return RunEnded(
+            result.run_id,
+            result.status,
+            test.accuracy if test else None,
+            result.clock.train_seconds,
+            result.clock.total_seconds,
+            result.cause.message if result.cause else "",
+            ", ".join(marks(result)),
+        )
 
-    @property
-    def current_epoch(self) -> int | None:
-        """Which epoch it is in, counted from 1; None before the first step."""
-        if self.started is None or not self.step:
-            return None
-        return min((self.step - 1) // self.started.steps_per_epoch + 1, self.started.epochs)
-
-    @property
-    def samples_per_second(self) -> float | None:
-        """Of the present epoch where it is long enough, else of the last one; None where neither is known."""
-        now, began = self.ranks.get(0), self.first_of_epoch
-        if self.started and now and began and now.step and began.step and now.at - began.at >= RATE_SECONDS:
-            samples_per_step = self.started.samples_per_epoch / self.started.steps_per_epoch
-            return (now.step - began.step) * samples_per_step / (now.at - began.at)
-        if self.started and self.epoch and self.epoch.train_seconds:
-            return self.started.samples_per_epoch / self.epoch.train_seconds
-        return None
-
-    @property
-    def wait_share(self) -> float | None:
-        """Of the last epoch's train time: waiting for data."""
-        return self.epoch.wait_seconds / self.epoch.train_seconds if self.epoch and self.epoch.train_seconds else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long it will take from now, by its own pace; None where too little was seen of it."""
-        now = self.ranks.get(0)
-        if self.started is None or self.first is None or now is None or not now.step or not self.first.step:
-            return None
-        steps = now.step - self.first.step
-        if steps < LEAST_SHARE * self.started.steps:
-            return None
-        return max(0, self.started.steps - self.step) * (now.at - self.first.at) / steps
-
-    def see(self, rank: RankSeen) -> None:
-        """Takes how far a rank is."""
-        if rank.rank == 0 and rank.step:
-            before = self.current_epoch
-            self.ranks[0] = rank
-            self.first = self.first or rank
-            if self.first_of_epoch is None or self.current_epoch != before:
-                self.first_of_epoch = rank
-        self.ranks[rank.rank] = rank
+    def sentence(self, name: str) -> str:
+        """Returns one line on the run, of which people know the name."""
+        if self.status == "preempted":
+            return f"■ {name} · {self.message or 'stopped'}"
+        if self.status != "ok":
+            return f"✗ {name} · {self.status}: {self.message or 'no cause recorded'}"
+        accuracy = "not known" if self.accuracy is None else f"{self.accuracy:.2%}"
+        seconds = "not known" if self.train_seconds is None else f"{self.train_seconds:.2f} s"
+        unranked = f", not ranked ({self.marks})" if self.marks else ""
+        return f"✓ {name} · test accuracy {accuracy} · train {seconds}{unranked}"
 
 
 @dataclass(frozen=True)
@@ -154,27 +127,30 @@ class SuiteState:
         """Returns the state of a plan before anything is known of its runs."""
         return SuiteState(suite, {run.run_id: Planned.of(run) for run in runs}, system)
 
-    def apply(self, event: Event) -> None:
-        """Takes an event; one of a run that is not planned here changes nothing."""
-        if event.run_id not in self.planned:
-            return
-        if isinstance(event, RunEnded):
-            self.current.pop(event.run_id, None)
-            self.ended.pop(event.run_id, None)
-            if event.status != "preempted":  # it is open, and goes on
-                self.ended[event.run_id] = event
-        elif isinstance(event, RunStarted):
-            self.ended.pop(event.run_id, None)
-            old = self.current.get(event.run_id)
-            if old is None or old.started is None or old.started.at < event.at:  # else the same one, read again
-                self.current[event.run_id] = CurrentRun(self.planned[event.run_id].name, event)
-        elif isinstance(event, RankSeen):
-            if event.run_id not in self.ended:
-                self._run(event.run_id).see(event)
-        elif isinstance(event, EpochEnded):
-            self._run(event.run_id).epoch = event
-        elif isinstance(event, RunLeft):
-            self.current.pop(event.run_id, None)
+    def take(self, run_id: str, event: Mapping[str, Any]) -> None:
+        """Takes an event of the record of a planned run.
+
+        Raises:
+            KeyError: the event has not what those of a run have.
+        """
+        if event["event"] in STARTS:
+            planned = {name: event[name] for name in ("steps", "epochs", "samples_per_epoch")}
+            self.current[run_id] = CurrentRun(self.planned[run_id].name, **planned)
+            self.ended.pop(run_id, None)
+        elif event["event"] == "epoch":
+            self._run(run_id).epoch = EpochSeen.of(event)
+
+    def see(self, run_id: str, rank: int, seen: RankSeen) -> None:
+        """Takes how far a rank is; one of no run that goes on changes nothing."""
+        if run_id in self.planned and run_id not in self.ended:
+            self._run(run_id).see(rank, seen)
+
+    def end(self, ended: RunEnded) -> None:
+        """Takes the end of a planned run."""
+        self.current.pop(ended.run_id, None)
+        self.ended.pop(ended.run_id, None)
+        if ended.status != "preempted":  # it is open, and goes on
+            self.ended[ended.run_id] = ended
 
     def counts(self) -> dict[str, int]:
         """Returns how many runs are done (in whatever way), running, open, and how many of the done ones by status."""
@@ -243,6 +219,4 @@ class SuiteState:
         return seconds / steps if steps else None
 
     def _run(self, run_id: str) -> CurrentRun:
-        if run_id not in self.current:
-            self.current[run_id] = CurrentRun(self.planned[run_id].name)
-        return self.current[run_id]
+        return self.current.setdefault(run_id, CurrentRun(self.planned[run_id].name))

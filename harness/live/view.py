@@ -6,15 +6,14 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from rich.console import Console
 
+from harness.live.current_run import CurrentRun
 from harness.live.draw import about, draw
-from harness.live.events import Event, RunEnded, RunLeft
 from harness.live.follow import LaunchFollower
 from harness.live.screen import Screen
-from harness.live.state import CurrentRun, SuiteState
+from harness.live.state import RunEnded, SuiteState
 from harness.records.follow import OpenedRun
 from harness.records.result import RunResult
 
@@ -23,20 +22,8 @@ BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where there is no sup
 LINE_EVERY_SECONDS = 180.0
 
 
-class Listener(Protocol):
-    """What a rank tells of its runs; the rest is seen in their records."""
-
-    def note(self, text: str) -> None:
-        """Takes a sentence."""
-        ...
-
-    def close(self) -> None:
-        """Nothing more is told."""
-        ...
-
-
 class Notes:
-    """Prints the sentences, and shows nothing else: on a rank of a supervised launch, whose supervisor sees the rest.
+    """Prints the sentences that a rank has for a person, and shows nothing else: where a supervisor shows the rest.
 
     Args:
         console: on stderr; None prints nothing, as on every rank but the first.
@@ -54,8 +41,8 @@ class Notes:
         """Nothing is held."""
 
 
-class View:
-    """A `Listener`, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
+class View(Notes):
+    """`Notes` of a rank, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
 
     Args:
         console: on stderr, which may go away: see `harness.streams.guard_streams`.
@@ -66,10 +53,10 @@ class View:
     holds_terminal = False
 
     def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
+        super().__init__(console)
         self.state = state
-        self._console = console
         self._launches: dict[Path, LaunchFollower] = {}
-        self._own = LaunchFollower()
+        self._own = LaunchFollower(state)
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._last_line = time.monotonic()
@@ -79,42 +66,40 @@ class View:
         """Begins to look for news, in a thread."""
         self._thread.start()
 
-    def tell(self, event: Event) -> None:
-        """Takes an event, and prints what stays of it: the ends of runs."""
+    def tell(self, ended: RunEnded) -> None:
+        """Takes the end of a run, and prints what stays of it."""
         with self._lock:
-            self.state.apply(event)
-            if isinstance(event, RunEnded):
-                counts = self.state.counts()
-                sentence = event.sentence(self.state.planned[event.run_id].name)
-                self._print(f"{counts['done']}/{len(self.state.planned)}  {sentence}")
+            self.state.end(ended)
+            sentence = ended.sentence(self.state.planned[ended.run_id].name)
+            self.note(f"{len(self.state.ended)}/{len(self.state.planned)}  {sentence}")
 
     def note(self, text: str) -> None:
         """Prints a sentence."""
         with self._lock:
-            self._print(text)
+            self._last_line = time.monotonic()
+            super().note(text)
 
     def follow(self, launch: Path) -> None:
         """Shows the runs of a launch."""
         with self._lock:
-            self._launches[launch] = LaunchFollower(launch)
+            self._launches[launch] = LaunchFollower(self.state, launch)
 
     def leave(self, launch: Path) -> None:
         """Takes what is left to tell of a launch that has ended."""
         with self._lock:
             self._look()
-            for run_id in self._launches.pop(launch).run_ids:
-                self.tell(RunLeft(run_id))
+            self._launches.pop(launch).forget()
 
     def take_run(self, run: OpenedRun) -> None:
         """Takes how far this process is with a run, where no launch tells of it."""
         with self._lock:
-            for event in self._own.take(run):
-                self.tell(event)
+            for ended in self._own.take(run):
+                self.tell(ended)
 
     def count(self, result: RunResult) -> None:
         """Takes a result without an error message."""
         with self._lock:
-            self.state.apply(RunEnded.of(result))
+            self.state.end(RunEnded.of(result))
 
     def reopen(self, run_ids: Iterable[str]) -> None:
         """Counts runs as open."""
@@ -137,17 +122,13 @@ class View:
 
     def _look(self) -> None:
         for followed in (*self._launches.values(), self._own):
-            for event in followed.news():
-                self.tell(event)
+            for ended in followed.look():
+                self.tell(ended)
 
     def _refresh(self) -> None:
         if time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             for run_id, run in self.state.current.items():
-                self._print(_line(self.state, run_id, run))
-
-    def _print(self, text: str) -> None:
-        self._last_line = time.monotonic()
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+                self.note(_line(self.state, run_id, run))
 
 
 class TerminalView(View):
@@ -189,8 +170,8 @@ def can_draw(console: Console) -> bool:
 def _line(state: SuiteState, run_id: str, run: CurrentRun) -> str:
     """Returns one line on a run that goes on."""
     parts = [run.name]
-    if run.current_epoch and run.started:
-        parts.append(f"epoch {run.current_epoch}/{run.started.epochs}")
+    if run.current_epoch:
+        parts.append(f"epoch {run.current_epoch}/{run.epochs}")
     if run.epoch:
         parts.append(f"loss {run.epoch.loss:.4g}")
         if run.epoch.accuracy is not None:

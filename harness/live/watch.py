@@ -12,10 +12,9 @@ from harness.errors import HarnessError
 from harness.launching.slurm.submission import read_queue, read_submissions
 from harness.launching.status import Snapshot, queue_text
 from harness.live.draw import draw
-from harness.live.events import RunEnded, RunLeft
 from harness.live.follow import LiveRun
 from harness.live.screen import Screen
-from harness.live.state import SuiteState
+from harness.live.state import RunEnded, SuiteState
 from harness.live.view import can_draw
 from harness.records.claims import owner
 from harness.records.follow import OpenedRun
@@ -67,18 +66,18 @@ class Watched:
             self.states[system_id] = SuiteState.of(self._plan.suite.name, self._plan.runs, system_id)
         state = self.states[system_id]
         if result:
-            state.apply(RunEnded.of(result))
+            state.end(RunEnded.of(result))
             if result.status in FINAL:
                 self._done.add((run_id, system_id))
             return
         state.ended.pop(run_id, None)
         if who is None:
-            state.apply(RunLeft(run_id))
+            state.current.pop(run_id, None)
             return
         if (run_id, system_id) not in self._followed:
-            self._followed[run_id, system_id] = LiveRun(OpenedRun(run_id, folder))
-        for event in self._followed[run_id, system_id].news():
-            state.apply(event)
+            self._followed[run_id, system_id] = LiveRun(OpenedRun(run_id, folder), state)
+        for ended in self._followed[run_id, system_id].look():
+            state.end(ended)
         if run_id in state.current:
             host = who.partition(",")[0].removeprefix("host ")
             state.current[run_id].where = host if who.startswith("host ") else "unknown"

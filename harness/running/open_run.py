@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 from harness.errors import HarnessError
 from harness.launching.heartbeat import Heartbeat
 from harness.launching.manifest import Manifest
-from harness.live.view import Listener
+from harness.live.view import Notes
 from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.claims import Claim, owner
@@ -39,7 +39,7 @@ class Worker:
     system: dict[str, Any]
     heartbeat: Heartbeat
     stop: StopRequest
-    display: Listener
+    display: Notes
 
     @property
     def is_main(self) -> bool:
