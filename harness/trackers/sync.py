@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +15,9 @@ from harness.records.claims import owner
 from harness.records.read import run_folders
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, read_sent, require_key
-from harness.trackers.entries import Entries, read_entries
+from harness.trackers.entries import read_entries
 from harness.trackers.mirror import Mirror, RunMirror
-from harness.trackers.options import WANDB, Tracking
+from harness.trackers.options import Tracking
 
 LOOK_EVERY_SECONDS = 5.0  # over all runs of a suite, maybe on a network disk
 
@@ -49,7 +47,7 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
 
     Args:
         suite_folder: `results/SUITE`.
-        tracking: where they go.
+        tracking: where at W&B they go.
         say: is given a sentence on each run that was brought up, and on each record that does not count.
 
     Raises:
@@ -59,7 +57,6 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
     if not folders:
         raise HarnessError(f"{suite_folder} has no runs", "run the suite first, or name another --output")
     require_key(os.environ, Path.home())
-    tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
     waiting, at_work, left_out = [], 0, 0
     for folder in folders:
         if owner(folder.path):
@@ -89,16 +86,14 @@ def follow(
     Raises:
         HarnessError: as `sync`.
     """
-    from harness.trackers.weights_and_biases import WandbRun, begin_client
+    from harness.trackers.weights_and_biases import client
 
     folders = [Path(place) for _, _, place in run_folders(suite_folder)]
     sizes = {path: RunFolder(path).events_bytes() for path in folders if not owner(path)}  # `sync` sends these
     say(sync(suite_folder, tracking, say).text())
-    tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
-    begin_client(tracking)
-    say(f"following {suite_folder}; Ctrl-C ends it")
-    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
-        mirror = Mirror(lambda entries, run: WandbRun(entries, run, tracking, Path(name)), say, tracking)
+    with client(tracking) as open_tracker:
+        say(f"following {suite_folder}; Ctrl-C ends it")
+        mirror = Mirror(open_tracker, say, tracking)
         with contextlib.suppress(KeyboardInterrupt):
             while not stops():
                 now = {Path(place): RunFolder(Path(place)).events_bytes() for _, _, place in run_folders(suite_folder)}
@@ -124,24 +119,19 @@ def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
 
 
 def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str], None]) -> str:
-    from harness.trackers.weights_and_biases import WandbRun, begin_client, server_address
+    from harness.trackers.weights_and_biases import WandbRun, client, server_address
 
-    begin_client(tracking)
     place, done = "", 0
-    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
-
-        def open_tracker(entries: Entries, folder: RunFolder) -> WandbRun:
-            nonlocal place
-            opened = WandbRun(entries, folder, tracking, Path(name))
-            place = f"{server_address()}, {opened.path}"
-            return opened
-
+    with client(tracking) as open_tracker:
         for folder in folders:
+            mirror = RunMirror(folder, open_tracker, with_machine=tracking.machine)
             try:
-                RunMirror(folder, open_tracker, with_machine=tracking.machine).advance(to_the_end=True)
+                mirror.advance(to_the_end=True)
             except WandbProblem as problem:
                 left = f"brought up: {done} of {counted(len(folders), 'run')}" if done else ""
                 raise WandbProblem(problem.message, f"{problem.hint}; {left}" if left else problem.hint) from None
             done += 1
+            assert isinstance(mirror.tracker, WandbRun)
+            place = f"{server_address()}, {mirror.tracker.path}"
             say(f"brought up {folder.path.parent.name} {folder.path.name}")
     return place

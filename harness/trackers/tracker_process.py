@@ -184,8 +184,7 @@ def main() -> None:
         with contextlib.suppress(OSError):  # nobody listens any more
             words.write(f"{sentence}\n")
 
-    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as scratch:
-        open_tracker, end_client = _client(tracking, Path(scratch))
+    with _client(tracking) as (open_tracker, end_client):
         mirror = Mirror(open_tracker, say, tracking)
 
         def look() -> None:
@@ -208,16 +207,18 @@ def main() -> None:
     os._exit(0)
 
 
-def _client(tracking: Tracking, scratch: Path) -> tuple[OpenTracker, Callable[[], object]]:
-    """Returns what makes the tracker of a run, and what ends the tracker's client."""
-    if tracking.names != (WANDB,):
+@contextlib.contextmanager
+def _client(tracking: Tracking) -> Iterator[tuple[OpenTracker, Callable[[], object]]]:
+    """Yields what makes the tracker of a run, and what ends the tracker's client."""
+    if tracking.names == (WANDB,):
+        from harness.trackers.weights_and_biases import client, end_client
+
+        with client(tracking) as open_tracker:
+            yield open_tracker, end_client
+    else:
         from harness.trackers.through_accelerate import AccelerateRun
 
-        return lambda entries, run: AccelerateRun(entries, run, tracking), lambda: None
-    from harness.trackers.weights_and_biases import WandbRun, begin_client, end_client
-
-    begin_client(tracking)
-    return lambda entries, run: WandbRun(entries, run, tracking, scratch), end_client
+        yield lambda entries, folder: AccelerateRun(entries, folder, tracking), lambda: None
 
 
 def _set_niceness(niceness: int) -> None:

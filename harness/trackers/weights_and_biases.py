@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -201,13 +202,20 @@ def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Sett
     return wandb.Settings(**values)
 
 
-def end_client() -> None:
-    """Ends the client, once it has written what it has."""
-    wandb.teardown()
+@contextlib.contextmanager
+def client(tracking: Tracking) -> Iterator[Callable[[Entries, RunFolder], WandbRun]]:
+    """Starts the client's own process, and says which call to name where the machine is to be named at all.
 
-
-def begin_client(tracking: Tracking) -> None:
-    """Starts the client's own process, and says which call to name where the machine is to be named at all."""
+    Yields:
+        What opens a run there.
+    """
     if tracking.command:
         sys.argv = list(tracking.command)
     wandb.setup(wandb.Settings(silent=True))
+    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as scratch:
+        yield lambda entries, folder: WandbRun(entries, folder, tracking, Path(scratch))
+
+
+def end_client() -> None:
+    """Ends the client, once it has written what it has."""
+    wandb.teardown()
