@@ -122,6 +122,7 @@ def test_a_tracker_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     assert said == ["ConnectionError: planted; the runs go on, and their records are whole"], "once"
     told.fails = ""
     own.look()
+    assert told.short == ["open"], "though nothing is new"
     records.epoch_event(folder, 0)
     own.look()
     records.end(tmp_path)

@@ -29,6 +29,7 @@ from harness.trackers.options import Tracking
 from harness.trackers.sync import sync
 from harness.trackers.tracker_process import tracked
 from tests.house import ROOT
+from tests.trackers import records
 from tests.trackers.server import ENTITY, Server, StoredRun
 
 pytestmark = pytest.mark.launch
@@ -153,10 +154,13 @@ def test_without_a_key_runs_are_kept_on_this_disk(
 
 
 def test_tensorboard_beside(tmp_path: Path, alone: dict[str, object]) -> None:
+    other = records.begin(tmp_path / "another's")
     with tracked(Tracking(("tensorboard",), patience_seconds=30), None, lambda sentence: None):
+        Heartbeat(None, 0).run_begins("run", other)  # its data are read, and it may never be opened here
         train(tmp_path)
     assert bits(tmp_path) == alone
     assert len(list(tmp_path.glob("made/tensorboard/*/*/events.out.tfevents.*"))) == 2
+    assert not list(tmp_path.glob("another's/made/tensorboard"))
 
 
 DIES = """
