@@ -25,7 +25,6 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.records.files import write_json
-from harness.records.follow import OpenedRun, read_last_opened_run
 from harness.records.result import Cause, Status
 
 FOLDER = "HARNESS_LAUNCH"
@@ -103,11 +102,6 @@ def new_folder(parent: Path | None = None) -> Iterator[Path]:
         raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None
     with made as name:
         yield Path(name)
-
-
-def read_open_run(folder: Path) -> OpenedRun | None:
-    """Returns the run that rank 0 came to last."""
-    return read_last_opened_run(folder / OPENED_RUNS)
 
 
 def refuse(folder: Path, error: HarnessError) -> None:

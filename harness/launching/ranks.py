@@ -19,13 +19,12 @@ from harness.launching.launch_folder import (
     give_orders,
     read_failures,
     read_looks,
-    read_open_run,
     refusal,
     reported_end,
 )
 from harness.launching.manifest import Manifest
 from harness.launching.processes import processes_of
-from harness.records.follow import OpenedRun, add_opened_run
+from harness.records.follow import OpenedRun, add_opened_run, read_last_opened_run
 from harness.records.result import Cause
 
 POLL_SECONDS = 0.2
@@ -97,7 +96,7 @@ class Ranks:
             HarnessError: it cannot be made.
         """
         if self._folder.is_dir():
-            self._opened = read_open_run(self._folder) or self._opened
+            self._opened = read_last_opened_run(self._folder / OPENED_RUNS) or self._opened
             return False
         self._write()
         return True

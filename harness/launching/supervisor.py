@@ -21,11 +21,11 @@ from harness.launching.failure_causes import cause_of_failure, hint_for, in_eval
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import (
     FOLDER,
+    OPENED_RUNS,
     STOPPED,
     SUPERVISOR,
     new_folder,
     read_exits,
-    read_open_run,
     refusal,
     reported_end,
 )
@@ -34,6 +34,7 @@ from harness.launching.processes import end_launch, start_launch
 from harness.launching.ranks import POLL_SECONDS, Ranks
 from harness.launching.stop_signals import StopSignals
 from harness.measure.surroundings import Surroundings
+from harness.records.follow import read_last_opened_run
 from harness.records.result import Cause, Status
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
@@ -134,7 +135,7 @@ class Supervisor:
 
     def _after_a_failure(self, folder: Path, runs: list[PlannedRun], ending: LaunchEnd) -> list[PlannedRun]:
         """Records what a launch died of, and returns the runs that are to be launched again."""
-        opened = read_open_run(folder)
+        opened = read_last_opened_run(folder / OPENED_RUNS)
         if opened is None and self._stop.reason:
             return []  # stopped while it started, before it listened: nothing is lost
         world = runs[0].spec.train.num_processes or 1

@@ -9,8 +9,7 @@ import pytest
 
 from harness.launching import heartbeat as module
 from harness.launching.heartbeat import Heartbeat, read_heartbeats
-from harness.launching.launch_folder import read_open_run
-from harness.records.follow import TRACKED_RUNS, NewOpenedRuns
+from harness.records.follow import TRACKED_RUNS, NewOpenedRuns, read_last_opened_run
 from harness.records.store import RunFolder
 
 
@@ -90,7 +89,7 @@ def test_who_is_told_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert [(one.run_id, one.events_bytes, one.stage) for one in told] == [
         ("r0", 8, "begun"), ("r0", 8, "opened"), ("r0", 8, "ended")
     ]  # fmt: skip
-    assert NewOpenedRuns(trackers)() == told and read_open_run(tmp_path) == told[-1]
+    assert NewOpenedRuns(trackers)() == told and read_last_opened_run(tmp_path / "runs.jsonl") == told[-1]
     opened(tmp_path, run, rank=1).run_ended()
     assert NewOpenedRuns(trackers)() == told, "the first rank tells it"
 

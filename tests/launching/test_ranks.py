@@ -98,7 +98,7 @@ def test_a_machine_that_was_suspended_has_no_hang(tmp_path: Path) -> None:
 def test_a_deleted_folder_is_made_again_and_the_runs_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     script = f"""{TRAIN}
 import shutil
-from harness.launching.launch_folder import read_open_run
+from harness.records.follow import read_last_opened_run
 run = begin()
 if run.run_id == "run0":
     time.sleep(1)
@@ -106,7 +106,7 @@ if run.run_id == "run0":
     heartbeat.beat("data")  # at once: it is not there
     time.sleep(1)
     heartbeat.beat("data")
-    assert read_open_run(folder).run_id == "run0"
+    assert read_last_opened_run(folder / "runs.jsonl").run_id == "run0"
     fail("failed")
     os._exit(1)
 train(0)
