@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.launching.launch_folder import OPENED_RUNS, read_of_ranks
 from harness.records.files import write_json
-from harness.records.follow import TRACKED_RUNS, OpenedRun, add_opened_run
+from harness.records.follow import TRACKED_RUNS, OpenedRun, Stage, add_opened_run
 from harness.records.store import RunFolder
 
 BEAT_SECONDS = 1.0
@@ -27,9 +27,9 @@ LIVE_SECONDS = 5.0
 class Heartbeat:
     """How far a rank is: `rank-K.json`, the same in two folders.
 
-    In that of the launch, which is on a disk of this machine where its ranks are: the supervisor looks for hangs there,
-    so the main thread writes it, about once a second. And in `live/` of the run's own folder, for who watches from
-    another machine: on what may be a slow network disk, so another thread writes it, every few seconds.
+    In that of the launch, which is on a disk of this machine where all ranks are on it: the supervisor looks for hangs
+    there, so the main thread writes it, about once a second. And in `live/` of the run's own folder, for who watches
+    from another machine: on what may be a slow network disk, so another thread writes it, every few seconds.
 
     Args:
         folder: of the launch; None where there is no supervisor.
@@ -111,7 +111,7 @@ class Heartbeat:
         # Not atomically: a file that is replaced each second costs a network disk much, and a torn one little.
         (folder / self._name).write_text(json.dumps({"run_id": run_id, "at": self._at, "gauges": self._gauges}))
 
-    def _tell_run(self, stage: Any) -> None:
+    def _tell_run(self, stage: Stage) -> None:
         if self._run is None or self.rank > 0:
             return
         self._run = replace(self._run, stage=stage)

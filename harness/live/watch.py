@@ -67,6 +67,7 @@ class Watched:
         state = self.states[system_id]
         if result:
             state.end(RunEnded.of(result))
+            self._followed.pop((run_id, system_id), None)
             if result.status in FINAL:
                 self._done.add((run_id, system_id))
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from harness.records.files import MOST_BYTES_OF_LINES, OddFile, append_line, jso
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
 
+Stage = Literal["begun", "opened", "ended"]
 TRACKED_RUNS = "HARNESS_OPENED_RUNS"  # in the environment: the list that the tracker processes of a call read
 TAIL_BYTES = 1 << 13  # several of the longest lines of a list of runs
 
@@ -22,7 +22,7 @@ class _NewLines:
     """The whole JSON lines that a file has got since the last look.
 
     Attributes:
-        made_anew: whether the file was another one at the last look, and is read from its beginning.
+        made_anew: whether the file was found to be another one at the last look, and was read from its beginning.
     """
 
     def __init__(self, path: Path, start: int = 0) -> None:
@@ -31,6 +31,7 @@ class _NewLines:
         self._read = start
 
     def __call__(self) -> list[dict[str, Any]]:
+        self.made_anew = False
         try:
             file = open_file(self._path)
         except (FileNotFoundError, NotADirectoryError):
@@ -95,14 +96,14 @@ class OpenedRun:
     Attributes:
         folder: where it is recorded; it need not exist before the run was opened.
         events_bytes: of its events when rank 0 came to it; what is before is of earlier attempts.
-        stage: its data are read; it is this launch's, and its folder is open; its result is written, or it was left to
-            another process.
+        stage: `begun`: its data are read; `opened`: it is this launch's, and its folder is open; `ended`: its result is
+            written, or it was left to another process.
     """
 
     run_id: str
     folder: RunFolder
     events_bytes: int = 0
-    stage: Literal["begun", "opened", "ended"] = "begun"
+    stage: Stage = "begun"
 
 
 def add_opened_run(path: Path, run: OpenedRun) -> None:
@@ -117,7 +118,7 @@ def add_opened_run(path: Path, run: OpenedRun) -> None:
 def read_last_opened_run(path: Path) -> OpenedRun | None:
     """Returns the run that rank 0 came to last; asked often, of a list that may be long."""
     with contextlib.suppress(OSError):
-        return next(reversed([*_opened_runs(json_lines(read_end(path, TAIL_BYTES)))]), None)
+        return next(iter(_opened_runs(json_lines(read_end(path, TAIL_BYTES)))[::-1]), None)
     return None
 
 
@@ -129,11 +130,13 @@ class NewOpenedRuns:
 
     def __call__(self) -> list[OpenedRun]:
         with contextlib.suppress(OSError, ValueError):
-            return [*_opened_runs(self._lines())]
+            return _opened_runs(self._lines())
         return []
 
 
-def _opened_runs(lines: list[dict[str, Any]]) -> Iterator[OpenedRun]:
+def _opened_runs(lines: list[dict[str, Any]]) -> list[OpenedRun]:
+    found = []
     for line in lines:
         with contextlib.suppress(KeyError, TypeError):
-            yield OpenedRun(**{**line, "folder": RunFolder(Path(line["folder"]))})
+            found.append(OpenedRun(**{**line, "folder": RunFolder(Path(line["folder"]))}))
+    return found

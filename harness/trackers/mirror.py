@@ -41,20 +41,23 @@ class RunMirror:
         with_machine: see `entries_of`.
 
     Attributes:
-        ended: whether the tracker was told of the end.
         tracker: which can take no other run's place; None where there is none.
     """
 
     def __init__(self, folder: RunFolder, open_tracker: OpenTracker, *, with_machine: bool = False) -> None:
         self.folder = folder
-        self.ended = False
         self.tracker: Tracker | None = None
         self._open_tracker = open_tracker
         self._with_machine = with_machine
-        self._run = RunFollower(folder)
+        self._run: RunFollower | None = RunFollower(folder)
         self._is_due = False
         self._id = ""
         self._sent = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the tracker was told of the end."""
+        return self._run is None
 
     def advance(self, *, to_the_end: bool = False) -> None:
         """Tells what is new.
@@ -65,13 +68,13 @@ class RunMirror:
         Raises:
             Exception: whatever the tracker meets; what it was to be told is told at the next call.
         """
-        if self.ended:
+        if self._run is None:
             return
         self._is_due |= bool(self._run.news() or self._run.result)
-        if (
-            not (self._is_due or to_the_end)
-            or (entries := entries_of(self._run, with_machine=self._with_machine)) is None
-        ):
+        if not (self._is_due or to_the_end):
+            return
+        entries = entries_of(self._run, with_machine=self._with_machine)
+        if entries is None:
             return
         if self.tracker is None or entries.id != self._id:  # it began anew: that is another run there
             if self.tracker:
@@ -83,7 +86,7 @@ class RunMirror:
                 self.tracker.epoch(number, entries.rows[number])
                 self._sent = number
         if entries.ending or to_the_end:
-            self.ended = True
+            self._run = None  # a call may have 10,000 runs: none keeps its events
             self.tracker.end(entries)
         self._is_due = False
 

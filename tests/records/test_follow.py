@@ -88,6 +88,8 @@ def test_a_folder_that_was_made_anew_is_read_from_its_beginning(tmp_path: Path) 
     records.begin(tmp_path)
     assert names(follower) == ["run_started"]
     assert [event["event"] for event in follower.events] == ["run_started"] and follower.result is None
+    (folder.path / "events.jsonl").rename(tmp_path / "away")
+    assert names(follower) == [] and len(follower.events) == 1
 
 
 def test_what_is_no_file_is_an_error_and_what_is_not_there_is_none(tmp_path: Path) -> None:
