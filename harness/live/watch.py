@@ -67,12 +67,12 @@ class Watched:
         state = self.states[system_id]
         if result:
             state.end(RunEnded.of(result))
-            self._followed.pop((run_id, system_id), None)
             if result.status in FINAL:
                 self._done.add((run_id, system_id))
-            return
-        state.ended.pop(run_id, None)
-        if who is None:
+        else:
+            state.ended.pop(run_id, None)
+        if who is None:  # should it go on, its record is read from its beginning
+            self._followed.pop((run_id, system_id), None)
             state.current.pop(run_id, None)
             return
         if (run_id, system_id) not in self._followed:

@@ -6,6 +6,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,11 +19,14 @@ from harness.live.current_run import EpochSeen
 from harness.live.follow import LaunchFollower, LiveRun
 from harness.live.state import SuiteState
 from harness.live.view import TerminalView, View, can_draw, view_for
+from harness.live.watch import Watched
+from harness.records.claims import claim
 from harness.records.follow import OpenedRun, add_opened_run
 from harness.records.store import RunFolder, run_folder
 from harness.streams import guard_streams
 from tests.live.made import ended, going_on, planned, see, start
 from tests.report.conftest import make_result
+from tests.trackers import records
 
 
 class Terminal(io.StringIO):
@@ -241,3 +245,22 @@ def test_heartbeats_that_cannot_be_written_stop_nobody(tmp_path: Path) -> None:
     heartbeat.sample({})
     heartbeat.run_ended()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_goes_on_elsewhere_is_shown_while_it_has_an_owner(tmp_path: Path) -> None:
+    run = records.planned()
+    folder = run_folder(tmp_path, "made", run.run_id, "there")
+    plan: Any = SimpleNamespace(suite=SimpleNamespace(name="made"), runs=[run])
+    watched = Watched(plan, tmp_path)
+    for _ in range(2):  # its owner leaves it, and comes back before it goes on
+        held = claim(folder.path)
+        assert held
+        if not folder.events():
+            open_run(folder)
+        [state] = watched.look()
+        assert state.current[run.run_id].steps == 40
+        held.release()
+        assert not watched.look()[0].current
+    end_run(folder)
+    [state] = watched.look()
+    assert set(state.ended) == {run.run_id} and not state.current
