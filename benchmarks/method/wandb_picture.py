@@ -77,7 +77,7 @@ def shown(grid: dict[str, Any], told: list[Entries]) -> list[Entries]:
     def passes(config: dict[str, Any]) -> bool:
         return all(config[name] == value if op == "=" else config[name] in value for name, op, value in conditions)
 
-    return [entries for entries in told if passes(entries.description.config)]
+    return [entries for entries in told if passes(entries.config)]
 
 
 def draw(panel: Panel, told: list[Entries]) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def value_of(accessor: str, entries: Entries) -> Any:
     """Returns what an accessor of W&B names, e.g. `config:optimizer.value.name` or `summary:test/accuracy`."""
     section, _, name = accessor.rpartition(":")
     if section == "summary":
-        return entries.ending.summary.get(name) if entries.ending else None
-    found: Any = entries.description.config
+        return entries.ending.get(name) if entries.ending else None
+    found: Any = entries.config
     for part in name.replace(".value", "", 1).split("."):
         found = found.get(part) if isinstance(found, dict) else None
     return found
@@ -117,9 +117,7 @@ def colour(field: str) -> dict[str, Any]:
 def scatter(config: dict[str, Any], told: list[Entries]) -> dict[str, Any]:
     """A point for each run."""
     axes = {axis: config[f"{axis}Axis"] for axis in ("x", "y")}
-    rows = [
-        {axis: value_of(name, one) for axis, name in axes.items()} | {"label": one.description.label} for one in told
-    ]
+    rows = [{axis: value_of(name, one) for axis, name in axes.items()} | {"label": one.label} for one in told]
     scales = {
         axis: {
             "type": "log" if config.get(f"{axis}AxisLogScale") else "linear",
@@ -151,8 +149,8 @@ def parallel(config: dict[str, Any], told: list[Entries]) -> dict[str, Any]:
         axis = f"{number}|{name}"
         ticks += [{"axis": axis, "y": y, "text": text} for text, y in labels]
         for one, y in zip(told, heights, strict=True):
-            seed = one.description.seed
-            rows.append({"axis": axis, "y": y, "label": one.description.label, "seed": seed})
+            seed = one.seed
+            rows.append({"axis": axis, "y": y, "label": one.label, "seed": seed})
     x = {
         "field": "axis",
         "type": "ordinal",
@@ -215,13 +213,13 @@ def lines(config: dict[str, Any], told: list[Entries]) -> dict[str, Any]:
 
 def comparer(config: dict[str, Any], told: list[Entries], most: int = 8) -> dict[str, Any]:
     """A column for each run, a row for each setting in which they differ."""
-    told = sorted(told, key=lambda one: one.description.label)
-    settings = {path for one in told for path in flat(one.description.config)}
+    told = sorted(told, key=lambda one: one.label)
+    settings = {path for one in told for path in flat(one.config)}
     differing = [path for path in sorted(settings) if len({str(value_of(path, one)) for one in told}) > 1]
     differing = [path for path in differing if not path.endswith("_id")]
     left = f" ({most} of {len(differing)})" if len(differing) > most else ""
     cells = [
-        {"row": path, "run": one.description.name, "text": text_of(value_of(path, one))}
+        {"row": path, "run": one.name, "text": text_of(value_of(path, one))}
         for path in differing[:most]
         for one in told
     ]

@@ -34,14 +34,14 @@ from overhead import CASES, IMAGE, harness_loop, timed
 from ratios import median_of
 from rich.console import Console
 
-from harness.launching.launch_folder import BEAT_SECONDS, Heartbeat, OpenedRun, add_opened_run
-from harness.live.events import EpochEnded, RunEnded
-from harness.live.state import Planned, SuiteState
+from harness.launching.heartbeat import BEAT_SECONDS, Heartbeat
+from harness.launching.launch_folder import OPENED_RUNS
+from harness.live.state import Planned, RunEnded, SuiteState
 from harness.live.view import REFRESH_SECONDS, TerminalView
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
+from harness.records.follow import OpenedRun, add_opened_run
 from harness.records.store import run_folder
-from harness.running.open_run import SHOWN_EVERY_SECONDS
 
 ARCHITECTURE = "cnn3"
 RUNS, CONFIGS = 60, 12
@@ -107,20 +107,15 @@ def measure(pairs: int, steps: int, every_seconds: float) -> dict[str, Any]:
 
 
 class Watched:
-    """What a run does at each step for those who watch, as `harness.running.open_run` does it."""
+    """What a run does at each step for those who watch."""
 
     def __init__(self) -> None:
         self.heartbeat: Heartbeat | None = None
         self.on = False
-        self._shown = 0.0
 
     def on_step(self, step: int) -> None:
         """Writes a heartbeat, if it is time."""
-        if not self.on or self.heartbeat is None:
-            return
-        self.heartbeat.steps = step + 1
-        if (moment := time.monotonic()) >= self._shown:
-            self._shown = moment + SHOWN_EVERY_SECONDS
+        if self.on and self.heartbeat:
             self.heartbeat.beat(step)
 
 
@@ -146,15 +141,17 @@ def suite() -> SuiteState:
     state = SuiteState("watched", runs)
     for index in range(RUNS - 1):
         accuracy, seconds = 0.8 + index % CONFIGS / 100, 10.0 + index % CONFIGS
-        state.apply(RunEnded(f"r{index}", "", "ok", accuracy, seconds, 2 * seconds))
-    state.apply(EpochEnded("r59", 1, 0.5, 0.9, 4.0, 0.1))
+        state.end(RunEnded(f"r{index}", "ok", accuracy, seconds, 2 * seconds))
+    metrics = {"train": {"loss": 0.5}, "test": {"accuracy": 0.9}}
+    epoch = {"event": "epoch", "epoch": 0, "metrics": metrics, "train_seconds": 4.0, "wait_seconds": 0.1}
+    state.take("r59", epoch)
     return state
 
 
 def open_run(launch: Path, steps: int, epochs: int, samples_per_epoch: int) -> None:
     """Opens the run that goes on, as the first rank of a launch does."""
     folder = run_folder(launch / "results", "watched", "r59", "here")
-    add_opened_run(launch, OpenedRun("r59", folder))
+    add_opened_run(launch / OPENED_RUNS, OpenedRun("r59", folder))
     folder.start({}, {}, steps=steps, epochs=epochs, samples_per_epoch=samples_per_epoch)
 
 
@@ -180,7 +177,8 @@ def _read(end: int) -> None:
 
 def cost_of_a_step(watched: Watched, repeats: int = 100_000) -> float:
     """Returns the processor seconds of a step at which nothing is due."""
-    watched.on, watched._shown = True, math.inf
+    assert watched.heartbeat
+    watched.on, watched.heartbeat._next_beat = True, math.inf
     began = time.thread_time()
     for step in range(repeats):
         watched.on_step(step)
@@ -192,7 +190,8 @@ def cost_of_a_heartbeat(watched: Watched, repeats: int = 500) -> float:
     assert watched.heartbeat
     began = time.thread_time()
     for step in range(repeats):
-        watched.heartbeat.beat(step, force=True)
+        watched.heartbeat._next_beat = 0.0
+        watched.heartbeat.beat(step)
     return (time.thread_time() - began) / repeats
 
 
@@ -207,7 +206,8 @@ def cost_of_a_drawing(repeats: int = 100) -> float:
         heartbeat = Heartbeat(folder, 0)
         seconds = 0.0
         for step in range(repeats):
-            heartbeat.beat(step, force=True)
+            heartbeat._next_beat = 0.0
+            heartbeat.beat(step)
             began = time.thread_time()
             view._look()
             view._refresh()

@@ -31,9 +31,10 @@ from accelerate import Accelerator
 from overhead import CASES, IMAGE, harness_loop, timed
 from ratios import median_of
 
+from harness.launching.heartbeat import Heartbeat
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
-from harness.trackers.opened_runs import add_opened_run
+from harness.records.store import RunFolder
 from harness.trackers.options import Tracking
 from harness.trackers.tracker_process import tracked
 
@@ -89,7 +90,7 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
         epoch()
         planned = records.planned(seed=number)
         folder = records.begin(root, planned)
-        add_opened_run(folder.path)
+        open_run(folder)
         seconds = 0.0
         for index in range(epochs):
             seconds += (took := timed(epoch, device))
@@ -123,6 +124,13 @@ def measure(servers: list[str], rounds: int, epochs: int, steps: int, settle: fl
     }
 
 
+def open_run(folder: RunFolder) -> None:
+    """Tells the mirrors of a run, as the process that trains does."""
+    heartbeat = Heartbeat(None, 0)
+    heartbeat.run_begins("made", folder)
+    heartbeat.run_opened()
+
+
 def _by_itself(fault: str, root: Path, settle: float, seconds: int) -> dict[str, float]:
     """Returns the processor time of a mirror: to start, to open a run, and from then on with an epoch each second."""
     with _serving(fault), _mirrored() as pids:
@@ -130,7 +138,7 @@ def _by_itself(fault: str, root: Path, settle: float, seconds: int) -> dict[str,
         started = _cpu_seconds(pids)
         folder = records.begin(root)
         records.epoch_event(folder, 0)
-        add_opened_run(folder.path)
+        open_run(folder)
         time.sleep(2 * settle)
         opened, began = _cpu_seconds(pids), time.perf_counter()
         for epoch in range(1, seconds + 1):

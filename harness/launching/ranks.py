@@ -11,21 +11,20 @@ import psutil
 
 from harness.errors import HarnessError
 from harness.launching.failure_causes import are_at_work, are_without_steps, cause_of_hang
+from harness.launching.heartbeat import read_heartbeats
 from harness.launching.launch_folder import (
-    OpenedRun,
+    OPENED_RUNS,
     Orders,
     StackSample,
-    add_opened_run,
     give_orders,
     read_failures,
-    read_heartbeats,
     read_looks,
-    read_open_run,
     refusal,
     reported_end,
 )
 from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.launching.processes import processes_of
+from harness.records.follow import OpenedRun, add_opened_run, read_last_opened_run
 from harness.records.result import Cause
 
 POLL_SECONDS = 0.2
@@ -97,7 +96,7 @@ class Ranks:
             HarnessError: it cannot be made.
         """
         if self._folder.is_dir():
-            self._opened = read_open_run(self._folder) or self._opened
+            self._opened = read_last_opened_run(self._folder / OPENED_RUNS) or self._opened
             return False
         self._write()
         return True
@@ -170,9 +169,7 @@ class Ranks:
             self._manifest.write(self._folder / MANIFEST_FILE)
             give_orders(self._folder, self._orders)
             if self._opened:
-                add_opened_run(self._folder, dataclasses.replace(self._opened, ended=False))
-                if self._opened.ended:
-                    add_opened_run(self._folder, self._opened)
+                add_opened_run(self._folder / OPENED_RUNS, self._opened)
         except OSError as error:
             message = f"cannot write to the folder of the launch, {self._folder}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None

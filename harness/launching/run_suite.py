@@ -63,7 +63,7 @@ def run_suite(
         if run.run_id in manifest.again or (result := found.done.get(run.run_id)) is None:
             open_runs.append(run)
         else:
-            display.count(result, run.name)
+            display.count(result)
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
     skipped = len(manifest.runs) - len(open_runs)
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""

@@ -21,11 +21,11 @@ from harness.launching.failure_causes import cause_of_failure, hint_for, in_eval
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import (
     FOLDER,
+    OPENED_RUNS,
     STOPPED,
     SUPERVISOR,
     new_folder,
     read_exits,
-    read_open_run,
     refusal,
     reported_end,
 )
@@ -34,6 +34,7 @@ from harness.launching.processes import end_launch, start_launch
 from harness.launching.ranks import POLL_SECONDS, Ranks
 from harness.launching.stop_signals import StopSignals
 from harness.measure.surroundings import Surroundings
+from harness.records.follow import read_last_opened_run
 from harness.records.result import Cause, Measurements, RunResult, Status
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
@@ -59,7 +60,7 @@ class Display(Protocol):
         """Shows what is left to tell of a launch that has ended; its folder is about to go."""
         ...
 
-    def count(self, result: RunResult, name: str) -> None:
+    def count(self, result: RunResult) -> None:
         """Takes a result of which the person was told already."""
         ...
 
@@ -169,7 +170,7 @@ class Supervisor:
         self, folder: Path, runs: list[PlannedRun], returncode: int, hang: Cause | None
     ) -> list[PlannedRun]:
         """Records what a launch died of, and returns the runs that are to be launched again."""
-        opened = read_open_run(folder)
+        opened = read_last_opened_run(folder / OPENED_RUNS)
         if opened is None and self.stop.reason:
             return []  # stopped while it started, before it listened: nothing is lost
         world = runs[0].spec.train.num_processes or 1
@@ -182,7 +183,7 @@ class Supervisor:
             return []
         place = [run.run_id for run in runs].index(opened.run_id)
         run, later = runs[place], runs[place + 1 :]
-        if opened.ended or self.manifest.is_done(run, opened.folder):  # ranks walk the runs in order
+        if opened.stage == "ended" or self.manifest.is_done(run, opened.folder):  # ranks walk the runs in order
             return later
         if status == "oom" and not self.stop.reason and self._halve(run, opened.folder, cause):
             return [run, *later]
@@ -264,7 +265,7 @@ class Supervisor:
         claim, folder = owned
         with claim:
             if earlier := self.manifest.to_replace(run, folder):  # it came not so far as to set that record aside
-                self.display.count(earlier, run.name)
+                self.display.count(earlier)
                 self._say(f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays")
                 return
             if folder.is_done():
@@ -274,7 +275,7 @@ class Supervisor:
                 folder.start(self.manifest.description(run), self.system, packed=self.manifest.packed, code=code)
             result = self.manifest.result(run, folder.path.name, folder.attempt(), status, cause, Measurements())
             folder.finish(result)
-        self.display.count(result, run.name)
+        self.display.count(result)
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
         hint = hint_for(status, cause, folder.path, self.manifest.packed)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.text import Text
 
-from harness.live.columns import LEAST_NAME, lay_out
-from harness.live.eta import about, seconds_left, seconds_left_of_run
-from harness.live.state import ConfigSoFar, CurrentRun, RankSeen, SuiteState
+from harness.live.current_run import CurrentRun, RankSeen
+from harness.live.state import ConfigSoFar, SuiteState
 
 GIB = 2**30
+GAP = 2
+LEAST_NAME = 12
 FRONT_ROWS = 8
 LEAST_BAR = 6
 PHASES = {"import": "imports", "data": "reads data", "start": "builds"}
@@ -52,7 +53,7 @@ def _suite(state: SuiteState, width: int) -> Text:
     counts = state.counts()
     done, total = counts["done"], len(state.planned)
     bad = ", ".join(f"{count} {name}" for name, count in counts.items() if name not in ("done", "running", "open"))
-    seconds = seconds_left(state)
+    seconds = state.seconds_left()
     running = f", {counts['running']} running" if counts["running"] else ""
     left = "time left not known yet" if seconds is None else f"{about(seconds)} left" if seconds else ""
     words = Text.assemble(f"{done} of {total} done{running}", (f", {bad}" if bad else "", "red"))
@@ -84,7 +85,7 @@ def _runs(state: SuiteState, width: int, room: int) -> list[Text]:
     rows = [[Text(word, style="dim") for word in head], *(_cells(state, run_id, run) for run_id, run in shown)]
     if not any(run.where for _, run in shown):
         rows = [row[:-1] for row in rows]
-    first, *lines = lay_out(rows, width, name=0, optional=[7, 5])
+    first, *lines = _lay_out(rows, width, name=0, optional=[7, 5])
     spare = room - len(shown) - bool(hidden)
     with_ranks = [first]
     for line, (_, run) in zip(lines, shown, strict=True):
@@ -94,8 +95,8 @@ def _runs(state: SuiteState, width: int, room: int) -> list[Text]:
 
 
 def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[Text]:
-    if run.current_epoch and run.started:
-        epoch = f"{run.current_epoch}/{run.started.epochs}"
+    if run.current_epoch:
+        epoch = f"{run.current_epoch}/{run.epochs}"
     else:
         epoch = PHASES.get(run.ranks[0].phase, "starts") if 0 in run.ranks else "starts"
     rate, wait = run.samples_per_second, run.wait_share
@@ -107,7 +108,7 @@ def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[Text]:
         "-" if accuracy is None else f"{accuracy:.2%}",
         "-" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}",
         "-" if wait is None else f"{wait:.1%}",
-        about(seconds_left_of_run(state, run_id)) or "-",
+        about(state.seconds_left_of_run(run_id)) or "-",
         run.where or "-",
     ]
     return [Text(cell) for cell in cells]
@@ -115,15 +116,15 @@ def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[Text]:
 
 def _ranks(run: CurrentRun, room: int) -> list[str]:
     """Returns a line for each rank that has a GPU, or one for all of them where there is no room for each."""
-    seen = [rank for _, rank in sorted(run.ranks.items()) if rank.device_bytes is not None]
+    seen = {number: rank for number, rank in sorted(run.ranks.items()) if rank.device_bytes is not None}
     if not seen or room < 1:
         return []
     if len(seen) <= room:
-        return [f"rank {rank.rank}: {_gpu([rank])}" for rank in seen]
-    return [f"{len(seen)} ranks: {_gpu(seen)}"]
+        return [f"rank {number}: {_gpu([rank])}" for number, rank in seen.items()]
+    return [f"{len(seen)} ranks: {_gpu(seen.values())}"]
 
 
-def _gpu(ranks: list[RankSeen]) -> str:
+def _gpu(ranks: Collection[RankSeen]) -> str:
     busy = [100 * rank.gpu_utilization for rank in ranks if rank.gpu_utilization is not None]
     used = [rank.device_bytes / GIB for rank in ranks if rank.device_bytes is not None]
     total = [rank.device_total_bytes / GIB for rank in ranks if rank.device_total_bytes is not None]
@@ -143,4 +144,53 @@ def _front(front: list[ConfigSoFar], width: int, rows: int) -> list[Text]:
         seconds = "-" if config.train_seconds is None else f"{config.train_seconds:,.4g} s"
         cells = (config.label, f"{config.accuracy:.2%}", seconds, str(config.runs))
         table.append([Text("◆" if config.on_front else " ", style="green"), *map(Text, cells)])
-    return lay_out(table, width, name=1, optional=[4])
+    return _lay_out(table, width, name=1, optional=[4])
+
+
+def about(seconds: float | None) -> str:
+    """Returns a duration as a guess is told, e.g. `about 12 min`; empty for None."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"about {seconds / 86400:.1f} days"
+
+
+def _lay_out(rows: Sequence[Sequence[Text]], width: int, *, name: int, optional: Sequence[int] = ()) -> list[Text]:
+    """Returns a line for each row, never wider than there is room.
+
+    Args:
+        rows: of cells, all of one length.
+        width: in columns of the terminal.
+        name: the column that is aligned left and cut first; those after it are numbers, aligned right.
+        optional: columns that are left out where the name would be cut below a dozen characters, in this order.
+    """
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    kept = list(range(len(widths)))
+    for column in (*optional, *reversed(range(name + 1, len(widths)))):
+        if _room_for_name(widths, kept, name, width) >= min(widths[name], LEAST_NAME):
+            break
+        if column in kept:
+            kept.remove(column)
+    widths[name] = max(1, min(widths[name], _room_for_name(widths, kept, name, width)))
+    return [_line([row[column] for column in kept], [widths[column] for column in kept], kept, name) for row in rows]
+
+
+def _room_for_name(widths: list[int], kept: list[int], name: int, width: int) -> int:
+    return width - sum(widths[column] + GAP for column in kept if column != name)
+
+
+def _line(cells: list[Text], widths: list[int], kept: list[int], name: int) -> Text:
+    line = Text(no_wrap=True, overflow="crop")
+    for place, (cell, width, column) in enumerate(zip(cells, widths, kept, strict=True)):
+        cell = cell.copy()
+        cell.truncate(width, overflow="ellipsis")
+        space = " " * (width - cell.cell_len)
+        parts = (cell, space) if column <= name else (space, cell)
+        line.append(" " * GAP if place else "")
+        for part in parts:
+            line.append(part)
+    line.rstrip()
+    return line

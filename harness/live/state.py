@@ -1,18 +1,20 @@
-"""What is known of a suite while it runs; events update it, and nothing here draws."""
+"""What is known of a suite while it runs, and how long it will take; nothing here draws."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from harness.live.events import EpochEnded, Event, RankSeen, RunEnded, RunLeft, RunStarted
+from harness.live.current_run import CurrentRun, EpochSeen, RankSeen
+from harness.records.comparable import marks
+from harness.records.events import STARTS
+from harness.records.result import RunResult
 from harness.statistics.pareto import pareto_front
 from harness.suite.plan import PlannedRun
-
-RATE_SECONDS = 5.0  # that a rate within an epoch is taken over, at least
 
 
 @dataclass(frozen=True)
@@ -39,71 +41,54 @@ class Planned:
         )
 
 
-@dataclass
-class CurrentRun:
-    """A run that goes on.
+@dataclass(frozen=True)
+class RunEnded:
+    """A run's result is on disk.
 
     Attributes:
-        started: None until its folder is open: it reads its data.
-        epoch: the last one that is through.
-        ranks: the newest of each.
-        first: of rank 0, since it is watched; a run that goes on from a checkpoint does not begin at step 0.
-        first_of_epoch: of rank 0, in its present epoch.
-        where: the machine and process that it is on; empty where that is this one.
+        total_seconds: all that the run took; None where that was not measured.
+        message: of its cause, where it is not ok.
+        marks: the names of what keeps its train time from standing beside those of others, see
+            `harness.records.comparable`; empty where nothing does.
     """
 
-    name: str
-    started: RunStarted | None = None
-    epoch: EpochEnded | None = None
-    ranks: dict[int, RankSeen] = field(default_factory=dict)
-    first: RankSeen | None = None
-    first_of_epoch: RankSeen | None = None
-    where: str = ""
+    run_id: str
+    status: str
+    accuracy: float | None = None
+    train_seconds: float | None = None
+    total_seconds: float | None = None
+    message: str = ""
+    marks: str = ""
 
     @property
-    def step(self) -> int:
-        """Optimizer steps done, as far as is known."""
-        seen = self.ranks[0].step or 0 if 0 in self.ranks else 0
-        through = self.epoch.epoch * self.started.steps_per_epoch if self.epoch and self.started else 0
-        return max(seen, through)
+    def timed(self) -> bool:
+        """Whether its train time may stand beside those of others."""
+        return not self.marks
 
-    @property
-    def share_done(self) -> float:
-        """Of its steps."""
-        return min(1.0, self.step / self.started.steps) if self.started and self.started.steps else 0.0
+    @staticmethod
+    def of(result: RunResult) -> RunEnded:
+        """Returns what there is to tell of a result."""
+        test = result.metrics.get("test")
+        return RunEnded(
+            result.run_id,
+            result.status,
+            test.accuracy if test else None,
+            result.clock.train_seconds,
+            result.clock.total_seconds,
+            result.cause.message if result.cause else "",
+            ", ".join(marks(result)),
+        )
 
-    @property
-    def current_epoch(self) -> int | None:
-        """Which epoch it is in, counted from 1; None before the first step."""
-        if self.started is None or not self.step:
-            return None
-        return min((self.step - 1) // self.started.steps_per_epoch + 1, self.started.epochs)
-
-    @property
-    def samples_per_second(self) -> float | None:
-        """Of the present epoch where it is long enough, else of the last one; None where neither is known."""
-        now, began = self.ranks.get(0), self.first_of_epoch
-        if self.started and now and began and now.step and began.step and now.at - began.at >= RATE_SECONDS:
-            samples_per_step = self.started.samples_per_epoch / self.started.steps_per_epoch
-            return (now.step - began.step) * samples_per_step / (now.at - began.at)
-        if self.started and self.epoch and self.epoch.train_seconds:
-            return self.started.samples_per_epoch / self.epoch.train_seconds
-        return None
-
-    @property
-    def wait_share(self) -> float | None:
-        """Of the last epoch's train time: waiting for data."""
-        return self.epoch.wait_seconds / self.epoch.train_seconds if self.epoch and self.epoch.train_seconds else None
-
-    def see(self, rank: RankSeen) -> None:
-        """Takes how far a rank is."""
-        if rank.rank == 0 and rank.step:
-            before = self.current_epoch
-            self.ranks[0] = rank
-            self.first = self.first or rank
-            if self.first_of_epoch is None or self.current_epoch != before:
-                self.first_of_epoch = rank
-        self.ranks[rank.rank] = rank
+    def sentence(self, name: str) -> str:
+        """Returns one line on the run, of which people know the name."""
+        if self.status == "preempted":
+            return f"■ {name} · {self.message or 'stopped'}"
+        if self.status != "ok":
+            return f"✗ {name} · {self.status}: {self.message or 'no cause recorded'}"
+        accuracy = "not known" if self.accuracy is None else f"{self.accuracy:.2%}"
+        seconds = "not known" if self.train_seconds is None else f"{self.train_seconds:.2f} s"
+        unranked = f", not ranked ({self.marks})" if self.marks else ""
+        return f"✓ {name} · test accuracy {accuracy} · train {seconds}{unranked}"
 
 
 @dataclass(frozen=True)
@@ -142,27 +127,30 @@ class SuiteState:
         """Returns the state of a plan before anything is known of its runs."""
         return SuiteState(suite, {run.run_id: Planned.of(run) for run in runs}, system)
 
-    def apply(self, event: Event) -> None:
-        """Takes an event; one of a run that is not planned here changes nothing."""
-        if getattr(event, "run_id", None) not in self.planned:
-            return
-        if isinstance(event, RunEnded):
-            self.current.pop(event.run_id, None)
-            self.ended.pop(event.run_id, None)
-            if event.status != "preempted":  # it is open, and goes on
-                self.ended[event.run_id] = event
-        elif isinstance(event, RunStarted):
-            self.ended.pop(event.run_id, None)
-            old = self.current.get(event.run_id)
-            if old is None or old.started is None or old.started.at < event.at:  # else the same one, read again
-                self.current[event.run_id] = CurrentRun(event.name, event)
-        elif isinstance(event, RankSeen):
-            if event.run_id not in self.ended:
-                self._run(event.run_id).see(event)
-        elif isinstance(event, EpochEnded):
-            self._run(event.run_id).epoch = event
-        elif isinstance(event, RunLeft):
-            self.current.pop(event.run_id, None)
+    def take(self, run_id: str, event: Mapping[str, Any]) -> None:
+        """Takes an event of the record of a planned run.
+
+        Raises:
+            KeyError: the event has not what those of a run have.
+        """
+        if event["event"] in STARTS:
+            planned = {name: event[name] for name in ("steps", "epochs", "samples_per_epoch")}
+            self.current[run_id] = CurrentRun(self.planned[run_id].name, **planned)
+            self.ended.pop(run_id, None)
+        elif event["event"] == "epoch":
+            self._run(run_id).epoch = EpochSeen.of(event)
+
+    def see(self, run_id: str, rank: int, seen: RankSeen) -> None:
+        """Takes how far a rank is; one of no run that goes on changes nothing."""
+        if run_id in self.planned and run_id not in self.ended:
+            self._run(run_id).see(rank, seen)
+
+    def end(self, ended: RunEnded) -> None:
+        """Takes the end of a planned run."""
+        self.current.pop(ended.run_id, None)
+        self.ended.pop(ended.run_id, None)
+        if ended.status != "preempted":  # it is open, and goes on
+            self.ended[ended.run_id] = ended
 
     def counts(self) -> dict[str, int]:
         """Returns how many runs are done (in whatever way), running, open, and how many of the done ones by status."""
@@ -189,7 +177,46 @@ class SuiteState:
         found = [dataclasses.replace(config, on_front=on) for config, on in zip(timed, ahead, strict=True)]
         return sorted([*found, *untimed], key=lambda config: (not config.on_front, -config.accuracy))
 
+    def seconds_left_of_run(self, run_id: str) -> float | None:
+        """Returns how long a run that goes on will take from now: as runs of its config took, else by its own pace."""
+        run = self.current[run_id]
+        known = self._seconds_by_config().get(self.planned[run_id].config_id)
+        return run.seconds_left if known is None else known * (1.0 - run.share_done)
+
+    def seconds_left(self) -> float | None:
+        """Returns how long the suite will take from now, with as many runs at a time as there are; None: not known.
+
+        A run counts as long as those of its config that have ended; one of a config of which none has ended, by its
+        steps. Runs whose times are marked count here: a guess is of what the machine does now, with all that disturbs
+        it.
+        """
+        by_config, pace = self._seconds_by_config(), self._pace()
+        parts = [self.seconds_left_of_run(run_id) for run_id in self.current]
+        for run_id, run in self.planned.items():
+            if run_id not in self.ended and run_id not in self.current:
+                parts.append(by_config.get(run.config_id, None if pace is None else pace * run.steps))
+        known = [part for part in parts if part is not None]
+        return sum(known) / max(1, len(self.current)) if len(known) == len(parts) else None
+
+    def _seconds_by_config(self) -> dict[str, float]:
+        found: dict[str, list[float]] = {}
+        for run_id, event in self.ended.items():
+            if event.status == "ok" and event.total_seconds:
+                found.setdefault(self.planned[run_id].config_id, []).append(event.total_seconds)
+        return {config_id: statistics.fmean(seconds) for config_id, seconds in found.items()}
+
+    def _pace(self) -> float | None:
+        """Returns the seconds of a step, over the runs that ended and those that go on."""
+        seconds = steps = 0.0
+        for run_id, event in self.ended.items():
+            if event.status == "ok" and event.total_seconds:
+                seconds += event.total_seconds
+                steps += self.planned[run_id].steps
+        for run_id, run in self.current.items():
+            if run.seconds_left is not None and run.share_done < 1.0:
+                seconds += run.seconds_left
+                steps += self.planned[run_id].steps * (1.0 - run.share_done)
+        return seconds / steps if steps else None
+
     def _run(self, run_id: str) -> CurrentRun:
-        if run_id not in self.current:
-            self.current[run_id] = CurrentRun(self.planned[run_id].name)
-        return self.current[run_id]
+        return self.current.setdefault(run_id, CurrentRun(self.planned[run_id].name))

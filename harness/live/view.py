@@ -6,47 +6,24 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from rich.console import Console
 
-from harness.live.draw import draw
-from harness.live.eta import about, seconds_left, seconds_left_of_run
-from harness.live.events import Event, RunEnded, RunLeft
-from harness.live.follow import LaunchFollower, RunFollower
+from harness.live.current_run import CurrentRun
+from harness.live.draw import about, draw
+from harness.live.follow import LaunchFollower
 from harness.live.screen import Screen
-from harness.live.state import CurrentRun, SuiteState
+from harness.live.state import RunEnded, SuiteState
+from harness.records.follow import OpenedRun
 from harness.records.result import RunResult
-from harness.records.store import RunFolder
-from harness.suite.plan import PlannedRun
 
 REFRESH_SECONDS = 2.0
 BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where there is no supervisor it
 LINE_EVERY_SECONDS = 180.0
 
 
-class Listener(Protocol):
-    """What a rank tells of its runs; the rest is seen in their records."""
-
-    def note(self, text: str) -> None:
-        """Takes a sentence."""
-        ...
-
-    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
-        """A run was opened: its records tell of it, but for the events that are of earlier attempts."""
-        ...
-
-    def leave_run(self, run_id: str) -> None:
-        """A run has ended, or is another process's."""
-        ...
-
-    def close(self) -> None:
-        """Nothing more is told."""
-        ...
-
-
 class Notes:
-    """Prints the sentences, and shows nothing else: on a rank of a supervised launch, whose supervisor sees the rest.
+    """Prints the sentences that a rank has for a person, and shows nothing else: where a supervisor shows the rest.
 
     Args:
         console: on stderr; None prints nothing, as on every rank but the first.
@@ -60,18 +37,12 @@ class Notes:
         if self._console:
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
-        """Shows nothing."""
-
-    def leave_run(self, run_id: str) -> None:
-        """Shows nothing."""
-
     def close(self) -> None:
         """Nothing is held."""
 
 
-class View:
-    """A `Listener`, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
+class View(Notes):
+    """`Notes` of a rank, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
 
     Args:
         console: on stderr, which may go away: see `harness.streams.guard_streams`.
@@ -82,10 +53,10 @@ class View:
     holds_terminal = False
 
     def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
+        super().__init__(console)
         self.state = state
-        self._console = console
         self._launches: dict[Path, LaunchFollower] = {}
-        self._runs: dict[str, RunFollower] = {}
+        self._own = LaunchFollower(state)
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._last_line = time.monotonic()
@@ -95,48 +66,40 @@ class View:
         """Begins to look for news, in a thread."""
         self._thread.start()
 
-    def tell(self, event: Event) -> None:
-        """Takes an event, and prints what stays of it: the ends of runs."""
+    def tell(self, ended: RunEnded) -> None:
+        """Takes the end of a run, and prints what stays of it."""
         with self._lock:
-            self.state.apply(event)
-            if isinstance(event, RunEnded):
-                counts = self.state.counts()
-                self._print(f"{counts['done']}/{len(self.state.planned)}  {event.sentence()}")
+            self.state.end(ended)
+            sentence = ended.sentence(self.state.planned[ended.run_id].name)
+            self.note(f"{len(self.state.ended)}/{len(self.state.planned)}  {sentence}")
 
     def note(self, text: str) -> None:
         """Prints a sentence."""
         with self._lock:
-            self._print(text)
+            self._last_line = time.monotonic()
+            super().note(text)
 
     def follow(self, launch: Path) -> None:
         """Shows the runs of a launch."""
         with self._lock:
-            names = {run_id: run.name for run_id, run in self.state.planned.items()}
-            self._launches[launch] = LaunchFollower(launch, names)
+            self._launches[launch] = LaunchFollower(self.state, launch)
 
     def leave(self, launch: Path) -> None:
         """Takes what is left to tell of a launch that has ended."""
         with self._lock:
             self._look()
-            for run_id in self._launches.pop(launch).run_ids:
-                self.tell(RunLeft(run_id))
+            self._launches.pop(launch).forget()
 
-    def follow_run(self, run: PlannedRun, folder: RunFolder, events_bytes: int) -> None:
-        """Shows a run of this process."""
+    def take_run(self, run: OpenedRun) -> None:
+        """Takes how far this process is with a run, where no launch tells of it."""
         with self._lock:
-            self._runs[run.run_id] = RunFollower(folder, run.run_id, run.name, events_bytes)
+            for ended in self._own.take(run):
+                self.tell(ended)
 
-    def leave_run(self, run_id: str) -> None:
-        """Takes what is left to tell of a run of this process."""
-        with self._lock:
-            if followed := self._runs.pop(run_id, None):
-                for event in (*followed.news(), *([] if followed.has_ended else [RunLeft(run_id)])):
-                    self.tell(event)
-
-    def count(self, result: RunResult, name: str) -> None:
+    def count(self, result: RunResult) -> None:
         """Takes a result without an error message."""
         with self._lock:
-            self.state.apply(RunEnded.of(result, name))
+            self.state.end(RunEnded.of(result))
 
     def reopen(self, run_ids: Iterable[str]) -> None:
         """Counts runs as open."""
@@ -158,18 +121,14 @@ class View:
                     self._refresh()
 
     def _look(self) -> None:
-        for followed in (*self._launches.values(), *self._runs.values()):
-            for event in followed.news():
-                self.tell(event)
+        for followed in (*self._launches.values(), self._own):
+            for ended in followed.look():
+                self.tell(ended)
 
     def _refresh(self) -> None:
         if time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             for run_id, run in self.state.current.items():
-                self._print(_line(self.state, run_id, run))
-
-    def _print(self, text: str) -> None:
-        self._last_line = time.monotonic()
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+                self.note(_line(self.state, run_id, run))
 
 
 class TerminalView(View):
@@ -211,16 +170,16 @@ def can_draw(console: Console) -> bool:
 def _line(state: SuiteState, run_id: str, run: CurrentRun) -> str:
     """Returns one line on a run that goes on."""
     parts = [run.name]
-    if run.current_epoch and run.started:
-        parts.append(f"epoch {run.current_epoch}/{run.started.epochs}")
+    if run.current_epoch:
+        parts.append(f"epoch {run.current_epoch}/{run.epochs}")
     if run.epoch:
         parts.append(f"loss {run.epoch.loss:.4g}")
         if run.epoch.accuracy is not None:
             parts.append(f"test {run.epoch.accuracy:.2%}")
     if (rate := run.samples_per_second) is not None:
         parts.append(f"{rate:,.0f} samples/s")
-    if left := about(seconds_left_of_run(state, run_id)):
+    if left := about(state.seconds_left_of_run(run_id)):
         parts.append(f"{left} left")
-    if left := about(seconds_left(state)):
+    if left := about(state.seconds_left()):
         parts.append(f"suite {left}")
     return f"… {' · '.join(parts)}"

@@ -12,12 +12,12 @@ from harness.errors import HarnessError
 from harness.launching.slurm.submission import read_queue, read_submissions
 from harness.launching.status import Snapshot, queue_text
 from harness.live.draw import draw
-from harness.live.events import RunEnded, RunLeft
-from harness.live.follow import RunFollower
+from harness.live.follow import LiveRun
 from harness.live.screen import Screen
-from harness.live.state import SuiteState
+from harness.live.state import RunEnded, SuiteState
 from harness.live.view import can_draw
 from harness.records.claims import owner
+from harness.records.follow import OpenedRun
 from harness.records.read import names_in
 from harness.records.result import FINAL
 from harness.records.store import RunFolder
@@ -42,7 +42,7 @@ class Watched:
         self._plan = plan
         self._suite = output / plan.suite.name
         self._done: set[tuple[str, str]] = set()
-        self._followed: dict[tuple[str, str], RunFollower] = {}
+        self._followed: dict[tuple[str, str], LiveRun] = {}
         self.states: dict[str, SuiteState] = {}
 
     def look(self) -> list[SuiteState]:
@@ -50,13 +50,13 @@ class Watched:
         for run in self._plan.runs:
             for system_id in names_in(self._suite / run.run_id):
                 if (run.run_id, system_id) not in self._done:
-                    self._look_at(run.run_id, run.name, system_id)
+                    self._look_at(run.run_id, system_id)
         several = len(self.states) > 1
         for state in self.states.values():
             state.system = state.system if several else ""
         return list(self.states.values()) or [SuiteState.of(self._plan.suite.name, self._plan.runs)]
 
-    def _look_at(self, run_id: str, name: str, system_id: str) -> None:
+    def _look_at(self, run_id: str, system_id: str) -> None:
         folder = RunFolder(self._suite / run_id / system_id)
         result, why = folder.read()
         who = None if result else owner(folder.path)
@@ -66,18 +66,19 @@ class Watched:
             self.states[system_id] = SuiteState.of(self._plan.suite.name, self._plan.runs, system_id)
         state = self.states[system_id]
         if result:
-            state.apply(RunEnded.of(result, name))
+            state.end(RunEnded.of(result))
             if result.status in FINAL:
                 self._done.add((run_id, system_id))
-            return
-        state.ended.pop(run_id, None)
-        if who is None:
-            state.apply(RunLeft(run_id))
+        else:
+            state.ended.pop(run_id, None)
+        if who is None:  # should it go on, its record is read from its beginning
+            self._followed.pop((run_id, system_id), None)
+            state.current.pop(run_id, None)
             return
         if (run_id, system_id) not in self._followed:
-            self._followed[run_id, system_id] = RunFollower(folder, run_id, name)
-        for event in self._followed[run_id, system_id].news():
-            state.apply(event)
+            self._followed[run_id, system_id] = LiveRun(OpenedRun(run_id, folder), state)
+        for ended in self._followed[run_id, system_id].look():
+            state.end(ended)
         if run_id in state.current:
             host = who.partition(",")[0].removeprefix("host ")
             state.current[run_id].where = host if who.startswith("host ") else "unknown"

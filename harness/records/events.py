@@ -77,17 +77,45 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], str]:
         lines = read_lines(path)
     except FileNotFoundError:
         return [], ""
-    found, problem, newest = [], "", 0
-    for line in lines:
-        try:
-            read = _MODELS.get(str(line.get("event")), _Event).model_validate(line)
-        except ValidationError as error:
-            problem = problem or first_problem(error)
-            continue
-        if read.generation >= newest:
-            newest = read.generation
-            found.append(line)
-    return found, problem
+    filtered = EventFilter()
+    return filtered(lines), filtered.problem
+
+
+class EventFilter:
+    """Returns the events that count of a file's lines, in whatever portions they come.
+
+    Attributes:
+        problem: what is wrong with the first that is odd; empty where none is.
+    """
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self._newest = 0
+
+    def __call__(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = []
+        for line in lines:
+            try:
+                read = _MODELS.get(str(line.get("event")), _Event).model_validate(line)
+            except ValidationError as error:
+                self.problem = self.problem or first_problem(error)
+                continue
+            if read.generation >= self._newest:
+                self._newest = read.generation
+                found.append(line)
+        return found
+
+
+def since_last_start(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the events since the last `run_started`: of all parts of a run that was taken up again."""
+    starts = [index for index, event in enumerate(events) if event.get("event") == "run_started"]
+    return events[starts[-1] :] if starts else []
+
+
+def last_epochs(events: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Returns the events of the last attempt's epochs, by their number, counted from 0."""
+    # What followed a checkpoint may have been trained twice: the later event is the one that counts.
+    return {one["epoch"]: one for one in since_last_start(events) if one.get("event") == "epoch"}
 
 
 def generation_at_end(path: Path | str) -> int:

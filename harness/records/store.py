@@ -12,7 +12,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
 from harness.records.claims import Claim, claim
-from harness.records.events import EVENTS, STARTS, generation_at_end, read_events
+from harness.records.events import EVENTS, STARTS, generation_at_end, last_epochs, read_events, since_last_start
 from harness.records.files import OddFile, append_line, cancel_writes, recording, write_json
 from harness.records.read import SPEC, read_result
 from harness.records.replaced import clear, keep
@@ -43,6 +43,16 @@ class Attempt:
     started_at: str
     packed: int = 1
     code: str | None = None
+
+    @staticmethod
+    def of(events: list[dict[str, Any]]) -> Attempt:
+        """Returns the last attempt; one that goes on from a checkpoint began where the run began."""
+        events = since_last_start(events)
+        numbers = [event["attempt"] for event in events if "attempt" in event]
+        packed = max((event.get("packed", 1) for event in events), default=1)
+        codes = list(dict.fromkeys(event.get("code") for event in events if event.get("event") in STARTS))
+        code = "+".join(map(str, codes)) if codes and None not in codes else None
+        return Attempt(numbers[-1] if numbers else 1, events[0]["at"] if events else now(), packed, code)
 
 
 @dataclass(frozen=True)
@@ -160,13 +170,8 @@ class RunFolder:
             self.event("moved_aside", files=moved)
 
     def attempt(self) -> Attempt:
-        """Returns the last attempt; one that goes on from a checkpoint began where the run began."""
-        events = self.last_attempt()
-        numbers = [event["attempt"] for event in events if "attempt" in event]
-        packed = max((event.get("packed", 1) for event in events), default=1)
-        codes = list(dict.fromkeys(event.get("code") for event in events if event.get("event") in STARTS))
-        code = "+".join(map(str, codes)) if codes and None not in codes else None
-        return Attempt(numbers[-1] if numbers else 1, events[0]["at"] if events else now(), packed, code)
+        """Returns the last attempt."""
+        return Attempt.of(self.events())
 
     def event(self, name: str, **values: Any) -> None:
         """Appends one event with the time of day.
@@ -193,10 +198,6 @@ class RunFolder:
         """
         return read_events(self.path / EVENTS)[0]
 
-    def last_attempt(self) -> list[dict[str, Any]]:
-        """Returns the events since the last `run_started`: of all parts of a run that was taken up again."""
-        return _since_last_start(self.events())
-
     def metric_at(self, name: str, epoch: int) -> float | None:
         """Returns a split's metric, e.g. `test.accuracy`, after an epoch, counted from 1; None where there is none."""
         split, _, field = name.partition(".")
@@ -211,8 +212,7 @@ class RunFolder:
     def epochs_and_problem(self) -> tuple[dict[int, dict[str, Any]], str]:
         """Returns the same, and what is wrong with the first event that was left out; see `harness.records.events`."""
         events, problem = read_events(self.path / EVENTS)
-        # What followed a checkpoint may have been trained twice: the later event is the one that counts.
-        return {one["epoch"]: one for one in _since_last_start(events) if one.get("event") == "epoch"}, problem
+        return last_epochs(events), problem
 
     def finish(self, result: RunResult, before: Callable[[], object] = lambda: None) -> None:
         """Writes the result; from here on the run is done.
@@ -273,11 +273,6 @@ class RunFolder:
         """Tells whether the run has a valid result and need not be run again."""
         result = self.result()
         return result is not None and result.status in FINAL
-
-
-def _since_last_start(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    starts = [index for index, event in enumerate(events) if event.get("event") == "run_started"]
-    return events[starts[-1] :] if starts else []
 
 
 def run_folder(root: Path, suite: str, run_id: str, system_id: str) -> RunFolder:

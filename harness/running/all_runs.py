@@ -18,11 +18,11 @@ from rich.console import Console
 
 from harness.counted import counted, is_are
 from harness.errors import MachineError
-from harness.launching.launch_folder import STOPPED, Heartbeat, report_end
+from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import STOPPED, report_end
 from harness.launching.manifest import Manifest
-from harness.live.events import RunEnded
-from harness.live.state import SuiteState
-from harness.live.view import BESIDE_TRAINING_SECONDS, Listener, Notes, view_for
+from harness.live.state import RunEnded, SuiteState
+from harness.live.view import BESIDE_TRAINING_SECONDS, Notes, view_for
 from harness.measure.architectures import USE_CPU, require_kernels
 from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
@@ -139,7 +139,7 @@ def _has_gpu() -> bool:
     return False
 
 
-def _display(worker: Worker, console: Console) -> Listener:
+def _display(worker: Worker, console: Console) -> Notes:
     """Returns what shows the runs of rank 0; where there is a supervisor, it does."""
     if worker.heartbeat.folder:
         return Notes(console)
@@ -148,8 +148,9 @@ def _display(worker: Worker, console: Console) -> Listener:
     for run in manifest.runs:
         result = worker.folder(run).result()
         if result and worker.is_done(run):
-            state.apply(RunEnded.of(result, run.name))
+            state.end(RunEnded.of(result))
     view = view_for(console, state, BESIDE_TRAINING_SECONDS)
+    worker.heartbeat.on_run = view.take_run
     view.start()
     return view
 

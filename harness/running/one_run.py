@@ -37,7 +37,7 @@ def do_run(worker: Worker, run: PlannedRun, *, cold: bool) -> Status | None:
 
     What it cannot record ends the process: its peers may wait in a collective, for ever.
     """
-    worker.heartbeat.run_begins(run, worker.folder(run).path)
+    worker.heartbeat.run_begins(run.run_id, worker.folder(run))
     open_run = None
     try:
         began = time.perf_counter()
@@ -84,18 +84,13 @@ def _warm_up(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits)
 def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits, data_seconds: float) -> RunResult:
     """Trains and measures an open run and writes its result, unless an error that is this rank's own ends it."""
     spec = worker.manifest.spec_to_train(run)
-
-    def on_step(step: int) -> None:
-        worker.heartbeat.steps = step + 1
-        open_run.on_step(step)
-
     try:
         outcome = execute(
             spec,
             splits,
             worker.accelerator,
             Observer(
-                on_step,
+                worker.heartbeat.beat,
                 open_run.on_epoch,
                 open_run.on_checkpoint,
                 stop_requested=worker.stop,

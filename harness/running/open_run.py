@@ -13,10 +13,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from harness.errors import HarnessError
-from harness.launching.launch_folder import Heartbeat
+from harness.launching.heartbeat import Heartbeat
 from harness.launching.manifest import Manifest
-from harness.live.follow import remove_heartbeat, write_heartbeat
-from harness.live.view import Listener
+from harness.live.view import Notes
 from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.claims import Claim, owner
@@ -27,12 +26,8 @@ from harness.running.execute import CheckpointPolicy, Outcome
 from harness.running.stop_request import StopRequest
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
-from harness.trackers.opened_runs import add_opened_run
 from harness.training.checkpoint_state import tensor_bytes
 from harness.training.history import Epoch
-
-SHOWN_EVERY_SECONDS = 0.5
-FILE_EVERY_SECONDS = 5.0  # for those who watch from elsewhere, maybe over a network disk
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Worker:
     system: dict[str, Any]
     heartbeat: Heartbeat
     stop: StopRequest
-    display: Listener
+    display: Notes
 
     @property
     def is_main(self) -> bool:
@@ -84,8 +79,6 @@ class OpenRun:
         self._worker = worker
         self._run = run
         self._folder = worker.folder(run)
-        self._shown = 0.0
-        self._next_file = 0.0
         self._claim: Claim | None = None  # on rank 0
         spec = run.spec
         identity = {
@@ -97,16 +90,12 @@ class OpenRun:
         self._attempt = Attempt(1, now())
         epochs = spec.train.epochs
         self._planned = {"steps": max(len(sizes), 1) * epochs, "epochs": epochs, "samples_per_epoch": sum(sizes)}
-        events_bytes = self._folder.events_bytes()
         checkpoint, problems = self._take(identity)
         if worker.is_main:
-            add_opened_run(self._folder.path)
             for problem in problems:
                 self._folder.event("checkpoint_damaged", problem=problem)
         self.checkpoint_policy = CheckpointPolicy(self._folder.checkpoints, identity, self._owns, checkpoint)
-        worker.heartbeat.run_opened(run, self._folder.path)
-        worker.heartbeat.gauges = {}
-        worker.display.follow_run(run, self._folder, events_bytes)
+        worker.heartbeat.run_opened()
         for problem in problems:
             worker.display.note(f"checkpoint {problem}: not used")
         if checkpoint:
@@ -118,23 +107,12 @@ class OpenRun:
         if self._worker.is_main:
             self._folder.event("warm_up", at_most_seconds=seconds)
 
-    def on_step(self, step: int) -> None:
-        """Takes note of a step, twice a second at the most; nobody is shown anything from within this process."""
-        if (moment := time.monotonic()) >= self._shown:
-            self._shown = moment + SHOWN_EVERY_SECONDS
-            self._worker.heartbeat.beat(step)
-
     def on_sample(self, sample: Readings) -> None:
         """Takes what telemetry reads, in its thread."""
-        heartbeat = self._worker.heartbeat
         gauges = {name: sample.totals[name] for name in ("gpu_utilization", "device_bytes") if name in sample.totals}
         total = self._worker.system["gpu_memory_bytes"]
-        heartbeat.gauges = {**gauges, "device_total_bytes": total} if gauges and total else gauges
-        if (moment := time.monotonic()) >= self._next_file and not self.is_lost():
-            self._next_file = moment + FILE_EVERY_SECONDS
-            at = heartbeat.steps - 1 if heartbeat.steps else "start"
-            beat = {"run_id": self._run.run_id, "at": at, "gauges": heartbeat.gauges}
-            write_heartbeat(self._folder.path, heartbeat.rank, beat)
+        if not self.is_lost():
+            self._worker.heartbeat.sample({**gauges, "device_total_bytes": total} if gauges and total else gauges)
 
     def on_epoch(self, epoch: Epoch) -> None:
         """Appends an epoch to the run's events."""
@@ -161,7 +139,6 @@ class OpenRun:
         if self._claim:
             self._claim.release()
         self._worker.display.note(f"■ {self._run.name} · left to {error}; it owns the run now")
-        self._worker.display.leave_run(self._run.run_id)
 
     def close(self, status: Status, cause: Cause | None = None, outcome: Outcome | None = None) -> RunResult:
         """Writes the result, on rank 0, and returns it; every rank calls it.
@@ -181,8 +158,6 @@ class OpenRun:
             if status in FINAL:
                 self._folder.checkpoints.clear()
             self._claim.release()
-        remove_heartbeat(self._folder.path, self._worker.heartbeat.rank)
-        self._worker.display.leave_run(self._run.run_id)
         return result
 
     def _require_owner(self) -> None:

@@ -13,7 +13,8 @@ from types import FrameType
 
 import psutil
 
-from harness.launching.launch_folder import STOPPED, SUPERVISOR, Heartbeat, read_orders
+from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import STOPPED, SUPERVISOR, read_orders
 from harness.launching.stop_signals import stop_signals
 
 LOOK_EVERY_SECONDS = 0.5

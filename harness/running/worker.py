@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.launching.launch_folder import STOPPED, Heartbeat, launching_process, refuse, report_failure
+from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import STOPPED, launching_process, refuse, report_failure
 from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.measure.surroundings import Surroundings
 from harness.records.result import Cause
@@ -43,7 +44,7 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
         with contextlib.suppress(OSError):  # a full disk: a crash is told without its stack
             crash = (launch / f"crash-{heartbeat.rank}.txt").open("w")
             faulthandler.enable(crash, all_threads=False)
-    heartbeat.beat("import", force=True)
+    heartbeat.beat("import")
     # Where there is a supervisor, it looks at the machine, once for all its launches.
     surroundings = None if launch else Surroundings({launching_process() or os.getpid()})
 

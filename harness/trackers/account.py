@@ -1,17 +1,22 @@
-"""The W&B account that runs go to: where its key lies, and what its server's errors mean."""
+"""W&B as far as it can be told of without its client: where the key lies, what errors mean, what it has of a run."""
 
 from __future__ import annotations
 
 import configparser
+import contextlib
 import netrc
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from harness.errors import HarnessError, see_doctor
+from harness.records.files import read_object, write_json
+from harness.records.store import RunFolder, now
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # the latter is the default since wandb 0.31
+SENT = "trackers/wandb.json"  # in the folder of a run: what of it is at W&B, as its server has answered
 _KEY_REFUSED = r"\b401\b|not logged in|api.?key|relogin|credentials|unauthenticated"
 _NOT_ALLOWED = r"\b403\b|permission denied|permission error|not authorized|forbidden"
 _UNKNOWN = r"entity|\b404\b|not found"
@@ -96,3 +101,23 @@ def _settings_have_a_key(path: Path) -> bool:
     except (OSError, configparser.Error, UnicodeDecodeError):
         return False
     return any(parser[section].get("api_key") for section in parser.sections())
+
+
+def write_sent(folder: RunFolder, **what: Any) -> None:
+    """Writes what W&B has of a run: the `server`, `entity`, `project` and `id`, the `digest`, see `Entries.digest`, and
+    whether it has the table of `predictions`, too.
+
+    Where it cannot be written, the run is brought up once more, which changes nothing.
+    """
+    with contextlib.suppress(OSError):
+        path = folder.path / SENT
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, {**what, "at": now()})
+
+
+def read_sent(folder: RunFolder) -> dict[str, Any]:
+    """Returns what was brought up last; empty where nothing was."""
+    try:
+        return read_object(folder.path / SENT)
+    except (OSError, ValueError):
+        return {}

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.comparable import compares, marks, untimed_by
+from harness.records.events import last_epochs, since_last_start
 from harness.records.files import read_object
+from harness.records.follow import RunFollower
 from harness.records.read import SPEC, read_system, require_own_place
-from harness.records.result import RunResult, Status
+from harness.records.result import RunResult
 from harness.records.store import Attempt, RunFolder
 from harness.spec import is_identity
 
 Row = dict[str, float]
-INTERRUPTED = "interrupted"
 # Facts of a system that name no person, machine or job; the rest is sent only where it was asked for.
 _SYSTEM = (
     "system_id",
@@ -48,8 +49,8 @@ _GROUP_LENGTH = 128
 
 
 @dataclass(frozen=True)
-class Description:
-    """Who a run is.
+class Entries:
+    """All that a tracker is told of a run.
 
     Attributes:
         id: the same whenever this run is mirrored: letters, digits and hyphens.
@@ -57,6 +58,8 @@ class Description:
         group: the same for all seeds of a config on one system: what W&B averages over.
         config: the spec by section, what was resolved, and facts of the system.
         started_at: time of day, ISO 8601.
+        rows: of the epochs, by their number, counted from 1.
+        ending: the result, flat, with `/` between the parts of a name; None for a run that has none.
     """
 
     id: str
@@ -68,100 +71,104 @@ class Description:
     tags: tuple[str, ...]
     config: dict[str, Any]
     started_at: str
+    rows: dict[int, Row]
+    ending: dict[str, Any] | None
 
-
-@dataclass(frozen=True)
-class RunEnd:
-    """How a run ended; `summary` is its result, flat, with `/` between the parts of a name."""
-
-    status: Status | str
-    summary: dict[str, Any]
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The result; of a run that does not go on and has none, that it was interrupted."""
+        return self.ending or {"status": "interrupted"}
 
     @property
     def exit_code(self) -> int:
         """0 where the run is ok, 75 where it may go on, else 1."""
-        return 0 if self.status == "ok" else 75 if self.status in ("preempted", INTERRUPTED) else 1
-
-
-@dataclass(frozen=True)
-class Entries:
-    """All that a tracker is told of a run."""
-
-    description: Description
-    rows: dict[int, Row]
-    ending: RunEnd | None
+        status = self.summary["status"]
+        return 0 if status == "ok" else 75 if status in ("preempted", "interrupted") else 1
 
     def digest(self) -> str:
         """Returns what changes when any of it does."""
-        value = [self.description.id, self.description.config, self.rows, self.ending and self.ending.summary]
+        value = [self.id, self.config, self.rows, self.ending]
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | None:
-    """Returns what a run's folder says now; None where nothing was begun.
+    """Returns what a run's folder says now; see `entries_of`."""
+    run = RunFollower(folder)
+    run.news()
+    return entries_of(run, with_machine=with_machine)
+
+
+def entries_of(run: RunFollower, *, with_machine: bool = False) -> Entries | None:
+    """Returns what the record of a run says, as far as it was read; None where nothing was begun.
 
     Args:
-        folder: of the run.
+        run: followed from the beginning of its events.
         with_machine: also what names the machine and places on it: the whole system, data roots, error messages.
 
     Raises:
         ValueError: the record does not count; see `harness.records.read`.
         OSError: it cannot be read.
     """
-    events = folder.last_attempt()
+    folder, result = run.folder.path, run.result
+    if not since_last_start(run.events):
+        return None
     try:
         try:
-            described = read_object(folder.path / SPEC)
+            described = read_object(folder / SPEC)
         except ValueError as error:
             raise ValueError(f"{SPEC}: {error}") from None
-        system = read_system(folder.path, folder.path.absolute().name)
+        system = read_system(folder, folder.absolute().name)
     except FileNotFoundError:
         return None
-    if not events:
-        return None
-    result, why = folder.read()
-    if why:
-        raise ValueError(f"result.json: {why}")
-    attempt = folder.attempt()
-    try:
-        require_own_place(folder.path, described["run_id"], system["system_id"])
-        description = _describe(described, system, result, _restarts(folder), attempt, with_machine)
-    except (KeyError, TypeError, AttributeError):
-        raise ValueError(f"{SPEC} or system.json is not what a run writes") from None
+    if run.problem:
+        raise ValueError(f"result.json: {run.problem}")
+    attempt = Attempt.of(run.events)
     # Of a run that goes on it is known only whether it is packed.
     with_times = attempt.packed == 1 and not (result and untimed_by(result, with_resumed=True))
-    rows = _rows(folder.epochs(), with_times=with_times)
-    return Entries(description, rows, _ending(result, with_machine) if result else None)
+    rows = _rows(last_epochs(run.events), with_times=with_times)
+    try:
+        require_own_place(folder, described["run_id"], system["system_id"])
+        suite, run_id, spec = described["suite"], described["run_id"], described["spec"]
+        system_id, label, seed = system["system_id"], spec["label"], spec["seed"]
+        restarts = _restarts(run.events)
+        of_suite = hashlib.sha256(suite.encode()).hexdigest()[:6]
+        return Entries(
+            id="-".join([run_id, system_id, of_suite, *([str(restarts)] if restarts else [])]),
+            name=f"{label} (seed {seed})",
+            group=_short(f"{suite}: {label} on {system_id}", _GROUP_LENGTH),
+            suite=suite,
+            label=label,
+            seed=seed,
+            tags=tuple(_short(tag, _TAG_LENGTH) for tag in (suite, system["name"]) if tag),
+            config=_config(described, system, result, attempt.packed, with_machine),
+            started_at=attempt.started_at,
+            rows=rows,
+            ending=_ending(result, with_machine) if result else None,
+        )
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{SPEC} or system.json is not what a run writes") from None
 
 
-def _describe(
-    described: Mapping[str, Any],
-    system: Mapping[str, Any],
-    result: RunResult | None,
-    restarts: int,
-    attempt: Attempt,
-    with_machine: bool,
-) -> Description:
-    suite, run_id, spec = described["suite"], described["run_id"], described["spec"]
-    system_id, label, seed = system["system_id"], spec["label"], spec["seed"]
+def _config(
+    described: Mapping[str, Any], system: Mapping[str, Any], result: RunResult | None, packed: int, with_machine: bool
+) -> dict[str, Any]:
     sections = {
         section: {name: value for name, value in fields.items() if with_machine or is_identity(f"{section}.{name}")}
         if isinstance(fields, dict)
         else fields
-        for section, fields in spec.items()
+        for section, fields in described["spec"].items()
         if with_machine or section in ("label", "seed", "repeat") or is_identity(section)
     }
-    facts = {name: value for name, value in system.items() if with_machine or name in _SYSTEM}
     config = {
-        "suite": suite,
-        "run_id": run_id,
+        "suite": described["suite"],
+        "run_id": described["run_id"],
         "config_id": described["config_id"],
-        "system_id": system_id,
+        "system_id": system["system_id"],
         **sections,
-        "system": facts,
+        "system": {name: value for name, value in system.items() if with_machine or name in _SYSTEM},
     }
-    if attempt.packed > 1:
-        config["packed"] = attempt.packed
+    if packed > 1:
+        config["packed"] = packed
     if result:
         if found := marks(result):
             config["marks"] = list(found)
@@ -169,27 +176,16 @@ def _describe(
             config["disturbed"] = result.disturbed
         config["num_processes"] = result.num_processes
         config["resolved"] = result.resolved.model_dump(mode="json") if result.resolved else None
-    of_suite = hashlib.sha256(suite.encode()).hexdigest()[:6]
-    return Description(
-        id="-".join([run_id, system_id, of_suite, *([str(restarts)] if restarts else [])]),
-        name=f"{label} (seed {seed})",
-        group=_short(f"{suite}: {label} on {system_id}", _GROUP_LENGTH),
-        suite=suite,
-        label=label,
-        seed=seed,
-        tags=tuple(_short(tag, _TAG_LENGTH) for tag in (suite, system["name"]) if tag),
-        config=config,
-        started_at=attempt.started_at,
-    )
+    return config
 
 
-def _restarts(folder: RunFolder) -> int:
+def _restarts(events: list[dict[str, Any]]) -> int:
     """Returns how often the run began anew after epochs of an earlier attempt: what was mirrored cannot be unsaid."""
     restarts, has_epochs = 0, False
-    for event in folder.events():
-        if event.get("event") == "run_started":
+    for event in events:
+        if event["event"] == "run_started":
             restarts, has_epochs = restarts + has_epochs, False
-        has_epochs |= event.get("event") == "epoch"
+        has_epochs |= event["event"] == "epoch"
     return restarts
 
 
@@ -225,15 +221,12 @@ def _rows(epochs: Mapping[int, Mapping[str, Any]], *, with_times: bool) -> dict[
     return rows
 
 
-def _ending(result: RunResult, with_machine: bool) -> RunEnd:
+def _ending(result: RunResult, with_machine: bool) -> dict[str, Any]:
     parts = result.model_dump(mode="json", exclude=_IN_CONFIG | {"resolved", "metrics"})
     parts |= result.model_dump(mode="json", include={"metrics"})["metrics"]
     if parts["cause"] and not with_machine:  # a message or a traceback may hold paths, and lines of code
         parts["cause"] = {name: parts["cause"][name] for name in ("kind", "rank", "step")}
-    summary = {
-        name: value for name, value in flat(parts) if compares(result, name.replace("/", "."), with_resumed=True)
-    }
-    return RunEnd(result.status, summary)
+    return {name: value for name, value in flat(parts) if compares(result, name.replace("/", "."), with_resumed=True)}
 
 
 def as_seconds(at: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import os
 import sys
@@ -75,10 +74,6 @@ class Tracking:
         return Tracking(
             tuple(chosen), project, entity, predictions, machine, command, patience_seconds=patience_seconds
         )
-
-    def only(self, name: str) -> Tracking:
-        """Returns the same with one tracker."""
-        return dataclasses.replace(self, names=(name,))
 
 
 def _require(name: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +14,10 @@ from harness.errors import HarnessError
 from harness.records.claims import owner
 from harness.records.read import run_folders
 from harness.records.store import RunFolder
-from harness.trackers.account import WandbProblem, require_key
+from harness.trackers.account import WandbProblem, read_sent, require_key
 from harness.trackers.entries import read_entries
-from harness.trackers.options import WANDB, Tracking
-from harness.trackers.replay import Replay
-from harness.trackers.sync_state import read_sync_state
+from harness.trackers.mirror import Mirror, RunMirror
+from harness.trackers.options import Tracking
 
 LOOK_EVERY_SECONDS = 5.0  # over all runs of a suite, maybe on a network disk
 
@@ -50,7 +47,7 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
 
     Args:
         suite_folder: `results/SUITE`.
-        tracking: where they go.
+        tracking: where at W&B they go.
         say: is given a sentence on each run that was brought up, and on each record that does not count.
 
     Raises:
@@ -60,7 +57,6 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
     if not folders:
         raise HarnessError(f"{suite_folder} has no runs", "run the suite first, or name another --output")
     require_key(os.environ, Path.home())
-    tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
     waiting, at_work, left_out = [], 0, 0
     for folder in folders:
         if owner(folder.path):
@@ -90,59 +86,52 @@ def follow(
     Raises:
         HarnessError: as `sync`.
     """
-    from harness.trackers.follower import Follower
-    from harness.trackers.weights_and_biases import WandbRun, begin_client
+    from harness.trackers.weights_and_biases import client
 
     folders = [Path(place) for _, _, place in run_folders(suite_folder)]
-    sizes = {str(path): RunFolder(path).events_bytes() for path in folders if not owner(path)}  # `sync` sends these
+    sizes = {path: RunFolder(path).events_bytes() for path in folders if not owner(path)}  # `sync` sends these
     say(sync(suite_folder, tracking, say).text())
-    tracking = dataclasses.replace(tracking, names=(WANDB,), offline=False)
-    begin_client(tracking)
-    say(f"following {suite_folder}; Ctrl-C ends it")
-    opened: list[Path] = []
-    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
-        follower = Follower(lambda description, run: WandbRun(description, run, tracking, Path(name)), say, tracking)
+    with client(tracking) as open_tracker:
+        say(f"following {suite_folder}; Ctrl-C ends it")
+        mirror = Mirror(open_tracker, say, tracking)
         with contextlib.suppress(KeyboardInterrupt):
             while not stops():
-                now = {place: RunFolder(Path(place)).events_bytes() for _, _, place in run_folders(suite_folder)}
-                opened += [Path(place) for place, size in now.items() if size != sizes.get(place, 0)]
+                now = {Path(place): RunFolder(Path(place)).events_bytes() for _, _, place in run_folders(suite_folder)}
+                for path, size in now.items():
+                    if size != sizes.get(path, 0):
+                        mirror.add(path)
                 sizes = now
-                follower.look(opened)
+                mirror.look()
                 time.sleep(LOOK_EVERY_SECONDS)
-        follower.close()
+        mirror.close()
 
 
 def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
     """Tells whether W&B has not answered yet that it has this run, as it is now, in this place."""
-    entries, known = read_entries(folder, with_machine=tracking.machine), read_sync_state(folder)
+    entries, known = read_entries(folder, with_machine=tracking.machine), read_sent(folder)
     if entries is None:
         return False
-    if known is None or (known.id, known.digest) != (entries.description.id, entries.digest()):
+    if (known.get("id"), known.get("digest")) != (entries.id, entries.digest()):
         return True
-    if tracking.predictions and not known.predictions:
+    if tracking.predictions and not known.get("predictions"):
         return True
-    return known.project != tracking.project or bool(tracking.entity and known.entity != tracking.entity)
+    return known.get("project") != tracking.project or bool(tracking.entity and known.get("entity") != tracking.entity)
 
 
 def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str], None]) -> str:
-    from harness.trackers.weights_and_biases import WandbRun, begin_client, server_address
+    from harness.trackers.weights_and_biases import WandbRun, client, server_address
 
-    begin_client(tracking)
     place, done = "", 0
-    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as name:
+    with client(tracking) as open_tracker:
         for folder in folders:
-            opened: list[WandbRun] = []
-
-            def open_tracker(description, folder=folder, opened=opened):
-                opened.append(WandbRun(description, folder, tracking, Path(name)))
-                return opened[0]
-
+            mirror = RunMirror(folder, open_tracker, with_machine=tracking.machine)
             try:
-                Replay(folder, open_tracker, with_machine=tracking.machine).advance(to_the_end=True)
+                mirror.advance(to_the_end=True)
             except WandbProblem as problem:
                 left = f"brought up: {done} of {counted(len(folders), 'run')}" if done else ""
                 raise WandbProblem(problem.message, f"{problem.hint}; {left}" if left else problem.hint) from None
             done += 1
-            place = f"{server_address()}, {opened[0].path}"
+            assert isinstance(mirror.tracker, WandbRun)
+            place = f"{server_address()}, {mirror.tracker.path}"
             say(f"brought up {folder.path.parent.name} {folder.path.name}")
     return place

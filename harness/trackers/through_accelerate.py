@@ -9,25 +9,25 @@ from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
 from harness.records.store import RunFolder
-from harness.trackers.entries import Description, Entries, Row, RunEnd, flat
+from harness.trackers.entries import Entries, Row, flat
 from harness.trackers.options import Tracking
 
 
 class AccelerateRun:
-    """One run; see `harness.trackers.replay.Tracker`. It is told from its beginning each time.
+    """One run; see `harness.trackers.mirror.Tracker`. It is told from its beginning each time.
 
     Args:
-        description: who the run is.
+        entries: who the run is.
         folder: of its record.
         tracking: names the tracker, and the project.
     """
 
-    def __init__(self, description: Description, folder: RunFolder, tracking: Tracking) -> None:
+    def __init__(self, entries: Entries, folder: RunFolder, tracking: Tracking) -> None:
         PartialState(cpu=True)  # this process is alone, whatever it mirrors
         [name] = tracking.names
         suite = folder.path.parent.parent
-        place = re.sub(r"[^\w.,=+-]+", "_", description.label)[:80]
-        seed = f"seed_{description.seed}-{description.id[:8]}"
+        place = re.sub(r"[^\w.,=+-]+", "_", entries.label)[:80]
+        seed = f"seed_{entries.seed}-{entries.id[:8]}"
         kind = LOGGER_TYPE_TO_CLASS[name]
         if name == "tensorboard":  # its run's name is a folder
             logs = suite / name / place / seed
@@ -35,13 +35,13 @@ class AccelerateRun:
                 path.unlink()
             self._tracker: GeneralTracker = kind(f"{place}/{seed}", suite / name)
         elif name == "mlflow":
-            self._tracker = kind(tracking.project, run_name=description.name)
+            self._tracker = kind(tracking.project, run_name=entries.name)
         elif kind.requires_logging_directory:
-            self._tracker = kind(description.name, suite / name)
+            self._tracker = kind(entries.name, suite / name)
         else:
             self._tracker = kind(tracking.project)
         self._tracker.start()
-        self._tracker.store_init_configuration({key: _plain(value) for key, value in flat(description.config, ".")})
+        self._tracker.store_init_configuration({key: _plain(value) for key, value in flat(entries.config, ".")})
         self._last = 0
 
     def epoch(self, number: int, row: Row) -> None:
@@ -49,13 +49,10 @@ class AccelerateRun:
         self._last = number
         self._tracker.log({name: value for name, value in row.items() if name != "timestamp"}, step=number)
 
-    def end(self, entries: Entries, ending: RunEnd) -> None:
+    def end(self, entries: Entries) -> None:
         """Takes how the run ended: its numbers, and its status as a text, at the last epoch."""
-        numbers = {name: value for name, value in ending.summary.items() if _is_number(value)}
-        self._tracker.log(
-            {"summary/status": ending.status, **{f"summary/{name}": value for name, value in numbers.items()}},
-            step=self._last,
-        )
+        told = {name: value for name, value in entries.summary.items() if name == "status" or _is_number(value)}
+        self._tracker.log({f"summary/{name}": value for name, value in told.items()}, step=self._last)
         self._tracker.finish()
 
     def leave(self) -> None:

@@ -1,4 +1,12 @@
-"""The tracker processes beside `harness run`: one for each tracker, started with the call and gone when it ends."""
+"""The tracker processes beside `harness run`: one for each tracker, started with the call and gone when it ends.
+
+    python -m harness.trackers.tracker_process TRACKING FILE
+
+TRACKING is a `Tracking` as JSON; FILE is the list to which the process that trains appends the runs that it comes to,
+see `harness.records.follow`. It lasts longer than the launches of a call, as a tracker may be slow. The end of standard
+input says that no more will come: also where the process that wrote to it was killed. The first line of standard output
+is `ready`, once the tracker's client is imported; each other one is a sentence for a person.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +14,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,10 +24,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
+
+from harness.records.follow import TRACKED_RUNS, NewOpenedRuns
 from harness.trackers.account import why_offline
-from harness.trackers.opened_runs import OPENED_RUNS, READY
+from harness.trackers.mirror import Mirror, OpenTracker
 from harness.trackers.options import WANDB, Tracking
 
+READY = "ready"
+LOOK_EVERY_SECONDS = 2.0
+NICENESS = 19
 START_SECONDS = 120.0  # until its client is imported, from a busy network disk, too
 LOCAL = 10
 TRACKER_PROCESS = "HARNESS_TRACKER_PROCESS"  # in its environment; see `harness.measure.processes`
@@ -46,17 +61,17 @@ def tracked(tracking: Tracking, parent: Path | None, say: Callable[[str], None])
     tracking = _told_if_offline(tracking, say)
     started: list[TrackerProcess] = []
     with tempfile.TemporaryDirectory(prefix="harness-", dir=parent, ignore_cleanup_errors=True) as name:
-        opened_runs = Path(name) / "runs.jsonl"
-        os.environ[OPENED_RUNS] = str(opened_runs)
+        runs = Path(name) / "runs.jsonl"
+        os.environ[TRACKED_RUNS] = str(runs)
         try:
             for each in tracking.names:
                 try:
-                    started.append(TrackerProcess(tracking.only(each), opened_runs, say))
+                    started.append(TrackerProcess(dataclasses.replace(tracking, names=(each,)), runs, say))
                 except OSError as error:
                     say(f"{each}: cannot be started ({error}); the runs go on")
             yield [process.pid for process in started]
         finally:
-            del os.environ[OPENED_RUNS]
+            del os.environ[TRACKED_RUNS]
             for process in started:
                 process.close_input()
             began = time.monotonic()
@@ -77,20 +92,20 @@ def _told_if_offline(tracking: Tracking, say: Callable[[str], None]) -> Tracking
 
 
 class TrackerProcess:
-    """`harness.trackers.follow` for one tracker, in a session of its own: Ctrl-C is for the runs.
+    """The process of one tracker, in a session of its own: Ctrl-C is for the runs.
 
     It ends by itself where its standard input ends, also where this process was killed.
 
     Args:
         tracking: names the tracker.
-        opened_runs: the file that names the runs.
+        runs: the list of the runs.
         say: is given what it says.
 
     Raises:
         OSError: it cannot be started.
     """
 
-    def __init__(self, tracking: Tracking, opened_runs: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, tracking: Tracking, runs: Path, say: Callable[[str], None]) -> None:
         [self._name] = tracking.names
         self._say = say
         # A busy machine lets a tracker wait long; without a server, what it writes need not be cut short.
@@ -101,7 +116,7 @@ class TrackerProcess:
         environment = {key: value for key, value in os.environ.items() if not key.startswith(_OF_A_LAUNCH)}
         environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", TRACKER_PROCESS: self._name}
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "harness.trackers.follow", told, str(opened_runs)],
+            [sys.executable, "-m", "harness.trackers.tracker_process", told, str(runs)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment | {"PYTHONPATH": os.pathsep.join(import_path)},
@@ -153,3 +168,67 @@ class TrackerProcess:
             self._kill()
             self._child.wait()
         self._listener.join(timeout=1.0)
+
+
+def main() -> None:
+    """Follows runs and sends them to a tracker, until standard input ends."""
+    value = json.loads(sys.argv[1])
+    tracking = Tracking(**{**value, "names": tuple(value["names"]), "command": tuple(value["command"])})
+    new_runs = NewOpenedRuns(Path(sys.argv[2]))
+    words = os.fdopen(os.dup(1), "w", buffering=1)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)  # what a tracker's client prints
+
+    def say(sentence: str) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more
+            words.write(f"{sentence}\n")
+
+    with _client(tracking) as (open_tracker, end_client):
+        mirror = Mirror(open_tracker, say, tracking)
+
+        def look() -> None:
+            for run in new_runs():
+                if run.stage == "opened":  # one whose data are read may be another launch's
+                    mirror.add(run.folder.path.absolute())
+            mirror.look()
+
+        say(READY)
+        _set_niceness(NICENESS)  # after the imports, which take their seconds while those of the runs do
+        while not select.select([sys.stdin], [], [], LOOK_EVERY_SECONDS)[0]:
+            look()
+        _set_niceness(0)  # nobody trains any more
+        look()
+        mirror.close()
+        # A client may wait for its server at a normal exit, for ever; but it may also have to write the last of a file.
+        ending = threading.Thread(target=end_client, daemon=True)
+        ending.start()
+        ending.join(tracking.patience_seconds)
+    os._exit(0)
+
+
+@contextlib.contextmanager
+def _client(tracking: Tracking) -> Iterator[tuple[OpenTracker, Callable[[], object]]]:
+    """Yields what makes the tracker of a run, and what ends the tracker's client."""
+    if tracking.names == (WANDB,):
+        from harness.trackers.weights_and_biases import client, end_client
+
+        with client(tracking) as open_tracker:
+            yield open_tracker, end_client
+    else:
+        from harness.trackers.through_accelerate import AccelerateRun
+
+        yield lambda entries, folder: AccelerateRun(entries, folder, tracking), lambda: None
+
+
+def _set_niceness(niceness: int) -> None:
+    """Sets it for this process and those that it started; who may not lower it leaves it as it is."""
+    own = psutil.Process()
+    for process in (own, *own.children(recursive=True)):
+        with contextlib.suppress(OSError, psutil.Error):
+            for thread in process.threads():  # on Linux, each has its own
+                os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
+
+
+if __name__ == "__main__":
+    main()

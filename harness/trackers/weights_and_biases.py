@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ from harness.records.claims import claim, owner
 from harness.records.files import open_file
 from harness.records.result import SPLITS
 from harness.records.store import RunFolder
-from harness.trackers.account import WandbProblem, as_problem
-from harness.trackers.entries import Description, Entries, Row, RunEnd, as_seconds
+from harness.trackers.account import SENT, WandbProblem, as_problem, write_sent
+from harness.trackers.entries import Entries, Row, as_seconds
 from harness.trackers.options import Tracking
-from harness.trackers.sync_state import FOLDER, SyncState, write_sync_state
 
 DIGEST = "records"  # in the summary: what the run's record was when it was told
 _RETRIES = 2
@@ -28,10 +28,10 @@ _OPEN: set[WandbRun] = set()
 
 
 class WandbRun:
-    """One run; see `harness.trackers.replay.Tracker`.
+    """One run; see `harness.trackers.mirror.Tracker`.
 
     Args:
-        description: who the run is.
+        entries: who the run is.
         folder: of its record.
         tracking: where it goes.
         scratch: a folder for what W&B's client writes while it is online.
@@ -40,26 +40,27 @@ class WandbRun:
         WandbProblem: the server does not take it, or another process tells of this run.
     """
 
-    def __init__(self, description: Description, folder: RunFolder, tracking: Tracking, scratch: Path) -> None:
-        self._folder, self._tracking, self._description = folder, tracking, description
-        self._claim = claim(folder.path / FOLDER)  # two that told of one run would write over each other
+    def __init__(self, entries: Entries, folder: RunFolder, tracking: Tracking, scratch: Path) -> None:
+        self._folder, self._tracking = folder, tracking
+        sent = folder.path / SENT
+        self._claim = claim(sent.parent)  # two that told of one run would write over each other
         if self._claim is None:
-            raise WandbProblem(f"{description.name} is being sent by {owner(folder.path / FOLDER)}")
+            raise WandbProblem(f"{entries.name} is being sent by {owner(sent.parent)}")
         wandb.setup(wandb.Settings(silent=True))
         place = folder.path if tracking.offline else scratch
         try:
             with self._problems():
                 self._run = wandb.init(
-                    id=description.id,
-                    name=description.name,
+                    id=entries.id,
+                    name=entries.name,
                     entity=tracking.entity or None,
                     project=tracking.project,
-                    group=description.group,
-                    job_type=description.suite[:64],
-                    tags=description.tags,
-                    config=description.config,
+                    group=entries.group,
+                    job_type=entries.suite[:64],
+                    tags=entries.tags,
+                    config=entries.config,
                     resume=None if tracking.offline else "allow",
-                    settings=_settings(tracking, place, as_seconds(description.started_at)),
+                    settings=_settings(tracking, place, as_seconds(entries.started_at)),
                 )
         except BaseException:
             self._claim.release()
@@ -85,7 +86,7 @@ class WandbRun:
         values = {name: value for name, value in row.items() if name != "timestamp"}
         self._run.log({**values, "_timestamp": row["timestamp"]}, step=number)
 
-    def end(self, entries: Entries, ending: RunEnd) -> None:
+    def end(self, entries: Entries) -> None:
         """Takes how the run ended.
 
         Raises:
@@ -94,21 +95,21 @@ class WandbRun:
         assert self._claim
         _OPEN.discard(self)
         with self._claim, self._problems():
-            self._run.config.update(entries.description.config, allow_val_change=True)
+            self._run.config.update(entries.config, allow_val_change=True)
             digest = entries.digest()
-            self._run.summary.update({**ending.summary, DIGEST: digest})
+            self._run.summary.update({**entries.summary, DIGEST: digest})
             if self._tracking.predictions:
                 self._add_predictions()
-            if ending.status == "preempted" and not self._tracking.offline:
+            if entries.summary["status"] == "preempted" and not self._tracking.offline:
                 self._run.mark_preempting()
-            self._run.finish(exit_code=ending.exit_code)
+            self._run.finish(exit_code=entries.exit_code)
             if self._tracking.offline:
                 self._remove_earlier()
                 return
-            self._await_answer(digest, max(entries.rows, default=0))
-            run, server = self._run, self._run.settings.base_url
-            what = SyncState(server, run.entity, run.project, run.id, digest, self._tracking.predictions)
-            write_sync_state(self._folder, what)
+            self._await_answer(entries, digest)
+            place = {name: getattr(self._run, name) for name in ("entity", "project", "id")}
+            predictions = self._tracking.predictions
+            write_sent(self._folder, server=server_address(), **place, digest=digest, predictions=predictions)
 
     def leave(self) -> None:
         """Closes what began anew as another run."""
@@ -125,26 +126,26 @@ class WandbRun:
             rows: list[Any] = [[index, label, prediction] for index, (label, prediction) in enumerate(columns)]
             self._run.summary["predictions"] = wandb.Table(columns=["image", "label", "prediction"], data=rows)
 
-    def _await_answer(self, digest: str, last_epoch: int) -> None:
+    def _await_answer(self, entries: Entries, digest: str) -> None:
         """Asks the server what it has, until it has all of it: a failed upload is no error of `finish`."""
         api = wandb.Api(timeout=max(1, int(self._tracking.patience_seconds)))
-        path = f"{self.path}/{self._description.id}"
+        path = f"{self.path}/{entries.id}"
         end = time.monotonic() + self._tracking.patience_seconds
         wait = 0.1
         while True:
             api.flush()
             found = api.run(path)
-            if found.summary_metrics.get(DIGEST) == digest and found.lastHistoryStep >= last_epoch:
+            if found.summary_metrics.get(DIGEST) == digest and found.lastHistoryStep >= max(entries.rows, default=0):
                 return
             if time.monotonic() > end:
-                raise WandbProblem(f"W&B does not have all of {self._description.name}", "harness wandb sync, later")
+                raise WandbProblem(f"W&B does not have all of {entries.name}", "harness wandb sync, later")
             time.sleep(wait)
             wait = min(2 * wait, 5.0)
 
     def _remove_earlier(self) -> None:
         """Removes earlier offline folders of this run: each holds all of it, and W&B would not merge them."""
         kept = Path(self._run.settings.sync_dir)
-        for path in kept.parent.glob(f"offline-run-*-{self._description.id}"):
+        for path in kept.parent.glob(f"offline-run-*-{self._run.id}"):
             if path != kept:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -201,13 +202,20 @@ def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Sett
     return wandb.Settings(**values)
 
 
-def end_client() -> None:
-    """Ends the client, once it has written what it has."""
-    wandb.teardown()
+@contextlib.contextmanager
+def client(tracking: Tracking) -> Iterator[Callable[[Entries, RunFolder], WandbRun]]:
+    """Starts the client's own process, and says which call to name where the machine is to be named at all.
 
-
-def begin_client(tracking: Tracking) -> None:
-    """Starts the client's own process, and says which call to name where the machine is to be named at all."""
+    Yields:
+        What opens a run there.
+    """
     if tracking.command:
         sys.argv = list(tracking.command)
     wandb.setup(wandb.Settings(silent=True))
+    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as scratch:
+        yield lambda entries, folder: WandbRun(entries, folder, tracking, Path(scratch))
+
+
+def end_client() -> None:
+    """Ends the client, once it has written what it has."""
+    wandb.teardown()

@@ -33,7 +33,7 @@ class Unseen:
     def leave(self, launch: Path) -> None:
         """Shows nothing."""
 
-    def count(self, result: RunResult, name: str) -> None:
+    def count(self, result: RunResult) -> None:
         """Shows nothing."""
 
     def reopen(self, run_ids: Iterable[str]) -> None:
@@ -45,7 +45,8 @@ RANK = """
 import json, os, sys, threading, time
 from pathlib import Path
 from harness.records.result import Cause
-from harness.launching.launch_folder import FOLDER, Heartbeat, report_failure, report_end
+from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import FOLDER, report_failure, report_end
 from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.running.stop_request import StopRequest
 
@@ -56,10 +57,10 @@ stop.listen(heartbeat)
 
 def begin(index=0):
     run = manifest.runs[index]
-    path = manifest.folder(run, "system").path
-    heartbeat.run_begins(run, path)
-    manifest.folder(run, "system").start({}, {}, packed=manifest.packed)
-    heartbeat.run_opened(run, path)
+    recorded = manifest.folder(run, "system")
+    heartbeat.run_begins(run.run_id, recorded)
+    recorded.start({}, {}, packed=manifest.packed)
+    heartbeat.run_opened()
     return run
 
 def fail(status, kind="ValueError"):

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.launching import processes, ranks
-from harness.launching.launch_folder import Heartbeat
+from harness.launching.heartbeat import Heartbeat
 from harness.launching.manifest import Slot
 from harness.launching.ranks import WatchedTime
 from harness.launching.stop_signals import StopSignals
@@ -32,7 +32,6 @@ def train(seconds):
     for step in range(int(10 * seconds)):
         if stop():
             break
-        heartbeat.steps = step + 1
         heartbeat.beat(step)
         time.sleep(0.1)
     report_end(folder, stop.reason)
@@ -49,7 +48,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_run_has_its_own_time_in_which_a_step_must_come(tmp_path: Path) -> None:
     script = """
 begin()
-heartbeat.steps = 1
+heartbeat.beat(0)
 time.sleep(4 if manifest.runs[0].run_id == "run0" else 2)
 report_end(folder, "")
 """
@@ -99,15 +98,15 @@ def test_a_machine_that_was_suspended_has_no_hang(tmp_path: Path) -> None:
 def test_a_deleted_folder_is_made_again_and_the_runs_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     script = f"""{TRAIN}
 import shutil
-from harness.launching.launch_folder import read_open_run
+from harness.records.follow import read_last_opened_run
 run = begin()
 if run.run_id == "run0":
     time.sleep(1)
     shutil.rmtree(folder)
-    heartbeat.beat(1, force=True)  # at once: it is not there
+    heartbeat.beat("data")  # at once: it is not there
     time.sleep(1)
-    heartbeat.beat(2, force=True)
-    assert read_open_run(folder).run_id == "run0"
+    heartbeat.beat("data")
+    assert read_last_opened_run(folder / "runs.jsonl").run_id == "run0"
     fail("failed")
     os._exit(1)
 train(0)
@@ -139,8 +138,8 @@ def test_a_heartbeat_that_cannot_be_written_is_told_once(
         folder.mkdir()
         (folder / "rank-0.json").symlink_to("/dev/full")
     heartbeat = Heartbeat(folder, 0)
-    for step in range(3):
-        heartbeat.beat(step, force=True)
+    for phase in ("import", "data", "start"):
+        heartbeat.beat(phase)
     why = "No space left on device" if spoil == "full disk" else "No such file or directory"
     said = f"rank 0: cannot write to the folder of the launch, {folder}: {why}; training goes on\n"
     assert capsys.readouterr().err == said

@@ -226,7 +226,7 @@ def test_runs_that_a_rule_names_are_launched_with_those_that_are_open(tmp_path: 
 (manifest.output / "seen").write_text(json.dumps([run.run_id for run in manifest.runs]))
 open_now = [run.run_id for run in manifest.runs if not manifest.is_done(run, manifest.folder(run, "system"))]
 (manifest.output / "open").write_text(json.dumps(open_now))
-heartbeat.run_begins(manifest.runs[0], manifest.folder(manifest.runs[0], "system").path)
+heartbeat.run_begins(manifest.runs[0].run_id, manifest.folder(manifest.runs[0], "system"))
 fail("failed")
 os._exit(1)
 """

@@ -6,7 +6,7 @@ import pytest
 
 from harness.live.draw import draw
 from harness.live.state import SuiteState
-from tests.live.made import ended, going_on, planned, seen, started
+from tests.live.made import ended, going_on, planned, see, start
 
 
 def text(state: SuiteState, width: int = 80, height: int = 24, note: str = "") -> list[str]:
@@ -19,7 +19,7 @@ def text(state: SuiteState, width: int = 80, height: int = 24, note: str = "") -
 def test_never_larger_than_the_window(width: int, height: int, ranks: int) -> None:
     state = going_on(ranks)
     state.planned["r4"] = planned()["r4"].__class__("名前" * 30 + " · seed 1", "名前" * 30, "c9", 1.0)
-    state.apply(ended("r4", accuracy=0.99))
+    state.end(ended("r4", accuracy=0.99))
     lines = draw([state, going_on(ranks)], width, height, note="queue: tasks: 3 running")
     assert 1 <= len(lines) <= height
     assert max(line.cell_len for line in lines) <= width
@@ -59,8 +59,8 @@ def test_a_low_window_keeps_the_suite_then_the_runs_then_the_front() -> None:
 def test_many_runs_at_a_time() -> None:
     state = SuiteState("s", planned(60))
     for index in range(40):
-        state.apply(started(f"r{index}"))
-    state.apply(seen("r0", None))
+        start(state, f"r{index}")
+    see(state, "r0", None)
     lines = text(state, height=12)
     assert len(lines) == 12 and lines[-1] == "and 31 more"
     assert any("reads data" in line for line in lines)
@@ -74,6 +74,6 @@ def test_the_note_is_last() -> None:
 def test_nothing_known_and_all_done() -> None:
     state = SuiteState("s", planned(2, configs=1))
     assert text(state) == ["s  ─────────────  0 of 2 done, time left not known yet"]
-    state.apply(ended("r0"))
-    state.apply(ended("r1"))
+    state.end(ended("r0"))
+    state.end(ended("r1"))
     assert text(state)[0] == "s  ━━━━━━━━━━━━━  2 of 2 done"

@@ -13,16 +13,20 @@ import pytest
 from rich.console import Console
 
 from harness.cli.app import stderr
-from harness.launching.launch_folder import OpenedRun, add_opened_run
+from harness.launching.heartbeat import Heartbeat
 from harness.live import view as live_view
-from harness.live.events import RankSeen, RunEnded, RunLeft, RunStarted
-from harness.live.follow import LaunchFollower, RunFollower, remove_heartbeat, write_heartbeat
+from harness.live.current_run import EpochSeen
+from harness.live.follow import LaunchFollower, LiveRun
 from harness.live.state import SuiteState
 from harness.live.view import TerminalView, View, can_draw, view_for
+from harness.live.watch import Watched
+from harness.records.claims import claim
+from harness.records.follow import OpenedRun, add_opened_run
 from harness.records.store import RunFolder, run_folder
 from harness.streams import guard_streams
-from tests.live.made import ended, epoch, going_on, planned, seen, started
+from tests.live.made import ended, going_on, planned, see, start
 from tests.report.conftest import make_result
+from tests.trackers import records
 
 
 class Terminal(io.StringIO):
@@ -45,15 +49,15 @@ def test_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     view = view_for(Console(file=out, width=40), SuiteState("s", planned(2)))
     assert type(view) is View
-    view.tell(started("r0"))
-    view.tell(seen("r0", 5))
+    start(view.state, "r0")
+    see(view.state, "r0", 5)
     view.note("a [bold]note[/] that is longer than forty columns of a terminal")
     view.tell(ended("r0", accuracy=0.931))
     view.tell(ended("r1", "failed"))
     assert out.getvalue().splitlines() == [
         "a [bold]note[/] that is longer than forty columns of a terminal",
-        "1/2  ✓ r0 · test accuracy 93.10% · train 10.00 s",
-        "2/2  ✗ r1 · failed: planted",
+        "1/2  ✓ resnet18 width=0 · seed 0 · test accuracy 93.10% · train 10.00 s",
+        "2/2  ✗ resnet18 width=1 · seed 0 · failed: planted",
     ]
 
 
@@ -121,75 +125,68 @@ def end_run(folder: RunFolder, **more: Any) -> None:
 
 
 def test_a_run_is_followed_by_its_records(tmp_path: Path) -> None:
-    folder = run_folder(tmp_path, "s", "r0", "here")
-    follower = RunFolder(folder.path), "r0", "the run"
-    every, later = RunFollower(*follower), RunFollower(*follower)
-    assert list(every.news()) == []
+    folder, state = run_folder(tmp_path, "s", "r0", "here"), SuiteState("s", planned(3))
+    opened = OpenedRun("r0", RunFolder(folder.path))
+    run = LiveRun(opened, state)
+    assert not list(run.look()) and not state.current
     open_run(folder)
     add_epoch(folder, 0)
-    [began, first] = every.news()
-    assert isinstance(began, RunStarted) and (began.name, began.steps, began.samples_per_epoch) == ("the run", 40, 100)
-    assert first == epoch("r0", 1)
+    assert not list(run.look())
+    seen = state.current["r0"]
+    assert (seen.name, seen.steps, seen.samples_per_epoch) == ("resnet18 width=0 · seed 0", 40, 100)
+    assert seen.epoch == EpochSeen(1, 0.5, 0.7, 4.0, 1.0)
     with (folder.path / "events.jsonl").open("a") as file:
-        file.write('{"event": "epoch", "at": "2')
-    assert list(every.news()) == [], "a line that is still being written"
-    with (folder.path / "events.jsonl").open("a") as file:
-        file.write('026"}\n{"event": "of another version"}\nnonsense\n[]\n')
+        file.write('{"event": "of another version"}\n{"event":"epoch","epoch":7}\nnonsense\n[]\n')
     add_epoch(folder, 1)
-    assert list(every.news()) == [epoch("r0", 2)]
-    write_heartbeat(folder.path, 1, {"at": 6, "gauges": {"gpu_utilization": 0.5}})
+    assert not list(run.look()) and seen.epoch and seen.epoch.number == 2
+    heartbeat = Heartbeat(None, 1)
+    heartbeat.run_begins("r0", folder)
+    heartbeat.beat(6)
+    heartbeat.sample({"gpu_utilization": 0.5})
     (folder.path / "live/rank-0.json").write_text("{")
-    [rank] = every.news()
-    assert isinstance(rank, RankSeen) and (rank.rank, rank.step, rank.gpu_utilization) == (1, 7, 0.5)
-    assert list(every.news()) == [], "as before"
-    remove_heartbeat(folder.path, 1)
-    remove_heartbeat(folder.path, 0)
-    assert not (folder.path / "live").exists()
+    assert not list(run.look()) and list(seen.ranks) == [1]
+    rank = seen.ranks[1]
+    assert (rank.step, rank.gpu_utilization) == (7, 0.5)
+    assert not list(run.look()) and seen.ranks[1] is rank, "as before"
     folder.event("run_ended", status="ok")
-    assert list(every.news()) == [] and not every.has_ended, "the result is not written yet"
+    assert not list(run.look()) and not run.has_ended, "the result is not written yet"
     end_run(folder)
-    [end] = every.news()
-    assert isinstance(end, RunEnded) and end.status == "ok" and every.has_ended
-    assert [type(event) for event in later.news()][::3] == [RunStarted, RunEnded]
-    assert list(RunFollower(*follower, folder.events_bytes()).news()) == [], "an earlier attempt's"
-
-
-def test_a_former_owner_tells_nothing(tmp_path: Path) -> None:
-    folder = run_folder(tmp_path, "s", "r0", "here")
-    follower = RunFollower(folder, "r0", "the run")
-    owner = replace(folder, generation=2)
-    open_run(owner)
-    add_epoch(folder, 3)
-    add_epoch(owner, 0)
-    assert [event for event in follower.news() if not isinstance(event, RunStarted)] == [epoch("r0", 1)]
+    [end] = run.look()
+    assert end.status == "ok" and run.has_ended and not list(run.look())
+    assert not list(LiveRun(replace(opened, events_bytes=folder.events_bytes()), state).look()), "an earlier attempt's"
 
 
 def test_a_launch_is_followed_through_its_runs(tmp_path: Path) -> None:
     launch, folders = tmp_path, [run_folder(tmp_path / "results", "s", f"r{number}", "here") for number in range(3)]
-    follower = LaunchFollower(launch, {"r0": "first"})
-    assert list(follower.news()) == []
+    state = SuiteState("s", planned(3))
+    follower = LaunchFollower(state, launch)
+    assert not list(follower.look())
     opened = [OpenedRun(folder.path.parent.name, folder) for folder in folders]
-    add_opened_run(launch, opened[0])
+    add_opened_run(launch / "runs.jsonl", opened[0])
     open_run(folders[0])
+    add_opened_run(launch / "runs.jsonl", replace(opened[0], stage="opened"))
     end_run(folders[0])
-    add_opened_run(launch, replace(opened[0], ended=True))
-    add_opened_run(launch, opened[1])  # another process's by the time it is opened
-    add_opened_run(launch, replace(opened[1], ended=True))
-    add_opened_run(launch, opened[2])
+    add_opened_run(launch / "runs.jsonl", replace(opened[0], stage="ended"))
+    add_opened_run(launch / "runs.jsonl", opened[1])  # another process's by the time it is opened
+    (launch / "rank-1.json").write_text(json.dumps({"run_id": "r1", "at": "data", "gauges": {}}))
+    [end] = follower.look()
+    state.end(end)
+    assert end.run_id == "r0" and set(state.current) == {"r1"} and state.current["r1"].ranks[1].phase == "data"
+    add_opened_run(launch / "runs.jsonl", replace(opened[1], stage="ended"))
+    add_opened_run(launch / "runs.jsonl", opened[2])
     open_run(folders[2])
     (launch / "rank-1.json").write_text(json.dumps({"run_id": "r2", "at": 6, "gauges": {}}))
-    began, end, left, second, rank = follower.news()
-    assert isinstance(began, RunStarted) and began.name == "first" and isinstance(end, RunEnded)
-    assert left == RunLeft("r1") and isinstance(second, RunStarted) and second.name == "r2"
-    assert isinstance(rank, RankSeen) and (rank.run_id, rank.rank, rank.step) == ("r2", 1, 7)
-    assert follower.run_ids == {"r2"} and list(follower.news()) == []
+    assert not list(follower.look()) and set(state.current) == {"r2"} and state.current["r2"].steps == 40
+    assert state.current["r2"].ranks[1].step == 7
     (launch / "runs.jsonl").unlink()  # and is made again by who watches, with the open run alone
-    add_opened_run(launch, opened[2])
-    assert list(follower.news()) == []
+    add_opened_run(launch / "runs.jsonl", replace(opened[2], stage="opened"))
+    assert not list(follower.look())
     end_run(folders[2])
     for _ in range(2):
-        add_opened_run(launch, replace(opened[2], ended=True))
-    assert [type(event) for event in follower.news()] == [RunEnded] and not follower.run_ids
+        add_opened_run(launch / "runs.jsonl", replace(opened[2], stage="ended"))
+    [end] = follower.look()
+    state.end(end)
+    assert end.run_id == "r2" and not state.current
 
 
 def test_a_view_follows_a_launch_until_it_ends(tmp_path: Path) -> None:
@@ -198,11 +195,11 @@ def test_a_view_follows_a_launch_until_it_ends(tmp_path: Path) -> None:
     view.follow(tmp_path)
     for number in range(2):
         folder = run_folder(tmp_path / "results", "s", f"r{number}", "here")
-        add_opened_run(tmp_path, OpenedRun(f"r{number}", folder))
+        add_opened_run(tmp_path / "runs.jsonl", OpenedRun(f"r{number}", folder))
         open_run(folder)
         if number == 0:
             end_run(folder)
-            add_opened_run(tmp_path, OpenedRun("r0", folder, ended=True))
+            add_opened_run(tmp_path / "runs.jsonl", OpenedRun("r0", folder, stage="ended"))
     view.leave(tmp_path)
     assert out.getvalue().startswith("1/3  ✓ resnet18 width=0 · seed 0")
     assert view.state.counts() == {"done": 1, "running": 0, "open": 2}, "r1 died with its launch"
@@ -215,7 +212,7 @@ def test_a_view_follows_several_launches_and_forgets_the_runs_of_the_one_that_en
         launch.mkdir()
         view.follow(launch)
         folder = run_folder(tmp_path / "results", "s", f"r{number}", "here")
-        add_opened_run(launch, OpenedRun(f"r{number}", folder))
+        add_opened_run(launch / "runs.jsonl", OpenedRun(f"r{number}", folder))
         open_run(folder)
     view._look()
     assert set(view.state.current) == {"r0", "r1"}
@@ -226,20 +223,44 @@ def test_a_view_follows_several_launches_and_forgets_the_runs_of_the_one_that_en
 def test_a_run_of_this_process_is_shown_until_it_is_left(tmp_path: Path) -> None:
     out = io.StringIO()
     view = View(Console(file=out), SuiteState("s", planned(3)))
+    heartbeat = Heartbeat(None, 0)
+    heartbeat.on_run = view.take_run
     for number, status in enumerate(("ok", "")):
         folder = run_folder(tmp_path, "s", f"r{number}", "here")
-        run = SimpleNamespace(run_id=f"r{number}", name=f"run {number}")
+        heartbeat.run_begins(f"r{number}", folder)
         open_run(folder)
-        view.follow_run(run, folder, 0)  # type: ignore[arg-type]
+        heartbeat.run_opened()
         view._look()
-        assert set(view.state.current) == {run.run_id}
+        assert set(view.state.current) == {f"r{number}"}
         if status:
             end_run(folder)
-        view.leave_run(run.run_id)
+        heartbeat.run_ended()
         assert not view.state.current
-    assert out.getvalue().startswith("1/3  ✓ run 0") and out.getvalue().count("\n") == 1
+    assert out.getvalue().startswith("1/3  ✓ resnet18 width=0 · seed 0") and out.getvalue().count("\n") == 1
 
 
 def test_heartbeats_that_cannot_be_written_stop_nobody(tmp_path: Path) -> None:
-    write_heartbeat(tmp_path / "gone", 0, {"at": 1})
+    heartbeat = Heartbeat(None, 0)
+    heartbeat.run_begins("r0", RunFolder(tmp_path / "gone"))
+    heartbeat.sample({})
+    heartbeat.run_ended()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_goes_on_elsewhere_is_shown_while_it_has_an_owner(tmp_path: Path) -> None:
+    run = records.planned()
+    folder = run_folder(tmp_path, "made", run.run_id, "there")
+    plan: Any = SimpleNamespace(suite=SimpleNamespace(name="made"), runs=[run])
+    watched = Watched(plan, tmp_path)
+    for _ in range(2):  # its owner leaves it, and comes back before it goes on
+        held = claim(folder.path)
+        assert held
+        if not folder.events():
+            open_run(folder)
+        [state] = watched.look()
+        assert state.current[run.run_id].steps == 40
+        held.release()
+        assert not watched.look()[0].current
+    end_run(folder)
+    [state] = watched.look()
+    assert set(state.ended) == {run.run_id} and not state.current

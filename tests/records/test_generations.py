@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from harness.live.events import EpochEnded, RunEnded
-from harness.live.follow import RunFollower
 from harness.records import claims as module
 from harness.records.checkpoints import CheckpointFolder, generation_of
 from harness.records.claims import claim
-from harness.records.events import TAIL_BYTES, generation_at_end
+from harness.records.events import TAIL_BYTES, generation_at_end, last_epochs, since_last_start
 from harness.records.files import write_atomically
+from harness.records.follow import RunFollower
 from harness.records.owning_process import this_process
 from harness.records.read import read_result, read_suite
 from harness.records.result import RunResult
@@ -61,10 +60,11 @@ def test_what_a_former_owner_appends_counts_for_nothing(tmp_path: Path) -> None:
     assert curve and (curve.seconds, curve.accuracies) == ((10.0, 20.0), (0.6, 0.7))
     assert curve.at(15.0) == 0.6, "the accuracy at a budget"
     assert reader.metric_at("test.accuracy", 2) == 0.7 and reader.attempt().number == 2
-    assert [event["generation"] for event in reader.last_attempt()] == [2, 2, 2]
-    shown = list(RunFollower(reader, "r", "the run").news())
-    assert isinstance(shown[-1], EpochEnded) and (shown[-1].epoch, shown[-1].accuracy) == (2, 0.7)
-    assert not any(isinstance(event, RunEnded) for event in shown), "what is seen of a run that goes on"
+    assert [event["generation"] for event in since_last_start(reader.events())] == [2, 2, 2]
+    seen = RunFollower(reader)
+    assert [event.get("epoch") for event in seen.news()] == [None, 0, None, 0, 1]
+    assert last_epochs(seen.events)[1]["metrics"]["test"]["accuracy"] == 0.7
+    assert "run_ended" not in {event["event"] for event in seen.events}, "what is seen of a run that goes on"
 
 
 def test_a_tracker_is_not_told_of_them(tmp_path: Path) -> None:

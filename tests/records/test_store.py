@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 
+from harness.records.events import since_last_start
 from harness.records.read import read_suite
 from harness.records.result import RunResult, Status
 from harness.records.store import run_folder
@@ -46,14 +47,14 @@ def test_the_files_of_a_run(tmp_path):
 
 def test_attempts_are_counted_and_a_new_one_takes_the_old_result_away(tmp_path):
     folder = run_folder(tmp_path, "s", "r", "m")
-    assert folder.events() == folder.last_attempt() == [] and not folder.is_done()
+    assert folder.events() == since_last_start(folder.events()) == [] and not folder.is_done()
     assert finished(tmp_path, status="failed").attempt == 1
     assert folder.start({}, {}).number == 2
     assert folder.result() is None and not folder.is_done()
     folder.event("epoch", epoch=0)
     assert folder.start({}, {}).number == 3
     folder.event("epoch", epoch=1)
-    assert [(event["event"], event.get("epoch")) for event in folder.last_attempt()] == [
+    assert [(event["event"], event.get("epoch")) for event in since_last_start(folder.events())] == [
         ("run_started", None), ("epoch", 1)
     ]  # fmt: skip
     assert len(folder.events()) == 6  # two, two, two: nothing is lost
@@ -73,7 +74,7 @@ def test_a_torn_event_does_not_hide_the_others(tmp_path):
     with (folder.path / "events.jsonl").open("ab") as file:
         file.write(b'{"event": "epo')
     assert folder.start({}, {}).number == 2
-    assert len(folder.last_attempt()) == 1
+    assert len(since_last_start(folder.events())) == 1
 
 
 @pytest.mark.parametrize("status", get_args(Status))

@@ -11,8 +11,8 @@ import pytest
 
 from harness.records.store import RunFolder
 from harness.trackers.entries import read_entries
+from harness.trackers.mirror import RunMirror
 from harness.trackers.options import Tracking
-from harness.trackers.replay import Replay
 from harness.trackers.weights_and_biases import WandbRun, end_client
 from tests.trackers import records, wandb_file
 
@@ -22,9 +22,9 @@ CANARIES = ("canary-argv", "canary-host", "canary-slurm", "canary-remote", "cana
 def write(folder: RunFolder, scratch: Path, **more: Any) -> list[Any]:
     """Writes a run offline, and returns the records of its one file."""
     tracking = Tracking(("wandb",), offline=True, patience_seconds=60, **more)
-    Replay(
+    RunMirror(
         folder,
-        lambda description: WandbRun(description, folder, tracking, scratch),
+        lambda entries, run: WandbRun(entries, run, tracking, scratch),
         with_machine=tracking.machine,
     ).advance(to_the_end=True)
     end_client()  # it writes the last of the file
@@ -60,8 +60,8 @@ def test_numbers_are_those_of_the_records(tmp_path: Path) -> None:
     assert config["train"]["epochs"] == 3 and config["system"]["cpu"] == "AMD EPYC"
     entries = read_entries(folder)
     assert entries and (run.run_id, run.run_group, run.display_name) == (
-        entries.description.id,
-        entries.description.group,
+        entries.id,
+        entries.group,
         "mlp, sgd (seed 0)",
     )
     [table] = folder.path.glob("wandb/offline-run-*/files/media/table/predictions*.json")

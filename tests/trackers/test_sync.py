@@ -12,11 +12,11 @@ from harness.errors import HarnessError
 from harness.records.claims import claim
 from harness.records.result import Cause
 from harness.records.store import RunFolder
+from harness.trackers.account import read_sent
 from harness.trackers.entries import read_entries
+from harness.trackers.mirror import RunMirror
 from harness.trackers.options import Tracking
-from harness.trackers.replay import Replay
 from harness.trackers.sync import Synced, follow, sync
-from harness.trackers.sync_state import read_sync_state
 from harness.trackers.weights_and_biases import WandbRun
 from tests.trackers import records
 from tests.trackers.server import ENTITY, Server
@@ -34,7 +34,7 @@ def test_all_of_a_run_is_there_and_only_once(tmp_path: Path, server: Server) -> 
     assert bring_up(tmp_path).text() == f"1 run brought up to {server.url}, {ENTITY}/p"
     run, entries = server.only_run(), read_entries(folder)
     assert entries and entries.ending
-    assert run.name == entries.description.id and run.exit_code == 0
+    assert run.name == entries.id and run.exit_code == 0
     rows = run.history
     assert [row["_step"] for row in rows] == [1, 2, 3]
     for number, row in enumerate(rows, 1):
@@ -42,9 +42,9 @@ def test_all_of_a_run_is_there_and_only_once(tmp_path: Path, server: Server) -> 
         assert {name: row[name] for name in expected} == expected
         assert row["_timestamp"] == pytest.approx(entries.rows[number]["timestamp"])
     summary = run.summary
-    assert {name: summary[name] for name in entries.ending.summary} == entries.ending.summary
-    assert run.fields["groupName"] == entries.description.group and run.fields["jobType"] == "made"
-    assert run.config["model"] == entries.description.config["model"]
+    assert {name: summary[name] for name in entries.ending} == entries.ending
+    assert run.fields["groupName"] == entries.group and run.fields["jobType"] == "made"
+    assert run.config["model"] == entries.config["model"]
     assert run.fields["program"] == "harness" and "host" not in run.fields and "repo" not in run.fields
 
     asked = len(server.requests)
@@ -130,7 +130,7 @@ def test_a_server_that_fails_costs_one_sentence(
     assert "\n" not in caught.value.message and caught.value.hint
     if not after:
         assert sentence in caught.value.message
-    assert read_sync_state(folder) is None, "what the server did not answer to have is not taken for there"
+    assert not read_sent(folder), "what the server did not answer to have is not taken for there"
     assert {path: path.read_bytes() for path in before} == before, "nothing local is lost"
 
     server.fail("")
@@ -146,7 +146,7 @@ def test_what_was_sent_before_a_failure_is_remembered(tmp_path: Path, server: Se
     tracking = Tracking(("wandb",), entity=ENTITY, project="p", patience_seconds=2)
 
     def after_two(name: str) -> None:
-        if sum(read_sync_state(folder) is not None for folder in folders) == 2:
+        if sum(bool(read_sent(folder)) for folder in folders) == 2:
             server.fail("500")
 
     with pytest.raises(HarnessError, match="does not answer") as caught:
@@ -186,8 +186,8 @@ def test_live_and_at_once_are_the_same(tmp_path: Path, server: Server, resumed: 
     """Followed while it grows, a run comes to the same rows and summary as told at the end."""
     folder = records.begin(tmp_path)
 
-    def replay(folder: RunFolder) -> Replay:
-        return Replay(folder, lambda description: WandbRun(description, folder, PATIENT, tmp_path))
+    def replay(folder: RunFolder) -> RunMirror:
+        return RunMirror(folder, lambda entries, run: WandbRun(entries, run, PATIENT, tmp_path))
 
     live = replay(folder)
     for epoch in range(3):

@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from harness.records.store import RunFolder
 from harness.trackers.entries import read_entries
+from harness.trackers.mirror import RunMirror
 from harness.trackers.options import Tracking
-from harness.trackers.replay import Replay
 from harness.trackers.through_accelerate import AccelerateRun
 from tests.trackers import records
 
@@ -28,7 +28,7 @@ def alone() -> Iterator[None]:
 
 def tell(folder: RunFolder, name: str = "tensorboard") -> None:
     tracking = Tracking((name,), project="p")
-    Replay(folder, lambda description: AccelerateRun(description, folder, tracking)).advance(to_the_end=True)
+    RunMirror(folder, lambda entries, run: AccelerateRun(entries, run, tracking)).advance(to_the_end=True)
 
 
 def read(root: Path) -> EventAccumulator:
@@ -48,7 +48,7 @@ def test_tensorboard_has_the_numbers_of_the_records(tmp_path: Path) -> None:
             expected = [(number, pytest.approx(row[name])) for number, row in entries.rows.items()]
             assert [(event.step, event.value) for event in found.Scalars(name)] == expected
     [seconds] = found.Scalars("summary/clock/train_seconds")
-    assert (seconds.step, seconds.value) == (3, pytest.approx(entries.ending.summary["clock/train_seconds"]))
+    assert (seconds.step, seconds.value) == (3, pytest.approx(entries.ending["clock/train_seconds"]))
     assert "summary/status/text_summary" in found.Tags()["tensors"]
 
 

@@ -16,19 +16,20 @@ import pytest
 from rich.console import Console
 
 from harness.data.prepare import fingerprint
-from harness.launching.launch_folder import Heartbeat
+from harness.launching.heartbeat import Heartbeat
 from harness.launching.manifest import Manifest
 from harness.records.read import read_suite
 from harness.records.store import RunFolder
 from harness.running.stop_request import StopRequest
 from harness.suite.plan import load_suite
 from harness.trackers import tracker_process
+from harness.trackers.account import read_sent
 from harness.trackers.entries import read_entries
 from harness.trackers.options import Tracking
 from harness.trackers.sync import sync
-from harness.trackers.sync_state import read_sync_state
 from harness.trackers.tracker_process import tracked
 from tests.house import ROOT
+from tests.trackers import records
 from tests.trackers.server import ENTITY, Server, StoredRun
 
 pytestmark = pytest.mark.launch
@@ -91,7 +92,7 @@ def require_mirrored(run: StoredRun, folder: RunFolder) -> None:
             name: value for name, value in expected.items() if name != "timestamp"
         }
     summary = run.summary
-    assert {name: summary.get(name) for name in entries.ending.summary} == entries.ending.summary
+    assert {name: summary.get(name) for name in entries.ending} == entries.ending
 
 
 def folders(root: Path) -> list[RunFolder]:
@@ -106,8 +107,8 @@ def test_runs_are_mirrored_while_they_go_on(tmp_path: Path, server: Server, alon
     assert len(server.runs) == 2
     for folder in folders(tmp_path):
         entries = read_entries(folder)
-        assert entries and read_sync_state(folder)
-        require_mirrored(server.runs[f"{ENTITY}/p/{entries.description.id}"], folder)
+        assert entries and read_sent(folder)
+        require_mirrored(server.runs[f"{ENTITY}/p/{entries.id}"], folder)
     asked = len(server.requests)
     assert sync(tmp_path / "made", tracking(100), said.append).brought == 0 and len(server.requests) == asked
 
@@ -135,7 +136,7 @@ def test_a_server_that_fails_harms_no_run(
     for folder in folders(tmp_path):
         entries = read_entries(folder)
         assert entries
-        require_mirrored(server.runs[f"{ENTITY}/p/{entries.description.id}"], folder)
+        require_mirrored(server.runs[f"{ENTITY}/p/{entries.id}"], folder)
     assert sync(tmp_path / "made", tracking(100), lambda name: None).brought == 0
 
 
@@ -153,10 +154,13 @@ def test_without_a_key_runs_are_kept_on_this_disk(
 
 
 def test_tensorboard_beside(tmp_path: Path, alone: dict[str, object]) -> None:
+    other = records.begin(tmp_path / "another's")
     with tracked(Tracking(("tensorboard",), patience_seconds=30), None, lambda sentence: None):
+        Heartbeat(None, 0).run_begins("run", other)  # its data are read, and it may never be opened here
         train(tmp_path)
     assert bits(tmp_path) == alone
     assert len(list(tmp_path.glob("made/tensorboard/*/*/events.out.tfevents.*"))) == 2
+    assert not list(tmp_path.glob("another's/made/tensorboard"))
 
 
 DIES = """

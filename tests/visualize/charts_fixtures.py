@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from accelerate import Accelerator
 
 from harness.data.prepare import fingerprint, prepare
+from harness.launching.heartbeat import Heartbeat
 from harness.launching.manifest import Manifest
 from harness.live.view import Notes
 from harness.running.build import global_batches
@@ -31,15 +31,12 @@ def train(root: Path, *, suite: str = "quick", system: str = "here", **sections:
     plan = PlannedRun(spec=spec, config_id=spec.config_id(), run_id=spec.run_id(data_id), fingerprint=data_id)
     accelerator = Accelerator(cpu=True, mixed_precision="no")
 
-    def ignore(*_: Any) -> None:
-        pass
-
-    rank = SimpleNamespace(run_opened=ignore, beat=ignore, folder=None, rank=0, steps=None)
+    heartbeat = Heartbeat(None, 0)
     manifest = Manifest(suite=suite, output=root, runs=(plan,))
     system_facts = {"system_id": system}
-    worker = Worker(manifest, accelerator, system_facts, cast(Any, rank), StopRequest(), Notes())
+    worker = Worker(manifest, accelerator, system_facts, heartbeat, StopRequest(), Notes())
     record = OpenRun(worker, plan, global_batches(spec, splits).sizes)
-    observer = Observer(record.on_step, record.on_epoch)
+    observer = Observer(heartbeat.beat, record.on_epoch)
     outcome = execute(spec, splits, accelerator, observer, fingerprint=data_id)
     outcome.measured.disturbed = []  # whatever else this machine does meanwhile
     record.close("ok", outcome=outcome)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from harness.errors import HarnessError
+from harness.records.events import since_last_start
 from harness.visualize import charts
 from harness.visualize.picture import Picture
 from harness.visualize.pictures.confusion import confusion
@@ -60,7 +61,7 @@ def _layers(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def epochs(run: Trained) -> list[dict[str, Any]]:
-    return [event for event in run.folder.last_attempt() if event["event"] == "epoch"]
+    return [event for event in since_last_start(run.folder.events()) if event["event"] == "epoch"]
 
 
 class TestCurves:

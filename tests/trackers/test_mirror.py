@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -11,11 +12,9 @@ import pytest
 
 from harness.records.result import Cause
 from harness.records.store import RunFolder
-from harness.trackers.entries import Description, Entries, Row, RunEnd, read_entries
-from harness.trackers.follower import Follower
-from harness.trackers.opened_runs import OPENED_RUNS, add_opened_run, read_opened_runs
+from harness.trackers.entries import Entries, Row, read_entries
+from harness.trackers.mirror import Mirror, RunMirror
 from harness.trackers.options import Tracking
-from harness.trackers.replay import Replay
 from tests.marked import MARKING
 from tests.trackers import records
 
@@ -27,15 +26,15 @@ class Told:
         self.calls: list[tuple[str, object]] = []
         self.fails = ""
 
-    def open(self, description: Description, folder: RunFolder | None = None) -> Told:
-        self._note("open", description.id)
+    def open(self, entries: Entries, folder: RunFolder) -> Told:
+        self._note("open", entries.id)
         return self
 
     def epoch(self, number: int, row: Row) -> None:
         self._note("epoch", number)
 
-    def end(self, entries: Entries, ending: RunEnd) -> None:
-        self._note("end", ending.status)
+    def end(self, entries: Entries) -> None:
+        self._note("end", entries.summary["status"])
 
     def leave(self) -> None:
         self._note("leave", None)
@@ -52,7 +51,7 @@ class Told:
 
 def test_a_run_that_grows_is_told_as_it_grows(tmp_path: Path) -> None:
     folder, told = records.begin(tmp_path), Told()
-    replay = Replay(folder, told.open)
+    replay = RunMirror(folder, told.open)
     replay.advance()
     assert told.short == ["open"]
     for epoch in range(2):
@@ -68,7 +67,7 @@ def test_a_run_that_grows_is_told_as_it_grows(tmp_path: Path) -> None:
 
 def test_what_was_trained_again_after_a_checkpoint_is_told_once(tmp_path: Path) -> None:
     folder, told = records.begin(tmp_path), Told()
-    replay = Replay(folder, told.open)
+    replay = RunMirror(folder, told.open)
     for epoch in (0, 1):
         records.epoch_event(folder, epoch)
     replay.advance()
@@ -82,7 +81,7 @@ def test_what_was_trained_again_after_a_checkpoint_is_told_once(tmp_path: Path) 
 
 def test_a_run_that_begins_anew_is_another_one(tmp_path: Path) -> None:
     folder, told = records.begin(tmp_path), Told()
-    replay = Replay(folder, told.open)
+    replay = RunMirror(folder, told.open)
     records.epoch_event(folder, 0)
     replay.advance()
     records.begin(tmp_path)
@@ -95,7 +94,7 @@ def test_a_run_that_begins_anew_is_another_one(tmp_path: Path) -> None:
 
 def test_a_run_that_is_left_is_said_to_be(tmp_path: Path) -> None:
     folder, told = records.begin(tmp_path), Told()
-    Replay(folder, told.open).advance(to_the_end=True)
+    RunMirror(folder, told.open).advance(to_the_end=True)
     assert told.short == ["open", "end interrupted"]
 
 
@@ -103,24 +102,29 @@ def test_a_run_that_is_left_is_said_to_be(tmp_path: Path) -> None:
     ("status", "code"),
     [("ok", 0), ("failed", 1), ("oom", 1), ("diverged", 1), ("timeout", 1), ("preempted", 75), ("interrupted", 75)],
 )
-def test_exit_codes(status: str, code: int) -> None:
-    assert RunEnd(status, {}).exit_code == code
+def test_exit_codes(tmp_path: Path, status: str, code: int) -> None:
+    entries = read_entries(records.begin(tmp_path))
+    assert entries and entries.exit_code == 75
+    assert dataclasses.replace(entries, ending={"status": status}).exit_code == code
 
 
-def mirror(told: Told, said: list[str], patience: float = 0.0) -> Follower:
-    return Follower(told.open, said.append, Tracking(("wandb",), "p", "e", patience_seconds=patience))
+def mirror(told: Told, said: list[str], patience: float = 0.0) -> Mirror:
+    return Mirror(told.open, said.append, Tracking(("wandb",), "p", "e", patience_seconds=patience))
 
 
 def test_a_tracker_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     folder, told, said = records.begin(tmp_path), Told(), []
     told.fails = "open"
     own = mirror(told, said)
-    own.look([folder.path])
-    own.look([folder.path])
+    own.add(folder.path)
+    own.look()
+    own.look()
     assert said == ["ConnectionError: planted; the runs go on, and their records are whole"], "once"
     told.fails = ""
+    own.look()
+    assert told.short == ["open"], "though nothing is new"
     records.epoch_event(folder, 0)
-    own.look([folder.path])
+    own.look()
     records.end(tmp_path)
     own.close()
     assert told.short == ["open", "epoch 1", "end ok"] and len(said) == 1
@@ -131,9 +135,11 @@ def test_a_server_that_does_not_answer_is_left_alone_for_a_while(tmp_path: Path)
     folders = [records.begin(tmp_path, records.planned(seed=seed)).path for seed in range(3)]
     told.fails = "open"
     own = mirror(told, said, patience=3600.0)
-    own.look(folders)
+    for path in folders:
+        own.add(path)
+    own.look()
     told.fails = ""
-    own.look(folders)
+    own.look()
     assert not told.calls
     told.fails = "open"
     own.close()
@@ -146,7 +152,8 @@ def test_a_run_that_is_missing_is_counted(tmp_path: Path) -> None:
     folder = records.whole(tmp_path)
     told.fails = "end"
     own = mirror(told, said)
-    own.look([folder.path])
+    own.add(folder.path)
+    own.look()
     own.close()
     assert said[-1].startswith("1 of 1 run is missing there")
 
@@ -156,23 +163,15 @@ def test_a_run_that_is_opened_again_is_told_again(tmp_path: Path) -> None:
     folder = records.begin(tmp_path)
     records.end(tmp_path, status="preempted", cause=Cause(kind="SIGTERM", message="stopped"))
     own = mirror(told, said)
-    own.look([folder.path])
+    own.add(folder.path)
+    own.look()
     records.begin(tmp_path, resumed_at_step=4)
     records.epoch_event(folder, 0)
-    own.look([folder.path, folder.path])
+    own.add(folder.path)
+    own.add(folder.path)
+    own.look()
     own.close()
     assert told.short == ["open", "end preempted", "open", "epoch 1", "end interrupted"] and not said
-
-
-def test_announcing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_opened_run(tmp_path)  # nobody listens
-    monkeypatch.setenv(OPENED_RUNS, str(tmp_path / "runs.jsonl"))
-    for name in ("a", "b", "a"):
-        add_opened_run(tmp_path / name)
-    assert read_opened_runs(tmp_path / "runs.jsonl") == [tmp_path / "a", tmp_path / "b", tmp_path / "a"]
-    monkeypatch.setenv(OPENED_RUNS, str(tmp_path / "gone" / "runs.jsonl"))
-    add_opened_run(tmp_path)  # of no consequence
-    assert read_opened_runs(tmp_path / "gone" / "runs.jsonl") == []
 
 
 def test_ids_are_stable_legal_and_apart(tmp_path: Path) -> None:
@@ -182,12 +181,12 @@ def test_ids_are_stable_legal_and_apart(tmp_path: Path) -> None:
             folder = records.whole(tmp_path / name, records.planned("läßt/sich:nicht#als%id?nehmen", seed))
             entries = read_entries(folder)
             assert entries
-            found[name, seed] = entries.description
+            found[name, seed] = entries
     assert found["once", 0].id == found["again", 0].id != found["once", 1].id
     assert re.fullmatch(r"[a-z0-9-]{1,64}", found["once", 0].id)
     assert found["once", 0].group == found["once", 1].group
     long = [read_entries(records.whole(tmp_path, records.planned(f"{'x' * 300}{end}"))) for end in "ab"]
-    groups = {entries.description.group for entries in long if entries}
+    groups = {entries.group for entries in long if entries}
     assert len(groups) == 2 and all(len(group) == 128 for group in groups)
 
 
@@ -196,7 +195,7 @@ def test_what_names_a_place_is_told_where_it_is_asked_for(tmp_path: Path) -> Non
     records.end(tmp_path, status="failed", cause=Cause(kind="X", message="canary-path", traceback="canary-code"))
     entries, asked = read_entries(folder), read_entries(folder, with_machine=True)
     assert entries and asked
-    assert "canary" not in repr(entries) and entries.ending and entries.ending.summary["cause/kind"] == "X"
+    assert "canary" not in repr(entries) and entries.ending and entries.ending["cause/kind"] == "X"
     for canary in ("canary-user", "canary-path", "canary-code", "canary-slurm"):
         assert canary in repr(asked)
 
@@ -232,24 +231,24 @@ def test_no_time_of_a_marked_run_is_told(tmp_path: Path, mark: str) -> None:
     assert one.ending and two.ending
     times = [name for name in one.rows[3] if "seconds" in name]
     assert len(times) >= 5 and set(two.rows[3]) == set(one.rows[3]) - set(times)
-    lost = set(one.ending.summary) - set(two.ending.summary)
+    lost = set(one.ending) - set(two.ending)
     assert "clock/train_seconds" in lost and {name.partition("/")[0] for name in lost} <= {
         "clock", "throughput", "telemetry", "energy"
     }  # fmt: skip
-    assert two.ending.summary["test/accuracy"] == one.ending.summary["test/accuracy"]
+    assert two.ending["test/accuracy"] == one.ending["test/accuracy"]
     marks = {"packed": 2, "marks": ["packed"]} if mark == "packed" else {"marks": ["disturbed"]}
-    assert two.description.config == {**one.description.config, **marks}
-    reasons = json.dumps([two.description.config, two.ending.summary])
+    assert two.config == {**one.config, **marks}
+    reasons = json.dumps([two.config, two.ending])
     assert "52 %" not in reasons, "what others did there is told where it is asked for"
     if mark == "disturbed":
         told = entries(with_machine=True, **MARKING[mark])
-        assert told.description.config["disturbed"] == MARKING[mark]["disturbed"]
+        assert told.config["disturbed"] == MARKING[mark]["disturbed"]
 
 
 def test_the_time_of_a_resumed_run_is_told(tmp_path: Path) -> None:
     found = read_entries(records.whole(tmp_path, **MARKING["resumed"]))
-    assert found and found.ending and "clock/train_seconds" in found.ending.summary
-    assert found.description.config["marks"] == ["resumed"] and "train_seconds" in found.rows[3]
+    assert found and found.ending and "clock/train_seconds" in found.ending
+    assert found.config["marks"] == ["resumed"] and "train_seconds" in found.rows[3]
 
 
 def test_a_folder_without_a_run_tells_nothing(tmp_path: Path) -> None:
