@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from harness.launching.manifest import Manifest
-from harness.records.result import Clock, Metrics, RunResult, Status
+from harness.records.result import Clock, Measurements, Metrics, RunResult, Status
 from harness.records.store import RunFolder, run_folder
 from harness.spec import parse_run_spec
 from harness.suite.plan import PlannedRun
@@ -92,7 +92,8 @@ def end(root: Path, run: PlannedRun | None = None, status: Status = "ok", **fiel
         arrays: dict[str, Any] = {name: random.integers(0, 3, IMAGES, np.int32) for name in ("label", "prediction")}
         np.savez_compressed(folder.path / "predictions.npz", **arrays)
     fields.setdefault("data", DATA)
-    result = manifest.result(run, SYSTEM["system_id"], folder.attempt(), status, fields.pop("cause", None), **fields)
+    cause = fields.pop("cause", None)
+    result = manifest.result(run, SYSTEM["system_id"], folder.attempt(), status, cause, Measurements(**fields))
     folder.finish(result)
     return result
 
