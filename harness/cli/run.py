@@ -111,7 +111,9 @@ def run(
             options = "--set, --only, --smoke, --local, --download and --output"
             message = f"{suite} is a frozen manifest: {options} do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
-        manifest = Manifest.read(suite, lines).without_done()
+        manifest = Manifest.read(suite, lines)
+        if not _under_a_launcher():  # where rank 0 finds out, for all of them
+            manifest = manifest.without_done()
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
         arguments = [str(suite), *(["--lines", lines] if lines else [])]

@@ -102,7 +102,7 @@ class Manifest(BaseModel):
         target: of the suite, if it has one.
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
         mirroring: what the suite asks of trackers.
-        systems: of a submission, those on which a run that is done counts; None for any.
+        systems: of a submission, those on which a run that is done counts beside the one at hand; None for any.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
         again: runs that are trained again although they are done, by run_id.
         slot: which of several launches at a time does those of the runs that it takes; None where one does them all.
@@ -116,7 +116,7 @@ class Manifest(BaseModel):
     target: Target | None = None
     warm_up_seconds: float | None = None
     mirroring: Mirroring = Mirroring()
-    systems: tuple[str, ...] | None = None
+    systems: tuple[str, ...] | None = ()
     accumulation: dict[str, int] = {}
     again: dict[str, Retrain] = {}
     slot: Slot | None = None
@@ -173,6 +173,8 @@ class Manifest(BaseModel):
 
     def without_done(self) -> Manifest:
         """Returns what is left of a submission: other tasks, or this one before it was queued again, did the rest."""
+        if self.systems == ():
+            return self
         # A task that starts again may be on another system than the one that its first runs were done on.
         own = self.output / self.suite
         others = folders_elsewhere(self.output, self.suite, [run.run_id for run in self.runs])

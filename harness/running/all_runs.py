@@ -111,7 +111,8 @@ def walk(
 
 def _open_of(worker: Worker, runs: list[PlannedRun]) -> list[int]:
     """Returns the places of the runs that are not done, under this suite or another one of the results root."""
-    left = [i for i, run in enumerate(runs) if not worker.is_done(run)]
+    of_submission = {run.run_id for run in worker.manifest.without_done().runs}
+    left = [i for i, run in enumerate(runs) if run.run_id in of_submission and not worker.is_done(run)]
     manifest, ids = worker.manifest, [runs[i].run_id for i in left if runs[i].run_id not in worker.manifest.again]
     elsewhere = done_elsewhere(manifest.output, manifest.suite, ids, worker.system["system_id"])
     done = {result.run_id for result in elsewhere}

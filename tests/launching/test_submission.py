@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -20,6 +22,7 @@ from harness.launching.slurm import cluster
 from harness.launching.slurm.batch import Array, Resources, arrays, render
 from harness.launching.slurm.submission import TEMPLATE
 from harness.launching.status import Snapshot
+from harness.running.all_runs import _open_of
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.house import ROOT
 from tests.records.test_store import finished
@@ -307,6 +310,10 @@ def test_what_is_done_anywhere_or_on_one_system_is_left_out(
     left = {run.run_id for run in Manifest.read(manifest).without_done().runs}
     assert fourth.run_id not in left
     assert first.run_id in left
+    # Ranks of one launch must agree on it: they read all runs, and rank 0 leaves out what is done.
+    whole = Manifest.read(manifest)
+    rank: Any = SimpleNamespace(manifest=whole, system={"system_id": "cc"}, is_done=lambda run: False)
+    assert {whole.runs[place].run_id for place in _open_of(rank, list(whole.runs))} == left
 
 
 def test_a_refused_array_leaves_those_before_it_recorded(
