@@ -9,9 +9,10 @@ runs out of time is one sentence, and the next goes on. After each, `DIR/first_c
 whole: what each stage measured (STAGE.json or STAGE.jsonl), its words (STAGE.log), the records and the reports of its
 runs, and `summary.json`.
 
-FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg, e.g. the JPEG copy of CIFAR-10; without it training runs on
-random images. A peer is a script that `speedrun.py` runs beside the suite. The wheels in `--wheels` are unpacked for
-the stages, where Python lacks packages. Exits with 0 if every stage passed, with 1 if one did not, and with 2 if this
+FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg, e.g. the JPEG copy of CIFAR-10. Without it `training` takes
+random images, and `speedrun` on a GPU needs CIFAR-10 to be where the harness keeps it. A peer is a script that
+`speedrun.py` runs beside the suite. The wheels of `--wheels` are unpacked for the stages, where Python lacks packages;
+the first stage, `machine`, comes always. Exits with 0 if every stage passed, with 1 if one did not, and with 2 if this
 machine cannot run suites at all.
 
 Without a GPU the stages run at small sizes, `options` on the stand-in for one (`tests/gpu/stand_in.py`): that shows
@@ -43,6 +44,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ARCHIVE = "first_contact.tar.gz"
 LARGEST_BYTES = 2**22  # of a file in the archive; records and tables are far smaller
+MOST_SAID = 3  # of the cases that went wrong; all are in the archive
 
 
 def main() -> None:
@@ -174,9 +176,11 @@ def read_json(path: Path) -> Any:
 def why(found: Any) -> str:
     """Returns what a stage itself says of what went wrong; empty where it says nothing."""
     if isinstance(found, dict):
-        stops = [finding["says"] for finding in found.get("findings", ()) if finding["verdict"] == "stop"]
-        return "; ".join(stops + [config["error"] for config in found.get("configs", ()) if config["error"]])
-    return "; ".join(f"{case['case']}: {case['problem']}" for case in found or () if case.get("problem"))
+        said = [finding["says"] for finding in found.get("findings", ()) if finding["verdict"] == "stop"]
+        said += [f"{each['suite']}: {each['error']}" for each in found.get("configs", ()) if each["error"]]
+    else:
+        said = [f"{case['case']}: {case['problem']}" for case in found or () if case.get("problem")]
+    return "; ".join(said[:MOST_SAID] + ([f"and {len(said) - MOST_SAID} more"] if said[MOST_SAID:] else []))
 
 
 def last_words(log: Path, code: int | None) -> str:
