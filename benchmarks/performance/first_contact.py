@@ -7,7 +7,7 @@ Stages run in the order of what they prove, each in a process of its own. `--sec
 stage may take about twice its share of what is left, and what it does not take goes to the others. One that fails or
 runs out of time is one sentence, and the next goes on. After each, `DIR/first_contact.tar.gz` is written anew and
 whole: what each stage measured (STAGE.json or STAGE.jsonl), its words (STAGE.log), the records and the reports of its
-runs, and `summary.json`.
+runs, and `summary.json`. `gpu_check.py table --output FOLDER` makes a table of them, where they are unpacked.
 
 FOLDER holds train/<class>/*.jpg and test/<class>/*.jpg, e.g. the JPEG copy of CIFAR-10. Without it `training` takes
 random images, and `speedrun` on a GPU needs CIFAR-10 to be where the harness keeps it. A peer is a script that
@@ -98,13 +98,13 @@ def run_stages(
     output: Path,
 ) -> int:
     """Runs stages until the moment `end`, the first of which tells what this machine is; returns the exit code."""
-    cuda, summary = shutil.which("nvidia-smi") is not None, []
+    cuda, summary = shutil.which("nvidia-smi") is not None, {}
     for number, stage in enumerate(stages):
         left = max(end - time.monotonic(), 0.0)
         own, *others = (each.seconds[not cuda] for each in stages[number:])
         limit = left * 2 * own / (2 * own + sum(others))
         done = run_stage(stage, folder, command_of(stage, folder, given, cuda=cuda), variables, limit)
-        summary.append(done)
+        summary[stage.name] = done
         (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
         pack(folder, output / ARCHIVE)
         how = f"failed: {done['problem']}" if done["problem"] else done["figure"]
@@ -117,7 +117,7 @@ def run_stages(
             cuda = found["system"]["gpu"] is not None
             if not cuda:
                 variables = {"OMP_NUM_THREADS": "1"} | variables  # threads that wait for each other take cores
-    return int(any(done["problem"] for done in summary))
+    return int(any(done["problem"] for done in summary.values()))
 
 
 def command_of(stage: Stage, folder: Path, given: dict[str, list[Path]], *, cuda: bool) -> list[str]:
@@ -151,7 +151,7 @@ def run_stage(
     elif code or not figure:
         problem = why(found) or (last_words(log, code) if code else "what it printed has no figure")
     seconds = time.monotonic() - began
-    return {"stage": stage.name, "problem": problem, "figure": figure, "seconds": seconds, "limit_seconds": limit}
+    return {"problem": problem, "figure": figure, "seconds": seconds, "limit_seconds": limit}
 
 
 def kill_with_children(process: subprocess.Popen[bytes]) -> None:

@@ -107,6 +107,7 @@ def of_small_card(found: Any) -> str:
     return f"{ran} of {len(found['configs'])} configs {'in 3 GiB' if found['limited'] else 'without a limit'}"
 
 
+HALF_A_SECOND = ["--seconds", "0.5"]
 FEW = ["--set", "data.train_samples=200", "--set", "data.test_samples=50", "--set", "train.global_batch_size=50"]
 STAGES = [
     Stage("machine", (15, 4), ["harness", "doctor", "--json", *RESULTS], [], [], of_machine),
@@ -147,7 +148,18 @@ STAGES = [
         "loaders",
         (40, 7),
         ["loaders.py", "--json", "--only", "resident"],
-        ["resident_half", "airbench", "pinned", "pinned_cached", "torch_w16", "image_folder", "dali", "--rounds", "2"],
+        [
+            "resident_half",
+            "airbench",
+            "pinned",
+            "pinned_cached",
+            "torch_w16",
+            "image_folder",
+            "dali",
+            "--rounds",
+            "2",
+            *HALF_A_SECOND,
+        ],
         ["--seconds", "0.02", "--rounds", "1", "--images", "300"],
         of_loaders,
         ["--data"],

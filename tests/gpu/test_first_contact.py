@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 from PIL import Image
 
 from tests.gpu.stand_in import stand_in_gpu
@@ -63,10 +64,10 @@ def test_on_a_cpu_every_stage_passes_and_is_in_the_archive(tmp_path: Path) -> No
     summary = json.loads(files["summary.json"])
     names = ["machine", "options", "graphs", "ranks", "calibrate", "training", "speedrun"]
     names += ["overhead", "loaders", "memory", "start", "small_card"]
-    assert [stage["stage"] for stage in summary] == names
+    assert list(summary) == names
     lines = done.stdout.splitlines()
-    for line, stage in zip(lines, summary, strict=True):
-        assert stage["problem"] is None and line.startswith(f"{stage['stage']}: {stage['figure']} (")
+    for line, (name, stage) in zip(lines, summary.items(), strict=True):
+        assert stage["problem"] is None and line.startswith(f"{name}: {stage['figure']} (")
     cases = {case["case"]: case for case in map(json.loads, files["options.jsonl"].splitlines())}
     for name in ("fp32 again", "pinned with workers", "moving average", "bf16, pinned", "with checkpoints", "resumed"):
         assert cases[name]["difference"] == 0.0 == cases[name]["limit"]
@@ -78,6 +79,22 @@ def test_on_a_cpu_every_stage_passes_and_is_in_the_archive(tmp_path: Path) -> No
     assert {result["resolved"]["loader"] for result in results} == {"resident", "pinned"}
     assert all(result["data"]["train_samples"] == 200 for result in results)
     assert b"| pinned" in files["results/first_contact/table.md"]
+
+
+def test_what_came_home_becomes_a_table(script: Callable[[str], Any], tmp_path: Path) -> None:
+    (tmp_path / "start.json").write_text('{"median": 1.125, "system": "a host"}')
+    (tmp_path / "peer.json").write_text('{"recipes": ')
+    lines = ['{"case": "bf16", "problem": null, "difference": 0.015625}', '{"case": "fp16", "prob']
+    (tmp_path / "options.jsonl").write_text("\n".join(lines))
+    (tmp_path / "training.jsonl").write_text('{"loader": "pinned", "accuracy": 0.5}\n')
+    script("gpu_check").write_table(tmp_path)
+    rows = (tmp_path / "table.md").read_text().splitlines()[2:]
+    assert rows == [
+        "| options: bf16: difference | 0.015625 |",
+        "| start: median | 1.125 |",
+        "| start: system | a host |",
+        "| training: pinned: accuracy | 0.5 |",
+    ]
 
 
 def stages_of(first_contact: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> list[Any]:
@@ -156,7 +173,7 @@ raise SystemExit(1)""",
     assert torn[-1] == b'{"case": "to'
     with contextlib.suppress(psutil.NoSuchProcess):
         assert psutil.Process(json.loads(torn[1])["child"]).status() == psutil.STATUS_ZOMBIE
-    limits = [stage["limit_seconds"] for stage in json.loads(files["summary.json"])]
+    limits = [stage["limit_seconds"] for stage in json.loads(files["summary.json"]).values()]
     assert limits[0] == pytest.approx(12 * 2 / 7, abs=0.1)
     left = limits[4] * 3 / 2  # what those before did not take goes to it, and a third is the last one's
     assert 6 < left < 12 and limits[5] == pytest.approx(left / 3, rel=0.5)
@@ -247,6 +264,22 @@ def test_a_case_is_wrong_where_a_step_waits_or_losses_differ(
         assert told(capsys)["problem"] == "fp16 has no losses to compare with"
         cases.compare("no such network", {"model": "cnn4"})
         assert "cnn4" in told(capsys)["problem"]
+
+
+def test_on_a_gpu_torch_refuses_that_a_step_waits_but_the_first_of_each_part(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, modes = script("first_contact_runs"), []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: modes.append(mode[0]))
+    with runs.stand_in():
+        cases = runs.Cases(runs.Accelerator(), None, {"data": runs.TAIL, "train": {"mixed_precision": "no"}})
+        monkeypatch.setattr(runs, "CUDA", True)
+        cases.resume({"train": {"checkpoint_every_steps": runs.STEPS - 1}})  # two epochs of seven steps
+        cases.compare("fp16", {"train": {"epochs": 1, "mixed_precision": "fp16"}}, may_wait=True)
+    assert not cases.failed
+    # What each step sets for the next one: "error", or "default" at the end of a part and of the run.
+    whole, with_checkpoints, stopped, resumed = "eeeeeedeeeeeedd", "eeeededeedeeedd", "eeeededeedd" + "d", "eedd"
+    assert "".join(modes) == whole + with_checkpoints + stopped + resumed + "d" * 8
 
 
 def test_a_record_without_power_is_wrong(script: Callable[[str], Any], capsys: pytest.CaptureFixture[str]) -> None:
