@@ -2,7 +2,8 @@
 
     python benchmarks/performance/gpu_check.py PART [--data FOLDER] [--peer SCRIPT] [--output FOLDER] [--quick]
 
-PART is one of overhead, loaders, speedrun, gtx, sweep. FOLDER of the data holds train/<class>/*.jpg and
+PART is one of overhead, loaders, speedrun, gtx, sweep, or `table`, which measures nothing and writes the table anew of
+what lies in --output, e.g. the unpacked archive of `first_contact.py`. FOLDER of the data holds train/<class>/*.jpg and
 test/<class>/*.jpg, e.g. the JPEG copy of CIFAR-10; a peer is a script that `speedrun.py` runs beside the suite. Results
 go to results/performance/SYSTEM, or below --output, as they come: what was measured before a part was stopped is kept.
 No network is needed. `--quick` measures little, to see whether a part works; its figures are worth nothing, and its
@@ -12,6 +13,7 @@ file names say so. On a machine without a GPU a part runs on the CPU, and the re
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import subprocess
@@ -54,7 +56,7 @@ WITH_PEERS = {"speedrun.py"}
 def main() -> None:
     """Runs a part."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("part", choices=[*PARTS, "table"])
     parser.add_argument("--data", type=Path, metavar="FOLDER")
     parser.add_argument("--peer", type=Path, action="append", default=[], metavar="SCRIPT")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "performance", metavar="FOLDER")
@@ -62,6 +64,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.data and not ((arguments.data / "train").is_dir() and (arguments.data / "test").is_dir()):
         parser.error(f"{arguments.data} has no train/<class>/ and test/<class>/ with images")
+    if arguments.part == "table":
+        write_table(arguments.output)
+        return
     system = describe_system()["name"]
     folder = arguments.output / re.sub(r"[^a-z0-9]+", "-", system.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,9 +102,12 @@ def main() -> None:
 def write_table(folder: Path) -> None:
     """Writes all figures of a system's JSON files as one table."""
     lines = ["| figure | value |", "| --- | --- |"]
-    for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text())
-        lines += [f"| {path.stem}: {key} | {value} |" for key, value in figures_of(found)]
+    for path in sorted(folder.glob("*.json*")):
+        for text in [path.read_text()] if path.suffix == ".json" else path.read_text().splitlines():
+            with contextlib.suppress(ValueError):  # a stage that was ended had not printed all
+                found = json.loads(text)
+                name = ": ".join([path.stem, *(found.pop(key) for key in ("case", "loader") if key in found)])
+                lines += [f"| {name}: {key} | {value} |" for key, value in figures_of(found)]
     (folder / "table.md").write_text("\n".join(lines) + "\n")
 
 

@@ -1,9 +1,9 @@
 """Images per second of the loaders beside other loaders, and how far each is from what memory allows.
 
     python benchmarks/performance/loaders.py [--json] [--data ROOT] [--device cpu|cuda] [--seconds 1] [--rounds 3]
-                                             [--only NAME ...]
+                                             [--only NAME ...] [--images 5000]
 
-ROOT holds class folders in `train/`, all images square and of one size; without it, 5,000 small JPEG files are made.
+ROOT holds class folders in `train/`, all images square and of one size; without it, small JPEG files are made.
 Each yields shuffled training batches of 128: cropped with a padding of 4, mirrored at random, normalised, float32.
 In each round every loader runs for a while, once the others' workers are idle; what it had prefetched is not counted.
 A rate is the median of the rounds, a ratio the median of the rounds' ratios. `contenders.py` has the loaders.
@@ -65,11 +65,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", metavar="NAME", default=[])
+    parser.add_argument("--images", type=int, default=5000, help="to make, where there is no --data")
     arguments = parser.parse_args()
     keep_freed_memory()  # as the harness's workers do; the peers in this process have it too
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("HARNESS_CACHE", f"{folder}/cache")
-        root = arguments.data or make_images(Path(folder) / "images")
+        root = arguments.data or make_images(Path(folder) / "images", arguments.images)
         found = compare(root, device_of(arguments.device), arguments)
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")

@@ -1,6 +1,7 @@
 """How soon and how surely `benchmarks/speedrun.yaml` reaches its accuracy, beside others' scripts on the same images.
 
     python benchmarks/performance/speedrun.py [--json] [--data FOLDER] [--peer airbench94_muon.py] [--runs 50]
+                                              [--only airbench94]
 
 A peer is a script such as airbench94_muon.py (KellerJordan/cifar10-airbench) or cifar10_speedrun.py
 (hiverge/cifar10-speedrun). It runs as it is, in a folder where its cache of CIFAR-10 holds the images of FOLDER
@@ -32,7 +33,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--peers-only", action="store_true")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="keep the harness's records there")
+    parser.add_argument("--only", choices=("airbench94", "sooner"), help="one of the suite's recipes")
     parser.add_argument("--smoke", action="store_true", help="the suite's small variant, to see whether it works")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="as `harness run` takes it")
     arguments = parser.parse_args()
     if arguments.peer and not arguments.data:
         parser.error("peers read the images of --data")
@@ -73,11 +76,13 @@ def summary(runs: list[tuple[float, float]]) -> dict[str, Any]:
 def own_runs(output: Path, arguments: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
     """Runs the suite and returns the accuracy and the seconds of each of its runs, by config."""
     words = ["--smoke"] if arguments.smoke else ["--set", f"seeds={arguments.runs}"]
+    words += ["--only", f"label={arguments.only}"] if arguments.only else []
+    words += [word for value in arguments.set for word in ("--set", value)]
     if arguments.data and not arguments.smoke:
         words += ["--set", "data.name=image_folder", "--set", f"data.root={arguments.data.resolve()}"]
     command = [sys.executable, "-m", "harness", "run", "benchmarks/speedrun.yaml", "--output", str(output), *words]
     subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
-    results = [json.loads(path.read_text()) for path in output.glob("*/*/*/result.json")]
+    results = [json.loads(path.read_text()) for path in output.glob("speedrun*/*/*/result.json")]
     told: dict[str, list[tuple[float, float]]] = {}
     for result in results:
         if result["status"] == "ok":

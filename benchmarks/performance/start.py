@@ -129,7 +129,8 @@ def _command(kind: str, folder: Path, *options: str) -> list[str]:
 def _environment() -> dict[str, str]:
     """As `accelerate launch` leaves it for a single rank."""
     launched = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO"}
-    return os.environ | launched | {"PYTHONPATH": str(ROOT)}
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
+    return os.environ | launched | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def slowest_imports(count: int = 25) -> dict[str, float]:
