@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import time
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from harness.suite.plan import Plan
 
 LOOK_SECONDS = 5.0
 DRAW_SECONDS = 1.0
+BETWEEN_SECONDS = 30.0  # from the end of a run until the launch has opened its next one
 
 
 class Watched:
@@ -43,6 +45,7 @@ class Watched:
         self._suite = output / plan.suite.name
         self._done: set[tuple[str, str]] = set()
         self._followed: dict[tuple[str, str], LiveRun] = {}
+        self._last_end = 0.0  # time of day, in seconds
         self.states: dict[str, SuiteState] = {}
 
     def look(self) -> list[SuiteState]:
@@ -56,6 +59,13 @@ class Watched:
             state.system = state.system if several else ""
         return list(self.states.values()) or [SuiteState.of(self._plan.suite.name, self._plan.runs)]
 
+    def goes_on(self) -> bool:
+        """Tells whether a run goes on, or one has just ended and others are open."""
+        if any(state.current for state in self.states.values()):
+            return True
+        is_between = time.time() - self._last_end < BETWEEN_SECONDS
+        return is_between and any(state.counts()["open"] for state in self.states.values())
+
     def _look_at(self, run_id: str, system_id: str) -> None:
         folder = RunFolder(self._suite / run_id / system_id)
         result, why = folder.read()
@@ -67,6 +77,7 @@ class Watched:
         state = self.states[system_id]
         if result:
             state.end(RunEnded.of(result))
+            self._last_end = max(self._last_end, datetime.datetime.fromisoformat(result.ended_at).timestamp())
             if result.status in FINAL:
                 self._done.add((run_id, system_id))
         else:
@@ -104,7 +115,7 @@ def _draw_until_it_ends(plan: Plan, output: Path, console: Console) -> None:
     screen.transient = True
     next_look = time.monotonic() + LOOK_SECONDS
     with screen, contextlib.suppress(KeyboardInterrupt):
-        while queue.tasks or any(state.current for state in states):
+        while queue.tasks or watched.goes_on():
             screen.refresh()
             time.sleep(DRAW_SECONDS)
             if time.monotonic() < next_look:

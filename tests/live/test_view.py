@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -264,3 +265,25 @@ def test_a_run_that_goes_on_elsewhere_is_shown_while_it_has_an_owner(tmp_path: P
     end_run(folder)
     [state] = watched.look()
     assert set(state.ended) == {run.run_id} and not state.current
+
+
+def test_watch_goes_on_between_two_runs_and_ends_when_none_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (records.planned(seed=seed) for seed in range(2))
+    plan: Any = SimpleNamespace(suite=SimpleNamespace(name="made"), runs=[first, second])
+    open_run(folder := run_folder(tmp_path, "made", first.run_id, "there"))
+    end_run(folder)
+    watched = Watched(plan, tmp_path)
+    [state] = watched.look()
+    assert state.counts()["open"] == 1 and not state.current
+    now = time.time()
+    monkeypatch.setattr("harness.live.watch.time.time", lambda: now + 1e3)
+    assert not watched.goes_on(), "that run ended long ago"
+    ended_at = watched._last_end
+    monkeypatch.setattr("harness.live.watch.time.time", lambda: ended_at + 5.0)
+    assert watched.goes_on(), "the next one may be about to begin"
+    plan.runs = [first]
+    watched = Watched(plan, tmp_path)
+    watched.look()
+    assert not watched.goes_on()
