@@ -17,7 +17,6 @@ from harness.report.formats.latex import latex
 from harness.report.formats.machine import columns_of, rows_of_files, write_csv
 from harness.report.formats.markdown import markdown
 from harness.report.tables import Report
-from harness.results.frame import run_values
 
 # Of earlier versions: tables that contradict these, and a page that ran scripts.
 _FORMER = ("factors.csv", "curves.html", "beside_published*.*", "learning_curves_by_*.*", "*.parquet")
@@ -91,8 +90,7 @@ def _write_files(
         names = {table.system_id: chart_name(stem, report, table) for table in report.tables}
         return {system_id: name for system_id, name in names.items() if f"{name}.png" in drawn}
 
-    runs = run_values(report.runs)
-    runs.pop("folder", None)  # a path of this machine
+    runs = {name: values for name, values in report.runs.items() if name != "folder"}  # a path of this machine
     rows = rows_of_files(report)
     tables = {"table": columns_of(rows.pop("table")), "runs": runs}
     tables |= {name: columns_of(own) for name, own in rows.items() if own}
