@@ -10,7 +10,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.launching.slurm.submission import read_queue, read_submissions
-from harness.launching.status import Snapshot, queue_text
+from harness.launching.snapshot import Snapshot, queue_text
 from harness.live.draw import draw
 from harness.live.events import RunEnded, RunLeft
 from harness.live.follow import RunFollower

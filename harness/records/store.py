@@ -210,7 +210,7 @@ class RunFolder:
 
     def epochs_and_problem(self) -> tuple[dict[int, dict[str, Any]], str]:
         """Returns the same, and what is wrong with the first event that was left out; see `harness.records.events`."""
-        events, problem = read_events(self.path / EVENTS)
+        events, problem = read_events(f"{self.path}/{EVENTS}")
         # What followed a checkpoint may have been trained twice: the later event is the one that counts.
         return {one["epoch"]: one for one in _since_last_start(events) if one.get("event") == "epoch"}, problem
 

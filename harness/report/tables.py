@@ -78,8 +78,9 @@ class Table:
         """Cautions and notes."""
         return *self.cautions, *self.notes
 
+    @functools.cached_property
     def ranking(self) -> Beside:
-        """Returns the table itself, as people read it."""
+        """The table itself, as people read it."""
         faint = tuple(not row.ranked for row in self.rows)
         return Beside(f"{self.suite} on {self.system}", tuple(self.written()), faint, (), self.every_note)
 

@@ -8,13 +8,12 @@ A block whose rows each change one setting of the same row is a star; any other 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.results.blocks import Leaves, PathBlocks, collapsed, first, most_outside, order_of
-from harness.results.unplanned import flat_identity
+from harness.results.unplanned import as_json, flat_identity
 from harness.spec.settings import label_of, value_at
 
 Specs = Mapping[str, Mapping[str, Any]]
@@ -98,7 +97,7 @@ def design_of(specs: Specs) -> Design | None:
 
 
 def _leaves(spec: Mapping[str, Any]) -> Leaves:
-    return {path: json.dumps(value, sort_keys=True) for path, value in flat_identity(spec)}
+    return {path: as_json(value) for path, value in flat_identity(spec)}
 
 
 def _without_outside(leaves: Mapping[str, Leaves]) -> PathBlocks | None:

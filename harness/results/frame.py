@@ -54,6 +54,9 @@ _HIGHER, _LOWER = (
     ("accuracy", "recall", "samples_per_second"),
     ("loss", "seconds", "bytes", "joules", "joules_per_epoch"),
 )
+AT_ONCE = (
+    200  # runs: a record lies together in memory, so that all 10,000 at once, column by column, take twice as long
+)
 _PLAIN = {bool, int, float, str, list, NoneType}
 _DTYPES: dict[Kind, str] = {"count": "Int64", "number": "float64", "flag": "boolean"}
 
@@ -150,15 +153,24 @@ def run_frame(results: Iterable[RunResult]) -> pandas.DataFrame:
 def run_values(results: Iterable[RunResult]) -> dict[str, list[Any]]:
     """Returns the same as plain lists, by column, without pandas: an int, float, bool, text or None each."""
     runs = list(results)
+    table: dict[str, list[Any]] = {
+        column.name: [] for column in run_columns() if not column.name.startswith(("metrics.", "selected."))
+    }
+    for start in range(0, len(runs), AT_ONCE):
+        for name, values in _some_values(runs[start : start + AT_ONCE]).items():
+            own = table.setdefault(name, [])
+            own += [*[None] * (start - len(own)), *values]
+    return {name: _alike([*own, *[None] * (len(runs) - len(own))]) for name, own in table.items()}
+
+
+def _some_values(runs: Sequence[RunResult]) -> dict[str, list[Any]]:
     selected = [{one.selected_on: {"epoch": one.epoch, "test": one.test} for one in run.selected} for run in runs]
     metrics, specs = [run.metrics for run in runs], [run.spec for run in runs]
     found = columns_below({"": runs, "metrics.": metrics, "selected.": selected, "spec.": specs})
     found["folder"] = [str(run.folder) if run.folder else None for run in runs]
     found["marks"] = [", ".join(marks(run)) or None for run in runs]
     found["unavailable"] = [json.dumps(run.unavailable) if run.unavailable else None for run in runs]
-    known = [column.name for column in run_columns() if not column.name.startswith(("metrics.", "selected."))]
-    names = dict.fromkeys([*known, *found])
-    return {name: _alike(found[name]) if name in found else [None] * len(runs) for name in names}
+    return found
 
 
 def describe_columns(frame: pandas.DataFrame | None = None) -> pandas.DataFrame:
@@ -256,7 +268,7 @@ def _columns_below(prefix: str, rows: Sequence[Any]) -> Iterator[tuple[int, str,
         values = list(found)
         kinds = set(map(type, values))
         if list in kinds:
-            values = [json.dumps(value) if type(value) is list else value for value in values]
+            values = [value if type(value) is not list else json.dumps(value) if value else "[]" for value in values]
         inner = kinds - _PLAIN
         if inner:
             yield from _columns_below(f"{name}.", [value if type(value) in inner else None for value in values])

@@ -20,7 +20,7 @@ from harness.launching.slurm import cluster
 from harness.launching.slurm.batch import Array, Resources, arrays, render
 from harness.launching.slurm.manifest import read_manifest
 from harness.launching.slurm.submission import TEMPLATE
-from harness.launching.status import Snapshot
+from harness.launching.snapshot import Snapshot
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.house import ROOT
 from tests.records.test_store import finished

@@ -146,17 +146,18 @@ def _marks(rows: Sequence[Row]) -> Iterator[str]:
     """Says of each mark which runs carry it and why; that a run was resumed alone where nothing else marks it."""
     with_resumed = bool(rows) and rows[0].with_resumed
     runs = [run for row in rows for run in row.ok]
+    marks_of = {id(run): marks(run) for run in runs}
     for mark, (title, what_counts) in _OF_MARKS.items():
 
         def is_told(run: RunResult, mark: Mark = mark) -> bool:
-            own = marks(run)
+            own = marks_of[id(run)]
             return mark in own and (mark != "resumed" or len(own) == 1)
 
         whose = _whose(rows, is_told)
         if not whose:
             continue
         # The first words of each; `runs.csv` has all of them.
-        reasons = list(dict.fromkeys(marks(run)[mark].partition("; ")[0] for run in runs if is_told(run)))
+        reasons = list(dict.fromkeys(marks_of[id(run)][mark].partition("; ")[0] for run in runs if is_told(run)))
         taken_in = mark == "resumed" and with_resumed
         told = "all runs here" if all(map(is_told, runs)) else listed(whose)
         what = "Their times are sums over the parts." if taken_in else what_counts

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.records.calibration import Calibration
-from harness.records.comparable import compares
+from harness.records.comparable import Mark, compares_with, marks
 from harness.records.result import RunResult
 from harness.report.numbers.peak import fraction_of_peak
 from harness.results import columns as declared
@@ -18,6 +18,7 @@ from harness.results.columns import Column
 from harness.results.measured import count_by_status
 from harness.results.study import Study
 from harness.results.summary import numbers_of, over_seeds
+from harness.results.unplanned import as_json
 from harness.spec import is_identity
 from harness.spec.settings import value_at
 
@@ -43,7 +44,12 @@ class Row:
 
     def ok_for(self, metric_name: str) -> list[RunResult]:
         """Returns the runs that a number is taken from: those whose number compares with that of others."""
-        return [run for run in self.ok if compares(run, metric_name, with_resumed=self.with_resumed)]
+        resumed = self.with_resumed
+        return [run for run, own in self._marks if compares_with(own, metric_name, with_resumed=resumed)]
+
+    @functools.cached_property
+    def _marks(self) -> list[tuple[RunResult, Mapping[Mark, str]]]:
+        return [(run, marks(run)) for run in self.ok]
 
     @property
     def ranked(self) -> bool:
@@ -136,7 +142,7 @@ def _differing(sections: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[s
             continue
         if all(isinstance(value, Mapping) for value in values):
             yield from _differing(values, f"{path}.")
-        elif len({json.dumps(value, sort_keys=True) for value in values}) > 1:
+        elif len(set(map(as_json, values))) > 1:
             yield path
 
 

@@ -113,8 +113,7 @@ def _summary(report: Report) -> str:
 
 def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
     """Returns the table of a system, and what the page adds to it."""
-    columns = table.written()
-    ranked = [column for column in columns if column.name not in ("on_front", "label")]
+    ranked = [column for column in table.ranking.columns if column.name not in ("on_front", "label")]
     choices = budgets(table)
     colours = [(name, PALETTE.index(colour)) for name, colour in coloured(table).values()]
     return {
@@ -131,7 +130,7 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
         "rows": _kept(table),
         "gpu_busy": _gpu_busy(table),
         "facts": _facts({**source.systems.get(table.system_id, {}), "system_id": table.system_id}),
-        "notes": notes_under(columns, table.every_note),
+        "notes": notes_under(table.ranking.columns, table.every_note),
     }
 
 
