@@ -8,6 +8,7 @@ A block whose rows each change one setting of the same row is a star; any other 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from harness.results.blocks import Leaves, PathBlocks, collapsed, first, most_outside, order_of
 from harness.results.unplanned import as_json, flat_identity
 from harness.spec.settings import label_of, value_at
+from harness.statistics.effects import CellModel
 
 Specs = Mapping[str, Mapping[str, Any]]
 
@@ -77,6 +79,13 @@ class Design:
     def levels(self) -> tuple[int, ...]:
         """How many each factor has."""
         return tuple(len(factor.levels) for factor in self.factors)
+
+    @functools.cached_property
+    def model(self) -> CellModel:
+        """What effects on any number are estimated by."""
+        import numpy as np
+
+        return CellModel(np.array(list(self.cells.values()), dtype=int), self.levels)
 
 
 def design_of(specs: Specs) -> Design | None:
