@@ -14,7 +14,7 @@ from harness.report.numbers.rows import Row, ran
 from harness.report.numbers.time_to_target import target_notes
 from harness.report.texts import FRONT, column_texts, listed, one_line, quoted, shortened
 from harness.results.columns import RAN, Column
-from harness.results.measured import count_by_status
+from harness.results.measured import count_statuses
 from harness.spec.settings import value_at
 
 MOST_CAUSES = 10
@@ -60,7 +60,8 @@ def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
     runs = [run for row in rows for run in row.runs]
     sizes = sorted({run.num_processes for run in runs})
     processes = f" on {counted(sizes[0], 'process', 'processes')}" if len(sizes) == 1 else ""
-    yield f"{counted(len(runs), 'run')} of {counted(len(rows), 'config')}{processes}: {count_by_status(runs)}."
+    ended = count_statuses(run.status for run in runs)
+    yield f"{counted(len(runs), 'run')} of {counted(len(rows), 'config')}{processes}: {ended}."
     here = {row.config_id for row in rows}
     missing = [quoted(label) for config_id, label in planned.items() if config_id not in here]
     if missing:

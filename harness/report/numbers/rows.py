@@ -15,7 +15,7 @@ from harness.records.result import RunResult
 from harness.report.numbers.peak import fraction_of_peak
 from harness.results import columns as declared
 from harness.results.columns import Column
-from harness.results.measured import count_by_status
+from harness.results.measured import count_statuses
 from harness.results.study import Study
 from harness.results.summary import numbers_of, over_seeds
 from harness.results.unplanned import as_json
@@ -103,7 +103,7 @@ def build_rows(
             "config_id": config_id,
             "label": row.label,
             "runs_ok": len(row.ok),
-            "runs": count_by_status(own),
+            "runs": count_statuses(run.status for run in own),
             "rankable": all(run.data.rankable for run in own if run.data) if any(run.data for run in own) else None,
             "fraction_of_peak": fraction_of_peak(timed, calibrations.get(system_id)),
         }
