@@ -34,18 +34,20 @@ def make_plan(
     import pandas
 
     from harness.data.prepare import known_fingerprint
-    from harness.results.frame import put
+    from harness.results.frame import columns_below
     from harness.suite.plan import load_suite
 
     plan = load_suite(Path(suite), _assignments(overrides), smoke=smoke).plan(known_fingerprint, only=only)
     specs = {config_id: spec.model_dump(mode="json") for config_id, spec in plan.configs().items()}
-    rows = []
-    for run in plan.runs:
-        row: dict[str, Any] = {"run_id": run.run_id, "config_id": run.config_id, "label": run.spec.label}
-        row |= {"seed": run.spec.seed, "anchor": bool(run.spec.repeat)}
-        put("spec.", specs[run.config_id] | {"seed": run.spec.seed, "repeat": run.spec.repeat}, row)
-        rows.append(row)
-    return pandas.DataFrame(rows)
+    columns: dict[str, list[Any]] = {
+        "run_id": [run.run_id for run in plan.runs],
+        "config_id": [run.config_id for run in plan.runs],
+        "label": [run.spec.label for run in plan.runs],
+        "seed": [run.spec.seed for run in plan.runs],
+        "anchor": [bool(run.spec.repeat) for run in plan.runs],
+    }
+    own = [specs[run.config_id] | {"seed": run.spec.seed, "repeat": run.spec.repeat} for run in plan.runs]
+    return pandas.DataFrame(columns | columns_below({"spec.": own}))
 
 
 def train_suite(

@@ -130,7 +130,7 @@ def ranks() -> Cases:
         port = free.getsockname()[1]
     rank = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": port}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in rank.items()}}
-    handlers = [ddp_options(), group_options([cases.spec({}).train])]
+    handlers = [ddp_options(), group_options([cases.spec({}).train], supervised=False)]
     cases.accelerator = Accelerator(cpu=not CUDA, kwargs_handlers=handlers)
     cases.compare("DDP", {}, "alone")
     cases.compare("DDP, micro-batches", {"train": {"gradient_accumulation_steps": 4}}, "alone", NEAR)

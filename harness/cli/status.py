@@ -45,7 +45,7 @@ def status(
         if len(roots) > 1:
             raise HarnessError("--watch looks at one results root", "give --output once")
         if as_json:
-            from harness.launching.status import Snapshot
+            from harness.launching.snapshot import Snapshot
 
             print_json(Snapshot.of(planned, roots[0]).as_json())
             return

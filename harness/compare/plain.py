@@ -12,10 +12,9 @@ from harness.compare.comparison import ConfigPair, compare
 from harness.compare.gate import Check
 from harness.compare.sentences import check_sentence, sentence
 from harness.errors import HarnessError, nearest
-from harness.records.comparable import compares_with
 from harness.results.answers import Answer
 from harness.results.measured import SECONDS, MeasuredConfig, RecordedRun, count_statuses, round_seconds
-from harness.results.summary import marks_of, plain_rows
+from harness.results.summary import plain_columns
 
 if TYPE_CHECKING:
     import pandas
@@ -75,7 +74,9 @@ def compare_configs(frame: pandas.DataFrame, a: str, b: str, *, margin: float | 
 
 
 def _config_of(frame: pandas.DataFrame, name: str) -> MeasuredConfig:
-    rows = [run for run in plain_rows(frame) if name in (run["label"], run["config_id"])]
+    table = plain_columns(frame)
+    every = (dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True))
+    rows = [run for run in every if name in (run["label"], run["config_id"])]
     own = {(run["suite"], run["config_id"]) for run in rows}
     if not own:
         raise HarnessError(f"the table has no config '{name}'", nearest(name, set(map(str, frame["label"]))))
@@ -94,7 +95,7 @@ def _run(run: Mapping[str, Any]) -> RecordedRun:
         run_id=run["run_id"],
         system_id=run["system_id"],
         accuracy=run.get("metrics.test.accuracy") if run["data.rankable"] else None,
-        train_seconds=run[SECONDS] if compares_with(marks_of(run), SECONDS) else None,
+        train_seconds=None if run["marks"] else run[SECONDS],
         started_at=run["started_at"],
         ended_at=run["ended_at"],
         data_fingerprint=run["data.fingerprint"],

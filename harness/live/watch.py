@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.launching.slurm.submission import read_queue, read_submissions
-from harness.launching.status import Snapshot, queue_text
+from harness.launching.snapshot import Snapshot, queue_text
 from harness.live.draw import draw
 from harness.live.follow import LiveRun
 from harness.live.screen import Screen

@@ -19,7 +19,7 @@ TAIL_BYTES = 1 << 13  # several of the longest lines of a list of runs
 
 
 class _NewLines:
-    """The whole JSON lines that a file has got since the last look.
+    """The whole lines that a file has got since the last look.
 
     Attributes:
         made_anew: whether the file was found to be another one at the last look, and was read from its beginning.
@@ -30,12 +30,12 @@ class _NewLines:
         self._path = path
         self._read = start
 
-    def __call__(self) -> list[dict[str, Any]]:
+    def __call__(self) -> bytes:
         self.made_anew = False
         try:
             file = open_file(self._path)
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return b""
         with file:
             size = file.seek(0, os.SEEK_END)
             self.made_anew = size < self._read
@@ -46,7 +46,7 @@ class _NewLines:
             content = file.read(size - self._read)
         whole = content[: content.rfind(b"\n") + 1]  # the last line may still be written
         self._read += len(whole)
-        return json_lines(whole)
+        return whole
 
 
 class RunFollower:
@@ -80,7 +80,7 @@ class RunFollower:
         lines = self._lines()
         if self._lines.made_anew:
             self.events, self._filter = [], EventFilter()
-        new = self._filter(lines)
+        new = self._filter(lines.splitlines())
         self.events += new
         if any(event["event"] in STARTS for event in new):
             self._has_begun, self.result = True, None
@@ -130,7 +130,7 @@ class NewOpenedRuns:
 
     def __call__(self) -> list[OpenedRun]:
         with contextlib.suppress(OSError, ValueError):
-            return _opened_runs(self._lines())
+            return _opened_runs(json_lines(self._lines()))
         return []
 
 

@@ -43,9 +43,8 @@ def read_result(path: Path) -> RunResult:
         raise ValueError(first_problem(error)) from None
     folder = path.parent
     suite = require_own_place(folder, result.run_id, result.system_id)
-    result.elsewhere = None if suite == result.suite else result.suite
-    result.kept_under = None
-    vars(result)["folder"] = folder
+    elsewhere = None if suite == result.suite else result.suite
+    vars(result).update(elsewhere=elsewhere, kept_under=None, folder=folder)  # a third of the time of attributes
     try:
         newest = generation_at_end(f"{folder}/{EVENTS}")
     except OddFile as error:

@@ -211,7 +211,7 @@ class RunFolder:
 
     def epochs_and_problem(self) -> tuple[dict[int, dict[str, Any]], str]:
         """Returns the same, and what is wrong with the first event that was left out; see `harness.records.events`."""
-        events, problem = read_events(self.path / EVENTS)
+        events, problem = read_events(f"{self.path}/{EVENTS}")
         return last_epochs(events), problem
 
     def finish(self, result: RunResult, before: Callable[[], object] = lambda: None) -> None:

@@ -42,6 +42,7 @@ from harness.report.what_mattered import effect_table, what_mattered
 from harness.results import columns as declared
 from harness.results.columns import Column
 from harness.results.factors import Design, design_of
+from harness.results.frame import run_values
 from harness.results.measured import measured_config
 from harness.results.study import Study
 
@@ -120,7 +121,9 @@ def build_report(study: Study, options: Options | None = None, stored: Stored | 
     options, stored = options or Options(), stored or read_stored(study)
     seconds = options.budget_seconds or study.question.budget
     budget = Budget(seconds) if seconds else None
-    columns, rows = build_rows(study, stored.calibrations, with_resumed=options.with_resumed)
+    runs = _in_order(study)
+    by_column = run_values(runs)
+    columns, rows = build_rows(study, runs, by_column, stored.calibrations, with_resumed=options.with_resumed)
     columns = with_budget_in_title(columns, budget)
     sortable = declared.sortable(columns)
     # A column of the normalised table is none of the others'.
@@ -138,7 +141,7 @@ def build_report(study: Study, options: Options | None = None, stored: Stored | 
             _table(study, stored, name, own, columns, sortable[sort], budget, its_curves, design)
             for (name, own), its_curves in zip(systems, curves, strict=True)
         ),
-        tuple(_in_order(study)),
+        by_column,
         tuple(_notes(study, stored, any_runs=bool(rows))),
         tuple(stored.pictures),
         selection=study.selection,

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from harness.counted import counted
 from harness.report.build import Options, build_report
+from harness.report.charts.drawing import Drawing
 from harness.report.formats.machine import as_json
 from harness.report.formats.terminal import show
 from harness.report.page.sections import PageSource
@@ -41,16 +42,20 @@ def report_suite(
         HarnessError: no column to sort by, no run within the budget, a system that is not calibrated or unknown, or a
             folder that cannot be written.
     """
-    source = _show_and_write(study, console, options, json_wanted=json_wanted, for_page=page_wanted, explain=explain)
-    if page_wanted:
-        _write_page(study.folder / source.report.place, [source], console)
+    with Drawing(for_page=page_wanted) as drawing:
+        source = _show_and_write(
+            study, console, options, drawing, json_wanted=json_wanted, for_page=page_wanted, explain=explain
+        )
+        if page_wanted:
+            _write_page(study.folder / source.report.place, [source], console, drawing)
     return source.report
 
 
 def report_suites(studies: Sequence[Study], console: Console, options: Options | None) -> list[Report]:
     """Does so for each of several suites, and writes one page of them all into the results root of the first."""
-    sources = [_show_and_write(study, console, options, for_page=True) for study in studies]
-    _write_page(studies[0].root, sources, console)
+    with Drawing(for_page=True) as drawing:
+        sources = [_show_and_write(study, console, options, drawing, for_page=True) for study in studies]
+        _write_page(studies[0].root, sources, console, drawing)
     return [source.report for source in sources]
 
 
@@ -58,6 +63,7 @@ def _show_and_write(
     study: Study,
     console: Console,
     options: Options | None,
+    drawing: Drawing,
     *,
     for_page: bool,
     json_wanted: bool = False,
@@ -69,7 +75,7 @@ def _show_and_write(
     """
     report = build_report(study, options)
     folder = study.folder / report.place
-    files = write_report(folder, report, for_page=for_page)
+    files = write_report(folder, report, drawing, for_page=for_page)
     if json_wanted:
         sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
     else:
@@ -87,8 +93,8 @@ def _show_and_write(
     )
 
 
-def _write_page(folder: Path, sources: Sequence[PageSource], console: Console) -> None:
-    path = write_page(folder, sources)
+def _write_page(folder: Path, sources: Sequence[PageSource], console: Console, drawing: Drawing) -> None:
+    path = write_page(folder, sources, drawing.script)
     suites = ", ".join(source.report.suite for source in sources)
     console.print(
         f"page of {suites}: {path} ({path.stat().st_size / 1e6:.1f} MB, opens in any browser)", soft_wrap=True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.records.read import names_in
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
 
@@ -31,7 +33,10 @@ def pictures_of(result: RunResult, folder: RunFolder, report: Path) -> Iterator[
     Args:
         report: the folder of the report, above the run's.
     """
-    for path in sorted((folder.path / "pictures").glob("*.png")):
+    pictures, names = f"{folder.path}/pictures", []  # a text: most of 10,000 runs have none
+    with contextlib.suppress(PermissionError):
+        names = names_in(pictures)
+    for path in (Path(pictures, name) for name in names if name.endswith(".png")):
         caption = path.with_suffix(".txt")
         text = caption.read_text(encoding="utf-8").strip() if caption.is_file() else path.stem
         yield PictureFile(path.relative_to(report), f"{result.label}, seed {result.seed}", text)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.records.calibration import Calibration
-from harness.records.result import RunResult
 from harness.report.answer import Standing, answer, chosen_notes, most_accurate
 from harness.report.numbers.curves import Budget, Curve, EpochsOf, some_late
 from harness.report.numbers.drift import Drift
@@ -79,8 +78,9 @@ class Table:
         """Cautions and notes."""
         return *self.cautions, *self.notes
 
+    @functools.cached_property
     def ranking(self) -> Beside:
-        """Returns the table itself, as people read it."""
+        """The table itself, as people read it."""
         faint = tuple(not row.ranked for row in self.rows)
         return Beside(f"{self.suite} on {self.system}", tuple(self.written()), faint, (), self.every_note)
 
@@ -131,6 +131,7 @@ class Report:
     """All that the renderings need.
 
     Attributes:
+        runs: the table of them, by column; in the order of the suite's file, anchors last.
         pictures: what `harness visualize` drew of these runs.
         normalised: one table of all systems, where it was asked for.
         selection: of the suite, as `--only` has it: the report of a part has files of its own.
@@ -139,7 +140,7 @@ class Report:
 
     suite: str
     tables: tuple[Table, ...]
-    runs: tuple[RunResult, ...]
+    runs: Mapping[str, Sequence[Any]]
     notes: tuple[str, ...]
     pictures: tuple[PictureFile, ...] = ()
     normalised: Beside | None = None

@@ -17,7 +17,6 @@ from harness.report.formats.latex import latex
 from harness.report.formats.machine import columns_of, rows_of_files, write_csv
 from harness.report.formats.markdown import markdown
 from harness.report.tables import Report
-from harness.results.frame import run_values
 
 # Of earlier versions: tables that contradict these, and a page that ran scripts.
 _FORMER = ("factors.csv", "curves.html", "beside_published*.*", "learning_curves_by_*.*", "*.parquet")
@@ -39,37 +38,37 @@ class ReportFiles:
     charts_missing: str = ""
 
 
-def write_report(folder: Path, report: Report, *, for_page: bool = False) -> ReportFiles:
+def write_report(
+    folder: Path, report: Report, drawing: Drawing | None = None, *, for_page: bool = False
+) -> ReportFiles:
     """Writes all files of a report.
 
     What needs a library that is missing is named on stderr; the rest is written all the same. Charts and tables of an
     earlier report that this one does not have are removed.
 
     Args:
+        drawing: draws the charts; by default one of its own.
         for_page: the charts of the page, too.
 
     Raises:
         HarnessError: the folder cannot be written.
     """
+    if drawing is None:
+        with Drawing() as drawing:
+            return write_report(folder, report, drawing, for_page=for_page)
     require_writable(folder)
     wanted = charts_of(report, for_page=for_page)
     drawn: list[tuple[str, FileEnding]] = [(name, ending) for name, one in wanted.items() for ending in one.endings]
-    missing: dict[str, list[str]] = {}
-    drawing = None
     try:
         if wanted:
-            drawing = Drawing({name: (one.chart.spec, one.endings) for name, one in wanted.items()})
+            drawing.begin({name: (one.chart.spec, one.endings) for name, one in wanted.items()})
     except ImportError as error:
-        missing[error.name or str(error)] = [f"{name}.{ending}" for name, ending in drawn]
-    if drawing is None:
-        said = f"There are no charts: {', '.join(missing)} is not installed." if missing else ""
-        return ReportFiles(_write_files(folder, report, {}, missing, for_page=for_page), {}, said)
-    try:
-        files = {f"{name}.{end}": functools.partial(drawing.write, name=name, ending=end) for name, end in drawn}
-        paths = _write_files(folder, report, files, missing, for_page=for_page)
-        return ReportFiles(paths, {name: one.chart for name, one in wanted.items()})
-    finally:
-        drawing.end()
+        missing = {error.name or str(error): [f"{name}.{ending}" for name, ending in drawn]}
+        paths = _write_files(folder, report, {}, missing, for_page=for_page)
+        return ReportFiles(paths, {}, f"There are no charts: {', '.join(missing)} is not installed.")
+    files = {f"{name}.{end}": functools.partial(drawing.write, name=name, ending=end) for name, end in drawn}
+    paths = _write_files(folder, report, files, {}, for_page=for_page)
+    return ReportFiles(paths, {name: one.chart for name, one in wanted.items()})
 
 
 def _write_files(
@@ -91,8 +90,7 @@ def _write_files(
         names = {table.system_id: chart_name(stem, report, table) for table in report.tables}
         return {system_id: name for system_id, name in names.items() if f"{name}.png" in drawn}
 
-    runs = run_values(report.runs)
-    runs.pop("folder", None)  # a path of this machine
+    runs = {name: values for name, values in report.runs.items() if name != "folder"}  # a path of this machine
     rows = rows_of_files(report)
     tables = {"table": columns_of(rows.pop("table")), "runs": runs}
     tables |= {name: columns_of(own) for name, own in rows.items() if own}

@@ -15,7 +15,6 @@ from harness.results.factors import Design
 from harness.results.measured import MeasuredConfig, MeasuredRun, noise_of_images
 from harness.statistics.designs import Term, term_name, untold
 from harness.statistics.effects import (
-    CellModel,
     Contrast,
     contrasts_of,
     estimate,
@@ -85,8 +84,7 @@ class Effects:
         self.question, self.design = question, design
         self.margin = margin if question == "accuracy" else None
         self._configs, self._selected = configs, selected
-        self._cells = np.array(list(design.cells.values()), dtype=int)
-        self._model = CellModel(self._cells, design.levels)
+        self._model, self._cells = design.model, design.model.cells
         runs = [self._runs(config_id) for config_id in design.cells]
         seeds = sorted({seed for own in runs for seed in own})
         self._values = np.array([[self._value(own.get(seed)) for seed in seeds] for own in runs])

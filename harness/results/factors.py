@@ -8,14 +8,15 @@ A block whose rows each change one setting of the same row is a star; any other 
 
 from __future__ import annotations
 
-import json
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.results.blocks import Leaves, PathBlocks, collapsed, first, most_outside, order_of
-from harness.results.unplanned import flat_identity
+from harness.results.unplanned import as_json, flat_identity
 from harness.spec.settings import label_of, value_at
+from harness.statistics.effects import CellModel
 
 Specs = Mapping[str, Mapping[str, Any]]
 
@@ -79,6 +80,13 @@ class Design:
         """How many each factor has."""
         return tuple(len(factor.levels) for factor in self.factors)
 
+    @functools.cached_property
+    def model(self) -> CellModel:
+        """What effects on any number are estimated by."""
+        import numpy as np
+
+        return CellModel(np.array(list(self.cells.values()), dtype=int), self.levels)
+
 
 def design_of(specs: Specs) -> Design | None:
     """Returns the design of some configs, or None: of unrelated ones, and where one factor alone varies.
@@ -98,7 +106,7 @@ def design_of(specs: Specs) -> Design | None:
 
 
 def _leaves(spec: Mapping[str, Any]) -> Leaves:
-    return {path: json.dumps(value, sort_keys=True) for path, value in flat_identity(spec)}
+    return {path: as_json(value) for path, value in flat_identity(spec)}
 
 
 def _without_outside(leaves: Mapping[str, Leaves]) -> PathBlocks | None:

@@ -7,13 +7,14 @@ the columns mean.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import typing
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["text", "count", "number", "flag"]
 # Long, of the program alone, or told by other columns.
-_LEFT_OUT = {"cause.traceback", "kept_under", "calibration", "metrics", "selected", "spec", "unavailable"}
+_LEFT_OUT = {"cause.traceback", "kept_under", "calibration", "metrics", "selected", "spec", "unavailable", "folder"}
 # As long as there are classes; it is in result.json.
 _LEFT_OUT |= {f"metrics.{split}.recall_by_class" for split in SPLITS}
 _LEFT_OUT |= {f"selected.{split}.test.recall_by_class" for split in SPLITS}
@@ -53,7 +54,10 @@ _HIGHER, _LOWER = (
     ("accuracy", "recall", "samples_per_second"),
     ("loss", "seconds", "bytes", "joules", "joules_per_epoch"),
 )
-_PLAIN = {bool, int, float, str}
+AT_ONCE = (
+    200  # runs: a record lies together in memory, so that all 10,000 at once, column by column, take twice as long
+)
+_PLAIN = {bool, int, float, str, list, NoneType}
 _DTYPES: dict[Kind, str] = {"count": "Int64", "number": "float64", "flag": "boolean"}
 
 
@@ -148,10 +152,25 @@ def run_frame(results: Iterable[RunResult]) -> pandas.DataFrame:
 
 def run_values(results: Iterable[RunResult]) -> dict[str, list[Any]]:
     """Returns the same as plain lists, by column, without pandas: an int, float, bool, text or None each."""
-    rows = [_flat_run(result) for result in results]
-    known = [column.name for column in run_columns() if not column.name.startswith(("metrics.", "selected."))]
-    names = dict.fromkeys([*known, *(name for row in rows for name in row)])
-    return {name: _alike([row.get(name) for row in rows]) for name in names}
+    runs = list(results)
+    table: dict[str, list[Any]] = {
+        column.name: [] for column in run_columns() if not column.name.startswith(("metrics.", "selected."))
+    }
+    for start in range(0, len(runs), AT_ONCE):
+        for name, values in _some_values(runs[start : start + AT_ONCE]).items():
+            own = table.setdefault(name, [])
+            own += [*[None] * (start - len(own)), *values]
+    return {name: _alike([*own, *[None] * (len(runs) - len(own))]) for name, own in table.items()}
+
+
+def _some_values(runs: Sequence[RunResult]) -> dict[str, list[Any]]:
+    selected = [{one.selected_on: {"epoch": one.epoch, "test": one.test} for one in run.selected} for run in runs]
+    metrics, specs = [run.metrics for run in runs], [run.spec for run in runs]
+    found = columns_below({"": runs, "metrics.": metrics, "selected.": selected, "spec.": specs})
+    found["folder"] = [str(run.folder) if run.folder else None for run in runs]
+    found["marks"] = [", ".join(marks(run)) or None for run in runs]
+    found["unavailable"] = [json.dumps(run.unavailable) if run.unavailable else None for run in runs]
+    return found
 
 
 def describe_columns(frame: pandas.DataFrame | None = None) -> pandas.DataFrame:
@@ -226,53 +245,38 @@ def _unit_and_better(name: str) -> tuple[str, Literal["higher", "lower", ""]]:
     return unit, "higher" if ends(*_HIGHER) else "lower" if ends(*_LOWER) else ""
 
 
-def _flat_run(run: RunResult) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    put("", {name: value for name, value in vars(run).items() if value is not None and name != "folder"}, flat)
-    for split, metrics in run.metrics.items():
-        put(f"metrics.{split}.", metrics, flat)
-    for choice in run.selected:
-        flat[f"selected.{choice.selected_on}.epoch"] = choice.epoch
-        put(f"selected.{choice.selected_on}.test.", choice.test, flat)
-    put("spec.", run.spec, flat)
-    flat["folder"] = str(run.folder) if run.folder else None
-    flat["marks"] = ", ".join(marks(run)) or None
-    flat["unavailable"] = json.dumps(run.unavailable) if run.unavailable else None
-    return flat
+def columns_below(rows_of: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Returns the values inside of records or mappings by column, under dotted names; lists are JSON texts.
 
-
-class _Paths(dict[str, str]):
-    """The dotted path of each key below a prefix, made once: a table of 2,000 runs needs 300,000."""
-
-    def __init__(self, prefix: str) -> None:
-        super().__init__()
-        self._prefix = prefix
-
-    def __missing__(self, key: str) -> str:
-        self[key] = f"{self._prefix}{key}"
-        return self[key]
-
-
-_below = functools.cache(_Paths)
-
-
-def put(prefix: str, values: Any, into: dict[str, Any]) -> None:
-    """Adds the values of a record or a mapping, and those inside of it, under dotted names; lists are JSON texts.
+    A column stands where the first row that has it does, in the order of that row.
 
     Args:
-        prefix: of the names, with a dot at its end.
+        rows_of: a record, a mapping or None of each row, by the prefix of their names, with a dot at its end. What is
+            null in all rows gives a column only below a prefix.
     """
-    paths = _below(prefix)
-    for key, value in (values if type(values) is dict else vars(values)).items():
-        path = paths[key]
-        if path in _LEFT_OUT:
+    found = [one for prefix, rows in rows_of.items() for one in _columns_below(prefix, rows)]
+    return {name: values for _, name, values in sorted(found, key=lambda one: one[0])}
+
+
+def _columns_below(prefix: str, rows: Sequence[Any]) -> Iterator[tuple[int, str, list[Any]]]:
+    """Yields the first row that has a column, its name and its values."""
+    parts = [row if type(row) is dict else {} if row is None else vars(row) for row in rows]
+    keys = dict.fromkeys(itertools.chain.from_iterable(parts))
+    for key, found in zip(keys, zip(*(tuple(map(part.get, keys)) for part in parts), strict=True), strict=True):
+        if (name := f"{prefix}{key}") in _LEFT_OUT:
             continue
-        if value is None or type(value) in _PLAIN:
-            into[path] = value
-        elif isinstance(value, list):
-            into[path] = json.dumps(value)
-        else:
-            put(f"{path}.", value, into)
+        values = list(found)
+        kinds = set(map(type, values))
+        if list in kinds:
+            values = [value if type(value) is not list else json.dumps(value) if value else "[]" for value in values]
+        inner = kinds - _PLAIN
+        if inner:
+            yield from _columns_below(f"{name}.", [value if type(value) in inner else None for value in values])
+            values = [None if type(value) in inner else value for value in values]
+        if prefix or any(value is not None for value in values):
+            has_it = (at for at, part in enumerate(parts) if key in part and type(part[key]) not in inner)
+            if (at := next(has_it, None)) is not None:
+                yield at, name, values
 
 
 def _kind_of(values: Iterable[Any]) -> Kind:

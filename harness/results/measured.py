@@ -169,13 +169,8 @@ def _seconds(since: str, until: str) -> float:
     return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
 
 
-def count_by_status(runs: Iterable[RunResult]) -> str:
-    """Returns e.g. `2 ok, 1 oom`."""
-    return count_statuses(run.status for run in runs)
-
-
 def count_statuses(statuses: Iterable[str]) -> str:
-    """Returns the same of statuses alone."""
+    """Returns e.g. `2 ok, 1 oom`."""
     counts = Counter(statuses)
     return ", ".join(f"{counts[status]} {status}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
 
@@ -193,7 +188,8 @@ def measured_config(
     ok = sorted((run for run in results if run.status == "ok"), key=lambda run: run.seed)
     runs = tuple(_run(suite, run, output, timed=compares(run, SECONDS, with_resumed=with_resumed)) for run in ok)
     died = {run.seed for run in results} - {run.seed for run in ok}
-    return MeasuredConfig(suite, label, config_id, runs, count_by_status(results), tuple(sorted(died)))
+    ended = count_statuses(run.status for run in results)
+    return MeasuredConfig(suite, label, config_id, runs, ended, tuple(sorted(died)))
 
 
 def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> RecordedRun:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.records.comparable import compares_with
-from harness.results.columns import INTERVAL, MEASURED, Column, field_values, fields
+from harness.records.comparable import compares_with, is_of_device, is_of_time
+from harness.results.columns import MEASURED, Column, field_values, fields
 from harness.results.measured import count_statuses
 from harness.spec import is_identity
 from harness.statistics.intervals import summarise
@@ -32,38 +33,62 @@ def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.
     """
     import pandas
 
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for run in plain_rows(frame):
-        groups.setdefault((run["suite"], run["system_id"], run["config_id"]), []).append(run)
-    differing = list(_differing([run for own in groups.values() for run in own]))
+    table = plain_columns(frame)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for at, key in enumerate(zip(table["suite"], table["system_id"], table["config_id"], strict=True)):
+        groups.setdefault(key, []).append(at)
+    differing = [
+        name
+        for name, values in table.items()
+        if name.startswith("spec.") and is_identity(name.removeprefix("spec.")) and len(set(values) - {None}) > 1
+    ]
     rows = []
     for (suite, system_id, config_id), own in groups.items():
-        ok = [run for run in own if run["status"] == "ok"]
-        latest = max(own, key=lambda run: run["ended_at"])
+        ended = [table["status"][at] for at in own]
+        latest = max(own, key=lambda at: table["ended_at"][at])
         row: dict[str, Any] = {"suite": suite, "system_id": system_id, "config_id": config_id}
-        row |= {"system": latest.get("system", system_id), "label": latest["label"]}
-        row |= {"runs_ok": len(ok), "runs": count_statuses(run["status"] for run in own)}
-        row |= {name.removeprefix("spec."): latest[name] for name in differing}
-        for column in MEASURED:
-            if column.metric and column.over in ("mean", INTERVAL, "max"):
-                row.update(zip(fields(column), _over_seeds(own, column, with_resumed=with_resumed), strict=True))
+        row |= {"system": table["system"][latest] if "system" in table else system_id, "label": table["label"][latest]}
+        row |= {"runs_ok": ended.count("ok"), "runs": count_statuses(ended)}
+        row |= {name.removeprefix("spec."): table[name][latest] for name in differing}
+        ok = [at for at in own if table["status"][at] == "ok"]
+        for column, numbers in numbers_of(table, ok, with_resumed=with_resumed):
+            missed = column.metric.startswith("target.") and ("diverged" in ended or None in numbers)
+            # The mean of those that arrived leaves out the slow.
+            found = over_seeds(column, [] if missed else numbers)
+            row.update(zip(fields(column), field_values(column, found), strict=True))
         rows.append(row)
     return pandas.DataFrame(rows)
 
 
-def _over_seeds(own: Sequence[Mapping[str, Any]], column: Column, *, with_resumed: bool) -> list[Any]:
-    """Returns what a config's runs that ended ok have in a column of the table, under `fields(column)`."""
-    metric, ok = column.metric, [run for run in own if run["status"] == "ok"]
-    counted = [run for run in ok if compares_with(marks_of(run), metric, with_resumed=with_resumed)]
-    numbers = [run.get(run_column(metric)) for run in counted]
-    missed = None in numbers or any(run["status"] == "diverged" for run in own)
-    if metric.startswith("target.") and missed:
-        numbers = []  # the mean of those that arrived leaves out the slow
+def numbers_of(
+    table: Mapping[str, Sequence[Any]], ok: Sequence[int], *, with_resumed: bool
+) -> Iterator[tuple[Column, list[float | None]]]:
+    """Yields each column that summarises a number of the runs, with the number of each run that it is taken from.
+
+    Args:
+        table: of runs, by column.
+        ok: the places there of a config's runs that ended ok.
+    """
+    marked = [(at, table["marks"][at].split(", ") if table["marks"][at] else ()) for at in ok]
+    counted: dict[tuple[bool, bool], list[int]] = {}  # there are fifty columns, and three answers
+    for column in MEASURED:
+        if not column.metric:
+            continue
+        kind = is_of_time(column.metric), is_of_device(column.metric)
+        if kind not in counted:
+            counted[kind] = [at for at, own in marked if compares_with(own, column.metric, with_resumed=with_resumed)]
+        values = table.get(run_column(column.metric))
+        yield column, [values[at] for at in counted[kind]] if values else [None] * len(counted[kind])
+
+
+def over_seeds(column: Column, numbers: Sequence[float | None]) -> Any:
+    """Returns what a table has in a column of these numbers, a run each; None where none was measured."""
     if column.over == "max":
-        return [max((int(value) for value in numbers if value is not None), default=None)]
-    return field_values(column, summarise(numbers))
+        return max((int(value) for value in numbers if value is not None), default=None)
+    return summarise(numbers)
 
 
+@functools.cache
 def run_column(metric: str) -> str:
     """Returns where the table of runs has a metric, e.g. `metrics.test.accuracy` for `test.accuracy`."""
     head, _, rest = metric.partition(".")
@@ -72,21 +97,8 @@ def run_column(metric: str) -> str:
     return f"metrics.{metric}" if head in ("train", "validation", "test") else metric
 
 
-def _differing(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yields the columns of the config that have several values."""
-    for name in runs[0] if runs else ():
-        own = name.startswith("spec.") and is_identity(name.removeprefix("spec."))
-        if own and len({run[name] for run in runs} - {None}) > 1:
-            yield name
-
-
-def marks_of(run: Mapping[str, Any]) -> list[str]:
-    """Returns the names of a run's marks, see `harness.records.comparable`."""
-    return run["marks"].split(", ") if run["marks"] else []
-
-
-def plain_rows(frame: pandas.DataFrame) -> list[dict[str, Any]]:
-    """Returns the runs as mappings by column, null as None; without anchors, which repeat a run and are no sample.
+def plain_columns(frame: pandas.DataFrame) -> dict[str, list[Any]]:
+    """Returns the runs by column, null as None; without anchors, which repeat a run and are no sample.
 
     Raises:
         HarnessError: a column is missing that tells which run is which, or whether its times count.
@@ -94,10 +106,11 @@ def plain_rows(frame: pandas.DataFrame) -> list[dict[str, Any]]:
     if missing := [name for name in _NEEDED if name not in frame]:
         message = f"the table of runs lacks {', '.join(missing)}"
         raise HarnessError(message, "take it from harness.read_results, and choose rows of it rather than columns")
-    columns = {
+    table = {
         str(name): [None if null else value for value, null in zip(frame[name], frame[name].isna(), strict=True)]
         for name in frame
     }
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    runs = {(row["suite"], row["run_id"], row["system_id"]): row for row in rows}  # a run that stands twice is one
-    return [row for row in runs.values() if not row["spec.repeat"]]
+    runs = zip(table["suite"], table["run_id"], table["system_id"], strict=True)
+    once = {run: at for at, run in enumerate(runs)}.values()  # a run that stands twice is one
+    kept = [at for at in once if not table["spec.repeat"][at]]
+    return {name: [values[at] for at in kept] for name, values in table.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,16 @@ def _differing(stored: Mapping[str, Any], planned: Mapping[str, Any]) -> list[st
         for path in dict.fromkeys([*stored, *planned])
         if stored.get(path) != planned.get(path)
     ]
+
+
+def as_json(value: Any) -> str:
+    """Returns a value of a config as JSON, by which values are told apart: 1 is not 1.0."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, Mapping | list) else _plain_as_json(value)
+
+
+@functools.lru_cache(maxsize=None, typed=True)  # a thousand configs have a hundred values each, most of them alike
+def _plain_as_json(value: Any) -> str:
+    return json.dumps(value)
 
 
 def flat_identity(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.statistics.crossed import ImageNoise
@@ -71,6 +71,7 @@ class CellModel:
 
     cells: np.ndarray
     levels: tuple[int, ...]
+    _weights: dict[tuple[bytes, bytes], np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def is_too_large(self) -> bool:
@@ -126,13 +127,15 @@ class CellModel:
         """
         import numpy as np
 
-        model, _ = model_of(self.cells[known], self.levels, looked_at(self.levels))
-        model = model - model.mean(0)
-        basis = row_space(model.T @ model)
-        found = np.zeros((len(rows), len(self.cells)))
-        found[:, known] = rows @ basis @ np.linalg.pinv(model @ basis)
-        found[~tells(basis, rows)] = np.nan
-        return found
+        key = rows.tobytes(), known.tobytes()
+        if key not in self._weights:  # accuracy and time ask for the same, and of 500 configs it takes a second
+            model, _ = model_of(self.cells[known], self.levels, looked_at(self.levels))
+            model = model - model.mean(0)
+            basis = row_space(model.T @ model)
+            found = self._weights[key] = np.zeros((len(rows), len(self.cells)))
+            found[:, known] = rows @ basis @ np.linalg.pinv(model @ basis)
+            found[~tells(basis, rows)] = np.nan
+        return self._weights[key]
 
 
 def estimate(

@@ -36,7 +36,10 @@ def pareto_fronts(accuracy: numpy.ndarray, cost: numpy.ndarray) -> numpy.ndarray
     """
     import numpy
 
-    order = numpy.lexsort((-accuracy, cost), axis=1)
+    order = numpy.argsort(cost, axis=1)
+    paid = numpy.take_along_axis(cost, order, axis=1)
+    if (paid[:, 1:] == paid[:, :-1]).any():  # else it need not be sorted by both, which takes longer
+        order = numpy.lexsort((-accuracy, cost), axis=1)
     accuracy, cost = (numpy.take_along_axis(values, order, axis=1) for values in (accuracy, cost))
     best = numpy.maximum.accumulate(accuracy, axis=1)
     ahead = numpy.full_like(accuracy, True, dtype=bool)

@@ -54,4 +54,4 @@ def samples_of_means(
     weights = random.standard_normal((samples, len(seeds)))
     variances = random.chisquare(freedom, (samples, len(freedom))) / freedom
     errors = weights @ deviations.T / numpy.sqrt(counts * (counts - 1))
-    return means + errors / numpy.sqrt(variances[:, list(scales)])
+    return means + errors / numpy.sqrt(variances)[:, list(scales)]

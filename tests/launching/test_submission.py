@@ -21,7 +21,7 @@ from harness.launching.manifest import Manifest
 from harness.launching.slurm import cluster
 from harness.launching.slurm.batch import Array, Resources, arrays, render
 from harness.launching.slurm.submission import TEMPLATE
-from harness.launching.status import Snapshot
+from harness.launching.snapshot import Snapshot
 from harness.running.all_runs import _open_of
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.house import ROOT

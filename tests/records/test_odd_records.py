@@ -18,6 +18,7 @@ from harness.launching.slurm.submission import Queue, open_runs, read_submission
 from harness.launching.status import suite_status
 from harness.live.watch import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
+from harness.records.events import read_events
 from harness.records.files import OddFile, open_file, read_file, read_object
 from harness.records.planned import read_planned
 from harness.records.read import read_result, read_suite
@@ -25,6 +26,7 @@ from harness.records.result import Clock, Metrics, RunResult
 from harness.records.store import RunFolder, run_folder
 from harness.report.build import build_report
 from harness.report.formats.machine import as_json
+from harness.report.numbers.curves import curve_of
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
 from harness.suite.plan import Plan, PlannedRun, load_suite
@@ -242,6 +244,8 @@ def test_the_same_run_under_two_suites_counts_once_and_an_odd_record_there_is_na
         ({"event": "epoch", "epoch": 1, "train_seconds": float("nan")}, "train_seconds: "),
         ({"event": "epoch", "epoch": -1}, "epoch: "),
         ({"event": "epoch", "epoch": 10**30}, "epoch: "),
+        ({"event": "epoch", "train_seconds": 1}, "epoch: Field required"),
+        ({"event": "set_aside", "reason": "disturbed"}, "number: Field required"),
         ({"event": "epoch", "epoch": 1, "train_seconds": 1, "metrics": []}, "metrics: "),
         ({"event": "epoch", "epoch": 1, "metrics": {"test": {"accuracy": 99.1}}}, "metrics.test.accuracy: "),
         ({"event": "run_resumed", "attempt": []}, "attempt: "),
@@ -261,6 +265,16 @@ def test_an_odd_event_is_named_and_its_run_counts_without_its_curve(
     (note,) = (note for note in report.notes if "events.jsonl" in note)
     assert reason in note and len(report.tables[0].rows[0].ok) == 2
     assert read_entries(folder)
+
+
+def test_torn_lines_are_no_event_and_a_number_that_is_a_text_is_one(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.start({}, {})
+    before = len(folder.events())
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(b'{"event":"epoch"\n"epoch":3}\n\n[]\n\xff\n{"event":"epoch","epoch":0,"train_seconds":"1.5"}\n')
+    assert read_events(tmp_path / "events.jsonl")[1] == "" and len(folder.events()) == before + 1
+    assert curve_of(folder.epochs()) is None and folder.epochs()[0]["train_seconds"] == 1.5
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ from harness.records.store import run_folder
 from harness.report.build import DEFAULT_SORT, Options, Stored, build_report
 from harness.report.charts.chart import Chart
 from harness.report.tables import Report
-from harness.results.frame import run_values
 from harness.results.question import SuiteQuestion
 from harness.results.study import Study
 from harness.spec import parse_run_spec
@@ -238,8 +237,7 @@ def spec_of(chart: Chart | None) -> dict[str, Any]:
 
 def run_rows(report: Report) -> list[dict[str, Any]]:
     """Returns the table of a report's runs, row by row."""
-    columns = run_values(report.runs)
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [dict(zip(report.runs, row, strict=True)) for row in zip(*report.runs.values(), strict=True)]
 
 
 @pytest.fixture

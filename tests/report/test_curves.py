@@ -49,6 +49,13 @@ def test_a_curve_adds_up_train_time_alone_and_skips_epochs_that_were_not_evaluat
     assert curve_of({}) is None
 
 
+def test_a_time_that_is_not_on_record_leaves_no_curve_and_an_accuracy_no_point() -> None:
+    event = {"train_seconds": 1.0, "metrics": {"test": {"accuracy": 0.5}}}
+    for odd in ({"metrics": {"test": {"loss": 1.0}}}, {"metrics": {"test": {"accuracy": None}}}, {"metrics": {}}, {}):
+        assert curve_of({0: {"train_seconds": 1.0, **odd}, 1: event}) == Curve((2.0,), (0.5,))
+    assert curve_of({0: event, 1: {**event, "train_seconds": None}}) is None
+
+
 def test_a_lost_event_leaves_no_curve_rather_than_a_wrong_one() -> None:
     whole = _epochs(0.5, 0.6, 0.7)
     assert curve_of({number: event for number, event in whole.items() if number != 1}) is None

@@ -83,7 +83,9 @@ def test_png_is_a_picture_of_two_pixels_a_unit(fake: Any, configs: int) -> None:
     chart = accuracy_over_cost(fake.report(fake.suite(configs, 2)).tables[0])
     assert chart
     file, half = io.BytesIO(), io.BytesIO()
-    Drawing({"chart": (chart.spec, ("png",))}).write(file, "chart")
+    with Drawing() as drawing:
+        drawing.begin({"chart": (chart.spec, ("png",))})
+        drawing.write(file, "chart")
     half.write(vl_convert.vegalite_to_png(chart.spec))
     image = Image.open(file).convert("RGB")
     small = Image.open(half)
@@ -92,6 +94,20 @@ def test_png_is_a_picture_of_two_pixels_a_unit(fake: Any, configs: int) -> None:
     assert 470 <= small.height <= 540
     assert len(image.getcolors(maxcolors=1_000_000) or []) > 20
     assert image.getpixel((2, 2)) == (255, 255, 255)
+
+
+@pytest.mark.launch
+def test_one_process_draws_for_several_suites_and_gives_the_script_of_their_page(fake: Any) -> None:
+    chart, file = accuracy_over_cost(fake.report(fake.suite(1, 2)).tables[0]), io.BytesIO()
+    assert chart
+    with Drawing(for_page=True) as drawing:
+        for name in ("first", "second"):
+            drawing.begin({name: (chart.spec, ("svg",))})
+        drawing.write(file, "second", "svg")
+        assert file.getvalue().startswith(b"<svg") and "vegaEmbed" in drawing.script()
+        drawing.begin({"odd": ({"mark": 3}, ("svg",))})
+        with pytest.raises(RuntimeError, match=r"the chart could not be drawn: (?s:.*)conversion failed"):
+            drawing.write(file, "odd", "svg")
 
 
 def test_chart_has_the_numbers_of_the_table(fake: Any) -> None:

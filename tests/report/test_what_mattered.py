@@ -169,7 +169,8 @@ def test_results_alone_have_the_same_effects(fake: Any, tmp_path: Path) -> None:
         return 0.8 + 0.01 * _wobble(dump, seed), 10.0 + _level(dump)[0] + seed
 
     report = _report(fake, _plan(tmp_path, TWO_BY_TWO + "seeds: 3\n"), numbers)
-    alone = fake.report(list(report.runs))
+    done = {run.run_id: run for row in report.tables[0].rows for run in row.runs}
+    alone = fake.report([done[run_id] for run_id in report.runs["run_id"]])
     assert [row["estimate"] for row in rows_of_files(alone)["what_mattered"]] == [
         row["estimate"] for row in rows_of_files(report)["what_mattered"]
     ]
@@ -211,7 +212,8 @@ def test_a_combination_without_a_number_is_named_with_its_cause(
             for run in plan.runs
             if _level(run.spec.model_dump()) == (1, 1)
         ]  # fmt: skip
-        report = build_report(study_of_plans([plan], SuiteResults([*report.runs, *failed], {}, {}), [Path()]))
+        done = [run for row in report.tables[0].rows for run in row.runs]
+        report = build_report(study_of_plans([plan], SuiteResults([*done, *failed], {}, {}), [Path()]))
     rows = rows_of_files(report)["what_mattered"]
     metric = "train_seconds" if how == "disturbed" else "test_accuracy"
     lost = {(row["effect"], row["to_level"]): row["state"] for row in rows if row["estimate"] is None}

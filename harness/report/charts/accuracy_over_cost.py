@@ -82,9 +82,10 @@ def paying(table: Table, cost: Cost) -> list[Paying]:
     """
     found = []
     for row in table.rows:
-        payments = [metric(run, cost.metric) for run in row.ok_for(cost.metric)]
-        accuracy, paid = row.values["test_accuracy"], summarise([one for one in payments if one is not None])
-        if accuracy and paid and (row.ranked or cost is TIME):
+        accuracy = row.values["test_accuracy"]
+        if accuracy and row.values[cost.name] is not None and (row.ranked or cost is TIME):
+            paid = summarise([metric(run, cost.metric) for run in row.ok_for(cost.metric)])
+            assert paid
             found.append((row, accuracy, paid))
     front = iter(pareto_front([(accuracy.mean, paid.mean) for row, accuracy, paid in found if row.ranked]))
     own = [

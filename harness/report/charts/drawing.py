@@ -1,61 +1,101 @@
 """Charts as files: a process of its own draws them all, while this one goes on.
 
-Its start and the first chart take longer than all the others, so there is one for all.
+It begins before there is anything to draw: its start, with Vega's, takes longer than most charts, and to put Vega into
+one script for a page takes longer than all of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import pickle
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Self
 
 FileEnding = Literal["png", "svg"]
 Files = dict[str, dict[FileEnding, bytes]]
+Charts = Mapping[str, tuple[dict[str, Any], Sequence[FileEnding]]]
+_SMALLEST = {"data": {"values": [{}]}, "mark": "point"}
 
 
 class Drawing:
-    """Charts that are being drawn: as PNG, two pixels a unit, and as SVG.
+    """A process that draws charts: as PNG, two pixels a unit, and as SVG. Without vl-convert there is none.
 
     Args:
-        charts: the specification of each, and what is wanted of it.
-
-    Raises:
-        ImportError: vl-convert is not installed.
+        for_page: `script` will be asked for, too.
     """
 
-    def __init__(self, charts: Mapping[str, tuple[dict[str, Any], Sequence[FileEnding]]]) -> None:
-        if importlib.util.find_spec("vl_convert") is None:  # the child's own error would be a traceback
-            raise ImportError("no vl_convert", name="vl_convert")
-        self._made: Files = {}
-        command = [sys.executable, "-m", "harness.report.charts.drawing"]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # a child that failed says why when it is waited for
-            self._child.stdin.write(pickle.dumps(dict(charts)))
-            self._child.stdin.close()
-        self._child.stdin = None
+    def __init__(self, *, for_page: bool = False) -> None:
+        self._made: Files | None = {}  # None while they are being drawn
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed where the process ends
+        self._child = None
+        if importlib.util.find_spec("vl_convert") is not None:  # the child's own error would be a traceback
+            command = [sys.executable, "-m", "harness.report.charts.drawing", *["script"] * for_page]
+            pipe = subprocess.PIPE
+            self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._words)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Ends the process, whatever it does."""
+        if self._child:
+            self._child.kill()
+            self._child.communicate()
+        self._words.close()
+
+    def begin(self, charts: Charts) -> None:
+        """Begins to draw charts; those before are forgotten.
+
+        Args:
+            charts: the specification of each, and what is wanted of it.
+
+        Raises:
+            ImportError: vl-convert is not installed.
+        """
+        self._files()
+        self._ask(dict(charts))
+        self._made = None
 
     def write(self, file: IO[bytes], name: str, ending: FileEnding = "png") -> None:
         """Writes one of the files, once it is drawn."""
-        if not self._made:
-            made, words = self._child.communicate()
-            if self._child.returncode:
-                raise RuntimeError(f"the chart could not be drawn: {words.decode(errors='replace').strip()}")
-            self._made = pickle.loads(made)
-        file.write(self._made[name][ending])
+        file.write(self._files()[name][ending])
 
-    def end(self) -> None:
-        """Ends the process where its files are not wanted any more."""
-        if self._child.returncode is None:
-            self._child.kill()
-            self._child.communicate()
+    def script(self) -> str:
+        """Returns vega, vega-lite and vega-embed in one script, once all charts are drawn."""
+        self._files()
+        self._ask({})
+        return self._answer()
+
+    def _files(self) -> Files:
+        made = self._answer() if self._made is None else self._made
+        self._made = made
+        return made
+
+    def _ask(self, charts: Charts) -> None:
+        if self._child is None:
+            raise ImportError("no vl_convert", name="vl_convert")
+        assert self._child.stdin
+        with contextlib.suppress(BrokenPipeError):  # a child that failed says why when it is waited for
+            self._child.stdin.write(pickle.dumps(charts))
+            self._child.stdin.flush()
+
+    def _answer(self) -> Any:
+        """Returns what was asked for first, of what is not answered yet."""
+        assert self._child and self._child.stdout
+        try:
+            return pickle.load(self._child.stdout)
+        except EOFError:
+            self._words.seek(0)
+            words = self._words.read().decode(errors="replace").strip()
+            raise RuntimeError(f"the chart could not be drawn: {words}") from None
 
 
-def draw(charts: Mapping[str, tuple[dict[str, Any], Sequence[FileEnding]]]) -> Files:
+def draw(charts: Charts) -> Files:
     """Returns the wanted files of each chart."""
     import vl_convert
 
@@ -68,5 +108,29 @@ def draw(charts: Mapping[str, tuple[dict[str, Any], Sequence[FileEnding]]]) -> F
     return made
 
 
+@functools.cache
+def vega_script() -> str:
+    """Returns vega, vega-lite and vega-embed in one script.
+
+    Raises:
+        ImportError: vl-convert is not installed.
+    """
+    import vl_convert
+
+    return vl_convert.javascript_bundle(None)  # type: ignore[arg-type]
+
+
+def _serve() -> None:
+    """Draws what is asked for on stdin; where that is nothing, the script is."""
+    draw({"": (_SMALLEST, ("svg",))})
+    if "script" in sys.argv:
+        vega_script()
+    with contextlib.suppress(EOFError):
+        while True:
+            charts = pickle.load(sys.stdin.buffer)
+            pickle.dump(draw(charts) if charts else vega_script(), sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+
+
 if __name__ == "__main__":
-    pickle.dump(draw(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
+    _serve()

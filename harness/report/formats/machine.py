@@ -81,12 +81,14 @@ def write_csv(file: IO[bytes], columns: Mapping[str, Sequence[Any]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows(zip(*(map(_no_formula, values) for values in columns.values()), strict=True))
+    writer.writerows(zip(*map(_no_formulas, columns.values()), strict=True))
     file.write(text.getvalue().encode())
 
 
-def _no_formula(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _no_formulas(values: Sequence[Any]) -> Sequence[Any]:
+    if str not in set(map(type, values)):
+        return values
+    return [f"'{one}" if isinstance(one, str) and one.startswith(_FORMULA) else one for one in values]
 
 
 def _table_rows(table: Table) -> Iterator[dict[str, Any]]:

@@ -47,7 +47,7 @@ def show(report: Report, console: Console | None = None, *, explain: bool = Fals
 
 
 def _show_answer(table: Table, more: Sequence[str], console: Console, *, explain: bool, alone: bool) -> None:
-    ranking = table.ranking()
+    ranking = table.ranking
     cautions = [*table.cautions, *more]
     notes = [*cautions, *table.notes] if explain else cautions[:MOST_CAUTIONS]
     if not explain and len(cautions) > MOST_CAUTIONS:

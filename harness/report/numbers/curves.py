@@ -62,13 +62,14 @@ def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
 
     None where none was evaluated, or an event was lost: the train time of what follows is then not known.
     """
-    if sorted(epochs) != list(range(len(epochs))) or any("train_seconds" not in event for event in epochs.values()):
+    own = [epochs[number] for number in range(len(epochs)) if number in epochs]
+    trained: list[Any] = [one.get("train_seconds") for one in own]
+    if len(own) < len(epochs) or None in trained:
         return None
-    own = [epochs[number] for number in range(len(epochs))]
-    elapsed = list(itertools.accumulate(event["train_seconds"] for event in own))
+    elapsed = itertools.accumulate(trained)
     evaluating = itertools.accumulate(math.nan if (t := one.get("eval_seconds")) is None else t for one in own)
-    tests = [event["metrics"].get("test") for event in own]
-    found = [(a, test["accuracy"], a + b) for a, b, test in zip(elapsed, evaluating, tests, strict=True) if test]
+    accuracies = [one.get("metrics", {}).get("test", {}).get("accuracy") for one in own]
+    found = [(a, x, a + b) for a, b, x in zip(elapsed, evaluating, accuracies, strict=True) if x is not None]
     return Curve(*zip(*found, strict=True)) if found else None
 
 

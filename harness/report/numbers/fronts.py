@@ -87,7 +87,8 @@ def front_of(rows: Sequence[Row], cost: Cost) -> Front:
     Args:
         rows: of one system.
     """
-    measured = [(row, _by_seed(row, ACCURACY), _by_seed(row, cost.metric)) for row in rows if row.ranked]
+    paid = [row for row in rows if row.ranked and row.values[cost.name] is not None]
+    measured = [(row, _by_seed(row, ACCURACY), _by_seed(row, cost.metric)) for row in paid]
     # By their ids, so that the same records give the same samples however the table is sorted.
     measured = sorted((one for one in measured if one[1] and one[2]), key=lambda one: one[0].config_id)
     points = [(_mean(accuracies), _mean(payments)) for _, accuracies, payments in measured]

@@ -14,7 +14,7 @@ from harness.report.numbers.rows import Row, ran
 from harness.report.numbers.time_to_target import target_notes
 from harness.report.texts import FRONT, column_texts, listed, one_line, quoted, shortened
 from harness.results.columns import RAN, Column
-from harness.results.measured import count_by_status
+from harness.results.measured import count_statuses
 from harness.spec.settings import value_at
 
 MOST_CAUSES = 10
@@ -60,7 +60,8 @@ def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
     runs = [run for row in rows for run in row.runs]
     sizes = sorted({run.num_processes for run in runs})
     processes = f" on {counted(sizes[0], 'process', 'processes')}" if len(sizes) == 1 else ""
-    yield f"{counted(len(runs), 'run')} of {counted(len(rows), 'config')}{processes}: {count_by_status(runs)}."
+    ended = count_statuses(run.status for run in runs)
+    yield f"{counted(len(runs), 'run')} of {counted(len(rows), 'config')}{processes}: {ended}."
     here = {row.config_id for row in rows}
     missing = [quoted(label) for config_id, label in planned.items() if config_id not in here]
     if missing:
@@ -146,17 +147,18 @@ def _marks(rows: Sequence[Row]) -> Iterator[str]:
     """Says of each mark which runs carry it and why; that a run was resumed alone where nothing else marks it."""
     with_resumed = bool(rows) and rows[0].with_resumed
     runs = [run for row in rows for run in row.ok]
+    marks_of = {id(run): marks(run) for run in runs}
     for mark, (title, what_counts) in _OF_MARKS.items():
 
         def is_told(run: RunResult, mark: Mark = mark) -> bool:
-            own = marks(run)
+            own = marks_of[id(run)]
             return mark in own and (mark != "resumed" or len(own) == 1)
 
         whose = _whose(rows, is_told)
         if not whose:
             continue
         # The first words of each; `runs.csv` has all of them.
-        reasons = list(dict.fromkeys(marks(run)[mark].partition("; ")[0] for run in runs if is_told(run)))
+        reasons = list(dict.fromkeys(marks_of[id(run)][mark].partition("; ")[0] for run in runs if is_told(run)))
         taken_in = mark == "resumed" and with_resumed
         told = "all runs here" if all(map(is_told, runs)) else listed(whose)
         what = "Their times are sums over the parts." if taken_in else what_counts

@@ -39,7 +39,7 @@ def fraction_of_peak(runs: Sequence[RunResult], calibration: Calibration | None)
     A run has none where a number is missing, and where a part of the network is frozen: how much of the backward pass
     is then left out is not recorded. None where any run has more than 1: then the calibration is wrong for all of them.
     """
-    found = [_fraction(run, calibration) for run in runs]
+    found = [_fraction(run, calibration) for run in runs] if calibration else []
     return None if any(one is not None and one > 1 for one in found) else summarise(found)
 
 
@@ -56,12 +56,14 @@ def _fraction(run: RunResult, calibration: Calibration | None) -> float | None:
 
 def peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> tuple[str, ...]:
     """Returns what a reader of the column must know: the rates that it is over."""
+    if calibration is None:
+        return ()
     told = [
         f"{name} {_gigaflops(peak)} GFLOP/s ± {peak.relative_error:.1%}"
         for name, peak in _peaks(runs, calibration)
         if peak
     ]
-    if calibration is None or not told:
+    if not told:
         return ()
     operations = f"{OPERATIONS_PER_MULTIPLY_ACCUMULATE} x multiply-accumulates x samples/s"
     measured = f"calibrated here on {calibration.measured_at[:10]}"
@@ -76,8 +78,10 @@ def _gigaflops(peak: Rate) -> str:
 
 def no_peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> Iterator[str]:
     """Yields why runs on a calibrated system have no peak to be compared with."""
+    if calibration is None:
+        return
     for name, peak in _peaks(runs, calibration):
-        if calibration and peak is None:
+        if peak is None:
             yield f"Of peak: no rate to compare with in {name} ({calibration.unavailable.get(name, 'not measured')})."
     if beyond := sum((_fraction(run, calibration) or 0) > 1 for run in runs):
         yield (

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.records.calibration import Calibration
-from harness.records.comparable import compares, is_of_device, is_of_time
-from harness.records.result import RunResult, metric
+from harness.records.comparable import Mark, compares_with, marks
+from harness.records.result import RunResult
 from harness.report.numbers.peak import fraction_of_peak
 from harness.results import columns as declared
 from harness.results.columns import Column
-from harness.results.measured import count_by_status
+from harness.results.measured import count_statuses
 from harness.results.study import Study
+from harness.results.summary import numbers_of, over_seeds
+from harness.results.unplanned import as_json
 from harness.spec import is_identity
 from harness.spec.settings import value_at
-from harness.statistics.intervals import summarise
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,19 @@ class Row:
     values: Mapping[str, Any]
     with_resumed: bool = False
 
-    @property
+    @functools.cached_property
     def ok(self) -> list[RunResult]:
         """The runs that numbers are taken from."""
         return [run for run in self.runs if run.status == "ok"]
 
     def ok_for(self, metric_name: str) -> list[RunResult]:
         """Returns the runs that a number is taken from: those whose number compares with that of others."""
-        return [run for run in self.ok if compares(run, metric_name, with_resumed=self.with_resumed)]
+        resumed = self.with_resumed
+        return [run for run, own in self._marks if compares_with(own, metric_name, with_resumed=resumed)]
+
+    @functools.cached_property
+    def _marks(self) -> list[tuple[RunResult, Mapping[Mark, str]]]:
+        return [(run, marks(run)) for run in self.ok]
 
     @property
     def ranked(self) -> bool:
@@ -64,14 +71,22 @@ class Row:
 
 
 def build_rows(
-    study: Study, calibrations: Mapping[str, Calibration], *, with_resumed: bool = False
+    study: Study,
+    runs: Sequence[RunResult],
+    table: Mapping[str, Sequence[Any]],
+    calibrations: Mapping[str, Calibration],
+    *,
+    with_resumed: bool = False,
 ) -> tuple[list[Column], list[Row]]:
     """Returns the columns and the rows, in the order in which the configs were met.
 
     Args:
+        runs: the study's results, anchors among them.
+        table: of these runs, by column.
         calibrations: by system_id.
         with_resumed: times of runs that went on from a checkpoint count too.
     """
+    places = {id(run): at for at, run in enumerate(runs)}
     groups: dict[tuple[str, str], list[RunResult]] = {}
     for result in study.results:
         if not result.is_anchor:
@@ -79,8 +94,8 @@ def build_rows(
     config_columns = config_columns_of([study.specs[config_id] for config_id in dict.fromkeys(i for _, i in groups)])
     rows: list[Row] = []
     for (system_id, config_id), unsorted in groups.items():
-        runs = tuple(sorted(unsorted, key=lambda run: (run.seed, run.started_at)))
-        row = Row(system_id, config_id, study.labels[config_id], runs, {}, with_resumed)
+        own = tuple(sorted(unsorted, key=lambda run: (run.seed, run.started_at)))
+        row = Row(system_id, config_id, study.labels[config_id], own, {}, with_resumed)
         timed = row.ok_for("throughput.samples_per_second")
         named = {
             "system_id": system_id,
@@ -88,12 +103,13 @@ def build_rows(
             "config_id": config_id,
             "label": row.label,
             "runs_ok": len(row.ok),
-            "runs": count_by_status(runs),
-            "rankable": all(run.data.rankable for run in runs if run.data) if any(run.data for run in runs) else None,
+            "runs": count_statuses(run.status for run in own),
+            "rankable": all(run.data.rankable for run in own if run.data) if any(run.data for run in own) else None,
             "fraction_of_peak": fraction_of_peak(timed, calibrations.get(system_id)),
         }
         varied = {column.name: _plain(value_at(study.specs[config_id], column.name)) for column in config_columns}
-        rows.append(row.having(_measured(row), named, varied, {name: ran(runs, name) for name, _, _ in declared.RAN}))
+        measured = _measured(row, table, [places[id(run)] for run in row.ok])
+        rows.append(row.having(measured, named, varied, {name: ran(own, name) for name, _, _ in declared.RAN}))
     ran_columns = [
         Column(name, title, priority=declared.RAN_PRIORITY)
         for name, title, asked in declared.RAN
@@ -126,7 +142,7 @@ def _differing(sections: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[s
             continue
         if all(isinstance(value, Mapping) for value in values):
             yield from _differing(values, f"{path}.")
-        elif len({json.dumps(value, sort_keys=True) for value in values}) > 1:
+        elif len(set(map(as_json, values))) > 1:
             yield path
 
 
@@ -142,32 +158,16 @@ def ran(runs: Iterable[RunResult], name: str) -> str | int | None:
     return distinct[0] if len(distinct) == 1 else ", ".join(map(str, distinct)) or None
 
 
-def _measured(row: Row) -> dict[str, Any]:
-    """Returns the values of the columns that summarise a number of the runs."""
-    values: dict[str, Any] = {}
-    counted: dict[tuple[bool, bool], list[RunResult]] = {}  # there are fifty columns, and three answers
-    for column in declared.MEASURED:
-        kind = is_of_time(column.metric), is_of_device(column.metric)
-        if kind not in counted:
-            counted[kind] = row.ok_for(column.metric)
-        numbers = [_number(run, column.metric) for run in counted[kind]]
-        if column.over == "max":
-            values[column.name] = max((int(value) for value in numbers if value is not None), default=None)
-        elif column.metric:
-            values[column.name] = summarise(numbers)
+def _measured(row: Row, table: Mapping[str, Sequence[Any]], ok: Sequence[int]) -> dict[str, Any]:
+    """Returns the values of the columns that summarise a number of the runs, and what else is of all of them."""
+    numbers = numbers_of(table, ok, with_resumed=row.with_resumed)
+    values = {column.name: over_seeds(column, own) for column, own in numbers}
     for name in ("test_accuracy", "train_seconds"):
         values[f"{name}_sd"] = values[name].sd if values[name] else None
     model = next((run.model for run in row.ok if run.model), None)
     values["parameters"] = model.parameters if model else None
     values["multiply_accumulates"] = model.multiply_accumulates if model else None
     return values
-
-
-def _number(run: RunResult, name: str) -> float | None:
-    head, _, split = name.partition(".")
-    if head == "selected":
-        return next((choice.test.accuracy for choice in run.selected if choice.selected_on == split), None)
-    return metric(run, name)
 
 
 def _worth_a_column(rows: list[Row], name: str, asked: str) -> bool:

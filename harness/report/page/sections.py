@@ -20,7 +20,7 @@ from harness.report.page.gallery import gallery
 from harness.report.tables import Report, Table
 from harness.report.texts import Beside, listed, notes_under, quoted
 from harness.results.columns import number
-from harness.results.measured import count_by_status
+from harness.results.measured import count_statuses
 
 MOST_CONFIGS = 400  # rows of the ranking
 MOST_ROWS = 100  # of the tables below it
@@ -100,20 +100,20 @@ def _href(target: Path, folder: Path) -> str:
 
 def _summary(report: Report) -> str:
     """Returns how many runs ended how, and on which systems."""
-    runs = [run for run in report.runs if not run.is_anchor]
+    repeats = report.runs.get("spec.repeat") or [0] * len(report.runs["status"])
+    runs = [at for at, repeat in enumerate(repeats) if not repeat]
     if not runs:
         return "No results yet."
-    configs = len({run.config_id for run in runs})
-    seeds = len({run.seed for run in runs})
+    configs, seeds = (len({report.runs[name][at] for at in runs}) for name in ("config_id", "seed"))
+    ended = count_statuses(report.runs["status"][at] for at in runs)
     of = f"{counted(configs, 'config')}, {counted(seeds, 'seed')}"
     systems = " and ".join(table.system for table in report.tables)
-    return f"{counted(len(runs), 'run')} of {of}: {count_by_status(runs)}; on {systems}"
+    return f"{counted(len(runs), 'run')} of {of}: {ended}; on {systems}"
 
 
 def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
     """Returns the table of a system, and what the page adds to it."""
-    columns = table.written()
-    ranked = [column for column in columns if column.name not in ("on_front", "label")]
+    ranked = [column for column in table.ranking.columns if column.name not in ("on_front", "label")]
     choices = budgets(table)
     colours = [(name, PALETTE.index(colour)) for name, colour in coloured(table).values()]
     return {
@@ -130,7 +130,7 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
         "rows": _kept(table),
         "gpu_busy": _gpu_busy(table),
         "facts": _facts({**source.systems.get(table.system_id, {}), "system_id": table.system_id}),
-        "notes": notes_under(columns, table.every_note),
+        "notes": notes_under(table.ranking.columns, table.every_note),
     }
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import base64
 import datetime
-import functools
 import hashlib
 import importlib.resources
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.counted import counted
 from harness.records.files import recording, require_writable, write_atomically
 from harness.report.answer import advice
+from harness.report.charts.drawing import vega_script
 from harness.report.charts.theme import css, on_page
 from harness.report.page.gallery import MOST_BYTES
 from harness.report.page.sections import PageSource, grid_of, sort_value, suite_page
@@ -27,26 +26,25 @@ from harness.results.study import Study
 NAME = "report.html"
 
 
-def write_page(folder: Path, sources: Sequence[PageSource]) -> Path:
+def write_page(folder: Path, sources: Sequence[PageSource], vega: Callable[[], str] = vega_script) -> Path:
     """Writes the page of one suite or several, and returns its path.
 
     Args:
         folder: that the suites' results lie in, or below.
+        vega: gives vega, vega-lite and vega-embed in one script; takes seconds where they are not at hand.
 
     Raises:
         HarnessError: the folder cannot be written.
     """
     keys = [f"suite-{index}" for index in range(len(sources))] if len(sources) > 1 else ["suite"]
     share = MOST_BYTES // len(sources)
-    with ThreadPoolExecutor(1) as aside:  # Vega takes seconds of another core
-        vega = aside.submit(_vega) if any(source.charts for source in sources) else None
-        suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
-        specs = {
-            f"{key}/{name}": on_page(chart.spec)
-            for source, key in zip(sources, keys, strict=True)
-            for name, chart in source.charts.items()
-        }
-        page = _render(suites, specs, vega.result() if vega else "")
+    suites = [suite_page(source, key, folder, share) for source, key in zip(sources, keys, strict=True)]
+    specs = {
+        f"{key}/{name}": on_page(chart.spec)
+        for source, key in zip(sources, keys, strict=True)
+        for name, chart in source.charts.items()
+    }
+    page = _render(suites, specs, vega() if specs else "")
     require_writable(folder)
     with recording(folder):
         write_atomically(folder / NAME, lambda file: file.write(page.encode()))
@@ -100,18 +98,6 @@ def _render(suites: Sequence[Mapping[str, Any]], specs: Mapping[str, Mapping[str
         scripts=scripts,
         specs=specs,
     )
-
-
-@functools.cache
-def _vega() -> str:
-    """Returns vega, vega-lite and vega-embed in one script.
-
-    Raises:
-        ImportError: vl-convert is not installed.
-    """
-    import vl_convert
-
-    return vl_convert.javascript_bundle(None)  # type: ignore[arg-type]
 
 
 def _policy(style: str, scripts: Sequence[str]) -> str:
