@@ -51,15 +51,15 @@ print(time.monotonic())
 RANK = """\
 import os, sys, time
 from harness import cli
-from harness.launching import launch_folder
+from harness.launching import heartbeat
 
-class Told(launch_folder.Heartbeat):
-    def beat(self, at, *, force=False):
+class Told(heartbeat.Heartbeat):
+    def beat(self, at):
         if isinstance(at, int):
             print(time.monotonic(), flush=True)
             os._exit(0)
 
-launch_folder.Heartbeat = Told
+heartbeat.Heartbeat = Told
 cli.main(["run", *sys.argv[1:]])
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import time
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from harness.suite.plan import Plan
 
 LOOK_SECONDS = 5.0
 DRAW_SECONDS = 1.0
-BETWEEN_SECONDS = 30.0  # from the end of a run until the launch has opened its next one
+BETWEEN_SECONDS = 10.0  # from the end of a run until its launch has opened the next one
 
 
 class Watched:
@@ -45,11 +44,13 @@ class Watched:
         self._suite = output / plan.suite.name
         self._done: set[tuple[str, str]] = set()
         self._followed: dict[tuple[str, str], LiveRun] = {}
-        self._last_end = 0.0  # time of day, in seconds
+        self._idle_since: float | None = None
+        self._was_stopped = False
         self.states: dict[str, SuiteState] = {}
 
     def look(self) -> list[SuiteState]:
         """Reads what is new."""
+        self._was_stopped = False
         for run in self._plan.runs:
             for system_id in names_in(self._suite / run.run_id):
                 if (run.run_id, system_id) not in self._done:
@@ -60,11 +61,14 @@ class Watched:
         return list(self.states.values()) or [SuiteState.of(self._plan.suite.name, self._plan.runs)]
 
     def goes_on(self) -> bool:
-        """Tells whether a run goes on, or one has just ended and others are open."""
+        """Tells whether a run goes on, or the next one may be about to begin: some are open, and none was stopped."""
         if any(state.current for state in self.states.values()):
+            self._idle_since = None
             return True
-        is_between = time.time() - self._last_end < BETWEEN_SECONDS
-        return is_between and any(state.counts()["open"] for state in self.states.values())
+        now = time.monotonic()
+        self._idle_since = now if self._idle_since is None else self._idle_since
+        are_open = any(state.counts()["open"] for state in self.states.values())
+        return are_open and not self._was_stopped and now - self._idle_since < BETWEEN_SECONDS
 
     def _look_at(self, run_id: str, system_id: str) -> None:
         folder = RunFolder(self._suite / run_id / system_id)
@@ -77,7 +81,7 @@ class Watched:
         state = self.states[system_id]
         if result:
             state.end(RunEnded.of(result))
-            self._last_end = max(self._last_end, datetime.datetime.fromisoformat(result.ended_at).timestamp())
+            self._was_stopped |= result.status == "preempted"
             if result.status in FINAL:
                 self._done.add((run_id, system_id))
         else:

@@ -277,12 +277,11 @@ def test_watch_goes_on_between_two_runs_and_ends_when_none_is_open(
     watched = Watched(plan, tmp_path)
     [state] = watched.look()
     assert state.counts()["open"] == 1 and not state.current
-    now = time.time()
-    monkeypatch.setattr("harness.live.watch.time.time", lambda: now + 1e3)
-    assert not watched.goes_on(), "that run ended long ago"
-    ended_at = watched._last_end
-    monkeypatch.setattr("harness.live.watch.time.time", lambda: ended_at + 5.0)
+    now = time.monotonic()
+    monkeypatch.setattr("harness.live.watch.time.monotonic", lambda: now)
     assert watched.goes_on(), "the next one may be about to begin"
+    monkeypatch.setattr("harness.live.watch.time.monotonic", lambda: now + 60.0)
+    assert not watched.goes_on(), "none has begun"
     plan.runs = [first]
     watched = Watched(plan, tmp_path)
     watched.look()
