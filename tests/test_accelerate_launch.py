@@ -40,7 +40,7 @@ def test_the_launchers_precision_and_accumulation_are_recorded(suite: House) -> 
 
 @pytest.mark.launch
 def test_bad_input_of_two_ranks_is_said_once(suite: House) -> None:
-    launcher = [*LAUNCH, "--config_file", CPU, "--num_processes", "2"]
+    launcher = [*LAUNCH, "--config_file", CPU, "--num_processes", "2", "--main_process_port", "0"]
     ended = suite.run("suite.yaml", "--nonsense", launcher=launcher)
     assert ended.returncode == 1 and not ended.stdout
     assert ended.stderr.startswith("Usage: harness run"), ended.stderr
@@ -53,7 +53,7 @@ def test_bad_input_of_two_ranks_is_said_once(suite: House) -> None:
 @pytest.mark.launch
 @pytest.mark.slow
 def test_data_that_are_not_there_are_said_once(suite: House) -> None:
-    launcher = [*LAUNCH, "--config_file", CPU, "--num_processes", "2"]
+    launcher = [*LAUNCH, "--config_file", CPU, "--num_processes", "2", "--main_process_port", "0"]
     (suite.path / "images/train/a").mkdir(parents=True)
     data = ["--set", "data={name: image_folder, root: images, size: 8}"]
     ended = suite.run("suite.yaml", *data, launcher=launcher)
