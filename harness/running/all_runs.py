@@ -32,7 +32,7 @@ from harness.records.files import require_writable
 from harness.records.planned import done_elsewhere
 from harness.records.result import Status
 from harness.running.build import ddp_options, group_options
-from harness.running.interface import name_interface
+from harness.running.network_interface import name_interface
 from harness.running.one_run import BadData, do_run
 from harness.running.open_run import Worker
 from harness.running.stop_request import StopRequest
