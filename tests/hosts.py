@@ -25,6 +25,7 @@ class TwoHosts:
     """
 
     def __init__(self, folder: Path, name: str, *, loopback_names: bool) -> None:
+        self._started: list[subprocess.Popen[bytes]] = []
         self._folder, self._spaces = folder, [f"{name}-{number}" for number in range(2)]
         for number in range(2):
             own = "127.0.1.1" if loopback_names else ADDRESSES[number]
@@ -59,13 +60,15 @@ class TwoHosts:
             "host",
         ]
         with (self._folder / f"host-{number}.log").open("w") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*enter, f"host-{number}", str(self._folder / f"hosts-{number}"), *command],
                 cwd=cwd,
                 env=os.environ | environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        self._started.append(process)
+        return process
 
     def printed(self, number: int) -> str:
         """Returns what the command on a host has printed."""
@@ -81,6 +84,8 @@ class TwoHosts:
         for space in self._spaces:
             self._kill(space)
             subprocess.run(["ip", "netns", "del", space], capture_output=True)
+        for process in self._started:
+            process.wait(10)
 
     @staticmethod
     def _kill(space: str) -> None:
