@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 
 from harness.report.numbers.fronts import TIME, Front, Place, sampled
-from harness.report.numbers.prices import CLEAR, prices_along
+from harness.report.numbers.prices import BETTER, prices_along
+from harness.results.answers import Family
+from harness.results.measured import MeasuredConfig, MeasuredRun
 from harness.statistics.pareto import pareto_front, pareto_fronts
 from harness.statistics.resampling import SAMPLES, samples_of_means
 
@@ -195,56 +197,71 @@ def probability_of(case: str, seeds: int, suites: int, common: float = 0.0) -> d
 
 
 def price_coverage(gain: float, seeds: int, suites: int, common: float) -> dict[str, float]:
-    """Returns how often the interval of a price holds the planted one, and how often it has no upper end.
+    """Returns how often a step's gain is decided, and how often intervals hold what was planted.
 
-    Of the steps that are clear also the mean gain over the true one, and how often the interval of the gain holds it.
+    Those are of the gain in all steps, and of gain and price in the decided ones, where there are twenty.
 
     Args:
         gain: true gain of accuracy, in deviations of one run.
     """
-    truth = planted([0.9, 0.9 + gain * ACCURACY_SD], [100.0, 150.0])
-    price = 0.01 * 50.0 / (gain * ACCURACY_SD)
+    true = gain * ACCURACY_SD
+    truth = planted([0.9, 0.9 + true], [100.0, 150.0])
     rng = np.random.default_rng(seeds)
-    held, unbounded, clear = [], [], []
+    held, decided = [], []
     while len(held) < suites:
-        steps = prices_along(judged(*truth.runs(seeds, common, rng)))
+        steps = judged_steps(*truth.runs(seeds, common, rng))
         if not steps:
             continue  # by these runs the second config gains nothing: there is no step to price
         [step] = steps
-        held.append(_holds(step, price))
-        unbounded.append(step["cost_per_point_high"] is None)
-        if step["verdict"] == CLEAR:
-            true = gain * ACCURACY_SD
-            inside = step["test_accuracy_gain_low"] <= true <= step["test_accuracy_gain_high"]
-            clear.append((step["test_accuracy_gain"] / true, inside))
-    found = {"covered": float(np.mean(held)), "no_upper_end": float(np.mean(unbounded))}
-    if len(clear) >= 20:
-        found["clear_gain_over_true"], found["clear_gain_covered"] = (float(one) for one in np.mean(clear, axis=0))
+        held.append(_holds(step, "test_accuracy_gain", true))
+        if step["verdict"] == BETTER:
+            decided.append((held[-1], _holds(step, "cost_per_point", 0.01 * 50.0 / true)))
+    found = {"gain_covered": float(np.mean(held)), "decided": len(decided) / suites}
+    if len(decided) >= 20:
+        found["decided_gain_covered"], found["price_covered"] = (float(one) for one in np.mean(decided, axis=0))
     return found
 
 
-def chosen_price_coverage(seeds: int, suites: int, common: float) -> dict[str, float]:
-    """Returns the coverage of all steps that the runs themselves chose as a front, of random suites.
+def chosen_steps(seeds: int, suites: int, common: float) -> dict[str, float]:
+    """Returns the same of all steps that the runs themselves chose as a front, of random suites.
 
-    The true price of a step without a true gain is infinite: only an interval without an upper end holds it.
+    `falsely_decided` is the share of the suites with a decided step that truly gains nothing.
     """
     rng = np.random.default_rng(seeds)
-    held = []
+    held, prices, wrong = [], [], []
     for spread in SPREADS:
         for _ in range(suites):
             truth = random_truth(spread, rng)
-            for step in prices_along(judged(*truth.runs(seeds, common, rng))):
+            wrong.append(False)
+            for step in judged_steps(*truth.runs(seeds, common, rng)):
                 one, other = int(step["from_config_id"]), int(step["to_config_id"])
                 gain = truth.accuracy[other] - truth.accuracy[one]
-                price = 0.01 * (truth.seconds[other] - truth.seconds[one]) / gain if gain > 0 else np.inf
-                held.append(_holds(step, price))
-    return {"covered": float(np.mean(held)), "steps": len(held)}
+                held.append(_holds(step, "test_accuracy_gain", gain))
+                if step["verdict"] == BETTER:
+                    wrong[-1] |= bool(gain <= 0)
+                    price = 0.01 * (truth.seconds[other] - truth.seconds[one]) / gain if gain > 0 else np.inf
+                    prices.append(_holds(step, "cost_per_point", price))
+    found = {"steps": len(held), "gain_covered": float(np.mean(held)), "falsely_decided": float(np.mean(wrong))}
+    return found | {"decided": len(prices), "price_covered": float(np.mean(prices)) if prices else None}
 
 
-def _holds(step: dict[str, Any], price: float) -> bool:
-    """Tells whether the interval of a step's price, which may have no upper end, holds a price."""
-    high = step["cost_per_point_high"]
-    return step["cost_per_point_low"] <= price <= (np.inf if high is None else high)
+def judged_steps(accuracies: np.ndarray, seconds: np.ndarray) -> list[dict[str, Any]]:
+    """Returns the report's price list of runs, [configs, seeds], that were tested on no end of images."""
+    runs = [
+        MeasuredConfig("", str(config), str(config), tuple(_run(seed, value) for seed, value in enumerate(own)))
+        for config, own in enumerate(accuracies)
+    ]
+    return prices_along(judged(accuracies, seconds), Family("accuracy", runs))
+
+
+def _run(seed: int, accuracy: float) -> MeasuredRun:
+    moment = "2026-01-01T00:00:00+00:00"
+    return MeasuredRun(seed, "", "", accuracy, None, moment, moment, "", 10**12, rankable=True)
+
+
+def _holds(step: dict[str, Any], name: str, value: float) -> bool:
+    """Tells whether the interval of a number of a step holds a value."""
+    return step[f"{name}_low"] <= value <= step[f"{name}_high"]
 
 
 def main() -> None:
@@ -261,7 +278,7 @@ def main() -> None:
     for gain, common, seeds in itertools.product((1.0, 2.0, 10.0), COMMON, SEEDS):
         coverage = price_coverage(gain, seeds, suites, common)
         found["prices"].append({"gain_in_deviations": gain, "common": common, "seeds": seeds, **coverage})
-    found["chosen_prices"] = {str(seeds): chosen_price_coverage(seeds, suites, 0.0) for seeds in SEEDS}
+    found["chosen_steps"] = {str(seeds): chosen_steps(seeds, suites, 0.0) for seeds in SEEDS}
     text = json.dumps(found, indent=1)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

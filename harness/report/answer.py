@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from harness.durations import duration_text
 from harness.report.numbers.rows import Row
 from harness.report.texts import quoted
-from harness.results.answers import Family, Question
-from harness.results.measured import MeasuredConfig, MeasuredRun
+from harness.results.answers import Family
+from harness.results.measured import MeasuredRun
 from harness.statistics.crossed import largest_image_noise
 from harness.statistics.intervals import Summary, flattery_of_best, summarise
 from harness.statistics.pairs import PairwiseTests
@@ -80,26 +80,26 @@ class Standing:
 
 def most_accurate(table: Table) -> Standing | None:
     """Returns who is first by test accuracy; None where nobody stands."""
-    return _first(table, "accuracy", table.configs)
+    return _first(table, table.compared)
 
 
 def fastest(table: Table, among: Sequence[Contender]) -> Standing | None:
     """Returns which of some configs trains fastest; None where no time of them counts."""
     wanted = {one.row.config_id for one in among}
-    return _first(table, "time", [one for one in table.configs if one.config_id in wanted])
+    known = [one for one in table.compared.configs if one.config_id in wanted and any(r.train_seconds for r in one.runs)]
+    return _first(table, Family("time", known))
 
 
-def _first(table: Table, question: Question, configs: Sequence[MeasuredConfig]) -> Standing | None:
+def _first(table: Table, compared: Family) -> Standing | None:
     def number(run: MeasuredRun) -> float | None:
-        return run.accuracy if question == "accuracy" else run.train_seconds or None
+        return run.accuracy if compared.question == "accuracy" else run.train_seconds or None
 
     rows = {row.config_id: row for row in table.rows}
-    known = [config for config in configs if any(number(run) is not None for run in config.runs)]
     contenders = [
         Contender(rows[one.config_id], {run.seed: value for run in one.runs if (value := number(run)) is not None})
-        for one in known
+        for one in compared.configs
     ]
-    return _standing(contenders, Family(question, known, table.margin).tests)
+    return _standing(contenders, compared.tests)
 
 
 def standing_by(contenders: Sequence[Contender], images: int, margin: float | None) -> Standing | None:
@@ -136,7 +136,7 @@ def answer(table: Table) -> list[str]:
         if any(row.ok for row in table.rows):
             return ["There is no answer here: accuracy on synthetic data means nothing, so nothing is ranked."]
         return ["There is no answer yet: no run has ended ok."]
-    return [_most_accurate(first, table.margin), _fastest(first, table)]
+    return [_most_accurate(first, table.compared.margin), _fastest(first, table)]
 
 
 def chosen_notes(first: Standing | None) -> tuple[str, ...]:

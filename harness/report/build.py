@@ -40,6 +40,7 @@ from harness.report.tables import Report, Table
 from harness.report.texts import one_line
 from harness.report.what_mattered import effect_table, what_mattered
 from harness.results import columns as declared
+from harness.results.answers import Family
 from harness.results.columns import Column
 from harness.results.factors import Design, design_of
 from harness.results.frame import run_values
@@ -214,6 +215,7 @@ def _table(
         for row in rows
     }
     margin, system_id = study.question.margin, rows[0].system_id
+    compared = Family("accuracy", [configs[row.config_id] for row in rows if row.ranked], margin)
     calibration = stored.calibrations.get(system_id)
     effects = what_mattered(design, configs, margin, selected=bool(study.selection))
     anchors = _anchors(study.results, system_id)
@@ -228,6 +230,7 @@ def _table(
         system=system,
         columns=columns,
         rows=tuple(sorted(rows, key=lambda row: (0 if row.ranked else 1 if row.ok else 2, *row.place_by(sort)))),
+        compared=compared,
         notes=(
             *table_notes(rows, told_once, study.labels),
             *no_peak_notes([run for row in rows for run in row.ok], calibration),
@@ -237,15 +240,13 @@ def _table(
         ),
         cautions=(*cautions(rows), *(drifted if is_sure else ())),
         published=side_by_side(f"Published numbers beside {here}", rows, study),
-        prices=price_table(f"Price list of {here}", fronts),
+        prices=price_table(f"Price list of {here}", fronts, compared),
         mattered=effect_table(f"What mattered in {here}", effects, study.labels) if effects else None,
         effects=effects,
         curves=curves,
         budget=budget,
         drift=drift,
         calibration=calibration,
-        configs=tuple(configs[row.config_id] for row in rows if row.ranked),
-        margin=margin,
         epochs_of=stored.epochs_of,
     )
 

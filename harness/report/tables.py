@@ -20,8 +20,8 @@ from harness.report.numbers.rows import Row
 from harness.report.pictures import PictureFile
 from harness.report.texts import Beside, Written, written
 from harness.report.what_mattered import WhatMattered
+from harness.results.answers import Family
 from harness.results.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
-from harness.results.measured import MeasuredConfig
 
 LONGEST_NAME = 80
 
@@ -31,6 +31,7 @@ class Table:
     """The configs of a suite on one system, ranked; and below them the tables that say more of them.
 
     Attributes:
+        compared: the accuracies of the configs that are ranked, by which each verdict is found.
         published: the published numbers beside ours.
         mattered: what the factors of the suite do.
         effects: what that table says.
@@ -39,8 +40,6 @@ class Table:
         notes: what the numbers are, and what was not measured.
         curves: of the timed runs of each config, by config_id.
         budget: the train time that accuracies are compared at, if any.
-        configs: what was measured of those that are ranked.
-        margin: of the suite: differences of accuracy below it do not matter, a fraction.
         epochs_of: gives the events of a run's epochs; asked where something is drawn of them.
     """
 
@@ -49,6 +48,7 @@ class Table:
     system: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    compared: Family
     notes: tuple[str, ...]
     cautions: tuple[str, ...] = ()
     published: Beside | None = None
@@ -59,8 +59,6 @@ class Table:
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     budget: Budget | None = None
     calibration: Calibration | None = None
-    configs: tuple[MeasuredConfig, ...] = ()
-    margin: float | None = None
     epochs_of: EpochsOf = lambda run: {}
 
     @functools.cached_property

@@ -233,22 +233,21 @@ def noise_of_images(
         shared[np.ix_(places, places)] = largest_image_noise(means[places], count).shared
         if there.sum() > MOST_READ:
             continue
-        right = np.zeros((len(places), len(seeds), count), bool)
-        labels, whole = "", []
-        for row, place in enumerate(places):
+        labels, found = "", {}
+        for place in places:
             try:
                 outcomes = {seed: runs[place][one].outcomes() for seed, one in enumerate(seeds) if there[place, seed]}
             except HarnessError:
                 continue
             labels = labels or next((one.labels_sha256 for one in outcomes.values()), "")
             if all(len(one.correct) == count > 1 and one.labels_sha256 == labels for one in outcomes.values()):
-                whole.append(row)
-                for seed, one in outcomes.items():
-                    right[row, seed] = one.correct
-        if whole:
-            at = [places[row] for row in whole]
-            found = image_noise(right[whole], there[at])
-            shared[np.ix_(at, at)], own[np.ix_(at, at)] = found.shared, found.own
+                found[place] = {seed: one.correct for seed, one in outcomes.items()}
+        if at := list(found):
+            right = np.zeros((len(at), len(seeds), count), bool)
+            for row, by_seed in enumerate(found.values()):
+                right[row, list(by_seed)] = list(by_seed.values())
+            noise = image_noise(right, there[at])
+            shared[np.ix_(at, at)], own[np.ix_(at, at)] = noise.shared, noise.own
             for place in at:
                 kept[place] = True
     return ImageNoise(shared, own, min((count for _, count in tested), default=0)), kept

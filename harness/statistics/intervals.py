@@ -1,6 +1,6 @@
 """Mean, deviation and 95 % interval over seeds, and what else a report says of a number.
 
-Where other runs would lie; censored medians; limits of shares; how far the best of several is flattered.
+Where other runs would lie; quotients; censored medians; limits of shares; how far the best of several is flattered.
 """
 
 from __future__ import annotations
@@ -135,6 +135,33 @@ def expected_mean(ours: Summary, runs: int, over_images: float = 0.0, images: in
     over_seeds = ours.sd**2 * (1 / ours.n + 1 / runs)
     half = float(half_width((1 - CONFIDENCE) / 2, over_seeds, ours.n - 1, over_images, images))
     return ours.mean - half, ours.mean + half
+
+
+def ratio_interval(
+    above: Summary, below: Summary, pairs: Sequence[tuple[float, float]]
+) -> tuple[float, float] | None:
+    """Returns the 95 % interval of a quotient of two means; None where that of the mean below holds 0.
+
+    It holds each quotient r for which `above - r * below` may be 0.
+
+    Args:
+        above, below: two means with intervals.
+        pairs: the values of both, (above, below), of the seeds that both have: in these they may move together.
+
+    Source: E. C. Fieller, Some problems in interval estimation, J. R. Stat. Soc. B 16 (1954) 175.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    far_above, far_below = above.half_width(tail), below.half_width(tail)
+    if far_below >= abs(below.mean):
+        return None
+    together = 0.0
+    if len(pairs) > 1:
+        tops, bottoms = zip(*pairs, strict=True)
+        together = t_quantile(len(pairs) - 1) ** 2 * statistics.covariance(tops, bottoms) / len(pairs)
+    together = max(-far_above * far_below, min(far_above * far_below, together))
+    square, middle = below.mean**2 - far_below**2, above.mean * below.mean - together
+    root = math.sqrt(max(0.0, middle**2 - square * (above.mean**2 - far_above**2)))
+    return (middle - root) / square, (middle + root) / square
 
 
 def censored_median(reached: Sequence[float], ends: Sequence[float]) -> CensoredMedian | None:

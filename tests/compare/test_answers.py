@@ -271,6 +271,14 @@ def test_predictions_that_are_missing_or_of_another_length(
     assert any("the largest that it can be" in caution for caution in found.cautions)
 
 
+def test_a_record_that_claims_any_number_of_images_takes_no_memory() -> None:
+    configs = [
+        dataclasses.replace(one, runs=tuple(dataclasses.replace(run, test_samples=10**12) for run in one.runs))
+        for one in (config("a", [0.9, 0.91, 0.9]), config("b", [0.8, 0.81, 0.82], config_id="b"))
+    ]
+    assert Family("accuracy", configs).answer(0, 1).verdict == "a"
+
+
 def test_a_table_is_corrected_over_what_it_could_have_compared() -> None:
     table = [
         config("best", [0.95, 0.951, 0.949], train={"epochs": 1}),

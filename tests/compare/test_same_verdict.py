@@ -107,6 +107,7 @@ def test_every_output_says_the_same(number: int, tmp_path: Path) -> None:
     if len(compared["comparisons"]) > 1 or answer[0].startswith(f"“{first}”"):
         assert answer[0].startswith(f"“{first}”")
         _same_verdicts(answer[0], compared["comparisons"])
+        _same_prices(report["prices"], first, compared["comparisons"])
     if len(compared["comparisons"]) > 1:
         _same_rows(call("compare", suite, *output).splitlines(), compared["comparisons"])
     one = compared["comparisons"][number % len(compared["comparisons"])]
@@ -144,6 +145,16 @@ def _same_verdicts(sentence: str, comparisons: list[dict[str, Any]]) -> None:
         if len(found[verdict]) <= 4:
             assert all(f"“{label}”" in sentence for label in found[verdict])
     assert ("better than" in sentence.replace("whether it is better than", "")) == (not any(found[v] for v in said))
+
+
+def _same_prices(steps: list[dict[str, Any]], best: str, comparisons: list[dict[str, Any]]) -> None:
+    """The step of the price list that leads to the best config has the verdict of the comparison with it."""
+    verdicts = {one["a"]["label"]: one["accuracy"]["verdict"] for one in comparisons}
+    words = {"b": "better", None: "no verdict"}
+    for step in steps:
+        if step["to_label"] == best:
+            verdict = verdicts[step["from_label"]]
+            assert step["verdict"] == words.get(verdict, verdict)
 
 
 def _same_rows(lines: list[str], comparisons: list[dict[str, Any]]) -> None:

@@ -71,12 +71,14 @@ def test_the_limits_of_calibration_would_catch_the_textbooks_bootstrap(method: A
 
 
 @pytest.mark.parametrize(("seeds", "common"), [(3, 0.0), (5, 0.6)])
-def test_the_interval_of_a_price_covers_at_its_nominal_rate(method: Any, seeds: int, common: float) -> None:
+def test_the_intervals_of_gain_and_price_cover_at_their_nominal_rate(method: Any, seeds: int, common: float) -> None:
     found = method.price_coverage(10.0, seeds, SUITES, common)
-    assert 0.93 <= found["covered"] <= 0.97
-    assert found["no_upper_end"] < 0.1
+    assert 0.93 <= found["gain_covered"] <= 0.97
+    assert 0.93 <= found["price_covered"] <= 0.97
+    assert found["decided"] > 0.9
 
 
-def test_a_gain_as_small_as_the_noise_has_no_upper_price(method: Any) -> None:
-    found = method.price_coverage(0.5, 3, SUITES, 0.0)
-    assert found["no_upper_end"] > 0.8
+def test_steps_that_the_runs_chose_are_falsely_decided_in_at_most_five_percent_of_suites(method: Any) -> None:
+    found = method.chosen_steps(3, SUITES // 2, 0.0)
+    assert found["decided"] > 100
+    assert found["falsely_decided"] <= 0.05

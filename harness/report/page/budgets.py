@@ -69,7 +69,7 @@ def budgets(table: Table) -> list[BudgetChoice]:
             if len(known) == len(reached):
                 contenders.append(Contender(row, known))
         found.append(
-            BudgetChoice(seconds, standing_by(contenders, images, table.margin), seconds >= last, seconds == own)
+            BudgetChoice(seconds, standing_by(contenders, images, table.compared.margin), seconds >= last, seconds == own)
         )
     return found
 
