@@ -86,8 +86,8 @@ def most_accurate(table: Table) -> Standing | None:
 def fastest(table: Table, among: Sequence[Contender]) -> Standing | None:
     """Returns which of some configs trains fastest; None where no time of them counts."""
     wanted = {one.row.config_id for one in among}
-    known = [one for one in table.compared.configs if one.config_id in wanted and any(r.train_seconds for r in one.runs)]
-    return _first(table, Family("time", known))
+    here = [one for one in table.compared.configs if one.config_id in wanted]
+    return _first(table, Family("time", [one for one in here if any(run.train_seconds for run in one.runs)]))
 
 
 def _first(table: Table, compared: Family) -> Standing | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.records.planned import folder_of
 from harness.records.result import RunResult
 from harness.report.normalised import NORMALISED, normalised_table
 from harness.report.numbers.curves import (
+    MOST_DRAWN,
     Budget,
     Curve,
     CurveOf,
@@ -74,46 +75,50 @@ class Stored:
 
     Attributes:
         calibrations: of the systems that were calibrated, by system_id.
-        curve_of: gives the evaluations of a run.
+        curve_of: gives the evaluations of a run; each is read where it is asked for.
         epochs_of: gives the events of its epochs.
         pictures: of the runs.
-        notes: on what could not be read.
+        notes: gives what could not be read so far.
     """
 
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     curve_of: CurveOf = lambda run: None
     epochs_of: EpochsOf = lambda run: {}
     pictures: Sequence[PictureFile] = ()
-    notes: Sequence[str] = ()
+    notes: Callable[[], Sequence[str]] = tuple
 
 
 def read_stored(study: Study) -> Stored:
     """Returns what lies beside the records of a suite's runs."""
     calibrations, unreadable = read_calibrations(study.root, (result.system_id for result in study.results))
     notes = [f"Unreadable record {path}: {reason}." for path, reason in unreadable.items()]
+    folders = {(run.run_id, run.system_id): folder_of(study.root, study.name, run) for run in study.results}
+    pictures = [
+        one for run in study.results for one in pictures_of(run, folders[run.run_id, run.system_id], study.folder)
+    ]
     curves: dict[tuple[str, str], Curve | None] = {}
-    pictures: list[PictureFile] = []
-    for run in study.results:
-        folder = folder_of(study.root, study.name, run)
-        epochs, odd = folder.epochs_and_problem()
-        curves[run.run_id, run.system_id] = None if odd else curve_of(epochs)
-        if odd:
-            notes.append(f"Unreadable line in {folder.path}/events.jsonl: {odd}. The run's curve is left out.")
-        pictures += pictures_of(run, folder, study.folder)
-    return Stored(
-        calibrations,
-        lambda run: curves[run.run_id, run.system_id],
-        lambda run: folder_of(study.root, study.name, run).epochs(),
-        pictures,
-        notes,
-    )
+
+    def curve(run: RunResult) -> Curve | None:
+        key = run.run_id, run.system_id
+        if key not in curves:
+            epochs, odd = folders[key].epochs_and_problem()
+            curves[key] = None if odd else curve_of(epochs)
+            if odd:
+                where = f"{folders[key].path}/events.jsonl"
+                notes.append(f"Unreadable line in {where}: {odd}. The run's curve is left out.")
+        return curves[key]
+
+    return Stored(calibrations, curve, lambda run: folders[run.run_id, run.system_id].epochs(), pictures, lambda: notes)
 
 
-def build_report(study: Study, options: Options | None = None, stored: Stored | None = None) -> Report:
+def build_report(
+    study: Study, options: Options | None = None, stored: Stored | None = None, *, every_curve: bool = True
+) -> Report:
     """Returns the report on the results of a suite.
 
     Args:
         stored: by default what is read from disk.
+        every_curve: of all configs, as the page needs them; else those of the charts in files, or of a budget.
 
     Raises:
         HarnessError: there is no column to sort by, no run was evaluated within the budget that was asked for, or a
@@ -132,16 +137,17 @@ def build_report(study: Study, options: Options | None = None, stored: Stored | 
     if rows and sort not in sortable:
         raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))
 
-    systems, design = _by_system(rows), design_of(study.specs)
-    curves = [curves_of(own, stored.curve_of) for _, own in systems]
-    if budget and options.budget_seconds and systems:  # of a suite's file it is no error
-        require_evaluation_by(budget, curves)
+    design = design_of(study.specs)
+    most = None if every_curve or budget else MOST_DRAWN
+    tables = tuple(
+        _table(study, stored, name, own, columns, sortable[sort], budget, most, design)
+        for name, own in _by_system(rows)
+    )
+    if budget and options.budget_seconds and tables:  # of a suite's file it is no error
+        require_evaluation_by(budget, [table.curves for table in tables])
     report = Report(
         study.name,
-        tuple(
-            _table(study, stored, name, own, columns, sortable[sort], budget, its_curves, design)
-            for (name, own), its_curves in zip(systems, curves, strict=True)
-        ),
+        tables,
         by_column,
         tuple(_notes(study, stored, any_runs=bool(rows))),
         tuple(stored.pictures),
@@ -170,7 +176,7 @@ def _notes(study: Study, stored: Stored, *, any_runs: bool) -> Iterator[str]:
     if study.question.overrides:
         yield f"Overrides: {json.dumps(study.question.overrides)}."
     yield from study.notes
-    yield from stored.notes
+    yield from stored.notes()
 
 
 def _by_system(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -192,19 +198,20 @@ def _table(
     columns: tuple[Column, ...],
     sort: Column,
     budget: Budget | None,
-    curves: Mapping[str, Sequence[Curve]],
+    most_curves: int | None,
     design: Design | None,
 ) -> Table:
-    """Returns what there is to say of one system."""
+    """Returns what there is to say of one system, with the curves of so many configs; None for those of all."""
     fronts = fronts_of(measured)
     on_fronts = front_values(measured, fronts)
+    measured = [row.having(on_fronts[row.config_id]) for row in measured]
+    curves = curves_of(measured, stored.curve_of, most_curves)
     guessing = guessing_shares(measured, lambda run: folder_of(study.root, study.name, run).path / "predictions.npz")
     rows = [
         row.having(
             target_values(row, stored.curve_of),
             learned_values(row, guessing),
             budget_values(curves.get(row.config_id, ()), budget),
-            on_fronts[row.config_id],
         )
         for row in measured
     ]

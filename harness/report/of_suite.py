@@ -73,7 +73,7 @@ def _show_and_write(
 
     The files are written first: whatever becomes of the terminal, they are there.
     """
-    report = build_report(study, options)
+    report = build_report(study, options, every_curve=for_page)
     folder = study.folder / report.place
     files = write_report(folder, report, drawing, for_page=for_page)
     if json_wanted:

@@ -137,9 +137,7 @@ def expected_mean(ours: Summary, runs: int, over_images: float = 0.0, images: in
     return ours.mean - half, ours.mean + half
 
 
-def ratio_interval(
-    above: Summary, below: Summary, pairs: Sequence[tuple[float, float]]
-) -> tuple[float, float] | None:
+def ratio_interval(above: Summary, below: Summary, pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
     """Returns the 95 % interval of a quotient of two means; None where that of the mean below holds 0.
 
     It holds each quotient r for which `above - r * below` may be 0.

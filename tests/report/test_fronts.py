@@ -170,7 +170,10 @@ def test_a_gain_that_the_answer_leaves_undecided_has_no_price(fake: Any) -> None
 
 
 def test_a_step_has_the_verdict_of_the_family_however_sure_it_is_by_itself(fake: Any) -> None:
-    near: Runs = {"a": [(0.900, 10.0), (0.902, 10.1), (0.901, 10.2)], "b": [(0.917, 20.0), (0.916, 20.3), (0.920, 20.1)]}
+    near: Runs = {
+        "a": [(0.900, 10.0), (0.902, 10.1), (0.901, 10.2)],
+        "b": [(0.917, 20.0), (0.916, 20.3), (0.920, 20.1)],
+    }
     [step] = rows_of_files(fake.report(_results(fake, near)))["prices"]
     assert step["verdict"] == BETTER
     rng = random.Random(5)

@@ -9,12 +9,11 @@ from typing import Any
 
 from harness.report.charts.labels import without_common_parts
 from harness.report.charts.theme import GREY, PALETTE, frame
-from harness.report.numbers.rows import Row
+from harness.report.numbers.curves import MOST_COLOURED, best_first
 from harness.report.tables import Table
 from harness.report.texts import one_line, shortened
 
 MOST_ROWS = 100
-MOST_COLOURED = 8
 Rows = list[dict[str, Any]]
 _TYPES = {"Q": "quantitative", "N": "nominal"}
 
@@ -106,12 +105,6 @@ def layer(data: str, kind: str, encoding: dict[str, Any], where: str = "", **loo
     """
     drawn = {"transform": [{"filter": where}]} if where else {}
     return {"data": {"name": data}, "mark": {"type": kind, **look}, "encoding": encoding, **drawn}
-
-
-def best_first(rows: Sequence[Row]) -> list[Row]:
-    """Returns the ranked rows, those of the front first, then by accuracy."""
-    ranked = [row for row in rows if row.ranked]
-    return sorted(ranked, key=lambda row: (not row.values["on_front"], -row.values["test_accuracy"].mean))
 
 
 def coloured(table: Table) -> dict[str, tuple[str, str]]:

@@ -13,7 +13,6 @@ from harness.report.charts.chart import (
     Chart,
     Grid,
     Rows,
-    best_first,
     channel,
     chart,
     coloured,
@@ -23,14 +22,13 @@ from harness.report.charts.chart import (
     tooltip,
 )
 from harness.report.charts.theme import FONT_SIZE, GREY, HALO, INK, MUTED
-from harness.report.numbers.curves import Budget, Curve, mean_curve
+from harness.report.numbers.curves import MOST_FAINT, Budget, Curve, best_first, mean_curve
 from harness.report.numbers.rows import Row
 from harness.report.tables import Table
 from harness.report.texts import NOTHING, one_line
 from harness.statistics.intervals import Summary, summarise
 
 WIDTH, HEIGHT = 760, 380  # of the plot itself; title, axes and legend come on top
-MOST_FAINT = 40
 MOST_BANDS = 4
 WIDEST_BAND = 0.4  # of the axis, by its mean height; wider ones hide the lines
 # Points of a line: a screen shows no more, and of many faint ones there need not be as many.

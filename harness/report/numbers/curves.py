@@ -46,6 +46,8 @@ EpochsOf = Callable[[RunResult], Mapping[int, Mapping[str, Any]]]
 """Gives the events of a run's epochs, by their number, counted from 0."""
 SPLITS, METRICS = ("test", "train"), ("accuracy", "loss")
 OVER_TIME = ("samples_per_second", "wait_share", "gpu_watts")
+MOST_COLOURED, MOST_FAINT = 8, 40  # configs in a chart, with a colour of their own and in grey
+MOST_DRAWN = MOST_COLOURED + MOST_FAINT
 CurveOf = Callable[[RunResult], Curve | None]
 """Gives the curve of a run; None where its record has none."""
 
@@ -73,10 +75,26 @@ def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
     return Curve(*zip(*found, strict=True)) if found else None
 
 
-def curves_of(rows: Sequence[Row], curve_of_run: CurveOf) -> dict[str, list[Curve]]:
-    """Returns the curves of each config's timed runs, by config_id."""
-    curves = {row.config_id: [curve_of_run(run) for run in row.ok_for("clock.train_seconds")] for row in rows}
-    return {config_id: [curve for curve in own if curve] for config_id, own in curves.items()}
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """Returns the ranked rows, those of the front first, then by accuracy."""
+    ranked = [row for row in rows if row.ranked]
+    return sorted(ranked, key=lambda row: (not row.values["on_front"], -row.values["test_accuracy"].mean))
+
+
+def curves_of(rows: Sequence[Row], curve_of_run: CurveOf, most: int | None = None) -> dict[str, list[Curve]]:
+    """Returns the curves of each config's timed runs, by config_id.
+
+    Args:
+        most: of so many configs, the best first; None for all.
+    """
+    curves: dict[str, list[Curve]] = {}
+    for row in rows if most is None else best_first(rows):
+        own = [curve for run in row.ok_for("clock.train_seconds") if (curve := curve_of_run(run))]
+        if own or most is None:
+            curves[row.config_id] = own
+        if len(curves) == most:
+            break
+    return curves
 
 
 def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, Summary]]:

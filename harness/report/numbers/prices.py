@@ -118,6 +118,9 @@ def _notes(steps: Sequence[Step]) -> Iterator[str]:
         "one. Its verdict is that of the answer above. A gain that is decided has a price: what a point of test "
         "accuracy costs on this step."
     )
-    yield "Gains and prices are 95 % intervals (of prices Fieller's). No means are shown: those of decided gains are too large."
+    yield (
+        "Gains and prices are 95 % intervals (of prices Fieller's). No means are shown: those of decided gains are too "
+        "large."
+    )
     if any(step["verdict"] == NO_VERDICT for step in steps):
         yield f"{NO_VERDICT}: the two configs have fewer than two seeds in common, or cannot be compared."

@@ -68,9 +68,8 @@ def budgets(table: Table) -> list[BudgetChoice]:
             known = {seed: value for seed, value in reached.items() if value is not None}
             if len(known) == len(reached):
                 contenders.append(Contender(row, known))
-        found.append(
-            BudgetChoice(seconds, standing_by(contenders, images, table.compared.margin), seconds >= last, seconds == own)
-        )
+        standing = standing_by(contenders, images, table.compared.margin)
+        found.append(BudgetChoice(seconds, standing, seconds >= last, seconds == own))
     return found
 
 
