@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ def studies_of(
     """
     from harness.results.study import study_of_folders, study_of_suite
 
+    # Matrices here are small: OpenBLAS's threads would wait for each other, and take the cores from the drawing.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     files, folders = split_paths(paths, roots)
     if folders:
         elsewhere = bool(paths) and not files and roots != [RESULTS]
