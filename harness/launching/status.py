@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -10,10 +11,12 @@ from typing import Any, NamedTuple, get_args
 
 from harness.counted import counted
 from harness.records.planned import done_elsewhere, folder_of
-from harness.records.read import names_in, read_system, run_folders
+from harness.records.read import names_in, read_system
 from harness.records.result import FINAL, RunResult, Status
 from harness.records.store import RunFolder
 from harness.suite.plan import Plan
+
+FEW, MOST_PROCESSES = 2000, 4  # runs that one process reads, and processes that read more: login nodes are shared
 
 
 @dataclass
@@ -106,8 +109,26 @@ class _Records:
     @staticmethod
     def read(folders: Iterable[Path], planned: Collection[str] | None) -> _Records:
         """Reads the records in a suite's folders; of the planned runs, or of all."""
+        every = [(str(suite), run_id) for suite in folders for run_id in names_in(suite)]
+        processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if len(every) > FEW else 1
+        if processes == 1:
+            return _Records._read(every, planned)
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        parts = [every[at * len(every) // processes : (at + 1) * len(every) // processes] for at in range(processes)]
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
+            first, *others = pool.map(_Records._read, parts, [planned] * processes)
+        for other in others:
+            first._take(other)
+        return first
+
+    @staticmethod
+    def _read(runs: Iterable[tuple[str, str]], planned: Collection[str] | None) -> _Records:
+        """Does so for some runs: folder of the suite, and run_id."""
         found = _Records()
-        for run_id, system_id, folder in (one for suite in folders for one in run_folders(suite)):
+        for suite, run_id, system_id in ((*run, name) for run in runs for name in names_in("/".join(run))):
+            folder = f"{suite}/{run_id}/{system_id}"
             system = found.systems.setdefault(system_id, SystemStatus())
             result, why = RunFolder(Path(folder)).read()
             try:
@@ -125,16 +146,30 @@ class _Records:
                 system.with_checkpoint += any(name.startswith("step-") for name in names_in(f"{folder}/checkpoints"))
         return found
 
+    def _take(self, other: _Records) -> None:
+        """Takes what was read of other runs."""
+        for system_id, system in other.systems.items():
+            own = self.systems.setdefault(system_id, SystemStatus())
+            own.name = own.name or system.name
+            own.with_checkpoint += system.with_checkpoint
+        self.unreadable |= other.unreadable
+        self.begun |= other.begun
+        for key, ended in other.results.items():
+            self._keep(key, ended)
+
     def count(self, result: RunResult, folder: str) -> None:
         """Takes a result, but where there is a better one of the same run."""
         key, status, cause = (result.run_id, result.system_id), result.status, result.cause
         told = {"cause": cause.message if cause else "", "step": cause.step if cause else None}
         problem = {"label": result.label, "seed": result.seed, "status": status, **told}
         ended = _Ended(status in FINAL, result.ended_at, status, problem if status != "ok" else None)
+        self._keep(key, ended)
+        system = self.systems.setdefault(result.system_id, SystemStatus())
+        system.name = system.name or _name(folder, result.system_id)
+
+    def _keep(self, key: tuple[str, str], ended: _Ended) -> None:
         if key not in self.results or ended[:2] > self.results[key][:2]:  # as `harness.records.read.counts_over`
             self.results[key] = ended
-            system = self.systems.setdefault(result.system_id, SystemStatus())
-            system.name = system.name or _name(folder, result.system_id)
 
     def status(self, suite: str, total: int) -> SuiteStatus:
         """Returns what there is of so many runs."""
