@@ -77,13 +77,14 @@ def test_counts_by_system(plan: Plan, tmp_path: Path) -> None:
 def test_several_processes_read_what_one_reads(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for at, run in enumerate(plan.runs[:5]):
         record(tmp_path / "a", run, "failed" if at % 2 else "ok", f"m{at % 2}", Cause(kind="E", message=f"no {at}"))
-    for at, status in ((1, "ok"), (2, "failed")):  # what is done counts, in whichever root
-        record(tmp_path / "b", plan.runs[at], status, f"m{at % 2}")
+    record(tmp_path / "b", plan.runs[1], "ok", "m1")  # what is done counts, in whichever root
+    record(tmp_path / "b", plan.runs[2], "failed", "m0")
     (tmp_path / "a" / "s" / plan.runs[0].run_id / "m0" / "result.json").write_text("{")
     (run_folder(tmp_path / "b", "s", plan.runs[5].run_id, "m0").path / "checkpoints" / "step-7").mkdir(parents=True)
     roots = tmp_path / "a", tmp_path / "b"
     alone = suite_status(plan, *roots)
-    assert alone.systems["m1"].counts["ok"] == 1 and alone.systems["m0"].counts["ok"] == 2 and alone.systems["m0"].with_checkpoint == 1 and alone.unreadable
+    assert [alone.systems[name].counts["ok"] for name in ("m0", "m1")] == [2, 1]
+    assert alone.systems["m0"].with_checkpoint == 1 and alone.unreadable
     monkeypatch.setattr("harness.launching.status.FEW", 0)
     for processes in (2, 3):
         monkeypatch.setattr("os.sched_getaffinity", lambda pid, n=processes: set(range(n)))
