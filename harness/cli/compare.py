@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,6 @@ import typer
 from harness.cli.app import app, print_json
 from harness.cli.options import AsJson, Overrides, Roots, Selections, Small, System, text_option
 from harness.cli.studies import studies_of
-from harness.counted import counted
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -42,56 +40,47 @@ def compare(
         float | None,
         typer.Option("--fail-if-worse", metavar="POINTS", min=0, help="Or less accurate by more points, e.g. 0.3."),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Of a gate: fail, too, where the limit is not shown to be kept.")
-    ] = False,
     baseline: Annotated[
-        Path | None, typer.Option("--baseline", metavar="FILE", help="Compare with this file in place of B.")
-    ] = None,
-    write_baseline: Annotated[
-        Path | None, typer.Option("--write-baseline", metavar="FILE", help="Write this file, and compare nothing.")
+        Path | None,
+        typer.Option("--baseline", metavar="FOLDER", help="Compare with a copy of the suite's earlier results."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether A is more accurate, and whether it is faster; or compare a whole table."""
-    from harness.compare import baseline as files
     from harness.compare.compared import compare_table, compare_two, compare_with_baseline
     from harness.compare.plain import as_json as plain
     from harness.compare.show import show
-    from harness.compare.sides import measured_suite, parse_words
+    from harness.compare.sides import measured_baseline, measured_suite, parse_words
 
-    (first, sides), limits = parse_words(words), _limits(fail_if_slower, fail_if_worse, strict=strict)
-    _require_sense(len(sides), to, baseline, write_baseline, limits)
-    suites = {}
+    (first, sides), limits = parse_words(words), _limits(fail_if_slower, fail_if_worse)
+    _require_sense(len(sides), to, baseline)
+    studies = {}
     for path in dict.fromkeys(path for path, _ in sides) or [first]:
-        studies = studies_of([path], set_, only, smoke, None, output or [])
-        if len(studies) > 1:
-            names = ", ".join(str(study.folder) for study in studies[:8])
-            raise HarnessError(f"{path} has the results of {len(studies)} suites", f"name one: {names}")
-        suites[path] = measured_suite(studies[0], system)
+        found = studies_of([path], set_, only, smoke, None, output or [])
+        if len(found) > 1:
+            names = ", ".join(str(study.folder) for study in found[:8])
+            raise HarnessError(f"{path} has the results of {len(found)} suites", f"name one: {names}")
+        studies[path] = found[0]
+    suites = {path: measured_suite(study, system) for path, study in studies.items()}
     suite, named = next(iter(suites.values())), [suites[path].find(label) for path, label in sides]
-    if write_baseline:
-        count = files.write_baseline(write_baseline, suite.name, named or suite.configs, suite.systems)
-        sys.stderr.write(f"written to {write_baseline}: {counted(count, 'config')} of {suite.name}\n")
-        return
     if baseline:
-        old = files.read_baseline(baseline, suite.name)
-        found = compare_with_baseline(suite, named or suite.configs, old, limits)
+        old = measured_baseline(baseline, next(iter(studies.values())))
+        compared = compare_with_baseline(suite, named or suite.configs, old, limits)
     elif named:
-        found = compare_two(named, list(suites.values()), limits)
+        compared = compare_two(named, list(suites.values()), limits)
     else:
-        found = compare_table(suite, to, limits)
+        compared = compare_table(suite, to, limits)
     if as_json:
-        print_json(plain(found))
+        print_json(plain(compared))
     else:
-        show(found)
-    raise typer.Exit(1 if found.failed else 0)
+        show(compared)
+    raise typer.Exit(1 if compared.failed else 0)
 
 
-def _limits(slower: str, worse: float | None, *, strict: bool) -> list[Limit]:
+def _limits(slower: str, worse: float | None) -> list[Limit]:
     from harness.compare.gate import Limit
 
-    found = [] if worse is None else [Limit("accuracy", worse / 100, strict)]
+    found = [] if worse is None else [Limit("accuracy", worse / 100)]
     if slower:
         try:
             percent = float(slower.removesuffix("%"))
@@ -99,24 +88,16 @@ def _limits(slower: str, worse: float | None, *, strict: bool) -> list[Limit]:
             percent = -1.0
         if not slower.endswith("%") or not 0 <= percent < 1e6:
             raise HarnessError(f"--fail-if-slower {slower} is no share of the train time", "write --fail-if-slower 2%")
-        found.append(Limit("time", percent / 100, strict))
-    if strict and not found:
-        raise HarnessError("--strict belongs to a gate", "give --fail-if-slower 2% or --fail-if-worse 0.3 with it")
+        found.append(Limit("time", percent / 100))
     return found
 
 
-def _require_sense(
-    sides: int, to: str, baseline: Path | None, write_baseline: Path | None, limits: list[Limit]
-) -> None:
+def _require_sense(sides: int, to: str, baseline: Path | None) -> None:
     """Refuses options that contradict each other."""
-    if write_baseline and (baseline or to or limits):
-        raise HarnessError("--write-baseline compares nothing", "give it alone, then compare with --baseline FILE")
     if baseline and (sides > 1 or to):
         raise HarnessError("--baseline takes the place of B", "name one config, or the suite alone")
     if to and sides:
         raise HarnessError("--to belongs to a table", "name the suite alone, or two configs without --to")
-    if sides == 1 and not (baseline or write_baseline):
+    if sides == 1 and not baseline:
         message = "one config was named: there is nothing to compare it with"
-        raise HarnessError(message, "name a second one, or give --baseline FILE")
-    if sides > 1 and write_baseline:
-        raise HarnessError("--write-baseline takes one config or a whole suite", "name the suite alone")
+        raise HarnessError(message, "name a second one, or give --baseline FOLDER")

@@ -71,7 +71,7 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
     """
     if limits:
         message = "a gate compares two configs, or a suite with its baseline"
-        raise HarnessError(message, "name two configs, the new one first, or give --baseline FILE")
+        raise HarnessError(message, "name two configs, the new one first, or give --baseline FOLDER")
     notes = list(suite.notes)
     if missing := [config.label for config in suite.configs if not config.runs]:
         notes.append(f"No result yet: {_quoted(missing)}.")
@@ -109,11 +109,11 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
 def compare_with_baseline(
     suite: MeasuredSuite, wanted: Sequence[MeasuredConfig], old: Sequence[MeasuredConfig], limits: Sequence[Limit]
 ) -> Compared:
-    """Compares configs of a suite, as they are now, with what a baseline file has of them.
+    """Compares configs of a suite, as they are now, with what a baseline has of them: their records of before.
 
     Args:
         wanted: those that are asked for.
-        old: all of the file.
+        old: all of the baseline.
 
     Raises:
         HarnessError: the baseline has none of them, or no question can be answered.

@@ -1,7 +1,7 @@
 """A regression gate: is the new one shown to be slower, or less accurate, by more than is allowed?
 
-A gate that fails by chance is switched off, so by default it fails only where the regression is beyond the noise: where
-the one-sided 95 % bound lies above the limit. What it cannot see with so few seeds, it says.
+A gate that fails by chance is switched off, so it fails only where the regression is beyond the noise: where the
+one-sided 95 % bound lies above the limit. What it cannot see with so few seeds, it says.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ class Limit:
 
     Attributes:
         at_most: the loss of accuracy as a fraction, or the growth of train time as a fraction of it.
-        strict: fails, too, where it is not shown that the limit is kept.
     """
 
     question: Question
     at_most: float
-    strict: bool = False
 
     @property
     def threshold(self) -> float:
@@ -45,7 +43,7 @@ class Check:
 
     Attributes:
         worse: how much worse the new one is, on the limit's scale.
-        bound: the end of the one-sided 95 % interval: so much worse at least, or, of a strict gate, at most.
+        bound: the end of the one-sided 95 % interval: so much worse at least.
         p: that it is worse than the limit; corrected by Holm's method over the configs of the gate.
         detectable: so much worse (on the limit's scale) is found 8 times of 10 with these seeds; None without noise.
         died: seeds of the new one that did not end ok, and of the old one did: with any, the gate fails.
@@ -56,7 +54,7 @@ class Check:
     worse: Summary
     bound: float
     p: float
-    state: Literal["passes", "fails", "not shown"]
+    state: Literal["passes", "fails"]
     detectable: float | None
     died: tuple[int, ...] = ()
 
@@ -70,15 +68,13 @@ def check(comparisons: Sequence[ConfigPair], limit: Limit) -> list[Check]:
     losses = [_loss(one, limit) for one in comparisons]
     chances = [_chance(loss, limit.threshold) for loss in losses]
     found = []
-    for comparison, loss, chance, p in zip(comparisons, losses, chances, holm(chances).tolist(), strict=True):
+    for comparison, loss, p in zip(comparisons, losses, holm(chances).tolist(), strict=True):
         reach, seen = 0.0, None
         if loss.has_noise:
             reach, seen = loss.half_width(LEVEL), limit.threshold + detectable(Noise.of(loss), loss.n, sides=1)
         died = tuple(sorted(set(comparison.a.died) & set(comparison.b.seeds)))
-        kept = 1 - chance < LEVEL
-        state = "fails" if p < LEVEL or died else "not shown" if limit.strict and not kept else "passes"
-        bound = loss.mean + (reach if limit.strict else -reach)
-        found.append(Check(comparison, limit, loss, bound, p, state, seen, died))
+        state = "fails" if p < LEVEL or died else "passes"
+        found.append(Check(comparison, limit, loss, loss.mean - reach, p, state, seen, died))
     return found
 
 

@@ -13,7 +13,7 @@ from harness.compare.gate import Check
 from harness.compare.sentences import check_sentence, sentence
 from harness.errors import HarnessError, nearest
 from harness.results.answers import Answer
-from harness.results.measured import SECONDS, MeasuredConfig, RecordedRun, count_statuses, round_seconds
+from harness.results.measured import SECONDS, MeasuredConfig, MeasuredRun, count_statuses, round_seconds
 from harness.results.summary import plain_columns
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def _config_of(frame: pandas.DataFrame, name: str) -> MeasuredConfig:
     return MeasuredConfig(suite, rows[0]["label"], config_id, tuple(map(_run, ok)), ended)
 
 
-def _run(run: Mapping[str, Any]) -> RecordedRun:
-    return RecordedRun(
+def _run(run: Mapping[str, Any]) -> MeasuredRun:
+    return MeasuredRun(
         seed=int(run["seed"]),
         run_id=run["run_id"],
         system_id=run["system_id"],
@@ -186,7 +186,6 @@ def _check(one: Check) -> dict[str, Any]:
         "label": one.comparison.a.label,
         "config_id": one.comparison.a.config_id,
         "limit": one.limit.at_most,
-        "strict": one.limit.strict,
         "state": one.state,
         "sentence": check_sentence(one),
         "worse": scaled(one.worse.mean),

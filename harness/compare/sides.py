@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from harness.counted import counted
 from harness.errors import HarnessError, nearest
 from harness.results.measured import MeasuredConfig, measured_configs
-from harness.results.study import Study
+from harness.results.study import Study, study_of_folders, suite_folders
 
 EXAMPLE = "write harness compare SUITE.yaml LABEL LABEL"
 
@@ -74,6 +75,28 @@ def measured_suite(study: Study, system: str = "") -> MeasuredSuite:
         notes.append(f"Results of {len(systems)} systems: {names}. --system chooses one.")
     configs = tuple(measured_configs(study.name, study.labels, study.results, study.root, system=system))
     return MeasuredSuite(study.source, study.name, configs, systems, tuple(notes), study.question.margin)
+
+
+def measured_baseline(path: Path, study: Study) -> list[MeasuredConfig]:
+    """Returns what a suite's records of before have of its configs.
+
+    Args:
+        path: their folder, or a results root that holds it.
+        study: of the suite, as it is now.
+
+    Raises:
+        HarnessError: there are none, or they are the suite's own.
+    """
+    found = suite_folders(path)
+    found = [folder for folder in found if folder.resolve().name == study.name] or found
+    if len(found) != 1:
+        has = f"has the results of {counted(len(found), 'suite')}" if found else "holds no results"
+        raise HarnessError(f"--baseline {path} {has}", f"name a copy of results/{study.name}")
+    if found[0].resolve() == study.folder.resolve():
+        message = f"--baseline {path} is where the suite's own results are"
+        raise HarnessError(message, f"copy them before you run anew: cp -r {path} baseline")
+    before = measured_suite(study_of_folders(found))
+    return [dataclasses.replace(one, from_baseline=True) for one in before.configs if one.runs]
 
 
 def parse_words(words: Sequence[str]) -> tuple[Path, list[tuple[Path, str]]]:

@@ -14,15 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.records.comparable import compares
 from harness.records.files import open_file
 from harness.records.planned import folder_of
-from harness.records.ranges import Count, Moment, Seconds, Share
 from harness.records.result import RunResult, metric
 from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise
 
@@ -49,25 +46,27 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run that ended ok. The fields are those of a baseline file, with the same ranges.
+    """One run that ended ok.
 
     Attributes:
         accuracy: on the test images after the last epoch, a fraction; None where it means nothing.
         train_seconds: None where they do not count, as of a run that is marked, see `harness.records.comparable`.
         started_at, ended_at: time of day, ISO 8601.
         data_fingerprint, test_samples: of the test images.
+        predictions: the file that holds them.
     """
 
-    seed: Count
+    seed: int
     run_id: str
     system_id: str
-    accuracy: Annotated[Share | None, Field(alias="test_accuracy")]
-    train_seconds: Seconds | None
-    started_at: Moment
-    ended_at: Moment
+    accuracy: float | None
+    train_seconds: float | None
+    started_at: str
+    ended_at: str
     data_fingerprint: str
-    test_samples: Count
+    test_samples: int
     rankable: bool
+    predictions: Path
 
     @property
     def images(self) -> tuple[str, int]:
@@ -80,21 +79,6 @@ class MeasuredRun:
         Raises:
             HarnessError: that was not kept, or cannot be read.
         """
-        raise HarnessError(f"no predictions of seed {self.seed} were kept", "run it again")
-
-    def seconds_until(self, other: MeasuredRun) -> float:
-        """Returns the seconds between the end of the one and the start of the other; 0 where they overlap."""
-        return max(0.0, _seconds(self.ended_at, other.started_at), _seconds(other.ended_at, self.started_at))
-
-
-@dataclass(frozen=True)
-class RecordedRun(MeasuredRun):
-    """A run of the records, whose predictions lie in a file `predictions.npz`."""
-
-    predictions: Path
-
-    def outcomes(self) -> Outcomes:
-        """See `MeasuredRun`."""
         import numpy as np
 
         hint = "run it again, or restore the file"
@@ -111,6 +95,10 @@ class RecordedRun(MeasuredRun):
         digest = hashlib.sha256(np.ascontiguousarray(label, dtype="<i4").tobytes()).hexdigest()
         return Outcomes(digest, label == prediction)
 
+    def seconds_until(self, other: MeasuredRun) -> float:
+        """Returns the seconds between the end of the one and the start of the other; 0 where they overlap."""
+        return max(0.0, _seconds(self.ended_at, other.started_at), _seconds(other.ended_at, self.started_at))
+
 
 @dataclass(frozen=True)
 class MeasuredConfig:
@@ -119,7 +107,7 @@ class MeasuredConfig:
     Attributes:
         ended: how all its runs ended, e.g. `4 ok, 1 diverged`.
         died: the seeds whose runs ended in another way than ok.
-        from_baseline: whether it was read from a baseline file.
+        from_baseline: whether its records are a baseline's.
     """
 
     suite: str
@@ -192,9 +180,9 @@ def measured_config(
     return MeasuredConfig(suite, label, config_id, runs, ended, tuple(sorted(died)))
 
 
-def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> RecordedRun:
+def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> MeasuredRun:
     assert result.data  # of a run that ended ok
-    return RecordedRun(
+    return MeasuredRun(
         seed=result.seed,
         run_id=result.run_id,
         system_id=result.system_id,

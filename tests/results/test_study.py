@@ -75,7 +75,7 @@ def test_a_folder_says_what_the_file_says(plan: Plan, tmp_path: Path) -> None:
     assert by_folder.notes == by_file.notes
     for one, other in zip(by_folder.tables[0].rows, by_file.tables[0].rows, strict=True):
         assert one.values == other.values
-    assert by_folder.tables[0].margin == 0.003 and by_folder.tables[0].budget == by_file.tables[0].budget
+    assert by_folder.tables[0].compared.margin == 0.003 and by_folder.tables[0].budget == by_file.tables[0].budget
     published = by_folder.tables[0].published
     assert published and published.records == (by_file.tables[0].published or published).records
 
