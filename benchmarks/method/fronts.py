@@ -256,7 +256,7 @@ def judged_steps(accuracies: np.ndarray, seconds: np.ndarray) -> list[dict[str, 
 
 def _run(seed: int, accuracy: float) -> MeasuredRun:
     moment = "2026-01-01T00:00:00+00:00"
-    return MeasuredRun(seed, "", "", accuracy, None, moment, moment, "", 10**12, rankable=True)
+    return MeasuredRun(seed, "", "", accuracy, None, moment, moment, "", 10**12, True, Path())
 
 
 def _holds(step: dict[str, Any], name: str, value: float) -> bool:

@@ -50,7 +50,7 @@ def made_up(
         ended = began + timedelta(minutes=1)
         times = (began.isoformat(), ended.isoformat())
         time = seconds[seed] if seconds is not None else None
-        runs.append(MeasuredRun(seed, f"{label}-{seed}", "m", float(accuracy), time, *times, *IMAGES, True))
+        runs.append(MeasuredRun(seed, f"{label}-{seed}", "m", float(accuracy), time, *times, *IMAGES, True, Path()))
     return MeasuredConfig("made_up", label, label, tuple(runs))
 
 

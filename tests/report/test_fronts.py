@@ -142,7 +142,8 @@ def test_the_interval_of_a_quotient_is_fiellers() -> None:
     found = ratio_interval(tops, bottoms, list(zip(above, below, strict=True)))
     assert found
     for end in found:  # there the paired test of "above is r times below" is just significant
-        assert stats.ttest_1samp(above - end * below, 0).pvalue == pytest.approx(0.05)
+        test: Any = stats.ttest_1samp(above - end * below, 0)
+        assert test.pvalue == pytest.approx(0.05)
     assert found[0] < tops.mean / bottoms.mean < found[1]
 
 
