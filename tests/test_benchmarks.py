@@ -11,7 +11,6 @@ from harness.suite.plan import Plan, load_suite
 from tests.house import ROOT
 
 SUITES = sorted((ROOT / "benchmarks").glob("*.yaml"))
-SMALL = [path for path in SUITES if path.stem not in ("quickstart", "cifar10_cpu")]  # those two are small
 every_suite = pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
 
 
@@ -27,7 +26,7 @@ def test_it_can_be_planned_and_bears_the_name_of_its_file(path: Path) -> None:
     assert planned.runs and planned.suite.name == path.stem and planned.suite.file.description
 
 
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+@every_suite
 def test_smoke_takes_images_that_everybody_has_and_compares_with_nothing(path: Path) -> None:
     planned = plan(path, smoke=True)
     assert planned.suite.name == f"{path.stem}_smoke" and not planned.suite.file.references

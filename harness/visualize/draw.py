@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def draw(runs: Sequence[str], what: Sequence[str], settings: Sequence[str], root: Path, console: Console) -> list[Path]:
-    """Draws pictures and returns the files.
+def draw(
+    runs: Sequence[str], what: Sequence[str], settings: Sequence[str], root: Path, console: Console
+) -> Iterator[Path]:
+    """Draws pictures and yields the files; one that does not fit a run keeps no other from being drawn.
 
     Args:
         runs: folders or ids.
@@ -35,12 +37,13 @@ def draw(runs: Sequence[str], what: Sequence[str], settings: Sequence[str], root
         console: stderr, for what is going on.
 
     Raises:
-        HarnessError: a run, a kind, a parameter or a layer does not exist; nothing was drawn of that kind.
+        HarnessError: a run, a kind or a parameter does not exist, and nothing was drawn; or, at the end, what was not
+            drawn and why.
     """
     options, changes = _parse(settings)
     asked = {kind: _parameters(kind, options, what) for kind in what}
     trained = _once([read_run(find_run(text, root), changes) for text in runs], console)
-    written: list[Path] = []
+    failed: list[HarnessError] = []
     for kind, parameters in asked.items():
         function = _function(kind)
         together = next(iter(inspect.signature(function).parameters)) == "runs"
@@ -48,9 +51,17 @@ def draw(runs: Sequence[str], what: Sequence[str], settings: Sequence[str], root
             of = group[0].title if len(group) == 1 else f"{len(group)} runs"
             console.print(f"{kind} of {of}", soft_wrap=True)
             torch.manual_seed(0)  # the same picture again
-            found: list[Picture] = function(group if together else group[0], **parameters)
-            written += [picture.write(group[0].folder.path / "pictures") for picture in found]
-    return written
+            try:
+                found: list[Picture] = function(group if together else group[0], **parameters)
+            except HarnessError as error:
+                failed.append(error)
+            else:
+                yield from (picture.write(group[0].folder.path / "pictures") for picture in found)
+    if len(failed) > 1:
+        told = "; ".join(dict.fromkeys(error.message for error in failed))
+        raise HarnessError(f"{len(failed)} kinds of pictures were not drawn: {told}", failed[0].hint)
+    if failed:
+        raise failed[0]
 
 
 def _once(runs: Sequence[Trained], console: Console) -> list[Trained]:

@@ -18,7 +18,7 @@ QUIET = Console(quiet=True)
 
 
 def _draw(run: Trained, what: list[str], *settings: str) -> list[Path]:
-    return draw([str(run.folder.path)], what, settings, Path("results"), QUIET)
+    return list(draw([str(run.folder.path)], what, settings, Path("results"), QUIET))
 
 
 def test_from_the_command_line(resnet_run: Trained, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,6 +94,14 @@ def test_bad_words(resnet_run: Trained, what: str, setting: str, message: str, h
         _draw(resnet_run, [what], setting)
     assert message in raised.value.message
     assert hint in raised.value.hint
+
+
+def test_a_picture_that_does_not_fit_keeps_no_other_from_being_drawn(resnet_run: Trained) -> None:
+    drawn = draw([str(resnet_run.folder.path)], ["feature_maps", "filters"], ["images=[100]"], Path("results"), QUIET)
+    path = next(drawn)
+    assert path.name.startswith("filters") and path.is_file()
+    with pytest.raises(HarnessError, match="no image 100"):
+        list(drawn)
 
 
 def test_channels_or_strongest(resnet_run: Trained) -> None:
