@@ -63,6 +63,9 @@ def test_verbs_suites_options_and_values_in_bash(offered) -> None:
         "optimizer.norm_bias_lr_scale=", "optimizer.weight_decay=", "optimizer.weight_decay_on=",
     ]  # fmt: skip
     assert offered("plan", "broken.yaml", "--set", "train.") == [""], "nothing, and no error"
+    assert offered("compare", "s.y") == ["s.yaml"]
+    assert offered("compare", "s.yaml", "ep") == ["epochs=1", "epochs=2"]
+    assert offered("compare", "s.yaml", "--to", "epochs=2") == ["epochs=2"]
 
 
 @pytest.mark.launch

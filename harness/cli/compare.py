@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli import completing
 from harness.cli.app import app, print_json
 from harness.cli.options import AsJson, Overrides, Roots, Selections, Small, System, text_option
 from harness.cli.studies import studies_of
@@ -23,10 +24,17 @@ def compare(
         typer.Argument(
             metavar="SUITE[:LABEL] [LABEL]...",
             help="Two configs, A and B; or a suite (its file, or its folder of results): its whole table.",
+            autocompletion=completing.words,
         ),
     ],
     to: Annotated[
-        str, text_option("--to", metavar="LABEL", help="Of a table: compare with this config, not with the best.")
+        str,
+        text_option(
+            "--to",
+            metavar="LABEL",
+            help="Of a table: compare with this config, not with the best.",
+            autocompletion=completing.labels,
+        ),
     ] = "",
     set_: Overrides = None,
     only: Selections = None,

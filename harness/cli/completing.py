@@ -26,6 +26,25 @@ def columns(incomplete: str) -> list[str]:
     return sorted(name for name in sortable([*IDENTITY, *RUNS, *MEASURED]) if name.startswith(incomplete))
 
 
+def words(context: typer.Context, incomplete: str) -> list[str]:
+    """Returns what `compare` may be given next: a suite, and after it the labels of its configs."""
+    return labels(context, incomplete) or suites(incomplete)
+
+
+def labels(context: typer.Context, incomplete: str) -> list[str]:
+    """Returns the labels of the suite that was named before."""
+    named = [str(one) for one in (*(context.params.get("words") or ()), *context.args) if one]
+    suite = next((one for one in named if one.endswith(SUFFIXES)), None)
+    if not suite:
+        return []
+    from harness.suite.plan import load_suite
+
+    with contextlib.suppress(Exception):
+        found = dict.fromkeys(spec.label for spec in load_suite(Path(suite)).configs().values())
+        return [label for label in found if label.startswith(incomplete)]
+    return []
+
+
 def paths(context: typer.Context, incomplete: str) -> list[str]:
     """Returns the fields of the suite that was named before, each with what follows it, `=`."""
     # An option that still lacks its value leaves the suite among what was not understood.

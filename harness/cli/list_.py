@@ -6,18 +6,26 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.app import app, print_json, print_text
-from harness.cli.options import AsJson
+from harness.cli.app import RESULTS, app, print_json, print_text
+from harness.cli.options import AsJson, Output
 
 
 @app.command("list")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="suites, architectures, datasets, loaders, optimizers, schedules")] = "",
+    kind: Annotated[
+        str, typer.Argument(help="suites, results, architectures, datasets, loaders, optimizers, schedules, pictures")
+    ] = "",
     name: Annotated[str, typer.Argument(help="One of them, to see its parameters.")] = "",
+    output: Output = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """List what there is: suites, architectures, datasets, loaders, optimizers, schedules."""
-    from harness.suite.catalogue import catalogue, describe
+    """List what there is: suites, results, architectures, datasets, loaders, optimizers, schedules, pictures."""
+    from harness.suite.catalogue import Catalogue, catalogue, describe
 
-    found = describe(kind, name) if name else catalogue(kind)
+    if kind == "results" and not name:
+        from harness.launching.status import stored_suites
+
+        found = Catalogue({kind: stored_suites(output)})
+    else:
+        found = describe(kind, name) if name else catalogue(kind)
     print_json(found.kinds) if as_json else print_text(found.text())

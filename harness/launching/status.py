@@ -14,6 +14,7 @@ from harness.records.planned import done_elsewhere, folder_of
 from harness.records.read import names_in, read_system
 from harness.records.result import FINAL, RunResult, Status
 from harness.records.store import RunFolder
+from harness.results.study import suite_folders
 from harness.suite.plan import Plan
 
 FEW, MOST_PROCESSES = 2000, 4  # runs that one process reads, and processes that read more: login nodes are shared
@@ -88,6 +89,16 @@ def folder_status(*folders: Path) -> SuiteStatus:
     """Does so for folders `ROOT/SUITE` of records, without the suite's file: open are runs that have begun."""
     found = _Records.read(folders, None)
     return found.status(folders[0].resolve().name, len(found.begun))
+
+
+def stored_suites(root: Path) -> dict[str, str]:
+    """Returns how the runs of each suite in a results root ended, in one line, by the suite's folder."""
+    found = {}
+    for folder in suite_folders(root):
+        systems = folder_status(folder).systems.values()
+        counts = [(", ".join(f"{n} {status}" for status, n in one.counts.items()), one.name) for one in systems]
+        found[str(folder)] = "; ".join(f"{told} on {name}" for told, name in counts)
+    return found
 
 
 @dataclass

@@ -40,7 +40,7 @@ def catalogue(kind: str = "") -> Catalogue:
         kinds = [name for name in kinds if kind in (name, f"{name}s")]
         if not kinds:
             raise HarnessError(
-                f"there is no kind '{kind}'", nearest(kind, [f"{k}s" for k in registry.FOLDERS] + ["suites"])
+                f"there is no kind '{kind}'", nearest(kind, [*(f"{k}s" for k in registry.FOLDERS), "suites", "results"])
             )
     return Catalogue({f"{name}s": _suites() if name == "suite" else _plugins(name) for name in kinds})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.launching.status import SuiteStatus, suite_status
+from harness.launching.status import SuiteStatus, stored_suites, suite_status
 from harness.records.read import read_result
 from harness.records.result import Cause, RunResult, Status
 from harness.records.store import RunFolder, run_folder
@@ -72,6 +72,13 @@ def test_counts_by_system(plan: Plan, tmp_path: Path) -> None:
     assert told == {"oom": problem(runs[1], "oom", "full", 3), "failed": problem(runs[2], "failed")}
     assert f"    {runs[1].spec.label} · seed {runs[1].spec.seed} · oom: full" in found.text().splitlines()
     assert json.loads(json.dumps(found.as_json()))["systems"]["m"]["with_checkpoint"] == 0
+
+
+def test_the_suites_of_a_results_root(plan: Plan, tmp_path: Path) -> None:
+    for at, status in enumerate(("ok", "ok", "failed")):
+        record(tmp_path, plan.runs[at], status)
+    (tmp_path / "empty").mkdir()
+    assert stored_suites(tmp_path) == {str(tmp_path / "s"): "2 ok, 1 failed on machine m"}
 
 
 def test_several_processes_read_what_one_reads(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
