@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,10 @@ from harness.errors import HarnessError
 def init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of images: a folder a class, or train and test.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The suite.")] = Path("suite.yaml"),
+    recursive: Annotated[
+        Literal["first", "last"] | None,
+        typer.Option("--recursive", help="Of nested folders: the class is the first below FOLDER, or the last."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Write a first suite for a folder of images, after a look at them."""
@@ -25,7 +29,7 @@ def init(
     from harness.first_suite.look import look_at
     from harness.first_suite.write import suite_name, suite_text, summary
 
-    look = look_at(folder)
+    look = look_at(folder, recursive or "refuse")
     text = suite_text(look, choose(look), suite_name(look.root.name))
     try:
         output.write_text(text, encoding="utf-8")

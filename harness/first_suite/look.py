@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.data.datasets.image_folder import ImageFile, Listing, list_images
+from harness.data.datasets.image_folder import ARCHIVER_FOLDER, ImageFile, Listing, Nested, list_images
 from harness.data.images import FORMATS, for_each, read_image
 from harness.errors import HarnessError
 from harness.paths import user_path
@@ -27,6 +27,9 @@ class Look:
         root: absolute.
         test_folder: the one beside `train`; None where the folder holds the classes themselves.
         unused: folders beside the two that no run will see.
+        nested: how the class of images in nested folders is told, as of `image_folder`.
+        passed_over: folders that hold no image.
+        loose: how many images lie in no class folder.
         train, test: images by class; `test` is empty where there is no folder for it.
         opened: how many of all images were read, chosen at random where they are many.
         sizes: width and height of each that was.
@@ -40,6 +43,9 @@ class Look:
     unused: list[str]
     train: dict[str, int]
     test: dict[str, int]
+    nested: Nested = "refuse"
+    passed_over: list[str] = field(default_factory=list)
+    loose: int = 0
     opened: int = 0
     sizes: list[tuple[int, int]] = field(default_factory=list)
     formats: Counter[str] = field(default_factory=Counter)
@@ -72,8 +78,11 @@ class Look:
         return sum(self.train.values()) if self.test_folder else round(0.8 * sum(self.train.values()))
 
 
-def look_at(folder: Path) -> Look:
+def look_at(folder: Path, nested: Nested = "refuse") -> Look:
     """Reads what a folder holds; of many images a sample.
+
+    Args:
+        nested: see `harness.data.datasets.image_folder`.
 
     Raises:
         HarnessError: it is not laid out as the dataset `image_folder` reads it, or none of its images can be read.
@@ -83,13 +92,15 @@ def look_at(folder: Path) -> Look:
         str(root).encode()
     except UnicodeEncodeError:
         raise HarnessError(f"the name of {str(root)!r} is not UTF-8", "rename it: a suite is UTF-8") from None
-    test_folder, listing = _list(root)
+    test_folder, listing = _list(root, nested)
     names = listing.class_names
     train = _by_class(names, listing.train)
     test = _by_class(names, listing.test) if listing.test is not None else {}
-    used = {"train", test_folder} if test else set(_folders(root))
-    unused = [name for name in _folders(root) if name not in used]
-    found = Look(root, test_folder if test else None, unused, train, test)
+    folders = _folders(root)
+    used = {"train", test_folder, ARCHIVER_FOLDER} if test else set(folders)
+    unused = [name for name in folders if name not in used]
+    passed_over = listing.empty + [name for name in folders if name == ARCHIVER_FOLDER]
+    found = Look(root, test_folder if test else None, unused, train, test, nested, passed_over, listing.loose)
     _open(found, [*listing.train, *(listing.test or [])])
     return found
 
@@ -99,17 +110,22 @@ def _by_class(names: tuple[str, ...], files: list[ImageFile]) -> dict[str, int]:
     return {name: counts[name] for name in names}
 
 
-def _list(root: Path) -> tuple[str, Listing]:
+def _list(root: Path, nested: Nested) -> tuple[str, Listing]:
     """Returns the listing, and the name of the folder that is tested on where there is one beside `train`."""
     there = [name for name in TEST_FOLDERS if (root / name).is_dir()]
     name = there[0] if there and (root / "train").is_dir() else "test"
     try:
-        return name, list_images(root, name)
+        return name, list_images(root, name, nested)
     except HarnessError as error:
         raise HarnessError(error.message, _hint(root, error)) from None
 
 
 def _hint(root: Path, error: HarnessError) -> str:
+    if "data.nested" in error.hint:
+        return (
+            "--recursive first takes the first folder below for the class of an image, --recursive last the one that "
+            "holds it"
+        )
     if (root / "train").is_dir() and "data.test_folder" in error.hint:
         return (
             f"put test images into {root}/test/<class>, or call `harness init {root}/train`: "

@@ -40,10 +40,16 @@ def summary(look: Look) -> list[str]:
         lines.append("no test folder: of each class a fifth becomes the test split, the same for every run")
     if look.unused:
         lines.append(f"not used: the folders {', '.join(printable(name) for name in look.unused)}")
+    if look.passed_over:
+        lines.append(f"passed over, without images: {_some([printable(name) for name in look.passed_over])}")
+    if look.loose:
+        lines.append(f"{counted(look.loose, 'image')} in no class folder: left out")
     span = f"{counts[least]:,} ({printable(least)}) to {counts[most]:,} ({printable(most)}) images a class"
     lines.append(f"balance: {span if counts[least] < counts[most] else f'{counts[least]:,} images of each class'}")
-    if counts[most] > 3 * counts[least]:
-        lines.append("unbalanced: accuracy is that of the large classes; the column macro_recall counts all alike")
+    if is_unbalanced(look):
+        lines.append(
+            "unbalanced: accuracy is that of the large classes; look at test macro recall, which counts all alike"
+        )
     if tiny := [name for name, count in counts.items() if count < 5]:
         lines.append(f"fewer than 5 images: {_some([printable(name) for name in tiny])}")
     smallest, largest = min(look.sizes, key=min), max(look.sizes, key=min)
@@ -56,6 +62,12 @@ def summary(look: Look) -> list[str]:
     if (more := len(look.unreadable) - SHOWN) > 0:
         lines.append(f"unreadable: and {more:,} more")
     return lines
+
+
+def is_unbalanced(look: Look) -> bool:
+    """Tells whether a class has more than three times the images of another one."""
+    counts = [count + look.test.get(name, 0) for name, count in look.train.items()]
+    return max(counts) > 3 * min(counts)
 
 
 def printable(text: str) -> str:
@@ -77,6 +89,7 @@ def _body(look: Look, choices: Choices, name: str) -> list[str]:
         "    name: image_folder",
         f"    root: {json.dumps(str(look.root), ensure_ascii=False)}",
         *([f"    test_folder: {look.test_folder}"] if look.test_folder not in (None, "test") else []),
+        *([f"    nested: {look.nested}"] if look.nested != "refuse" else []),
         _line("    size", c.size),
         _line("    channels", c.channels),
         *([_line("    unreadable", c.unreadable)] if c.unreadable else []),
@@ -84,6 +97,7 @@ def _body(look: Look, choices: Choices, name: str) -> list[str]:
         _line("      crop", c.crop),
         _line("      flip", c.flip),
     ]
+    weights = [_comment("    # class_weights: balanced", "each class counts alike in the loss")] * is_unbalanced(look)
     # Half of what is listed, at the most: some may be unreadable, and of classes of one image none is tested on.
     listed = {"train": look.train_images, "test": sum(look.test.values()) or look.images - look.train_images}
     slices = [f"data.{split}_samples: {min(SMOKE_IMAGES, max(1, count // 2))}" for split, count in listed.items()]
@@ -99,6 +113,7 @@ def _body(look: Look, choices: Choices, name: str) -> list[str]:
         "  train:",
         _line("    epochs", c.epochs),
         _line("    global_batch_size", c.batch_size),
+        *weights,
         "matrix:",
         "  model:",
         *(_comment(f"    - {model.value}", model.reason) for model in c.models),

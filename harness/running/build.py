@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from harness import registry
 from harness.compiled import compile_for_each_shape
+from harness.counted import counted
 from harness.data.augment.batched import Batched, Recipe
 from harness.data.copies import of_one_loader
 from harness.data.loading import ChosenLoader, Feed, Loader
 from harness.data.normalize import normalization
 from harness.data.order import GlobalBatches
 from harness.data.prepare import Splits
+from harness.errors import HarnessError
 from harness.models.network import build_network, fit_to_data
 from harness.spec import ImageShape, RunSpec, TrainSection, parameters
 from harness.training.loop import TrainState
@@ -119,7 +121,26 @@ def build_train_state(
         scaler=torch.amp.GradScaler("cuda", enabled=mixed_precision == "fp16"),
         num_classes=len(splits.class_names),
         on_step=on_step,
+        class_weights=class_weights(train, splits, accelerator.device),
     )
+
+
+def class_weights(train: TrainSection, splits: Splits, device: torch.device) -> Tensor | None:
+    """Returns the weight of each class in the loss, float32 [C]; None where all weigh the same.
+
+    Raises:
+        HarnessError: there are not as many weights as classes.
+    """
+    wanted, count = train.class_weights, len(splits.class_names)
+    if wanted is None:
+        return None
+    if wanted == "balanced":
+        images = np.bincount(splits.train.labels, minlength=count)
+        return torch.from_numpy(images.sum() / count / np.maximum(images, 1)).to(device, torch.float32)
+    if len(wanted) != count:
+        message = f"train.class_weights has {counted(len(wanted), 'weight')} for {counted(count, 'class', 'classes')}"
+        raise HarnessError(message, f"give one for each: {', '.join(splits.class_names[:8])}")
+    return torch.tensor(wanted, dtype=torch.float32, device=device)
 
 
 def prepare_network(network: nn.Module, train: TrainSection, accelerator: Accelerator) -> tuple[nn.Module, nn.Module]:

@@ -105,6 +105,10 @@ class TrainSection(Section):
     loss: Literal["cross_entropy", "cross_entropy_after_softmax"] = Field(
         default="cross_entropy", description="the second applies softmax twice: a mistake that is often published"
     )
+    class_weights: Literal["balanced"] | list[NonNegativeFloat] | None = Field(
+        default=None,
+        description="in the loss, of each class; balanced: images / classes / images of the class",
+    )
     evaluate_every_epochs: PositiveInt = Field(default=1, description="the last epoch is always evaluated")
     eval_batch_size: PositiveInt = Field(default=512, description="test samples a forward pass, for each process")
     evaluate_views: Literal["one", "flips", "flips_and_shifts"] = Field(

@@ -40,6 +40,7 @@ class TrainState:
         network: the bare model, for evaluation.
         model: what is called in training: the network, compiled and wrapped in DDP as the run asks.
         on_step: called after each step with its number in the run.
+        class_weights: of each class in the loss, float [C]; None where all weigh the same.
     """
 
     accelerator: Accelerator
@@ -53,6 +54,7 @@ class TrainState:
     scaler: torch.amp.GradScaler
     num_classes: int
     on_step: Callable[[int], None]
+    class_weights: Tensor | None = None
 
     @property
     def evaluated(self) -> nn.Module:
@@ -134,7 +136,7 @@ def train_epoch(
                     logits = t.model(x)
                     if train.loss == "cross_entropy_after_softmax":
                         logits = logits.softmax(1)
-                    loss = F.cross_entropy(logits, y, label_smoothing=train.label_smoothing)
+                    loss = cross_entropy(logits, y, t.class_weights, train.label_smoothing)
                 # DDP averages over ranks; weighted by its samples, each share counts as in one large batch.
                 weight = len(y) * num_processes / sizes[batch]
                 loss = loss if weight == 1.0 else loss * weight
@@ -160,6 +162,20 @@ def train_epoch(
     so_far.time += part
     so_far.timed_samples += sum(sizes[so_far.batch - part.timed_steps : so_far.batch])
     _require_finite(t.accelerator, so_far.losses[first_batch:], steps_before + first_batch)
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Returns the mean loss of a batch, logits [N, C] and labels int64 [N].
+
+    With class weights [C] it is divided by N all the same, not by the sum of the weights as in torch: so the mean over
+    parts of a batch is that of the whole batch.
+    """
+    if class_weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    weighted = F.cross_entropy(logits, labels, class_weights, reduction="none", label_smoothing=label_smoothing)
+    return weighted.mean()
 
 
 def _until(pauses: Callable[[], bool], batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.data.order import hash_seed
@@ -18,7 +17,7 @@ from harness.measure.clock import TrainClock
 from harness.running.build import build_loader, build_train_state
 from harness.running.execute import DROPOUT
 from harness.spec import RunSpec, parse_run_spec
-from harness.training.loop import Diverged, TrainState, begin_epoch, train_epoch
+from harness.training.loop import Diverged, TrainState, begin_epoch, cross_entropy, train_epoch
 from harness.training.precision import apply_switches
 
 
@@ -178,16 +177,20 @@ def _measure(
     train_state: TrainState, images: Tensor, labels: Tensor, step_sizes: Sequence[float], step: int
 ) -> AlongGradient:
     def loss() -> Tensor:
-        return objective(train_state.network(images), labels, train_state.train.loss, train_state.train.label_smoothing)
+        train = train_state.train
+        logits = train_state.network(images)
+        return objective(logits, labels, train.loss, train.label_smoothing, train_state.class_weights)
 
     return along_gradient(train_state.network, loss, step_sizes, step)
 
 
-def objective(logits: Tensor, labels: Tensor, name: str, label_smoothing: float = 0.0) -> Tensor:
+def objective(
+    logits: Tensor, labels: Tensor, name: str, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+) -> Tensor:
     """Returns the mean loss of a batch, as the training loop takes it: logits [N, C], labels int64 [N]."""
     if name == "cross_entropy_after_softmax":
         logits = logits.softmax(1)
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    return cross_entropy(logits, labels, class_weights, label_smoothing)
 
 
 def filter_normalised(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,28 @@ def test_an_error_of_the_file_system_is_one_error(split, monkeypatch):
 def test_a_class_folder_without_images(split):
     for path in (split / "test/dog").iterdir():
         path.unlink()
-    fails(split, "test/dog holds no images", hint=".jpg")
+    fails(split, "train and test have different classes: dog", hint="with images in each")
+    for path in (split / "test/cat").iterdir():
+        path.unlink()
+    fails(split, "no class folder in ", hint=".jpg")
+
+
+def test_an_empty_folder_and_an_archivers_are_no_classes(tmp_path):
+    fill(tmp_path, {"cat": 5, "dog": 5})
+    (tmp_path / "bird").mkdir()
+    fill(tmp_path, {"__MACOSX": 2})
+    assert load(tmp_path).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(("nested", "classes"), [("first", ("home", "wild")), ("last", ("cat", "dog", "owl"))])
+def test_classes_of_nested_folders(tmp_path, nested, classes):
+    fill(tmp_path / "home", {"cat": 4, "dog": 5})
+    fill(tmp_path / "wild", {"cat": 6, "owl": 7})
+    found = load(tmp_path, nested=nested)
+    assert found.class_names == classes
+    counts = Counter(found.class_names[label] for split in (found.train, found.test) for label in split.labels)
+    assert counts == ({"home": 9, "wild": 13} if nested == "first" else {"cat": 10, "dog": 5, "owl": 7})
+    fails(tmp_path, f"class folder {tmp_path / 'home'} holds folders", hint="data.nested=first")
 
 
 def test_different_classes_in_train_and_test(split):

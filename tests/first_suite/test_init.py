@@ -70,14 +70,33 @@ def validated(root: Path) -> None:
             images(root / split / name, 8)
 
 
-FOLDERS = {each.__name__: each for each in (plain, odd, unbalanced, gray, broken, named, validated)}
+def untidy(root: Path) -> None:
+    images(root, 3)
+    for name in ("cat", "dog", "__MACOSX"):
+        images(root / "valid" / name, 3)
+        images(root / "train" / name, 8)
+    images(root / "train", 2)
+    (root / "train" / "empty").mkdir()
+
+
+FOLDERS = {each.__name__: each for each in (plain, odd, unbalanced, gray, broken, named, validated, untidy)}
 EXPECTED = {
     "plain": ("size: null", "# split: 60 in train, 12 in test", "flip: true", "balance: 36 images of each class"),
     "odd": ("size: 32", "50x40 to 130x20", "24 JPEG, 10 PNG", "a fifth becomes the test split"),
-    "unbalanced": ("# unbalanced: accuracy", "# fewer than 5 images: few", "3 (few) to 60 (many)"),
+    "unbalanced": (
+        "# unbalanced: accuracy",
+        "# class_weights: balanced",
+        "# fewer than 5 images: few",
+        "3 (few) to 60 (many)",
+    ),
     "gray": ("channels: 1", "flip: false", "size: null"),
     "broken": ("unreadable: skip", "# unreadable: x/torn.jpg: ", "stem: imagenet", "mobilenet"),
     "named": ("große Katze", "犬", "tab\ufffdand\ufffdline"),
+    "untidy": (
+        "# passed over, without images: empty",
+        "# 5 images in no class folder: left out",
+        "16 in train, 6 in valid",
+    ),
     "validated": ("test_folder: val", "# not used: the folders extra", "16 in val, which is tested on"),
 }
 
@@ -157,6 +176,21 @@ def test_it_runs_by_the_commands(house: House) -> None:
     assert [result["status"] for result in house.results("images_smoke").values()] == ["ok"]
 
 
+@pytest.mark.parametrize(("nested", "classes"), [("first", "home, wild"), ("last", "cat, dog, owl")])
+def test_nested_folders(nested: str, classes: str, tmp_path: Path, capsys) -> None:
+    root = tmp_path / "animals"
+    for name in ("home/cat", "home/dog", "wild/cat", "wild/owl"):
+        images(root / name, 8)
+    assert init(root, tmp_path / "s.yaml") == 2
+    assert "hint: --recursive first takes the first folder below" in capsys.readouterr().err
+    assert init(root, tmp_path / "s.yaml", "--recursive", nested) == 0
+    text = (tmp_path / "s.yaml").read_text()
+    assert f"# Classes: {classes}" in text and yaml.safe_load(text)["base"]["data"]["nested"] == nested
+    assert (
+        load_suite(tmp_path / "s.yaml").plan(lambda section: "f00d").runs[0].spec.data.model_dump()["nested"] == nested
+    )
+
+
 def test_nothing_is_overwritten(tmp_path: Path, capsys) -> None:
     plain(tmp_path / "i")
     suite = tmp_path / "suite.yaml"
@@ -171,9 +205,9 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys) -> None:
     [
         (lambda root: None, "cannot be read: No such file", "it should hold train/<class>/*.jpg"),
         (lambda root: root.mkdir(), "holds no class folders", "it should hold"),
-        (lambda root: (root / "a").mkdir(parents=True), "holds no images", "it should hold"),
+        (lambda root: (root / "a").mkdir(parents=True), "no class folder in", "it should hold"),
         (lambda root: images(root / "train" / "a", 3), "holds train but no test", "a fifth becomes the test split"),
-        (lambda root: images(root / "a" / "b" / "c", 3), "holds folders (b)", "it should hold"),
+        (lambda root: images(root / "a" / "b" / "c", 3), "holds folders (b)", "--recursive first"),
         (lambda root: garbage(root / "a"), "none of the 2 images", "repair or replace them"),
     ],
     ids=["missing", "empty", "class without images", "no test split", "nested", "garbage"],

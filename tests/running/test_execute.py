@@ -252,6 +252,16 @@ def test_views_of_the_least_certain_change_some_of_what_is_evaluated() -> None:
     )
 
 
+def test_class_weights_are_of_the_training_images_and_change_the_run() -> None:
+    labels = prepare(make_spec().data).train.labels
+    weights = (len(labels) / 10 / np.bincount(labels)).astype("float32").tolist()
+    balanced = run(make_spec(train={"class_weights": "balanced"}))
+    assert not torch.equal(balanced.weights(), plain().weights())
+    assert torch.equal(balanced.weights(), run(make_spec(train={"class_weights": weights})).weights())
+    with pytest.raises(HarnessError, match=r"train\.class_weights has 3 weights for 10 classes"):
+        run(make_spec(train={"class_weights": [1, 1, 2]}))
+
+
 @pytest.mark.parametrize("optimizer", [{"name": "sgd", "lr": 0.1}, {"name": "muon"}])
 def test_weights_in_bfloat16_learn(optimizer: dict[str, Any]) -> None:
     model = {"name": "fast_vgg", "widths": [4, 4], "whiten": 2}

@@ -75,11 +75,19 @@ def train(train_state: TrainState, given: Batches, epoch: int = 0) -> Tally:
 
 
 def by_hand(
-    network: nn.Module, given: Batches, lr: float = 0.2, clip: float | None = None, label_smoothing: float = 0.0
+    network: nn.Module,
+    given: Batches,
+    lr: float = 0.2,
+    clip: float | None = None,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Plain gradient descent, a whole batch at once; yields the weights after each step."""
     for images, labels in given:
         loss = F.cross_entropy(network(images), labels, label_smoothing=label_smoothing)
+        if class_weights is not None:
+            log_p = network(images).log_softmax(1)[range(len(labels)), labels]
+            loss = -(class_weights[labels] * log_p).sum() / len(labels)
         gradients = torch.autograd.grad(loss, list(network.parameters()))
         norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
         scale = min(1.0, clip / norm) if clip else 1.0
@@ -147,6 +155,16 @@ def test_label_smoothing_is_in_the_objective() -> None:
     assert_same(network, expected)
     counts.count()
     assert counts.metrics()[0].loss == pytest.approx(sum(losses) / sum(SIZES), rel=1e-5)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_class_weights_are_in_the_objective_and_parts_of_a_batch_make_the_whole(micro_batches: int) -> None:
+    network, given, weights = mlp(), batches(SIZES), torch.linspace(0.5, 3.0, CLASSES)
+    train_state = make(network, gradient_accumulation_steps=micro_batches)
+    train_state.class_weights = weights
+    train(train_state, given)
+    *_, expected = by_hand(mlp(), given, class_weights=weights)
+    assert_same(network, expected)
 
 
 def test_the_moving_average_is_that_of_the_weights_after_each_step() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -19,6 +20,8 @@ from harness.registry import dataset
 if TYPE_CHECKING:
     import numpy as np
 
+ARCHIVER_FOLDER = "__MACOSX"  # beside what macOS packed: a shadow of each file, by the same name
+
 
 class ImageFile(NamedTuple):
     """An image that was listed, not opened."""
@@ -27,12 +30,31 @@ class ImageFile(NamedTuple):
     label: int
 
 
+Nested = Literal["refuse", "first", "last"]
+
+
+class Classes(NamedTuple):
+    """The images of a split by class.
+
+    Attributes:
+        empty: folders that hold nothing, and are passed over.
+        loose: how many images lie in no class folder, and are left out.
+    """
+
+    names: tuple[str, ...]
+    files: list[ImageFile]
+    empty: list[str]
+    loose: int
+
+
 class Listing(NamedTuple):
-    """The images of a folder; `test` is None where the folder is yet to be split."""
+    """The images of a folder; `test` is None where the folder is yet to be split; `empty`, `loose`: see `Classes`."""
 
     class_names: tuple[str, ...]
     train: list[ImageFile]
     test: list[ImageFile] | None
+    empty: list[str]
+    loose: int
 
 
 @dataset("image_folder")
@@ -42,6 +64,7 @@ def image_folder(
     test_folder: str = "test",
     test_fraction: Fraction = 0.2,
     split_seed: NonNegativeInt = 0,
+    nested: Literal["refuse", "first", "last"] = "refuse",
     size: PositiveInt | None = None,
     channels: Literal[1, 3] = 3,
     unreadable: Literal["fail", "skip"] = "fail",
@@ -53,6 +76,7 @@ def image_folder(
         test_folder: Name of the folder beside train that is tested on, for instance val.
         test_fraction: Share of each class that is tested on, where root holds the classes themselves.
         split_seed: Seed of that split.
+        nested: Of folders in folders, which names the class: the first below root (or train), or the last.
         size: Height and width in pixels (shorter side resized, centre cut out); null: all have one size.
         channels: 1 for gray, 3 for colour; every image is converted.
         unreadable: What to do with a file that is no readable image; skip leaves it out and lists it.
@@ -60,14 +84,14 @@ def image_folder(
     folder = user_path(root)
 
     def fingerprint(most_bytes: float = math.inf) -> str:
-        listing = list_images(folder, test_folder)
+        listing = list_images(folder, test_folder, nested)
         split = [test_folder] if listing.test is not None else [test_fraction, split_seed]
         paths = [file.path for file in [*listing.train, *(listing.test or [])]]
         content = content_of(paths, folder, most_bytes=most_bytes)
         return content and fingerprint_of("image_folder", content, split)
 
     def load(*, decode: bool = True) -> Dataset:
-        listing = list_images(folder, test_folder)
+        listing = list_images(folder, test_folder, nested)
         train, test = listing.train, listing.test
         if test is None:
             train, test = _split(train, test_fraction, split_seed)
@@ -113,58 +137,73 @@ def _split(files: list[ImageFile], fraction: float, seed: int) -> tuple[list[Ima
     return [files[index] for index in kept], [files[index] for index in held]
 
 
-def list_images(root: Path, test_folder: str) -> Listing:
-    """Lists the images of a folder and opens none.
+def list_images(root: Path, test_folder: str, nested: Nested = "refuse") -> Listing:
+    """Lists the images of a folder and opens none; see `image_folder`.
 
     Raises:
         HarnessError: it is not laid out as `image_folder` says.
     """
-    folders = _entries(root)[0]
+    folders, beside = _entries(root)
     # A lone folder called train that holds images, not folders, is a class (of trains).
     if "train" not in folders or not (test_folder in folders or _entries(root / "train")[0]):
-        return Listing(*_list_classes(root), None)
+        found = _list_classes(root, nested)
+        return Listing(found.names, found.files, None, found.empty, found.loose)
     if test_folder not in folders:
         others = ", ".join(sorted(set(folders) - {"train"})) or "nothing else"
         raise HarnessError(
             f"{root} holds train but no {test_folder}",
             f"set data.test_folder; beside train there is: {others}",
         )
-    class_names, train = _list_classes(root / "train")
-    test_names, test = _list_classes(root / test_folder)
-    if class_names != test_names:
-        odd = sorted(set(class_names) ^ set(test_names))
+    train, test = _list_classes(root / "train", nested), _list_classes(root / test_folder, nested)
+    if train.names != test.names:
+        odd = sorted(set(train.names) ^ set(test.names))
         raise HarnessError(
             f"{root}: train and {test_folder} have different classes: {', '.join(odd[:5])}",
-            "give both the same class folders",
+            "give both the same class folders, with images in each",
         )
-    return Listing(class_names, train, test)
+    loose = len(beside) + train.loose + test.loose
+    return Listing(train.names, train.files, test.files, [*train.empty, *test.empty], loose)
 
 
-def _list_classes(folder: Path) -> tuple[tuple[str, ...], list[ImageFile]]:
-    names = sorted(_entries(folder)[0])
-    if not names:
+def _list_classes(folder: Path, nested: Nested) -> Classes:
+    folders, loose = _entries(folder)
+    if not folders:
         raise HarnessError(f"{folder} holds no class folders", "each class is a folder: root/cat/1.jpg")
-    found: list[ImageFile] = []
-    for label, name in enumerate(names):
-        nested, images = _entries(folder / name)
-        if nested:
-            raise HarnessError(
-                f"class folder {folder / name} holds folders ({sorted(nested)[0]})",
-                "data.root must hold train and test, or the classes, and a class directly its images",
-            )
-        if not images:
-            raise HarnessError(f"class folder {folder / name} holds no images", f"known: {' '.join(SUFFIXES)}")
-        found += [ImageFile(path, label) for path in sorted(images)]
-    return tuple(_printable(name) for name in names), found
+    of_class: dict[str, list[str]] = {}
+    empty: list[str] = []
+    for name in sorted(folders):
+        for path, inner, images in _walk(folder / name):
+            if inner and nested == "refuse":
+                raise HarnessError(
+                    f"class folder {path} holds folders ({sorted(inner)[0]})",
+                    "data.root must hold train and test, or the classes; of classes with folders in them "
+                    "data.nested=first or data.nested=last says which folder names the class",
+                )
+            if not inner and not images:
+                empty.append(os.path.relpath(path, folder))
+            of_class.setdefault(path.name if nested == "last" else name, []).extend(images)
+    names = sorted(name for name, images in of_class.items() if images)
+    if not names:
+        raise HarnessError(f"no class folder in {folder} holds images", f"known: {' '.join(SUFFIXES)}")
+    files = [ImageFile(path, label) for label, name in enumerate(names) for path in sorted(of_class[name])]
+    return Classes(tuple(_printable(name) for name in names), files, list(map(_printable, empty)), len(loose))
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yields a folder and all below it, each with what `_entries` finds there."""
+    folders, images = _entries(folder)
+    yield folder, folders, images
+    for name in sorted(folders):
+        yield from _walk(folder / name)
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
-    """Returns the folders (names) and the images (paths) in a folder, but not what is hidden."""
+    """Returns the folders (names) and the images (paths) in a folder, but not what is hidden or of an archiver."""
     folders, images = [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or entry.name == ARCHIVER_FOLDER:
                     continue
                 if entry.is_dir():
                     folders.append(entry.name)
