@@ -113,6 +113,7 @@ REAL_CHANGES: list[dict[str, Any]] = [
         "untimed_steps": 0,
         "shuffle": "once",
         "loss": "cross_entropy_after_softmax",
+        "class_weights": "balanced",
         "evaluate_views": "flips",
         "evaluate_views_share": 0.5,
         "evaluate_train": True,
