@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import timm.optim
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -76,6 +77,13 @@ SAME: list[tuple[str, dict[str, Any], Any, dict[str, Any]]] = [
     ("torch/Adadelta", {"lr": 0.5, "weight_decay": 0.1}, OPTIM.Adadelta, {"lr": 0.5, "weight_decay": 0.1}),
     ("torch/Rprop", {"lr": 0.05, "kwargs": {"etas": [0.4, 1.3]}}, OPTIM.Rprop, {"lr": 0.05, "etas": (0.4, 1.3)}),
     ("torch/SGD", {"lr": 0.1, "kwargs": {"momentum": 0.5}}, OPTIM.SGD, {"lr": 0.1, "momentum": 0.5}),
+    ("timm/lion", {}, timm.optim.Lion, {}),
+    (
+        "timm/lamb",
+        {"lr": 0.01, "weight_decay": 0.1, "kwargs": {"betas": [0.8, 0.9]}},
+        timm.optim.Lamb,
+        {"lr": 0.01, "weight_decay": 0.1, "betas": (0.8, 0.9)},
+    ),
 ]
 
 
@@ -94,7 +102,12 @@ NOT_FOR_EVERY_LAYER = {"torch/Muon"}
 REFUSED = {"torch/LBFGS", "torch/SparseAdam"}
 
 
-@pytest.mark.parametrize("name", sorted({*registry.names("optimizer")} - REFUSED - NOT_FOR_EVERY_LAYER))
+# Of timm's ninety some; that they step is timm's business.
+TIMMS = {"timm/lion", "timm/adan", "timm/adopt", "timm/cadamw"}
+ALL = {name for name in registry.names("optimizer") if not name.startswith("timm/")} | TIMMS
+
+
+@pytest.mark.parametrize("name", sorted(ALL - REFUSED - NOT_FOR_EVERY_LAYER))
 @pytest.mark.parametrize("weight_decay_on", ["all", "weights"])
 def test_every_optimizer_changes_every_parameter(name: str, weight_decay_on: str) -> None:
     model = network()
@@ -104,7 +117,7 @@ def test_every_optimizer_changes_every_parameter(name: str, weight_decay_on: str
         assert found[key].isfinite().all() and not torch.equal(found[key], before), key
 
 
-@pytest.mark.parametrize("name", sorted(REFUSED))
+@pytest.mark.parametrize("name", sorted(REFUSED | {"timm/adahessian", "timm/adafactor"}))
 def test_what_the_loop_cannot_step_is_refused(name: str) -> None:
     with pytest.raises(HarnessError, match=f"optimizer {name} needs"):
         build_optimizer(section(name), network())
@@ -127,6 +140,9 @@ def test_muon_takes_matrices_and_refuses_the_rest() -> None:
         ("torch/NAdam", {"kwargs": {"eps": -1.0}}),
         ("torch/Adam", {"kwargs": {"lr": 0.1}, "lr": 0.2}),
         ("torch/Adam", {"kwargs": {"fused": True, "foreach": True}}),
+        ("timm/lion", {"kwargs": {"bettas": [0.9, 0.9]}}),
+        ("timm/sgd", {}),
+        ("timm/fusedadam", {}),
     ],
 )
 def test_arguments_that_torch_refuses_are_one_error(name: str, values: dict[str, Any]) -> None:
