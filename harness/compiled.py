@@ -21,8 +21,10 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
 
 
-def compile_for_each_shape(function: Function, mode: str | None = None) -> Function:
-    """Returns a function or module that is compiled when it is called, anew for each shape; `mode` as `torch.compile`.
+def compile_for_each_shape(function: Function, mode: str | None = None, *, fullgraph: bool = False) -> Function:
+    """Returns a function or module that is compiled when it is called, anew for each shape.
+
+    `mode` and `fullgraph` are as in `torch.compile`: with the second, what cannot be one graph is an error.
 
     The compiler keeps what it makes by the code that it was given. Left alone it makes a second shape dynamic, and
     after eight variants of one architecture it compiles no more, as only a log says: what a run gets would depend on
@@ -33,4 +35,4 @@ def compile_for_each_shape(function: Function, mode: str | None = None) -> Funct
 
     config.recompile_limit += VARIANTS
     config.accumulated_recompile_limit += VARIANTS
-    return torch.compile(function, mode=mode, dynamic=False)  # type: ignore[return-value]
+    return torch.compile(function, mode=mode, dynamic=False, fullgraph=fullgraph)  # type: ignore[return-value]

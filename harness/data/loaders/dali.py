@@ -249,9 +249,12 @@ class _Conveyor:
         stream = torch.cuda.current_stream() if self._pictures.on_gpu else None
         feed_ndarray(tensor, images, cuda_stream=stream)  # DALI writes the next batch where this one was
         assert len(images) == count
-        if self._feed.recipe.channels_last:
-            images = images.permute(0, 3, 1, 2)
-        return images.to(self._feed.recipe.dtype)
+        return self.in_format(images)
+
+    def in_format(self, images: Tensor) -> Tensor:
+        """Returns a batch of the pipeline as [n, C, H, W] in the recipe's type: all that torch does to it."""
+        recipe = self._feed.recipe
+        return recipe.to_format(images.permute(0, 3, 1, 2) if recipe.channels_last else images)
 
     def _explained(self, error: Exception) -> HarnessError:
         """Returns an error that names the file DALI stumbled over; the pipeline is of no use any more."""

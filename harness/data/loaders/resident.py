@@ -111,7 +111,7 @@ class ResidentOnGpu:
         return self._batched.train(self._images.index_select(0, samples).permute(0, 3, 1, 2), draws)
 
     def _compiled(self) -> Callable[[Tensor, Draws], Tensor]:
-        compiled = compile_for_each_shape(self._gather)
+        compiled = compile_for_each_shape(self._gather, fullgraph=True)
         for size in sorted({len(share) for share in self._feed.shares(0, 0)}):  # before the clock runs
             self._try(compiled, size, 1)
         return compiled
