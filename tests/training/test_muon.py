@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.spec import parse_run_spec
 from harness.training.optimizers.muon import Muon, orthogonal, orthogonal_all
@@ -46,15 +48,66 @@ def test_it_is_near_the_orthogonal_factor(shape: tuple[int, int, int]) -> None:
     assert ((found * (u @ v)).sum((1, 2)) / found.norm(dim=(1, 2)) / (u @ v).norm(dim=(1, 2))).min() > 0.95
 
 
-def test_equal_shapes_are_stepped_together_and_alike() -> None:
+def by_hand(update: Tensor, iterations: int) -> Tensor:
+    """One matrix at a time, as the method's author writes it."""
+    x = update.flatten(1)
+    rows, columns = x.shape
+    x = x / (x.norm() + 1e-7)
+    x = x.T if rows > columns else x
+    for _ in range(iterations):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    x = x.T if rows > columns else x
+    return (x * max(1.0, rows / columns) ** 0.5).view_as(update)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_equal_shapes_are_stepped_together_and_as_one_by_one(channels_last: bool) -> None:
     random = torch.Generator().manual_seed(0)
-    updates = [torch.randn(shape, generator=random) for shape in ((8, 3, 3, 3), (4, 6), (8, 3, 3, 3), (12, 3))]
-    together = orthogonal_all(updates, 5)
-    for update, found in zip(updates, together, strict=True):
-        [alone] = orthogonal_all([update], 5)
+    shapes = ((8, 3, 3, 3), (32, 2, 3, 3), (4, 6), (8, 3, 3, 3), (12, 3), (8, 4, 1, 1), (5, 2, 3), (4, 2, 2, 2, 2))
+    updates = [torch.randn(shape, generator=random) for shape in shapes]
+    if channels_last:
+        updates = [each.to(memory_format=torch.channels_last) if each.dim() == 4 else each for each in updates]
+    for update, found in zip(updates, orthogonal_all(updates, 5), strict=True):
         assert found.shape == update.shape
-        torch.testing.assert_close(found, alone)
-    torch.testing.assert_close(together[3], orthogonal(updates[3][None], 5)[0] * 2.0)  # 12 rows, 3 columns
+        torch.testing.assert_close(found, by_hand(update, 5), rtol=1e-4, atol=1e-5)
+
+
+def test_in_bfloat16_they_are_as_exact_as_one_by_one() -> None:
+    updates = [torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((64, 24, 3, 3), (40, 128))]
+    for update, found in zip(updates, orthogonal_all([each.bfloat16() for each in updates], 3), strict=True):
+        exact = by_hand(update.double(), 3)
+        error, error_by_hand = ((each - exact).norm() for each in (found, by_hand(update.bfloat16(), 3)))
+        assert error < 0.015 * exact.norm() and error < error_by_hand
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is called, by name, but for views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not func.is_view:
+            self.counts[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_an_iteration_is_three_products_however_many_matrices_have_a_shape(channels_last: bool) -> None:
+    def counted(matrices: int) -> Counter[str]:
+        updates = [torch.ones(16, 4, 3, 3) for _ in range(matrices)]
+        if channels_last:
+            updates = [each.to(memory_format=torch.channels_last) for each in updates]
+        with Operations() as operations:
+            orthogonal_all(updates, 5)
+        return operations.counts
+
+    of_one, of_seven = counted(1), counted(7)
+    assert of_one == of_seven
+    assert of_one["bmm"] == 5 and of_one["baddbmm"] == 10 and not of_one["mul"]
+    assert sum(of_one.values()) - of_one["_unsafe_view"] == 15 + 4  # stacked, and divided by their norms
 
 
 @pytest.mark.parametrize("nesterov", [True, False])

@@ -113,30 +113,42 @@ class Muon(Optimizer):
 
 def orthogonal_all(updates: list[Tensor], iterations: int) -> list[Tensor]:
     """Returns `orthogonal` of each, those of one shape at once; a wide matrix has as long a step as a tall one."""
+    in_order = [_in_order(update) for update in updates]
     of_shape: dict[torch.Size, list[int]] = defaultdict(list)
-    for place, update in enumerate(updates):
-        of_shape[update.shape].append(place)
+    for place, update in enumerate(in_order):
+        of_shape[update.flatten(1).shape].append(place)
     found = list(updates)
-    for shape, places in of_shape.items():
-        stacked = torch.stack([updates[place].flatten(1) for place in places])
-        rows, columns = stacked.shape[1:]
-        scaled = orthogonal(stacked, iterations) * max(1.0, rows / columns) ** 0.5
-        for place, each in zip(places, scaled, strict=True):
-            found[place] = each.to(updates[place].dtype).view(shape)
+    for (rows, columns), places in of_shape.items():
+        stacked = torch.stack([in_order[place].flatten(1) for place in places])
+        together = orthogonal(stacked, iterations, max(1.0, rows / columns) ** 0.5).to(stacked.dtype)
+        for place, each in zip(places, together.unbind(), strict=True):
+            each = each.view(in_order[place].shape)
+            found[place] = each if in_order[place] is updates[place] else each.permute(0, 3, 1, 2)
     return found
 
 
-def orthogonal(matrices: Tensor, iterations: int) -> Tensor:
-    """Returns for matrices [n, rows, columns] about U V' of their singular value decompositions U S V'.
+def _in_order(update: Tensor) -> Tensor:
+    """Returns filters that lie in channels-last memory as [filters, k, k, C]: so their matrix needs no copy.
 
-    In bfloat16 on a GPU, which is enough for it.
+    Where the columns of a matrix change places, those of its U V' do, too.
     """
-    a, b, c = COEFFICIENTS
+    return update.permute(0, 2, 3, 1) if update.dim() == 4 and not update.is_contiguous() else update
+
+
+def orthogonal(matrices: Tensor, iterations: int, scale: float = 1.0) -> Tensor:
+    """Returns for matrices [n, rows, columns] about `scale` U V' of their singular value decompositions U S V'.
+
+    In bfloat16 on a GPU, which is enough for it. An iteration, X <- a X + (b S + c S S) X with S = X X', is three
+    operations for all matrices: their sums are taken while the products are.
+    """
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value is above one
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
-    for _ in range(iterations):
+    for left in reversed(range(iterations)):
+        a, b, c = COEFFICIENTS
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        last = 1.0 if left else scale
+        x = torch.baddbmm(x, polynomial, x, beta=a * last, alpha=last)
     return x.mT if tall else x
