@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from harness.spec import ImageShape
 from tests.gpu.stand_in import MEMORY, stand_in_gpu
 
 ROOT = Path(__file__).parent.parent
@@ -328,3 +329,30 @@ def is_mirrored(padded: np.ndarray, window: np.ndarray) -> bool:
             if np.abs(window - seen).max() <= 1:
                 return not straight
     raise AssertionError("no window of its image")
+
+
+def test_the_operations_of_a_layer_and_what_the_roofline_allows_them_by_hand(script: Callable[[str], Any]) -> None:
+    roofline = script("roofline")
+    network = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    found = roofline.operations_of_step(network, ImageShape(4, 6, 5), 2, "bf16")
+    images, filters, features = 2 * 4 * 6 * 5, 8 * 4 * 3 * 3, 2 * 8 * 6 * 5
+    products = 2 * features * 4 * 3 * 3  # a product and a sum each
+    by_name = {each.name: each[1:] for each in found if each.name != "_to_copy"}
+    assert by_name["convolution"] == (products, 2 * (images + filters + features))
+    # The images need no gradient. Read: that of the features, the images, the filters; written: the filters'.
+    assert by_name["convolution_backward"] == (products, 2 * (images + 2 * filters + features))
+    assert by_name["relu"] == (0, 2 * 2 * features)
+    assert by_name["threshold_backward"] == (0, 2 * 3 * features)
+
+    first, second = roofline.Operation("product", 100.0, 10.0), roofline.Operation("sum", 0.0, 30.0)
+    assert roofline.allowed_fraction([first], peak=10.0, bandwidth=5.0) == 1.0
+    assert roofline.allowed_fraction([first], peak=10.0, bandwidth=0.5) == 0.5
+    assert roofline.allowed_fraction([first, second], peak=10.0, bandwidth=5.0) == 10 / 16
+
+
+def test_a_config_is_held_against_what_the_roofline_allows(script: Callable[[str], Any]) -> None:
+    roofline = script("roofline")
+    found = roofline.of_h100(256)
+    assert 0.3 < found["allowed"] < 0.5 and found["aim"] == 0.8 * found["allowed"]
+    measured = {"config": "resnet18", "fraction_of_peak": 0.25, "allowed": 0.4, "aim": 0.32}
+    assert roofline.as_line(measured) == "resnet18: 0.250 of 0.400 that the roofline allows; the aim is 0.320"

@@ -58,6 +58,17 @@ def test_a_part_of_the_checks_on_a_gpu_leaves_json_and_a_table(part: str, files:
     assert part == "speedrun" or "\n| gtx_quick: configs | 4 entries |\n" in table
 
 
+def test_roofline_of_the_runs_of_a_suite(tmp_path: Path) -> None:
+    only = ["--only", "model.name=mlp", "--set", "seeds=1", "--set", "train.epochs=1"]
+    for words in (["run", "benchmarks/quickstart.yaml", *only], ["calibrate", "--seconds", "0.1"]):
+        command = [sys.executable, "-m", "harness", *words, "--output", str(tmp_path)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=250)
+    found = output_of("roofline.py", "--results", str(tmp_path / "quickstart"))
+    assert {config["config"] for config in found} == {"mlp, sgd", "mlp, adam"}
+    for config in found:  # on a busy machine no run was timed
+        assert 0 < config["allowed"] <= 1 and (config["fraction_of_peak"] is None or config["fraction_of_peak"] > 0)
+
+
 PEER = """\
 import torch
 data = {split: torch.load(f"cifar10/{split}.pt") for split in ("train", "test")}
