@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from first_contact_stages import STAGES, Stage
+from first_contact_stages import STAGES, Stage, of_finding
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -176,7 +176,7 @@ def read_json(path: Path) -> Any:
 def why(found: Any) -> str:
     """Returns what a stage itself says of what went wrong; empty where it says nothing."""
     if isinstance(found, dict):
-        said = [finding["says"] for finding in found.get("findings", ()) if finding["verdict"] == "stop"]
+        said = [of_finding(finding) for finding in found.get("findings", ()) if finding["verdict"] == "stop"]
         said += [f"{each['suite']}: {each['error']}" for each in found.get("configs", ()) if each["error"]]
     else:
         said = [f"{case['case']}: {case['problem']}" for case in found or () if case.get("problem")]

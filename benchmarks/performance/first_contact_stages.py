@@ -40,8 +40,14 @@ def of_machine(found: Any) -> str:
     """Returns what the machine is, and what is to be known of it."""
     system = found["system"]
     text = f"{system['name']}, torch {system['torch']}, CUDA {system['cuda']}, driver {system['driver']}"
-    warnings = [each for each in found["findings"] if each["verdict"] == "warning"]
-    return "; ".join([text, *(f"{each['about']}: {each['says']}" for each in warnings)])
+    told = [each for each in found["findings"] if each["verdict"] == "warning" or each["says"].startswith("no GPU")]
+    return "; ".join([text, *map(of_finding, told)])
+
+
+def of_finding(found: Any) -> str:
+    """Returns what `harness doctor` found, with what to do about it."""
+    about = "" if found["about"] in found["says"] else f"{found['about']}: "
+    return f"{about}{found['says']}" + (f" (hint: {found['hint']})" if found.get("hint") else "")
 
 
 def of_cases(cases: Any) -> str:
