@@ -44,24 +44,17 @@ class TwoHosts:
             _ip("-n", space, "addr", "add", f"{ADDRESSES[number]}/24", "dev", f"wire{number}")
             _ip("-n", space, "link", "set", f"wire{number}", "up")
 
+    def enter(self, number: int) -> list[str]:
+        """Returns the words before a command that runs on a host; the process stays one, so a signal reaches it."""
+        # Not `ip netns exec`: it hides /sys/fs/cgroup, which slurmd wants.
+        enter = ["nsenter", f"--net=/run/netns/{self._spaces[number]}", "unshare", "--uts", "--mount"]
+        return [*enter, "bash", "-c", ENTER, "host", f"host-{number}", str(self._folder / f"hosts-{number}")]
+
     def start(self, number: int, *command: str, cwd: Path, **environment: str) -> subprocess.Popen[bytes]:
         """Starts a command on a host; what it prints is in `host-NUMBER.log`."""
-        enter = [
-            "ip",
-            "netns",
-            "exec",
-            self._spaces[number],
-            "unshare",
-            "--uts",
-            "--mount",
-            "bash",
-            "-c",
-            ENTER,
-            "host",
-        ]
         with (self._folder / f"host-{number}.log").open("w") as log:
             process = subprocess.Popen(
-                [*enter, f"host-{number}", str(self._folder / f"hosts-{number}"), *command],
+                [*self.enter(number), *command],
                 cwd=cwd,
                 env=os.environ | environment,
                 stdout=log,

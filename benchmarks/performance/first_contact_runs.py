@@ -10,7 +10,6 @@ fails. `difference` is the largest one of the losses to those of another case, o
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import gc
@@ -49,6 +48,7 @@ TAIL = IMAGES | {"train": STEPS * BATCH + BATCH // 2}  # one step more, with a s
 CNN = {"name": "cnn3", "padding": "same"} | ({} if CUDA else {"filters": [4, 4, 4], "hidden_size": 8})
 RESIDENT = {"name": "resident", "compile": False}
 FUSED = {"name": "torch/SGD", "lr": 0.05, "kwargs": {"momentum": 0.9, "fused": True}}
+GRAPHS = "reduce-overhead"
 NEAR = 1e-3  # the same sums in another order, in float32, over two epochs
 # What the record of a run on a GPU must hold; the driver may hide what a process of its own has.
 MEASURED = {
@@ -60,70 +60,65 @@ MEASURED = {
 
 def main() -> None:
     """Runs a stage."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("stage", choices=("options", "graphs", "ranks"))
-    name = parser.parse_args().stage
+    stages: dict[str, Callable[[], Cases]] = {"options": options, "graphs": graphs, "ranks": ranks}
     gc.freeze()  # each run collects garbage, and would walk through all that was imported
-    stage: Callable[[], Cases] = {"options": options, "graphs": graphs, "ranks": ranks}[name]
-    raise SystemExit(int(stage().failed))
+    raise SystemExit(int(stages[sys.argv[1]]().failed))
+
+
+def train(**options: Any) -> dict[str, Any]:
+    """Returns the section of a run."""
+    return {"train": options}
 
 
 def options() -> Cases:
     """Runs every precision, layout and loader, and what a step may do besides."""
+    bf16, pinned = {"mixed_precision": "bf16"}, {"loader": {"name": "pinned", "workers": 0}}
     with contextlib.nullcontext() if CUDA else stand_in() as gpu:
-        cases = Cases(Accelerator(), gpu, {"data": TAIL, "train": {"mixed_precision": "no", "deterministic": True}})
+        cases = Cases(Accelerator(), gpu, {"data": TAIL, **train(mixed_precision="no", deterministic=True)})
         cases.compare("fp32")
         cases.compare("fp32 again", {}, "fp32")
-        cases.compare("pinned", {"loader": {"name": "pinned", "workers": 0}}, "fp32")
+        cases.compare("pinned", pinned, "fp32")
         cases.compare("pinned with workers", {"loader": {"name": "pinned", "workers": 2 if CUDA else 1}}, "fp32")
         if CUDA and importlib.util.find_spec("nvidia.dali"):
             cases.compare("dali", {"loader": "dali"}, "fp32", NEAR)
-        cases.compare("moving average", {"train": {"ema_decay": 0.9}}, "fp32")
-        cases.compare("clipped to more than there is", {"train": {"clip_grad_norm": 1e6}}, "fp32")
-        cases.compare("clipped", {"train": {"clip_grad_norm": 0.1}})
-        cases.compare("micro-batches", {"train": {"gradient_accumulation_steps": 4}}, "fp32", NEAR)
-        cases.compare("not deterministic", {"train": {"deterministic": False}}, "fp32", NEAR)
-        cases.compare("channels last", {"train": {"channels_last": True}}, "fp32", NEAR)
-        cases.compare("tf32", {"train": {"tf32": True}}, "fp32", 0.02)
-        cases.compare("bf16", {"train": {"mixed_precision": "bf16"}}, "fp32", 0.05)
-        pinned = {"loader": {"name": "pinned", "workers": 0}, "train": {"mixed_precision": "bf16"}}
-        cases.compare("bf16, pinned", pinned, "bf16")
-        both = {"mixed_precision": "bf16", "channels_last": True}
-        cases.compare("bf16, channels last", {"train": both}, "fp32", 0.05)
-        cases.compare("bf16 weights", {"train": {"mixed_precision": "bf16-true"}}, "fp32", 0.2)
+        cases.compare("moving average", train(ema_decay=0.9), "fp32")
+        cases.compare("clipped to more than there is", train(clip_grad_norm=1e6), "fp32")
+        cases.compare("clipped", train(clip_grad_norm=0.1))
+        cases.compare("micro-batches", train(gradient_accumulation_steps=4), "fp32", NEAR)
+        cases.compare("not deterministic", train(deterministic=False), "fp32", NEAR)
+        cases.compare("channels last", train(channels_last=True), "fp32", NEAR)
+        cases.compare("tf32", train(tf32=True), "fp32", 0.02)
+        cases.compare("bf16", train(**bf16), "fp32", 0.05)
+        cases.compare("bf16, pinned", pinned | train(**bf16), "bf16")
+        cases.compare("bf16, channels last", train(**bf16, channels_last=True), "fp32", 0.05)
+        cases.compare("bf16 weights", train(mixed_precision="bf16-true"), "fp32", 0.2)
         # It asks at each step for infinite gradients, unless the optimizer is fused.
-        cases.compare("fp16", {"train": {"mixed_precision": "fp16"}}, "fp32", 0.05, may_wait=True)
-        cases.compare("fp16, fused", {"train": {"mixed_precision": "fp16"}, "optimizer": FUSED}, "fp16", 0.05)
-        cases.resume(
-            {"model": CNN | {"dropout": 0.5}, "train": {"ema_decay": 0.9, "checkpoint_every_steps": STEPS - 4}}
-        )
+        cases.compare("fp16", train(mixed_precision="fp16"), "fp32", 0.05, may_wait=True)
+        cases.compare("fp16, fused", train(mixed_precision="fp16") | {"optimizer": FUSED}, "fp16", 0.05)
+        cases.resume({"model": CNN | {"dropout": 0.5}, **train(ema_decay=0.9, checkpoint_every_steps=STEPS - 4)})
         cases.measure()
     return cases
 
 
 def graphs() -> Cases:
     """Compiles, and records CUDA graphs."""
-    cases = Cases(Accelerator(cpu=not CUDA), None, {"train": {"mixed_precision": "no"}})
-    if not CUDA:
-        cases.base["model"] = {"name": "mlp", "hidden_sizes": [8]}  # soon compiled
+    model = {} if CUDA else {"model": {"name": "mlp", "hidden_sizes": [8]}}  # soon compiled
+    cases = Cases(Accelerator(cpu=not CUDA), None, model | train(mixed_precision="no"))
     cases.compare("eager")
-    cases.compare("compiled", {"train": {"compile": True}}, "eager", NEAR)
-    cases.compare("graphs", {"train": {"compile": "reduce-overhead"}}, "eager", NEAR)
+    cases.compare("compiled", train(compile=True), "eager", NEAR)
+    cases.compare("graphs", train(compile=GRAPHS), "eager", NEAR)
     if CUDA:
-        cases.compare("augmentation compiled", {"loader": {"name": "resident", "compile": True}}, "eager", NEAR)
-        accumulated = {"compile": "reduce-overhead", "gradient_accumulation_steps": 4}
-        cases.compare("graphs and micro-batches", {"train": accumulated}, "eager", NEAR)
-        cases.compare(
-            "bf16 in graphs", {"train": {"compile": "reduce-overhead", "mixed_precision": "bf16"}}, "eager", 0.05
-        )
-        cases.compare("tf32, tuned", {"train": {"compile": "max-autotune", "tf32": True}}, "eager", 0.02)
+        cases.compare("augmentation compiled", {"loader": RESIDENT | {"compile": True}}, "eager", NEAR)
+        micro_batches = train(compile=GRAPHS, gradient_accumulation_steps=4)
+        cases.compare("graphs and micro-batches", micro_batches, "eager", NEAR)
+        cases.compare("bf16 in graphs", train(compile=GRAPHS, mixed_precision="bf16"), "eager", 0.05)
+        cases.compare("tf32, tuned", train(compile="max-autotune", tf32=True), "eager", 0.02)
     return cases
 
 
 def ranks() -> Cases:
     """Runs in a group of one rank, NCCL's on a GPU, where Accelerate wraps the network in DDP all the same."""
-    base = {"train": {"mixed_precision": "no", "deterministic": True}}
-    cases = Cases(Accelerator(cpu=not CUDA), None, base)
+    cases = Cases(Accelerator(cpu=not CUDA), None, train(mixed_precision="no", deterministic=True))
     cases.compare("alone")
     AcceleratorState._reset_state(reset_partial_state=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -133,11 +128,10 @@ def ranks() -> Cases:
     handlers = [ddp_options(), group_options([cases.spec({}).train], supervised=False)]
     cases.accelerator = Accelerator(cpu=not CUDA, kwargs_handlers=handlers)
     cases.compare("DDP", {}, "alone")
-    cases.compare("DDP, micro-batches", {"train": {"gradient_accumulation_steps": 4}}, "alone", NEAR)
+    cases.compare("DDP, micro-batches", train(gradient_accumulation_steps=4), "alone", NEAR)
     if CUDA:
-        compiled = {"compile": True, "deterministic": False}
-        cases.compare("DDP, compiled", {"train": compiled}, "alone", NEAR)
-        cases.compare("DDP in graphs", {"train": compiled | {"compile": "reduce-overhead"}}, "alone", NEAR)
+        cases.compare("DDP, compiled", train(compile=True, deterministic=False), "alone", NEAR)
+        cases.compare("DDP in graphs", train(compile=GRAPHS, deterministic=False), "alone", NEAR)
     torch.distributed.destroy_process_group()
     return cases
 
@@ -183,30 +177,29 @@ class Cases:
         spec, stop = self.spec(sections), STEPS + 5
         with tempfile.TemporaryDirectory() as name:
             policy = CheckpointPolicy(CheckpointFolder(Path(name)), {"run_id": "first contact"}, lambda: True)
-            with self._case("with checkpoints", "whole", 0.0):
+            with self._case("with checkpoints", "whole"):
                 self._losses["with checkpoints"] = self._run(spec, policy).losses
-        with tempfile.TemporaryDirectory() as name, self._case("resumed", "whole", 0.0):
+        with tempfile.TemporaryDirectory() as name, self._case("resumed", "whole"):
             policy = dataclasses.replace(policy, folder=CheckpointFolder(Path(name)))
             with contextlib.suppress(Stopped):
                 self._run(spec, policy, stop_after=stop)
             checkpoint, problems = policy.folder.newest()
             if checkpoint is None or checkpoint.step != stop:
-                raise HarnessError(f"no checkpoint of step {stop}: {problems}", "")
+                raise HarnessError(f"no checkpoint of step {stop}: {problems}")
             self._losses["resumed"] = self._run(spec, dataclasses.replace(policy, resume_from=checkpoint)).losses
 
     def measure(self) -> None:
         """Trains for long enough that samples of the GPU's state fall into it, as suites do."""
         model = {"name": "resnet18"} if CUDA else CNN
-        train = {"epochs": 12 if CUDA else 3, "mixed_precision": "bf16", "channels_last": True, "deterministic": False}
         data = IMAGES | ({"train": 40 * BATCH} if CUDA else {})
-        with self._case("measured", "", 0.0) as facts:
-            record: Any = self._run(self.spec({"model": model, "data": data, "train": train})).measured.model_dump()
+        asked = {"epochs": 12 if CUDA else 3, "mixed_precision": "bf16", "channels_last": True, "deterministic": False}
+        with self._case("measured") as facts:
+            spec = self.spec({"model": model, "data": data, "train": asked})
+            record: Any = self._run(spec).measured.model_dump()
             facts |= {part: record[part] for part in ("clock", "throughput", *MEASURED)}
-            null = [
-                f"{part}.{name}" for part, names in MEASURED.items() for name in names if record[part][name] is None
-            ]
-            if null:
-                raise HarnessError("; ".join(f"{name} is null: {record['unavailable'].get(name)}" for name in null), "")
+            names = [f"{part}.{name}" for part in MEASURED for name in MEASURED[part] if record[part][name] is None]
+            if names:
+                raise HarnessError("; ".join(f"{name} is null: {record['unavailable'].get(name)}" for name in names))
 
     def _run(
         self,
@@ -240,11 +233,11 @@ class Cases:
             if CUDA:
                 torch.cuda.set_sync_debug_mode("default")
         if waits:
-            raise HarnessError(f"the host waits for the GPU: {', '.join(sorted(set(waits)))}", "")
+            raise HarnessError(f"the host waits for the GPU: {', '.join(sorted(set(waits)))}")
         return outcome
 
     @contextlib.contextmanager
-    def _case(self, name: str, beside: str, limit: float) -> Iterator[dict[str, Any]]:
+    def _case(self, name: str, beside: str = "", limit: float = 0.0) -> Iterator[dict[str, Any]]:
         """Prints what comes of a case, whatever that is; it puts its losses where they are looked for."""
         facts: dict[str, Any] = {"case": name, "problem": None}
         began = time.perf_counter()
@@ -252,14 +245,12 @@ class Cases:
             yield facts
             if beside:
                 if beside not in self._losses:
-                    raise HarnessError(f"{beside} has no losses to compare with", "")
+                    raise HarnessError(f"{beside} has no losses to compare with")
                 losses, others = self._losses[name].double(), self._losses[beside].double()
                 difference = ((losses - others).abs().max() / others.abs().max()).item()
                 facts |= {"beside": beside, "difference": difference, "limit": limit}
                 if not difference <= limit:
-                    raise HarnessError(
-                        f"losses differ by {difference:.2g} from those of {beside}, not by {limit:g}", ""
-                    )
+                    raise HarnessError(f"losses differ by {difference:.2g} from those of {beside}, not by {limit:g}")
         except HarnessError as error:
             facts["problem"] = error.message
         except Exception as error:  # whatever it is, the other cases go on

@@ -106,7 +106,7 @@ def write_table(folder: Path) -> None:
         for text in [path.read_text()] if path.suffix == ".json" else path.read_text().splitlines():
             with contextlib.suppress(ValueError):  # a stage that was ended had not printed all
                 found = json.loads(text)
-                name = ": ".join([path.stem, *(found.pop(key) for key in ("case", "loader") if key in found)])
+                name = ": ".join([path.stem, *filter(None, [found.pop("case", None)])])
                 lines += [f"| {name}: {key} | {value} |" for key, value in figures_of(found)]
     (folder / "table.md").write_text("\n".join(lines) + "\n")
 

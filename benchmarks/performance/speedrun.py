@@ -6,8 +6,8 @@
 A peer is a script such as airbench94_muon.py (KellerJordan/cifar10-airbench) or cifar10_speedrun.py
 (hiverge/cifar10-speedrun). It runs as it is, in a folder where its cache of CIFAR-10 holds the images of FOLDER
 (train/<class>/*.jpg and test/<class>/*.jpg), until it has told of so many runs; its first, which warms it up, is not
-counted. Its seconds are its own: training and the evaluation at the end. Of the harness's runs they are the train time
-and the evaluation, which comes once. Accuracies have the 95 % interval of their mean (Student's t).
+counted. Its seconds are its own: whitening, training and the evaluation at the end. Of the harness's runs they are
+`clock.speedrun_seconds`, the same three. Accuracies have the 95 % interval of their mean (Student's t).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def own_runs(output: Path, arguments: argparse.Namespace) -> dict[str, list[tupl
     told: dict[str, list[tuple[float, float]]] = {}
     for result in results:
         if result["status"] == "ok":
-            seconds = result["clock"]["train_seconds"] + result["clock"]["eval_seconds"]
+            seconds = result["clock"]["speedrun_seconds"]
             told.setdefault(result["label"], []).append((result["metrics"]["test"]["accuracy"], seconds))
     return told
 

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.cache import cache_root
-from harness.doctor.finding import Finding
-from harness.doctor.gpu import check_gpus
 from harness.doctor.host import check_folder, check_processors, check_shared_memory, load_average
 from harness.doctor.software import check_dali, check_source, check_torch, check_wandb
 from harness.errors import HarnessError
+from harness.measure.finding import Finding
 from harness.measure.system import describe_system
-from harness.measure.system.gpus import NoNvml, visible_gpus
 from harness.measure.system.software import dali, package_version
+from harness.measure.usable_gpus import ask_nvml, check_gpus, check_use
 from harness.records.calibration import calibration_path, read_calibration
 
 TORCH_SECONDS = 120.0
@@ -50,7 +49,7 @@ def examine(output: Path, probe: Callable[[], dict[str, Any]] | None = None) -> 
         output: the results root; it is made where it is not there.
         probe: what torch says; None to ask it in a process of its own.
     """
-    gpus, no_nvml = _gpus()
+    gpus, no_nvml = ask_nvml()
     try:
         system = describe_system(use_cpu=not gpus, with_source=True)
     except HarnessError:  # several models, of which a verdict tells
@@ -59,6 +58,7 @@ def examine(output: Path, probe: Callable[[], dict[str, Any]] | None = None) -> 
     findings = [
         check_torch(torch),
         *check_gpus(gpus, no_nvml, torch, system["cuda"]),
+        *check_use(gpus),
         *check_processors(system, os.environ, load_average()),
         check_shared_memory(),
         check_folder("results", output, "--output DIR"),
@@ -83,13 +83,6 @@ def ask_torch() -> dict[str, Any]:
     except ValueError:
         last = (ran.stderr.strip().splitlines() or [f"it ended with {ran.returncode}"])[-1]
         return {"problem": f"torch cannot be imported: {last}"}
-
-
-def _gpus() -> tuple[list[dict[str, Any]], str]:
-    try:
-        return visible_gpus(), ""
-    except NoNvml as error:
-        return [], str(error)
 
 
 def _calibration(output: Path, system_id: str) -> Finding:

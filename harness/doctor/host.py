@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.doctor.finding import Finding
 from harness.errors import HarnessError
+from harness.measure.finding import Finding
 from harness.records.files import require_writable
 
 # Two workers of a loader, two batches ahead each, of 128 images of 224x224 as uint8: 74 MiB; of a Docker container's

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.counted import counted
 from harness.doctor.examine import Examination
-from harness.doctor.finding import Verdict
+from harness.measure.finding import Verdict
 
 _MARKS: dict[Verdict, tuple[str, str]] = {
     "ok": ("ok", "green"),

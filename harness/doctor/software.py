@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.doctor.finding import Finding
+from harness.measure.finding import Finding
 from harness.trackers.account import places_of_a_key
 
 

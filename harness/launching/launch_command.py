@@ -54,7 +54,11 @@ class Launcher:
 
     def uses_cpu(self) -> bool:
         """Tells whether training will run on the CPU."""
-        return is_true(self._config().get("use_cpu")) if self.config_file else not find_gpus()
+        return self.is_told_to_use_cpu() if self.config_file else not find_gpus()
+
+    def is_told_to_use_cpu(self) -> bool:
+        """Tells whether training shall run on the CPU also where there is a GPU."""
+        return is_true(os.environ.get("ACCELERATE_USE_CPU")) or is_true(self._config().get("use_cpu"))
 
     def command(self, num_processes: int, folder: Path) -> list[str]:
         """Returns the command of a launch of so many processes.

@@ -17,6 +17,7 @@ from harness.launching.manifest import Manifest, Retrain
 from harness.launching.stop_signals import StopSignals
 from harness.launching.supervisor import Display, Supervisor
 from harness.measure.surroundings import Surroundings
+from harness.measure.usable_gpus import before_training
 from harness.records.claims import owner
 from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
@@ -69,7 +70,8 @@ def run_suite(
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     console.print(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     split = found.split_by(found.disturbed(retake)) if retake and not renew else ()
-    for sentence in (*found.sentences(renew=renew), *split):
+    of_gpus = before_training() if open_runs and not launcher.is_told_to_use_cpu() else ()
+    for sentence in (*found.sentences(renew=renew), *split, *of_gpus):
         console.print(sentence, markup=False, soft_wrap=True)
     with StopSignals(console) as stop:
         surroundings = Surroundings({os.getpid()})

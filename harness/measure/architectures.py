@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from harness.errors import MachineError
+from collections.abc import Sequence
 
 USE_CPU = "or CUDA_VISIBLE_DEVICES='' to train on the CPU"
 # torch 2.10 to 2.14 for CUDA 12.6 have code for 5.0 (Maxwell) to 9.0 (Hopper). From 2.15 on there is CUDA 13 alone,
 # which begins at 7.5 (Turing): https://github.com/pytorch/pytorch/issues/190385
 OLDEST_OF_ANY, OLDEST_OF_NEWEST = (5, 0), (7, 5)
 FOR_OLD_CARDS = "make setup TORCH_BACKEND=cu126"
-
-
-def require_kernels(gpus: Iterable[Mapping[str, Any]], built_for: Sequence[str]) -> None:
-    """Checks that torch has code for these GPUs.
-
-    Args:
-        gpus: as `harness.measure.system.find_gpus` gives them.
-        built_for: see `without_kernels`.
-
-    Raises:
-        MachineError: it has none for one of them.
-    """
-    for gpu in gpus:
-        if problem := without_kernels(gpu["model"], gpu["compute_capability"], built_for):
-            raise MachineError(*problem)
 
 
 def without_kernels(model: str, capability: str | None, built_for: Sequence[str]) -> tuple[str, str] | None:

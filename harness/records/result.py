@@ -104,6 +104,9 @@ class Clock(Record):
     build_seconds: Seconds | None = Field(default=None, description="making network, optimizer and loader")
     compile_seconds: Seconds | None = Field(default=None, description="`torch.compile`")
     checkpoint_seconds: Seconds | None = Field(default=None, description="writing checkpoints")
+    speedrun_seconds: Seconds | None = Field(
+        default=None, description="whitening, training and evaluation: the clock of airbench94 and of scripts after it"
+    )
     total_seconds: Seconds | None = Field(default=None, description="the whole run")
 
     def add_checkpoint(self, seconds: float) -> None:

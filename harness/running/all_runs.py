@@ -17,16 +17,16 @@ from accelerate.utils import broadcast_object_list, gather_object, parse_flag_fr
 from rich.console import Console
 
 from harness.counted import counted, is_are
-from harness.errors import MachineError
 from harness.launching.heartbeat import Heartbeat
 from harness.launching.launch_folder import STOPPED, report_end
 from harness.launching.manifest import Manifest
 from harness.live.state import RunEnded, SuiteState
 from harness.live.view import BESIDE_TRAINING_SECONDS, Notes, view_for
-from harness.measure.architectures import USE_CPU, require_kernels
 from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
-from harness.measure.system import describe_system, find_gpus
+from harness.measure.system import describe_system
+from harness.measure.torch_probe import probe
+from harness.measure.usable_gpus import has_usable_gpu
 from harness.records.checkpoints import CheckpointFolder, run_differences
 from harness.records.files import require_writable
 from harness.records.planned import done_elsewhere
@@ -63,15 +63,13 @@ def walk(
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     trains = [run.spec.train for run in manifest.runs]
     accelerator = Accelerator(
-        cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not _has_gpu(),
+        cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not has_usable_gpu(probe()),
         mixed_precision="no",  # this and the compiler are the suite's, into which a launcher's words were read
         dynamo_backend="no",
         kwargs_handlers=[ddp_options(), group_options(trains, supervised=heartbeat.folder is not None)],
     )
     # Rank 0 writes it down; git is asked once a launch.
     system = describe_system(use_cpu=accelerator.device.type == "cpu", with_source=accelerator.is_main_process)
-    if accelerator.device.type == "cuda" and system["gpu"] is None:
-        raise MachineError("the GPU cannot be identified: NVML does not answer", "pip install nvidia-ml-py")
     require_writable(manifest.output / manifest.suite)
     require_launched_precision(trains, accelerator.device)
 
@@ -117,27 +115,6 @@ def _open_of(worker: Worker, runs: list[PlannedRun]) -> list[int]:
     elsewhere = done_elsewhere(manifest.output, manifest.suite, ids, worker.system["system_id"])
     done = {result.run_id for result in elsewhere}
     return [i for i in left if runs[i].run_id not in done]
-
-
-def _has_gpu() -> bool:
-    """Tells whether there is a GPU to train on.
-
-    Raises:
-        MachineError: there is one that torch cannot use; the CPU in its stead would be another system's run.
-    """
-    if torch.cuda.is_available():
-        require_kernels(find_gpus(), torch.cuda.get_arch_list())
-        return True
-    if gpus := find_gpus():
-        built = torch.version.cuda
-        why = (
-            f"it is built for CUDA {built}, and the driver is {gpus[0]['driver']}"
-            if built
-            else "it is built without CUDA"
-        )
-        message = f"torch cannot use the {gpus[0]['model']} that is here: {why}"
-        raise MachineError(message, f"it names the driver or the torch to install, {USE_CPU}")
-    return False
 
 
 def _display(worker: Worker, console: Console) -> Notes:

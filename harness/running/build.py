@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -81,11 +82,8 @@ def build_loader(
 
 
 def network_of(spec: RunSpec, splits: Splits) -> nn.Module:
-    """Returns the network of a run before its first step, on the CPU."""
-    network = build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names))
-    if spec.model.whiten:
-        fit_to_data(network, some_training_images(spec, splits))
-    return network
+    """Returns the network of a run, on the CPU, with a first layer that is not fitted to the data yet."""
+    return build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names))
 
 
 def some_training_images(spec: RunSpec, splits: Splits, most: int = 5000) -> Tensor:
@@ -103,7 +101,10 @@ def build_train_state(
     """Returns the network with all that steps it, on the device and wrapped in DDP where there are several ranks."""
     train = spec.train
     mixed_precision = resolve_mixed_precision(train.mixed_precision, accelerator.device)
-    network = network_of(spec, splits)
+    network, began = network_of(spec, splits), time.perf_counter()
+    if spec.model.whiten:
+        fit_to_data(network, some_training_images(spec, splits))
+    whiten_seconds = time.perf_counter() - began
     network, model = prepare_network(round_weights(network, mixed_precision), train, accelerator)
     optimizer = build_optimizer(spec.optimizer, network)
     if train.keeps_gradients:
@@ -122,6 +123,7 @@ def build_train_state(
         num_classes=len(splits.class_names),
         on_step=on_step,
         class_weights=class_weights(train, splits, accelerator.device),
+        whiten_seconds=whiten_seconds,
     )
 
 

@@ -144,6 +144,7 @@ def execute(
         train, image = spec.train, splits.image_shape(spec.data.augment)
         train_state = build_train_state(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
         size = count_size(train_state.network, image, device)
+    stopwatch.seconds["whiten"] = train_state.whiten_seconds
     peaks = None
     if has_rehearsal(train, device):
         with stopwatch("compile" if train.compile else "build"):
@@ -234,6 +235,7 @@ def execute(
                 build_seconds=stopwatch.seconds["build"],
                 compile_seconds=stopwatch.seconds.get("compile", 0.0),
                 checkpoint_seconds=stopwatch.seconds.get("checkpoint", 0.0),
+                speedrun_seconds=stopwatch.seconds["whiten"] + history.train_seconds + stopwatch.seconds["eval"],
                 total_seconds=earlier_seconds + time.perf_counter() - began,
             ),
             throughput=throughput,

@@ -13,10 +13,12 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import HarnessError
+from harness.launching.accelerate_settings import is_true
 from harness.launching.heartbeat import Heartbeat
 from harness.launching.launch_folder import STOPPED, launching_process, refuse, report_failure
 from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.measure.surroundings import Surroundings
+from harness.measure.usable_gpus import before_training
 from harness.records.result import Cause
 from harness.running.stop_request import StopRequest
 
@@ -46,6 +48,10 @@ def work(manifest: Manifest, launch: Path | None, console: Console) -> int:
             faulthandler.enable(crash, all_threads=False)
     heartbeat.beat("import")
     # Where there is a supervisor, it looks at the machine, once for all its launches.
+    told_to_use_cpu = is_true(os.environ.get("ACCELERATE_USE_CPU"))
+    for sentence in () if launch or told_to_use_cpu else before_training():
+        if heartbeat.rank == 0:
+            console.print(sentence, markup=False, soft_wrap=True)
     surroundings = None if launch else Surroundings({launching_process() or os.getpid()})
 
     try:

@@ -41,6 +41,7 @@ class TrainState:
         model: what is called in training: the network, compiled and wrapped in DDP as the run asks.
         on_step: called after each step with its number in the run.
         class_weights: of each class in the loss, float [C]; None where all weigh the same.
+        whiten_seconds: for fitting the first layer to the data.
     """
 
     accelerator: Accelerator
@@ -55,6 +56,7 @@ class TrainState:
     num_classes: int
     on_step: Callable[[int], None]
     class_weights: Tensor | None = None
+    whiten_seconds: float = 0.0
 
     @property
     def evaluated(self) -> nn.Module:

@@ -73,11 +73,15 @@ def test_on_a_cpu_every_stage_passes_and_is_in_the_archive(tmp_path: Path) -> No
         assert cases[name]["difference"] == 0.0 == cases[name]["limit"]
     assert 0 < cases["bf16"]["difference"] < 0.05
     assert cases["measured"]["telemetry"]["gpu_power_watts"] > 0 and cases["measured"]["energy"]["train_joules"] > 0
-    results = [
-        json.loads(files[name]) for name in files if name.startswith("results/first_contact/") and "result.json" in name
-    ]
-    assert {result["resolved"]["loader"] for result in results} == {"resident", "pinned"}
-    assert all(result["data"]["train_samples"] == 200 for result in results)
+    results = [json.loads(files[name]) for name in files if name.endswith("/result.json")]
+    trained = [result for result in results if result["suite"] == "first_contact"]
+    accuracies = {result["resolved"]["loader"]: result["metrics"]["test"]["accuracy"] for result in trained}
+    assert set(accuracies) == {"resident", "pinned"}
+    assert all(result["data"]["train_samples"] == 200 for result in trained)
+    assert f"resident.metrics.test.accuracy {accuracies['resident']:.4g}" in summary["training"]["figure"]
+    [fast] = [result for result in results if result["suite"].startswith("speedrun")]
+    told = json.loads(files["speedrun.json"])["recipes"]["airbench94"]["seconds"]["mean"]
+    assert told == fast["clock"]["speedrun_seconds"] > fast["clock"]["train_seconds"] + fast["clock"]["eval_seconds"]
     assert b"| pinned" in files["results/first_contact/table.md"]
 
 
@@ -86,33 +90,42 @@ def test_what_came_home_becomes_a_table(script: Callable[[str], Any], tmp_path: 
     (tmp_path / "peer.json").write_text('{"recipes": ')
     lines = ['{"case": "bf16", "problem": null, "difference": 0.015625}', '{"case": "fp16", "prob']
     (tmp_path / "options.jsonl").write_text("\n".join(lines))
-    (tmp_path / "training.jsonl").write_text('{"loader": "pinned", "accuracy": 0.5}\n')
     script("gpu_check").write_table(tmp_path)
     rows = (tmp_path / "table.md").read_text().splitlines()[2:]
     assert rows == [
         "| options: bf16: difference | 0.015625 |",
         "| start: median | 1.125 |",
         "| start: system | a host |",
-        "| training: pinned: accuracy | 0.5 |",
     ]
 
 
-def stages_of(first_contact: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> list[Any]:
-    """Writes scripts, and returns them as stages of one share each, the first of which tells what the machine is."""
-    first_contact_stages = importlib.import_module("first_contact_stages")
-    monkeypatch.setattr(first_contact, "HERE", folder)
-    monkeypatch.setattr(first_contact_stages, "RUNS", "cases.py")
-    monkeypatch.setattr(first_contact_stages, "TRAINING", "some.py")
-    for name, text in scripts.items():
-        (folder / f"{name}.py").write_text(text)
-    figures = {
-        "machine": first_contact_stages.of_machine,
-        **dict.fromkeys(("cases", "some"), first_contact_stages.of_cases),
-    }
-    return [
-        first_contact.Stage(name, (1, 1), [f"{name}.py"], ["on a GPU"], ["on a CPU"], figures.get(name, "; ".join))
-        for name in scripts
-    ]
+@pytest.fixture
+def drive(
+    script: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, list[str], dict[str, bytes]]]:
+    """Runs scripts as stages of one share each, the first of which tells what the machine is, within seconds.
+
+    Those whose names begin with `cases` print a case a line. Returns the exit code, the lines, and the archive's files.
+    """
+    first_contact = script("first_contact")
+    monkeypatch.setattr(first_contact, "HERE", tmp_path)
+    monkeypatch.setattr(first_contact, "RUNS", "cases")
+
+    def run(seconds: float, **scripts: str) -> tuple[int, list[str], dict[str, bytes]]:
+        for name, text in scripts.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        stages = [first_contact.Stage(name, (1, 1), f"{name}.py", "on-gpu", "on-cpu", "^told") for name in scripts]
+        folder, output = tmp_path / "first_contact", tmp_path / "out"
+        folder.mkdir()
+        output.mkdir()
+        given, end = {"{data}": [], "{peers}": []}, time.monotonic() + seconds
+        code = first_contact.run_stages(stages, folder, given, dict(os.environ), end, output)
+        return code, capsys.readouterr().out.splitlines(), archived(output / "first_contact.tar.gz")
+
+    return run
 
 
 CASES = """\
@@ -125,49 +138,45 @@ time.sleep(600)
 """
 ARCHIVE = """\
 import json, sys, tarfile
-print(json.dumps(sys.argv[1:] + tarfile.open(sys.argv[0].replace("last.py", "out/first_contact.tar.gz")).getnames()))
+names = tarfile.open(sys.argv[0].replace("last.py", "out/first_contact.tar.gz")).getnames()
+print(json.dumps({"told": dict.fromkeys(sys.argv[1:] + names, 1), "untold": 2}))
 """
 
 
 @pytest.mark.launch
 def test_a_stage_that_fails_is_one_sentence_and_the_next_goes_on(
-    script: Callable[[str], Any],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    drive: Callable[..., tuple[int, list[str], dict[str, bytes]]],
 ) -> None:
-    first_contact = script("first_contact")
-    findings = [{"about": "CPU", "verdict": "warning", "says": "it is busy"}, {"about": "torch", "verdict": "ok"}]
+    findings = [
+        {"about": "CPU", "verdict": "warning", "says": "it is busy", "hint": "wait"},
+        {"about": "torch", "verdict": "ok", "says": "2"},
+    ]
     machine = MACHINE | {"findings": findings, "system": MACHINE["system"] | {"gpu": None}}
-    stages = stages_of(
-        first_contact,
-        tmp_path,
-        monkeypatch,
+    code, lines, files = drive(
+        12,
         machine=f"print({json.dumps(json.dumps(machine))})",
         broken="import sys; sys.stderr.write('one\\nerror: it is broken\\nhint: mend it\\n'); sys.exit(2)",
         silent="pass",
-        some="""import json
+        cases_some="""import json
 for number in range(5):
     print(json.dumps({"case": f"case {number}", "problem": "CUDA error" if number else None}))
 raise SystemExit(1)""",
         cases=CASES,
         last=ARCHIVE,
     )
-    folder, output = tmp_path / "first_contact", tmp_path / "out"
-    folder.mkdir()
-    output.mkdir()
-    given = {"--data": [], "--peer": []}
-    code = first_contact.run_stages(stages, folder, given, dict(os.environ), time.monotonic() + 12, output)
-    files = archived(output / "first_contact.tar.gz")
-    machine_line, broken, silent, some, cases, last = capsys.readouterr().out.splitlines()
-    assert code == 1 and machine_line.startswith("machine: a host, torch 2, CUDA None, driver None; CPU: it is busy (")
+    machine_line, broken, silent, some, cases, last = lines
+    named = "machine: a host, torch 2, CUDA None, driver None; CPU: it is busy (hint: wait) ("
+    assert code == 1 and machine_line.startswith(named)
     assert broken.startswith("broken: failed: it is broken (")
     assert silent.startswith("silent: failed: what it printed has no figure (")
     errors = "case 1: CUDA error; case 2: CUDA error; case 3: CUDA error; and 1 more"
-    assert some.startswith(f"some: failed: {errors} (")
-    figure = "2 of 2 cases are right, within 0.01 in 1 (the furthest: bf16)"
+    assert some.startswith(f"cases_some: failed: {errors} (")
+    figure = "2 of 2 cases are right"
     assert cases.startswith("cases: failed: it ran out of its ") and f"s, when {figure} (" in cases
-    assert last.startswith("last: on a CPU; first_contact; ") and "; first_contact/cases.jsonl;" in last
+    assert (
+        last.startswith("last: told.on-cpu 1, told.first_contact 1, ") and ", told.first_contact/cases.jsonl 1" in last
+    )
+    assert "untold" not in last
     assert files["broken.log"].startswith(b"one\nerror: it is broken")
     torn = files["cases.jsonl"].splitlines()
     assert torn[-1] == b'{"case": "to'
@@ -181,24 +190,22 @@ raise SystemExit(1)""",
 
 @pytest.mark.launch
 def test_a_machine_that_cannot_run_suites_ends_it(
-    script: Callable[[str], Any],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    drive: Callable[..., tuple[int, list[str], dict[str, bytes]]],
 ) -> None:
-    first_contact = script("first_contact")
     findings = [
-        {"about": "driver", "verdict": "stop", "says": "470 is too old for torch's CUDA 13.0", "hint": "a newer one"},
+        {
+            "about": "driver",
+            "verdict": "stop",
+            "says": "driver 470 is too old for torch's CUDA 13.0",
+            "hint": "a newer",
+        },
         {"about": "GPU 0", "verdict": "warning", "says": "used by 1 other process", "hint": ""},
     ]
     refused = json.dumps(MACHINE | {"can_run": False, "findings": findings})
-    stages = stages_of(
-        first_contact, tmp_path, monkeypatch, machine=f"print({refused!r}); raise SystemExit(1)", last=ARCHIVE
+    code, [line], _ = drive(60, machine=f"print({refused!r}); raise SystemExit(1)", last=ARCHIVE)
+    assert code == 2 and line.startswith(
+        "machine: failed: driver 470 is too old for torch's CUDA 13.0 (hint: a newer) ("
     )
-    end = time.monotonic() + 60
-    code = first_contact.run_stages(stages, tmp_path, {"--data": [], "--peer": []}, dict(os.environ), end, tmp_path)
-    [line] = capsys.readouterr().out.splitlines()
-    assert code == 2 and line.startswith("machine: failed: 470 is too old for torch's CUDA 13.0 (")
 
 
 @pytest.mark.launch

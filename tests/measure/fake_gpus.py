@@ -26,6 +26,7 @@ class FakeGpu:
     model: str = "NVIDIA A100-SXM4-40GB"
     uuid: str = "GPU-0"
     memory_bytes: int = 40 * 2**30
+    free_bytes: int = 39 * 2**30
     nvlinks: int = 0
     pcie: tuple[int, int] | None = (4, 16)
     compute_capability: tuple[int, int] | None = (8, 0)
@@ -96,7 +97,7 @@ def install(
     fake.nvmlDeviceGetHandleByUUID = by_uuid.__getitem__
     fake.nvmlDeviceGetName = lambda gpu: gpu.model
     fake.nvmlDeviceGetUUID = lambda gpu: gpu.uuid
-    fake.nvmlDeviceGetMemoryInfo = lambda gpu: SimpleNamespace(total=gpu.memory_bytes)
+    fake.nvmlDeviceGetMemoryInfo = lambda gpu: SimpleNamespace(total=gpu.memory_bytes, free=gpu.free_bytes)
     fake.nvmlDeviceGetNvLinkState = answer(link)
     fake.nvmlDeviceGetMaxPcieLinkGeneration = answer(lambda gpu: gpu.pcie and gpu.pcie[0])
     fake.nvmlDeviceGetMaxPcieLinkWidth = answer(lambda gpu: gpu.pcie and gpu.pcie[1])

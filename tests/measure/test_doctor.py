@@ -19,14 +19,14 @@ from harness.cli import main
 from harness.doctor import examine as examining
 from harness.doctor import host
 from harness.doctor.examine import Examination, ask_torch, examine
-from harness.doctor.finding import Finding
-from harness.doctor.gpu import OLDEST_DRIVERS, check_gpus
 from harness.doctor.host import check_folder, check_processors, check_shared_memory
 from harness.doctor.show import as_json, show
 from harness.doctor.software import check_dali, check_source, check_torch, check_wandb
 from harness.measure.architectures import runs_on
+from harness.measure.finding import Finding
 from harness.measure.system import describe_system
 from harness.measure.system.gpus import visible_gpus
+from harness.measure.usable_gpus import OLDEST_DRIVERS, check_gpus, check_use
 from tests.measure.fake_gpus import FakeGpu, install
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ TORCH: dict[str, Any] = {
     "version": "2.15.0+cu132",
     "cuda": "13.2",
     "architectures": ARCHITECTURES,
-    "gpus": ["NVIDIA A100-SXM4-40GB"],
+    "gpus": 1,
     "warning": None,
     "threads": 2,
 }
@@ -53,7 +53,7 @@ def checked(
     **torch: Any,
 ) -> list[Finding]:
     install(monkeypatch, list(gpus), driver=driver)
-    return check_gpus(visible_gpus(), "", {**TORCH, "cuda": cuda, **torch}, cuda)
+    return [*check_gpus(visible_gpus(), "", {**TORCH, "cuda": cuda, **torch}, cuda), *check_use(visible_gpus())]
 
 
 # --- GPUs ---
@@ -82,7 +82,7 @@ def test_the_driver_and_the_cuda_that_torch_is_built_for(
     [found] = [one for one in checked(monkeypatch, FakeGpu(), driver=driver, cuda=cuda) if one.about == "driver"]
     assert found.verdict == verdict
     if verdict == "stop":
-        assert found.says == f"{driver} is too old for torch's CUDA {cuda}"
+        assert found.says == f"driver {driver} is too old for torch's CUDA {cuda}"
         assert str(OLDEST_DRIVERS[int(cuda.split(".")[0])][0]) in found.hint
 
 
@@ -110,26 +110,6 @@ def test_which_gpus_run_what_torch_was_compiled_for(capability: str, built_for: 
     assert runs_on(capability, built_for) is runs
 
 
-@pytest.mark.parametrize(
-    ("model", "capability", "hint"),
-    [
-        ("NVIDIA GeForce GTX 780", (3, 5), "another GPU, or CUDA_VISIBLE_DEVICES=''"),
-        ("NVIDIA GeForce GTX 1060", (6, 1), "make setup TORCH_BACKEND=cu126, or CUDA_VISIBLE_DEVICES=''"),
-        ("NVIDIA GeForce GTX 1650", (7, 5), ""),
-        ("NVIDIA GeForce RTX 5060", (12, 0), ""),
-        ("NVIDIA R100", (13, 0), "install a newer torch, or CUDA_VISIBLE_DEVICES=''"),
-    ],
-)
-def test_a_card_and_the_torch_that_has_kernels_for_it(
-    monkeypatch: pytest.MonkeyPatch, model: str, capability: tuple[int, int], hint: str
-) -> None:
-    found = checked(monkeypatch, FakeGpu(model, compute_capability=capability))
-    assert worst(found) == ([("torch", "stop")] if hint else [])
-    if hint:
-        assert f"{model} (compute capability {'.'.join(map(str, capability))})" in found[-1].says
-        assert found[-1].hint.startswith(hint)
-
-
 def test_a_driver_that_is_too_old_for_the_newest_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     card = FakeGpu("NVIDIA GeForce GTX 1650", compute_capability=(7, 5))
     [stop] = [one for one in checked(monkeypatch, card, driver="535.183.01") if one.verdict == "stop"]
@@ -139,7 +119,7 @@ def test_a_driver_that_is_too_old_for_the_newest_cuda_alone(monkeypatch: pytest.
 
 
 def test_several_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    two = checked(monkeypatch, FakeGpu(uuid="GPU-0"), FakeGpu("NVIDIA T4", "GPU-1"), gpus=["a", "b"])
+    two = checked(monkeypatch, FakeGpu(uuid="GPU-0"), FakeGpu("NVIDIA T4", "GPU-1"), gpus=2)
     assert worst(two) == [("GPU", "stop")] and "CUDA_VISIBLE_DEVICES" in two[0].hint
 
 
@@ -152,24 +132,24 @@ def test_a_limit_of_power_and_a_neighbour(monkeypatch: pytest.MonkeyPatch) -> No
     found = checked(monkeypatch, FakeGpu(power_limit=250_000, process_ids=[7, 8]))
     assert [finding.says for finding in found if finding.verdict == "warning"] == [
         "limited to 250 W of 400 W: slower, and system_id does not tell",
-        "used by 2 other processes: times would be of both",
+        "GPU 0 is used by 2 other processes, and 39.0 of 40.0 GiB are free: times would be of both",
     ]
 
 
 def test_torch_without_cuda_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = checked(monkeypatch, FakeGpu(), cuda=None, gpus=[], architectures=[])
+    found = checked(monkeypatch, FakeGpu(), cuda=None, gpus=0, architectures=[])
     assert worst(found) == [("CUDA", "stop")] and "built without CUDA" in found[-1].says
 
 
 def test_torch_that_cannot_use_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = checked(monkeypatch, FakeGpu(), gpus=[], warning="CUDA initialization: unknown error")
+    found = checked(monkeypatch, FakeGpu(), gpus=0, warning="CUDA initialization: unknown error")
     assert worst(found) == [("CUDA", "stop")] and "unknown error" in found[-1].says
     fewer = checked(monkeypatch, FakeGpu(uuid="GPU-0"), FakeGpu(uuid="GPU-1"))
     assert worst(fewer) == [("CUDA", "warning")] and "1 of 2 GPUs" in fewer[-1].says
 
 
 def test_nvml_is_missing() -> None:
-    without = {**TORCH, "gpus": []}
+    without = {**TORCH, "gpus": 0}
     assert worst(check_gpus([], "nvidia-ml-py is not installed", without, "13.2")) == [("NVML", "warning")]
     assert worst(check_gpus([], "Driver Not Loaded", without, "13.2")) == []
     # What a run refuses, too: torch would train on a GPU that no record could name.
@@ -326,7 +306,7 @@ def test_an_examination_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(host, "LITTLE_FREE_BYTES", 0)
     install(monkeypatch, [], fails="Driver Not Loaded")
     describe_system.cache_clear()
-    found = examine(tmp_path, probe=lambda: {**TORCH, "gpus": []})
+    found = examine(tmp_path, probe=lambda: {**TORCH, "gpus": 0})
     assert found.can_run
     about = [finding.about for finding in found.findings]
     assert list(dict.fromkeys(about)) == [
@@ -341,7 +321,7 @@ def test_an_examination_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_gpus_of_several_models_are_examined_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, [FakeGpu(uuid="GPU-0"), FakeGpu("NVIDIA T4", "GPU-1")])
     describe_system.cache_clear()
-    found = examine(tmp_path, probe=lambda: {**TORCH, "gpus": ["a", "b"]})
+    found = examine(tmp_path, probe=lambda: {**TORCH, "gpus": 2})
     assert not found.can_run and ("GPU", "stop") in worst(list(found.findings))
     describe_system.cache_clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -17,9 +18,11 @@ from harness.data.normalize import normalization
 from harness.data.prepare import prepare
 from harness.data.source import Split
 from harness.errors import HarnessError
+from harness.models.network import fit_to_data
 from harness.models.size import count_size
 from harness.models.whitening import Whitening
 from harness.records.result import Clock, Energy, Memory, Telemetry, Throughput
+from harness.running import build as build_module
 from harness.running import execute as execute_module
 from harness.running.build import SLACK_SECONDS, YEAR_SECONDS, build_train_state, group_options
 from harness.running.execute import Observer, Outcome, execute
@@ -115,6 +118,19 @@ def test_every_clock_has_run_and_they_fit_into_the_total() -> None:
     assert min(parts) > 0 and sum(parts) <= clock.total_seconds
     assert clock.train_seconds == pytest.approx(sum(epoch.time.train_seconds for epoch in plain().epochs))
     assert clock.eval_seconds == pytest.approx(sum(epoch.eval_seconds for epoch in plain().epochs))
+
+
+def test_the_clock_of_a_speedrun_has_whitening_training_and_evaluation_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*arguments: Any) -> None:
+        time.sleep(0.2)
+        fit_to_data(*arguments)
+
+    monkeypatch.setattr(build_module, "fit_to_data", fit)
+    whitened = make_spec(model={"name": "fast_vgg", "whiten": 2}, data={"name": "digits", "augment": {"resize": 32}})
+    for spec, least, most in ((whitened, 0.2, 2.0), (make_spec(), 0.0, 0.01)):
+        clock = run(spec).clock
+        whitening = clock.speedrun_seconds - clock.train_seconds - clock.eval_seconds
+        assert least <= whitening < most and whitening < clock.build_seconds
 
 
 def test_steps_samples_and_epochs_are_counted() -> None:

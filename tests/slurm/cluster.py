@@ -1,4 +1,4 @@
-"""A private SLURM cluster of two nodes on this machine: own ports, own munge key, own folder, all on loopback."""
+"""A private SLURM cluster of two nodes on this machine: own ports, munge key and folder; on loopback, or two hosts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Self
 
 import psutil
 
+from tests.hosts import ADDRESSES, TwoHosts
 from tests.processes import wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "srun", "scancel")
@@ -20,7 +21,7 @@ NODES = ("n1", "n2")
 # `low` is preempted by `high` without notice; `graceful` is sent what --signal names, and has a minute.
 CONFIG = """\
 ClusterName=private
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={controller}
 SlurmUser={user}
 SlurmdUser={user}
@@ -61,10 +62,12 @@ class Cluster:
 
     Args:
         folder: for all of its files.
+        hosts: that the nodes live on, the controller and the commands of users on the first; None for this machine.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hosts: TwoHosts | None = None) -> None:
         self.folder = folder
+        self._hosts = hosts
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
 
@@ -75,12 +78,14 @@ class Cluster:
             (folder / node).mkdir()
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o400)
-        host = socket.gethostname().partition(".")[0]
+        names = ("host-0", "host-1") if self._hosts else (socket.gethostname().partition(".")[0],) * 2
+        addresses = ADDRESSES if self._hosts else ("127.0.0.1",) * 2
         controller, *ports = _free_ports(1 + len(NODES))
-        lines = [CONFIG.format(host=host, controller=controller, user=getpass.getuser(), folder=folder)]
+        values = {"host": names[0], "address": addresses[0], "user": getpass.getuser(), "folder": folder}
+        lines = [CONFIG.format(controller=controller, **values)]
         lines += [
-            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 State=UNKNOWN\n"
-            for node, port in zip(NODES, ports, strict=True)
+            f"NodeName={node} NodeHostname={name} NodeAddr={address} Port={port} CPUs=2 State=UNKNOWN\n"
+            for node, name, address, port in zip(NODES, names, addresses, ports, strict=True)
         ]
         for name, more in {"low": "Default=YES", "graceful": "GraceTime=60", "high": ""}.items():
             lines.append(f"PartitionName={name} Nodes=ALL PriorityTier={10 if name == 'high' else 1} {more}\n")
@@ -117,9 +122,15 @@ class Cluster:
         Raises:
             AssertionError: it fails.
         """
-        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(
+            [*self.enter(), *command], env=self._environment, capture_output=True, text=True, timeout=200
+        )
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
+
+    def enter(self, node: str = NODES[0]) -> list[str]:
+        """Returns the words before a command that runs where a node lives, by default the one of the controller."""
+        return self._hosts.enter(NODES.index(node)) if self._hosts else []
 
     def environment(self) -> dict[str, str]:
         """Returns what makes SLURM's commands find this cluster."""
@@ -173,11 +184,16 @@ class Cluster:
             process.kill()
 
     def _start(self, name: str, program: str, *arguments: str) -> None:
+        node = name if name in NODES else NODES[0]
         path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         assert path
         with (self.folder / f"{name}.out").open("ab") as out:
             self._daemons[name] = subprocess.Popen(
-                [path, *arguments], env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                [*self.enter(node), path, *arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
             )
 
 

@@ -45,7 +45,7 @@ class Lab:
     def harness(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a verb to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "harness", *arguments],
+            [*self.cluster.enter(), sys.executable, "-m", "harness", *arguments],
             cwd=self.house.path,
             env=self.house.environment(**self.cluster.environment()),
             capture_output=True,

@@ -12,13 +12,14 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from harness.errors import HarnessError
-from harness.measure.architectures import require_kernels
 from harness.measure.calibration.all_reduce import measure_all_reduce
 from harness.measure.calibration.rounds import measure
 from harness.measure.calibration.workloads import CPU_SIZES, CUDA_SIZES, NAMES, Sizes, workloads
 from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
-from harness.measure.system import describe_system, find_gpus
+from harness.measure.system import describe_system
+from harness.measure.torch_probe import probe
+from harness.measure.usable_gpus import has_usable_gpu
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibration, write_calibration
 from harness.records.files import require_writable
 from harness.records.store import now
@@ -50,9 +51,7 @@ def calibrate(
             not calibrated by one; the other ranks leave.
     """
     keep_freed_memory()  # as runs do
-    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
-    if not use_cpu:
-        require_kernels(find_gpus(), torch.cuda.get_arch_list())
+    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not has_usable_gpu(probe())
     accelerator = Accelerator(cpu=use_cpu, mixed_precision="no")
     device, processes = accelerator.device, accelerator.num_processes
     system = describe_system(use_cpu=device.type == "cpu", with_source=accelerator.is_main_process)

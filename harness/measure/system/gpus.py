@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.errors import MachineError
@@ -29,11 +29,17 @@ def find_gpus() -> list[dict[str, Any]]:
         visible = visible_gpus()
     except NoNvml:
         return []
-    models = sorted({gpu["model"] for gpu in visible})
-    if len(models) > 1:
-        hint = "choose those of one model with CUDA_VISIBLE_DEVICES"
-        raise MachineError(f"the visible GPUs differ: {', '.join(models)}", hint)
+    if problem := several_models(visible):
+        raise MachineError(*problem)
     return visible
+
+
+def several_models(gpus: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Returns that GPUs are of several models, and what to do about it; None where they are not."""
+    models = list(dict.fromkeys(gpu["model"] for gpu in gpus))
+    if len(models) < 2:
+        return None
+    return f"the visible GPUs differ: {', '.join(models)}", "choose those of one model with CUDA_VISIBLE_DEVICES"
 
 
 def visible_gpus() -> list[dict[str, Any]]:
@@ -94,7 +100,7 @@ def _describe(nvml: Any, handle: Any) -> dict[str, Any]:
     processes = ask("nvmlDeviceGetComputeRunningProcesses")
     return {
         "model": nvml.nvmlDeviceGetName(handle),
-        "memory_bytes": int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+        **_memory(nvml, handle),
         "uuid": nvml.nvmlDeviceGetUUID(handle),
         "is_slice": False,
         "compute_capability": ".".join(map(str, capability)) if capability else None,
@@ -115,10 +121,15 @@ def _slices(nvml: Any, handle: Any) -> Iterator[dict[str, Any]]:
         if mig is not None:
             yield {
                 "model": nvml.nvmlDeviceGetName(mig),
-                "memory_bytes": int(nvml.nvmlDeviceGetMemoryInfo(mig).total),
+                **_memory(nvml, mig),
                 "uuid": nvml.nvmlDeviceGetUUID(mig),
                 "is_slice": True,
             }
+
+
+def _memory(nvml: Any, handle: Any) -> dict[str, int]:
+    found = nvml.nvmlDeviceGetMemoryInfo(handle)
+    return {"memory_bytes": int(found.total), "free_bytes": int(found.free)}
 
 
 def _nvlinks(nvml: Any, handle: Any) -> int:
