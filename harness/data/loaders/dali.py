@@ -90,7 +90,7 @@ def _other(name: str, feed: Feed, measured: dict[str, float | str]) -> Loader:
     try:
         other = registry.build("loader", name, feed, **parameters)
     except MachineError as error:
-        message = f"neither loader 'dali' nor its fallback '{name}' can be had: {measured[Dali.name]}; {error.message}"
+        message = f"neither loader 'dali' nor its fallback '{name}' can be used: {measured[Dali.name]}; {error.message}"
         raise MachineError(message, "name another loader") from None
     other.measured = measured | other.measured
     return other
