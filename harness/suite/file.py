@@ -58,7 +58,7 @@ def _metric_names() -> list[str]:
 
 
 class Target(Section):
-    """An accuracy to reach; the time until then is a column."""
+    """An accuracy to reach; a column has the time until then."""
 
     metric: str
     at_least: float
@@ -77,7 +77,7 @@ class Reference(Section):
 
 
 class Anchors(Section):
-    """One config, run again and again between the others: what drifts, shows there."""
+    """One config, repeated between the others, to show drift."""
 
     label: str = Field(default="", description="label of the config; the first one by default")
     runs: Annotated[int, Field(ge=2, le=1000)] = Field(
@@ -86,14 +86,14 @@ class Anchors(Section):
 
 
 class Smoke(Section):
-    """What `--smoke` makes of a suite: a minute on a laptop's CPU that shows that all of it works."""
+    """The suite's short version for `--smoke`: a minute on a laptop's CPU, to test all of it."""
 
     set: Settings = Field(default={}, description="as --set")
     only: dict[str, list[Any]] = Field(default={}, description="as --only: the values of one path are alternatives")
 
 
 class FractionalDesign(Section):
-    """Which configs of the full product are run: a balanced fraction."""
+    """Run a balanced fraction of the full product."""
 
     name: Literal["fractional"]
     fraction: int | None = Field(default=None, ge=2, description="which part of the product, e.g. 4 for a quarter")

@@ -22,7 +22,7 @@ WARM_UP_BATCHES = 3
 
 @loader("auto")
 def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | None = None) -> Loader:
-    """Tries the candidates for a moment each and takes the fastest; the record says what was measured.
+    """Tries each candidate for a moment and takes the fastest; the record has what was measured.
 
     Args:
         seconds: for how long each is tried.

@@ -49,7 +49,7 @@ def dali(
     Args:
         threads: CPU threads of each rank's pipeline; null: its share of the cores.
         keep_bytes: files, as they are on disk, are kept in each rank's memory if all together are no larger.
-        fallback: the loader that feeds the run where DALI cannot be had; null: that is an error.
+        fallback: loader to use where DALI is not available; null: an error.
     """
     chosen = feed.chosen.name if feed.chosen else ""
     if not fallback or chosen == Dali.name:  # a run that goes on keeps its loader: bits may differ between them
