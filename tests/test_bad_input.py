@@ -136,8 +136,8 @@ WRONG = [
     (
         "include:\n  - {label: a, train.epochs: 1}\n  - {label: a, train.epochs: 2}",
         9,
-        "the label 'a' stands for two configs",
-        "a label of its own",
+        "the label 'a' is used for two configs",
+        "its own label",
     ),
     ('include:\n  - {label: "a\\nb"}', 8, 'the label "a\\nb" has control characters', "tables"),
     ("include:\n  - {label: 3}", 8, "label is 3", "a text"),
@@ -214,8 +214,8 @@ WRONG = [
         "must",
     ),
     # YAML.
-    ("seeds: 3\nseeds: 4", 8, "the key 'seeds' stands twice, also on line 7", "keep one"),
-    ("  train: {global_batch_size: 3}", 7, "the key 'global_batch_size' stands twice, also on line 6", "keep one"),
+    ("seeds: 3\nseeds: 4", 8, "the key 'seeds' is given twice, also on line 7", "keep one"),
+    ("  train: {global_batch_size: 3}", 7, "the key 'global_batch_size' is given twice, also on line 6", "keep one"),
     ("matrix: [\n", 9, "not valid YAML", "check the indentation"),
     ("  train.epochs: !!python/name:os.system", 7, "the tag !!python/name:os.system is not allowed", "plain values"),
 ]
@@ -303,7 +303,7 @@ def test_aliases_to_a_long_text_are_refused_before_memory_is_spent(tmp_path, ali
 def test_a_name_that_is_no_folder(tmp_path, name):
     path = tmp_path / "suite.yaml"
     error = error_of(path, HEAD.replace("name: s", f"name: {json.dumps(name)}", 1))
-    assert error.message.startswith(f"{path}:1: the name ") and "is no folder name" in error.message
+    assert error.message.startswith(f"{path}:1: the name ") and "is not a folder name" in error.message
     assert "letters, digits" in error.hint and len(error.message) < 130 + len(str(path))
 
 
@@ -320,11 +320,11 @@ def test_what_a_suite_must_have(tmp_path, missing):
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["--set", "train.epochs"], "--set train.epochs is no assignment", "write --set train.epochs=5"),
+        (["--set", "train.epochs"], "--set train.epochs is not an assignment", "write --set train.epochs=5"),
         (["--set", f"model.{'a.' * 60}a=1"], "--set model.a.a.", "write --set train.epochs=5"),
         (["--only", f"model.{'a.' * 60}a=1"], "--only model.a.a.", "write --only label=best"),
         (["--set", "train.epochs=1\ntrain: 2"], "'1 train: 2' is not a YAML value: ", "quote it"),
-        (["--set", "=5"], "--set =5 is no assignment", "write --set train.epochs=5"),
+        (["--set", "=5"], "--set =5 is not an assignment", "write --set train.epochs=5"),
         (["--set", "trian.epochs=5"], "--set trian.epochs: unknown field 'trian'", "'train'"),
         (["--set", "label=a"], "--set label: unknown field 'label'", "valid: data"),
         (["--set", "seed=1"], "--set seed: unknown field 'seed'", "'seeds'"),
@@ -341,8 +341,8 @@ def test_what_a_suite_must_have(tmp_path, missing):
         (["--set", "seeds=0"], "--set seeds=0: not a count", "from 1 to 10,000"),
         (["--set", "seeds=[1, 1]"], "--set seeds=[1, 1]: not a count", "from 1 to 10,000"),
         (["--set", "seeds=true"], "--set seeds=true: not a count", "from 1 to 10,000"),
-        (["--only", "label"], "--only label is no selection", "write --only label=best"),
-        (["--only", "=best"], "--only =best is no selection", "write --only label=best"),
+        (["--only", "label"], "--only label is not a selection", "write --only label=best"),
+        (["--only", "=best"], "--only =best is not a selection", "write --only label=best"),
         (["--only", "label=bset"], "--only label=bset selects no run", "labels: mlp"),
         (["--only", "seed=7"], "--only seed=7 selects no run", "seeds: [0]"),
         (["--only", "lable=mlp"], "--only lable: no config has a field 'lable'", "'label'"),

@@ -23,7 +23,7 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/suites.md"])
+@pytest.mark.parametrize("document", ["docs/first_suite.md", "docs/suites.md"])
 def test_suites_in_documents_are_valid(document: str, tmp_path: Path) -> None:
     suites = [block for block in blocks(document, "yaml") if re.search("^name:", block, re.MULTILINE)]
     assert suites

@@ -43,9 +43,7 @@ def call(*arguments):
 def test_a_run_has_a_home_of_its_own_and_says_where(homeless, capfd):
     folder = homeless / f"harness-home-{os.getuid()}"
     assert call("run", "suite.yaml", "--local") == 0
-    assert (
-        f"user {os.getuid()} has no passwd entry: what would lie there is kept in {folder}\n" in capfd.readouterr().err
-    )
+    assert f"user {os.getuid()} has no passwd entry: its files go to {folder}\n" in capfd.readouterr().err
     assert folder.stat().st_mode & 0o777 == 0o700
     assert Path.home() == folder and cache_root() == folder / ".cache" / "harness"
     assert call("plan", "suite.yaml") == 0 and "passwd" not in capfd.readouterr().err, "said once"

@@ -35,5 +35,5 @@ def main(arguments: list[str] | None = None) -> None:
     except typer.Abort:
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped: finished runs are kept, the same command goes on from here\n")
+        sys.stderr.write("stopped: finished runs are kept; the same command resumes\n")
         sys.exit(75)

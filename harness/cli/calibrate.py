@@ -14,10 +14,12 @@ from harness.cli.options import AsJson, Output
 @app.command()
 def calibrate(
     output: Output = RESULTS,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="That the rounds take, about.")] = 8.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, help="Approximate duration of the measurement.")
+    ] = 8.0,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what this system can do, for `fraction_of_peak` and for `report --normalised`."""
+    """Measure the speed of this system, for `fraction_of_peak` and for `report --normalised`."""
     from harness.measure.calibration.calibrate import calibrate as measure
     from harness.records.calibration import as_text
 

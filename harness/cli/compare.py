@@ -23,7 +23,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="SUITE[:LABEL] [LABEL]...",
-            help="Two configs, A and B; or a suite (its file, or its folder of results): its whole table.",
+            help="Two configs, A and B; or a suite (its file or its folder of results), for its whole table.",
             autocompletion=completing.words,
         ),
     ],
@@ -32,7 +32,7 @@ def compare(
         text_option(
             "--to",
             metavar="LABEL",
-            help="Of a table: compare with this config, not with the best.",
+            help="In a table, compare with this config instead of the best.",
             autocompletion=completing.labels,
         ),
     ] = "",
@@ -42,11 +42,16 @@ def compare(
     output: Roots = None,
     system: System = "",
     fail_if_slower: Annotated[
-        str, text_option("--fail-if-slower", metavar="PERCENT", help="Exit with 1 where A is slower by more, e.g. 2%.")
+        str, text_option("--fail-if-slower", metavar="PERCENT", help="Exit with 1 if A is slower by more, e.g. 2%.")
     ] = "",
     fail_if_worse: Annotated[
         float | None,
-        typer.Option("--fail-if-worse", metavar="POINTS", min=0, help="Or less accurate by more points, e.g. 0.3."),
+        typer.Option(
+            "--fail-if-worse",
+            metavar="POINTS",
+            min=0,
+            help="Exit with 1 if A is less accurate by more points, e.g. 0.3.",
+        ),
     ] = None,
     baseline: Annotated[
         Path | None,
@@ -54,7 +59,7 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell whether A is more accurate, and whether it is faster; or compare a whole table."""
+    """Show whether A is more accurate and whether it is faster; or compare a whole table."""
     from harness.compare.compared import compare_table, compare_two, compare_with_baseline
     from harness.compare.plain import as_json as plain
     from harness.compare.show import show

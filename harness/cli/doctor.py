@@ -10,7 +10,7 @@ from harness.cli.options import AsJson, Output
 
 @app.command()
 def doctor(output: Output = RESULTS, as_json: AsJson = False) -> None:
-    """Tell what this machine is, whether it can run suites, and what to mend; exits with 1 where it cannot."""
+    """Show what this machine is, whether it can run suites, and what to fix; exit with 1 if it cannot."""
     from rich.console import Console
 
     from harness.doctor import show

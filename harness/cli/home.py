@@ -30,9 +30,9 @@ def require_home() -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError as error:
-        raise HarnessError(f"{why}, and no folder can be made: {error}", "set HOME to a folder") from None
+        raise HarnessError(f"{why}, and no folder can be created: {error}", "set HOME to a folder") from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise HarnessError(f"{why}, and {folder} is not a folder of this user alone", "set HOME to a folder")
+        raise HarnessError(f"{why}, and {folder} is not private to this user", "set HOME to a folder")
     os.environ["HOME"] = str(folder)
     if "_HARNESS_COMPLETE" not in os.environ:
-        sys.stderr.write(f"{why}: what would lie there is kept in {folder}\n")
+        sys.stderr.write(f"{why}: its files go to {folder}\n")

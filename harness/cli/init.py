@@ -14,17 +14,19 @@ from harness.errors import HarnessError
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of images: a folder a class, or train and test.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of images: one folder per class, or train and test.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The suite.")] = Path("suite.yaml"),
     recursive: Annotated[
         Literal["first", "last"] | None,
-        typer.Option("--recursive", help="Of nested folders: the class is the first below FOLDER, or the last."),
+        typer.Option("--recursive", help="In nested folders, the class is the first folder below FOLDER, or the last."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a first suite for a folder of images, after a look at them."""
+    """Write a first suite for a folder of images."""
     if output.exists() and not force:
-        raise HarnessError(f"{output} is there already", "name another with -o FILE, or write over it with --force")
+        raise HarnessError(f"{output} already exists", "name another with -o FILE, or overwrite it with --force")
     from harness.first_suite.choose import choose
     from harness.first_suite.look import look_at
     from harness.first_suite.write import suite_name, suite_text, summary
@@ -38,7 +40,7 @@ def init(
     sys.stderr.write("".join(f"{line}\n" for line in summary(look)))
     sys.stderr.write(
         f"written to {output}; next:\n"
-        f"  harness plan {output}          # what would be run\n"
-        f"  harness run {output} --smoke   # whether all of it works\n"
+        f"  harness plan {output}          # shows the runs\n"
+        f"  harness run {output} --smoke   # tests all of it on a few images\n"
         f"  harness run {output}\n"
     )

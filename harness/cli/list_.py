@@ -15,11 +15,11 @@ def list_names(
     kind: Annotated[
         str, typer.Argument(help="suites, results, architectures, datasets, loaders, optimizers, schedules, pictures")
     ] = "",
-    name: Annotated[str, typer.Argument(help="One of them, to see its parameters.")] = "",
+    name: Annotated[str, typer.Argument(help="One of them; shows its parameters.")] = "",
     output: Output = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """List what there is: suites, results, architectures, datasets, loaders, optimizers, schedules, pictures."""
+    """List suites, results, architectures, datasets, loaders, optimizers, schedules or pictures."""
     from harness.suite.catalogue import Catalogue, catalogue, describe
 
     if kind == "results" and not name:

@@ -43,24 +43,24 @@ RunnablePath = Annotated[
 StudyPath = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[SUITE]", help="Its YAML file, or its folder of results; else the only one.", autocompletion=suites
+        metavar="[SUITE]", help="Its YAML file, or its folder of results. Default: the only one.", autocompletion=suites
     ),
 ]
 StudyPaths = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[SUITE...]",
-        help="YAML files, or folders of results (of one name: merged); else the only suite.",
+        help="YAML files, or folders of results (same name: merged). Default: the only suite.",
         autocompletion=suites,
     ),
 ]
-AsPage = Annotated[bool, typer.Option("--html", help="Also a page, report.html; of several suites, one of them all.")]
+AsPage = Annotated[bool, typer.Option("--html", help="Also write a page, report.html; several suites share one page.")]
 Overrides = Annotated[
     list[str] | None,
     text_option(
         "--set",
         metavar="PATH=VALUE",
-        help="The last word on a field, e.g. train.epochs=5.",
+        help="Override a field, e.g. train.epochs=5.",
         autocompletion=paths,
     ),
 ]
@@ -69,13 +69,13 @@ Selections = Annotated[
     text_option(
         "--only",
         metavar="PATH=VALUE",
-        help="Runs that match, e.g. label=best. Several: all; one path: any.",
+        help="Only runs that match, e.g. label=best. All must match; on one path, any.",
         autocompletion=paths,
     ),
 ]
-Small = Annotated[bool, typer.Option("--smoke", help="What the suite's 'smoke' makes of it: a minute on a CPU.")]
+Small = Annotated[bool, typer.Option("--smoke", help="Run the suite's 'smoke' version: a minute on a CPU.")]
 Download = Annotated[
-    bool, typer.Option("--download", help="Fetch published data that are not there, as data.download=true would.")
+    bool, typer.Option("--download", help="Download missing published data, as data.download=true does.")
 ]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.", callback=_require_printable)]
 Roots = Annotated[
@@ -84,12 +84,12 @@ Roots = Annotated[
         "--output", metavar="DIR", help="The results root; several are read together.", callback=_all_printable
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable, on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config_file", metavar="FILE", help="An Accelerate config, e.g. of launch/.")
+    Path | None, typer.Option("--config_file", metavar="FILE", help="An Accelerate config, e.g. from launch/.")
 ]
 Sort = Annotated[
-    str, text_option("--sort", metavar="COLUMN", help="What the table is sorted by.", autocompletion=columns)
+    str, text_option("--sort", metavar="COLUMN", help="Sort the table by this column.", autocompletion=columns)
 ]
 At = Annotated[
     str, text_option("--at", metavar="TIME", help="Compare accuracies at this train time, e.g. 60s, 1.5min or 2h.")
@@ -97,27 +97,27 @@ At = Annotated[
 Explain = Annotated[
     bool, typer.Option("--explain", help="Print all notes, and the tables of effects, prices and published numbers.")
 ]
-WithResumed = Annotated[
-    bool, typer.Option("--with-resumed", help="Count the times of runs that were interrupted, too.")
-]
+WithResumed = Annotated[bool, typer.Option("--with-resumed", help="Also count the times of interrupted runs.")]
 Normalised = Annotated[
     bool, typer.Option("--normalised", help="Also one table of all calibrated systems, with normalised times.")
 ]
 RelativeTo = Annotated[
-    str, text_option("--relative-to", metavar="SYSTEM", help="Whose times those are, a name or an id.")
+    str, text_option("--relative-to", metavar="SYSTEM", help="System of the normalised times, a name or an id.")
 ]
 ToWandb = Annotated[
-    str, text_option("--wandb", metavar="ENTITY/PROJECT", help="Also a W&B report, of the runs that are there.")
+    str, text_option("--wandb", metavar="ENTITY/PROJECT", help="Also make a W&B report of the runs at W&B.")
 ]
-ReportDryRun = Annotated[bool, typer.Option("--dry-run", help="Write what W&B would be sent, and send nothing.")]
+ReportDryRun = Annotated[bool, typer.Option("--dry-run", help="Write what would be sent to W&B, and send nothing.")]
 
 # Of `run` and `wandb`.
 Trackers = Annotated[
     list[str] | None,
-    text_option("--tracker", metavar="NAME", help="Mirror the runs there: wandb, tensorboard, ...; several; or none."),
+    text_option("--tracker", metavar="NAME", help="Mirror the runs to wandb, tensorboard, ...; repeatable; or none."),
 ]
-Project = Annotated[str, text_option("--wandb-project", metavar="NAME", help="Else WANDB_PROJECT, or 'harness'.")]
-Entity = Annotated[str, text_option("--wandb-entity", metavar="NAME", help="Else WANDB_ENTITY, or the account's own.")]
+Project = Annotated[str, text_option("--wandb-project", metavar="NAME", help="Default: WANDB_PROJECT, or 'harness'.")]
+Entity = Annotated[
+    str, text_option("--wandb-entity", metavar="NAME", help="Default: WANDB_ENTITY, or the account's own.")
+]
 Predictions = Annotated[
     bool, typer.Option("--wandb-predictions", help="Send each test image's label and prediction, too.")
 ]
@@ -127,28 +127,30 @@ Machine = Annotated[
 
 # Of `submit`, in sbatch's words.
 System = Annotated[
-    str, text_option("--system", metavar="NAME", help="Only results of this system, a name or an id, count.")
+    str, text_option("--system", metavar="NAME", help="Count only results of this system, a name or an id.")
 ]
-RunsPerTask = Annotated[int, typer.Option("--runs-per-task", min=1, help="Runs that a task does in turn.")]
-MaxTasks = Annotated[int | None, typer.Option("--max-tasks", min=1, help="Tasks of an array at one time.")]
-Partition = Annotated[str, text_option("--partition", help="As of sbatch.")]
-Account = Annotated[str, text_option("--account", help="As of sbatch.")]
-Time = Annotated[str, text_option("--time", help="Of a task, as of sbatch, e.g. 4:00:00.")]
-GpusPerNode = Annotated[str, text_option("--gpus-per-node", metavar="[TYPE:]COUNT", help="That a node has.")]
+RunsPerTask = Annotated[int, typer.Option("--runs-per-task", min=1, help="Runs per task, one after another.")]
+MaxTasks = Annotated[int | None, typer.Option("--max-tasks", min=1, help="Concurrent tasks of an array.")]
+Partition = Annotated[str, text_option("--partition", help="As in sbatch.")]
+Account = Annotated[str, text_option("--account", help="As in sbatch.")]
+Time = Annotated[str, text_option("--time", help="Of a task, as in sbatch, e.g. 4:00:00.")]
+GpusPerNode = Annotated[str, text_option("--gpus-per-node", metavar="[TYPE:]COUNT", help="GPUs of a node.")]
 ProcessesPerNode = Annotated[
-    int | None, typer.Option("--processes-per-node", min=1, help="Of a run; by default one for each GPU.")
+    int | None,
+    typer.Option("--processes-per-node", min=1, help="Processes of a run on a node; by default one per GPU."),
 ]
-Constraint = Annotated[str, text_option("--constraint", help="As of sbatch.")]
-Memory = Annotated[str, text_option("--memory", help="On a node, e.g. 16G.")]
-CpusPerTask = Annotated[int | None, typer.Option("--cpus-per-task", min=1, help="CPUs on a node.")]
+Constraint = Annotated[str, text_option("--constraint", help="As in sbatch.")]
+Memory = Annotated[str, text_option("--memory", help="Memory of a node, e.g. 16G.")]
+CpusPerTask = Annotated[int | None, typer.Option("--cpus-per-task", min=1, help="CPUs of a node.")]
 StopEarly = Annotated[
-    int, typer.Option("--stop-early", metavar="SECONDS", min=1, help="Save and queue again so long before --time.")
+    int, typer.Option("--stop-early", metavar="SECONDS", min=1, help="Save and requeue this long before --time.")
 ]
-MaxRestarts = Annotated[int, typer.Option("--max-restarts", min=0, help="Of a task, by its time limit.")]
+MaxRestarts = Annotated[int, typer.Option("--max-restarts", min=0, help="Restarts of a task at its time limit.")]
 Sbatch = Annotated[
-    list[str] | None, text_option("--sbatch", metavar="LINE", help="Passed through, e.g. '--mail-type=END'.")
+    list[str] | None, text_option("--sbatch", metavar="LINE", help="Option for sbatch, e.g. '--mail-type=END'.")
 ]
 Setup = Annotated[
-    list[str] | None, text_option("--setup", metavar="LINE", help="Shell before the harness, e.g. 'module load x'.")
+    list[str] | None,
+    text_option("--setup", metavar="LINE", help="Shell line before the harness, e.g. 'module load x'."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the batch scripts and submit nothing.")]

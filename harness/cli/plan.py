@@ -38,7 +38,7 @@ def plan(
         of.append(counted(anchors, "anchor"))
     sys.stderr.write(f"{counted(len(runs), 'run')}: {', '.join(of)}\n")
     if any(not run.run_id for run in runs):
-        sys.stderr.write("run ids that are empty follow from large data files that `harness run` has yet to read\n")
+        sys.stderr.write("empty run ids depend on large data files that only `harness run` reads\n")
     for note in planned.suite.variations.notes():
         sys.stderr.write(f"{note}\n")
     rows = (f"{run.run_id:<12}  {run.spec.seed:<4}  {run.spec.label}{run.which_anchor}" for run in runs)

@@ -43,7 +43,7 @@ def report(
     wandb: ToWandb = "",
     dry_run: ReportDryRun = False,
 ) -> None:
-    """Say what a suite's results answer, and write tables and charts beside them; --html makes a page of it all."""
+    """Show the answer of a suite's results, and write tables and charts; --html also writes a page."""
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
     from harness.report.build import DEFAULT_SORT, Options

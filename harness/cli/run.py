@@ -57,18 +57,16 @@ def run(
     ] = False,
     pack: Annotated[
         int,
-        typer.Option("--pack", metavar="N", min=1, help="N runs at a time on one device: no time counts."),
+        typer.Option("--pack", metavar="N", min=1, help="N runs at a time on one device; their times do not count."),
     ] = 1,
     retake: Annotated[
         int,
-        typer.Option(
-            "--retake", metavar="N", min=0, help="Train runs that were disturbed again at the end, up to N times each."
-        ),
+        typer.Option("--retake", metavar="N", min=0, help="Train disturbed runs again at the end, up to N times each."),
     ] = 0,
     renew: Annotated[
-        bool, typer.Option("--renew", help="Train again what is done, but was trained by other code of the harness.")
+        bool, typer.Option("--renew", help="Train runs again that other code of the harness trained.")
     ] = False,
-    lines: Annotated[str, text_option("--lines", metavar="FIRST-LAST", help="Of a manifest: the runs to do.")] = "",
+    lines: Annotated[str, text_option("--lines", metavar="FIRST-LAST", help="Runs of a manifest to train.")] = "",
     sort: Sort = "",
     with_resumed: WithResumed = False,
     tracker: Trackers = None,
@@ -77,7 +75,7 @@ def run(
     wandb_predictions: Predictions = False,
     wandb_machine: Machine = False,
 ) -> None:
-    """Run what is open of a suite, then show and write its tables."""
+    """Train the open runs of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
     from harness.launching.manifest import Manifest
     from harness.trackers.options import Tracking
@@ -198,7 +196,7 @@ def _require_times_to_retake(suite: Path, retake: int, pack: int) -> None:
     if not retake:
         return
     if pack > 1:
-        message = "--retake is for times that count, and those of runs that are packed never do"
+        message = "--retake is for times that count, and times of packed runs do not"
         raise HarnessError(message, "leave out --pack or --retake")
     if _under_a_launcher():
         message = "--retake starts the runs again itself, and a launcher has started this process"
@@ -210,7 +208,7 @@ def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
         if run.spec.train.num_processes != 1:
             message = f"{option} is one process a run, and '{run.spec.label}' asks for {run.spec.train.num_processes}"
             raise HarnessError(
-                message, "leave it out, or --set train.num_processes=1: other runs, with ids of their own"
+                message, "leave it out, or --set train.num_processes=1: these are other runs, with other ids"
             )
 
 

@@ -21,11 +21,11 @@ def status(
     output: Roots = None,
     config_file: ConfigFile = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="With SLURM's queue and the current runs; on a terminal until they end.")
+        bool, typer.Option("--watch", help="Show SLURM's queue and the current runs, on a terminal until they end.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell which runs of a suite are done, failed or open, on every system that ran them."""
+    """Show which runs of a suite are done, failed or open, on every system that ran them."""
     from harness.launching.status import folder_status, suite_status
 
     roots = output or []

@@ -55,7 +55,7 @@ def submit(
     setup: Setup = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Send what is open of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
+    """Submit the open runs of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
     from harness.launching.slurm.batch import Resources
     from harness.launching.slurm.submission import Draft
     from harness.results.question import keep_question
@@ -89,6 +89,6 @@ def submit(
         same += "".join(f" --only {shlex.quote(one)}" for one in only or []) + " --smoke" * smoke
         same += f" --output {shlex.quote(str(output))}" * (output != RESULTS)
         sys.stderr.write(
-            f"look after it: harness status {shlex.quote(str(suite))}{same} --watch\n"
-            "the same `harness submit` once more fills the gaps\n"
+            f"watch it: harness status {shlex.quote(str(suite))}{same} --watch\n"
+            "repeat the same `harness submit` for what is still open\n"
         )

@@ -11,7 +11,7 @@ from harness.cli.app import RESULTS, app, print_text, stderr
 from harness.cli.completing import suites
 from harness.cli.options import Entity, Machine, Output, Predictions, Project, Small
 
-wandb = typer.Typer(no_args_is_help=True, help="Bring up to W&B what it has not of a suite's runs.")
+wandb = typer.Typer(no_args_is_help=True, help="Send W&B the runs of a suite that it does not have.")
 app.add_typer(wandb, name="wandb")
 
 
@@ -28,7 +28,7 @@ def sync(
     ],
     follow: Annotated[
         bool,
-        typer.Option("--follow", help="Then follow runs that are being done, here or elsewhere, until Ctrl-C."),
+        typer.Option("--follow", help="Then follow current runs, here or elsewhere, until Ctrl-C."),
     ] = False,
     smoke: Small = False,
     output: Output = RESULTS,
@@ -37,7 +37,7 @@ def sync(
     wandb_predictions: Predictions = False,
     wandb_machine: Machine = False,
 ) -> None:
-    """Bring up the runs that W&B has not, or not as they are now; a second call does nothing."""
+    """Send the runs that W&B does not have, or has in an older state; a second call does nothing."""
     from harness.trackers.options import WANDB, Tracking
     from harness.trackers.sync import follow as go_on
     from harness.trackers.sync import sync as bring_up

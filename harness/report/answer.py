@@ -145,8 +145,8 @@ def chosen_notes(first: Standing | None) -> tuple[str, ...]:
         return ()
     many = len(first.as_good) - len(first.unknown)
     return (
-        f"The highest mean of {many} configs that may be equally good is too high, for having been chosen: by up to "
-        f"{_points(first.flattery)} points on average. With fresh seeds, expect less of {named(first.best.row)}.",
+        f"The highest mean of {many} configs that may be equally good is biased upwards by the selection: by up to "
+        f"{_points(first.flattery)} points on average. With new seeds, expect less of {named(first.best.row)}.",
     )
 
 
@@ -174,7 +174,7 @@ def how_sure(first: Standing) -> str:
     if not first.others:
         return "the only one evaluated so soon"
     if not first.known:
-        return "one seed: how sure this is cannot be known"
+        return "one seed: the uncertainty is not known"
     if not first.as_good[1:]:
         return "better than all others"
     unknown = " (some with too few seeds to tell)" if first.unknown else ""
@@ -189,7 +189,7 @@ def _most_accurate(first: Standing, margin: float | None) -> str:
     if not first.others:
         return f"{name} reaches {accuracy_text(summary)} of the test images; there is nothing to compare it with."
     if not first.known:
-        return f"{said}, by one run each, so how sure that is cannot be known."
+        return f"{said}, by one run each, so the uncertainty is not known."
     if not first.as_good[1:]:
         return f"{said}: better than {'the other' if first.others == 1 else f'all {first.others} others'}."
     told = []
@@ -205,11 +205,11 @@ def _most_accurate(first: Standing, margin: float | None) -> str:
 def _fastest(first: Standing, table: Table) -> str:
     """Among those that may well be the most accurate, the one that trains fastest."""
     if not first.known and first.others:
-        return "A second seed of each config would tell what is noise: set `seeds: 3` in the suite and run it again."
+        return "One seed does not show the noise: set `seeds: 3` in the suite and run it again."
     equal = first.as_good
     quickest = fastest(table, equal)
     if quickest is None:
-        return "None of their train times counts, so nothing is said of what is fastest."
+        return "None of their train times counts, so it is not known which is the fastest."
     name, seconds = named(quickest.best.row), quickest.best.summary.mean
     if quickest.best.row is first.best.row:
         beyond = "" if len(equal) == 1 else f" and is the fastest of {_those(equal)}"
@@ -229,7 +229,7 @@ def _those(equal: Sequence[Contender]) -> str:
 def advice(first: Standing | None) -> str:
     """Returns what to take for a budget, and how sure that is, in a sentence."""
     if first is None:
-        return "Nothing has been evaluated in so short a time."
+        return "No config was evaluated within this time."
     name = named(first.best.row)
     return f"Take {name}: {accuracy_text(first.best.summary)} by then, {how_sure(first)}."
 

@@ -193,11 +193,11 @@ def _columns(rows: Sequence[Row], records: Sequence[dict[str, Any]], names: dict
 def _notes(records: Sequence[dict[str, Any]], names: dict[str, str], reference: Table) -> Iterator[str]:
     yield (
         f"Normalised: the train time times the speed of its system over that of {reference.system}, the geometric mean "
-        f"of {len(MIX)} calibrated rates in the precision that ran ({', '.join(MIX)}). These times were not taken."
+        f"of {len(MIX)} calibrated rates in the precision that ran ({', '.join(MIX)}). These times were not measured."
     )
     yield (
-        "The interval holds the seeds' scatter, the calibrations' scatter, and how far the operations disagree on the "
-        "speed; times whose intervals overlap are not told apart."
+        "The interval includes the scatter of seeds and calibrations, and the disagreement of the operations on the "
+        "speed; times with overlapping intervals are not told apart."
     )
 
     def told(record: dict[str, Any]) -> str:

@@ -176,21 +176,21 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
             "how much that difference, or ratio, changes from the first level of b to another."
         )
         if all(len(contrast.term) == 1 for contrast in found.accuracy.contrasts):
-            yield "Interactions were not looked at: the factors have too many levels."
+            yield "Interactions were not analysed: the factors have too many levels."
     for factor in factors:
         if len(factor.levels) > MOST_LEVELS:
             yield f"{factor.name} has {len(factor.levels)} levels: its effects are not listed, the ranking has them."
     if any(factor.is_star for factor in factors):
         yield (
-            "Changes that were made one at a time stand beside the base. Interactions of these changes were not looked "
-            "at: two together may do something else."
+            "Changes that were made one at a time are compared with the base. Their interactions were not measured: "
+            "two changes together may have another effect."
         )
     if any(effect.verdict for one in both for effect in one.effects):
         images = f" and {found.accuracy.images:,} test images" if found.accuracy.images else ""
         yield (
             f"95 % intervals over {seeds_text(seeds)}{images}, not corrected. Verdicts and p: corrected for all "
             "effects of the table (Holm), for accuracy and time each; p of an equivalent effect is that of a larger "
-            "one. Undecided: inside the noise, which is no proof that there is none."
+            "one. Undecided: inside the noise, which does not prove that there is none."
         )
     elif seeds[-1] == 1:
         yield "One seed: no interval and no verdict. The order may be noise."
@@ -200,11 +200,11 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
     if found.accuracy.margin is not None:
         yield f"Equivalent: smaller than the suite's margin of {100 * found.accuracy.margin:.2f} points."
     if not found.accuracy.predictions_kept:
-        yield "Predictions were not kept: the variance over the test images is the largest that it can be."
+        yield "Predictions were not kept: the variance over the test images is taken at its largest possible value."
     if any(not one.is_complete and any(effect.summary for effect in one.effects) for one in both) and len(factors) > 1:
         yield "Not every combination has every seed: least squares without interactions of three factors fill in."
     left = [label for config_id, label in labels.items() if config_id not in found.design.cells]
     if left:
-        yield f"Not taken into account, as they are no part of the design: {listed(list(map(quoted, left)))}."
+        yield f"Left out, because they are not part of the design: {listed(list(map(quoted, left)))}."
     if len(found.accuracy.contrasts) > MOST_ROWS:
         yield f"{len(found.accuracy.contrasts) - MOST_ROWS} more effects are in what_mattered.csv."

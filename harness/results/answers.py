@@ -259,7 +259,7 @@ def _no_seed_in_common(a: MeasuredConfig, b: MeasuredConfig) -> tuple[str, str]:
     for config in (a, b):
         if not config.runs:
             if config.ended:
-                return f"no run of '{config.label}' ended ok: {config.ended}", "look at why: harness status SUITE"
+                return f"no run of '{config.label}' ended ok: {config.ended}", "see why: harness status SUITE"
             return f"no result of '{config.label}' yet", "run it: harness run SUITE"
     seeds = " and of ".join(f"'{one.label}' are {', '.join(map(str, one.seeds))}" for one in (a, b))
     return f"no seed in common: those of {seeds}", "run both with the same seeds"
@@ -270,4 +270,4 @@ def _why_untimed(a: MeasuredConfig, b: MeasuredConfig, common: set[int]) -> tupl
         systems = sorted({run.system_id for config in (a, b) for run in config.runs if run.seed in common})
         return f"run times of different systems do not compare ({', '.join(systems)})", "run both on one system"
     reason = f"no seed has a train time of both: it was not measured, or the runs are {MARKED}"
-    return reason, "run them again, alone and without a stop"
+    return reason, "run them again, without other work and without a stop"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TOO_LARGE = "too many levels"
 NO_RESULT = "no result"
-NO_SEED = "no seed has all of it"
+NO_SEED = "no seed has all its configs"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,9 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         )
     if others := [result for result in stored.results if not is_planned(result)]:
         difference = in_what_they_differ(others, plans)
-        notes.append(f"Left out: {counted(len(others), 'stored result')} of no run of this plan ({difference}).")
+        notes.append(
+            f"Left out: {counted(len(others), 'stored result')} that belong to no run of this plan ({difference})."
+        )
     ran = {result.config_id for result in results}
     # Of several world sizes those that were not run are not missing: the suite leaves them open.
     shown = {

@@ -105,7 +105,7 @@ def plain_columns(frame: pandas.DataFrame) -> dict[str, list[Any]]:
     """
     if missing := [name for name in _NEEDED if name not in frame]:
         message = f"the table of runs lacks {', '.join(missing)}"
-        raise HarnessError(message, "take it from harness.read_results, and choose rows of it rather than columns")
+        raise HarnessError(message, "pass a table of harness.read_results with all its columns; rows may be left out")
     table = {
         str(name): [None if null else value for value, null in zip(frame[name], frame[name].isna(), strict=True)]
         for name in frame

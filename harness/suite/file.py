@@ -22,7 +22,7 @@ from harness.suite.yaml_lines import DEEPEST, Source, SuiteError, parse_value, r
 
 def _distinct(seeds: list[int]) -> list[int]:
     if len(set(seeds)) != len(seeds):
-        raise ValueError("a seed stands twice")
+        raise ValueError("a seed is listed twice")
     return seeds
 
 
@@ -58,7 +58,7 @@ def _metric_names() -> list[str]:
 
 
 class Target(Section):
-    """An accuracy to reach; the time until then is a column."""
+    """An accuracy to reach; a column has the time until then."""
 
     metric: str
     at_least: float
@@ -69,31 +69,31 @@ class Reference(Section):
 
     match: Settings = Field(min_length=1)
     metric: str
-    epoch: PositiveInt | None = Field(default=None, description="of which the number is, from 1; the last by default")
+    epoch: PositiveInt | None = Field(default=None, description="epoch of the number, from 1; the last by default")
     value: float
-    runs: PositiveInt = Field(default=1, description="whose mean the number is; a single published run by default")
-    same_images: bool = Field(default=True, description="false where it was measured on other test images than ours")
+    runs: PositiveInt = Field(default=1, description="how many runs the number is the mean of; one by default")
+    same_images: bool = Field(default=True, description="false if it was measured on other test images than ours")
     source: str = Field(min_length=1)
 
 
 class Anchors(Section):
-    """One config, run again and again between the others: what drifts, shows there."""
+    """One config, repeated between the others, to show drift."""
 
-    label: str = Field(default="", description="of the config; the first one by default")
+    label: str = Field(default="", description="label of the config; the first one by default")
     runs: Annotated[int, Field(ge=2, le=1000)] = Field(
-        default=5, description="spread evenly, the first and last included"
+        default=5, description="how many, evenly spaced, including the first and the last"
     )
 
 
 class Smoke(Section):
-    """What `--smoke` makes of a suite: a minute on a laptop's CPU that shows that all of it works."""
+    """The suite's short version for `--smoke`: a minute on a laptop's CPU, to test all of it."""
 
     set: Settings = Field(default={}, description="as --set")
     only: dict[str, list[Any]] = Field(default={}, description="as --only: the values of one path are alternatives")
 
 
 class FractionalDesign(Section):
-    """Which configs of the full product are run: a balanced fraction."""
+    """Run a balanced fraction of the full product."""
 
     name: Literal["fractional"]
     fraction: int | None = Field(default=None, ge=2, description="which part of the product, e.g. 4 for a quarter")
@@ -114,10 +114,10 @@ class SuiteFile(Section):
     include: list[Settings] = []
     exclude: list[Settings] = []
     seeds: Seeds = 1
-    anchors: Anchors | None = Field(default=None, description="repeated runs that show drift; they enter no mean")
+    anchors: Anchors | None = Field(default=None, description="repeated runs that show drift; they are in no mean")
     warm_up_seconds: NonNegativeFloat | None = Field(
         default=None,
-        description="before a launch's first run, one like it trains so long and is thrown away; "
+        description="how long a launch trains its first run beforehand, and discards that; "
         "by default 10 on a GPU and 0 on a CPU",
     )
     smoke: Smoke | None = None
@@ -125,7 +125,7 @@ class SuiteFile(Section):
     margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         default=None, description="differences of accuracy below it do not matter: 0.003 for 0.3 points"
     )
-    budget: Duration | None = Field(default=None, description="train time that accuracies are compared at, e.g. 60s")
+    budget: Duration | None = Field(default=None, description="train time at which accuracies are compared, e.g. 60s")
     references: list[Reference] = []
     trackers: list[str] = Field(default=[], description="mirror the runs there, as --tracker does: wandb, ...")
     wandb: WandbPlace = WandbPlace()
@@ -178,7 +178,7 @@ def parse_overrides(overrides: Sequence[str]) -> Settings:
     for text in overrides:
         path, equals, value = text.partition("=")
         if not equals or not path or path.count(".") > DEEPEST:
-            raise HarnessError(f"--set {text[:80]} is no assignment", "write --set train.epochs=5")
+            raise HarnessError(f"--set {text[:80]} is not an assignment", "write --set train.epochs=5")
         settings[path] = parse_value(value)
     check_overrides(settings)
     return settings
@@ -203,7 +203,7 @@ def parse_only(only: Sequence[str]) -> dict[str, list[Any]]:
     for text in only:
         path, equals, value = text.partition("=")
         if not equals or not path or path.count(".") > DEEPEST:
-            raise HarnessError(f"--only {text[:80]} is no selection", "write --only label=best or --only seed=0")
+            raise HarnessError(f"--only {text[:80]} is not a selection", "write --only label=best or --only seed=0")
         selection.setdefault(path, []).append(value if path == "label" else parse_value(value))
     return selection
 
@@ -244,13 +244,13 @@ def _check_design(source: Source, file: SuiteFile) -> None:
         hint = "put the lists of one_at_a_time, with the base's values, into a matrix"
         raise source.error(("design",), message, hint)
     if file.exclude:
-        message = "'exclude' would tear holes into the fraction that 'design' chooses"
+        message = "'exclude' would remove configs from the fraction that 'design' chooses"
         raise source.error(("exclude",), message, "leave those values out of the matrix, or leave 'design' out")
 
 
 def _check_margin(source: Source, margin: float) -> None:
     if margin >= MOST_MARGIN:
-        message = f"margin is {margin:.10g}: so large a difference of accuracy matters"
+        message = f"margin is {margin:.10g}: such a large difference of accuracy matters"
         hint = f"write a fraction, not per cent or points: {min(margin, 10) / 100:g} for {min(margin, 10):g} points"
         raise source.error(("margin",), message, hint)
 
@@ -288,5 +288,7 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
         wanted = SEEDS_HINT
     if path[0] == "name":
         hint = "use up to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit"
-        return source.error(("name",), f"the name {json.dumps(source.values.get('name'))[:80]} is no folder name", hint)
+        return source.error(
+            ("name",), f"the name {json.dumps(source.values.get('name'))[:80]} is not a folder name", hint
+        )
     return source.error(path, f"{'.'.join(map(str, path))} is {shown(first['input'])}", wanted)

@@ -56,7 +56,7 @@ def choose_fraction(levels: Sequence[int], wanted: int | None = None) -> Fractio
     counts = [levels[index] for index in several]
     if len(counts) < _FEWEST_FACTORS:
         message = f"a fraction needs {_FEWEST_FACTORS} factors or more with several values each, not {len(counts)}"
-        raise HarnessError(message, "leave 'design' out: the full product of so few is no large one")
+        raise HarnessError(message, "leave 'design' out: the full product of so few factors is small")
     if sum(width(counts, term) for term in terms_of(counts)) > MOST_COLUMNS:
         raise HarnessError("the factors have too many levels for a fraction", "give them fewer values")
     valid: list[int] = []
@@ -179,13 +179,14 @@ def fraction_notes(fraction: Fraction, levels: Sequence[int], names: Sequence[st
     """
     product = " x ".join(map(str, levels))
     yield (
-        f"Fractional design: {len(fraction.cells)} configs, 1/{fraction.fraction} of {product}. Main effects are clear "
-        "of two-way interactions, and all levels and pairs of levels stand in equally many configs, give or take one."
+        f"Fractional design: {len(fraction.cells)} configs, 1/{fraction.fraction} of {product}. Main effects are not "
+        "aliased with two-way interactions. All levels, and pairs of levels, occur in equally many configs, "
+        "plus or minus one."
     )
     aliases = untold(fraction.cells, levels, terms_of(levels))
     if not aliases:
-        yield "Two-way interactions are clear of each other."
+        yield "Two-way interactions are not aliased with each other."
         return
     texts = alias_texts(aliases, names)
     more = f"; and {len(texts) - MOST_ALIASES} more groups" if len(texts) > MOST_ALIASES else ""
-    yield f"Aliased, so that none can be told from the others: {'; '.join(texts[:MOST_ALIASES])}{more}."
+    yield f"Aliased, so that they cannot be separated: {'; '.join(texts[:MOST_ALIASES])}{more}."

@@ -47,4 +47,4 @@ def require_project(name: str) -> None:
     if found := sorted(set(name) & set(_FORBIDDEN)):
         raise HarnessError(f"W&B allows no project name with {' '.join(found)}: {name}", "choose another")
     if len(name) > _LONGEST_PROJECT:
-        raise HarnessError(f"W&B allows no project name of {len(name)} characters", f"{_LONGEST_PROJECT} at the most")
+        raise HarnessError(f"W&B allows no project name of {len(name)} characters", f"{_LONGEST_PROJECT} at most")

@@ -267,10 +267,10 @@ class Suite:
                 if self.overrides or self.launched:  # `--set train.epochs=1` may rightly make two configs one
                     continue
                 message = f"two runs with the same identity: '{twin.label}' and '{spec.label}'"
-                raise self.source.error(line, message, "they differ in nothing but their label: leave one out")
+                raise self.source.error(line, message, "they differ only in their label: leave one out")
             if by_label.setdefault(spec.label, spec) is not spec:
-                message = f"the label '{spec.label}' stands for two configs"
-                raise self.source.error(line, message, "give each a label of its own")
+                message = f"the label '{spec.label}' is used for two configs"
+                raise self.source.error(line, message, "give each its own label")
         return by_id
 
 
@@ -297,7 +297,7 @@ def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False
 
 def _check_label(label: str) -> None:
     if not label.isprintable():
-        raise SpecError(("label",), f"the label {shown(label)} has control characters", "it stands in tables")
+        raise SpecError(("label",), f"the label {shown(label)} has control characters", "labels are shown in tables")
 
 
 def _check_train(spec: RunSpec) -> None:

@@ -59,7 +59,7 @@ MOST_CHARACTERS = 10_000_000
 DEEPEST = 50
 LONGEST_NUMBER = 300
 _TOO_MANY = (
-    f"more than {MOST_VALUES:,} values or {MOST_CHARACTERS:,} characters, with those that aliases repeat",
+    f"more than {MOST_VALUES:,} values or {MOST_CHARACTERS:,} characters, including what aliases repeat",
     "write lists into 'matrix' or 'zip', or split the suite",
 )
 
@@ -198,7 +198,7 @@ class _Walk:
                 self._count(0, len(str(key.value)), key)
                 inner = (*at, *str(key.value).split("."))
                 if inner in self._lines:
-                    twice = f"the key '{key.value}' stands twice, also on line {self._lines[inner]}"
+                    twice = f"the key '{key.value}' is given twice, also on line {self._lines[inner]}"
                     raise self._error(key, twice, "keep one of them")
                 self._lines[inner] = key.start_mark.line + 1
                 self.visit(value, inner)

@@ -86,7 +86,7 @@ def _parse(settings: Sequence[str]) -> tuple[Settings, Settings]:
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise HarnessError(f"--set {text} is no assignment", "write --set layer=conv1")
+            raise HarnessError(f"--set {text} is not an assignment", "write --set layer=conv1")
         (changes if "." in name else options)[name] = parse_value(value)
     return options, changes
 

@@ -69,7 +69,7 @@ def test_the_best_of_several_is_said_to_be_flattered_and_in_the_answer_where_tha
     # over sqrt(3), times E(max of 3 normals) = 0.846284
     assert table.first.flattery == pytest.approx(0.846284 * (9.33333e-6 / 4 / 3) ** 0.5, rel=1e-3)
     shown = {column.name: column.notes for column in table.written()}
-    assert "highest mean of 3 configs that may be equally good is too high" in " ".join(shown["test_accuracy"])
+    assert "highest mean of 3 configs that may be equally good is biased upwards" in " ".join(shown["test_accuracy"])
     assert "by up to 0.075 points on average" in " ".join(shown["test_accuracy"])
     assert "too high" not in answer(table)[0]
     assert "its mean is too high by up to 0.075 points" in answer(_table(fake, numbers, margin=0.0001))[0]
@@ -114,7 +114,7 @@ def test_a_budget_takes_what_is_best_by_then_and_not_at_the_end(fake: Any) -> No
     found = {one.seconds: one for one in budgets(_curves(fake, curves))}
     assert min(found) == 7.0
     assert found[7.0].standing is None
-    assert advice(found[7.0].standing) == "Nothing has been evaluated in so short a time."
+    assert advice(found[7.0].standing) == "No config was evaluated within this time."
     assert advice(found[10.0].standing) == "Take “early”: 70.10 ± 0.25 % by then, the only one evaluated so soon."
     assert advice(found[60.0].standing) == "Take “early”: 80.10 ± 0.25 % by then, the only one evaluated so soon."
     assert advice(found[120.0].standing) == "Take “late”: 85.10 ± 0.25 % by then, better than all others."
@@ -141,7 +141,7 @@ def test_the_budget_of_the_suite_has_a_row_of_its_own(fake: Any) -> None:
     curves = {"a": [Curve((10.0, 60.0), (0.7, 0.8))], "b": [Curve((12.0, 61.0), (0.6, 0.9))]}
     found = budgets(_curves(fake, curves, budget_seconds=37.0))
     assert [budget for budget, _ in budget_rows(found)] == ["10 s to 30 s", "37 s", "45 s to 1 min", "2 min or more"]
-    assert advice(found[-1].standing) == "Take “b”: 90.00 % by then, one seed: how sure this is cannot be known."
+    assert advice(found[-1].standing) == "Take “b”: 90.00 % by then, one seed: the uncertainty is not known."
 
 
 def test_a_config_counts_once_all_its_seeds_were_evaluated(fake: Any) -> None:

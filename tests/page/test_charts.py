@@ -82,7 +82,7 @@ def test_the_axis_of_the_curves_shows_where_they_end(fake: Any) -> None:
     spec = fake.spec(chart)
     low, high = spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
     assert (98.6 - 98.1) / (high - low) > 0.03 > (98.6 - 98.1) / (98.6 - 10)
-    assert chart and "lines come in from below" in chart.caption
+    assert chart and "lines start below it" in chart.caption
 
 
 def test_learning_curves_are_means_over_seeds_of_both_splits_and_both_numbers(fake: Any) -> None:

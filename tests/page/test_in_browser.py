@@ -256,7 +256,7 @@ def test_a_budget_is_answered(words: Path, open_page: Open) -> None:
     assert output.inner_text().startswith("Take ")
     assert output.locator("b").count() >= 1
     amount.fill("0.0001")
-    assert output.inner_text() == "Nothing has been evaluated in so short a time."
+    assert output.inner_text() == "No config was evaluated within this time."
     amount.fill("9999")
     last = box.locator("dd").last.inner_text()
     name, _, _ = last.partition(":")

@@ -323,4 +323,4 @@ def test_configs_that_no_budget_can_take_are_named(fake: Any, tmp_path: Path) ->
     for result in results[4:]:
         result.disturbed = ["others took 1 of 2 cores"]
     said = _text(fake.page(tmp_path, results, charts=False))
-    assert "No train time counts of c : for a budget they are not taken into account." in said
+    assert "No train time counts of c : they are left out for a budget." in said

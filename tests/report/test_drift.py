@@ -49,7 +49,7 @@ def test_noise_alone_is_no_drift(fake: Any) -> None:
     (note,) = [
         note for note in fake.report(anchors(fake, [100, 101, 99, 101, 100])).tables[0].every_note if "Drift" in note
     ]
-    assert "no drift beyond the noise" in note and "scatter by 0.97 %" in note
+    assert "no drift beyond the noise" in note and "the scatter around that line is 0.97 %" in note
 
 
 @pytest.mark.parametrize(("seconds", "words"), [([100.0, 101.0], "too few anchors to tell"), ([100.0], None)])

@@ -88,7 +88,7 @@ def test_the_same_records_give_the_same_report_in_whatever_order_they_are_read(f
 def test_one_seed_has_no_probability_and_the_table_says_so(fake: Any) -> None:
     report = fake.report(_results(fake, {label: own[:1] for label, own in SURE.items()}))
     assert {row["front_probability"] for row in summary_rows(report)} == {None}
-    assert "How sure the front is cannot be known with one seed." in report.tables[0].every_note
+    assert "The uncertainty of the front is not known with one seed." in report.tables[0].every_note
     assert "front_probability" not in [column.name for column in report.tables[0].shown()]
 
 
@@ -99,8 +99,8 @@ def test_what_a_single_run_decides_has_no_probability(fake: Any) -> None:
     assert rows["fast"]["front_probability"] > 0.95
     assert [rows[label]["front_probability"] for label in ("good", "beaten", "once")] == [None, None, None]
     notes = "\n".join(report.tables[0].every_note)
-    assert "How sure the front is cannot be known with one seed (“once”)." in notes
-    assert "as a config with one timed seed decides it: “good”, “beaten”." in notes
+    assert "The uncertainty of the front is not known with one seed (“once”)." in notes
+    assert "as it depends on a config with one timed seed: “good”, “beaten”." in notes
 
 
 def test_systems_and_synthetic_data_take_no_part(fake: Any) -> None:

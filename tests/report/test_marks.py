@@ -25,13 +25,13 @@ TIMES = ("train_seconds", "train_seconds_sd", "target_seconds", "target_median_s
 TIMES += ("data_wait_share", "eval_seconds", "build_seconds", "total_seconds", "train_joules", "fraction_of_peak")
 OF_DEVICE = ("gpu_utilization", "gpu_power_watts", "host_cpu_share")
 NOTES = {
-    "packed": "Packed (2 at a time): {}. Their times are left out, and what was read of the device that they shared; "
-    "for clean ones run the suite without --pack, with another --output.",
+    "packed": "Packed (2 at a time): {}. Their times are left out, and the readings of the shared device; "
+    "for clean times run the suite without --pack and with another --output.",
     "disturbed": "Disturbed (other processes took 52 % of its cores): {}. Their times are left out; "
     "`harness run SUITE --retake N` trains them again, up to N times each.",
-    "elsewhere": "Run elsewhere (in suite other): {}. Their times are left out: they were not taken in turns with the "
+    "elsewhere": "Run elsewhere (in suite other): {}. Their times are left out: they were not interleaved with the "
     "other runs here.",
-    "resumed": "Resumed from a checkpoint (at step 7): {}. Their times are left out; --with-resumed takes them in.",
+    "resumed": "Resumed from a checkpoint (at step 7): {}. Their times are left out; --with-resumed includes them.",
 }
 each_mark = pytest.mark.parametrize("mark", MARKS)
 

@@ -206,7 +206,7 @@ def test_selected_on_test_is_labelled(fake: Any) -> None:
     titles = [column.title for column in report.tables[0].shown()]
     assert "test accuracy, selected on test" in titles
     [column] = [one for one in report.tables[0].written() if one.name == "selected_on_test_test_accuracy"]
-    assert "flatters" in column.notes[0]
+    assert "is too high" in column.notes[0]
 
 
 def test_plan_names_what_is_missing_and_gives_todays_labels(fake: Any) -> None:

@@ -58,7 +58,7 @@ def test_accuracy_counts_and_times_do_not(fake: Any) -> None:
     assert values["target_reached"] == "3 of 3"
     assert values["peak_device_allocated_bytes"] == 3 * 2**30
     told = "Resumed from a checkpoint (at step 7): 2 of 3 runs of “a”. Their times are left out; "
-    assert f"{told}--with-resumed takes them in." in table.every_note
+    assert f"{told}--with-resumed includes them." in table.every_note
 
 
 def test_times_count_where_asked_for(fake: Any) -> None:

@@ -158,7 +158,7 @@ def test_one_at_a_time_stands_beside_the_base(fake: Any, tmp_path: Path) -> None
     assert (ratio["estimate"], ratio["high"]) == (pytest.approx(4), pytest.approx(4 * 2**12.706205, rel=1e-5))
     batch = rows["train.global_batch_size"]
     assert (batch["estimate"], batch["state"]) == (None, "not run: global_batch_size=64")
-    assert "Interactions of these changes were not looked at" in _notes(report)
+    assert "Their interactions were not measured" in _notes(report)
     assert "| lr: 0.1 -&gt; 0.01 | +2.50 ±" in markdown(report)
 
 

@@ -100,9 +100,9 @@ def test_a_missing_cell_is_no_alias() -> None:
 
 def test_words() -> None:
     size, aliases = fraction_notes(choose_fraction((2,) * 4), (2,) * 4, ["lr", "epochs", "width", "dropout"])
-    assert size.startswith("Fractional design: 8 configs, 1/2 of 2 x 2 x 2 x 2. Main effects are clear")
+    assert size.startswith("Fractional design: 8 configs, 1/2 of 2 x 2 x 2 x 2. Main effects are not aliased")
     assert "lr x epochs = width x dropout" in aliases
     *_, clear = fraction_notes(choose_fraction((2,) * 5), (2,) * 5, "abcde")
-    assert clear == "Two-way interactions are clear of each other."
+    assert clear == "Two-way interactions are not aliased with each other."
     *_, many = fraction_notes(choose_fraction((2,) * 9), (2,) * 9, "abcdefghi")
     assert many.endswith("; and 5 more groups.")

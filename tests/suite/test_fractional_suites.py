@@ -76,7 +76,7 @@ def test_include_comes_on_top(tmp_path: Path) -> None:
         (MATRIX + DESIGN, 7, "no balanced fraction of 2 x 2 x 2 configs", "leave 'design' out"),
         (MATRIX + ZIP + "design: {name: fractional, fraction: 4}\n", 8, "no balanced fraction of 1/4", "fraction: 2"),
         ("design: fractional\none_at_a_time: {train.epochs: [2]}\n", 3, "exclude each other", "into a matrix"),
-        (MATRIX + ZIP + DESIGN + "exclude: [{train.epochs: 2}]\n", 9, "would tear holes", "out of the matrix"),
+        (MATRIX + ZIP + DESIGN + "exclude: [{train.epochs: 2}]\n", 9, "would remove configs", "out of the matrix"),
         ("design: full\n", 3, 'design is "full"', "'fractional' or a mapping"),
         ("design: {name: fractional, fraction: 1}\n", 3, "design.fraction is 1", "greater than or equal to 2"),
         ("design: {name: fractional, fractoin: 4}\n", 3, "unknown field 'fractoin'", "'fraction'"),

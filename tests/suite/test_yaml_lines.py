@@ -122,10 +122,10 @@ def test_a_merge_key_is_plain_yaml(read):
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [
-        ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' stands twice, also on line 1"),
-        ("a:\n  b: 1\n  b: 2\n", 3, "the key 'b' stands twice, also on line 2"),
-        ("a:\n  b: 1\na.b: 2\n", 3, "the key 'a.b' stands twice, also on line 2"),
-        ("a.b: 2\na:\n  b: 1\n", 3, "the key 'b' stands twice, also on line 1"),
+        ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' is given twice, also on line 1"),
+        ("a:\n  b: 1\n  b: 2\n", 3, "the key 'b' is given twice, also on line 2"),
+        ("a:\n  b: 1\na.b: 2\n", 3, "the key 'a.b' is given twice, also on line 2"),
+        ("a.b: 2\na:\n  b: 1\n", 3, "the key 'b' is given twice, also on line 1"),
         ("a: 1\nb: [\n", 3, "not valid YAML"),
         ("a: 1\n\tb: 2\n", 2, "not valid YAML"),
         ("a: 1\n---\nb: 2\n", 2, "not valid YAML: but found another document"),

@@ -49,7 +49,7 @@ def test_by_the_suite_where_option_and_environment_are_silent() -> None:
         (["wandbb"], "", "", "unknown tracker 'wandbb'", "did you mean 'wandb'?"),
         (["clearml"], "", "", "tracker clearml needs clearml, which is not installed", "pip install clearml"),
         (["wandb"], "a/b:c", "", "no project name with / :: a/b:c", "choose another"),
-        (["wandb"], "x" * 129, "", "no project name of 129 characters", "128 at the most"),
+        (["wandb"], "x" * 129, "", "no project name of 129 characters", "128 at most"),
         ([], "", "soon", "HARNESS_TRACKER_PATIENCE is 'soon'", "a number of seconds"),
         ([], "", "-1", "HARNESS_TRACKER_PATIENCE is '-1'", "a number of seconds"),
     ],

@@ -66,7 +66,7 @@ def test_a_parameter_goes_to_the_kinds_that_have_it(resnet_run: Trained) -> None
     [
         ("filter", "layer=stem.0", "unknown picture 'filter'", "did you mean 'filters'?"),
         ("filters", "layr=stem.0", "--set layr: pictures of filters", "did you mean 'layer'?"),
-        ("filters", "layer", "--set layer is no assignment", "--set layer=conv1"),
+        ("filters", "layer", "--set layer is not an assignment", "--set layer=conv1"),
         ("feature_maps", "images=[-1]", "--set images.0: -1", ""),
         ("feature_maps", "images=3", "--set images: 3", ""),
         ("reconstruct", "method=guidde", "--set method: ", "guided"),

@@ -38,7 +38,7 @@ def _load(size: int) -> Dataset:
     rows = np.loadtxt(_file(), np.uint8, delimiter=",")  # 64 intensities from 0 to 16, then the digit
     raw, labels = rows[:, :-1].copy(), rows[:, -1].astype("<i8")
     if hashlib.sha256(raw.tobytes() + labels.tobytes()).hexdigest() != CONTENT_SHA256:
-        raise HarnessError("scikit-learn's digits are not those this harness knows", "reinstall scikit-learn")
+        raise HarnessError("scikit-learn's digits differ from the expected ones", "reinstall scikit-learn")
     images = np.round(raw.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     if size != 8:
         resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR) for image in images]

@@ -73,13 +73,13 @@ def image_folder(
 
     Args:
         root: The folder.
-        test_folder: Name of the folder beside train that is tested on, for instance val.
+        test_folder: Folder beside train with the test images, for instance val.
         test_fraction: Share of each class that is tested on, where root holds the classes themselves.
         split_seed: Seed of that split.
         nested: Of folders in folders, which names the class: the first below root (or train), or the last.
         size: Height and width in pixels (shorter side resized, centre cut out); null: all have one size.
         channels: 1 for gray, 3 for colour; every image is converted.
-        unreadable: What to do with a file that is no readable image; skip leaves it out and lists it.
+        unreadable: What to do with an unreadable image; skip leaves it out and lists it.
     """
     folder = user_path(root)
 

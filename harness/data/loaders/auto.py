@@ -22,7 +22,7 @@ WARM_UP_BATCHES = 3
 
 @loader("auto")
 def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | None = None) -> Loader:
-    """Tries the candidates for a moment each and takes the fastest; the record says what was measured.
+    """Tries each candidate for a moment and takes the fastest; the record has what was measured.
 
     Args:
         seconds: for how long each is tried.
@@ -42,7 +42,7 @@ def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | 
     rates = _measured[key]
     fastest = max(CANDIDATES, key=lambda name: rate if isinstance(rate := rates[name], float) else -1.0)
     if isinstance(rates[fastest], str):
-        raise MachineError(f"no loader can be had: {rates[fastest]}", "name one to see what it needs")
+        raise MachineError(f"no loader can be used: {rates[fastest]}", "name one to see what it needs")
     with of_one_loader():
         chosen = _build(fastest, feed, workers)
     chosen.measured = rates | chosen.measured

@@ -49,7 +49,7 @@ def dali(
     Args:
         threads: CPU threads of each rank's pipeline; null: its share of the cores.
         keep_bytes: files, as they are on disk, are kept in each rank's memory if all together are no larger.
-        fallback: the loader that feeds the run where DALI cannot be had; null: that is an error.
+        fallback: loader to use where DALI is not available; null: an error.
     """
     chosen = feed.chosen.name if feed.chosen else ""
     if not fallback or chosen == Dali.name:  # a run that goes on keeps its loader: bits may differ between them
@@ -90,7 +90,7 @@ def _other(name: str, feed: Feed, measured: dict[str, float | str]) -> Loader:
     try:
         other = registry.build("loader", name, feed, **parameters)
     except MachineError as error:
-        message = f"neither loader 'dali' nor its fallback '{name}' can be had: {measured[Dali.name]}; {error.message}"
+        message = f"neither loader 'dali' nor its fallback '{name}' can be used: {measured[Dali.name]}; {error.message}"
         raise MachineError(message, "name another loader") from None
     other.measured = measured | other.measured
     return other

@@ -218,7 +218,7 @@ def _said(every: Sequence[Paying], shown: Sequence[Paying]) -> list[str]:
         "Means over seeds." if several else "One seed each, so there are no intervals.",
         f"{bars}." * any(one.accuracy.ci95 is not None for one in shown),
         front * shown[0].on_front,
-        "Dashed outlines: unsure, with the probability of being on the front." * unsure,
+        "Dashed outlines: uncertain, with the probability of being on the front." * unsure,
         "Synthetic data is not ranked." * any(not one.row.ranked for one in shown),
         cut * (len(shown) < len(every)),
     ]

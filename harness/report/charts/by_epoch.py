@@ -78,7 +78,7 @@ def over_epochs(table: Table) -> Chart | None:
         panels.append(_panel(name, _SPEEDS[name][0], points, base, ["epoch:Q:d"], FLAT_SIZE))
     said = [
         "A point for each epoch, where it ended; means over seeds.",
-        "A line that falls or jumps is a machine that throttled, or that others used.",
+        "A line that falls or jumps shows throttling, or other work on the machine.",
     ]
     title, view = "Speed over the train time", {"vconcat": panels, "spacing": 12}
     return chart(table, title, said, {"points": points}, _speeds_grid(shown, names), **view)

@@ -167,17 +167,17 @@ def _said(lines: Sequence[Line], banded: Sequence[Line], y: Axis) -> list[str]:
     some_hidden = any(line.on_front and line.name and line.band_height() for line in lines if line not in banded)
     bands = ""
     if banded:
-        bands = f"Bands are 95 % t intervals{', where they leave room' * some_hidden}."
+        bands = f"Bands are 95 % t intervals{', where they do not hide lines' * some_hidden}."
     elif several:
         bands = "No bands: the 95 % t intervals would hide the lines."
     cut = min(summary.mean for line in lines for _, summary in line.points) / y.unit < y.low
     return [
         "Means over seeds." if several else "One seed each, so no bands.",
-        "The higher a line at a given time, the better that config for so short a training.",
+        "The higher a line at a given time, the better the config for that train time.",
         "An accuracy holds until the next evaluation.",
         "Thick lines are on the Pareto front." * any(line.on_front for line in lines),
         bands,
-        f"The axis begins at {y.low:.0f} %: lines come in from below." * cut,
+        f"The axis starts at {y.low:.0f} %; lines start below it." * cut,
     ]
 
 

@@ -55,7 +55,7 @@ def interactions(table: Table) -> Chart | None:
     said = [
         "Means over seeds and all other factors (times: geometric).",
         "Bars: 95 % intervals beside the mean of all." * barred,
-        "Parallel lines: the factors act apart; lines that cross or fan out: one depends on the other.",
+        "Parallel lines: no interaction; lines that cross or diverge: an interaction.",
     ]
     its_grid = grid("Means of the interactions", "interaction|line|across|#mean|#bar", cells, "what_mattered.csv")
     view = {"vconcat": [{"hconcat": row, "spacing": 34, **_LEGENDS} for row in rows], "spacing": 30, **_LEGENDS}

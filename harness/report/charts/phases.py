@@ -45,7 +45,7 @@ def phases(table: Table) -> Chart | None:
     }
     said = [
         "Means over the runs that ended ok.",
-        "Waiting for data and computing make up the train time; the others are on clocks of their own.",
+        "Waiting for data and computing make up the train time; the others have separate clocks.",
         f"The first {MOST_BARS} of {len(every):,} configs." * (len(every) > MOST_BARS),
     ]
     view: dict[str, Any] = {"width": WIDTH, "height": ROW * len(labels)}

@@ -84,7 +84,7 @@ def drift_notes(drift: Drift | None) -> Iterator[str]:
     verdict = "the machine drifted" if drift.is_sure else "no drift beyond the noise"
     yield (
         f"Drift: {verdict}. By {whose}, the train time changed by {_percent(drift.change)} ({interval}) from the "
-        f"first to the last; about that line they scatter by {100 * drift.scatter:.2g} %."
+        f"first to the last; the scatter around that line is {100 * drift.scatter:.2g} %."
     )
 
 

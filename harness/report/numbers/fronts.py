@@ -141,15 +141,15 @@ def front_notes(rows: Sequence[Row]) -> Iterator[str]:
     if any(row.values["front_probability"] is not None for row in ranked):
         yield (
             f"On the front: the share of {SAMPLES:,} samples of the means in which the config is on the front. The "
-            "samples scatter as the seeds do (paired t bootstrap); few seeds make it unsure."
+            "samples are a paired t bootstrap over the seeds; with few seeds the share is uncertain."
         )
     single = [quoted(row.label) for row in ranked if row.values["front_probability"] is None and len(row.ok) == 1]
     if single:
         whose = "" if len(single) == len(ranked) else f" ({listed(single)})"
-        yield f"How sure the front is cannot be known with one seed{whose}."
+        yield f"The uncertainty of the front is not known with one seed{whose}."
     shaded = [quoted(row.label) for row in ranked if row.values["front_probability"] is None and len(row.ok) > 1]
     if shaded:
-        yield f"No probability of being on the front, as a config with one timed seed decides it: {listed(shaded)}."
+        yield f"No probability of being on the front, as it depends on a config with one timed seed: {listed(shaded)}."
 
 
 def _by_seed(row: Row, name: str) -> dict[Any, float]:

@@ -133,12 +133,12 @@ def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
     definition = (
         f"Overfitting?: overfitting where train accuracy lies more than {100 * GAP:g} points above test accuracy, and "
         f"beyond the seeds' noise; underfitting where more than {100 * TRAIN_ERROR:g} % of the training images are "
-        f"misread, and of the test images hardly more (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
+        f"misclassified, and hardly more test images (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
     )
     if all(value_at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
         return (definition,)
     caution = (
-        "Train accuracy is taken during the last epoch, with augmentation and dropout and while the weights still "
-        "move. As a rule it is too low, so overfitting is the surer verdict, and underfitting a hint."
+        "Train accuracy is measured during the last epoch, with augmentation and dropout, while the weights change. "
+        "It is usually too low, so overfitting is a more certain verdict than underfitting."
     )
     return definition, caution

@@ -52,7 +52,7 @@ def table_notes(rows: Sequence[Row], columns: Sequence[Column], planned: Mapping
 
 
 SELECTED_ON_TEST = (
-    "Selected on test: the epoch was chosen by the test set itself, which flatters: compare nothing with it."
+    "Selected on test: the epoch was chosen on the test set itself, so the value is too high; do not compare it."
 )
 
 
@@ -169,8 +169,8 @@ def _marks(rows: Sequence[Row]) -> Iterator[str]:
 _OF_MARKS: Mapping[Mark, tuple[str, str]] = {
     "packed": (
         "Packed",
-        "Their times are left out, and what was read of the device that they shared; for clean ones run the suite "
-        "without --pack, with another --output.",
+        "Their times are left out, and the readings of the shared device; for clean times run the suite "
+        "without --pack and with another --output.",
     ),
     "disturbed": (
         "Disturbed",
@@ -178,9 +178,9 @@ _OF_MARKS: Mapping[Mark, tuple[str, str]] = {
     ),
     "elsewhere": (
         "Run elsewhere",
-        "Their times are left out: they were not taken in turns with the other runs here.",
+        "Their times are left out: they were not interleaved with the other runs here.",
     ),
-    "resumed": ("Resumed from a checkpoint", "Their times are left out; --with-resumed takes them in."),
+    "resumed": ("Resumed from a checkpoint", "Their times are left out; --with-resumed includes them."),
 }
 
 

@@ -86,7 +86,7 @@ def no_peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) ->
     if beyond := sum((_fraction(run, calibration) or 0) > 1 for run in runs):
         yield (
             f"Of peak: {counted(beyond, 'run')} {'was' if beyond == 1 else 'were'} faster than the calibrated rate of "
-            "matrix products, so that was taken on a busy or throttled machine: run `harness calibrate` again."
+            "matrix products, so the calibration ran on a busy or throttled machine: run `harness calibrate` again."
         )
 
 

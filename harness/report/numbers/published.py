@@ -146,24 +146,24 @@ def _notes(records: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any], *
     if changed:
         yield (
             f"Overrides: {json.dumps(changed)}. The published runs had none: "
-            "a verdict here says nothing of the set-up that was published."
+            "the verdicts do not apply to the published set-up."
         )
     if verdicts[REPRODUCED] or verdicts[DIFFERS]:
         yield (
             "reproduced: the published number lies in the 95 % prediction interval of our seeds for as many "
-            "runs as were published; differs: outside, as one number of twenty does by chance. Few seeds make it wide, "
-            "and then only large differences show."
+            "runs as were published; differs: outside, which happens to one number in twenty by chance. With few "
+            "seeds it is wide, and only large differences are detected."
         )
         yield (
-            "It is taken for granted that both were measured on the same test images"
-            f"{', but where the suite says `same_images: false`' if other_images else ''}."
+            "Assumption: both were measured on the same test images"
+            f"{', unless the suite says `same_images: false`' if other_images else ''}."
         )
     if verdicts[ONE_SEED]:
-        yield "one seed: how far seeds scatter is not known, so there is no verdict; a second seed gives one."
+        yield "one seed: the scatter over seeds is not known, so there is no verdict; a second seed gives one."
     if verdicts[OTHER_IMAGES]:
-        yield "other images: how far such a number differs from one set of test images to another is not known."
+        yield "other images: the variation between sets of test images is not known."
     if elsewhere := metrics_of(OTHER_SYSTEM):
-        yield f"other system: {listed(elsewhere)} was taken elsewhere; times of different systems do not compare."
+        yield f"other system: {listed(elsewhere)} was measured elsewhere; times of different systems do not compare."
     if missing := metrics_of(NOT_MEASURED):
         times = f", or are {MARKED}" if any(map(is_of_time, missing)) else ""
         yield f"not measured: the runs ended ok, but recorded no {listed(missing)}{times}."

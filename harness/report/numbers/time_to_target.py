@@ -47,12 +47,12 @@ def target_notes(rows: Sequence[Row]) -> Iterator[str]:
     if targets:
         yield (
             f"Time to target: train time until an evaluation first gave {' or '.join(targets)}; evaluations are not "
-            "counted, but where the column says so. The median is over all runs that ended ok or diverged."
+            "counted, unless the column says so. The median is over all runs that ended ok or diverged."
         )
     if any(row.values["target_reached_share"] not in (None, 1.0) for row in rows):
         yield (
-            "Runs that did not reach the target are later than any other in the median; > stands before a time that it "
-            "is beyond. There is no mean where a run missed the target: it would leave out the slow."
+            "In the median, runs that did not reach the target count as later than all others; > marks a lower bound. "
+            "There is no mean where a run missed the target, because it would leave out the slow runs."
         )
 
 

@@ -195,7 +195,7 @@ def test_a_loader_that_fails_while_it_is_tried_is_passed_over(monkeypatch: pytes
 
 def test_where_none_can_be_had_that_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     rates(monkeypatch, {"resident": "too large", "pinned": "no worker", "dali": "not installed"})
-    with pytest.raises(HarnessError, match="no loader can be had: too large"):
+    with pytest.raises(HarnessError, match="no loader can be used: too large"):
         auto(feed(array_split(50)))
 
 

@@ -454,7 +454,7 @@ def test_a_run_that_goes_on_keeps_the_loader_that_it_had(train: Split, monkeypat
 def test_a_fallback_that_cannot_be_had_either_is_one_error(train: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     hide_dali(monkeypatch)
     monkeypatch.setattr(copies, "available_bytes", lambda: 1000)
-    neither = "neither loader 'dali' nor its fallback 'resident' can be had: loader 'dali' needs NVIDIA DALI"
+    neither = "neither loader 'dali' nor its fallback 'resident' can be used: loader 'dali' needs NVIDIA DALI"
     with pytest.raises(MachineError, match=neither) as caught:
         with_fallback(train, "resident")
     assert "memory" in caught.value.message and "\n" not in caught.value.message

@@ -175,7 +175,7 @@ document.querySelectorAll(".budgets").forEach((box) => {
     const seconds = Number(amount.value) * Number(unit.value);
     const at = times.findLastIndex((one) => one <= seconds * (1 + 1e-9));
     if (!(seconds > 0)) output.textContent = "Enter a time above zero.";
-    else if (at < 0) output.textContent = "Nothing has been evaluated in so short a time.";
+    else if (at < 0) output.textContent = "No config was evaluated within this time.";
     else {
       output.replaceChildren(...choices[at].cloneNode(true).childNodes);
       if (Math.abs(times[at] - seconds) < 1e-9) output.querySelector("span")?.remove();  // as of just that budget
