@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.launching.slurm.submission import read_queue, read_submissions
-from harness.launching.snapshot import Snapshot, queue_text
+from harness.launching.slurm.submission import read_queue
+from harness.launching.status import suite_status
 from harness.live.draw import draw
 from harness.live.follow import LiveRun
 from harness.live.screen import Screen
@@ -107,14 +107,15 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
     """
     if can_draw(console):
         _draw_until_it_ends(plan, output, console)
-    text = Snapshot.of(plan, output).text()
+    queue = read_queue(output, plan.suite.name)  # before the records: what ends in between is seen as done
+    text = f"{suite_status(plan, output).text()}\n  {queue.text()}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _draw_until_it_ends(plan: Plan, output: Path, console: Console) -> None:
     watched = Watched(plan, output)
-    states, queue = watched.look(), read_queue(read_submissions(output, plan.suite.name))
-    note = queue_text(queue)
+    states, queue = watched.look(), read_queue(output, plan.suite.name)
+    note = queue.text() if queue.tasks else ""
     screen = Screen(console, lambda width, height: draw(states, width, height, note))
     screen.transient = True
     next_look = time.monotonic() + LOOK_SECONDS
@@ -125,8 +126,8 @@ def _draw_until_it_ends(plan: Plan, output: Path, console: Console) -> None:
             if time.monotonic() < next_look:
                 continue
             try:
-                queue = read_queue(read_submissions(output, plan.suite.name))
-                note = queue_text(queue)
+                queue = read_queue(output, plan.suite.name)
+                note = queue.text() if queue.tasks else ""
             except HarnessError as error:  # a busy controller: it answers again
                 note = f"the queue as it was before: {error.message}"
             states = watched.look()

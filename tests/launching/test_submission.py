@@ -20,8 +20,7 @@ from harness.launching.launch_command import Launcher
 from harness.launching.manifest import Manifest
 from harness.launching.slurm import cluster
 from harness.launching.slurm.batch import Array, Resources, arrays, render
-from harness.launching.slurm.submission import TEMPLATE
-from harness.launching.snapshot import Snapshot
+from harness.launching.slurm.submission import TEMPLATE, read_queue
 from harness.running.all_runs import _open_of
 from harness.suite.plan import Plan, PlannedRun, load_suite
 from tests.house import ROOT
@@ -251,13 +250,13 @@ def test_open_runs_are_frozen_and_submitted_once(
     _, out, err = call(capsys, "submit", str(suite), "--dry-run")
     assert "6 runs; left out: 3 in the queue; to submit: 3" in err, "line 3, and lines 4 and 5"
     assert "first=$((1 + SLURM_ARRAY_TASK_ID * 1))" in out
-    snapshot = Snapshot.of(plan_of(suite), Path("results"))
-    assert "queue: tasks: 1 running, 1 pending (Resources); with 3 runs; jobs 11, 12" in snapshot.text()
-    assert snapshot.as_json()["queue"]["runs"] == 3
+    found = read_queue(Path("results"), "s")
+    assert found.text() == "queue: tasks: 1 running, 1 pending (Resources); with 3 runs; jobs 11, 12"
+    assert found.as_json()["runs"] == 3
 
     slurm["squeue"] = ""
     assert len(list((suite.parent / "results/s/submissions").iterdir())) == 1, "a dry run writes nothing"
-    assert "queue: empty; logs:" in Snapshot.of(plan_of(suite), Path("results")).text()
+    assert "queue: empty; logs:" in call(capsys, "status", str(suite), "--watch")[1]
 
 
 def test_the_trackers_of_a_suite_are_frozen_with_it(
