@@ -243,14 +243,14 @@ def _do(
     from harness.launching.launch_command import Launcher
     from harness.launching.run_suite import run_suite
     from harness.live.state import SuiteState
-    from harness.live.view import view_for
+    from harness.live.view import View
     from harness.measure.system import describe_system
 
     require_writable(folder)
     launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack, arguments=tuple(arguments))
     system = describe_system(use_cpu=launcher.uses_cpu())
     _fetch_missing_data(manifest, system["system_id"])
-    view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
+    view = View(console, SuiteState(manifest.suite, manifest.runs))
     with contextlib.closing(view):
         view.start()
         with tracked(tracking, launcher.launch_folder_parent(), view.note):

@@ -158,17 +158,13 @@ class Manifest(BaseModel):
             with open_file(path) as file:
                 head, *rest = file.readlines() or [b""]
             manifest = Manifest.model_validate_json(head)
-            runs = tuple(_thaw(line) for line in _chosen(rest, lines, path))
+            return manifest.model_copy(update={"runs": tuple(_thaw(line) for line in _chosen(rest, lines, path))})
         except ValidationError as error:
             problem = first_problem(error).removeprefix(": ")
-        except SpecError as error:
-            problem = error.message
         except OSError as error:
             problem = error.strerror or str(error)
-        except ValueError as error:
-            problem = str(error)
-        else:
-            return manifest.model_copy(update={"runs": runs})
+        except (ValueError, SpecError) as error:
+            problem = str(error).partition("\n")[0]
         raise HarnessError(f"cannot read {path}: {problem}", HINT)
 
     def without_done(self) -> Manifest:
@@ -246,7 +242,7 @@ class Manifest(BaseModel):
             packed=attempt.packed,
             code=attempt.code,
             replaced=times_replaced(self.folder(run, system_id).path),
-            num_processes=run.spec.train.num_processes or 1,
+            num_processes=run.spec.train.world_size,
             **dict(measured),
         )
 

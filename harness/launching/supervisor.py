@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import os
 import socket
@@ -44,29 +43,17 @@ START_GRACE_SECONDS = 10.0  # to hear of a stop that came while they were import
 
 
 class Display(Protocol):
-    """Shows the runs of a suite to a person while they go on; `harness.live` does.
-
-    Attributes:
-        holds_terminal: whether words that others write to the terminal would stand in its way: it must print them.
-    """
+    """Shows the runs of a suite to a person while they go on; see `harness.live.view.View`."""
 
     holds_terminal: bool
 
-    def follow(self, launch: Path) -> None:
-        """Shows what the ranks of this launch tell in its folder; several may be followed at a time."""
-        ...
+    def follow(self, launch: Path) -> None: ...
 
-    def leave(self, launch: Path) -> None:
-        """Shows what is left to tell of a launch that has ended; its folder is about to go."""
-        ...
+    def leave(self, launch: Path) -> None: ...
 
-    def count(self, result: RunResult) -> None:
-        """Takes a result of which the person was told already."""
-        ...
+    def count(self, result: RunResult) -> None: ...
 
-    def reopen(self, run_ids: Iterable[str]) -> None:
-        """Counts runs that are done as open: they are about to be trained again."""
-        ...
+    def reopen(self, run_ids: Iterable[str]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -140,9 +127,8 @@ class Supervisor:
         if isolate:
             yield from ([run] for run in runs if self.manifest.takes(run))
             return
-        by_world = sorted(runs, key=lambda run: run.spec.train.num_processes or 1)
-        for _, group in itertools.groupby(by_world, key=lambda run: run.spec.train.num_processes):
-            yield list(group)
+        for world in sorted({run.spec.train.world_size for run in runs}):
+            yield [run for run in runs if run.spec.train.world_size == world]
 
     def _run_batch(self, runs: list[PlannedRun]) -> int:
         """Launches until each run was attempted; returns 2 or 75 where that ends the suite, else 0."""
@@ -173,8 +159,7 @@ class Supervisor:
         opened = read_last_opened_run(folder / OPENED_RUNS)
         if opened is None and self.stop.reason:
             return []  # stopped while it started, before it listened: nothing is lost
-        world = runs[0].spec.train.num_processes or 1
-        status, cause = cause_of_failure(folder, returncode, world)
+        status, cause = cause_of_failure(folder, returncode, runs[0].spec.train.world_size)
         # A rank that was killed answers no more than one that hangs; the launcher may be late to say so.
         if hang and all(code >= 0 for code in read_exits(folder).values()):
             status, cause = "timeout", hang
@@ -205,9 +190,8 @@ class Supervisor:
 
     def _launch(self, folder: Path, runs: list[PlannedRun]) -> tuple[int, Cause | None]:
         """Launches once; returns the exit code, and the cause where it hung and was ended."""
-        world = runs[0].spec.train.num_processes or 1
-        manifest = self.manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})
-        ranks = Ranks(folder, manifest, world)
+        world = runs[0].spec.train.world_size
+        ranks = Ranks(folder, self._manifest_of(runs), world)
         command = self.launcher.command(world, folder)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
         environment = self.launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
@@ -244,13 +228,15 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         return None
 
+    def _manifest_of(self, runs: list[PlannedRun]) -> Manifest:
+        return self.manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})
+
     def _halve(self, run: PlannedRun, folder: RunFolder, cause: Cause) -> bool:
         """Lets a run be tried again with micro-batches half as large, where its suite allows it and they divide."""
-        train = run.spec.train
-        steps = 2 * self._accumulation.get(run.run_id, train.gradient_accumulation_steps)
-        size, rest = divmod(train.global_batch_size, (train.num_processes or 1) * steps)
-        if not train.retry_out_of_memory or rest or size < 2 or in_evaluation(cause):
+        train = self._manifest_of([run]).spec_to_train(run).train.with_halved_micro_batches()
+        if train is None or not train.retry_out_of_memory or in_evaluation(cause):
             return False
+        steps, size = train.gradient_accumulation_steps, train.micro_batch_size
         self._accumulation[run.run_id] = steps
         opened = dataclasses.replace(folder, generation=folder.started_generation())
         opened.event("retried", reason=cause.message, gradient_accumulation_steps=steps, micro_batch_size=size)

@@ -42,19 +42,25 @@ class Notes:
 
 
 class View(Notes):
-    """`Notes` of a rank, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
+    """`Notes` of a rank, and a supervisor's `Display`.
+
+    On a terminal whose cursor can be moved, it shows a block with the suite, its current runs and the front so far,
+    under a line for each run that has ended. Elsewhere it prints those lines, and one every few minutes.
 
     Args:
         console: on stderr, which may go away: see `harness.streams.guard_streams`.
         state: of the suite; it grows with what is told.
         every_seconds: how often it looks for news.
-    """
 
-    holds_terminal = False
+    Attributes:
+        holds_terminal: whether it draws a block.
+    """
 
     def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
         super().__init__(console)
         self.state = state
+        self.holds_terminal = can_draw(console)
+        self._screen = Screen(console, lambda width, height: draw([state], width, height))
         self._launches: dict[Path, LaunchFollower] = {}
         self._own = LaunchFollower(state)
         self._lock = threading.RLock()
@@ -63,7 +69,9 @@ class View(Notes):
         self._thread = threading.Thread(target=self._go_on, args=(every_seconds,), daemon=True, name="live view")
 
     def start(self) -> None:
-        """Begins to look for news, in a thread."""
+        """Draws the block for the first time, and begins to look for news, in a thread."""
+        if self.holds_terminal:
+            self._screen.start(refresh=True)
         self._thread.start()
 
     def tell(self, ended: RunEnded) -> None:
@@ -108,10 +116,12 @@ class View(Notes):
                 self.state.ended.pop(run_id, None)
 
     def close(self) -> None:
-        """Ends the thread, and gives the terminal back."""
+        """Ends the thread, leaves the block as it stands, and gives the terminal back."""
         self._closed.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=5.0)
+        if self.holds_terminal:
+            self._screen.stop()
 
     def _go_on(self, every_seconds: float) -> None:
         while not self._closed.wait(every_seconds):
@@ -126,37 +136,11 @@ class View(Notes):
                 self.tell(ended)
 
     def _refresh(self) -> None:
-        if time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
+        if self.holds_terminal:
+            self._screen.refresh()
+        elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             for run_id, run in self.state.current.items():
                 self.note(_line(self.state, run_id, run))
-
-
-class TerminalView(View):
-    """The same on a terminal, above a block with the suite, its current runs and the front so far."""
-
-    holds_terminal = True
-
-    def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
-        super().__init__(console, state, every_seconds)
-        self._screen = Screen(console, lambda width, height: draw([self.state], width, height))
-
-    def start(self) -> None:
-        """Draws the block for the first time."""
-        self._screen.start(refresh=True)
-        super().start()
-
-    def close(self) -> None:
-        """Leaves the block as it stands."""
-        super().close()
-        self._screen.stop()
-
-    def _refresh(self) -> None:
-        self._screen.refresh()
-
-
-def view_for(console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> View:
-    """Returns what shows a suite on a console: a block on a terminal that can move its cursor, lines elsewhere."""
-    return TerminalView(console, state, every_seconds) if can_draw(console) else View(console, state, every_seconds)
 
 
 def can_draw(console: Console) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 from harness.counted import counted
 from harness.errors import HarnessError, nearest
 from harness.launching.manifest import MANIFEST_FILE, Manifest
-from harness.launching.slurm.batch import Array, Resources, arrays, render, world_size
+from harness.launching.slurm.batch import Array, Resources, arrays, render
 from harness.launching.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
 from harness.records.files import read_lines, read_object, write_json
 from harness.records.planned import read_planned
@@ -172,7 +172,8 @@ def open_runs(
     """
     done = {r.run_id for r in stored.results if r.status in FINAL and (systems is None or r.system_id in systems)}
     wanted = [run for run in plan.runs if run.run_id not in done]
-    runs = sorted((run for run in wanted if run.run_id not in queue.run_ids), key=world_size)
+    runs = [run for run in wanted if run.run_id not in queue.run_ids]
+    runs.sort(key=lambda run: run.spec.train.world_size)
     return tuple(runs), {"done": len(plan.runs) - len(wanted), "in the queue": len(wanted) - len(runs)}
 
 
