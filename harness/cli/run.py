@@ -18,10 +18,8 @@ from harness.cli.options import (
     ConfigFile,
     Download,
     Entity,
-    Machine,
     Output,
     Overrides,
-    Predictions,
     Project,
     RunnablePath,
     Selections,
@@ -74,8 +72,6 @@ def run(
     tracker: Trackers = None,
     wandb_project: Project = "",
     wandb_entity: Entity = "",
-    wandb_predictions: Predictions = False,
-    wandb_machine: Machine = False,
 ) -> None:
     """Run what is open of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
@@ -96,8 +92,7 @@ def run(
 
     def tracking_of(manifest: Manifest | None) -> Tracking:
         of_suite = manifest.mirroring if manifest else None
-        told = {"predictions": wandb_predictions, "machine": wandb_machine, "of_suite": of_suite}
-        return Tracking.asked(tracker, wandb_project, wandb_entity, **told)
+        return Tracking.asked(tracker, wandb_project, wandb_entity, of_suite=of_suite)
 
     tracking_of(None)  # an option that is wrong is told before data are read
     if local:

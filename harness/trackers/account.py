@@ -104,8 +104,7 @@ def _settings_have_a_key(path: Path) -> bool:
 
 
 def write_sent(folder: RunFolder, **what: Any) -> None:
-    """Writes what W&B has of a run: the `server`, `entity`, `project` and `id`, the `digest`, see `Entries.digest`, and
-    whether it has the table of `predictions`, too.
+    """Writes what W&B has of a run: the `server`, `entity`, `project` and `id`, and the `digest`, see `Entries.digest`.
 
     Where it cannot be written, the run is brought up once more, which changes nothing.
     """

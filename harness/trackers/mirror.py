@@ -38,17 +38,15 @@ class RunMirror:
     Args:
         folder: of the run.
         open_tracker: makes the tracker when there is something to tell.
-        with_machine: see `entries_of`.
 
     Attributes:
         tracker: which can take no other run's place; None where there is none.
     """
 
-    def __init__(self, folder: RunFolder, open_tracker: OpenTracker, *, with_machine: bool = False) -> None:
+    def __init__(self, folder: RunFolder, open_tracker: OpenTracker) -> None:
         self.folder = folder
         self.tracker: Tracker | None = None
         self._open_tracker = open_tracker
-        self._with_machine = with_machine
         self._run: RunFollower | None = RunFollower(folder)
         self._is_due = False
         self._id = ""
@@ -73,7 +71,7 @@ class RunMirror:
         self._is_due |= bool(self._run.news() or self._run.result)
         if not (self._is_due or to_the_end):
             return
-        entries = entries_of(self._run, with_machine=self._with_machine)
+        entries = entries_of(self._run)
         if entries is None:
             return
         if self.tracker is None or entries.id != self._id:  # it began anew: that is another run there
@@ -113,8 +111,7 @@ class Mirror:
         """Sends the run of a folder from now on; also one that was opened again after its end was told."""
         if path not in self._runs or self._runs[path].ended or path in self._missed:
             self._missed.discard(path)
-            folder = RunFolder(path)
-            self._runs[path] = RunMirror(folder, self._open_tracker, with_machine=self._tracking.machine)
+            self._runs[path] = RunMirror(RunFolder(path), self._open_tracker)
 
     def look(self) -> None:
         """Sends what is new."""

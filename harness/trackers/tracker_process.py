@@ -4,8 +4,8 @@
 
 TRACKING is a `Tracking` as JSON; FILE is the list to which the process that trains appends the runs that it comes to,
 see `harness.records.follow`. It lasts longer than the launches of a call, as a tracker may be slow. The end of standard
-input says that no more will come: also where the process that wrote to it was killed. The first line of standard output
-is `ready`, once the tracker's client is imported; each other one is a sentence for a person.
+input says that no more will come: also where the process that wrote to it was killed. Each line of standard output is a
+sentence for a person.
 """
 
 from __future__ import annotations
@@ -31,10 +31,8 @@ from harness.trackers.account import why_offline
 from harness.trackers.mirror import Mirror, OpenTracker
 from harness.trackers.options import WANDB, Tracking
 
-READY = "ready"
 LOOK_EVERY_SECONDS = 2.0
 NICENESS = 19
-START_SECONDS = 120.0  # until its client is imported, from a busy network disk, too
 LOCAL = 10
 TRACKER_PROCESS = "HARNESS_TRACKER_PROCESS"  # in its environment; see `harness.measure.processes`
 # What tells a process that it is one of several, or has a GPU: a tracker is neither.
@@ -110,7 +108,6 @@ class TrackerProcess:
         self._say = say
         # A busy machine lets a tracker wait long; without a server, what it writes need not be cut short.
         self._patience = tracking.patience_seconds * (1 if self._name == WANDB else LOCAL)
-        self._mend = "; send what is missing: harness wandb sync" if self._name == WANDB else ""
         told = json.dumps(dataclasses.asdict(tracking))
         import_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {key: value for key, value in os.environ.items() if not key.startswith(_OF_A_LAUNCH)}
@@ -124,10 +121,7 @@ class TrackerProcess:
             start_new_session=True,
         )
         self.pid = self._child.pid
-        self._limit = threading.Timer(START_SECONDS, self._give_up)
         self._listener = threading.Thread(target=self._listen, daemon=True, name=f"words of {self._name}")
-        self._limit.daemon = True
-        self._limit.start()
         self._listener.start()
 
     def _listen(self) -> None:
@@ -135,22 +129,10 @@ class TrackerProcess:
         assert self._child.stdout
         with self._child.stdout as lines:
             for line in lines:
-                if line.rstrip() == READY:
-                    self._limit.cancel()
-                else:
-                    self._say(f"{self._name}: {line.rstrip()}")
-
-    def _give_up(self) -> None:
-        self._say(f"{self._name}: not started after {START_SECONDS:g} s, and ended{self._mend}; the runs go on")
-        self._kill()
-
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+                self._say(f"{self._name}: {line.rstrip()}")
 
     def close_input(self) -> None:
         """Tells it that no more runs will come."""
-        self._limit.cancel()
         assert self._child.stdin
         with contextlib.suppress(OSError):
             self._child.stdin.close()
@@ -164,8 +146,9 @@ class TrackerProcess:
         try:
             self._child.wait(max(0.0, began + self._patience - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self._say(f"{self._name}: not done after {self._patience:g} s, and ended{self._mend}")
-            self._kill()
+            mend = "; send what is missing: harness wandb sync" if self._name == WANDB else ""
+            self._say(f"{self._name}: not done after {self._patience:g} s, and ended{mend}")
+            os.killpg(self.pid, signal.SIGKILL)
             self._child.wait()
         self._listener.join(timeout=1.0)
 
@@ -173,7 +156,7 @@ class TrackerProcess:
 def main() -> None:
     """Follows runs and sends them to a tracker, until standard input ends."""
     value = json.loads(sys.argv[1])
-    tracking = Tracking(**{**value, "names": tuple(value["names"]), "command": tuple(value["command"])})
+    tracking = Tracking(**{**value, "names": tuple(value["names"])})
     new_runs = NewOpenedRuns(Path(sys.argv[2]))
     words = os.fdopen(os.dup(1), "w", buffering=1)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device
@@ -193,7 +176,6 @@ def main() -> None:
                     mirror.add(run.folder.path.absolute())
             mirror.look()
 
-        say(READY)
         _set_niceness(NICENESS)  # after the imports, which take their seconds while those of the runs do
         while not select.select([sys.stdin], [], [], LOOK_EVERY_SECONDS)[0]:
             look()

@@ -22,7 +22,6 @@ from harness.records.read import read_suite
 from harness.records.store import RunFolder
 from harness.running.stop_request import StopRequest
 from harness.suite.plan import load_suite
-from harness.trackers import tracker_process
 from harness.trackers.account import read_sent
 from harness.trackers.entries import read_entries
 from harness.trackers.options import Tracking
@@ -183,19 +182,14 @@ def test_a_client_whose_import_hangs_neither_delays_nor_outlives_a_run(
 ) -> None:
     (tmp_path / "wandb.py").write_text(HANGS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(tracker_process, "START_SECONDS", 1.0)
     (tmp_path / "results").mkdir()
     said: list[str] = []
     began = time.monotonic()
-    with tracked(tracking(100), None, said.append) as [pid]:
+    with tracked(tracking(1), None, said.append) as [pid]:
         assert time.monotonic() - began < 1.0, "nothing of it is waited for"
         train(tmp_path / "results")
-        end = time.monotonic() + 60
-        while len(said) < 2:  # the first says that it is offline
-            assert time.monotonic() < end
-            time.sleep(0.05)
-    hint = "send what is missing: harness wandb sync"
-    assert said[1:] == [f"wandb: not started after 1 s, and ended; {hint}; the runs go on"]
+    # The first says that it is offline.
+    assert said[1:] == ["wandb: not done after 1 s, and ended; send what is missing: harness wandb sync"]
     assert bits(tmp_path / "results") == alone and not psutil.pid_exists(pid)
 
 
