@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -37,6 +37,8 @@ LOCAL = 10
 TRACKER_PROCESS = "HARNESS_TRACKER_PROCESS"  # in its environment; see `harness.measure.processes`
 # What tells a process that it is one of several, or has a GPU: a tracker is neither.
 _OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "TORCHELASTIC_", "ACCELERATE_", "FORK_")
+
+_Process = tuple[subprocess.Popen[str], threading.Thread]  # and what says its words
 
 
 @contextlib.contextmanager
@@ -57,24 +59,20 @@ def tracked(tracking: Tracking, parent: Path | None, say: Callable[[str], None])
         yield []
         return
     tracking = _told_if_offline(tracking, say)
-    started: list[TrackerProcess] = []
     with tempfile.TemporaryDirectory(prefix="harness-", dir=parent, ignore_cleanup_errors=True) as name:
         runs = Path(name) / "runs.jsonl"
         os.environ[TRACKED_RUNS] = str(runs)
+        started: dict[str, _Process] = {}
         try:
             for each in tracking.names:
                 try:
-                    started.append(TrackerProcess(dataclasses.replace(tracking, names=(each,)), runs, say))
+                    started[each] = _start(dataclasses.replace(tracking, names=(each,)), runs, say)
                 except OSError as error:
                     say(f"{each}: cannot be started ({error}); the runs go on")
-            yield [process.pid for process in started]
+            yield [child.pid for child, _ in started.values()]
         finally:
             del os.environ[TRACKED_RUNS]
-            for process in started:
-                process.close_input()
-            began = time.monotonic()
-            for process in started:
-                process.end(began)
+            _end(started, tracking.patience_seconds, say)
 
 
 def _told_if_offline(tracking: Tracking, say: Callable[[str], None]) -> Tracking:
@@ -89,10 +87,8 @@ def _told_if_offline(tracking: Tracking, say: Callable[[str], None]) -> Tracking
     return dataclasses.replace(tracking, offline=bool(why))
 
 
-class TrackerProcess:
-    """The process of one tracker, in a session of its own: Ctrl-C is for the runs.
-
-    It ends by itself where its standard input ends, also where this process was killed.
+def _start(tracking: Tracking, runs: Path, say: Callable[[str], None]) -> _Process:
+    """Starts the process of one tracker, in a session of its own: Ctrl-C is for the runs.
 
     Args:
         tracking: names the tracker.
@@ -102,55 +98,50 @@ class TrackerProcess:
     Raises:
         OSError: it cannot be started.
     """
+    [name] = tracking.names
+    import_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(_OF_A_LAUNCH)}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", TRACKER_PROCESS: name}
+    told = json.dumps(dataclasses.asdict(tracking))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "harness.trackers.tracker_process", told, str(runs)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment | {"PYTHONPATH": os.pathsep.join(import_path)},
+        text=True,
+        start_new_session=True,
+    )
 
-    def __init__(self, tracking: Tracking, runs: Path, say: Callable[[str], None]) -> None:
-        [self._name] = tracking.names
-        self._say = say
-        # A busy machine lets a tracker wait long; without a server, what it writes need not be cut short.
-        self._patience = tracking.patience_seconds * (1 if self._name == WANDB else LOCAL)
-        told = json.dumps(dataclasses.asdict(tracking))
-        import_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(_OF_A_LAUNCH)}
-        environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", TRACKER_PROCESS: self._name}
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "harness.trackers.tracker_process", told, str(runs)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment | {"PYTHONPATH": os.pathsep.join(import_path)},
-            text=True,
-            start_new_session=True,
-        )
-        self.pid = self._child.pid
-        self._listener = threading.Thread(target=self._listen, daemon=True, name=f"words of {self._name}")
-        self._listener.start()
-
-    def _listen(self) -> None:
+    def listen() -> None:
         """Says each of its lines, so that it does not write into what others draw."""
-        assert self._child.stdout
-        with self._child.stdout as lines:
+        assert child.stdout
+        with child.stdout as lines:
             for line in lines:
-                self._say(f"{self._name}: {line.rstrip()}")
+                say(f"{name}: {line.rstrip()}")
 
-    def close_input(self) -> None:
-        """Tells it that no more runs will come."""
-        assert self._child.stdin
+    listener = threading.Thread(target=listen, daemon=True, name=f"words of {name}")
+    listener.start()
+    return child, listener
+
+
+def _end(started: Mapping[str, _Process], patience: float, say: Callable[[str], None]) -> None:
+    """Waits until each process has sent the last of it; one that takes too long is ended, which costs no record."""
+    began = time.monotonic()
+    for child, _ in started.values():
+        assert child.stdin
         with contextlib.suppress(OSError):
-            self._child.stdin.close()
-
-    def end(self, began: float) -> None:
-        """Waits until it has sent the last of it; one that takes too long is ended, which costs no record.
-
-        Args:
-            began: when the wait for all of them began, on the monotonic clock.
-        """
+            child.stdin.close()
+    for name, (child, listener) in started.items():
+        # A busy machine lets a tracker wait long; without a server, what it writes need not be cut short.
+        seconds = patience * (1 if name == WANDB else LOCAL)
         try:
-            self._child.wait(max(0.0, began + self._patience - time.monotonic()))
+            child.wait(max(0.0, began + seconds - time.monotonic()))
         except subprocess.TimeoutExpired:
-            mend = "; send what is missing: harness wandb sync" if self._name == WANDB else ""
-            self._say(f"{self._name}: not done after {self._patience:g} s, and ended{mend}")
-            os.killpg(self.pid, signal.SIGKILL)
-            self._child.wait()
-        self._listener.join(timeout=1.0)
+            mend = "; send what is missing: harness wandb sync" if name == WANDB else ""
+            say(f"{name}: not done after {seconds:g} s, and ended{mend}")
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        listener.join(timeout=1.0)
 
 
 def main() -> None:
