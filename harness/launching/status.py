@@ -86,10 +86,12 @@ class _Record(NamedTuple):
 
     @staticmethod
     def of(result: RunResult, system: str) -> _Record:
-        told = {"cause": result.cause.message, "step": result.cause.step} if result.cause else {"cause": "", "step": None}
-        problem = {"label": result.label, "seed": result.seed, "status": result.status, **told}
-        shown = None if result.status == "ok" else problem
-        return _Record(result.run_id, result.system_id, result.status, result.ended_at, shown, system)
+        problem = None
+        if result.status != "ok":
+            cause, step = (result.cause.message, result.cause.step) if result.cause else ("", None)
+            own = {"label": result.label, "seed": result.seed, "status": result.status}
+            problem = {**own, "cause": cause, "step": step}
+        return _Record(result.run_id, result.system_id, result.status, result.ended_at, problem, system)
 
     @property
     def rank(self) -> tuple[bool, str]:
