@@ -111,9 +111,8 @@ def run(
             manifest = manifest.without_done()
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
-        arguments = [str(suite), *(["--lines", lines] if lines else [])]
         tracking = tracking_of(manifest)
-        raise typer.Exit(_do(manifest, config_file, arguments, tracking, isolate, pack, retake, renew))
+        raise typer.Exit(_do(manifest, config_file, tracking, isolate, pack, retake, renew))
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
@@ -127,7 +126,6 @@ def run(
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     for sentence in asked.sentences(planned.configs().values()) if is_main else ():
         stderr().print(sentence, markup=False, soft_wrap=True)
-    arguments = [str(suite), "--output", str(output)]
     manifest = Manifest.of(planned, output)
     if download:
         from harness.launching.downloads import with_downloads
@@ -137,7 +135,7 @@ def run(
         from harness.results.question import keep_question
 
         keep_question(planned, output)
-    code = _do(manifest, config_file, arguments, tracking_of(manifest), isolate, pack, retake, renew)
+    code = _do(manifest, config_file, tracking_of(manifest), isolate, pack, retake, renew)
     if code in (0, 1) and is_main:
         from harness.report.build import DEFAULT_SORT, Options
         from harness.report.of_suite import report_suite
@@ -212,7 +210,6 @@ def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
 def _do(
     manifest: Manifest,
     config_file: Path | None,
-    arguments: list[str],
     tracking: Tracking,
     isolate: bool,
     pack: int,
@@ -242,7 +239,7 @@ def _do(
     from harness.measure.system import describe_system
 
     require_writable(folder)
-    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack, arguments=tuple(arguments))
+    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack)
     system = describe_system(use_cpu=launcher.uses_cpu())
     _fetch_missing_data(manifest, system["system_id"])
     view = View(console, SuiteState(manifest.suite, manifest.runs))

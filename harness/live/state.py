@@ -153,7 +153,7 @@ class SuiteState:
     def seconds_left_of_run(self, run_id: str) -> float | None:
         """Returns how long a run that goes on will take from now: as runs of its config took, else by its own pace."""
         run = self.current[run_id]
-        known = self._seconds_by_config().get(self.planned[run_id].config_id)
+        known = self._seconds_by_config()[0].get(self.planned[run_id].config_id)
         return run.seconds_left if known is None else known * (1.0 - run.share_done)
 
     def seconds_left(self) -> float | None:
@@ -163,7 +163,7 @@ class SuiteState:
         steps. Runs whose times are marked count here: a guess is of what the machine does now, with all that disturbs
         it.
         """
-        by_config, pace = self._seconds_by_config(), self._pace()
+        by_config, pace = self._seconds_by_config()
         parts = [self.seconds_left_of_run(run_id) for run_id in self.current]
         for run_id, run in self.planned.items():
             if run_id not in self.ended and run_id not in self.current:
@@ -171,25 +171,21 @@ class SuiteState:
         known = [part for part in parts if part is not None]
         return sum(known) / max(1, len(self.current)) if len(known) == len(parts) else None
 
-    def _seconds_by_config(self) -> dict[str, float]:
+    def _seconds_by_config(self) -> tuple[dict[str, float], float | None]:
+        """Returns what runs of each config took that have ended, and the seconds of a step, over all that were seen."""
         found: dict[str, list[float]] = {}
-        for run_id, event in self.ended.items():
-            if event.status == "ok" and event.total_seconds:
-                found.setdefault(self.planned[run_id].config_id, []).append(event.total_seconds)
-        return {config_id: statistics.fmean(seconds) for config_id, seconds in found.items()}
-
-    def _pace(self) -> float | None:
-        """Returns the seconds of a step, over the runs that ended and those that go on."""
         seconds = steps = 0.0
         for run_id, event in self.ended.items():
             if event.status == "ok" and event.total_seconds:
+                found.setdefault(self.planned[run_id].config_id, []).append(event.total_seconds)
                 seconds += event.total_seconds
                 steps += _steps(self.planned[run_id])
         for run_id, run in self.current.items():
             if run.seconds_left is not None and run.share_done < 1.0:
                 seconds += run.seconds_left
                 steps += _steps(self.planned[run_id]) * (1.0 - run.share_done)
-        return seconds / steps if steps else None
+        by_config = {config_id: statistics.fmean(each) for config_id, each in found.items()}
+        return by_config, seconds / steps if steps else None
 
     def _run(self, run_id: str) -> CurrentRun:
         return self.current.setdefault(run_id, CurrentRun(self.planned[run_id].name))

@@ -384,7 +384,7 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_nodes")
 def test_a_launch_over_two_nodes(tmp_path: Path) -> None:
-    launcher = Launcher(shared_folder=tmp_path, arguments=("a b.yaml",))
+    launcher = Launcher(shared_folder=tmp_path)
     assert launcher.launch_folder_parent() == tmp_path
     *srun, bash, option, line = launcher.command(4, tmp_path)
     assert (srun[0], bash, option) == ("srun", "bash", "-c")
@@ -395,7 +395,7 @@ def test_a_launch_over_two_nodes(tmp_path: Path) -> None:
     assert "--num_machines 2 --num_processes 4 --rdzv_backend c10d" in shown
     assert "--main_process_ip 10.0.0.1 --main_process_port 15017 --machine_rank 1" in shown
     assert "--rdzv_conf is_host=0,read_timeout=300" in shown
-    assert shown.endswith(f"worker.py {tmp_path} a b.yaml")
+    assert shown.endswith(f"worker.py {tmp_path}")
     config = yaml.safe_load((tmp_path / "accelerate.yaml").read_text())
     assert (config["same_network"], config["num_machines"]) == (False, 2)
 

@@ -83,16 +83,14 @@ def read_submissions(output: Path, suite: str) -> list[Submission]:
         try:
             parts = read_object(path)["arrays"]
             jobs = {part["job"]: Array(**part["array"]) for part in parts if part["job"] is not None}
-        except (KeyError, TypeError):
-            raise HarnessError(f"{path} is not what `harness submit` writes", "move it away, or restore it") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(path, error) from None
         found.append(Submission(path.parent, jobs))
     return found
 
 
 def _unreadable(path: Path, error: Exception) -> HarnessError:
-    return HarnessError(f"cannot read {path}: {error}", "it is written by `harness submit`")
+    return HarnessError(f"cannot read {path}: {error}", "`harness submit` has written it: restore it, or move it away")
 
 
 @dataclass(frozen=True)
