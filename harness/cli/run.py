@@ -128,7 +128,7 @@ def run(
         stderr().print(sentence, markup=False, soft_wrap=True)
     manifest = Manifest.of(planned, output)
     if download:
-        from harness.launching.downloads import with_downloads
+        from harness.launching.run_suite import with_downloads
 
         manifest = with_downloads(manifest)
     if is_main:
@@ -167,7 +167,7 @@ def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:
     Raises:
         HarnessError: they are not to be fetched, nobody can be asked, or there is no network.
     """
-    from harness.launching.downloads import missing_archives
+    from harness.launching.run_suite import missing_archives
 
     for archive, told in missing_archives(manifest, system_id):
         folder = archive.path.parent.absolute()

@@ -1,4 +1,4 @@
-"""A call of `harness run`: what is open is done, by one launch after the other or by several at a time."""
+"""A call of `harness run`: data are fetched, and what is open is done, by launches in turn or several at a time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness.counted import counted, is_are, was_were
+from harness.data.download import Archive
+from harness.data.prepare import data_source
+from harness.errors import HarnessError
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
 from harness.launching.manifest import Manifest, Retrain
@@ -25,6 +29,42 @@ from harness.spec.code import own_code
 
 DISTURBED = "disturbed"
 OTHER_CODE = "other code"
+
+
+def with_downloads(manifest: Manifest) -> Manifest:
+    """Returns a manifest whose runs fetch their data, as `data.download: true` would; it is no part of an identity.
+
+    Raises:
+        HarnessError: no run reads data that can be fetched.
+    """
+    runs = []
+    for run in manifest.runs:
+        if "download" in type(run.spec.data).model_fields:
+            data = run.spec.data.model_copy(update={"download": True})
+            run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
+        runs.append(run)
+    if not any(getattr(run.spec.data, "download", False) for run in runs):
+        names = ", ".join(sorted({run.spec.data.name for run in runs}))
+        message = f"--download has nothing to fetch: no run reads published data, all read {names}"
+        raise HarnessError(message, "leave it out")
+    return manifest.model_copy(update={"runs": tuple(runs)})
+
+
+def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, bool]]:
+    """Returns files that open runs need and that are not here, each once, and whether a run is told to fetch it."""
+    keys = {run.run_id: run.spec.data.model_dump_json() for run in manifest.runs}
+    missing: dict[str, tuple[Archive, bool]] = {}
+    for key, data in {keys[run.run_id]: run.spec.data for run in manifest.runs}.items():
+        source = data_source(data)
+        if source.archive and not source.archive.is_there():
+            missing[key] = source.archive, bool(source.download)
+    done = _KnownRuns.of(manifest, system_id).done if missing else {}
+    found: dict[Path, tuple[Archive, bool]] = {}
+    for run_id, key in keys.items():
+        if key in missing and run_id not in done:
+            archive, told = missing[key]
+            found[archive.path] = archive, told or found.get(archive.path, missing[key])[1]
+    return list(found.values())
 
 
 def run_suite(

@@ -29,8 +29,7 @@ from harness.launching.launch_folder import (
     reported_end,
 )
 from harness.launching.manifest import Manifest, Slot
-from harness.launching.processes import end_launch, start_launch
-from harness.launching.ranks import POLL_SECONDS, Ranks
+from harness.launching.ranks import POLL_SECONDS, Ranks, end_launch, start_launch
 from harness.launching.stop_signals import StopSignals
 from harness.measure.surroundings import Surroundings
 from harness.records.follow import read_last_opened_run

@@ -13,9 +13,8 @@ from harness.launching.slurm.submission import read_queue
 from harness.launching.status import suite_status
 from harness.live.draw import draw
 from harness.live.follow import LiveRun
-from harness.live.screen import Screen
 from harness.live.state import RunEnded, SuiteState
-from harness.live.view import can_draw
+from harness.live.view import Screen, can_draw
 from harness.records.claims import owner
 from harness.records.follow import OpenedRun
 from harness.records.read import names_in

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.launching import processes, ranks
+from harness.launching import ranks
 from harness.launching.heartbeat import Heartbeat
 from harness.launching.manifest import Slot
 from harness.launching.ranks import WatchedTime
@@ -41,8 +41,8 @@ def train(seconds):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "OBEY_SECONDS", 1.0)
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(ranks, "OBEY_SECONDS", 1.0)
+    monkeypatch.setattr(ranks, "GRACE_SECONDS", 1.0)
 
 
 def test_each_run_has_its_own_time_in_which_a_step_must_come(tmp_path: Path) -> None:
