@@ -25,9 +25,6 @@ class Tracker(Protocol):
     def end(self, entries: Entries) -> None:
         """Takes how the run ended, and all that there is of it, and closes."""
 
-    def leave(self) -> None:
-        """Closes what began anew as another run."""
-
 
 OpenTracker = Callable[[Entries, RunFolder], Tracker]
 
@@ -49,7 +46,7 @@ class RunMirror:
         self._open_tracker = open_tracker
         self._run: RunFollower | None = RunFollower(folder)
         self._is_due = False
-        self._id = ""
+        self._told: Entries | None = None  # last
         self._sent = 0
 
     @property
@@ -74,11 +71,12 @@ class RunMirror:
         entries = entries_of(self._run)
         if entries is None:
             return
-        if self.tracker is None or entries.id != self._id:  # it began anew: that is another run there
-            if self.tracker:
-                self.tracker.leave()
-            self.tracker, self._sent, self._id = None, 0, entries.id
-            self.tracker = self._open_tracker(entries, self.folder)
+        if self.tracker and self._told and entries.id != self._told.id:  # it began anew: that is another run there
+            before, self.tracker = self.tracker, None
+            before.end(self._told)
+        if self.tracker is None:
+            self.tracker, self._sent = self._open_tracker(entries, self.folder), 0
+        self._told = entries
         for number in sorted(entries.rows):
             if number > self._sent:
                 self.tracker.epoch(number, entries.rows[number])

@@ -105,13 +105,6 @@ class WandbRun:
             place = {name: getattr(self._run, name) for name in ("entity", "project", "id")}
             write_sent(self._folder, server=server_address(), **place, digest=digest)
 
-    def leave(self) -> None:
-        """Closes what began anew as another run."""
-        assert self._claim
-        _OPEN.discard(self)
-        with self._claim, self._problems():
-            self._run.finish(exit_code=1)
-
     def _await_answer(self, entries: Entries, digest: str) -> None:
         """Asks the server what it has, until it has all of it: a failed upload is no error of `finish`."""
         api = wandb.Api(timeout=max(1, int(self._tracking.patience_seconds)))

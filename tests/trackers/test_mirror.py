@@ -36,9 +36,6 @@ class Told:
     def end(self, entries: Entries) -> None:
         self._note("end", entries.summary["status"])
 
-    def leave(self) -> None:
-        self._note("leave", None)
-
     def _note(self, name: str, value: object) -> None:
         if self.fails == name:
             raise ConnectionError("planted")
@@ -46,7 +43,7 @@ class Told:
 
     @property
     def short(self) -> list[str]:
-        return [name if name in ("open", "leave") else f"{name} {value}" for name, value in self.calls]
+        return [name if name == "open" else f"{name} {value}" for name, value in self.calls]
 
 
 def test_a_run_that_grows_is_told_as_it_grows(tmp_path: Path) -> None:
@@ -87,7 +84,7 @@ def test_a_run_that_begins_anew_is_another_one(tmp_path: Path) -> None:
     records.begin(tmp_path)
     records.epoch_event(folder, 0)
     replay.advance()
-    assert told.short == ["open", "epoch 1", "leave", "open", "epoch 1"]
+    assert told.short == ["open", "epoch 1", "end interrupted", "open", "epoch 1"]
     first, second = (value for name, value in told.calls if name == "open")
     assert second == f"{first}-1"
 
