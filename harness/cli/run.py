@@ -239,14 +239,14 @@ def _do(
     from harness.measure.system import describe_system
 
     require_writable(folder)
-    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack)
+    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack, isolate=isolate)
     system = describe_system(use_cpu=launcher.uses_cpu())
     _fetch_missing_data(manifest, system["system_id"])
     view = View(console, SuiteState(manifest.suite, manifest.runs))
     with contextlib.closing(view):
         view.start()
         with tracked(tracking, launcher.launch_folder_parent(), view.note):
-            return run_suite(manifest, launcher, system, console, view, isolate=isolate, retake=retake, renew=renew)
+            return run_suite(manifest, launcher, system, console, view, retake=retake, renew=renew)
 
 
 def _under_a_launcher() -> bool:

@@ -29,11 +29,13 @@ class Launcher:
         config_file: an Accelerate config to hand on; None to make one that fits this machine.
         shared_folder: one that all nodes see, for launches on several of them.
         packed: launches at a time on this machine.
+        isolate: a fresh process for each run.
     """
 
     config_file: Path | None = None
     shared_folder: Path | None = None
     packed: int = 1
+    isolate: bool = False
 
     def launch_folder_parent(self) -> Path | None:
         """Returns where folders of launches go; None for this machine's temporary folder."""

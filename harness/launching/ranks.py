@@ -77,16 +77,16 @@ class Ranks:
 
     Args:
         folder: of the launch; the manifest is written there.
-        manifest: of the launch.
-        world: how many ranks there are.
+        manifest: of the launch: runs of one world size.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, world: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
         self._folder = folder
         self._manifest = manifest
-        self._world = world
+        first = manifest.runs[0].spec.train
+        self._world = first.world_size
         self._timeouts = {run.run_id: run.spec.train.timeout_seconds for run in manifest.runs}
-        self._start_seconds = max(manifest.runs[0].spec.train.timeout_seconds, START_SECONDS)
+        self._start_seconds = max(first.timeout_seconds, START_SECONDS)
         self._orders = Orders()
         self._opened: OpenedRun | None = None
         self._write()

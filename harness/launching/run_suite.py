@@ -74,7 +74,6 @@ def run_suite(
     console: Console,
     display: Display,
     *,
-    isolate: bool = False,
     retake: int = 0,
     renew: bool = False,
 ) -> int:
@@ -82,11 +81,10 @@ def run_suite(
 
     Args:
         manifest: the runs.
-        launcher: starts processes, so many at a time as it says.
+        launcher: starts processes, so many at a time, and for so many runs, as it says.
         system: that they will run on.
         console: for what a person reads, on stderr.
         display: shows the runs meanwhile, on the same console.
-        isolate: a fresh process for each run.
         retake: how often a run that was disturbed is trained again, after all others.
         renew: train again, together with the open runs, those that other code of the harness has trained.
 
@@ -113,7 +111,7 @@ def run_suite(
     with StopSignals(console) as stop:
         surroundings = Surroundings({os.getpid()})
         supervisor = Supervisor(manifest, launcher, system, console, display, stop, surroundings)
-        code = supervisor.do(open_runs, isolate=isolate)
+        code = supervisor.do(open_runs)
         for number in range(1, retake + 1):
             disturbed = found.disturbed(retake)
             if code or not disturbed:
@@ -125,7 +123,7 @@ def run_suite(
             )
             display.reopen(disturbed)
             again = manifest.model_copy(update={"again": disturbed})
-            code = dataclasses.replace(supervisor, manifest=again).do(runs, isolate=isolate)
+            code = dataclasses.replace(supervisor, manifest=again).do(runs)
     if code == STOPPED:
         console.print("stopped: what was done is kept, the same command goes on from here")
     if code:

@@ -78,12 +78,11 @@ class Supervisor:
     surroundings: Surroundings
     _accumulation: dict[str, int] = field(default_factory=dict, init=False)
 
-    def do(self, runs: list[PlannedRun], *, isolate: bool) -> int:
+    def do(self, runs: list[PlannedRun]) -> int:
         """Launches until each run was attempted.
 
         Args:
             runs: of the manifest, in its order.
-            isolate: a fresh process for each run.
 
         Returns:
             0 where each was attempted, 2 bad input, 75 stopped.
@@ -92,11 +91,11 @@ class Supervisor:
             HarnessError: no run can start; a rank says why.
         """
         if self.launcher.packed > 1 and self.manifest.slot is None:
-            return self._do_packed(runs, isolate)
-        codes = (self._run_batch(batch) for batch in self._batches(runs, isolate))
+            return self._do_packed(runs)
+        codes = (self._run_batch(batch) for batch in self._batches(runs))
         return next((code for code in codes if code), 0)
 
-    def _do_packed(self, runs: list[PlannedRun], isolate: bool) -> int:
+    def _do_packed(self, runs: list[PlannedRun]) -> int:
         """Does runs, several at a time on one device: more of them an hour, and no clean time of any.
 
         Each slot has a supervisor, in a thread of this process, and one launch at a time. All of them walk the same
@@ -109,7 +108,7 @@ class Supervisor:
             try:
                 # No time of these runs will count, so none is thrown away to warm the machine up.
                 manifest = self.manifest.model_copy(update={"slot": slot, "warm_up_seconds": 0.0})
-                code = dataclasses.replace(self, manifest=manifest).do(runs, isolate=isolate)
+                code = dataclasses.replace(self, manifest=manifest).do(runs)
             finally:
                 if code == 2:
                     self.stop.ask("an error")
@@ -121,9 +120,9 @@ class Supervisor:
             codes = set(pool.map(do_slot, slots))
         return next((code for code in (2, STOPPED) if code in codes), 0)
 
-    def _batches(self, runs: list[PlannedRun], isolate: bool) -> Iterator[list[PlannedRun]]:
+    def _batches(self, runs: list[PlannedRun]) -> Iterator[list[PlannedRun]]:
         """Yields the runs of each launch: those of a world size or, isolated, one; in the plan's order."""
-        if isolate:
+        if self.launcher.isolate:
             yield from ([run] for run in runs if self.manifest.takes(run))
             return
         for world in sorted({run.spec.train.world_size for run in runs}):
@@ -190,7 +189,7 @@ class Supervisor:
     def _launch(self, folder: Path, runs: list[PlannedRun]) -> tuple[int, Cause | None]:
         """Launches once; returns the exit code, and the cause where it hung and was ended."""
         world = runs[0].spec.train.world_size
-        ranks = Ranks(folder, self._manifest_of(runs), world)
+        ranks = Ranks(folder, self._manifest_of(runs))
         command = self.launcher.command(world, folder)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
         environment = self.launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}

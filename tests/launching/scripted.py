@@ -97,7 +97,7 @@ def supervise(
     manifest = Manifest(suite="suite", output=tmp_path, runs=tuple(runs))
     words = io.StringIO()
     console = Console(file=words, width=500)
-    launcher = Scripted(packed=packed, script=script)
-    code = run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen(), isolate=isolate)
+    launcher = Scripted(packed=packed, isolate=isolate, script=script)
+    code = run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen())
     results = [read_result(path) for path in sorted(tmp_path.glob("suite/*/*/result.json"))]
     return code, results, words.getvalue()

@@ -228,8 +228,8 @@ os._exit(1)
 """
     words = io.StringIO()
     console = Console(file=words, width=500)
-    launcher = Scripted(script=script)
-    run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen(), isolate=True, renew=True)
+    launcher = Scripted(isolate=True, script=script)
+    run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen(), renew=True)
     assert "4 runs; 1 is done on this system: skipped" in words.getvalue()
     [last] = json.loads((tmp_path / "seen").read_text())
     assert [last] == json.loads((tmp_path / "open").read_text()) == ["run3"], "each in a launch of its own"
