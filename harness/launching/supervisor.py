@@ -146,8 +146,7 @@ class Supervisor:
                     return STOPPED if stopped else 0
                 if returncode == 2 and not hang:
                     return 2
-                left = [] if self.stop.at_once else self._after_a_failure(folder, runs, returncode, hang)
-            runs = [run for run in left if self.manifest.has_left(run)]
+                runs = [] if self.stop.at_once else self._after_a_failure(folder, runs, returncode, hang)
         return STOPPED if self.stop.reason else 0
 
     def _after_a_failure(
