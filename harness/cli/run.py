@@ -246,7 +246,7 @@ def _do(
     with contextlib.closing(view):
         view.start()
         with tracked(tracking, launcher.launch_folder_parent(), view.note):
-            return run_suite(manifest, launcher, system, console, view, retake=retake, renew=renew)
+            return run_suite(manifest, launcher, system, view, retake=retake, renew=renew)
 
 
 def _under_a_launcher() -> bool:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.launching.failure_causes import are_at_work, are_without_steps, cause_of_hang
@@ -199,18 +198,18 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 def start_launch(
-    command: list[str], environment: dict[str, str], console: Console | None
+    command: list[str], environment: dict[str, str], note: Callable[[str], object] | None
 ) -> tuple[subprocess.Popen[bytes], Callable[[], None]]:
     """Starts a launch, in a session of its own.
 
     Args:
         command, environment: of the process.
-        console: on which something is drawn that words in between would tear: it prints them. None for none.
+        note: prints the words, where something is drawn that they would tear. None: they print themselves.
 
     Returns:
         The process, and what waits, when it has ended, until its last words are printed.
     """
-    if console is None:
+    if note is None:
         return subprocess.Popen(command, env=environment, start_new_session=True), lambda: None
     pipe, alike = subprocess.PIPE, sys.stdout.isatty()  # what is no terminal gets its words unmixed
     child = subprocess.Popen(
@@ -222,16 +221,15 @@ def start_launch(
     )
     words = child.stdout or child.stderr
     assert words
-    thread = threading.Thread(target=_print, args=(words, console), daemon=True, name="words of the ranks")
+    thread = threading.Thread(target=_print, args=(words, note), daemon=True, name="words of the ranks")
     thread.start()
     return child, lambda: thread.join(timeout=LAST_WORDS_SECONDS)
 
 
-def _print(words: IO[bytes], console: Console) -> None:
+def _print(words: IO[bytes], note: Callable[[str], object]) -> None:
     with words:
         for line in words:
-            text = line.decode(errors="replace").rstrip().rpartition("\r")[2]  # of a bar, how it stands at last
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            note(line.decode(errors="replace").rstrip().rpartition("\r")[2])  # of a bar, how it stands at last
 
 
 def end_launch(child: subprocess.Popen[bytes], folder: Path) -> None:

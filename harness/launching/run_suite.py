@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from harness.counted import counted, is_are, was_were
 from harness.data.download import Archive
 from harness.data.prepare import data_source
@@ -71,7 +69,6 @@ def run_suite(
     manifest: Manifest,
     launcher: Launcher,
     system: dict[str, Any],
-    console: Console,
     display: Display,
     *,
     retake: int = 0,
@@ -83,8 +80,7 @@ def run_suite(
         manifest: the runs.
         launcher: starts processes, so many at a time, and for so many runs, as it says.
         system: that they will run on.
-        console: for what a person reads, on stderr.
-        display: shows the runs meanwhile, on the same console.
+        display: shows the runs meanwhile, and prints sentences for a person.
         retake: how often a run that was disturbed is trained again, after all others.
         renew: train again, together with the open runs, those that other code of the harness has trained.
 
@@ -105,12 +101,12 @@ def run_suite(
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
     skipped = len(manifest.runs) - len(open_runs)
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
-    console.print(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
+    display.note(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     for sentence in found.sentences(renew=renew):
-        console.print(sentence, markup=False, soft_wrap=True)
-    with StopSignals(console) as stop:
+        display.note(sentence)
+    with StopSignals(display.note) as stop:
         surroundings = Surroundings({os.getpid()})
-        supervisor = Supervisor(manifest, launcher, system, console, display, stop, surroundings)
+        supervisor = Supervisor(manifest, launcher, system, display, stop, surroundings)
         code = supervisor.do(open_runs)
         for number in range(1, retake + 1):
             disturbed = found.disturbed(retake)
@@ -118,14 +114,14 @@ def run_suite(
                 break
             runs = [run for run in manifest.runs if run.run_id in disturbed]
             several = counted(len(runs), "run")
-            console.print(
+            display.note(
                 f"{several} {was_were(len(runs))} disturbed: trained again, in pass {number} of at most {retake}"
             )
             display.reopen(disturbed)
             again = manifest.model_copy(update={"again": disturbed})
             code = dataclasses.replace(supervisor, manifest=again).do(runs)
     if code == STOPPED:
-        console.print("stopped: what was done is kept, the same command goes on from here")
+        display.note("stopped: what was done is kept, the same command goes on from here")
     if code:
         return code
     borrowed = found.borrowed()
@@ -134,14 +130,12 @@ def run_suite(
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
         several = counted(len(others), "run")
-        console.print(
-            f"{several} {is_are(len(others))} being done elsewhere: {others[0]}", markup=False, soft_wrap=True
-        )
+        display.note(f"{several} {is_are(len(others))} being done elsewhere: {others[0]}")
         return STOPPED
     results = [*borrowed, *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):
         of, times = counted(len(results), "run"), counted(retake, "time")
-        console.print(f"still disturbed: {left} of {of}; each was trained again up to {times}")
+        display.note(f"still disturbed: {left} of {of}; each was trained again up to {times}")
     return 0 if len(results) == len(found.folders) and all(result.status == "ok" for result in results) else 1
 
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Console
-
 from harness.launching.failure_causes import cause_of_failure, hint_for, in_evaluation
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import (
@@ -46,6 +44,8 @@ class Display(Protocol):
 
     holds_terminal: bool
 
+    def note(self, text: str) -> None: ...
+
     def follow(self, launch: Path) -> None: ...
 
     def leave(self, launch: Path) -> None: ...
@@ -63,8 +63,7 @@ class Supervisor:
         manifest: the runs.
         launcher: starts processes.
         system: that they run on.
-        console: for what a person reads, on stderr.
-        display: shows the runs meanwhile, on the same console.
+        display: shows the runs meanwhile, and prints sentences for a person.
         stop: says when to save and stop.
         surroundings: tell, before the first run, whether the machine is busy.
     """
@@ -72,7 +71,6 @@ class Supervisor:
     manifest: Manifest
     launcher: Launcher
     system: dict[str, Any]
-    console: Console
     display: Display
     stop: StopSignals
     surroundings: Surroundings
@@ -178,12 +176,12 @@ class Supervisor:
         message = f"the launch never came to a run: {cause.message}"
         slot = self.manifest.slot
         if slot and (slot.number > 0 or not slot.takes(runs[0].run_id)):
-            self._say(f"launch {slot.number + 1} of {slot.of}: {message}")
+            self.display.note(f"launch {slot.number + 1} of {slot.of}: {message}")
             return
         cause = cause.model_copy(update={"kind": kind, "message": message})
         self._record(runs[0], self.manifest.folder(runs[0], self.system["system_id"]), "failed", cause)
         if len(runs) > 1 and not slot:
-            self._say(f"{len(runs) - 1} more runs of this launch stay open")
+            self.display.note(f"{len(runs) - 1} more runs of this launch stay open")
 
     def _launch(self, folder: Path, runs: list[PlannedRun]) -> tuple[int, Cause | None]:
         """Launches once; returns the exit code, and the cause where it hung and was ended."""
@@ -193,8 +191,8 @@ class Supervisor:
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
         environment = self.launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
         self.display.follow(folder)
-        console = self.console if self.display.holds_terminal else None
-        child, relay = start_launch(command, environment, console)
+        note = self.display.note if self.display.holds_terminal else None
+        child, relay = start_launch(command, environment, note)
         try:
             hang = self._watch(child, ranks)
         finally:
@@ -208,7 +206,7 @@ class Supervisor:
         stopping_since = math.inf
         while child.poll() is None and not self.stop.at_once:
             if ranks.restore():
-                self._say("the folder of the launch was deleted: it was made again, and the runs go on")
+                self.display.note("the folder of the launch was deleted: it was made again, and the runs go on")
             if self.stop.reason:
                 ranks.stop(self.stop.reason)
                 self.stop.tell()
@@ -217,7 +215,7 @@ class Supervisor:
                 if not ranks.have_begun and time.monotonic() - stopping_since > START_GRACE_SECONDS:
                     return None
             if ranks.have_begun and (busy := self.surroundings.sentence()):
-                self._say(busy)
+                self.display.note(busy)
             if ranks.are_ending():
                 return None
             if hang := ranks.hang():
@@ -237,19 +235,21 @@ class Supervisor:
         self._accumulation[run.run_id] = steps
         opened = dataclasses.replace(folder, generation=folder.started_generation())
         opened.event("retried", reason=cause.message, gradient_accumulation_steps=steps, micro_batch_size=size)
-        self._say(f"↻ {run.name} · out of memory: again with micro-batches of {size}")
+        self.display.note(f"↻ {run.name} · out of memory: again with micro-batches of {size}")
         return True
 
     def _record(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         """Writes the result of a run whose launch died, unless another process has it by now."""
-        owned = folder.claim(lambda text: self._say(f"{run.name}: {text}"))
+        owned = folder.claim(lambda text: self.display.note(f"{run.name}: {text}"))
         if owned is None:
             return
         claim, folder = owned
         with claim:
             if earlier := self.manifest.to_replace(run, folder):  # it came not so far as to set that record aside
                 self.display.count(earlier)
-                self._say(f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays")
+                self.display.note(
+                    f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays"
+                )
                 return
             if folder.is_done():
                 return
@@ -262,7 +262,4 @@ class Supervisor:
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
         hint = hint_for(status, cause, folder.path, self.manifest.packed)
-        self._say(f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint}")
-
-    def _say(self, sentence: str) -> None:
-        self.console.print(sentence, markup=False, soft_wrap=True)
+        self.display.note(f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint}")

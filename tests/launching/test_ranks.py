@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.launching import ranks
@@ -181,7 +180,7 @@ def test_with_nohup_a_closed_terminal_stops_nothing() -> None:
 
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with StopSignals(Console()) as stop:
+        with StopSignals(print) as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert ignored() and not stop.reason
     finally:
