@@ -36,12 +36,14 @@ from rich.console import Console
 
 from harness.launching.heartbeat import BEAT_SECONDS, Heartbeat
 from harness.launching.launch_folder import OPENED_RUNS
-from harness.live.state import Planned, RunEnded, SuiteState
-from harness.live.view import REFRESH_SECONDS, TerminalView
+from harness.live.state import RunEnded, SuiteState
+from harness.live.view import REFRESH_SECONDS, View
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.records.follow import OpenedRun, add_opened_run
 from harness.records.store import run_folder
+from harness.spec import parse_run_spec
+from harness.suite.plan import PlannedRun
 
 ARCHITECTURE = "cnn3"
 RUNS, CONFIGS = 60, 12
@@ -132,12 +134,11 @@ def _pair(
 
 def suite() -> SuiteState:
     """Returns a suite of 60 runs, of which one goes on and the others have ended."""
-    runs = {
-        f"r{index}": Planned(
-            f"resnet18 · seed {index // CONFIGS}", f"width={index % CONFIGS}", f"c{index % CONFIGS}", 1.0
-        )
-        for index in range(RUNS)
-    }
+    runs = []
+    for index in range(RUNS):
+        values = {"model": "resnet18", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
+        spec = parse_run_spec({**values, "label": f"width={index % CONFIGS}", "seed": index // CONFIGS})
+        runs.append(PlannedRun(spec=spec, config_id=f"c{index % CONFIGS}", run_id=f"r{index}", fingerprint=""))
     state = SuiteState("watched", runs)
     for index in range(RUNS - 1):
         accuracy, seconds = 0.8 + index % CONFIGS / 100, 10.0 + index % CONFIGS
@@ -157,7 +158,7 @@ def open_run(launch: Path, steps: int, epochs: int, samples_per_epoch: int) -> N
 
 def draw_on(folder: Path, every_seconds: float) -> None:
     """Draws what a launch tells, on a terminal of its own."""
-    view = TerminalView(console(), suite(), every_seconds)
+    view = View(console(), suite(), every_seconds)
     view.follow(folder)
     view.start()
     signal.pause()
@@ -199,7 +200,7 @@ def cost_of_a_drawing(repeats: int = 100) -> float:
     """Returns the processor seconds of a drawing, the look at what is new included."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        view = TerminalView(console(), suite())
+        view = View(console(), suite())
         view.follow(folder)
         open_run(folder, steps=1000, epochs=10, samples_per_epoch=1000)
         view._screen.start()

@@ -118,12 +118,6 @@ Project = Annotated[str, text_option("--wandb-project", metavar="NAME", help="De
 Entity = Annotated[
     str, text_option("--wandb-entity", metavar="NAME", help="Default: WANDB_ENTITY, or the account's own.")
 ]
-Predictions = Annotated[
-    bool, typer.Option("--wandb-predictions", help="Send each test image's label and prediction, too.")
-]
-Machine = Annotated[
-    bool, typer.Option("--wandb-machine", help="Send what names this machine, too: host, command, git remote, paths.")
-]
 
 # Of `submit`, in sbatch's words.
 System = Annotated[

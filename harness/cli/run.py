@@ -18,10 +18,8 @@ from harness.cli.options import (
     ConfigFile,
     Download,
     Entity,
-    Machine,
     Output,
     Overrides,
-    Predictions,
     Project,
     RunnablePath,
     Selections,
@@ -72,8 +70,6 @@ def run(
     tracker: Trackers = None,
     wandb_project: Project = "",
     wandb_entity: Entity = "",
-    wandb_predictions: Predictions = False,
-    wandb_machine: Machine = False,
 ) -> None:
     """Train the open runs of a suite, then show and write its tables."""
     gc.enable()  # a long life, unlike the other verbs'
@@ -94,8 +90,7 @@ def run(
 
     def tracking_of(manifest: Manifest | None) -> Tracking:
         of_suite = manifest.mirroring if manifest else None
-        told = {"predictions": wandb_predictions, "machine": wandb_machine, "of_suite": of_suite}
-        return Tracking.asked(tracker, wandb_project, wandb_entity, **told)
+        return Tracking.asked(tracker, wandb_project, wandb_entity, of_suite=of_suite)
 
     tracking_of(None)  # an option that is wrong is told before data are read
     if local:
@@ -114,9 +109,8 @@ def run(
             manifest = manifest.without_done()
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
-        arguments = [str(suite), *(["--lines", lines] if lines else [])]
         tracking = tracking_of(manifest)
-        raise typer.Exit(_do(manifest, config_file, arguments, tracking, isolate, pack, retake, renew))
+        raise typer.Exit(_do(manifest, config_file, tracking, isolate, pack, retake, renew))
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
@@ -130,17 +124,16 @@ def run(
     is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
     for sentence in asked.sentences(planned.configs().values()) if is_main else ():
         stderr().print(sentence, markup=False, soft_wrap=True)
-    arguments = [str(suite), "--output", str(output)]
     manifest = Manifest.of(planned, output)
     if download:
-        from harness.launching.downloads import with_downloads
+        from harness.launching.run_suite import with_downloads
 
         manifest = with_downloads(manifest)
     if is_main:
         from harness.results.question import keep_question
 
         keep_question(planned, output)
-    code = _do(manifest, config_file, arguments, tracking_of(manifest), isolate, pack, retake, renew)
+    code = _do(manifest, config_file, tracking_of(manifest), isolate, pack, retake, renew)
     if code in (0, 1) and is_main:
         from harness.report.build import DEFAULT_SORT, Options
         from harness.report.of_suite import report_suite
@@ -172,7 +165,7 @@ def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:
     Raises:
         HarnessError: they are not to be fetched, nobody can be asked, or there is no network.
     """
-    from harness.launching.downloads import missing_archives
+    from harness.launching.run_suite import missing_archives
 
     for archive, told in missing_archives(manifest, system_id):
         folder = archive.path.parent.absolute()
@@ -215,7 +208,6 @@ def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
 def _do(
     manifest: Manifest,
     config_file: Path | None,
-    arguments: list[str],
     tracking: Tracking,
     isolate: bool,
     pack: int,
@@ -241,18 +233,18 @@ def _do(
     from harness.launching.launch_command import Launcher
     from harness.launching.run_suite import run_suite
     from harness.live.state import SuiteState
-    from harness.live.view import view_for
+    from harness.live.view import View
     from harness.measure.system import describe_system
 
     require_writable(folder)
-    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack, arguments=tuple(arguments))
+    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack, isolate=isolate)
     system = describe_system(use_cpu=launcher.uses_cpu())
     _fetch_missing_data(manifest, system["system_id"])
-    view = view_for(console, SuiteState.of(manifest.suite, manifest.runs))
+    view = View(console, SuiteState(manifest.suite, manifest.runs))
     with contextlib.closing(view):
         view.start()
         with tracked(tracking, launcher.launch_folder_parent(), view.note):
-            return run_suite(manifest, launcher, system, console, view, isolate=isolate, retake=retake, renew=renew)
+            return run_suite(manifest, launcher, system, view, retake=retake, renew=renew)
 
 
 def _under_a_launcher() -> bool:

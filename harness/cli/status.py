@@ -45,9 +45,10 @@ def status(
         if len(roots) > 1:
             raise HarnessError("--watch looks at one results root", "give --output once")
         if as_json:
-            from harness.launching.snapshot import Snapshot
+            from harness.launching.slurm.submission import read_queue
 
-            print_json(Snapshot.of(planned, roots[0]).as_json())
+            queue = read_queue(roots[0], planned.suite.name)  # before the records: what ends in between is seen as done
+            print_json(suite_status(planned, roots[0]).as_json() | {"queue": queue.as_json()})
             return
         from rich.console import Console
 

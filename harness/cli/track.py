@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.app import RESULTS, app, print_text, stderr
 from harness.cli.completing import suites
-from harness.cli.options import Entity, Machine, Output, Predictions, Project, Small
+from harness.cli.options import Entity, Output, Project, Small
 
 wandb = typer.Typer(no_args_is_help=True, help="Send W&B the runs of a suite that it does not have.")
 app.add_typer(wandb, name="wandb")
@@ -34,8 +34,6 @@ def sync(
     output: Output = RESULTS,
     wandb_project: Project = "",
     wandb_entity: Entity = "",
-    wandb_predictions: Predictions = False,
-    wandb_machine: Machine = False,
 ) -> None:
     """Send the runs that W&B does not have, or has in an older state; a second call does nothing."""
     from harness.trackers.options import WANDB, Tracking
@@ -48,8 +46,7 @@ def sync(
 
         file = load_suite(suite, smoke=smoke).file
         folder, of_suite = output / file.name, file.mirroring
-    told = {"predictions": wandb_predictions, "machine": wandb_machine, "of_suite": of_suite}
-    tracking = Tracking.asked([WANDB], wandb_project, wandb_entity, **told)
+    tracking = Tracking.asked([WANDB], wandb_project, wandb_entity, of_suite=of_suite)
     console = stderr()
 
     def say(sentence: str) -> None:

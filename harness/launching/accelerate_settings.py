@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from harness.errors import HarnessError
@@ -115,10 +116,10 @@ def of_config(path: Path) -> LauncherSettings:
             f"{path}: dynamo_config is {shown(own)}", "write a mapping: dynamo_config: {dynamo_backend: NO}"
         )
     dynamo |= {str(key).removeprefix("dynamo_"): value for key, value in own.items()}
-    if kind != "MULTI_GPU" and kind in DISTRIBUTED_TYPES and config.get("num_processes", 1) != 1:
-        raise _one_process(str(path), config["num_processes"])
     words = {"mixed_precision": _said(config.get("mixed_precision"))}
-    return LauncherSettings(str(path), _settings(str(path), kind, dynamo, words), is_true(config.get("use_cpu")))
+    settings = _settings(str(path), kind, dynamo, words)
+    _require_as_many(str(path), config.get("num_processes", 1), starts_one=kind != "MULTI_GPU")
+    return LauncherSettings(str(path), settings, is_true(config.get("use_cpu")))
 
 
 def of_launcher() -> LauncherSettings:
@@ -169,11 +170,9 @@ def settings_in(environ: Mapping[str, str], options: Mapping[str, str] | None) -
     }
     settings = _settings(LAUNCHER, kind, dynamo, words)
     processes = options.get("num_processes") or config.get("num_processes", 1)
-    if str(processes) != "1" and "WORLD_SIZE" not in environ:
-        raise _one_process(LAUNCHER, processes)
-    return LauncherSettings(
-        LAUNCHER, settings, is_true(environ.get("ACCELERATE_USE_CPU")) or is_true(config.get("use_cpu"))
-    )
+    _require_as_many(LAUNCHER, processes, starts_one="WORLD_SIZE" not in environ)
+    use_cpu = is_true(environ.get("ACCELERATE_USE_CPU")) or is_true(config.get("use_cpu"))
+    return LauncherSettings(LAUNCHER, settings, use_cpu)
 
 
 def _settings(source: str, kind: str, dynamo: Mapping[str, Any], words: Mapping[str, Any]) -> Settings:
@@ -210,16 +209,19 @@ def _kind_of(config: Mapping[str, Any]) -> str:
     return str(config.get("distributed_type") or "NO").upper()
 
 
-def _one_process(source: str, asked: Any) -> HarnessError:
-    message = f"{source} is to start {asked} processes, and starts one: its distributed_type is not MULTI_GPU"
-    return HarnessError(message, "--config_file launch/cpu.yaml or launch/multi_gpu.yaml; MULTI_GPU is for CPUs, too")
+def _require_as_many(source: str, asked: Any, *, starts_one: bool) -> None:
+    if starts_one and str(asked) != "1":
+        message = f"{source} is to start {asked} processes, and starts one: its distributed_type is not MULTI_GPU"
+        raise HarnessError(
+            message, "--config_file launch/cpu.yaml or launch/multi_gpu.yaml; MULTI_GPU is for CPUs, too"
+        )
 
 
 def _command_line() -> list[str] | None:
     """Returns the launcher's own words on its command line, or None where they cannot be seen."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(psutil.Error):
         if parent := launching_process():
-            words = Path(f"/proc/{parent}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            words = psutil.Process(parent).cmdline()
             own = len(words) - len(sys.argv)  # the script and its arguments are the end
             if words[own + 1 :] == sys.argv[1:]:
                 return words[:own]

@@ -113,25 +113,21 @@ def hint_for(status: Status, cause: Cause, folder: Path, packed: int = 1) -> str
         folder: of the run.
         packed: runs at once on its device.
     """
-    hint = _hint_for(status, cause, folder / "result.json")
-    hint = f"give fewer than --pack {packed}, or {hint}" if status == "oom" and packed > 1 else hint
-    told = f"{cause.kind} {cause.message}"
+    record, told = folder / "result.json", f"{cause.kind} {cause.message}"
     about_machine = status == "oom" or cause.kind == "SIGKILL" or any(word in told for word in MACHINE_WORDS)
-    return see_doctor(hint) if about_machine else hint
-
-
-def _hint_for(status: Status, cause: Cause, record: Path) -> str:
     if status == "oom":
-        if in_evaluation(cause):
-            return "lower train.eval_batch_size"
-        return "raise train.gradient_accumulation_steps, or set train.retry_out_of_memory: true"
-    if cause.kind == "hang":
-        return f"if steps take so long, raise train.timeout_seconds; the stack is in {record}"
-    if cause.kind == "SIGKILL":
-        return "the kernel does so where the host's memory runs out: see dmesg; the same command tries again"
-    if cause.kind in ("exit", "no start"):
-        return "its own words stand above"
-    return f"the traceback is in {record}" if cause.traceback else "the same command tries again"
+        hint = "raise train.gradient_accumulation_steps, or set train.retry_out_of_memory: true"
+        hint = "lower train.eval_batch_size" if in_evaluation(cause) else hint
+        hint = f"give fewer than --pack {packed}, or {hint}" if packed > 1 else hint
+    elif cause.kind == "hang":
+        hint = f"if steps take so long, raise train.timeout_seconds; the stack is in {record}"
+    elif cause.kind == "SIGKILL":
+        hint = "the kernel does so where the host's memory runs out: see dmesg; the same command tries again"
+    elif cause.kind in ("exit", "no start"):
+        hint = "its own words stand above"
+    else:
+        hint = f"the traceback is in {record}" if cause.traceback else "the same command tries again"
+    return see_doctor(hint) if about_machine else hint
 
 
 def in_evaluation(cause: Cause) -> bool:

@@ -29,13 +29,13 @@ class Launcher:
         config_file: an Accelerate config to hand on; None to make one that fits this machine.
         shared_folder: one that all nodes see, for launches on several of them.
         packed: launches at a time on this machine.
-        arguments: of the script, to be seen in a list of processes; the runs are those of the folder.
+        isolate: a fresh process for each run.
     """
 
     config_file: Path | None = None
     shared_folder: Path | None = None
     packed: int = 1
-    arguments: tuple[str, ...] = ()
+    isolate: bool = False
 
     def launch_folder_parent(self) -> Path | None:
         """Returns where folders of launches go; None for this machine's temporary folder."""
@@ -70,7 +70,7 @@ class Launcher:
         Raises:
             HarnessError: a machine has fewer GPUs than processes, or the nodes of the job cannot share them equally.
         """
-        worker = [str(WORKER), str(folder), *self.arguments]
+        worker = [str(WORKER), str(folder)]
         if self.config_file is None and num_processes == 1:
             return [sys.executable, *worker]  # `accelerate launch` would do no more, seconds later
         if allocation := _several_nodes(num_processes):

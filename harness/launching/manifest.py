@@ -79,17 +79,7 @@ class Slot:
         except OSError as error:
             message = f"cannot write which launch does which run to {self.folder}: {error.strerror}"
             raise HarnessError(message, "the same command goes on from here") from None
-        return self._owner(run_id) == self.number
-
-    def is_left(self, run_id: str) -> bool:
-        """Tells whether no other slot has taken a run."""
-        return self._owner(run_id) in (None, self.number)
-
-    def _owner(self, run_id: str) -> int | None:
-        try:
-            return int(str((self.folder / run_id).readlink()))
-        except FileNotFoundError:
-            return None
+        return str((self.folder / run_id).readlink()) == str(self.number)
 
 
 class Manifest(BaseModel):
@@ -158,17 +148,13 @@ class Manifest(BaseModel):
             with open_file(path) as file:
                 head, *rest = file.readlines() or [b""]
             manifest = Manifest.model_validate_json(head)
-            runs = tuple(_thaw(line) for line in _chosen(rest, lines, path))
+            return manifest.model_copy(update={"runs": tuple(_thaw(line) for line in _chosen(rest, lines, path))})
         except ValidationError as error:
             problem = first_problem(error).removeprefix(": ")
-        except SpecError as error:
-            problem = error.message
         except OSError as error:
             problem = error.strerror or str(error)
-        except ValueError as error:
-            problem = str(error)
-        else:
-            return manifest.model_copy(update={"runs": runs})
+        except (ValueError, SpecError) as error:
+            problem = str(error).partition("\n")[0]
         raise HarnessError(f"cannot read {path}: {problem}", HINT)
 
     def without_done(self) -> Manifest:
@@ -193,10 +179,6 @@ class Manifest(BaseModel):
     def takes(self, run: PlannedRun) -> bool:
         """Tells whether the launch of this manifest does a run; of several launches at a time, the first that asks."""
         return self.slot is None or self.slot.takes(run.run_id)
-
-    def has_left(self, run: PlannedRun) -> bool:
-        """Tells whether no other launch has taken a run; it may be this one's since earlier."""
-        return self.slot is None or self.slot.is_left(run.run_id)
 
     def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
         """Returns where a run is recorded."""
@@ -246,7 +228,7 @@ class Manifest(BaseModel):
             packed=attempt.packed,
             code=attempt.code,
             replaced=times_replaced(self.folder(run, system_id).path),
-            num_processes=run.spec.train.num_processes or 1,
+            num_processes=run.spec.train.world_size,
             **dict(measured),
         )
 

@@ -1,11 +1,17 @@
-"""The ranks of a launch, as their supervisor sees them: what they are told, how long they were silent, who hangs."""
+"""The ranks of a launch, as their supervisor sees them: their processes, what they are told, who is silent or hangs."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -13,6 +19,7 @@ from harness.errors import HarnessError
 from harness.launching.failure_causes import are_at_work, are_without_steps, cause_of_hang
 from harness.launching.heartbeat import read_heartbeats
 from harness.launching.launch_folder import (
+    FOLDER,
     OPENED_RUNS,
     Orders,
     StackSample,
@@ -23,7 +30,6 @@ from harness.launching.launch_folder import (
     reported_end,
 )
 from harness.launching.manifest import MANIFEST_FILE, Manifest
-from harness.launching.processes import processes_of
 from harness.records.follow import OpenedRun, add_opened_run, read_last_opened_run
 from harness.records.result import Cause
 
@@ -34,6 +40,9 @@ ANSWER_SECONDS = 3.0
 LOOKS = 5
 LONGEST_GAP_SECONDS = 1.0
 SUSPENDED_SECONDS = 10.0
+OBEY_SECONDS = 3.0
+GRACE_SECONDS = 5.0
+LAST_WORDS_SECONDS = 2.0
 
 
 class WatchedTime:
@@ -67,16 +76,16 @@ class Ranks:
 
     Args:
         folder: of the launch; the manifest is written there.
-        manifest: of the launch.
-        world: how many ranks there are.
+        manifest: of the launch: runs of one world size.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, world: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
         self._folder = folder
         self._manifest = manifest
-        self._world = world
+        first = manifest.runs[0].spec.train
+        self._world = first.world_size
         self._timeouts = {run.run_id: run.spec.train.timeout_seconds for run in manifest.runs}
-        self._start_seconds = max(manifest.runs[0].spec.train.timeout_seconds, START_SECONDS)
+        self._start_seconds = max(first.timeout_seconds, START_SECONDS)
         self._orders = Orders()
         self._opened: OpenedRun | None = None
         self._write()
@@ -173,3 +182,68 @@ class Ranks:
         except OSError as error:
             message = f"cannot write to the folder of the launch, {self._folder}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Returns the running processes of a launch: all that have its folder in their environment.
+
+    Also those that a launcher started in sessions of their own, or left to init when it died.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(FOLDER) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def start_launch(
+    command: list[str], environment: dict[str, str], note: Callable[[str], object] | None
+) -> tuple[subprocess.Popen[bytes], Callable[[], None]]:
+    """Starts a launch, in a session of its own.
+
+    Args:
+        command, environment: of the process.
+        note: prints the words, where something is drawn that they would tear. None: they print themselves.
+
+    Returns:
+        The process, and what waits, when it has ended, until its last words are printed.
+    """
+    if note is None:
+        return subprocess.Popen(command, env=environment, start_new_session=True), lambda: None
+    pipe, alike = subprocess.PIPE, sys.stdout.isatty()  # what is no terminal gets its words unmixed
+    child = subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,
+        stdout=pipe if alike else None,
+        stderr=subprocess.STDOUT if alike else pipe,
+    )
+    words = child.stdout or child.stderr
+    assert words
+    thread = threading.Thread(target=_print, args=(words, note), daemon=True, name="words of the ranks")
+    thread.start()
+    return child, lambda: thread.join(timeout=LAST_WORDS_SECONDS)
+
+
+def _print(words: IO[bytes], note: Callable[[str], object]) -> None:
+    with words:
+        for line in words:
+            note(line.decode(errors="replace").rstrip().rpartition("\r")[2])  # of a bar, how it stands at last
+
+
+def end_launch(child: subprocess.Popen[bytes], folder: Path) -> None:
+    """Ends a launch, and waits until none of its processes is left: by an order, by SIGTERM, by SIGKILL."""
+    with contextlib.suppress(OSError):  # a full disk is no reason to leave them alone
+        give_orders(folder, Orders(end=True))
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(OBEY_SECONDS)
+    for process in (left := processes_of(folder)):
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, left = psutil.wait_procs(left, GRACE_SECONDS)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, GRACE_SECONDS)
+    child.wait()

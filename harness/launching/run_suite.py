@@ -1,4 +1,4 @@
-"""A call of `harness run`: what is open is done, by one launch after the other or by several at a time."""
+"""A call of `harness run`: data are fetched, and what is open is done, by launches in turn or several at a time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import dataclasses
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from harness.counted import counted, is_are, was_were
+from harness.data.download import Archive
+from harness.data.prepare import data_source
+from harness.errors import HarnessError
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
 from harness.launching.manifest import Manifest, Retrain
@@ -28,14 +30,48 @@ DISTURBED = "disturbed"
 OTHER_CODE = "other code"
 
 
+def with_downloads(manifest: Manifest) -> Manifest:
+    """Returns a manifest whose runs fetch their data, as `data.download: true` would; it is no part of an identity.
+
+    Raises:
+        HarnessError: no run reads data that can be fetched.
+    """
+    runs = []
+    for run in manifest.runs:
+        if "download" in type(run.spec.data).model_fields:
+            data = run.spec.data.model_copy(update={"download": True})
+            run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
+        runs.append(run)
+    if not any(getattr(run.spec.data, "download", False) for run in runs):
+        names = ", ".join(sorted({run.spec.data.name for run in runs}))
+        message = f"--download has nothing to fetch: no run reads published data, all read {names}"
+        raise HarnessError(message, "leave it out")
+    return manifest.model_copy(update={"runs": tuple(runs)})
+
+
+def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, bool]]:
+    """Returns files that open runs need and that are not here, each once, and whether a run is told to fetch it."""
+    keys = {run.run_id: run.spec.data.model_dump_json() for run in manifest.runs}
+    missing: dict[str, tuple[Archive, bool]] = {}
+    for key, data in {keys[run.run_id]: run.spec.data for run in manifest.runs}.items():
+        source = data_source(data)
+        if source.archive and not source.archive.is_there():
+            missing[key] = source.archive, bool(source.download)
+    done = _KnownRuns.of(manifest, system_id).done if missing else {}
+    found: dict[Path, tuple[Archive, bool]] = {}
+    for run_id, key in keys.items():
+        if key in missing and run_id not in done:
+            archive, told = missing[key]
+            found[archive.path] = archive, told or found.get(archive.path, missing[key])[1]
+    return list(found.values())
+
+
 def run_suite(
     manifest: Manifest,
     launcher: Launcher,
     system: dict[str, Any],
-    console: Console,
     display: Display,
     *,
-    isolate: bool = False,
     retake: int = 0,
     renew: bool = False,
 ) -> int:
@@ -43,11 +79,9 @@ def run_suite(
 
     Args:
         manifest: the runs.
-        launcher: starts processes, so many at a time as it says.
+        launcher: starts processes, so many at a time, and for so many runs, as it says.
         system: that they will run on.
-        console: for what a person reads, on stderr.
-        display: shows the runs meanwhile, on the same console.
-        isolate: a fresh process for each run.
+        display: shows the runs meanwhile, and prints sentences for a person.
         retake: how often a run that was disturbed is trained again, after all others.
         renew: train again, together with the open runs, those that other code of the harness has trained.
 
@@ -68,29 +102,29 @@ def run_suite(
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
     skipped = len(manifest.runs) - len(open_runs)
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
-    console.print(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
+    display.note(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     split = found.split_by(found.disturbed(retake)) if retake and not renew else ()
     of_gpus = before_training() if open_runs and not launcher.is_told_to_use_cpu() else ()
     for sentence in (*found.sentences(renew=renew), *split, *of_gpus):
-        console.print(sentence, markup=False, soft_wrap=True)
-    with StopSignals(console) as stop:
+        display.note(sentence)
+    with StopSignals(display.note) as stop:
         surroundings = Surroundings({os.getpid()})
-        supervisor = Supervisor(manifest, launcher, system, console, display, stop, surroundings)
-        code = supervisor.do(open_runs, isolate=isolate)
+        supervisor = Supervisor(manifest, launcher, system, display, stop, surroundings)
+        code = supervisor.do(open_runs)
         for number in range(1, retake + 1):
             disturbed = found.disturbed(retake)
             if code or not disturbed:
                 break
             runs = [run for run in manifest.runs if run.run_id in disturbed]
             several = counted(len(runs), "run")
-            console.print(
+            display.note(
                 f"{several} {was_were(len(runs))} disturbed: trained again, in pass {number} of at most {retake}"
             )
             display.reopen(disturbed)
             again = manifest.model_copy(update={"again": disturbed})
-            code = dataclasses.replace(supervisor, manifest=again).do(runs, isolate=isolate)
+            code = dataclasses.replace(supervisor, manifest=again).do(runs)
     if code == STOPPED:
-        console.print("stopped: what was done is kept, the same command goes on from here")
+        display.note("stopped: what was done is kept, the same command goes on from here")
     if code:
         return code
     borrowed = found.borrowed()
@@ -99,14 +133,12 @@ def run_suite(
     others = [who for folder in kept if not folder.is_done() and (who := owner(folder.path))]
     if others:
         several = counted(len(others), "run")
-        console.print(
-            f"{several} {is_are(len(others))} being done elsewhere: {others[0]}", markup=False, soft_wrap=True
-        )
+        display.note(f"{several} {is_are(len(others))} being done elsewhere: {others[0]}")
         return STOPPED
     results = [*borrowed, *(result for folder in kept if (result := folder.result()))]
     if retake and (left := sum(bool(result.disturbed) for result in results)):
         of, times = counted(len(results), "run"), counted(retake, "time")
-        console.print(f"still disturbed: {left} of {of}; each was trained again up to {times}")
+        display.note(f"still disturbed: {left} of {of}; each was trained again up to {times}")
     return 0 if len(results) == len(found.folders) and all(result.status == "ok" for result in results) else 1
 
 

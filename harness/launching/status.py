@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -20,7 +20,7 @@ from harness.suite.plan import Plan
 FEW, MOST_PROCESSES = 2000, 4  # runs that one process reads, and processes that read more: login nodes are shared
 
 
-@dataclass
+@dataclass(frozen=True)
 class SystemStatus:
     """The runs of a plan on one system.
 
@@ -31,10 +31,10 @@ class SystemStatus:
         problems: what there is to say of each result that is not ok.
     """
 
-    name: str = ""
-    counts: dict[str, int] = field(default_factory=dict)
-    with_checkpoint: int = 0
-    problems: list[dict[str, Any]] = field(default_factory=list)
+    name: str
+    counts: dict[str, int]
+    with_checkpoint: int
+    problems: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -66,29 +66,53 @@ class SuiteStatus:
         return "\n".join(lines)
 
 
-class _Ended(NamedTuple):
-    """How a run ended; of 10,000 results no more is kept."""
+class _Record(NamedTuple):
+    """What lies in the folder of a run on a system; of 10,000 results no more is kept.
 
-    done: bool
-    ended_at: str
-    status: Status
-    problem: dict[str, Any] | None
+    Attributes:
+        status: None where there is no result that counts.
+        problem: of a result that is not ok.
+    """
+
+    run_id: str
+    system_id: str
+    status: Status | None = None
+    ended_at: str = ""
+    problem: dict[str, Any] | None = None
+    system: str = ""
+    has_checkpoint: bool = False
+    folder: str = ""
+    unreadable: str = ""
+
+    @staticmethod
+    def of(result: RunResult, system: str) -> _Record:
+        problem = None
+        if result.status != "ok":
+            cause, step = (result.cause.message, result.cause.step) if result.cause else ("", None)
+            own = {"label": result.label, "seed": result.seed, "status": result.status}
+            problem = {**own, "cause": cause, "step": step}
+        return _Record(result.run_id, result.system_id, result.status, result.ended_at, problem, system)
+
+    @property
+    def rank(self) -> tuple[bool, str]:
+        """Orders those of the same run, as `harness.records.read.counts_over`."""
+        return self.status in FINAL, self.ended_at
 
 
 def suite_status(plan: Plan, *roots: Path) -> SuiteStatus:
     """Reads the records of a suite in results roots, and counts the plan's runs on each system by status."""
     name, planned = plan.suite.name, {run.run_id for run in plan.runs}
-    found = _Records.read([root / name for root in roots], planned)
+    found = _read([root / name for root in roots])
     for root in roots:
         for result in done_elsewhere(root, name, planned):
-            found.count(result, str(folder_of(root, name, result).path))
-    return found.status(name, len(plan.runs))
+            found.append(_Record.of(result, _name(folder_of(root, name, result).path, result.system_id)))
+    return _status(name, found, planned)
 
 
 def folder_status(*folders: Path) -> SuiteStatus:
     """Does so for folders `ROOT/SUITE` of records, without the suite's file: open are runs that have begun."""
-    found = _Records.read(folders, None)
-    return found.status(folders[0].resolve().name, len(found.begun))
+    found = _read(folders)
+    return _status(folders[0].resolve().name, found, {record.run_id for record in found})
 
 
 def stored_suites(root: Path) -> dict[str, str]:
@@ -101,105 +125,69 @@ def stored_suites(root: Path) -> dict[str, str]:
     return found
 
 
-@dataclass
-class _Records:
-    """What was read of a suite's records.
+def _read(folders: Sequence[Path]) -> list[_Record]:
+    """Reads the records in a suite's folders; many of them in several processes."""
+    runs = [(str(suite), run_id) for suite in folders for run_id in names_in(suite)]
+    processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if len(runs) > FEW else 1
+    if processes == 1:
+        return _read_runs(runs)
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
 
-    Attributes:
-        systems: those that have a folder of a run.
-        unreadable: records that do not count, with the reason.
-        begun: the runs that count and have a folder, by run_id.
-        results: those that count, by run_id and system_id.
-    """
+    parts = [runs[at * len(runs) // processes : (at + 1) * len(runs) // processes] for at in range(processes)]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
+        return [record for part in pool.map(_read_runs, parts) for record in part]
 
-    systems: dict[str, SystemStatus] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
-    begun: set[str] = field(default_factory=set)
-    results: dict[tuple[str, str], _Ended] = field(default_factory=dict)
 
-    @staticmethod
-    def read(folders: Iterable[Path], planned: Collection[str] | None) -> _Records:
-        """Reads the records in a suite's folders; of the planned runs, or of all."""
-        every = [(str(suite), run_id) for suite in folders for run_id in names_in(suite)]
-        processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if len(every) > FEW else 1
-        if processes == 1:
-            return _Records._read(every, planned)
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-
-        parts = [every[at * len(every) // processes : (at + 1) * len(every) // processes] for at in range(processes)]
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
-            first, *others = pool.map(_Records._read, parts, [planned] * processes)
-        for other in others:
-            first._take(other)
-        return first
-
-    @staticmethod
-    def _read(runs: Iterable[tuple[str, str]], planned: Collection[str] | None) -> _Records:
-        """Does so for some runs: folder of the suite, and run_id."""
-        found = _Records()
-        for suite, run_id, system_id in ((*run, name) for run in runs for name in names_in("/".join(run))):
+def _read_runs(runs: Sequence[tuple[str, str]]) -> list[_Record]:
+    """Reads the records of runs, each given by the folder of its suite and its id."""
+    found, names = [], {}
+    for suite, run_id in runs:
+        for system_id in names_in(f"{suite}/{run_id}"):
             folder = f"{suite}/{run_id}/{system_id}"
-            system = found.systems.setdefault(system_id, SystemStatus())
             result, why = RunFolder(Path(folder)).read()
             try:
-                system.name = system.name or (_name(folder, system_id) if result else "")
+                if result and system_id not in names:
+                    names[system_id] = _name(Path(folder), system_id)
             except (OSError, ValueError) as error:
                 result, why = None, str(error)
-            if why:
-                found.unreadable[f"{folder}/result.json"] = why
-            if planned is not None and run_id not in planned:
-                continue
-            found.begun.add(run_id)
-            if result:
-                found.count(result, folder)
-            if result is None or result.status not in FINAL:
-                system.with_checkpoint += any(name.startswith("step-") for name in names_in(f"{folder}/checkpoints"))
-        return found
-
-    def _take(self, other: _Records) -> None:
-        """Takes what was read of other runs."""
-        for system_id, system in other.systems.items():
-            own = self.systems.setdefault(system_id, SystemStatus())
-            own.name = own.name or system.name
-            own.with_checkpoint += system.with_checkpoint
-        self.unreadable |= other.unreadable
-        self.begun |= other.begun
-        for key, ended in other.results.items():
-            self._keep(key, ended)
-
-    def count(self, result: RunResult, folder: str) -> None:
-        """Takes a result, but where there is a better one of the same run."""
-        key, status, cause = (result.run_id, result.system_id), result.status, result.cause
-        told = {"cause": cause.message if cause else "", "step": cause.step if cause else None}
-        problem = {"label": result.label, "seed": result.seed, "status": status, **told}
-        ended = _Ended(status in FINAL, result.ended_at, status, problem if status != "ok" else None)
-        self._keep(key, ended)
-        system = self.systems.setdefault(result.system_id, SystemStatus())
-        system.name = system.name or _name(folder, result.system_id)
-
-    def _keep(self, key: tuple[str, str], ended: _Ended) -> None:
-        if key not in self.results or ended[:2] > self.results[key][:2]:  # as `harness.records.read.counts_over`
-            self.results[key] = ended
-
-    def status(self, suite: str, total: int) -> SuiteStatus:
-        """Returns what there is of so many runs."""
-        told = {}
-        for system_id, system in self.systems.items():
-            ended = [one for (_, of), one in self.results.items() if of == system_id]
-            if not ended and not system.with_checkpoint:
-                continue
-            counts = Counter[str](one.status for one in ended)
-            counts["open"] = total - len(ended)
-            system.counts = {status: counts[status] for status in (*get_args(Status), "open") if counts[status]}
-            system.problems = [one.problem for one in ended if one.problem]
-            system.name = system.name or system_id
-            told[system_id] = system
-        return SuiteStatus(suite, total, told, self.unreadable)
+            record = _Record.of(result, names[system_id]) if result else _Record(run_id, system_id)
+            has_checkpoint = not record.rank[0] and any(
+                name.startswith("step-") for name in names_in(f"{folder}/checkpoints")
+            )
+            found.append(record._replace(has_checkpoint=has_checkpoint, folder=folder, unreadable=why))
+    return found
 
 
-def _name(folder: str, system_id: str) -> str:
-    return str(read_system(Path(folder), system_id).get("name", ""))
+def _status(suite: str, records: Sequence[_Record], planned: Collection[str]) -> SuiteStatus:
+    best: dict[tuple[str, str], _Record] = {}
+    with_checkpoint, names = Counter[str](), {}
+    for record in records:
+        names[record.system_id] = names.get(record.system_id) or record.system
+        if record.run_id not in planned:
+            continue
+        with_checkpoint[record.system_id] += record.has_checkpoint
+        key = record.run_id, record.system_id
+        if record.status and (key not in best or record.rank > best[key].rank):
+            best[key] = record
+    systems = {}
+    for system_id in names:
+        own = [record for record in best.values() if record.system_id == system_id]
+        counts = Counter[str](str(record.status) for record in own)
+        counts["open"] = len(planned) - len(own)
+        if own or with_checkpoint[system_id]:
+            systems[system_id] = SystemStatus(
+                names[system_id] or system_id,
+                {status: counts[status] for status in (*get_args(Status), "open") if counts[status]},
+                with_checkpoint[system_id],
+                [record.problem for record in own if record.problem],
+            )
+    unreadable = {f"{record.folder}/result.json": record.unreadable for record in records if record.unreadable}
+    return SuiteStatus(suite, len(planned), systems, unreadable)
+
+
+def _name(folder: Path, system_id: str) -> str:
+    return str(read_system(folder, system_id).get("name", ""))
 
 
 def _told(problem: dict[str, Any]) -> str:

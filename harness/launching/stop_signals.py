@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from collections.abc import Callable
+from typing import Self
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
@@ -27,17 +25,17 @@ class StopSignals:
     Signals are listened to while it is entered, in the main thread; supervisors ask it, in any.
 
     Args:
-        console: for what a person reads.
+        note: prints a sentence for a person.
 
     Attributes:
         reason: e.g. `SIGTERM`; empty until then.
         at_once: whether nothing shall be saved any more.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, note: Callable[[str], object]) -> None:
         self.reason = ""
         self.at_once = False
-        self._console = console
+        self._note = note
         self._telling = threading.Lock()
 
     def ask(self, reason: str) -> None:
@@ -47,7 +45,7 @@ class StopSignals:
     def tell(self) -> None:
         """Says to the person that the runs are saved, once for all who save."""
         if self._telling.acquire(blocking=False):  # for good
-            self._console.print(f"{self.reason}: saving; Ctrl-C stops at once", markup=False)
+            self._note(f"{self.reason}: saving; Ctrl-C stops at once")
 
     def __enter__(self) -> Self:
         self._previous = {number: signal.signal(number, self._on_signal) for number in stop_signals()}

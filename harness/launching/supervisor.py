@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import os
 import socket
@@ -14,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-
-from rich.console import Console
 
 from harness.launching.failure_causes import cause_of_failure, hint_for, in_evaluation
 from harness.launching.launch_command import Launcher
@@ -30,8 +27,7 @@ from harness.launching.launch_folder import (
     reported_end,
 )
 from harness.launching.manifest import Manifest, Slot
-from harness.launching.processes import end_launch, start_launch
-from harness.launching.ranks import POLL_SECONDS, Ranks
+from harness.launching.ranks import POLL_SECONDS, Ranks, end_launch, start_launch
 from harness.launching.stop_signals import StopSignals
 from harness.measure.surroundings import Surroundings
 from harness.records.follow import read_last_opened_run
@@ -44,29 +40,19 @@ START_GRACE_SECONDS = 10.0  # to hear of a stop that came while they were import
 
 
 class Display(Protocol):
-    """Shows the runs of a suite to a person while they go on; `harness.live` does.
-
-    Attributes:
-        holds_terminal: whether words that others write to the terminal would stand in its way: it must print them.
-    """
+    """Shows the runs of a suite to a person while they go on; see `harness.live.view.View`."""
 
     holds_terminal: bool
 
-    def follow(self, launch: Path) -> None:
-        """Shows what the ranks of this launch tell in its folder; several may be followed at a time."""
-        ...
+    def note(self, text: str) -> None: ...
 
-    def leave(self, launch: Path) -> None:
-        """Shows what is left to tell of a launch that has ended; its folder is about to go."""
-        ...
+    def follow(self, launch: Path) -> None: ...
 
-    def count(self, result: RunResult) -> None:
-        """Takes a result of which the person was told already."""
-        ...
+    def leave(self, launch: Path) -> None: ...
 
-    def reopen(self, run_ids: Iterable[str]) -> None:
-        """Counts runs that are done as open: they are about to be trained again."""
-        ...
+    def count(self, result: RunResult) -> None: ...
+
+    def reopen(self, run_ids: Iterable[str]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -77,8 +63,7 @@ class Supervisor:
         manifest: the runs.
         launcher: starts processes.
         system: that they run on.
-        console: for what a person reads, on stderr.
-        display: shows the runs meanwhile, on the same console.
+        display: shows the runs meanwhile, and prints sentences for a person.
         stop: says when to save and stop.
         surroundings: tell, before the first run, whether the machine is busy.
     """
@@ -86,18 +71,16 @@ class Supervisor:
     manifest: Manifest
     launcher: Launcher
     system: dict[str, Any]
-    console: Console
     display: Display
     stop: StopSignals
     surroundings: Surroundings
     _accumulation: dict[str, int] = field(default_factory=dict, init=False)
 
-    def do(self, runs: list[PlannedRun], *, isolate: bool) -> int:
+    def do(self, runs: list[PlannedRun]) -> int:
         """Launches until each run was attempted.
 
         Args:
             runs: of the manifest, in its order.
-            isolate: a fresh process for each run.
 
         Returns:
             0 where each was attempted, 2 bad input, 75 stopped.
@@ -106,11 +89,11 @@ class Supervisor:
             HarnessError: no run can start; a rank says why.
         """
         if self.launcher.packed > 1 and self.manifest.slot is None:
-            return self._do_packed(runs, isolate)
-        codes = (self._run_batch(batch) for batch in self._batches(runs, isolate))
+            return self._do_packed(runs)
+        codes = (self._run_batch(batch) for batch in self._batches(runs))
         return next((code for code in codes if code), 0)
 
-    def _do_packed(self, runs: list[PlannedRun], isolate: bool) -> int:
+    def _do_packed(self, runs: list[PlannedRun]) -> int:
         """Does runs, several at a time on one device: more of them an hour, and no clean time of any.
 
         Each slot has a supervisor, in a thread of this process, and one launch at a time. All of them walk the same
@@ -123,7 +106,7 @@ class Supervisor:
             try:
                 # No time of these runs will count, so none is thrown away to warm the machine up.
                 manifest = self.manifest.model_copy(update={"slot": slot, "warm_up_seconds": 0.0})
-                code = dataclasses.replace(self, manifest=manifest).do(runs, isolate=isolate)
+                code = dataclasses.replace(self, manifest=manifest).do(runs)
             finally:
                 if code == 2:
                     self.stop.ask("an error")
@@ -135,14 +118,13 @@ class Supervisor:
             codes = set(pool.map(do_slot, slots))
         return next((code for code in (2, STOPPED) if code in codes), 0)
 
-    def _batches(self, runs: list[PlannedRun], isolate: bool) -> Iterator[list[PlannedRun]]:
+    def _batches(self, runs: list[PlannedRun]) -> Iterator[list[PlannedRun]]:
         """Yields the runs of each launch: those of a world size or, isolated, one; in the plan's order."""
-        if isolate:
+        if self.launcher.isolate:
             yield from ([run] for run in runs if self.manifest.takes(run))
             return
-        by_world = sorted(runs, key=lambda run: run.spec.train.num_processes or 1)
-        for _, group in itertools.groupby(by_world, key=lambda run: run.spec.train.num_processes):
-            yield list(group)
+        for world in sorted({run.spec.train.world_size for run in runs}):
+            yield [run for run in runs if run.spec.train.world_size == world]
 
     def _run_batch(self, runs: list[PlannedRun]) -> int:
         """Launches until each run was attempted; returns 2 or 75 where that ends the suite, else 0."""
@@ -162,8 +144,7 @@ class Supervisor:
                     return STOPPED if stopped else 0
                 if returncode == 2 and not hang:
                     return 2
-                left = [] if self.stop.at_once else self._after_a_failure(folder, runs, returncode, hang)
-            runs = [run for run in left if self.manifest.has_left(run)]
+                runs = [] if self.stop.at_once else self._after_a_failure(folder, runs, returncode, hang)
         return STOPPED if self.stop.reason else 0
 
     def _after_a_failure(
@@ -173,8 +154,7 @@ class Supervisor:
         opened = read_last_opened_run(folder / OPENED_RUNS)
         if opened is None and self.stop.reason:
             return []  # stopped while it started, before it listened: nothing is lost
-        world = runs[0].spec.train.num_processes or 1
-        status, cause = cause_of_failure(folder, returncode, world)
+        status, cause = cause_of_failure(folder, returncode, runs[0].spec.train.world_size)
         # A rank that was killed answers no more than one that hangs; the launcher may be late to say so.
         if hang and all(code >= 0 for code in read_exits(folder).values()):
             status, cause = "timeout", hang
@@ -196,24 +176,23 @@ class Supervisor:
         message = f"the launch never came to a run: {cause.message}"
         slot = self.manifest.slot
         if slot and (slot.number > 0 or not slot.takes(runs[0].run_id)):
-            self._say(f"launch {slot.number + 1} of {slot.of}: {message}")
+            self.display.note(f"launch {slot.number + 1} of {slot.of}: {message}")
             return
         cause = cause.model_copy(update={"kind": kind, "message": message})
         self._record(runs[0], self.manifest.folder(runs[0], self.system["system_id"]), "failed", cause)
         if len(runs) > 1 and not slot:
-            self._say(f"{len(runs) - 1} more runs of this launch stay open")
+            self.display.note(f"{len(runs) - 1} more runs of this launch stay open")
 
     def _launch(self, folder: Path, runs: list[PlannedRun]) -> tuple[int, Cause | None]:
         """Launches once; returns the exit code, and the cause where it hung and was ended."""
-        world = runs[0].spec.train.num_processes or 1
-        manifest = self.manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})
-        ranks = Ranks(folder, manifest, world)
+        world = runs[0].spec.train.world_size
+        ranks = Ranks(folder, self._manifest_of(runs))
         command = self.launcher.command(world, folder)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
         environment = self.launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
         self.display.follow(folder)
-        console = self.console if self.display.holds_terminal else None
-        child, relay = start_launch(command, environment, console)
+        note = self.display.note if self.display.holds_terminal else None
+        child, relay = start_launch(command, environment, note)
         try:
             hang = self._watch(child, ranks)
         finally:
@@ -227,7 +206,7 @@ class Supervisor:
         stopping_since = math.inf
         while child.poll() is None and not self.stop.at_once:
             if ranks.restore():
-                self._say("the folder of the launch was deleted: it was made again, and the runs go on")
+                self.display.note("the folder of the launch was deleted: it was made again, and the runs go on")
             if self.stop.reason:
                 ranks.stop(self.stop.reason)
                 self.stop.tell()
@@ -236,7 +215,7 @@ class Supervisor:
                 if not ranks.have_begun and time.monotonic() - stopping_since > START_GRACE_SECONDS:
                     return None
             if ranks.have_begun and (busy := self.surroundings.sentence()):
-                self._say(busy)
+                self.display.note(busy)
             if ranks.are_ending():
                 return None
             if hang := ranks.hang():
@@ -244,29 +223,33 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         return None
 
+    def _manifest_of(self, runs: list[PlannedRun]) -> Manifest:
+        return self.manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})
+
     def _halve(self, run: PlannedRun, folder: RunFolder, cause: Cause) -> bool:
         """Lets a run be tried again with micro-batches half as large, where its suite allows it and they divide."""
-        train = run.spec.train
-        steps = 2 * self._accumulation.get(run.run_id, train.gradient_accumulation_steps)
-        size, rest = divmod(train.global_batch_size, (train.num_processes or 1) * steps)
-        if not train.retry_out_of_memory or rest or size < 2 or in_evaluation(cause):
+        train = self._manifest_of([run]).spec_to_train(run).train.with_halved_micro_batches()
+        if train is None or not train.retry_out_of_memory or in_evaluation(cause):
             return False
+        steps, size = train.gradient_accumulation_steps, train.micro_batch_size
         self._accumulation[run.run_id] = steps
         opened = dataclasses.replace(folder, generation=folder.started_generation())
         opened.event("retried", reason=cause.message, gradient_accumulation_steps=steps, micro_batch_size=size)
-        self._say(f"↻ {run.name} · out of memory: again with micro-batches of {size}")
+        self.display.note(f"↻ {run.name} · out of memory: again with micro-batches of {size}")
         return True
 
     def _record(self, run: PlannedRun, folder: RunFolder, status: Status, cause: Cause) -> None:
         """Writes the result of a run whose launch died, unless another process has it by now."""
-        owned = folder.claim(lambda text: self._say(f"{run.name}: {text}"))
+        owned = folder.claim(lambda text: self.display.note(f"{run.name}: {text}"))
         if owned is None:
             return
         claim, folder = owned
         with claim:
             if earlier := self.manifest.to_replace(run, folder):  # it came not so far as to set that record aside
                 self.display.count(earlier)
-                self._say(f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays")
+                self.display.note(
+                    f"✗ {run.name} · {status}: {cause.message}: not trained again, its earlier record stays"
+                )
                 return
             if folder.is_done():
                 return
@@ -279,7 +262,4 @@ class Supervisor:
         who = f"rank {cause.rank}: " if cause.rank is not None and "rank " not in cause.message else ""
         what = f"{cause.kind}: " if cause.traceback and cause.kind not in cause.message and cause.kind != "hang" else ""
         hint = hint_for(status, cause, folder.path, self.manifest.packed)
-        self._say(f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint}")
-
-    def _say(self, sentence: str) -> None:
-        self.console.print(sentence, markup=False, soft_wrap=True)
+        self.display.note(f"✗ {run.name} · {status}: {who}{what}{cause.message}\n  hint: {hint}")

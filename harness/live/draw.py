@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from harness.live.current_run import CurrentRun, RankSeen
@@ -15,6 +16,9 @@ LEAST_NAME = 12
 FRONT_ROWS = 8
 LEAST_BAR = 6
 PHASES = {"import": "imports", "data": "reads data", "start": "builds"}
+# What is shown of a run, and in how many columns of the terminal at least.
+RUN = {"running": 0, "epoch": 24, "loss": 30, "test": 36, "samples/s": 44, "waited": 70, "left": 60, "on": 80}
+FRONT = {"   so far; ◆ on the front": 0, "test": 24, "train time": 36, "runs": 44}
 
 
 def draw(states: Sequence[SuiteState], width: int, height: int, note: str = "") -> list[Text]:
@@ -33,7 +37,8 @@ def draw(states: Sequence[SuiteState], width: int, height: int, note: str = "") 
     lines = [*lines[:room], *([Text(note, style="dim")] if note else [])]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
-        line.no_wrap, line.end = True, ""
+        line.rstrip()
+        line.no_wrap = True
     return lines
 
 
@@ -81,11 +86,8 @@ def _runs(state: SuiteState, width: int, room: int) -> list[Text]:
     room -= 1
     shown = runs if len(runs) <= room else runs[: room - 1]
     hidden = len(runs) - len(shown)
-    head = ["running", "epoch", "loss", "test", "samples/s", "waited", "left", "on"]
-    rows = [[Text(word, style="dim") for word in head], *(_cells(state, run_id, run) for run_id, run in shown)]
-    if not any(run.where for _, run in shown):
-        rows = [row[:-1] for row in rows]
-    first, *lines = _lay_out(rows, width, name=0, optional=[7, 5])
+    columns = RUN if any(run.where for _, run in shown) else {name: RUN[name] for name in RUN if name != "on"}
+    first, *lines = _lay_out(columns, [_cells(state, run_id, run) for run_id, run in shown], width)
     spare = room - len(shown) - bool(hidden)
     with_ranks = [first]
     for line, (_, run) in zip(lines, shown, strict=True):
@@ -94,14 +96,14 @@ def _runs(state: SuiteState, width: int, room: int) -> list[Text]:
     return [*with_ranks, *([Text(f"and {hidden} more", style="dim")] if hidden else [])]
 
 
-def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[Text]:
+def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[str]:
     if run.current_epoch:
         epoch = f"{run.current_epoch}/{run.epochs}"
     else:
         epoch = PHASES.get(run.ranks[0].phase, "starts") if 0 in run.ranks else "starts"
     rate, wait = run.samples_per_second, run.wait_share
     accuracy = run.epoch.accuracy if run.epoch else None
-    cells = [
+    return [
         run.name,
         epoch,
         f"{run.epoch.loss:.4g}" if run.epoch else "-",
@@ -111,7 +113,6 @@ def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[Text]:
         about(state.seconds_left_of_run(run_id)) or "-",
         run.where or "-",
     ]
-    return [Text(cell) for cell in cells]
 
 
 def _ranks(run: CurrentRun, room: int) -> list[str]:
@@ -138,13 +139,12 @@ def _span(values: list[float], form: str) -> str:
 
 
 def _front(front: list[ConfigSoFar], width: int, rows: int) -> list[Text]:
-    head = ["", "so far; ◆ on the front", "test", "train time", "runs"]
-    table = [[Text(word, style="dim") for word in head]]
+    table = []
     for config in front[:rows]:
         seconds = "-" if config.train_seconds is None else f"{config.train_seconds:,.4g} s"
-        cells = (config.label, f"{config.accuracy:.2%}", seconds, str(config.runs))
-        table.append([Text("◆" if config.on_front else " ", style="green"), *map(Text, cells)])
-    return _lay_out(table, width, name=1, optional=[4])
+        name = f"{'◆' if config.on_front else ' '}  {config.label}"
+        table.append([name, f"{config.accuracy:.2%}", seconds, str(config.runs)])
+    return _lay_out(FRONT, table, width)
 
 
 def about(seconds: float | None) -> str:
@@ -158,39 +158,23 @@ def about(seconds: float | None) -> str:
     return f"about {seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"about {seconds / 86400:.1f} days"
 
 
-def _lay_out(rows: Sequence[Sequence[Text]], width: int, *, name: int, optional: Sequence[int] = ()) -> list[Text]:
-    """Returns a line for each row, never wider than there is room.
+def _lay_out(columns: Mapping[str, int], rows: Sequence[Sequence[str]], width: int) -> list[Text]:
+    """Returns the head and a line for each row: a name, which is cut where there is no room, and numbers to the right.
 
     Args:
-        rows: of cells, all of one length.
+        columns: the least width, in columns of the terminal, in which each is shown, by its head.
+        rows: their cells; those beyond the columns are left out.
         width: in columns of the terminal.
-        name: the column that is aligned left and cut first; those after it are numbers, aligned right.
-        optional: columns that are left out where the name would be cut below a dozen characters, in this order.
     """
-    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
-    kept = list(range(len(widths)))
-    for column in (*optional, *reversed(range(name + 1, len(widths)))):
-        if _room_for_name(widths, kept, name, width) >= min(widths[name], LEAST_NAME):
-            break
-        if column in kept:
-            kept.remove(column)
-    widths[name] = max(1, min(widths[name], _room_for_name(widths, kept, name, width)))
-    return [_line([row[column] for column in kept], [widths[column] for column in kept], kept, name) for row in rows]
-
-
-def _room_for_name(widths: list[int], kept: list[int], name: int, width: int) -> int:
-    return width - sum(widths[column] + GAP for column in kept if column != name)
-
-
-def _line(cells: list[Text], widths: list[int], kept: list[int], name: int) -> Text:
-    line = Text(no_wrap=True, overflow="crop")
-    for place, (cell, width, column) in enumerate(zip(cells, widths, kept, strict=True)):
-        cell = cell.copy()
-        cell.truncate(width, overflow="ellipsis")
-        space = " " * (width - cell.cell_len)
-        parts = (cell, space) if column <= name else (space, cell)
-        line.append(" " * GAP if place else "")
-        for part in parts:
-            line.append(part)
-    line.rstrip()
-    return line
+    shown = [place for place, least in enumerate(columns.values()) if width >= least]
+    table = [[row[place] for place in shown] for row in (list(columns), *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    widths[0] = max(1, min(widths[0], width - sum(GAP + number for number in widths[1:])))
+    lines = []
+    for name, *numbers in table:
+        line = Text(name)
+        line.truncate(widths[0], overflow="ellipsis", pad=True)
+        line.append("".join(f"{number:>{GAP + room}}" for number, room in zip(numbers, widths[1:], strict=True)))
+        lines.append(line)
+    lines[0].stylize("dim")
+    return lines

@@ -18,30 +18,6 @@ from harness.suite.plan import PlannedRun
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A run of the plan.
-
-    Attributes:
-        steps: that it does, up to a factor that runs on the same data share: estimates compare them.
-        is_anchor: whether it repeats a run to show drift; it enters no mean.
-    """
-
-    name: str
-    label: str
-    config_id: str
-    steps: float
-    is_anchor: bool = False
-
-    @staticmethod
-    def of(run: PlannedRun) -> Planned:
-        """Returns what the view needs to know of a planned run."""
-        spec, train = run.spec, run.spec.train
-        return Planned(
-            run.name, spec.label, run.config_id, train.epochs / train.global_batch_size, is_anchor=bool(spec.repeat)
-        )
-
-
-@dataclass(frozen=True)
 class RunEnded:
     """A run's result is on disk.
 
@@ -107,25 +83,21 @@ class SuiteState:
 
     Args:
         suite: its name.
-        runs: of the plan, in its order, by run_id.
+        runs: of the plan, in its order.
         system: the name of the machine, where several are shown.
 
     Attributes:
+        planned: the runs, by run_id.
         ended: the results, by run_id; runs that are to be tried again are not among them.
         current: the runs that go on, by run_id.
     """
 
-    def __init__(self, suite: str, runs: dict[str, Planned], system: str = "") -> None:
+    def __init__(self, suite: str, runs: Iterable[PlannedRun], system: str = "") -> None:
         self.suite = suite
-        self.planned = runs
+        self.planned = {run.run_id: run for run in runs}
         self.system = system
         self.ended: dict[str, RunEnded] = {}
         self.current: dict[str, CurrentRun] = {}
-
-    @staticmethod
-    def of(suite: str, runs: Iterable[PlannedRun], system: str = "") -> SuiteState:
-        """Returns the state of a plan before anything is known of its runs."""
-        return SuiteState(suite, {run.run_id: Planned.of(run) for run in runs}, system)
 
     def take(self, run_id: str, event: Mapping[str, Any]) -> None:
         """Takes an event of the record of a planned run.
@@ -164,9 +136,10 @@ class SuiteState:
         by_config: dict[str, list[RunEnded]] = {}
         for run_id, event in self.ended.items():
             run = self.planned[run_id]
-            if event.status == "ok" and event.accuracy is not None and event.train_seconds and not run.is_anchor:
+            is_anchor = bool(run.spec.repeat)  # it repeats a run to show drift, and enters no mean
+            if event.status == "ok" and event.accuracy is not None and event.train_seconds and not is_anchor:
                 by_config.setdefault(run.config_id, []).append(event)
-        labels = {run.config_id: run.label for run in self.planned.values()}
+        labels = {run.config_id: run.spec.label for run in self.planned.values()}
         timed, untimed = [], []
         for config_id, events in by_config.items():
             accuracy = statistics.fmean(event.accuracy or 0.0 for event in events)
@@ -180,7 +153,7 @@ class SuiteState:
     def seconds_left_of_run(self, run_id: str) -> float | None:
         """Returns how long a run that goes on will take from now: as runs of its config took, else by its own pace."""
         run = self.current[run_id]
-        known = self._seconds_by_config().get(self.planned[run_id].config_id)
+        known = self._seconds_by_config()[0].get(self.planned[run_id].config_id)
         return run.seconds_left if known is None else known * (1.0 - run.share_done)
 
     def seconds_left(self) -> float | None:
@@ -190,33 +163,34 @@ class SuiteState:
         steps. Runs whose times are marked count here: a guess is of what the machine does now, with all that disturbs
         it.
         """
-        by_config, pace = self._seconds_by_config(), self._pace()
+        by_config, pace = self._seconds_by_config()
         parts = [self.seconds_left_of_run(run_id) for run_id in self.current]
         for run_id, run in self.planned.items():
             if run_id not in self.ended and run_id not in self.current:
-                parts.append(by_config.get(run.config_id, None if pace is None else pace * run.steps))
+                parts.append(by_config.get(run.config_id, None if pace is None else pace * _steps(run)))
         known = [part for part in parts if part is not None]
         return sum(known) / max(1, len(self.current)) if len(known) == len(parts) else None
 
-    def _seconds_by_config(self) -> dict[str, float]:
+    def _seconds_by_config(self) -> tuple[dict[str, float], float | None]:
+        """Returns what runs of each config took that have ended, and the seconds of a step, over all that were seen."""
         found: dict[str, list[float]] = {}
-        for run_id, event in self.ended.items():
-            if event.status == "ok" and event.total_seconds:
-                found.setdefault(self.planned[run_id].config_id, []).append(event.total_seconds)
-        return {config_id: statistics.fmean(seconds) for config_id, seconds in found.items()}
-
-    def _pace(self) -> float | None:
-        """Returns the seconds of a step, over the runs that ended and those that go on."""
         seconds = steps = 0.0
         for run_id, event in self.ended.items():
             if event.status == "ok" and event.total_seconds:
+                found.setdefault(self.planned[run_id].config_id, []).append(event.total_seconds)
                 seconds += event.total_seconds
-                steps += self.planned[run_id].steps
+                steps += _steps(self.planned[run_id])
         for run_id, run in self.current.items():
             if run.seconds_left is not None and run.share_done < 1.0:
                 seconds += run.seconds_left
-                steps += self.planned[run_id].steps * (1.0 - run.share_done)
-        return seconds / steps if steps else None
+                steps += _steps(self.planned[run_id]) * (1.0 - run.share_done)
+        by_config = {config_id: statistics.fmean(each) for config_id, each in found.items()}
+        return by_config, seconds / steps if steps else None
 
     def _run(self, run_id: str) -> CurrentRun:
         return self.current.setdefault(run_id, CurrentRun(self.planned[run_id].name))
+
+
+def _steps(run: PlannedRun) -> float:
+    """Returns the steps of a run, up to a factor that runs on the same data share: estimates compare them."""
+    return run.spec.train.epochs / run.spec.train.global_batch_size

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions, ConsoleRenderable, Group
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType
+from rich.text import Text
 
 from harness.live.current_run import CurrentRun
 from harness.live.draw import about, draw
 from harness.live.follow import LaunchFollower
-from harness.live.screen import Screen
 from harness.live.state import RunEnded, SuiteState
 from harness.records.follow import OpenedRun
 from harness.records.result import RunResult
@@ -20,6 +26,7 @@ from harness.records.result import RunResult
 REFRESH_SECONDS = 2.0
 BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where there is no supervisor it
 LINE_EVERY_SECONDS = 180.0
+KEPT_LINES = 200
 
 
 class Notes:
@@ -42,19 +49,25 @@ class Notes:
 
 
 class View(Notes):
-    """`Notes` of a rank, and a supervisor's `Display`: plain lines, one a run, and one every few minutes.
+    """`Notes` of a rank, and a supervisor's `Display`.
+
+    On a terminal whose cursor can be moved, it shows a block with the suite, its current runs and the front so far,
+    under a line for each run that has ended. Elsewhere it prints those lines, and one every few minutes.
 
     Args:
         console: on stderr, which may go away: see `harness.streams.guard_streams`.
         state: of the suite; it grows with what is told.
         every_seconds: how often it looks for news.
-    """
 
-    holds_terminal = False
+    Attributes:
+        holds_terminal: whether it draws a block.
+    """
 
     def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
         super().__init__(console)
         self.state = state
+        self.holds_terminal = can_draw(console)
+        self._screen = Screen(console, lambda width, height: draw([state], width, height))
         self._launches: dict[Path, LaunchFollower] = {}
         self._own = LaunchFollower(state)
         self._lock = threading.RLock()
@@ -63,7 +76,9 @@ class View(Notes):
         self._thread = threading.Thread(target=self._go_on, args=(every_seconds,), daemon=True, name="live view")
 
     def start(self) -> None:
-        """Begins to look for news, in a thread."""
+        """Draws the block for the first time, and begins to look for news, in a thread."""
+        if self.holds_terminal:
+            self._screen.start(refresh=True)
         self._thread.start()
 
     def tell(self, ended: RunEnded) -> None:
@@ -108,10 +123,12 @@ class View(Notes):
                 self.state.ended.pop(run_id, None)
 
     def close(self) -> None:
-        """Ends the thread, and gives the terminal back."""
+        """Ends the thread, leaves the block as it stands, and gives the terminal back."""
         self._closed.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout=5.0)
+        if self.holds_terminal:
+            self._screen.stop()
 
     def _go_on(self, every_seconds: float) -> None:
         while not self._closed.wait(every_seconds):
@@ -126,37 +143,58 @@ class View(Notes):
                 self.tell(ended)
 
     def _refresh(self) -> None:
-        if time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
+        if self.holds_terminal:
+            self._screen.refresh()
+        elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             for run_id, run in self.state.current.items():
                 self.note(_line(self.state, run_id, run))
 
 
-class TerminalView(View):
-    """The same on a terminal, above a block with the suite, its current runs and the front so far."""
+class Screen(Live):
+    """The block while it is there; what the console prints meanwhile stands above it.
 
-    holds_terminal = True
+    A terminal whose size has changed has wrapped the lines anew, each in its own way. So it is cleared then, and what
+    stood there last is printed again.
 
-    def __init__(self, console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> None:
-        super().__init__(console, state, every_seconds)
-        self._screen = Screen(console, lambda width, height: draw([self.state], width, height))
+    Args:
+        console: of a terminal.
+        lines: returns the block's for a width and a height.
+        transient: whether the block goes at the end.
+    """
 
-    def start(self) -> None:
-        """Draws the block for the first time."""
-        self._screen.start(refresh=True)
-        super().start()
+    def __init__(self, console: Console, lines: Callable[[int, int], list[Text]], *, transient: bool = False) -> None:
+        self._lines = lines
+        self._printed: deque[ConsoleRenderable] = deque(maxlen=KEPT_LINES)
+        super().__init__(
+            console=console, auto_refresh=False, transient=transient, redirect_stdout=False, redirect_stderr=False
+        )
+        self._ask_terminal()
+        self._size = console.size
 
-    def close(self) -> None:
-        """Leaves the block as it stands."""
-        super().close()
-        self._screen.stop()
+    def get_renderable(self) -> Group:
+        """Returns the block, one column and one line short of the terminal, which might wrap or scroll else."""
+        width, height = self.console.size
+        return Group(*self._lines(max(1, width - 1), max(1, height - 1)))
 
-    def _refresh(self) -> None:
-        self._screen.refresh()
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Puts what is printed above the block; rich calls it for each print."""
+        self._ask_terminal()
+        earlier = list(self._printed)[-self.console.height :]
+        self._printed.extend(each for each in renderables if not isinstance(each, Control))
+        clear: list[ConsoleRenderable] = []
+        if self.console.size != self._size:
+            self._size = self.console.size
+            self._live_render._shape = None  # what was drawn is there no more
+            self._live_render.set_renderable(self.get_renderable())
+            clear = [Control(ControlType.HOME, ControlType.CLEAR), *earlier]
+        return [*clear, *super().process_renderables(renderables)]
 
-
-def view_for(console: Console, state: SuiteState, every_seconds: float = REFRESH_SECONDS) -> View:
-    """Returns what shows a suite on a console: a block on a terminal that can move its cursor, lines elsewhere."""
-    return TerminalView(console, state, every_seconds) if can_draw(console) else View(console, state, every_seconds)
+    def _ask_terminal(self) -> None:
+        # Rich believes COLUMNS and LINES first, which a shell or readline may have set before the window changed.
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(self.console.file.fileno())
+            if size.columns and size.lines:
+                self.console.size = ConsoleDimensions(size.columns, size.lines)
 
 
 def can_draw(console: Console) -> bool:

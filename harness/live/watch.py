@@ -9,13 +9,12 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.launching.slurm.submission import read_queue, read_submissions
-from harness.launching.snapshot import Snapshot, queue_text
+from harness.launching.slurm.submission import read_queue
+from harness.launching.status import suite_status
 from harness.live.draw import draw
 from harness.live.follow import LiveRun
-from harness.live.screen import Screen
 from harness.live.state import RunEnded, SuiteState
-from harness.live.view import can_draw
+from harness.live.view import Screen, can_draw
 from harness.records.claims import owner
 from harness.records.follow import OpenedRun
 from harness.records.read import names_in
@@ -24,7 +23,6 @@ from harness.records.store import RunFolder
 from harness.suite.plan import Plan
 
 LOOK_SECONDS = 5.0
-DRAW_SECONDS = 1.0
 BETWEEN_SECONDS = 10.0  # from the end of a run until its launch has opened the next one
 
 
@@ -58,7 +56,7 @@ class Watched:
         several = len(self.states) > 1
         for state in self.states.values():
             state.system = state.system if several else ""
-        return list(self.states.values()) or [SuiteState.of(self._plan.suite.name, self._plan.runs)]
+        return list(self.states.values()) or [SuiteState(self._plan.suite.name, self._plan.runs)]
 
     def goes_on(self) -> bool:
         """Tells whether a run goes on, or the next one may be about to begin: some are open, and none was stopped."""
@@ -77,7 +75,7 @@ class Watched:
         if why and not who and system_id not in self.states:  # `harness status` names it
             return
         if system_id not in self.states:
-            self.states[system_id] = SuiteState.of(self._plan.suite.name, self._plan.runs, system_id)
+            self.states[system_id] = SuiteState(self._plan.suite.name, self._plan.runs, system_id)
         state = self.states[system_id]
         if result:
             state.end(RunEnded.of(result))
@@ -105,29 +103,23 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
     Raises:
         HarnessError: the queue cannot be asked.
     """
+    queue = read_queue(output, plan.suite.name)  # before the records: what ends in between is seen as done
     if can_draw(console):
-        _draw_until_it_ends(plan, output, console)
-    text = Snapshot.of(plan, output).text()
+        watched = Watched(plan, output)
+        states, note = watched.look(), queue.text()
+        with (
+            Screen(console, lambda width, height: draw(states, width, height, note), transient=True) as screen,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            while queue.tasks or watched.goes_on():
+                screen.refresh()
+                time.sleep(LOOK_SECONDS)
+                try:
+                    queue = read_queue(output, plan.suite.name)
+                    note = queue.text()
+                except HarnessError as error:  # a busy controller: it answers again
+                    note = f"the queue as it was before: {error.message}"
+                states = watched.look()
+        queue = read_queue(output, plan.suite.name)
+    text = f"{suite_status(plan, output).text()}\n  {queue.text()}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _draw_until_it_ends(plan: Plan, output: Path, console: Console) -> None:
-    watched = Watched(plan, output)
-    states, queue = watched.look(), read_queue(read_submissions(output, plan.suite.name))
-    note = queue_text(queue)
-    screen = Screen(console, lambda width, height: draw(states, width, height, note))
-    screen.transient = True
-    next_look = time.monotonic() + LOOK_SECONDS
-    with screen, contextlib.suppress(KeyboardInterrupt):
-        while queue.tasks or watched.goes_on():
-            screen.refresh()
-            time.sleep(DRAW_SECONDS)
-            if time.monotonic() < next_look:
-                continue
-            try:
-                queue = read_queue(read_submissions(output, plan.suite.name))
-                note = queue_text(queue)
-            except HarnessError as error:  # a busy controller: it answers again
-                note = f"the queue as it was before: {error.message}"
-            states = watched.look()
-            next_look = time.monotonic() + LOOK_SECONDS

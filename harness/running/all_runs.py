@@ -21,7 +21,7 @@ from harness.launching.heartbeat import Heartbeat
 from harness.launching.launch_folder import STOPPED, report_end
 from harness.launching.manifest import Manifest
 from harness.live.state import RunEnded, SuiteState
-from harness.live.view import BESIDE_TRAINING_SECONDS, Notes, view_for
+from harness.live.view import BESIDE_TRAINING_SECONDS, Notes, View
 from harness.measure.memory import keep_freed_memory
 from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system
@@ -122,12 +122,12 @@ def _display(worker: Worker, console: Console) -> Notes:
     if worker.heartbeat.folder:
         return Notes(console)
     manifest = worker.manifest
-    state = SuiteState.of(manifest.suite, manifest.runs)
+    state = SuiteState(manifest.suite, manifest.runs)
     for run in manifest.runs:
         result = worker.folder(run).result()
         if result and worker.is_done(run):
             state.end(RunEnded.of(result))
-    view = view_for(console, state, BESIDE_TRAINING_SECONDS)
+    view = View(console, state, BESIDE_TRAINING_SECONDS)
     worker.heartbeat.on_run = view.take_run
     view.start()
     return view

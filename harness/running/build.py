@@ -41,7 +41,7 @@ def global_batches(spec: RunSpec, splits: Splits) -> GlobalBatches:
     return GlobalBatches(
         num_samples=len(splits.train.labels),
         global_batch_size=spec.train.global_batch_size,
-        num_processes=spec.train.num_processes or 1,
+        num_processes=spec.train.world_size,
         seed=spec.seed,
         drop_last=spec.train.drop_last,
         shuffle=spec.train.shuffle,

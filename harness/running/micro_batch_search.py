@@ -31,16 +31,14 @@ def search_micro_batches(spec: RunSpec, splits: Splits, accelerator: Accelerator
     if not spec.train.retry_out_of_memory:
         return spec
     while not _fits_everywhere(spec, splits, accelerator):
-        train = spec.train
-        steps = 2 * train.gradient_accumulation_steps
-        size, rest = divmod(train.global_batch_size, (train.num_processes or 1) * steps)
-        if rest or size < 2:
+        train = spec.train.with_halved_micro_batches()
+        if train is None:
             raise MachineError(
-                f"{spec.model.name} does not fit the memory with micro-batches of {train.micro_batch_size}, and "
+                f"{spec.model.name} does not fit the memory with micro-batches of {spec.train.micro_batch_size}, and "
                 "they cannot be halved",
                 "use a smaller network or smaller images, or a global_batch_size that can be halved more often",
             )
-        spec = spec.model_copy(update={"train": train.model_copy(update={"gradient_accumulation_steps": steps})})
+        spec = spec.model_copy(update={"train": train})
     return spec
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from types import FrameType
 import psutil
 
 from harness.launching.heartbeat import Heartbeat
-from harness.launching.launch_folder import STOPPED, SUPERVISOR, read_orders
+from harness.launching.launch_folder import STOPPED, launching_process, read_orders
 from harness.launching.stop_signals import stop_signals
 
 LOOK_EVERY_SECONDS = 0.5
@@ -75,11 +74,11 @@ class StopRequest:
 
 def _supervisor_is_there() -> Callable[[], bool]:
     """Returns what tells whether the supervisor lives; of one on another machine nothing is known here."""
-    host, _, number = os.environ[SUPERVISOR].rpartition(":")
-    if host != socket.gethostname():
+    number = launching_process()
+    if number is None:
         return lambda: True
     try:
-        supervisor = psutil.Process(int(number))
+        supervisor = psutil.Process(number)
     except psutil.NoSuchProcess:
         return lambda: False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
@@ -139,9 +139,20 @@ class TrainSection(Section):
     )
 
     @property
+    def world_size(self) -> int:
+        """Processes that train the run; one where nobody has said how many."""
+        return self.num_processes or 1
+
+    @property
     def micro_batch_size(self) -> int:
         """Samples of one forward pass on one process."""
-        return self.global_batch_size // ((self.num_processes or 1) * self.gradient_accumulation_steps)
+        return self.global_batch_size // (self.world_size * self.gradient_accumulation_steps)
+
+    def with_halved_micro_batches(self) -> Self | None:
+        """Returns the section with twice as many micro-batches a step; None where they cannot be halved."""
+        steps = 2 * self.gradient_accumulation_steps
+        size, rest = divmod(self.global_batch_size, self.world_size * steps)
+        return None if rest or size < 2 else self.model_copy(update={"gradient_accumulation_steps": steps})
 
     @property
     def records_graphs(self) -> bool:

@@ -302,7 +302,7 @@ def _check_label(label: str) -> None:
 
 def _check_train(spec: RunSpec) -> None:
     train = spec.train
-    slots = (train.num_processes or 1) * train.gradient_accumulation_steps
+    slots = train.world_size * train.gradient_accumulation_steps
     if train.global_batch_size % slots:
         message = f"global_batch_size {train.global_batch_size} does not divide into {slots} equal micro-batches"
         hint = "num_processes x gradient_accumulation_steps must divide it"

@@ -17,9 +17,24 @@ from harness.records.store import RunFolder, now
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")  # the latter is the default since wandb 0.31
 SENT = "trackers/wandb.json"  # in the folder of a run: what of it is at W&B, as its server has answered
-_KEY_REFUSED = r"\b401\b|not logged in|api.?key|relogin|credentials|unauthenticated"
-_NOT_ALLOWED = r"\b403\b|permission denied|permission error|not authorized|forbidden"
-_UNKNOWN = r"entity|\b404\b|not found"
+# What the words of its client mean, and what helps; the first that fits.
+_MEANINGS = (
+    (
+        r"\b401\b|not logged in|api.?key|relogin|credentials|unauthenticated",
+        "W&B at {server} refuses the key",
+        "wandb login --relogin, or mend WANDB_API_KEY",
+    ),
+    (
+        r"\b403\b|permission denied|permission error|not authorized|forbidden",
+        "W&B does not let this account write to {place}",
+        "ask its owner, or name another entity",
+    ),
+    (
+        r"entity|\b404\b|not found",
+        "W&B knows no {place}",
+        "name another: ENTITY is a user or a team, as in the site's address",
+    ),
+)
 
 
 class WandbProblem(HarnessError):
@@ -77,21 +92,14 @@ def as_problem(error: Exception, server: str, place: str) -> WandbProblem:
     if isinstance(error, WandbProblem):
         return error
     said = " ".join(str(error).split())
-    if re.search(_KEY_REFUSED, said, re.IGNORECASE):
-        return WandbProblem(f"W&B at {server} refuses the key", "wandb login --relogin, or mend WANDB_API_KEY")
-    if re.search(_NOT_ALLOWED, said, re.IGNORECASE):
-        return WandbProblem(f"W&B does not let this account write to {place}", "ask its owner, or name another entity")
-    if re.search(_UNKNOWN, said, re.IGNORECASE):
-        return WandbProblem(
-            f"W&B knows no {place}", "name another: ENTITY is a user or a team, as in the site's address"
-        )
-    return WandbProblem(f"W&B at {server} does not answer as it should ({_reason(error, said)})", "try again later")
-
-
-def _reason(error: Exception, said: str) -> str:
-    if found := re.search(r"HTTP \d{3}|connection (?:reset|refused)|no such host|[Tt]imed? ?out|deadline", said):
-        return found[0].replace("deadline", "timeout").lower().replace("http", "HTTP")
-    return said[:100] or type(error).__name__
+    for words, meaning, hint in _MEANINGS:
+        if re.search(words, said, re.IGNORECASE):
+            return WandbProblem(meaning.format(server=server, place=place), hint)
+    found = re.search(r"HTTP \d{3}|connection (?:reset|refused)|no such host|timed? ?out|deadline", said, re.IGNORECASE)
+    why = found[0].lower().replace("deadline", "timeout").replace("http", "HTTP") if found else said[:100]
+    return WandbProblem(
+        f"W&B at {server} does not answer as it should ({why or type(error).__name__})", "try again later"
+    )
 
 
 def _settings_have_a_key(path: Path) -> bool:
@@ -104,8 +112,7 @@ def _settings_have_a_key(path: Path) -> bool:
 
 
 def write_sent(folder: RunFolder, **what: Any) -> None:
-    """Writes what W&B has of a run: the `server`, `entity`, `project` and `id`, the `digest`, see `Entries.digest`, and
-    whether it has the table of `predictions`, too.
+    """Writes what W&B has of a run: the `server`, `entity`, `project` and `id`, and the `digest`, see `Entries.digest`.
 
     Where it cannot be written, the run is brought up once more, which changes nothing.
     """

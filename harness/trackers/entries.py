@@ -19,7 +19,7 @@ from harness.records.store import Attempt, RunFolder
 from harness.spec import is_identity
 
 Row = dict[str, float]
-# Facts of a system that name no person, machine or job; the rest is sent only where it was asked for.
+# Facts of a system that name no person, machine or job; the rest is not sent.
 _SYSTEM = (
     "system_id",
     "name",
@@ -91,19 +91,20 @@ class Entries:
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def read_entries(folder: RunFolder, *, with_machine: bool = False) -> Entries | None:
+def read_entries(folder: RunFolder) -> Entries | None:
     """Returns what a run's folder says now; see `entries_of`."""
     run = RunFollower(folder)
     run.news()
-    return entries_of(run, with_machine=with_machine)
+    return entries_of(run)
 
 
-def entries_of(run: RunFollower, *, with_machine: bool = False) -> Entries | None:
+def entries_of(run: RunFollower) -> Entries | None:
     """Returns what the record of a run says, as far as it was read; None where nothing was begun.
+
+    What names the machine and places on it stays there: most of the system, data roots, error messages.
 
     Args:
         run: followed from the beginning of its events.
-        with_machine: also what names the machine and places on it: the whole system, data roots, error messages.
 
     Raises:
         ValueError: the record does not count; see `harness.records.read`.
@@ -140,24 +141,24 @@ def entries_of(run: RunFollower, *, with_machine: bool = False) -> Entries | Non
             label=label,
             seed=seed,
             tags=tuple(_short(tag, _TAG_LENGTH) for tag in (suite, system["name"]) if tag),
-            config=_config(described, system, result, attempt.packed, with_machine),
+            config=_config(described, system, result, attempt.packed),
             started_at=attempt.started_at,
             rows=rows,
-            ending=_ending(result, with_machine) if result else None,
+            ending=_ending(result) if result else None,
         )
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f"{SPEC} or system.json is not what a run writes") from None
 
 
 def _config(
-    described: Mapping[str, Any], system: Mapping[str, Any], result: RunResult | None, packed: int, with_machine: bool
+    described: Mapping[str, Any], system: Mapping[str, Any], result: RunResult | None, packed: int
 ) -> dict[str, Any]:
     sections = {
-        section: {name: value for name, value in fields.items() if with_machine or is_identity(f"{section}.{name}")}
+        section: {name: value for name, value in fields.items() if is_identity(f"{section}.{name}")}
         if isinstance(fields, dict)
         else fields
         for section, fields in described["spec"].items()
-        if with_machine or section in ("label", "seed", "repeat") or is_identity(section)
+        if section in ("label", "seed", "repeat") or is_identity(section)
     }
     config = {
         "suite": described["suite"],
@@ -165,15 +166,13 @@ def _config(
         "config_id": described["config_id"],
         "system_id": system["system_id"],
         **sections,
-        "system": {name: value for name, value in system.items() if with_machine or name in _SYSTEM},
+        "system": {name: value for name, value in system.items() if name in _SYSTEM},
     }
     if packed > 1:
         config["packed"] = packed
     if result:
         if found := marks(result):
             config["marks"] = list(found)
-        if result.disturbed and with_machine:  # what others did there
-            config["disturbed"] = result.disturbed
         config["num_processes"] = result.num_processes
         config["resolved"] = result.resolved.model_dump(mode="json") if result.resolved else None
     return config
@@ -221,10 +220,10 @@ def _rows(epochs: Mapping[int, Mapping[str, Any]], *, with_times: bool) -> dict[
     return rows
 
 
-def _ending(result: RunResult, with_machine: bool) -> dict[str, Any]:
+def _ending(result: RunResult) -> dict[str, Any]:
     parts = result.model_dump(mode="json", exclude=_IN_CONFIG | {"resolved", "metrics"})
     parts |= result.model_dump(mode="json", include={"metrics"})["metrics"]
-    if parts["cause"] and not with_machine:  # a message or a traceback may hold paths, and lines of code
+    if parts["cause"]:  # a message or a traceback may hold paths, and lines of code
         parts["cause"] = {name: parts["cause"][name] for name in ("kind", "rank", "step")}
     return {name: value for name, value in flat(parts) if compares(result, name.replace("/", "."), with_resumed=True)}
 

@@ -25,9 +25,6 @@ class Tracker(Protocol):
     def end(self, entries: Entries) -> None:
         """Takes how the run ended, and all that there is of it, and closes."""
 
-    def leave(self) -> None:
-        """Closes what began anew as another run."""
-
 
 OpenTracker = Callable[[Entries, RunFolder], Tracker]
 
@@ -38,20 +35,18 @@ class RunMirror:
     Args:
         folder: of the run.
         open_tracker: makes the tracker when there is something to tell.
-        with_machine: see `entries_of`.
 
     Attributes:
         tracker: which can take no other run's place; None where there is none.
     """
 
-    def __init__(self, folder: RunFolder, open_tracker: OpenTracker, *, with_machine: bool = False) -> None:
+    def __init__(self, folder: RunFolder, open_tracker: OpenTracker) -> None:
         self.folder = folder
         self.tracker: Tracker | None = None
         self._open_tracker = open_tracker
-        self._with_machine = with_machine
         self._run: RunFollower | None = RunFollower(folder)
         self._is_due = False
-        self._id = ""
+        self._told: Entries | None = None  # last
         self._sent = 0
 
     @property
@@ -73,14 +68,15 @@ class RunMirror:
         self._is_due |= bool(self._run.news() or self._run.result)
         if not (self._is_due or to_the_end):
             return
-        entries = entries_of(self._run, with_machine=self._with_machine)
+        entries = entries_of(self._run)
         if entries is None:
             return
-        if self.tracker is None or entries.id != self._id:  # it began anew: that is another run there
-            if self.tracker:
-                self.tracker.leave()
-            self.tracker, self._sent, self._id = None, 0, entries.id
-            self.tracker = self._open_tracker(entries, self.folder)
+        if self.tracker and self._told and entries.id != self._told.id:  # it began anew: that is another run there
+            before, self.tracker = self.tracker, None
+            before.end(self._told)
+        if self.tracker is None:
+            self.tracker, self._sent = self._open_tracker(entries, self.folder), 0
+        self._told = entries
         for number in sorted(entries.rows):
             if number > self._sent:
                 self.tracker.epoch(number, entries.rows[number])
@@ -113,8 +109,7 @@ class Mirror:
         """Sends the run of a folder from now on; also one that was opened again after its end was told."""
         if path not in self._runs or self._runs[path].ended or path in self._missed:
             self._missed.discard(path)
-            folder = RunFolder(path)
-            self._runs[path] = RunMirror(folder, self._open_tracker, with_machine=self._tracking.machine)
+            self._runs[path] = RunMirror(RunFolder(path), self._open_tracker)
 
     def look(self) -> None:
         """Sends what is new."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,9 +25,6 @@ class Tracking:
         names: of the trackers.
         project: that runs go to.
         entity: of W&B, a user or a team; empty for the account's own.
-        predictions: W&B gets each test image's label and prediction as a table.
-        machine: W&B gets what names the machine, too: host, command line, git remote, paths, error messages.
-        command: the call, where it is sent.
         offline: W&B's runs are written to this disk.
         patience_seconds: how long a server is waited for, when a run is opened there, and at the end.
     """
@@ -36,9 +32,6 @@ class Tracking:
     names: tuple[str, ...] = ()
     project: str = DEFAULT_PROJECT
     entity: str = ""
-    predictions: bool = False
-    machine: bool = False
-    command: tuple[str, ...] = ()
     offline: bool = False
     patience_seconds: float = DEFAULT_PATIENCE_SECONDS
 
@@ -48,8 +41,6 @@ class Tracking:
         project: str = "",
         entity: str = "",
         *,
-        predictions: bool = False,
-        machine: bool = False,
         of_suite: Mirroring | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Tracking:
@@ -69,11 +60,7 @@ class Tracking:
         if WANDB in chosen:
             require_project(project)
         entity = entity or told.get("WANDB_ENTITY") or of_suite.wandb.entity
-        command = tuple(sys.argv) if machine else ()
-        patience_seconds = _patience(told.get(PATIENCE, ""))
-        return Tracking(
-            tuple(chosen), project, entity, predictions, machine, command, patience_seconds=patience_seconds
-        )
+        return Tracking(tuple(chosen), project, entity, patience_seconds=_patience(told.get(PATIENCE, "")))
 
 
 def _require(name: str) -> None:

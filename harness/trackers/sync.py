@@ -108,12 +108,10 @@ def follow(
 
 def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
     """Tells whether W&B has not answered yet that it has this run, as it is now, in this place."""
-    entries, known = read_entries(folder, with_machine=tracking.machine), read_sent(folder)
+    entries, known = read_entries(folder), read_sent(folder)
     if entries is None:
         return False
     if (known.get("id"), known.get("digest")) != (entries.id, entries.digest()):
-        return True
-    if tracking.predictions and not known.get("predictions"):
         return True
     return known.get("project") != tracking.project or bool(tracking.entity and known.get("entity") != tracking.entity)
 
@@ -124,7 +122,7 @@ def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str],
     place, done = "", 0
     with client(tracking) as open_tracker:
         for folder in folders:
-            mirror = RunMirror(folder, open_tracker, with_machine=tracking.machine)
+            mirror = RunMirror(folder, open_tracker)
             try:
                 mirror.advance(to_the_end=True)
             except WandbProblem as problem:

@@ -55,10 +55,6 @@ class AccelerateRun:
         self._tracker.log({f"summary/{name}": value for name, value in told.items()}, step=self._last)
         self._tracker.finish()
 
-    def leave(self) -> None:
-        """Closes what began anew as another run."""
-        self._tracker.finish()
-
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,8 +4,8 @@
 
 TRACKING is a `Tracking` as JSON; FILE is the list to which the process that trains appends the runs that it comes to,
 see `harness.records.follow`. It lasts longer than the launches of a call, as a tracker may be slow. The end of standard
-input says that no more will come: also where the process that wrote to it was killed. The first line of standard output
-is `ready`, once the tracker's client is imported; each other one is a sentence for a person.
+input says that no more will come: also where the process that wrote to it was killed. Each line of standard output is a
+sentence for a person.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -31,14 +31,15 @@ from harness.trackers.account import why_offline
 from harness.trackers.mirror import Mirror, OpenTracker
 from harness.trackers.options import WANDB, Tracking
 
-READY = "ready"
 LOOK_EVERY_SECONDS = 2.0
+START_SECONDS = 120  # until its client is imported, from a busy network disk, too
 NICENESS = 19
-START_SECONDS = 120.0  # until its client is imported, from a busy network disk, too
 LOCAL = 10
 TRACKER_PROCESS = "HARNESS_TRACKER_PROCESS"  # in its environment; see `harness.measure.processes`
 # What tells a process that it is one of several, or has a GPU: a tracker is neither.
 _OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "TORCHELASTIC_", "ACCELERATE_", "FORK_")
+
+_Process = tuple[subprocess.Popen[str], threading.Thread]  # and what says its words
 
 
 @contextlib.contextmanager
@@ -59,24 +60,20 @@ def tracked(tracking: Tracking, parent: Path | None, say: Callable[[str], None])
         yield []
         return
     tracking = _told_if_offline(tracking, say)
-    started: list[TrackerProcess] = []
     with tempfile.TemporaryDirectory(prefix="harness-", dir=parent, ignore_cleanup_errors=True) as name:
         runs = Path(name) / "runs.jsonl"
         os.environ[TRACKED_RUNS] = str(runs)
+        started: dict[str, _Process] = {}
         try:
             for each in tracking.names:
                 try:
-                    started.append(TrackerProcess(dataclasses.replace(tracking, names=(each,)), runs, say))
+                    started[each] = _start(dataclasses.replace(tracking, names=(each,)), runs, say)
                 except OSError as error:
                     say(f"{each}: cannot be started ({error}); the runs go on")
-            yield [process.pid for process in started]
+            yield [child.pid for child, _ in started.values()]
         finally:
             del os.environ[TRACKED_RUNS]
-            for process in started:
-                process.close_input()
-            began = time.monotonic()
-            for process in started:
-                process.end(began)
+            _end(started, tracking.patience_seconds, say)
 
 
 def _told_if_offline(tracking: Tracking, say: Callable[[str], None]) -> Tracking:
@@ -91,10 +88,8 @@ def _told_if_offline(tracking: Tracking, say: Callable[[str], None]) -> Tracking
     return dataclasses.replace(tracking, offline=bool(why))
 
 
-class TrackerProcess:
-    """The process of one tracker, in a session of its own: Ctrl-C is for the runs.
-
-    It ends by itself where its standard input ends, also where this process was killed.
+def _start(tracking: Tracking, runs: Path, say: Callable[[str], None]) -> _Process:
+    """Starts the process of one tracker, in a session of its own: Ctrl-C is for the runs.
 
     Args:
         tracking: names the tracker.
@@ -104,76 +99,62 @@ class TrackerProcess:
     Raises:
         OSError: it cannot be started.
     """
+    [name] = tracking.names
+    import_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(_OF_A_LAUNCH)}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", TRACKER_PROCESS: name}
+    told = json.dumps(dataclasses.asdict(tracking))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "harness.trackers.tracker_process", told, str(runs), str(START_SECONDS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment | {"PYTHONPATH": os.pathsep.join(import_path)},
+        text=True,
+        start_new_session=True,
+    )
 
-    def __init__(self, tracking: Tracking, runs: Path, say: Callable[[str], None]) -> None:
-        [self._name] = tracking.names
-        self._say = say
-        # A busy machine lets a tracker wait long; without a server, what it writes need not be cut short.
-        self._patience = tracking.patience_seconds * (1 if self._name == WANDB else LOCAL)
-        self._mend = "; send what is missing: harness wandb sync" if self._name == WANDB else ""
-        told = json.dumps(dataclasses.asdict(tracking))
-        import_path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(_OF_A_LAUNCH)}
-        environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", TRACKER_PROCESS: self._name}
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "harness.trackers.tracker_process", told, str(runs)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment | {"PYTHONPATH": os.pathsep.join(import_path)},
-            text=True,
-            start_new_session=True,
-        )
-        self.pid = self._child.pid
-        self._limit = threading.Timer(START_SECONDS, self._give_up)
-        self._listener = threading.Thread(target=self._listen, daemon=True, name=f"words of {self._name}")
-        self._limit.daemon = True
-        self._limit.start()
-        self._listener.start()
-
-    def _listen(self) -> None:
-        """Says each of its lines, so that it does not write into what others draw."""
-        assert self._child.stdout
-        with self._child.stdout as lines:
+    def listen() -> None:
+        """Says each of its lines, so that it does not write into what others draw; and that it never started."""
+        assert child.stdout
+        with child.stdout as lines:
             for line in lines:
-                if line.rstrip() == READY:
-                    self._limit.cancel()
-                else:
-                    self._say(f"{self._name}: {line.rstrip()}")
+                say(f"{name}: {line.rstrip()}")
+        if child.wait() == -signal.SIGALRM:
+            say(f"{name}: not started after {START_SECONDS:g} s, and ended{_remedy(name)}; the runs go on")
 
-    def _give_up(self) -> None:
-        self._say(f"{self._name}: not started after {START_SECONDS:g} s, and ended{self._mend}; the runs go on")
-        self._kill()
+    listener = threading.Thread(target=listen, daemon=True, name=f"words of {name}")
+    listener.start()
+    return child, listener
 
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
 
-    def close_input(self) -> None:
-        """Tells it that no more runs will come."""
-        self._limit.cancel()
-        assert self._child.stdin
+def _end(started: Mapping[str, _Process], patience: float, say: Callable[[str], None]) -> None:
+    """Waits until each process has sent the last of it; one that takes too long is ended, which costs no record."""
+    began = time.monotonic()
+    for child, _ in started.values():
+        assert child.stdin
         with contextlib.suppress(OSError):
-            self._child.stdin.close()
-
-    def end(self, began: float) -> None:
-        """Waits until it has sent the last of it; one that takes too long is ended, which costs no record.
-
-        Args:
-            began: when the wait for all of them began, on the monotonic clock.
-        """
+            child.stdin.close()
+    for name, (child, listener) in started.items():
+        # A busy machine lets a tracker wait long; without a server, what it writes need not be cut short.
+        seconds = patience * (1 if name == WANDB else LOCAL)
         try:
-            self._child.wait(max(0.0, began + self._patience - time.monotonic()))
+            child.wait(max(0.0, began + seconds - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self._say(f"{self._name}: not done after {self._patience:g} s, and ended{self._mend}")
-            self._kill()
-            self._child.wait()
-        self._listener.join(timeout=1.0)
+            say(f"{name}: not done after {seconds:g} s, and ended{_remedy(name)}")
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        listener.join(timeout=1.0)
+
+
+def _remedy(name: str) -> str:
+    return "; send what is missing: harness wandb sync" if name == WANDB else ""
 
 
 def main() -> None:
     """Follows runs and sends them to a tracker, until standard input ends."""
+    signal.alarm(int(sys.argv[3]))  # ends this process where the import of a client hangs
     value = json.loads(sys.argv[1])
-    tracking = Tracking(**{**value, "names": tuple(value["names"]), "command": tuple(value["command"])})
+    tracking = Tracking(**{**value, "names": tuple(value["names"])})
     new_runs = NewOpenedRuns(Path(sys.argv[2]))
     words = os.fdopen(os.dup(1), "w", buffering=1)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device
@@ -193,7 +174,7 @@ def main() -> None:
                     mirror.add(run.folder.path.absolute())
             mirror.look()
 
-        say(READY)
+        signal.alarm(0)
         _set_niceness(NICENESS)  # after the imports, which take their seconds while those of the runs do
         while not select.select([sys.stdin], [], [], LOOK_EVERY_SECONDS)[0]:
             look()

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import wandb
 
 from harness.records.claims import claim, owner
-from harness.records.files import open_file
 from harness.records.result import SPLITS
 from harness.records.store import RunFolder
 from harness.trackers.account import SENT, WandbProblem, as_problem, write_sent
@@ -98,8 +95,6 @@ class WandbRun:
             self._run.config.update(entries.config, allow_val_change=True)
             digest = entries.digest()
             self._run.summary.update({**entries.summary, DIGEST: digest})
-            if self._tracking.predictions:
-                self._add_predictions()
             if entries.summary["status"] == "preempted" and not self._tracking.offline:
                 self._run.mark_preempting()
             self._run.finish(exit_code=entries.exit_code)
@@ -108,23 +103,7 @@ class WandbRun:
                 return
             self._await_answer(entries, digest)
             place = {name: getattr(self._run, name) for name in ("entity", "project", "id")}
-            predictions = self._tracking.predictions
-            write_sent(self._folder, server=server_address(), **place, digest=digest, predictions=predictions)
-
-    def leave(self) -> None:
-        """Closes what began anew as another run."""
-        assert self._claim
-        _OPEN.discard(self)
-        with self._claim, self._problems():
-            self._run.finish(exit_code=1)
-
-    def _add_predictions(self) -> None:
-        """Adds each test image's label and prediction, as a table."""
-        with contextlib.suppress(FileNotFoundError), open_file(self._folder.path / "predictions.npz") as file:
-            arrays = np.load(file)
-            columns = zip(arrays["label"].tolist(), arrays["prediction"].tolist(), strict=True)
-            rows: list[Any] = [[index, label, prediction] for index, (label, prediction) in enumerate(columns)]
-            self._run.summary["predictions"] = wandb.Table(columns=["image", "label", "prediction"], data=rows)
+            write_sent(self._folder, server=server_address(), **place, digest=digest)
 
     def _await_answer(self, entries: Entries, digest: str) -> None:
         """Asks the server what it has, until it has all of it: a failed upload is no error of `finish`."""
@@ -164,21 +143,23 @@ def server_address() -> str:
 
 
 def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Settings:
-    machine, seconds = tracking.machine, tracking.patience_seconds
+    seconds = tracking.patience_seconds
     values: dict[str, Any] = {
         "mode": "offline" if tracking.offline else "online",
         "root_dir": str(folder),
         "reinit": "create_new",
         # Of this process, which only passes on what the records say: nothing of interest, and much that is private.
-        "program": tracking.command[0] if tracking.command else "harness",
+        "program": "harness",
         "console": "off",
-        **({} if machine else {"host": "", "username": "", "email": ""}),
-        "save_code": machine,
-        "disable_code": not machine,
-        "disable_git": not machine,
+        "host": "",
+        "username": "",
+        "email": "",
+        "save_code": False,
+        "disable_code": True,
+        "disable_git": True,
         "disable_job_creation": True,
-        "x_disable_meta": not machine,
-        "x_disable_machine_info": not machine,
+        "x_disable_meta": True,
+        "x_disable_machine_info": True,
         "x_disable_stats": True,
         "x_save_requirements": False,
         "x_skip_transaction_log": not tracking.offline,
@@ -204,13 +185,7 @@ def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Sett
 
 @contextlib.contextmanager
 def client(tracking: Tracking) -> Iterator[Callable[[Entries, RunFolder], WandbRun]]:
-    """Starts the client's own process, and says which call to name where the machine is to be named at all.
-
-    Yields:
-        What opens a run there.
-    """
-    if tracking.command:
-        sys.argv = list(tracking.command)
+    """Starts the client's own process; yields what opens a run there."""
     wandb.setup(wandb.Settings(silent=True))
     with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as scratch:
         yield lambda entries, folder: WandbRun(entries, folder, tracking, Path(scratch))

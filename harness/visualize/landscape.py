@@ -167,7 +167,7 @@ def on_one_device(spec: RunSpec) -> RunSpec:
     values["loader"] = {"name": "resident"}
     train = spec.train
     # What were the shares of several processes become micro-batches, so that batch norm sees the same samples at once.
-    micro_batches = train.gradient_accumulation_steps * (train.num_processes or 1)
+    micro_batches = train.gradient_accumulation_steps * train.world_size
     values["train"] |= {"num_processes": 1, "gradient_accumulation_steps": micro_batches}
     values["train"] |= {"mixed_precision": "no", "compile": False, "deterministic": False}
     return parse_run_spec(values)

@@ -65,7 +65,7 @@ def test_no_secret_is_written(
     environment |= {"HARNESS_TRACKER_PATIENCE": "5"}
     before = {path: path.read_bytes() for path in house.path.rglob("*") if path.is_file()}
     said = b""
-    tracked = ["--tracker", "wandb", "--tracker", "tensorboard", "--wandb-machine", "--output"]
+    tracked = ["--tracker", "wandb", "--tracker", "tensorboard", "--output"]
     runs = (["run"], ["run", "--isolate"], ["run", *tracked, "online"], ["run", *tracked, "offline"])
     for verb in (*runs, ["status"], ["report", "--json"], ["plan", "--json"]):
         command = [sys.executable, "-m", "harness", verb[0], str(suite), *verb[1:]]

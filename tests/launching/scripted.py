@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from harness.launching.launch_command import Launcher
 from harness.launching.manifest import Manifest
@@ -23,9 +20,16 @@ from tests.house import ROOT
 
 
 class Unseen:
-    """Shows nothing."""
+    """Shows nothing, and writes down the sentences."""
 
     holds_terminal = False
+
+    def __init__(self) -> None:
+        self.words = ""
+
+    def note(self, text: str) -> None:
+        """Writes a sentence down."""
+        self.words += f"{text}\n"
 
     def follow(self, launch: Path) -> None:
         """Shows nothing."""
@@ -95,9 +99,8 @@ def supervise(
         spec = parse_run_spec({**sections, "seed": seed, "label": f"run {seed}", "train": train})
         runs.append(PlannedRun(spec=spec, config_id=spec.config_id(), run_id=f"run{seed}", fingerprint="data"))
     manifest = Manifest(suite="suite", output=tmp_path, runs=tuple(runs))
-    words = io.StringIO()
-    console = Console(file=words, width=500)
-    launcher = Scripted(packed=packed, script=script)
-    code = run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen(), isolate=isolate)
+    display = Unseen()
+    launcher = Scripted(packed=packed, isolate=isolate, script=script)
+    code = run_suite(manifest, launcher, {"system_id": "system"}, display)
     results = [read_result(path) for path in sorted(tmp_path.glob("suite/*/*/result.json"))]
-    return code, results, words.getvalue()
+    return code, results, display.words

@@ -10,8 +10,8 @@ import pytest
 from harness.cli import main
 from harness.data.datasets import cifar
 from harness.launching import run_suite
-from harness.launching.downloads import missing_archives, with_downloads
 from harness.launching.manifest import Manifest
+from harness.launching.run_suite import missing_archives, with_downloads
 from harness.measure.system import describe_system
 from harness.suite.plan import load_suite
 from tests.data.test_cifar import make

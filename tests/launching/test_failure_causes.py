@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness.launching import failure_causes, processes, ranks
+from harness.launching import failure_causes, ranks
 from harness.launching.failure_causes import are_at_work, cause_of_failure, cause_of_hang, hint_for
 from harness.launching.launch_folder import FOLDER, StackSample, report_failure
-from harness.launching.processes import end_launch, processes_of
+from harness.launching.ranks import end_launch, processes_of
 from harness.records.result import Cause
 from tests.house import ROOT
 from tests.launching.scripted import supervise
@@ -160,8 +160,8 @@ def test_each_cause_has_a_hint_of_its_own() -> None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "OBEY_SECONDS", 1.0)
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(ranks, "OBEY_SECONDS", 1.0)
+    monkeypatch.setattr(ranks, "GRACE_SECONDS", 1.0)
 
 
 def test_a_launch_that_ends_before_a_run_is_recorded_once_and_other_launches_go_on(tmp_path: Path) -> None:

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.launching import processes, ranks
+from harness.launching import ranks
 from harness.launching.heartbeat import Heartbeat
 from harness.launching.manifest import Slot
 from harness.launching.ranks import WatchedTime
@@ -41,8 +40,8 @@ def train(seconds):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "OBEY_SECONDS", 1.0)
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(ranks, "OBEY_SECONDS", 1.0)
+    monkeypatch.setattr(ranks, "GRACE_SECONDS", 1.0)
 
 
 def test_each_run_has_its_own_time_in_which_a_step_must_come(tmp_path: Path) -> None:
@@ -181,7 +180,7 @@ def test_with_nohup_a_closed_terminal_stops_nothing() -> None:
 
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with StopSignals(Console()) as stop:
+        with StopSignals(print) as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert ignored() and not stop.reason
     finally:

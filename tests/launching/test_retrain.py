@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from harness.cli import main
 from harness.launching.manifest import Manifest, Retrain
@@ -230,15 +228,14 @@ heartbeat.run_begins(manifest.runs[0].run_id, manifest.folder(manifest.runs[0], 
 fail("failed")
 os._exit(1)
 """
-    words = io.StringIO()
-    console = Console(file=words, width=500)
-    launcher = Scripted(script=script)
-    run_suite(manifest, launcher, {"system_id": "system"}, console, Unseen(), isolate=True, renew=True)
-    assert "4 runs; 1 is done on this system: skipped" in words.getvalue()
+    display = Unseen()
+    launcher = Scripted(isolate=True, script=script)
+    run_suite(manifest, launcher, {"system_id": "system"}, display, renew=True)
+    assert "4 runs; 1 is done on this system: skipped" in display.words
     [last] = json.loads((tmp_path / "seen").read_text())
     assert [last] == json.loads((tmp_path / "open").read_text()) == ["run3"], "each in a launch of its own"
     told = "✗ run 0 · seed 0 · failed: planted: not trained again, its earlier record stays"
-    assert told in words.getvalue()
+    assert told in display.words
     result = folders["run0"].result()
     assert result and (result.status, result.attempt) == ("ok", 1), "it came not so far as to replace it"
 

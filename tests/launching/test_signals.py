@@ -112,7 +112,7 @@ def test_a_closed_terminal_saves_and_stops(house: House) -> None:
 
 
 def test_a_terminal_that_closes_when_all_is_done_keeps_no_table_from_being_written(house: House) -> None:
-    with (house.path / "harness/launching/processes.py").open("a") as file:
+    with (house.path / "harness/launching/ranks.py").open("a") as file:
         file.write(LINGERS_AT_THE_END)
     run = Paced(house, 1)
     assert with_a_terminal_that_closes(run, "end", "--set", "train.epochs=1") == 0

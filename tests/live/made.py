@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from harness.live.current_run import RankSeen
-from harness.live.state import Planned, RunEnded, SuiteState
+from harness.live.state import RunEnded, SuiteState
+from harness.spec import parse_run_spec
+from harness.suite.plan import PlannedRun
 
 NOW = 1_000_000.0
 GIB = 2**30
 
 
-def planned(count: int = 6, configs: int = 3) -> dict[str, Planned]:
+def planned_run(run_id: str, label: str, seed: int = 0, config_id: str = "c0", **train: int) -> PlannedRun:
+    values = {"model": "mlp", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}, "train": train}
+    spec = parse_run_spec({**values, "label": label, "seed": seed})
+    return PlannedRun(spec=spec, config_id=config_id, run_id=run_id, fingerprint="data")
+
+
+def planned(count: int = 6, configs: int = 3) -> list[PlannedRun]:
     """Returns runs r0, r1, ... of configs c0, c1, ..., seed by seed; config k has k + 1 times the steps of c0."""
-    return {
-        f"r{index}": Planned(
-            f"resnet18 width={index % configs} · seed {index // configs}",
+    return [
+        planned_run(
+            f"r{index}",
             f"resnet18 width={index % configs}",
+            index // configs,
             f"c{index % configs}",
-            steps=float(index % configs + 1),
+            epochs=index % configs + 1,
         )
         for index in range(count)
-    }
+    ]
 
 
 def ended(run_id: str, status: str = "ok", accuracy: float = 0.9, seconds: float = 10.0) -> RunEnded:

@@ -6,7 +6,7 @@ import pytest
 
 from harness.live.draw import draw
 from harness.live.state import SuiteState
-from tests.live.made import ended, going_on, planned, see, start
+from tests.live.made import ended, going_on, planned, planned_run, see, start
 
 
 def text(state: SuiteState, width: int = 80, height: int = 24, note: str = "") -> list[str]:
@@ -18,7 +18,7 @@ def text(state: SuiteState, width: int = 80, height: int = 24, note: str = "") -
 @pytest.mark.parametrize("ranks", [0, 1, 8])
 def test_never_larger_than_the_window(width: int, height: int, ranks: int) -> None:
     state = going_on(ranks)
-    state.planned["r4"] = planned()["r4"].__class__("名前" * 30 + " · seed 1", "名前" * 30, "c9", 1.0)
+    state.planned["r4"] = planned_run("r4", "名前" * 30, 1, "c9")
     state.end(ended("r4", accuracy=0.99))
     lines = draw([state, going_on(ranks)], width, height, note="queue: tasks: 3 running")
     assert 1 <= len(lines) <= height

@@ -64,7 +64,7 @@ def test_what_a_rank_told_last_of_a_run_that_has_ended_begins_it_not_anew() -> N
 
 def test_the_front_is_of_means_over_seeds_and_the_failed_and_anchors_are_not_in_it() -> None:
     runs = planned(9)
-    runs["r6"] = dataclasses.replace(runs["r6"], is_anchor=True)
+    runs[6] = runs[6].model_copy(update={"spec": runs[6].spec.model_copy(update={"repeat": 1})})
     state = SuiteState("s", runs)
     state.end(ended("r6", accuracy=0.1))
     for one in (ended("r0", accuracy=0.8), ended("r3", accuracy=0.9, seconds=30.0), ended("r1", accuracy=0.8)):

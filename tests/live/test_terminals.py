@@ -138,7 +138,7 @@ def test_watching_from_another_terminal(house: House, tmux: Tmux) -> None:
     finally:
         run.terminate()
         run.wait(timeout=200)
-    assert tmux.shows("1 preempted", 20), "what the records say, when nothing runs any more"
+    assert tmux.shows("to go on from a checkpoint: 1", 20), "what the records say, when nothing runs any more"
     assert tmux.shows("code 0")
     assert not list(house.path.glob("results/faults/*/*/live"))
 

@@ -19,7 +19,7 @@ from harness.live import view as live_view
 from harness.live.current_run import EpochSeen
 from harness.live.follow import LaunchFollower, LiveRun
 from harness.live.state import SuiteState
-from harness.live.view import TerminalView, View, can_draw, view_for
+from harness.live.view import View, can_draw
 from harness.live.watch import Watched
 from harness.records.claims import claim
 from harness.records.follow import OpenedRun, add_opened_run
@@ -48,8 +48,8 @@ def test_where_it_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     out = io.StringIO()
-    view = view_for(Console(file=out, width=40), SuiteState("s", planned(2)))
-    assert type(view) is View
+    view = View(Console(file=out, width=40), SuiteState("s", planned(2)))
+    assert not view.holds_terminal
     start(view.state, "r0")
     see(view.state, "r0", 5)
     view.note("a [bold]note[/] that is longer than forty columns of a terminal")
@@ -78,8 +78,8 @@ def test_a_long_run_says_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_block_on_a_terminal_and_lines_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     out = Terminal()
-    view = view_for(Console(file=out, width=80, height=12), going_on(), every_seconds=0.01)
-    assert isinstance(view, TerminalView)
+    view = View(Console(file=out, width=80, height=12), going_on(), every_seconds=0.01)
+    assert view.holds_terminal
     view.start()
     view.note("goes on from step 7")
     view.close()
@@ -103,7 +103,7 @@ def test_a_terminal_that_goes_away_stops_nobody(monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setattr("sys.stdout", io.StringIO())
         monkeypatch.setattr("sys.stderr", file)
         guard_streams()
-        view = view_for(stderr(), going_on())
+        view = View(stderr(), going_on())
         view.start()
         view.note("x")
         view.tell(ended("r3"))

@@ -29,7 +29,6 @@ def test_by_option_or_environment() -> None:
     tracking = Tracking.asked(["tensorboard"], "q", "f", environment=told)
     assert (tracking.names, tracking.project, tracking.entity) == (("tensorboard",), "q", "f")
     assert Tracking.asked(environment={"HARNESS_TRACKER_PATIENCE": "2.5"}).patience_seconds == 2.5
-    assert not Tracking.asked(environment={}).command and Tracking.asked(machine=True, environment={}).command
 
 
 def test_by_the_suite_where_option_and_environment_are_silent() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from harness.errors import HarnessError
@@ -165,20 +163,6 @@ def test_only_one_process_tells_of_a_run(tmp_path: Path, server: Server) -> None
     with own, pytest.raises(HarnessError, match="is being sent by host"):
         bring_up(tmp_path)
     assert not server.requests
-
-
-def test_predictions_are_a_table_where_they_are_asked_for(tmp_path: Path, server: Server) -> None:
-    folder = records.whole(tmp_path)
-    bring_up(tmp_path)
-    assert "predictions" not in server.only_run().summary
-    tracking = Tracking(("wandb",), entity=ENTITY, project="p", predictions=True, patience_seconds=60)
-    assert bring_up(tmp_path, tracking).brought == 1
-    assert server.only_run().summary["predictions"]["nrows"] == records.IMAGES
-    [table] = [json.loads(content) for name, content in server.files.items() if "media/table" in name]
-    with np.load(folder.path / "predictions.npz") as arrays:
-        expected = zip(range(records.IMAGES), arrays["label"].tolist(), arrays["prediction"].tolist(), strict=True)
-    assert table["columns"] == ["image", "label", "prediction"] and table["data"] == [list(row) for row in expected]
-    assert bring_up(tmp_path, tracking).brought == 0
 
 
 @pytest.mark.parametrize("resumed", [False, True])

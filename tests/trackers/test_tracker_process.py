@@ -183,7 +183,7 @@ def test_a_client_whose_import_hangs_neither_delays_nor_outlives_a_run(
 ) -> None:
     (tmp_path / "wandb.py").write_text(HANGS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(tracker_process, "START_SECONDS", 1.0)
+    monkeypatch.setattr(tracker_process, "START_SECONDS", 1)
     (tmp_path / "results").mkdir()
     said: list[str] = []
     began = time.monotonic()

@@ -13,13 +13,6 @@ from harness.counted import counted
 from harness.errors import HarnessError
 from harness.suite.plan import PlannedRun
 
-_TIMES = (
-    r"(?P<minutes>\d+)(:(?P<seconds>\d+))?",
-    r"(?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>\d+)",
-    r"(?P<days>\d+)-(?P<hours>\d+)(:(?P<minutes>\d+)(:(?P<seconds>\d+))?)?",
-)
-_SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -70,8 +63,7 @@ class Resources:
             _require_one_line("--sbatch", line)
             if not line.startswith("-"):
                 raise HarnessError(f"--sbatch {line!r} is no option of sbatch", 'e.g. --sbatch "--mail-type=END"')
-        limit = _seconds(self.time) if self.time else None
-        if limit and self.stop_early_seconds > limit / 2:
+        if self.time and self.stop_early_seconds > _seconds(self.time) / 2:
             message = f"with --time {self.time} a task would stop after less than half of its time"
             raise HarnessError(f"{message}: {self.stop_early_seconds} s early", "set --stop-early SECONDS")
 
@@ -114,18 +106,13 @@ class Array:
         return range(first, min(first + self.runs_per_task - 1, self.last_line) + 1)
 
 
-def world_size(run: PlannedRun) -> int:
-    """Returns the number of processes of a run; a manifest is sorted by it."""
-    return run.spec.train.num_processes or 1
-
-
 def arrays(runs: Sequence[PlannedRun], resources: Resources, max_array_size: int) -> Iterator[Array]:
     """Divides runs, sorted by their world size, into arrays that SLURM takes.
 
     Raises:
         HarnessError: a world size that does not divide into its nodes.
     """
-    sizes = [world_size(run) for run in runs]
+    sizes = [run.spec.train.world_size for run in runs]
     most = max_array_size * resources.runs_per_task
     for size in sorted(set(sizes)):
         nodes = math.ceil(size / (resources.processes_per_node or resources.gpu_count or size))
@@ -195,11 +182,14 @@ def _require_one_line(option: str, value: str) -> None:
         raise HarnessError(message, "a line of #SBATCH ends at a newline: leave it out")
 
 
-def _seconds(time: str) -> int | None:
-    """Returns a time limit in seconds, None for no limit."""
+def _seconds(time: str) -> float:
+    """Returns a time limit in seconds: of minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S."""
     if time.upper() in ("INFINITE", "UNLIMITED"):
-        return None
-    match = next(filter(None, (re.fullmatch(form, time) for form in _TIMES)), None)
-    if not match:
+        return math.inf
+    if not re.fullmatch(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}", time):
         raise HarnessError(f"--time {time}", "minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS")
-    return sum(int(value) * _SECONDS[unit] for unit, value in match.groupdict().items() if value)
+    days, dash, clock = time.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    units = (3600, 60, 1) if dash or len(parts) == 3 else (60, 1)
+    seconds = 86400 * int(days or 0) + sum(part * unit for part, unit in zip(parts, units, strict=False))
+    return seconds or math.inf

@@ -104,13 +104,9 @@ class Allocation:
 
     @staticmethod
     def of_this_job() -> Allocation | None:
-        """Returns the allocation, or None outside of a job of several nodes.
-
-        Raises:
-            HarnessError: SLURM's variables are not those of a job.
-        """
-        nodes = _count("SLURM_JOB_NUM_NODES") if "SLURM_JOB_NUM_NODES" in os.environ else 1
-        return Allocation(_count("SLURM_JOB_ID"), nodes) if nodes > 1 else None
+        """Returns the allocation, or None outside of a job of several nodes."""
+        nodes = int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
+        return Allocation(int(os.environ["SLURM_JOB_ID"]), nodes) if nodes > 1 else None
 
     @property
     def port(self) -> int:
@@ -132,13 +128,6 @@ class Allocation:
         return match[1] if match else first
 
 
-def _count(variable: str) -> int:
-    value = os.environ.get(variable, "")
-    if not re.fullmatch(r"[0-9]+", value):
-        raise HarnessError(f"{variable} is {value!r}, and no number", f"unset {variable} outside of a SLURM job")
-    return int(value)
-
-
 def _shown(answer: str) -> str:
     """Returns an answer in one line, cut where it is long."""
     words = " ".join(answer.split())
@@ -148,8 +137,6 @@ def _shown(answer: str) -> str:
 def _ask(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
-    except FileNotFoundError:
-        raise HarnessError(f"there is no command '{command[0]}'", "call it where SLURM is installed") from None
     except OSError as error:
         raise HarnessError(f"cannot call {command[0]}: {error.strerror}", "call it where SLURM is installed") from None
     except subprocess.TimeoutExpired:

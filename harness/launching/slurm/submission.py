@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from harness.counted import counted
 from harness.errors import HarnessError, nearest
 from harness.launching.manifest import MANIFEST_FILE, Manifest
-from harness.launching.slurm.batch import Array, Resources, arrays, render, world_size
+from harness.launching.slurm.batch import Array, Resources, arrays, render
 from harness.launching.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
 from harness.records.files import read_lines, read_object, write_json
 from harness.records.planned import read_planned
@@ -82,39 +83,59 @@ def read_submissions(output: Path, suite: str) -> list[Submission]:
         try:
             parts = read_object(path)["arrays"]
             jobs = {part["job"]: Array(**part["array"]) for part in parts if part["job"] is not None}
-        except (KeyError, TypeError):
-            raise HarnessError(f"{path} is not what `harness submit` writes", "move it away, or restore it") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unreadable(path, error) from None
         found.append(Submission(path.parent, jobs))
     return found
 
 
 def _unreadable(path: Path, error: Exception) -> HarnessError:
-    return HarnessError(f"cannot read {path}: {error}", "it is written by `harness submit`")
+    return HarnessError(f"cannot read {path}: {error}", "`harness submit` has written it: restore it, or move it away")
 
 
 @dataclass(frozen=True)
 class Queue:
-    """The tasks of a suite's submissions that have not ended."""
+    """The tasks of a suite's submissions that have not ended.
 
-    tasks: tuple[QueuedTask, ...]
-    run_ids: frozenset[str]
+    Attributes:
+        logs: of the newest submission; None where there is none.
+    """
+
+    tasks: tuple[QueuedTask, ...] = ()
+    run_ids: frozenset[str] = frozenset()
+    logs: Path | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain values."""
+        return {"runs": len(self.run_ids), "tasks": [vars(task) for task in self.tasks]}
+
+    def text(self) -> str:
+        """Returns one line for a person."""
+        if not self.tasks:
+            return "queue: empty" + (f"; logs: {self.logs}; `harness submit` sends what is open" if self.logs else "")
+        counts = Counter(
+            f"{task.state.lower()} ({task.reason})" if task.state == "PENDING" else task.state.lower()
+            for task in self.tasks
+        )
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items(), reverse=True))
+        jobs = ", ".join(str(job) for job in sorted({task.job for task in self.tasks}))
+        return f"queue: tasks: {states}; with {counted(len(self.run_ids), 'run')}; jobs {jobs}"
 
 
-def read_queue(submissions: Sequence[Submission]) -> Queue:
-    """Asks SLURM what of these submissions has not ended.
+def read_queue(output: Path, suite: str) -> Queue:
+    """Asks SLURM what of a suite's submissions has not ended.
 
     Raises:
-        HarnessError: the queue cannot be asked, or a manifest of what is in it cannot be read.
+        HarnessError: the queue cannot be asked, or a submission or a manifest of what is in it cannot be read.
     """
+    submissions = read_submissions(output, suite)
     by_job = {job: submission for submission in submissions for job in submission.jobs}
     tasks = [task for task in queued_tasks(by_job) if task.task < by_job[task.job].jobs[task.job].tasks]
     run_ids: set[str] = set()
     for submission in submissions:
         if own := [task for task in tasks if task.job in submission.jobs]:
             run_ids |= submission.run_ids(own)
-    return Queue(tuple(tasks), frozenset(run_ids))
+    return Queue(tuple(tasks), frozenset(run_ids), submissions[-1].logs if submissions else None)
 
 
 def counting_systems(stored: SuiteResults, system: str) -> tuple[str, ...] | None:
@@ -149,7 +170,8 @@ def open_runs(
     """
     done = {r.run_id for r in stored.results if r.status in FINAL and (systems is None or r.system_id in systems)}
     wanted = [run for run in plan.runs if run.run_id not in done]
-    runs = sorted((run for run in wanted if run.run_id not in queue.run_ids), key=world_size)
+    runs = [run for run in wanted if run.run_id not in queue.run_ids]
+    runs.sort(key=lambda run: run.spec.train.world_size)
     return tuple(runs), {"done": len(plan.runs) - len(wanted), "in the queue": len(wanted) - len(runs)}
 
 
@@ -181,7 +203,7 @@ class Draft:
             HarnessError: there is no such system, the queue cannot be asked, or a run does not fit the nodes.
         """
         name = plan.suite.name
-        queue = read_queue(read_submissions(output, name))
+        queue = read_queue(output, name)
         # After the queue: what ends in between is seen as done.
         stored = read_planned(output, name, {run.run_id for run in plan.runs})
         systems = counting_systems(stored, system)
