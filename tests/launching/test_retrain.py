@@ -251,7 +251,7 @@ def test_wrong_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         return capsys.readouterr().err
 
     assert "--retake" in error("--retake", "-1")
-    assert "those of runs that are packed never do" in error("--retake", "1", "--pack", "2")
+    assert "times of packed runs do not" in error("--retake", "1", "--pack", "2")
     for option in (["--retake", "1"], ["--renew"]):
         told = error(*option, suite="manifest.jsonl")
         assert told.startswith(f"error: {option[0]} trains runs again that are done, and manifest.jsonl is a frozen ")
