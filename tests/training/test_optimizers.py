@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import timm.optim
 import torch
+from timm.optim.lamb import Lamb
+from timm.optim.lion import Lion
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -77,11 +78,11 @@ SAME: list[tuple[str, dict[str, Any], Any, dict[str, Any]]] = [
     ("torch/Adadelta", {"lr": 0.5, "weight_decay": 0.1}, OPTIM.Adadelta, {"lr": 0.5, "weight_decay": 0.1}),
     ("torch/Rprop", {"lr": 0.05, "kwargs": {"etas": [0.4, 1.3]}}, OPTIM.Rprop, {"lr": 0.05, "etas": (0.4, 1.3)}),
     ("torch/SGD", {"lr": 0.1, "kwargs": {"momentum": 0.5}}, OPTIM.SGD, {"lr": 0.1, "momentum": 0.5}),
-    ("timm/lion", {}, timm.optim.Lion, {}),
+    ("timm/lion", {}, Lion, {}),
     (
         "timm/lamb",
         {"lr": 0.01, "weight_decay": 0.1, "kwargs": {"betas": [0.8, 0.9]}},
-        timm.optim.Lamb,
+        Lamb,
         {"lr": 0.01, "weight_decay": 0.1, "betas": (0.8, 0.9)},
     ),
 ]

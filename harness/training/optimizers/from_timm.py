@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm.optim
+from timm.optim import get_optimizer_class, get_optimizer_info  # pyright: ignore[reportPrivateImportUsage]
 from torch.optim import Optimizer
 
 from harness.errors import HarnessError
@@ -32,12 +32,12 @@ def timm_optimizer(
         HarnessError: it needs a package that is missing, does not take these arguments or parameters, or cannot be
             stepped by the training loop.
     """
-    if timm.optim.get_optimizer_info(name).second_order:
+    if get_optimizer_info(name).second_order:
         raise HarnessError(f"optimizer timm/{name} needs second derivatives", "use another, e.g. timm/lion")
     given = {"lr": lr, "weight_decay": weight_decay}
     arguments = {key: value for key, value in given.items() if value is not None}
     try:
-        found = timm.optim.get_optimizer_class(name)(groups, **arguments, **kwargs)
+        found = get_optimizer_class(name)(groups, **arguments, **kwargs)
     except (AssertionError, ImportError, NameError, RuntimeError, TypeError, ValueError) as error:
         raise HarnessError(f"optimizer timm/{name}: {error}", "see its documentation in timm.optim") from None
     if any(group["lr"] is None for group in found.param_groups):
