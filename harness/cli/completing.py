@@ -43,7 +43,7 @@ def words(context: typer.Context, incomplete: str) -> list[str]:
 def labels(context: typer.Context, incomplete: str) -> list[str]:
     """Returns the labels of the suite that was named before."""
     named = [str(one) for one in (*(context.params.get("words") or ()), *context.args) if one]
-    suite = next((one for one in named if one.endswith(SUFFIXES)), None)
+    suite = next((one for one in named if _may_be_suite(one)), None)
     if not suite:
         return []
     from harness.suite.plan import load_suite
