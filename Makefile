@@ -13,7 +13,7 @@ PYTEST := env --unset=PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 WORKERS := $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
-.PHONY: help setup demo test test-quick test-all test-faults gpu-check check format lock clean
+.PHONY: help setup demo test test-quick test-all test-faults test-floor gpu-check check format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -74,6 +74,14 @@ test-faults: setup  ## inject faults, and show what became of each; with KEEP=1 
 		tests/faults tests/data/test_download.py tests/data/test_cifar.py \
 		tests/records/test_files.py tests/records/test_store.py
 
+# The build of torch, one of uv's backends; empty takes that of the package index, where no other is reached.
+FLOOR_BACKEND ?= cpu
+test-floor: setup  ## run the quick tests on the lowest versions that pyproject.toml allows, in .venv-floor
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-floor
+	$(BIN)/uv pip install --quiet --python .venv-floor/bin/python --resolution lowest-direct \
+		$(if $(FLOOR_BACKEND),--torch-backend=$(FLOOR_BACKEND)) --editable '.[dev,timm]'
+	$(PYTEST:$(BIN)/%=.venv-floor/bin/%) $(SIDE_BY_SIDE) -m "not slow and not launch" --ignore tests/faults
+
 gpu-check: setup  ## measure a part on this machine's GPU: PART=overhead|loaders|speedrun|gtx|sweep [DATA=FOLDER] [PEER=SCRIPT]
 	$(BIN)/python benchmarks/performance/gpu_check.py $(PART) $(if $(DATA),--data $(DATA)) $(if $(PEER),--peer $(PEER))
 
@@ -94,7 +102,7 @@ lock: setup  ## renew the lock files after a change of the dependencies
 		--custom-compile-command "make lock" --python-version 3.11 - -o requirements-uv.lock
 
 clean:  ## remove the environment and the caches
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-floor .pytest_cache .ruff_cache .import_linter_cache
 
 .PHONY: test-slurm
 test-slurm: setup  ## run the tests on a private SLURM cluster; needs slurm-wlm and munge

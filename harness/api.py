@@ -23,7 +23,7 @@ def make_plan(
     The columns are `run_id`, `config_id`, `label`, `seed`, `anchor`, and `spec.…` for each field of the config.
 
     Args:
-        suite: its YAML file.
+        suite: its YAML file, or the name of one that ships.
         overrides: fields to change, e.g. `{"train.epochs": 5}`, as `--set` does.
         only: selections such as `label=best`, as `--only` has them.
         smoke: what the suite's `smoke` makes of it.

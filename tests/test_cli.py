@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.cli.app import tell_what_counts
 from harness.suite.schema import suite_schema
 from tests.records.test_store import finished
 
@@ -116,13 +117,55 @@ def test_set_and_only_may_stand_several_times(call, suite):
     assert [(row["label"], row["spec"]["train"]["tf32"]) for row in json.loads(out)] == [("epochs=1", True)]
 
 
-def test_list(call, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_list(call, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     out, err = call("list")
     kinds = [line for line in out.splitlines() if line and not line.startswith(" ")]
-    assert kinds == ["architectures:", "datasets:", "loaders:", "optimizers:", "schedules:", "pictures:", "suites:"]
-    assert not err and re.search(r"\n  benchmarks/quickstart.yaml +Which small network", out)
+    assert kinds == [
+        "architectures:",
+        "datasets:",
+        "loaders:",
+        "optimizers:",
+        "schedules:",
+        "pictures:",
+        "suites:",
+        "files:",
+    ]
+    assert not err and re.search(r"\n  quickstart +Which small network", out)
     assert list(json.loads(call("list", "loaders", "--json")[0])) == ["loaders"]
+
+
+def test_list_of_a_file_that_ships_is_its_text(call):
+    assert call("list", "suites", "quickstart")[0] == (ROOT / "benchmarks/quickstart.yaml").read_text()
+    assert call("list", "files", "gtx.yaml")[0] == (ROOT / "launch/gtx.yaml").read_text()
+    assert json.loads(call("list", "file", "task.sh", "--json")[0]).startswith("# What batch scripts source")
+    assert "hint: did you mean 'gtx.yaml'?" in call("list", "files", "gtx.yml", code=2)[1]
+    assert all(text.endswith(".") for text in json.loads(call("list", "files", "--json")[0])["files"].values())
+
+
+def test_a_suite_that_ships_is_planned_by_its_name_from_any_folder(call, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    by_name, err = call("plan", "quickstart", "--json")
+    assert not err
+    assert by_name == call("plan", str(ROOT / "benchmarks/quickstart.yaml"), "--json")[0]
+    assert call("plan", "quickstart", "--config_file", "cpu", "--json")[0] == by_name
+    assert "did you mean 'quickstart'?" in call("plan", "quickstrat", code=2)[1]
+    assert "did you mean 'vgg16_features'?" in call("plan", "benchmarks/vgg16_features.yaml", code=2)[1]
+    assert "did you mean 'gtx'?" in call("plan", "quickstart", "--config_file", "gxt", code=2)[1]
+    long = "x" * 300
+    assert "error: cannot read" in call("plan", long, code=2)[1]
+
+
+def test_a_file_wins_over_a_suite_of_its_name_and_a_line_says_so(call, suite, monkeypatch):
+    tell_what_counts.cache_clear()  # a process says it once
+    Path("quickstart.yaml").write_text(SUITE)
+    out, err = call("plan", "quickstart", "--json")
+    assert out == call("plan", suite, "--json")[0]
+    told = "'quickstart' is quickstart.yaml of this folder, not the one of that name that ships with the harness\n"
+    assert err == told
+    assert call("plan", "s", "--json") == (out, ""), "a name that no suite of the harness has"
+    monkeypatch.chdir(ROOT / "benchmarks")
+    assert "folder" not in call("plan", "precision")[1], "the very file"
 
 
 def test_list_of_one_name(call):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.completing import columns, suites
+from harness.paths import SUITES, shipped_names
 
 ROOT = Path(__file__).parent.parent
 SUITE = (
@@ -53,7 +54,9 @@ def offered(tmp_path: Path):
 @pytest.mark.launch
 def test_verbs_suites_options_and_values_in_bash(offered) -> None:
     assert offered("st") == ["status"]
-    assert offered("plan", "") == ["broken.yaml", "folder/", "s.yaml"]
+    assert {"broken.yaml", "folder/", "s.yaml", "quickstart", "speedrun"} < set(offered("plan", ""))
+    assert offered("plan", "s.yaml", "--config_file", "g") == ["gtx"]
+    assert "model.hidden_sizes=" in offered("plan", "quickstart", "--set", "model.")
     assert offered("run", "folder/") == ["folder/inner.yaml"]
     assert "--only" in offered("plan", "s.yaml", "--o")
     assert offered("report", "s.yaml", "--sort", "train_s")[0] == "train_seconds"
@@ -83,7 +86,9 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.yaml", "b.yml", "manifest.jsonl", "c.py", ".hidden.yaml"):
         Path(name).touch()
     Path("benchmarks").mkdir()
-    assert suites("") == ["a.yaml", "b.yml", "benchmarks/", "manifest.jsonl"]
+    here = {"a.yaml", "b.yml", "benchmarks/", "manifest.jsonl"}
+    assert set(suites("")) - set(shipped_names(SUITES)) == here and "quickstart" in suites("")
+    assert suites("b") == ["b.yml", "batch_size", "benchmarks/"]
     assert suites("./a") == ["./a.yaml"] and suites(".h") == [".hidden.yaml"]
     assert suites("nowhere/") == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness import __version__
+from harness.paths import SUITES, hides_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +65,7 @@ def plan_of(
     """Returns the plan of a suite as the options of a verb ask for it.
 
     Args:
-        suite: its file.
+        suite: its file, or the name of one that ships.
         overrides, only, smoke, config_file: see `harness.cli.options`.
         num_processes: of configs that name none; None for the config file's, or one.
         asked: by a launcher; None for what the config file asks for.
@@ -81,6 +83,7 @@ def plan_of(
         num_processes = num_processes or Launcher(config_file).num_processes()
         asked = asked or of_config(config_file)
     fingerprint, processes = fingerprint or identify_data, num_processes or 1
+    tell_what_counts(suite)
     own = load_suite(suite, overrides or (), smoke=smoke)
     if not asked or not asked.settings:
         return own.plan(fingerprint, num_processes=processes, only=only or ())
@@ -92,6 +95,13 @@ def plan_of(
         said = ", ".join(f"{path}={value}" for path, value in asked.settings.items())
         what = re.sub(r"^.*?:\d+: ", "", error.message)
         raise HarnessError(f"{asked.source} sets {said}: {what}", error.hint) from None
+
+
+@functools.cache
+def tell_what_counts(suite: Path) -> None:
+    """Says, once for all ranks, where a name stands for a file here and is that of a suite that ships, too."""
+    if os.environ.get("RANK", "0") == "0" and (sentence := hides_shipped(suite, SUITES)):
+        stderr().print(sentence, markup=False, soft_wrap=True)
 
 
 def identify_data(section: DataSection) -> str:

@@ -23,7 +23,7 @@ def compare(
         list[str],
         typer.Argument(
             metavar="SUITE[:LABEL] [LABEL]...",
-            help="Two configs, A and B; or a suite (its file or its folder of results), for its whole table.",
+            help="Two configs, A and B; or a suite (its file, name or folder of results), for its whole table.",
             autocompletion=completing.words,
         ),
     ],

@@ -9,14 +9,23 @@ from pathlib import Path
 
 import typer
 
+from harness.paths import LAUNCH_CONFIGS, SUITES, shipped_names
+
 SUFFIXES = (".yaml", ".yml", ".jsonl")
 
 
 def suites(incomplete: str) -> list[str]:
-    """Returns suite files and manifests that begin so, and the folders that may hold some."""
-    folder, _, start = incomplete.rpartition("/")
-    prefix = f"{folder}/" if "/" in incomplete else ""
-    return sorted(_files(prefix, start))
+    """Returns suites that ship, suite files and manifests that begin so, and the folders that may hold some."""
+    return sorted([*_names(SUITES, incomplete), *_files(incomplete)])
+
+
+def launch_configs(incomplete: str) -> list[str]:
+    """Returns configs of Accelerate's launcher that ship, YAML files and folders."""
+    return sorted([*_names(LAUNCH_CONFIGS, incomplete), *_files(incomplete)])
+
+
+def _names(folder: str, incomplete: str) -> list[str]:
+    return [name for name in shipped_names(folder) if name.startswith(incomplete)]
 
 
 def columns(incomplete: str) -> list[str]:
@@ -34,7 +43,7 @@ def words(context: typer.Context, incomplete: str) -> list[str]:
 def labels(context: typer.Context, incomplete: str) -> list[str]:
     """Returns the labels of the suite that was named before."""
     named = [str(one) for one in (*(context.params.get("words") or ()), *context.args) if one]
-    suite = next((one for one in named if one.endswith(SUFFIXES)), None)
+    suite = next((one for one in named if _may_be_suite(one)), None)
     if not suite:
         return []
     from harness.suite.plan import load_suite
@@ -49,7 +58,7 @@ def paths(context: typer.Context, incomplete: str) -> list[str]:
     """Returns the fields of the suite that was named before, each with what follows it, `=`."""
     # An option that still lacks its value leaves the suite among what was not understood.
     named = [context.params.get("suite"), *(context.params.get("suites") or ()), *context.args]
-    suite = next((str(one) for one in named if one and str(one).endswith(SUFFIXES)), None)
+    suite = next((str(one) for one in named if one and _may_be_suite(str(one))), None)
     if not suite:
         return []
     from harness.spec.settings import paths_of
@@ -62,7 +71,13 @@ def paths(context: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
-def _files(prefix: str, start: str) -> Iterator[str]:
+def _may_be_suite(text: str) -> bool:
+    return text.endswith(SUFFIXES) or text in shipped_names(SUITES)
+
+
+def _files(incomplete: str) -> Iterator[str]:
+    folder, _, start = incomplete.rpartition("/")
+    prefix = f"{folder}/" if "/" in incomplete else ""
     with contextlib.suppress(OSError, RuntimeError), os.scandir(Path(prefix or ".").expanduser()) as entries:
         for entry in entries:
             if not entry.name.startswith(start) or (entry.name.startswith(".") and not start):

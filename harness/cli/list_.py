@@ -13,15 +13,23 @@ from harness.cli.options import AsJson, Output
 @app.command("list")
 def list_names(
     kind: Annotated[
-        str, typer.Argument(help="suites, results, architectures, datasets, loaders, optimizers, schedules, pictures")
+        str,
+        typer.Argument(
+            help="suites, files, results, architectures, datasets, loaders, optimizers, schedules, pictures"
+        ),
     ] = "",
-    name: Annotated[str, typer.Argument(help="One of them; shows its parameters.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="One of them; shows its parameters, or the text of a suite or file.")
+    ] = "",
     output: Output = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """List suites, results, architectures, datasets, loaders, optimizers, schedules or pictures."""
-    from harness.suite.catalogue import Catalogue, catalogue, describe
+    """List suites, files that ship, results, architectures, datasets, loaders, optimizers, schedules or pictures."""
+    from harness.suite.catalogue import Catalogue, catalogue, describe, text_of
 
+    if name and (text := text_of(kind, name)) is not None:
+        print_json(text) if as_json else print_text(text.removesuffix("\n"))
+        return
     if kind == "results" and not name:
         from harness.launching.status import stored_suites
 

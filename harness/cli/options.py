@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.app import RESULTS
-from harness.cli.completing import columns, paths, suites
+from harness.cli.completing import columns, launch_configs, paths, suites
 from harness.errors import HarnessError
+from harness.paths import LAUNCH_CONFIGS, named_file
 
 
 def _require_text(context: typer.Context, param: typer.CallbackParam, value: Any) -> Any:
@@ -28,6 +29,10 @@ def _require_printable(param: typer.CallbackParam, value: Path) -> Path:
     return value
 
 
+def _shipped_too(value: Path | None) -> Path | None:
+    return named_file(value, LAUNCH_CONFIGS) if value else None
+
+
 def _all_printable(param: typer.CallbackParam, value: list[Path] | None) -> list[Path]:
     return [_require_printable(param, path) for path in value or []] or [RESULTS]
 
@@ -35,22 +40,30 @@ def _all_printable(param: typer.CallbackParam, value: list[Path] | None) -> list
 text_option = functools.partial(typer.Option, callback=_require_text)
 """An option of text. An empty text, as of an unset variable in a script, is no default: it is refused."""
 
-SuitePath = Annotated[Path, typer.Argument(metavar="SUITE", help="The suite's YAML file.", autocompletion=suites)]
+SuitePath = Annotated[
+    Path, typer.Argument(metavar="SUITE", help="Its file, or the name of one that ships.", autocompletion=suites)
+]
 RunnablePath = Annotated[
     Path,
-    typer.Argument(metavar="SUITE", help="Its YAML file, or a submission's manifest.jsonl.", autocompletion=suites),
+    typer.Argument(
+        metavar="SUITE",
+        help="Its YAML file, the name of one that ships, or a submission's manifest.jsonl.",
+        autocompletion=suites,
+    ),
 ]
 StudyPath = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[SUITE]", help="Its YAML file, or its folder of results. Default: the only one.", autocompletion=suites
+        metavar="[SUITE]",
+        help="Its YAML file or name, or its folder of results. Default: the only one.",
+        autocompletion=suites,
     ),
 ]
 StudyPaths = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[SUITE...]",
-        help="YAML files, or folders of results (same name: merged). Default: the only suite.",
+        help="YAML files or names, or folders of results (same name: merged). Default: the only suite.",
         autocompletion=suites,
     ),
 ]
@@ -86,7 +99,14 @@ Roots = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config_file", metavar="FILE", help="An Accelerate config, e.g. from launch/.")
+    Path | None,
+    typer.Option(
+        "--config_file",
+        metavar="FILE",
+        help="An Accelerate config, or the name of one that ships: cpu, gtx, ...",
+        callback=_shipped_too,
+        autocompletion=launch_configs,
+    ),
 ]
 Sort = Annotated[
     str, text_option("--sort", metavar="COLUMN", help="Sort the table by this column.", autocompletion=columns)

@@ -152,7 +152,7 @@ def _asked(config_file: Path | None) -> LauncherSettings:
         return of_config(config_file) if config_file else LauncherSettings()
     if config_file:
         message = "--config_file is for `harness run`, and a launcher has started this process"
-        raise HarnessError(message, f"accelerate launch --config_file {config_file} harness/run.py SUITE")
+        raise HarnessError(message, f"accelerate launch --config_file {config_file} -m harness.run SUITE")
     asked = of_launcher()
     if asked.use_cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"  # which the launcher does not hand on to several ranks

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.app import RESULTS, app, print_text, stderr
+from harness.cli.app import RESULTS, app, print_text, stderr, tell_what_counts
 from harness.cli.completing import suites
 from harness.cli.options import Entity, Output, Project, Small
 
@@ -24,7 +24,7 @@ def _verbs() -> None:
 def sync(
     suite: Annotated[
         Path,
-        typer.Argument(metavar="SUITE", help="Its YAML file, or the folder of its results.", autocompletion=suites),
+        typer.Argument(metavar="SUITE", help="Its file or name, or the folder of its results.", autocompletion=suites),
     ],
     follow: Annotated[
         bool,
@@ -44,6 +44,7 @@ def sync(
     if not suite.is_dir():
         from harness.suite.plan import load_suite
 
+        tell_what_counts(suite)
         file = load_suite(suite, smoke=smoke).file
         folder, of_suite = output / file.name, file.mirroring
     tracking = Tracking.asked([WANDB], wandb_project, wandb_entity, of_suite=of_suite)

@@ -20,6 +20,7 @@ import yaml
 
 from harness.errors import HarnessError
 from harness.launching.launch_folder import launching_process
+from harness.paths import LAUNCH_CONFIGS, nearest_file
 from harness.problems import shown
 from harness.spec import RunSpec
 from harness.spec.settings import Settings, value_at
@@ -89,9 +90,11 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         HarnessError: it cannot be read, or is none.
     """
-    hint = "see launch/ for examples"
+    hint = "see `harness list files` for examples"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HarnessError(f"there is no Accelerate config {path}", nearest_file(path, LAUNCH_CONFIGS)) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HarnessError(f"cannot read the Accelerate config {path}: {error}", hint) from None
     if not isinstance(config, dict):

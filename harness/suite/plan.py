@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from harness.errors import HarnessError, nearest
+from harness.paths import SUITES, named_file
 from harness.problems import shown
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
 from harness.spec.settings import Settings, apply, copied, matches, require_field
@@ -278,14 +279,14 @@ def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False
     """Reads and checks a suite file.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of a suite that ships.
         overrides: assignments such as `train.epochs=5`, each the last word on its path.
         smoke: take what the file's `smoke` makes of it: a suite with a name of its own, that compares with nothing.
 
     Raises:
         SuiteError: with file, line, the field and a hint.
     """
-    source, file = read_suite_file(path)
+    source, file = read_suite_file(named_file(path, SUITES))
     if not smoke:
         return Suite(source, file, parse_overrides(overrides))
     if file.smoke is None:

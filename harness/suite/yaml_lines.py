@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError
+from harness.paths import SUITES, nearest_file
 
 _TAG = "tag:yaml.org,2002:"
 # Numbers are those of YAML 1.2's core schema, and digits may stand in groups (50_000): YAML 1.1 reads 010 as 8, 1:30 as
@@ -113,10 +114,7 @@ def read_yaml(path: Path) -> Source:
             raise SuiteError(f"{path}:1: more than {MOST_CHARACTERS:,} characters", "name the YAML file of a suite")
         values = _load(text, str(path), lines)
     except OSError as error:
-        others = [str(other) for other in path.parent.glob("*.yaml")] or [
-            str(p) for p in Path("benchmarks").glob("*.yaml")
-        ]
-        raise SuiteError(f"cannot read {path}: {error.strerror}", nearest(str(path), others)) from None
+        raise SuiteError(f"cannot read {path}: {error.strerror}", nearest_file(path, SUITES)) from None
     except (yaml.YAMLError, ValueError) as error:
         raise _syntax_error(path, error) from None
     if values is None:

@@ -123,9 +123,14 @@ def test_scripts_by_hand_are_complete(script: str, log: str, tmp_path: Path) -> 
     assert {"time", "signal", "requeue", "open-mode"} <= asked.keys()
     assert (asked["signal"], asked["output"]) == ("B:USR1@300", log)
     assert "##SBATCH --gpus-per-node=1" in path.read_text(), "to fill in"
-    elsewhere = subprocess.run(["bash", str(path), "suite.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    none = {"PATH": "/usr/bin:/bin"}
+    elsewhere = subprocess.run(
+        ["bash", str(path), "suite.yaml"], cwd=tmp_path, env=none, capture_output=True, text=True
+    )
     assert elsewhere.returncode == 2
-    assert re.fullmatch(r"error: there is no .venv/bin/harness in .*\nhint: .*\n", elsewhere.stderr)
+    assert re.fullmatch(
+        r"error: there is neither .venv/bin/harness in .* nor a harness on PATH\nhint: .*\n", elsewhere.stderr
+    )
 
 
 def test_no_rights_in_the_folder_of_logs_is_one_sentence(

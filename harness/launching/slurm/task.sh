@@ -1,4 +1,4 @@
-# Sourced by batch scripts. From here on USR1 and TERM are handed on to the command of `run_task`, which saves and stops.
+# What batch scripts source: signals, and a place in the queue again. From here on USR1 and TERM are handed on to the command of `run_task`, which saves and stops.
 stopped_by="" child=""
 forward() {
     stopped_by=$1
