@@ -26,12 +26,13 @@ def code_hash(files: Iterable[Path], root: Path) -> str:
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:12]
 
 
-def with_local_imports(files: Sequence[Path], root: Path) -> set[Path]:
-    """Returns modules and those that they import, directly or not, as far as these lie below `root`.
+def with_local_imports(files: Sequence[Path], root: Path, within: Path | None = None) -> set[Path]:
+    """Returns modules and those that they import, directly or not, as far as these lie below `within`.
 
     Args:
         files: the modules.
         root: the folder that absolute imports are looked for in.
+        within: a folder below it, or `root` itself. Beside an installed package lie torch and all others.
     """
     found: set[Path] = set()
     left = list(files)
@@ -39,7 +40,8 @@ def with_local_imports(files: Sequence[Path], root: Path) -> set[Path]:
         path = left.pop()
         if path not in found:
             found.add(path)
-            left += [module for name in _read(path)["imports"] for module in _modules(name, path, root)]
+            imported = (module for name in _read(path)["imports"] for module in _modules(name, path, root))
+            left += [module for module in imported if module.is_relative_to(within or root)]
     return found
 
 

@@ -57,8 +57,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, with_pip=False, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
-    # A path in a .pth file, whose own .pth files are not read: the editable install of the repository is none of it.
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # Beside the package, as pip would put them: what walks its folder's neighbours walks torch.
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if path.suffix != ".pth" and not path.name.startswith((NAME.replace("-", "_"), "harness")):
+            (packages / path.name).symlink_to(path)
     (packages / "sitecustomize.py").write_text(NO_CHARTS)
     options = ["--no-deps", "--no-index", "--quiet", "--disable-pip-version-check"]
     subprocess.run(

@@ -49,7 +49,7 @@ def _own_code(used: frozenset[Path], package: Path) -> str:
     trains = [file for name in TRAINS for file in _modules(package / name)]
     plugins = [package / folder for folder in PLUGINS]
     shared = {file for file in trains if not any(file.is_relative_to(folder) for folder in plugins)}
-    imported = {file for path in used for file in with_local_imports([path], package.parent)}
+    imported = {file for path in used for file in with_local_imports([path], package.parent, package)}
     return code_hash(shared | (imported & set(trains)), package)
 
 
