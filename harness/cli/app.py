@@ -57,6 +57,7 @@ def plan_of(
     config_file: Path | None,
     num_processes: int | None = None,
     *,
+    plugins: list[Path] | None = None,
     asked: LauncherSettings | None = None,
     fingerprint: Callable[[DataSection], str] | None = None,
 ) -> Plan:
@@ -66,6 +67,7 @@ def plan_of(
         suite: its file.
         overrides, only, smoke, config_file: see `harness.cli.options`.
         num_processes: of configs that name none; None for the config file's, or one.
+        plugins: files of plug-ins, beside those that the suite names.
         asked: by a launcher; None for what the config file asks for.
         fingerprint: gives the identity of the data's content; by default data files are read whose content is not
             known yet, however large they are.
@@ -81,7 +83,7 @@ def plan_of(
         num_processes = num_processes or Launcher(config_file).num_processes()
         asked = asked or of_config(config_file)
     fingerprint, processes = fingerprint or identify_data, num_processes or 1
-    own = load_suite(suite, overrides or (), smoke=smoke)
+    own = load_suite(suite, overrides or (), smoke=smoke, plugins=plugins or ())
     if not asked or not asked.settings:
         return own.plan(fingerprint, num_processes=processes, only=only or ())
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, print_json, print_text
-from harness.cli.options import AsJson, Output
+from harness.cli.options import AsJson, Output, Plugins
 
 
 @app.command("list")
@@ -17,11 +17,14 @@ def list_names(
     ] = "",
     name: Annotated[str, typer.Argument(help="One of them, to see its parameters.")] = "",
     output: Output = RESULTS,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """List what there is: suites, results, architectures, datasets, loaders, optimizers, schedules, pictures."""
+    from harness import registry
     from harness.suite.catalogue import Catalogue, catalogue, describe
 
+    registry.use(plugin or ())
     if kind == "results" and not name:
         from harness.launching.status import stored_suites
 

@@ -73,6 +73,10 @@ Selections = Annotated[
         autocompletion=paths,
     ),
 ]
+Plugins = Annotated[
+    list[Path] | None,
+    text_option("--plugin", metavar="FILE", help="A file of plug-ins of your own, beside the suite's 'plugins'."),
+]
 Small = Annotated[bool, typer.Option("--smoke", help="What the suite's 'smoke' makes of it: a minute on a CPU.")]
 Download = Annotated[
     bool, typer.Option("--download", help="Fetch published data that are not there, as data.download=true would.")
