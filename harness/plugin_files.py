@@ -6,7 +6,6 @@ point of the group `harness.plugins`, whose value is a module, or a package: the
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import json
@@ -60,6 +59,8 @@ def read_files(paths: Iterable[Path]) -> tuple[PluginFile, ...]:
     named = {Path(path).resolve(): True for path in paths}
     found = named | {path: False for path in _of_entry_points() if path not in named}
     files = tuple(_read(path, must) for path, must in found.items())
+    for file in [file for file in _loaded.values() if file.path not in found]:
+        _unload(file)  # another suite's may have modules of these names
     _require_own_names(files)
     return files
 
@@ -70,26 +71,39 @@ def load(file: PluginFile) -> ModuleType:
     Raises:
         HarnessError: it cannot be imported, with the line, or is not what was read.
     """
-    if (module := sys.modules.get(file.module)) and _loaded.get(file.module, file.code) == file.code:
+    before = _loaded.get(file.module, file)
+    if (module := sys.modules.get(file.module)) and before.code == file.code:
         return module
     if _read(file.path, file.must_have_plugins).code != file.code:
         raise changed(file.path)
-    for name in map(functools.partial(_name, root=file.root), file.local if file.module in _loaded else ()):
-        sys.modules.pop(name, None)
+    if file.module in _loaded:
+        _unload(before)
     if str(file.root) not in sys.path:
         sys.path.append(str(file.root))  # at the end: it hides nothing
+        _added.add(file.root)
+    _loaded[file.module] = file
     importlib.invalidate_caches()
     try:
-        module = importlib.import_module(file.module)
+        return importlib.import_module(file.module)
     except (Exception, SystemExit) as error:
+        _unload(file)
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
         hint = f"try it: PYTHONPATH={file.root} python -c 'import {file.module}'"
         raise HarnessError(f"{_place(file, error)}: it cannot be imported: {what}", hint) from None
-    _loaded[file.module] = file.code
-    return module
 
 
-_loaded: dict[str, str] = {}  # the code of each file that was imported here, by its module
+_loaded: dict[str, PluginFile] = {}  # what was imported here, by its module
+_added: set[Path] = set()  # to sys.path
+
+
+def _unload(file: PluginFile) -> None:
+    """Lets Python forget a file's modules; what was built of them stays as it is."""
+    for path in file.local:
+        sys.modules.pop(_name(path, file.root), None)
+    del _loaded[file.module]
+    if file.root in _added and not any(other.root == file.root for other in _loaded.values()):
+        _added.discard(file.root)
+        sys.path.remove(str(file.root))
 
 
 def changed(path: Path) -> HarnessError:

@@ -160,6 +160,10 @@ def test_two_suites_have_plugins_of_one_name_each_its_own(project: Path, tmp_pat
     assert (one.model.model_dump(), two.model.model_dump()["width"]) == (again.model.model_dump(), 16)
     assert one.model.model_dump()["width"] == 8
     assert list(first.configs()) != list(second.configs()) != []
+    for suite, folder in ((first, project), (second, other), (first, project)):
+        suite.configs()
+        registry.build("architecture", "mine", GREY8, 10)
+        assert sys.modules["layers_of_mine"].__file__ == str(folder / "layers_of_mine.py")
 
 
 # Finding them
@@ -373,6 +377,7 @@ def test_an_import_that_fails_is_one_sentence(project: Path, file: str, line: st
     found = Manifest.of(plan(project), project)
     with pytest.raises(HarnessError) as caught:
         registry.load(found.plugins)
+    assert "layers_of_mine" not in sys.modules and str(project) not in sys.path
     assert f"{project}/{message}" in caught.value.message and "\n" not in caught.value.message
 
 
