@@ -24,11 +24,11 @@ def list_names(
     from harness import registry
     from harness.suite.catalogue import Catalogue, catalogue, describe
 
-    registry.use(plugin or ())
     if kind == "results" and not name:
         from harness.launching.status import stored_suites
 
         found = Catalogue({kind: stored_suites(output)})
     else:
+        registry.use(plugin or ())
         found = describe(kind, name) if name else catalogue(kind)
     print_json(found.kinds) if as_json else print_text(found.text())

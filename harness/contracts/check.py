@@ -88,7 +88,7 @@ def _promises(plugin: Plugin, name: str, parameters: dict[str, Any]) -> Iterator
     from harness.visualize.draw import draw
 
     told = [f"{key}={json.dumps(value)}" for key, value in parameters.items() if value is not None]
-    return picture.promises(lambda run, root, console: draw([str(run)], [name], told, root, console))
+    return picture.promises(lambda run, root, console: list(draw([str(run)], [name], told, root, console)))
 
 
 def _instead(plugin: Plugin, holds: Callable[[], object]) -> str:

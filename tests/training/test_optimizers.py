@@ -103,7 +103,7 @@ def test_every_optimizer_changes_every_parameter(name: str, weight_decay_on: str
     contract.steps_every_parameter(lambda model: build_optimizer(own, model))
 
 
-@pytest.mark.parametrize("name", sorted({*registry.names("optimizer")} - REFUSED - NOT_FOR_EVERY_LAYER))
+@pytest.mark.parametrize("name", sorted(ALL - REFUSED - NOT_FOR_EVERY_LAYER))
 def test_every_optimizer_goes_on_exactly(name: str) -> None:
     own = section(name, **({"lr": 0.1} if name == "sgd" else {}))
     contract.goes_on_exactly(lambda model: build_optimizer(own, model))
