@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def make_plan(
-    suite: str | Path, overrides: Mapping[str, Any] | None = None, only: Sequence[str] = (), *, smoke: bool = False
+    suite: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
+    *,
+    smoke: bool = False,
+    plugins: Sequence[str | Path] = (),
 ) -> pandas.DataFrame:
     """Returns the runs of a suite in their order, one row each, without running them; nothing imports torch.
 
@@ -27,6 +32,7 @@ def make_plan(
         overrides: fields to change, e.g. `{"train.epochs": 5}`, as `--set` does.
         only: selections such as `label=best`, as `--only` has them.
         smoke: what the suite's `smoke` makes of it.
+        plugins: files of plug-ins beside those that the suite names, as `--plugin` does.
 
     Raises:
         HarnessError: the suite is wrong; with file, line and a hint.
@@ -37,7 +43,8 @@ def make_plan(
     from harness.results.frame import columns_below
     from harness.suite.plan import load_suite
 
-    plan = load_suite(Path(suite), _assignments(overrides), smoke=smoke).plan(known_fingerprint, only=only)
+    asked = load_suite(Path(suite), _assignments(overrides), smoke=smoke, plugins=plugins)
+    plan = asked.plan(known_fingerprint, only=only)
     specs = {config_id: spec.model_dump(mode="json") for config_id, spec in plan.configs().items()}
     columns: dict[str, list[Any]] = {
         "run_id": [run.run_id for run in plan.runs],
@@ -56,6 +63,7 @@ def train_suite(
     only: Sequence[str] = (),
     *,
     smoke: bool = False,
+    plugins: Sequence[str | Path] = (),
     output: str | Path = "results",
 ) -> pandas.DataFrame:
     """Trains what is open of a suite, in processes of its own as `harness run` does, and returns its table of runs.
@@ -63,7 +71,7 @@ def train_suite(
     Progress goes to stderr. A run that fails ends no other: a warning says so, and its row has its status and cause.
 
     Args:
-        suite, overrides, only, smoke: see `make_plan`.
+        suite, overrides, only, smoke, plugins: see `make_plan`.
         output: the results root.
 
     Raises:
@@ -73,10 +81,10 @@ def train_suite(
     from harness.results.study import study_of_suite
     from harness.suite.plan import load_suite
 
-    asked = load_suite(Path(suite), _assignments(overrides), smoke=smoke)
+    asked = load_suite(Path(suite), _assignments(overrides), smoke=smoke, plugins=plugins)
     call = [sys.executable, "-m", "harness", "run", str(suite), "--output", str(output), *["--smoke"] * smoke]
-    for option, texts in (("--set", _assignments(overrides)), ("--only", only)):
-        call += [word for text in texts for word in (option, text)]
+    for option, texts in (("--set", _assignments(overrides)), ("--only", only), ("--plugin", plugins)):
+        call += [word for text in texts for word in (option, str(text))]
     done = subprocess.run(call, stdout=subprocess.DEVNULL)
     if done.returncode not in (0, 1):
         raise HarnessError(

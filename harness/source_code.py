@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,13 @@ def code_hash(files: Iterable[Path], root: Path) -> str:
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:12]
 
 
-def with_local_imports(files: Sequence[Path], root: Path, within: Path | None = None) -> set[Path]:
-    """Returns modules and those that they import, directly or not, as far as these lie below `within`.
+def with_local_imports(files: Sequence[Path], root: Path, counts: Callable[[Path], bool]) -> set[Path]:
+    """Returns modules and those that they import, directly or not, as far as these count.
 
     Args:
         files: the modules.
         root: the folder that absolute imports are looked for in.
-        within: a folder below it, or `root` itself. Beside an installed package lie torch and all others.
+        counts: tells of a module that is imported whether it does; the imports of one that does not are left alone.
     """
     found: set[Path] = set()
     left = list(files)
@@ -41,7 +41,7 @@ def with_local_imports(files: Sequence[Path], root: Path, within: Path | None = 
         if path not in found:
             found.add(path)
             imported = (module for name in _read(path)["imports"] for module in _modules(name, path, root))
-            left += [module for module in imported if module.is_relative_to(within or root)]
+            left += filter(counts, imported)
     return found
 
 
@@ -59,13 +59,18 @@ def _modules(name: str, importer: Path, root: Path) -> Iterator[Path]:
         yield package
 
 
-@cache
 def _read(path: Path) -> dict[str, Any]:
-    """Returns the `hash` of a module and the names that it `imports`."""
+    """Returns the `hash` of a module and the names that it `imports`, as it is now."""
     try:
-        content = path.read_bytes()
+        stat = path.stat()
+        return _read_as_of(path, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         raise HarnessError(f"{path} cannot be read: {error.strerror}", "a run's code is part of its record") from None
+
+
+@cache
+def _read_as_of(path: Path, mtime_ns: int, size: int) -> dict[str, Any]:
+    content = path.read_bytes()
     key = hashlib.sha256(f"{VERSION}\0".encode() + content).hexdigest()
     return json.loads(remember("code", key, lambda: json.dumps(_parse(content, path))))
 
@@ -73,8 +78,10 @@ def _read(path: Path) -> dict[str, Any]:
 def _parse(content: bytes, path: Path) -> dict[str, Any]:
     try:
         tree = ast.parse(content, str(path))
-    except (SyntaxError, ValueError) as error:
-        raise HarnessError(f"{path} is no Python module: {error}", "correct it") from None
+    except SyntaxError as error:
+        raise HarnessError(f"{path}:{error.lineno}: {error.msg}", "correct it, or take the file away") from None
+    except ValueError as error:  # e.g. a null byte
+        raise HarnessError(f"{path}:1: no Python module: {error}", "correct it, or take the file away") from None
     imports = {name for node in ast.walk(tree) for name in _imported(node)}
     text = json.dumps(_plain(tree), separators=(",", ":"))
     return {"hash": hashlib.sha256(text.encode()).hexdigest(), "imports": sorted(imports)}

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from harness import registry
 from harness.cli.app import app
+from harness.contracts.check import check_file
 from harness.data.prepare import data_source
+from harness.registry import FOLDERS
 from harness.suite.plan import load_suite
 from tests.house import House
 
@@ -34,18 +39,39 @@ def test_suites_in_documents_are_valid(document: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.launch
-def test_the_architecture_of_the_document_is_one_new_file_and_no_edit_elsewhere(house: House) -> None:
-    [code] = blocks("docs/extending.md", "python")
-    path = re.match(r"# (\S+)", code)
-    assert path
-    (house.path / path[1]).write_text(code)
-    suite = house.suite("include: [{model: {name: two_layers, filters: 4}}]\n")
-    done = house.run(str(suite))
+def test_one_of_each_kind_of_the_document_is_a_file_beside_the_suite(house: House) -> None:
+    files = {}
+    for code in blocks("docs/extending.md", "python"):
+        path = re.match(r"# (\w+\.py)\n", code)
+        assert path
+        files[path[1]] = code
+        (house.path / path[1]).write_text(code)
+    marked = {kind for code in files.values() for kind in re.findall(r"^@(\w+)\(", code, re.MULTILINE)}
+    assert marked == set(FOLDERS)
+    head = f"name: faults\nplugins: [{', '.join(files)}]\n"
+    base = "base: {model: {name: two_layers, filters: 4}, data: stripes, loader: {name: announced, word: turn}, "
+    text = f"{head}{base}optimizer: signs, schedule: {{name: halving, every: 2.0}}, train: {{epochs: 2}}}}\n"
+    (house.path / "suite.yaml").write_text(text)
+    done = house.run("suite.yaml")
     assert done.returncode == 0, done.stderr
-    assert [result["status"] for result in house.results().values()] == ["ok"]
-    refused = house.run(str(house.suite("include: [{model: {name: two_layers, filter: 4}}]\n")))
-    assert refused.returncode == 2
-    assert "did you mean 'filters'?" in refused.stderr
+    [result] = house.results().values()
+    assert result["status"] == "ok"
+    (house.path / "suite.yaml").write_text(text.replace("filters", "filter"))
+    refused = house.run("suite.yaml")
+    assert refused.returncode == 2 and "did you mean 'filters'?" in refused.stderr
+    plugins = [word for name in files for word in ("--plugin", name)]
+    command = [sys.executable, "-m", "harness", "visualize", result["run_id"], "--what", "average", *plugins]
+    drawn = subprocess.run(command, cwd=house.path, env=house.environment(), capture_output=True, text=True)
+    assert drawn.returncode == 0 and Path(house.path / drawn.stdout.strip()).is_file(), drawn.stderr
+
+
+@pytest.mark.launch
+def test_the_plugins_of_the_document_keep_their_promises(tmp_path: Path) -> None:
+    for code in blocks("docs/extending.md", "python"):
+        file = tmp_path / code.partition("\n")[0].removeprefix("# ")
+        file.write_text(code)
+        assert [one for one in check_file(file) if one.instead] == []
+    registry.use()
 
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("slurm/*.md"), *ROOT.glob("results/**/*.md")]

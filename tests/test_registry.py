@@ -9,7 +9,7 @@ from harness import paths, registry
 from harness.errors import HarnessError
 from harness.registry import FOLDERS, build, find, names, plugins
 from harness.spec import PLUGIN_SECTIONS, section_model
-from harness.spec.run_spec import _read_section
+from harness.spec.run_spec import _read_section, _section_model
 from harness.suite.catalogue import catalogue, describe
 
 SOURCE = '''
@@ -33,9 +33,9 @@ def folders(tmp_path, monkeypatch):
     for folder in FOLDERS.values():
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(registry, "PACKAGE", tmp_path)
-    section_model.cache_clear()
+    _section_model.cache_clear()
     yield {kind: tmp_path / folder for kind, folder in FOLDERS.items()}
-    section_model.cache_clear()
+    _section_model.cache_clear()
     _read_section.cache_clear()  # sections of the models that were cleared
 
 
@@ -80,13 +80,21 @@ def test_building_imports_the_file_and_hands_on_what_it_is_given(folders, kind, 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("def f(*, x: int = 2 + y): ...", "harness.models.bad.f, parameter 'x': the default is not a literal"),
-        ("def f(*, x: int = len('ab')): ...", "harness.models.bad.f, parameter 'x': the default is not a literal"),
-        ("def f(*, x=3): ...", "harness.models.bad.f, parameter 'x' has no type"),
-        ("def f(*, x: Tensor = None): ...", "harness.models.bad.f, parameter 'x': name 'Tensor' is not defined"),
-        ("def f(*, x: 'Tensor' = None): ...", "harness.models.bad.f, parameter 'x': name 'Tensor' is not defined"),
-        ("def f(*, x: int.y = 3): ...", "harness.models.bad.f, parameter 'x': type object 'int' has no attribute"),
-        ("def f(*, x: __import__('os') = 3): ...", "parameter 'x': name '__import__' is not defined"),
+        ("def f(*, x: int = 2 + y): ...", "bad.py:2: parameter 'x' of f: the default is not a literal"),
+        ("def f(*, x: int = len('ab')): ...", "bad.py:2: parameter 'x' of f: the default is not a literal"),
+        ("def f(*, x=3): ...", "bad.py:2: parameter 'x' of f has no type"),
+        ("def f(*, x: Tensor = None): ...", "bad.py:2: parameter 'x' of f: name 'Tensor' is not defined"),
+        ("def f(*, x: 'Tensor' = None): ...", "bad.py:2: parameter 'x' of f: name 'Tensor' is not defined"),
+        ("def f(*, x: int.y = 3): ...", "bad.py:2: parameter 'x' of f: type object 'int' has no attribute"),
+        ("def f(*, x: __import__('os') = 3): ...", "parameter 'x' of f: name '__import__' is not defined"),
+        (
+            "def f(image): ...",
+            "bad.py:2: f takes image before the `*`, and the harness supplies image, num_classes to an a",
+        ),
+        ("def f(image, num_classes, width=8): ...", "bad.py:2: f takes image, num_classes, width before the `*`"),
+        ("def f(): ...", "bad.py:2: f takes nothing before the `*`"),
+        ("def f(name, image): ...", "bad.py:2: f takes name, image before the `*`"),
+        ("def f(image, num_classes, **more): ...", "bad.py:2: **more of f does not tell which parameters a suite may"),
         ("class F: ...", "bad.py:2: @architecture marks a function and names it"),
         ("def f(: ...", "bad.py:2: invalid syntax"),
     ],
@@ -101,9 +109,10 @@ def test_a_plug_in_that_cannot_be_read(folders, source, message):
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
+        ("@architecture(3)", "bad.py:1: @architecture of f is given a name that is no text"),
         ("@architecture()", "marks a function and names it"),
-        ("@architecture(NAME)", "f, @architecture is not a literal"),
-        ('@architecture("a", names_in=PATTERN)', "f, @architecture is not a literal"),
+        ("@architecture(NAME)", "bad.py:1: @architecture of f is not a literal"),
+        ('@architecture("a", names_in=PATTERN)', "bad.py:1: @architecture of f is not a literal"),
     ],
 )
 def test_a_mark_that_cannot_be_read(folders, mark, message):
@@ -115,7 +124,7 @@ def test_a_mark_that_cannot_be_read(folders, mark, message):
 
 @pytest.mark.parametrize("mark", ["@architecture('x')", "@architecture( 'y', 'x' )", "@architecture (\n    'x',\n)"])
 def test_a_name_in_single_quotes(folders, mark):
-    (folders["architecture"] / "single.py").write_text(f"{mark}\ndef f(image, *, width: int = 3): ...\n")
+    (folders["architecture"] / "single.py").write_text(f"{mark}\ndef f(image, num_classes, *, width: int = 3): ...\n")
     assert find("architecture", "x").function == "f" and "x" in names("architecture")
 
 
@@ -130,12 +139,14 @@ def test_a_name_is_declared_once(folders):
         (folders["loader"] / f"{file}.py").write_text('@loader("same")\ndef f(feed): ...\n')
     with pytest.raises(HarnessError) as caught:
         plugins("loader")
-    assert caught.value.message == "loader 'same' is declared twice"
-    assert caught.value.hint == "see harness.data.loaders.one and harness.data.loaders.two"
+    one, two = (folders["loader"] / f"{file}.py" for file in ("one", "two"))
+    assert caught.value.message == f"{two}:2: the loader 'same' is declared by {one}:2, too" and caught.value.hint
 
 
 def test_a_parameter_must_not_hide_what_every_plug_in_of_its_kind_has(folders):
-    (folders["optimizer"] / "hides.py").write_text('@optimizer("hides")\ndef f(*, weight_decay_on: str = "x"): ...\n')
+    (folders["optimizer"] / "hides.py").write_text(
+        '@optimizer("hides")\ndef f(groups, *, weight_decay_on: str = "x"): ...\n'
+    )
     with pytest.raises(HarnessError, match="optimizer 'hides' declares \\['weight_decay_on'\\], which every optimizer"):
         section_model("optimizer", "hides")
 
@@ -153,7 +164,8 @@ def foreign(folders, tmp_path, monkeypatch):
     (tmp_path / "zoo" / "__init__.py").write_text("raise SystemExit('imported')")
     (tmp_path / "zoo" / "nets" / "a.py").write_text("def net_a(): ...\ndef _hidden(): ...\ndef net_b(): ...\n")
     source = (
-        r'@architecture("zoo/*", names_in=("nets/*.py", r"^def ([a-z]\w+)\("))' + "\ndef f(name, *, k: int = 1): ...\n"
+        r'@architecture("zoo/*", names_in=("nets/*.py", r"^def ([a-z]\w+)\("))'
+        + "\ndef f(name, image, num_classes, *, k: int = 1): ...\n"
     )
     (folders["architecture"] / "zoo.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
@@ -181,7 +193,7 @@ def test_unknown_names_of_another_package(foreign, name, hint):
 
 
 def test_another_package_that_is_not_installed(folders):
-    text = '@architecture("no_such_package/*", names_in=("*.py", "x"))\ndef f(name): ...\n'
+    text = '@architecture("no_such_package/*", names_in=("*.py", "x"))\ndef f(name, image, num_classes): ...\n'
     (folders["architecture"] / "none.py").write_text(text)
     assert names("architecture") == []
     with pytest.raises(HarnessError) as caught:

@@ -59,6 +59,7 @@ def plan_of(
     config_file: Path | None,
     num_processes: int | None = None,
     *,
+    plugins: list[Path] | None = None,
     asked: LauncherSettings | None = None,
     fingerprint: Callable[[DataSection], str] | None = None,
 ) -> Plan:
@@ -68,6 +69,7 @@ def plan_of(
         suite: its file, or the name of one that ships.
         overrides, only, smoke, config_file: see `harness.cli.options`.
         num_processes: of configs that name none; None for the config file's, or one.
+        plugins: files of plug-ins, beside those that the suite names.
         asked: by a launcher; None for what the config file asks for.
         fingerprint: gives the identity of the data's content; by default data files are read whose content is not
             known yet, however large they are.
@@ -84,7 +86,7 @@ def plan_of(
         asked = asked or of_config(config_file)
     fingerprint, processes = fingerprint or identify_data, num_processes or 1
     tell_what_counts(suite)
-    own = load_suite(suite, overrides or (), smoke=smoke)
+    own = load_suite(suite, overrides or (), smoke=smoke, plugins=plugins or ())
     if not asked or not asked.settings:
         return own.plan(fingerprint, num_processes=processes, only=only or ())
     try:

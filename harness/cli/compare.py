@@ -9,7 +9,7 @@ import typer
 
 from harness.cli import completing
 from harness.cli.app import app, print_json
-from harness.cli.options import AsJson, Overrides, Roots, Selections, Small, System, text_option
+from harness.cli.options import AsJson, Overrides, Plugins, Roots, Selections, Small, System, text_option
 from harness.cli.studies import studies_of
 from harness.errors import HarnessError
 
@@ -39,6 +39,7 @@ def compare(
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
+    plugin: Plugins = None,
     output: Roots = None,
     system: System = "",
     fail_if_slower: Annotated[
@@ -69,7 +70,7 @@ def compare(
     _require_sense(len(sides), to, baseline)
     studies = {}
     for path in dict.fromkeys(path for path, _ in sides) or [first]:
-        found = studies_of([path], set_, only, smoke, None, output or [])
+        found = studies_of([path], set_, only, smoke, None, output or [], plugin)
         if len(found) > 1:
             names = ", ".join(str(study.folder) for study in found[:8])
             raise HarnessError(f"{path} has the results of {len(found)} suites", f"name one: {names}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, print_json, print_text
-from harness.cli.options import AsJson, Output
+from harness.cli.options import AsJson, Output, Plugins
 
 
 @app.command("list")
@@ -22,9 +22,11 @@ def list_names(
         str, typer.Argument(help="One of them; shows its parameters, or the text of a suite or file.")
     ] = "",
     output: Output = RESULTS,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """List suites, files that ship, results, architectures, datasets, loaders, optimizers, schedules or pictures."""
+    from harness import registry
     from harness.suite.catalogue import Catalogue, catalogue, describe, text_of
 
     if name and (text := text_of(kind, name)) is not None:
@@ -35,5 +37,6 @@ def list_names(
 
         found = Catalogue({kind: stored_suites(output)})
     else:
+        registry.use(plugin or ())
         found = describe(kind, name) if name else catalogue(kind)
     print_json(found.kinds) if as_json else print_text(found.text())

@@ -86,6 +86,10 @@ Selections = Annotated[
         autocompletion=paths,
     ),
 ]
+Plugins = Annotated[
+    list[Path] | None,
+    text_option("--plugin", metavar="FILE", help="A file of your own plug-ins, in addition to the suite's 'plugins'."),
+]
 Small = Annotated[bool, typer.Option("--smoke", help="Run the suite's 'smoke' version: a minute on a CPU.")]
 Download = Annotated[
     bool, typer.Option("--download", help="Download missing published data, as data.download=true does.")

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.app import app, plan_of, print_json, print_text
-from harness.cli.options import AsJson, ConfigFile, Overrides, Selections, Small, SuitePath
+from harness.cli.options import AsJson, ConfigFile, Overrides, Plugins, Selections, Small, SuitePath
 from harness.counted import counted
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ def plan(
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
+    plugin: Plugins = None,
     config_file: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the runs of a suite in their order, without running them."""
     from harness.data.prepare import known_fingerprint
 
-    planned = plan_of(suite, set_, only, smoke, config_file, fingerprint=known_fingerprint)
+    planned = plan_of(suite, set_, only, smoke, config_file, plugins=plugin, fingerprint=known_fingerprint)
     runs = planned.runs
     if as_json:
         print_json([_row(run) for run in runs])

@@ -11,6 +11,7 @@ from harness.cli.options import (
     Explain,
     Normalised,
     Overrides,
+    Plugins,
     RelativeTo,
     ReportDryRun,
     Roots,
@@ -30,6 +31,7 @@ def report(
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
+    plugin: Plugins = None,
     output: Roots = None,
     config_file: ConfigFile = None,
     sort: Sort = "",
@@ -56,7 +58,7 @@ def report(
         budget = parse_duration(at) if at else None
     except ValueError:
         raise HarnessError(f"--at {at} is no duration", HINT) from None
-    wanted = studies_of(suites or [], set_, only, smoke, config_file, output or [])
+    wanted = studies_of(suites or [], set_, only, smoke, config_file, output or [], plugin)
     if as_json and len(wanted) > 1:
         raise HarnessError("--json is of one suite", "call it once for each")
     options = Options(sort or DEFAULT_SORT, with_resumed, budget, relative_to if normalised else None)

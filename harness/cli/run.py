@@ -20,6 +20,7 @@ from harness.cli.options import (
     Entity,
     Output,
     Overrides,
+    Plugins,
     Project,
     RunnablePath,
     Selections,
@@ -46,6 +47,7 @@ def run(
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
+    plugin: Plugins = None,
     download: Download = False,
     output: Output = RESULTS,
     config_file: ConfigFile = None,
@@ -100,8 +102,8 @@ def run(
         if asked.settings:
             message = f"{suite} is a frozen manifest, and {asked.source} asks for {', '.join(asked.settings)}"
             raise HarnessError(message, "leave that to the suite, or run the suite's YAML file")
-        if set_ or only or smoke or download or output != RESULTS:
-            options = "--set, --only, --smoke, --local, --download and --output"
+        if set_ or only or smoke or plugin or download or output != RESULTS:
+            options = "--set, --only, --smoke, --plugin, --local, --download and --output"
             message = f"{suite} is a frozen manifest: {options} do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
         manifest = Manifest.read(suite, lines)
@@ -115,7 +117,7 @@ def run(
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if _under_a_launcher() else None
-    planned = plan_of(suite, set_, only, smoke, config_file, num_processes=world_size, asked=asked)
+    planned = plan_of(suite, set_, only, smoke, config_file, num_processes=world_size, plugins=plugin, asked=asked)
     if local:
         _require_one_process(planned.runs, "--local")
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import app, plan_of, print_json, print_text
-from harness.cli.options import AsJson, ConfigFile, Overrides, Roots, Selections, Small, StudyPath
+from harness.cli.options import AsJson, ConfigFile, Overrides, Plugins, Roots, Selections, Small, StudyPath
 from harness.cli.studies import require_no_plan, split_paths
 from harness.errors import HarnessError
 
@@ -18,6 +18,7 @@ def status(
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
+    plugin: Plugins = None,
     output: Roots = None,
     config_file: ConfigFile = None,
     watch: Annotated[
@@ -32,7 +33,15 @@ def status(
     files, folders = split_paths([suite] if suite else [], roots)
     if folders:
         require_no_plan(
-            folders, {"--set": set_, "--only": only, "--smoke": smoke, "--config_file": config_file, "--watch": watch}
+            folders,
+            {
+                "--set": set_,
+                "--only": only,
+                "--smoke": smoke,
+                "--plugin": plugin,
+                "--config_file": config_file,
+                "--watch": watch,
+            },
         )
         if as_json and len(folders) > 1:
             raise HarnessError("--json is of one suite", f"name one: {', '.join(str(own[0]) for own in folders[:8])}")
@@ -40,7 +49,7 @@ def status(
             found = folder_status(*own)
             print_json(found.as_json()) if as_json else print_text(found.text())
         return
-    planned = plan_of(files[0], set_, only, smoke, config_file)
+    planned = plan_of(files[0], set_, only, smoke, config_file, plugins=plugin)
     if watch:
         if len(roots) > 1:
             raise HarnessError("--watch looks at one results root", "give --output once")

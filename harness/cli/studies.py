@@ -23,12 +23,14 @@ def studies_of(
     smoke: bool,
     config_file: Path | None,
     roots: list[Path],
+    plugins: list[Path] | None = None,
 ) -> list[Study]:
     """Returns suites with their results, each from its file, or from folders of records alone.
 
     Args:
         paths: suite files, suites' folders of records, and results roots; none for the only suite of the results root.
         roots: the results roots of suite files; those of folders are beside them.
+        plugins: files of plug-ins, beside those that the suites name.
 
     Raises:
         HarnessError: there are no results, or an option that a folder cannot obey.
@@ -40,16 +42,17 @@ def studies_of(
     files, folders = split_paths(paths, roots)
     if folders:
         elsewhere = bool(paths) and not files and roots != [RESULTS]
-        given = {"--set": overrides, "--smoke": smoke, "--config_file": config_file, "--output": elsewhere}
+        given = {"--set": overrides, "--smoke": smoke, "--plugin": plugins}
+        given |= {"--config_file": config_file, "--output": elsewhere}
         require_no_plan(folders, given)
     found = []
     for path in files:
-        first = plan_of(path, overrides, only, smoke, config_file, fingerprint=_identity_if_here)
 
-        def plan_for(size: int, path: Path = path) -> Plan:
-            return plan_of(path, overrides, only, smoke, config_file, size, fingerprint=_identity_if_here)
+        def plan_for(size: int | None = None, path: Path = path) -> Plan:
+            asked = (path, overrides, only, smoke, config_file, size)
+            return plan_of(*asked, plugins=plugins, fingerprint=_identity_if_here)
 
-        found.append(study_of_suite(first, roots, plan_for))
+        found.append(study_of_suite(plan_for(), roots, plan_for))
     return found + [study_of_folders(same, only or ()) for same in folders]
 
 

@@ -18,6 +18,7 @@ from harness.cli.options import (
     Output,
     Overrides,
     Partition,
+    Plugins,
     ProcessesPerNode,
     RunsPerTask,
     Sbatch,
@@ -37,6 +38,7 @@ def submit(
     set_: Overrides = None,
     only: Selections = None,
     smoke: Small = False,
+    plugin: Plugins = None,
     output: Output = RESULTS,
     system: System = "",
     runs_per_task: RunsPerTask = 1,
@@ -77,7 +79,8 @@ def submit(
         setup=tuple(setup or ()),
     )
     arguments = {"suite": str(suite), "set": set_ or [], "only": only or [], "smoke": smoke, "system": system}
-    planned = plan_of(suite, set_, only, smoke, None)
+    arguments["plugin"] = [str(one) for one in plugin or []]
+    planned = plan_of(suite, set_, only, smoke, None, plugins=plugin)
     draft = Draft.of(planned, output, resources, system=system, arguments=arguments)
     sys.stderr.write(draft.summary + "\n")
     if dry_run:
@@ -87,6 +90,7 @@ def submit(
         keep_question(planned, output)
         same = "".join(f" --set {shlex.quote(one)}" for one in set_ or [])
         same += "".join(f" --only {shlex.quote(one)}" for one in only or []) + " --smoke" * smoke
+        same += "".join(f" --plugin {shlex.quote(str(one))}" for one in plugin or [])
         same += f" --output {shlex.quote(str(output))}" * (output != RESULTS)
         sys.stderr.write(
             f"watch it: harness status {shlex.quote(str(suite))}{same} --watch\n"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, print_text, stderr
-from harness.cli.options import Output, text_option
+from harness.cli.options import Output, Plugins, text_option
 
 
 @app.command()
@@ -18,10 +18,13 @@ def visualize(
         list[str] | None,
         text_option("--set", metavar="NAME=VALUE", help="A parameter of the picture, or a path such as data.root."),
     ] = None,
+    plugin: Plugins = None,
     output: Output = RESULTS,
 ) -> None:
     """Draw pictures of trained networks into the folders of their runs: filters, feature maps, curves, ..."""
+    from harness import registry
     from harness.visualize.draw import draw
 
+    registry.use(plugin or ())
     for path in draw(runs, what, set_ or (), output, stderr()):
         print_text(str(path))

@@ -51,7 +51,7 @@ def fingerprint(section: DataSection) -> str:
     Raises:
         HarnessError: the data are not where the section says.
     """
-    return _fingerprint(_read_by(section), read=True)
+    return _fingerprint(_read_by(section), registry.version(), read=True)
 
 
 def known_fingerprint(section: DataSection) -> str:
@@ -60,7 +60,7 @@ def known_fingerprint(section: DataSection) -> str:
     Raises:
         HarnessError: the data are not where the section says.
     """
-    return _fingerprint(_read_by(section), read=False)
+    return _fingerprint(_read_by(section), registry.version(), read=False)
 
 
 def prepare(section: DataSection, *, encoded: bool = False, planned: str = "") -> Splits:
@@ -96,7 +96,7 @@ def _read_by(section: DataSection) -> str:
 
 
 @functools.cache  # one look for all configs that read the same data
-def _fingerprint(section: str, *, read: bool) -> str:
+def _fingerprint(section: str, version: int, *, read: bool) -> str:
     values = json.loads(section)
     source = data_source(section_model("data", values["name"]).model_validate_json(section))  # type: ignore[arg-type]
     return source.known_fingerprint() if source.known_fingerprint and not read else source.fingerprint()

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness import registry
 from harness.counted import counted
 from harness.errors import HarnessError
+from harness.plugin_files import changed
 from harness.records.events import first_problem
 from harness.records.files import open_file, write_atomically
 from harness.records.planned import folders_elsewhere
@@ -23,6 +25,7 @@ from harness.records.replaced import times_replaced
 from harness.records.result import FINAL, Cause, Measurements, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now, run_folder
 from harness.spec import RunSpec, SpecError
+from harness.spec.code import files_from_outside
 from harness.suite.file import Target
 from harness.suite.mirroring import Mirroring
 from harness.suite.plan import Plan, PlannedRun
@@ -89,6 +92,7 @@ class Manifest(BaseModel):
         suite: its name.
         output: the results root.
         runs: in the order of the plan; of a submission, sorted by their world size.
+        plugins: the files outside the package that hold plug-ins of the runs, each with the hash of its code.
         target: of the suite, if it has one.
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
         mirroring: what the suite asks of trackers.
@@ -103,6 +107,7 @@ class Manifest(BaseModel):
     suite: str
     output: Path
     runs: tuple[PlannedRun, ...] = ()
+    plugins: dict[Path, str] = {}
     target: Target | None = None
     warm_up_seconds: float | None = None
     mirroring: Mirroring = Mirroring()
@@ -115,10 +120,12 @@ class Manifest(BaseModel):
     def of(plan: Plan, output: Path) -> Manifest:
         """Returns the manifest of a whole plan."""
         file = plan.suite.file
+        used = {tuple(spec.plugins().items()) for spec in plan.configs().values()}
         return Manifest(
             suite=file.name,
             output=output,
             runs=plan.runs,
+            plugins={path: code for names in used for path, code in files_from_outside(dict(names)).items()},
             target=file.target,
             warm_up_seconds=file.warm_up_seconds,
             mirroring=file.mirroring,
@@ -142,12 +149,15 @@ class Manifest(BaseModel):
             lines: which of its runs, `FIRST-LAST`, counted from 1; empty for all. The others are not looked at.
 
         Raises:
-            HarnessError: it cannot be read, has no such runs, or this harness understands it otherwise than its writer.
+            HarnessError: it cannot be read, has no such runs, a file of its plug-ins has changed, or this harness
+                understands it otherwise than its writer.
         """
         try:
             with open_file(path) as file:
                 head, *rest = file.readlines() or [b""]
             manifest = Manifest.model_validate_json(head)
+            registry.use(manifest.plugins)
+            _require_unchanged(manifest.plugins)
             return manifest.model_copy(update={"runs": tuple(_thaw(line) for line in _chosen(rest, lines, path))})
         except ValidationError as error:
             problem = first_problem(error).removeprefix(": ")
@@ -241,6 +251,12 @@ def _chosen(runs: Sequence[bytes], lines: str, path: Path) -> Sequence[bytes]:
     if not 1 <= first <= last <= len(runs):
         raise HarnessError(f"--lines {lines}: {path} has {counted(len(runs), 'run')}", "FIRST-LAST, e.g. 1-4")
     return runs[first - 1 : last]
+
+
+def _require_unchanged(plugins: Mapping[Path, str]) -> None:
+    for file in registry.files():
+        if plugins.get(file.path, file.code) != file.code:
+            raise changed(file.path)
 
 
 def _thaw(line: bytes) -> PlannedRun:

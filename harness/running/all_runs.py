@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 from rich.console import Console
 
+from harness import registry
 from harness.counted import counted, is_are
 from harness.launching.heartbeat import Heartbeat
 from harness.launching.launch_folder import STOPPED, report_end
@@ -60,6 +61,7 @@ def walk(
     """
     keep_freed_memory()
     name_interface()
+    registry.load(manifest.plugins)  # all of them, before the first run trains
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     trains = [run.spec.train for run in manifest.runs]
     accelerator = Accelerator(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness import registry
-from harness.registry import PACKAGE
+from harness.registry import PACKAGE, Plugin
 from harness.source_code import code_hash, with_local_imports
 
 # What trains and measures. Of the folders of plug-ins only those that a run uses count, with what they import.
@@ -21,45 +21,38 @@ def own_code(plugins: Mapping[str, str]) -> str:
     Args:
         plugins: the names of its plug-ins, by their kind.
     """
-    return _own_code(frozenset(_files(plugins)), PACKAGE)
+    used = (path for one in _used(plugins).values() for path in (one.file.local if one.file else (one.path,)))
+    return _own_code(frozenset(used), PACKAGE, registry.version())
 
 
 def code_from_outside(plugins: Mapping[str, str]) -> dict[str, str]:
     """Returns the hash of each plug-in from outside the package and of the local modules that it imports, by kind."""
-    return dict(_code_from_outside(tuple(plugins.items()), tuple(registry.OUTSIDE)))
+    return dict(_code_from_outside(tuple(plugins.items()), registry.version()))
 
 
-@functools.cache  # asked for each config of a plan
-def _code_from_outside(plugins: tuple[tuple[str, str], ...], outside: tuple[Path, ...]) -> Mapping[str, str]:
-    found = {}
-    for (kind, _), path in zip(plugins, _files(dict(plugins)), strict=True):
-        if path in outside:
-            root = _root_of(path)
-            files = with_local_imports([path], root)
-            found[kind] = code_hash((file for file in files if not file.is_relative_to(PACKAGE)), root)
-    return found
+@functools.lru_cache(maxsize=4096)  # asked for each config of a plan
+def _code_from_outside(plugins: tuple[tuple[str, str], ...], version: int) -> Mapping[str, str]:
+    return {kind: one.file.code for kind, one in _used(dict(plugins)).items() if one.file}
 
 
-def _files(plugins: Mapping[str, str]) -> list[Path]:
-    return [registry.find(kind, name).path for kind, name in plugins.items()]
+def files_from_outside(plugins: Mapping[str, str]) -> dict[Path, str]:
+    """Returns the files outside the package that a call or a suite must name for these plug-ins, with their hashes."""
+    files = [one.file for one in _used(plugins).values() if one.file and one.file.must_have_plugins]
+    return {file.path: file.code for file in files}
+
+
+def _used(plugins: Mapping[str, str]) -> dict[str, Plugin]:
+    return {kind: registry.find(kind, name) for kind, name in plugins.items()}
 
 
 @functools.cache
-def _own_code(used: frozenset[Path], package: Path) -> str:
+def _own_code(used: frozenset[Path], package: Path, version: int = 0) -> str:
     trains = [file for name in TRAINS for file in _modules(package / name)]
     plugins = [package / folder for folder in PLUGINS]
     shared = {file for file in trains if not any(file.is_relative_to(folder) for folder in plugins)}
-    imported = {file for path in used for file in with_local_imports([path], package.parent, package)}
+    imported = with_local_imports(sorted(used), package.parent, lambda file: file.is_relative_to(package))
     return code_hash(shared | (imported & set(trains)), package)
 
 
 def _modules(path: Path) -> list[Path]:
     return [path] if path.suffix else sorted(path.rglob("*.py"))
-
-
-def _root_of(path: Path) -> Path:
-    """Returns the folder that the absolute imports of a module outside the package are looked for in."""
-    folder = path.parent
-    while (folder / "__init__.py").is_file():
-        folder = folder.parent
-    return folder

@@ -125,14 +125,19 @@ def parameters(section: Section) -> dict[str, Any]:
     return {name: getattr(section, name) for name in type(section).model_fields if name not in shared.model_fields}
 
 
-@functools.cache
 def section_model(field: str, name: str) -> type[Section]:
     """Returns the model of a section for one plug-in, e.g. ("model", "resnet18")."""
+    return _section_model(field, name, registry.version())
+
+
+@functools.lru_cache(maxsize=4096)
+def _section_model(field: str, name: str, version: int) -> type[Section]:
     kind, base = PLUGIN_SECTIONS[field]
     plugin = registry.find(kind, name)
     clash = plugin.fields.keys() & base.model_fields.keys()
     if clash:
-        raise HarnessError(f"{kind} '{name}' declares {sorted(clash)}, which every {kind} has", "rename the parameter")
+        message = f"{plugin.place}: {kind} '{name}' declares {sorted(clash)}, which every {kind} has"
+        raise HarnessError(message, "rename the parameter")
     return create_model(f"{kind}_{plugin.function}", __base__=base, **plugin.fields)  # type: ignore[call-overload]
 
 
@@ -148,11 +153,12 @@ def parse_run_spec(values: Mapping[str, Any]) -> RunSpec:
 def _section(field: str, value: Any) -> Section:
     if isinstance(value, Section):
         return value
-    return _read_section(field, json.dumps({"name": value} if isinstance(value, str) else value))
+    text = json.dumps({"name": value} if isinstance(value, str) else value)
+    return _read_section(field, text, registry.version())
 
 
 @functools.lru_cache(maxsize=4096)
-def _read_section(field: str, text: str) -> Section:
+def _read_section(field: str, text: str, version: int) -> Section:
     kind, _ = PLUGIN_SECTIONS[field]
     value = json.loads(text)
     if value is None:

@@ -104,6 +104,9 @@ class SuiteFile(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     description: str = ""
+    plugins: list[str] = Field(
+        default=[], description="files with plug-ins of your own, e.g. my_models.py, relative to the suite's folder"
+    )
     base: dict[str, Any] = {}
     matrix: dict[str, list[Any]] | None = None
     zip: list[dict[str, list[Any]]] = []

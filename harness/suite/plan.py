@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from harness import registry
 from harness.errors import HarnessError, nearest
-from harness.paths import SUITES, named_file
+from harness.paths import SUITES, named_file, user_path
 from harness.problems import shown
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
 from harness.spec.settings import Settings, apply, copied, matches, require_field
@@ -95,6 +96,7 @@ class Suite:
         overrides: the last word on their paths.
         only: what is selected where the command line selects nothing.
         launched: fields of `train` that a launcher sets in configs which leave them open.
+        plugins: the files of plug-ins that the suite and the command line name.
     """
 
     source: Source
@@ -102,6 +104,7 @@ class Suite:
     overrides: Settings = dataclasses.field(default_factory=dict)
     only: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     launched: Settings = dataclasses.field(default_factory=dict)
+    plugins: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -122,6 +125,7 @@ class Suite:
         Raises:
             SuiteError: a config is invalid, stands twice, or an exclusion or reference matches none.
         """
+        registry.use(self.plugins)  # another suite may have been looked at meanwhile
         every = [(self._resolve(variation, num_processes), variation) for variation in self.variations]
         matching = self.file.exclude or self.file.references
         dumps = [spec.model_dump(mode="json") for spec, _ in every] if matching else [{} for _ in every]
@@ -275,25 +279,41 @@ class Suite:
         return by_id
 
 
-def load_suite(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Suite:
-    """Reads and checks a suite file.
+def load_suite(
+    path: Path, overrides: Sequence[str] = (), *, smoke: bool = False, plugins: Sequence[str | Path] = ()
+) -> Suite:
+    """Reads and checks a suite file, and reads the plug-ins that it names.
 
     Args:
         path: the YAML file, or the name of a suite that ships.
         overrides: assignments such as `train.epochs=5`, each the last word on its path.
         smoke: take what the file's `smoke` makes of it: a suite with a name of its own, that compares with nothing.
+        plugins: files of plug-ins beside those that the suite names.
 
     Raises:
         SuiteError: with file, line, the field and a hint.
+        HarnessError: a file of plug-ins cannot be read; with file and line.
     """
     source, file = read_suite_file(named_file(path, SUITES))
+    files = (*_plugin_files(source, file), *map(Path, plugins))
+    registry.use(files)
     if not smoke:
-        return Suite(source, file, parse_overrides(overrides))
+        return Suite(source, file, parse_overrides(overrides), plugins=files)
     if file.smoke is None:
         raise HarnessError(f"{path} has no 'smoke'", "add smoke: {set: {train.epochs: 1}}, or leave --smoke out")
     none = {"references": [], "target": None, "budget": None, "margin": None, "anchors": None}
     small = file.model_copy(update={"name": f"{file.name}_smoke", **none})
-    return Suite(source, small, file.smoke.set | parse_overrides(overrides), file.smoke.only)
+    return Suite(source, small, file.smoke.set | parse_overrides(overrides), file.smoke.only, plugins=files)
+
+
+def _plugin_files(source: Source, file: SuiteFile) -> Iterator[Path]:
+    for index, text in enumerate(file.plugins):
+        path = source.path.parent / user_path(text)
+        if not path.is_file():
+            message = f"there is no file of plug-ins {path}"
+            near = [str(other.relative_to(source.path.parent)) for other in source.path.parent.glob("*.py")]
+            raise source.error(("plugins", index), message, nearest(text, near))
+        yield path
 
 
 def _check_label(label: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -76,8 +75,7 @@ def _once(runs: Sequence[Trained], console: Console) -> list[Trained]:
 
 
 def _function(kind: str) -> Callable[..., list[Picture]]:
-    plugin = registry.find("picture", kind)
-    return getattr(importlib.import_module(plugin.module), plugin.function)
+    return registry.find("picture", kind).load()
 
 
 def _parse(settings: Sequence[str]) -> tuple[Settings, Settings]:

@@ -2,20 +2,18 @@
 
 import importlib
 import inspect
-import subprocess
-import sys
 import typing
 
 import numpy as np
 import pytest
 
+from harness.contracts import dataset as contract
 from harness.data import source
 from harness.data.datasets import digits as digits_module
 from harness.data.datasets.digits import digits
 from harness.data.datasets.synthetic import synthetic
-from harness.data.source import DataSource
 from harness.errors import HarnessError
-from harness.registry import build, plugins
+from harness.registry import PACKAGE, build, plugins
 
 NAMES = [name for plugin in plugins("dataset") for name in plugin.names]
 REQUIRED = {"image_folder": {"root": "."}}
@@ -42,16 +40,23 @@ def test_the_declared_parameters_are_those_of_the_function(plugin):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dataset_is_described_without_being_read(name):
-    described = build("dataset", name, **REQUIRED.get(name, {}))
-    assert isinstance(described, DataSource) and described.download is None
+    contract.described(build("dataset", name, **REQUIRED.get(name, {})))
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_what_needs_no_files_can_be_trained_on_and_is_always_the_same(name):
+    def source():
+        return build("dataset", name)
+
+    contract.has_a_fingerprint(source)
+    contract.can_be_trained_on(source())
+    contract.is_the_same_again(source)
 
 
 @pytest.mark.launch
 @pytest.mark.parametrize("module", sorted({plugin.module for plugin in plugins("dataset")}))
 def test_importing_a_dataset_imports_nothing_heavy(module):
-    program = f"import sys, {module}; print([m for m in ('torch', 'numpy', 'PIL', 'sklearn') if m in sys.modules])"
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"
+    contract.imports_nothing_heavy(module, PACKAGE.parent)
 
 
 @pytest.mark.parametrize("size", [8, 5, 16])

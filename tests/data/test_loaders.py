@@ -26,6 +26,16 @@ from torch.utils.data._utils import MP_STATUS_CHECK_INTERVAL
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from harness import registry
+from harness.contracts.loader import (
+    COUNT,
+    ERASING,
+    SIDE,
+    array_split,
+    expected_epoch,
+    expected_evaluation,
+    feed,
+    require_same,
+)
 from harness.data import copies
 from harness.data.datasets.image_folder import image_folder
 from harness.data.images import read_image
@@ -35,22 +45,7 @@ from harness.data.order import GlobalBatches, evaluation_share, hash_seed
 from harness.data.source import Dataset, Split
 from harness.errors import HarnessError
 from harness.spec import Augment
-from tests.data.feeds import (
-    COUNT,
-    ERASING,
-    SIDE,
-    array_split,
-    assert_same,
-    build,
-    changed,
-    expected_epoch,
-    expected_evaluation,
-    feed,
-    file_split,
-    labels_of,
-    read_by_hand,
-    write_photographs,
-)
+from tests.data.feeds import build, changed, file_split, labels_of, read_by_hand, write_photographs
 
 LOADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "resident": ("resident", {}),
@@ -93,11 +88,11 @@ class Fed:
 
     def assert_epoch(self, loader: Loader, epoch: int, first_batch: int = 0) -> None:
         given = feed(self.train)
-        assert_same(loader.epoch(epoch, first_batch), expected_epoch(given, self.pixels, epoch, first_batch), given)
+        require_same(loader.epoch(epoch, first_batch), expected_epoch(given, self.pixels, epoch, first_batch), given)
 
     def assert_evaluation(self, loader: Loader, split: Split, pixels: np.ndarray) -> None:
         given = feed(self.train)
-        assert_same(loader.evaluation(split, EVAL_BATCH), expected_evaluation(given, split, pixels, EVAL_BATCH), given)
+        require_same(loader.evaluation(split, EVAL_BATCH), expected_evaluation(given, split, pixels, EVAL_BATCH), given)
 
 
 @pytest.fixture(
@@ -234,7 +229,7 @@ def test_at_any_world_size_the_ranks_together_see_each_sample_once_an_epoch(fed:
         for epoch, by_rank in seen.items():
             given = feed(fed.train, rank, num_processes)
             batches = list(loader.epoch(epoch))
-            assert_same(batches, expected_epoch(given, fed.pixels, epoch), given)
+            require_same(batches, expected_epoch(given, fed.pixels, epoch), given)
             by_rank.append([labels.tolist() for _, labels in batches])
         loader.close()
     left_out = COUNT % 24 if num_processes > 2 else 0  # a tail of 5 is too small for 3 processes
@@ -253,7 +248,7 @@ def test_at_any_world_size_evaluation_sees_each_sample_once_and_as_it_is(fed: Fe
         loader, given = fed.build(rank, num_processes), feed(fed.train, rank, num_processes)
         for (split, pixels), labels in zip(splits, seen, strict=True):
             batches = list(loader.evaluation(split, 4))
-            assert_same(batches, expected_evaluation(given, split, pixels, 4), given)
+            require_same(batches, expected_evaluation(given, split, pixels, 4), given)
             labels += labels_of(batches)
         loader.close()
     assert [sorted(labels) for labels in seen] == [list(range(count)) for count in (1, 5, 29)]
@@ -275,9 +270,9 @@ def test_all_loaders_yield_the_batches_that_the_definition_says(fed: Fed, augmen
     options: dict[str, Any] = {"augment": Augment.model_validate(AUGMENTS[augment]), "channels_last": channels_last}
     loader, given = fed.build(**options), feed(fed.train, **options)
     batches = [batch for epoch in (0, 1) for batch in loader.epoch(epoch)]  # kept: none is written over by a later one
-    assert_same(batches, [batch for epoch in (0, 1) for batch in expected_epoch(given, fed.pixels, epoch)], given)
+    require_same(batches, [batch for epoch in (0, 1) for batch in expected_epoch(given, fed.pixels, epoch)], given)
     evaluated = list(loader.evaluation(fed.train, EVAL_BATCH))
-    assert_same(evaluated, expected_evaluation(given, fed.train, fed.pixels, EVAL_BATCH), given)
+    require_same(evaluated, expected_evaluation(given, fed.train, fed.pixels, EVAL_BATCH), given)
     wanted = torch.channels_last if channels_last else torch.contiguous_format
     assert all(images.is_contiguous(memory_format=wanted) for images, _ in [*batches, *evaluated])
 
@@ -417,9 +412,9 @@ def test_images_of_every_kind_are_the_same_in_all_loaders(
     numbered = Split(data.train.store, np.arange(21), data.train.rows)
     given = feed(numbered, batch=8)
     built = build(name, parameters, given)
-    assert_same(built.epoch(0), expected_epoch(given, pixels, 0), given, levels)
+    require_same(built.epoch(0), expected_epoch(given, pixels, 0), given, levels)
     test = Split(data.test.store, np.arange(21), data.test.rows)
-    assert_same(built.evaluation(test, 8), expected_evaluation(given, test, pixels, 8), given, levels)
+    require_same(built.evaluation(test, 8), expected_evaluation(given, test, pixels, 8), given, levels)
     built.close()
 
 
@@ -456,8 +451,8 @@ def test_an_unreadable_image_is_one_error_or_left_out_alike_in_all_loaders(tmp_p
         numbered = Split(data.train.store, np.arange(12), data.train.rows)
         given = feed(numbered, batch=5)
         built = build(name, parameters, given)
-        assert_same(built.epoch(0), expected_epoch(given, pixels, 0), given)
-        assert_same(built.evaluation(numbered, 5), expected_evaluation(given, numbered, pixels, 5), given)
+        require_same(built.epoch(0), expected_epoch(given, pixels, 0), given)
+        require_same(built.evaluation(numbered, 5), expected_evaluation(given, numbered, pixels, 5), given)
         built.close()
 
 
@@ -517,7 +512,7 @@ def test_evaluation_in_the_middle_of_an_epoch_changes_nothing(fed: Fed) -> None:
     batches = loader.epoch(0)
     found = [next(batches), next(batches)]
     fed.assert_evaluation(loader, fed.train, fed.pixels)
-    assert_same([*found, *batches], expected_epoch(given, fed.pixels, 0), given)
+    require_same([*found, *batches], expected_epoch(given, fed.pixels, 0), given)
 
 
 def test_an_evaluation_that_was_left_does_not_spoil_the_next(fed: Fed) -> None:
@@ -528,7 +523,7 @@ def test_an_evaluation_that_was_left_does_not_spoil_the_next(fed: Fed) -> None:
     next(left, None)
     fed.assert_evaluation(loader, fed.train, fed.pixels)
     given = feed(fed.train)
-    assert_same(loader.evaluation(fed.train, 40), expected_evaluation(given, fed.train, fed.pixels, 40), given)
+    require_same(loader.evaluation(fed.train, 40), expected_evaluation(given, fed.train, fed.pixels, 40), given)
     fed.assert_evaluation(loader, fed.train, fed.pixels)
 
 

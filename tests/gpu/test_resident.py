@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from harness.contracts.loader import array_split, feed
 from harness.data.loaders import resident
 from harness.data.loaders.resident import COMPILE_SECONDS, COMPILED, EAGER, ResidentOnGpu
 from harness.data.loading import ChosenLoader, Feed
-from tests.data.feeds import array_split, feed
 from tests.gpu.stand_in import stand_in_gpu
 
 SECONDS = 1e-3  # of a batch that is not compiled

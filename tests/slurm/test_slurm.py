@@ -169,3 +169,28 @@ def test_at_its_time_limit_it_saves_queues_again_and_goes_on(lab: Lab, limited: 
     assert result["status"] == "ok", lab.log(suite)
     assert result["resumed_at_steps"], lab.log(suite)
     assert "SIGUSR1: saving" in lab.log(suite)
+
+
+PLUGIN = """from torch import nn
+from harness.registry import architecture
+
+
+@architecture("mine")
+def mine(image, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(image.height * image.width, num_classes))
+"""
+
+
+def test_a_task_trains_a_plugin_from_outside_unless_it_has_changed(lab: Lab) -> None:
+    file = lab.house.path / "mine.py"
+    file.write_text(PLUGIN)
+    suite = lab.suite("outside", "plugins: [mine.py]\ninclude: [{model: mine}]\n")
+    [job] = lab.submit(suite, "--sbatch", "--hold")
+    file.write_text(PLUGIN.replace("nn.Flatten()", "nn.Flatten(1)"))
+    lab.cluster.ask("scontrol", "release", str(job))
+    lab.wait_for_end(job)
+    assert f"error: {file}: it, or a module that it imports, has changed" in lab.log(suite)
+    file.write_text(PLUGIN)
+    [job] = lab.submit(suite)
+    lab.wait_for_end(job)
+    assert lab.result(suite)["status"] == "ok", lab.log(suite)

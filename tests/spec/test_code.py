@@ -3,80 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import registry
 from harness.source_code import code_hash, with_local_imports
 from harness.spec import parse_run_spec
-from harness.spec.code import _code_from_outside, _own_code
+from harness.spec.code import _own_code
 from tests.house import ROOT
-
-NET = '''
-"""A network."""
-from harness.models.layers import activation
-from layers_of_mine import block
-from harness.registry import architecture
-
-@architecture("mine")
-def mine(image, num_classes, *, width: PositiveInt = 8):
-    """Builds it.
-
-    Args:
-        width: Channels.
-    """
-    return block(width)  # the first
-'''
-
-
-@pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with an architecture that lies outside the package, and a module that it imports."""
-    (tmp_path / "layers_of_mine.py").write_text("def block(width):\n    return width\n")
-    (tmp_path / "unused.py").write_text("x = 1\n")
-    (tmp_path / "mine.py").write_text(NET)
-    monkeypatch.setattr(registry, "OUTSIDE", [tmp_path / "mine.py"])
-    yield tmp_path
-    _forget()
-
-
-def _forget() -> None:
-    from harness.source_code import _read
-
-    _read.cache_clear()
-    _code_from_outside.cache_clear()
-    registry._read_folder.cache_clear()
-
-
-def config_id() -> str:
-    _forget()
-    values = {"model": "mine", "data": "digits", "optimizer": {"name": "sgd", "lr": 0.1}}
-    return parse_run_spec(values).config_id()
-
-
-def test_the_identity_follows_the_code_of_a_plugin_from_outside(outside: Path) -> None:
-    before = config_id()
-    net, layers = outside / "mine.py", outside / "layers_of_mine.py"
-    net.write_text(
-        NET.replace("# the first", "# the second").replace("Builds it", "Makes it").replace("\n\n", "\n\n\n")
-    )
-    (outside / "unused.py").write_text("x = 2\n")
-    layers.write_text('"""Layers."""\n\n\ndef block(\n    width,\n):\n    return (width)\n')
-    assert config_id() == before
-    layers.write_text("def block(width):\n    return width + 1\n")
-    changed = config_id()
-    assert changed != before
-    net.write_text(NET.replace("block(width)", "block(2 * width)"))
-    assert config_id() not in (before, changed)
-
-
-def test_the_identity_does_not_follow_the_place_of_a_plugin(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = config_id()
-    shutil.copytree(outside, outside / "elsewhere", ignore=lambda *_: ["elsewhere"])
-    monkeypatch.setattr(registry, "OUTSIDE", [outside / "elsewhere" / "mine.py"])
-    assert config_id() == before
 
 
 def test_plugins_of_the_package_are_no_part_of_the_identity() -> None:
@@ -147,5 +81,7 @@ def test_imports_are_followed_below_the_root_and_no_further(tmp_path: Path) -> N
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    found = with_local_imports([tmp_path / "p/a.py"], tmp_path)
+    found = with_local_imports([tmp_path / "p/a.py"], tmp_path, lambda path: True)
     assert {path.relative_to(tmp_path).as_posix() for path in found} == set(files) - {"p/c.py"}
+    found = with_local_imports([tmp_path / "p/a.py"], tmp_path, lambda path: path.name != "b.py")
+    assert {path.relative_to(tmp_path).as_posix() for path in found} == {"p/a.py", "p/__init__.py"}

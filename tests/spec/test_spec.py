@@ -20,8 +20,8 @@ from harness.spec import (
     TrainSection,
     parameters,
     parse_run_spec,
-    section_model,
 )
+from harness.spec.run_spec import _section_model
 from harness.suite.yaml_lines import parse_value
 
 GOLDEN = Path(__file__).parent / "spec_defaults.json"
@@ -150,7 +150,7 @@ def test_the_identity_of_a_run():
 def test_a_new_option_with_a_default_changes_no_identity(tmp_path, monkeypatch):
     source = '''
 @architecture("{name}")
-def net(image: int, *, width: PositiveInt = 8{more}) -> None:
+def net(image, num_classes, *, width: PositiveInt = 8{more}) -> None:
     """A network."""
 '''
     monkeypatch.setattr(registry, "PACKAGE", tmp_path)
@@ -161,7 +161,7 @@ def net(image: int, *, width: PositiveInt = 8{more}) -> None:
     for more in ("", ", depth: PositiveInt = 3"):
         file.write_text(source.format(name="grows", more=more))
         registry._read_folder.cache_clear()
-        section = section_model.__wrapped__("model", "grows")
+        section = _section_model.__wrapped__("model", "grows", 0)
         assert ("depth" in section.model_fields) == bool(more)
         for values in ({"name": "grows"}, {"name": "grows", "width": 9}):
             ids.append(spec().model_copy(update={"model": section(**values)}).config_id())

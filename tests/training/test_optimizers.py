@@ -8,10 +8,12 @@ import pytest
 import torch
 from timm.optim.lamb import Lamb
 from timm.optim.lion import Lion
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness import registry
+from harness.contracts import optimizer as contract
+from harness.contracts.optimizer import after_steps, small_network
 from harness.errors import HarnessError
 from harness.spec import OptimizerSection, parse_run_spec
 from harness.training.setup import build_ema, build_optimizer, parameter_groups
@@ -19,21 +21,6 @@ from harness.training.setup import build_ema, build_optimizer, parameter_groups
 
 def section(name: str, **values: Any) -> OptimizerSection:
     return parse_run_spec({"model": "mlp", "data": "digits", "optimizer": {"name": name, **values}}).optimizer
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 3))
-
-
-def after_five_steps(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    random = torch.Generator().manual_seed(1)
-    for _ in range(5):
-        images, labels = torch.randn(16, 6, generator=random), torch.randint(0, 3, (16,), generator=random)
-        nn.functional.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return model.state_dict()
 
 
 OPTIM = torch.optim
@@ -92,11 +79,11 @@ SAME: list[tuple[str, dict[str, Any], Any, dict[str, Any]]] = [
 def test_an_optimizer_steps_as_torchs_own(
     name: str, values: dict[str, Any], torchs: Any, arguments: dict[str, Any]
 ) -> None:
-    ours, theirs = network(), network()
-    found = after_five_steps(ours, build_optimizer(section(name, **values), ours))
-    expected = after_five_steps(theirs, torchs(theirs.parameters(), **arguments))
+    ours, theirs = small_network(), small_network()
+    found = after_steps(ours, build_optimizer(section(name, **values), ours))
+    expected = after_steps(theirs, torchs(theirs.parameters(), **arguments))
     assert all(torch.equal(found[key], expected[key]) for key in expected)
-    assert not torch.equal(found["0.weight"], network().get_parameter("0.weight"))
+    assert not torch.equal(found["0.weight"], small_network().get_parameter("0.weight"))
 
 
 NOT_FOR_EVERY_LAYER = {"torch/Muon"}
@@ -111,26 +98,31 @@ ALL = {name for name in registry.names("optimizer") if not name.startswith("timm
 @pytest.mark.parametrize("name", sorted(ALL - REFUSED - NOT_FOR_EVERY_LAYER))
 @pytest.mark.parametrize("weight_decay_on", ["all", "weights"])
 def test_every_optimizer_changes_every_parameter(name: str, weight_decay_on: str) -> None:
-    model = network()
     values = {"lr": 0.1} if name == "sgd" else {}
-    found = after_five_steps(model, build_optimizer(section(name, weight_decay_on=weight_decay_on, **values), model))
-    for key, before in network().named_parameters():
-        assert found[key].isfinite().all() and not torch.equal(found[key], before), key
+    own = section(name, weight_decay_on=weight_decay_on, **values)
+    contract.each_parameter_is_in_one_group(lambda model: build_optimizer(own, model))
+    contract.steps_every_parameter(lambda model: build_optimizer(own, model))
+
+
+@pytest.mark.parametrize("name", sorted(ALL - REFUSED - NOT_FOR_EVERY_LAYER))
+def test_every_optimizer_goes_on_exactly(name: str) -> None:
+    own = section(name, **({"lr": 0.1} if name == "sgd" else {}))
+    contract.goes_on_exactly(lambda model: build_optimizer(own, model))
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED | {"timm/adahessian", "timm/adafactor"}))
 def test_what_the_loop_cannot_step_is_refused(name: str) -> None:
     with pytest.raises(HarnessError, match=f"optimizer {name} needs"):
-        build_optimizer(section(name), network())
+        build_optimizer(section(name), small_network())
 
 
 def test_muon_takes_matrices_and_refuses_the_rest() -> None:
     matrices = nn.Sequential(nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False))
     before = matrices.get_parameter("0.weight").detach().clone()
-    after_five_steps(matrices, build_optimizer(section("torch/Muon"), matrices))
+    after_steps(matrices, build_optimizer(section("torch/Muon"), matrices))
     assert not torch.equal(before, matrices.get_parameter("0.weight"))
     with pytest.raises(HarnessError, match=r"optimizer torch/Muon: .*2D"):
-        build_optimizer(section("torch/Muon"), network())
+        build_optimizer(section("torch/Muon"), small_network())
 
 
 @pytest.mark.parametrize(
@@ -148,12 +140,12 @@ def test_muon_takes_matrices_and_refuses_the_rest() -> None:
 )
 def test_arguments_that_torch_refuses_are_one_error(name: str, values: dict[str, Any]) -> None:
     with pytest.raises(HarnessError, match=f"optimizer {name}: "):
-        build_optimizer(section(name, **values), network())
+        build_optimizer(section(name, **values), small_network())
 
 
 def test_nesterov_needs_momentum() -> None:
     with pytest.raises(HarnessError, match="nesterov"):
-        build_optimizer(section("sgd", lr=0.1, nesterov=True), network())
+        build_optimizer(section("sgd", lr=0.1, nesterov=True), small_network())
 
 
 class Everything(nn.Module):
@@ -208,7 +200,7 @@ def test_norms_and_biases_can_be_left_without_decay() -> None:
 def test_norm_biases_have_a_rate_of_their_own_and_the_decay_of_other_biases(
     weight_decay_on: str, decay: float, scale: float
 ) -> None:
-    model = network()
+    model = small_network()
     values = {"lr": 0.1, "weight_decay": 0.3, "weight_decay_on": weight_decay_on, "norm_bias_lr_scale": scale}
     groups = build_optimizer(section("sgd", **values), model).param_groups
     found = {id(each): (group["lr"], group["weight_decay"]) for group in groups for each in group["params"]}
@@ -218,7 +210,7 @@ def test_norm_biases_have_a_rate_of_their_own_and_the_decay_of_other_biases(
 
 
 def test_decay_alone_shrinks_weights_and_leaves_the_others() -> None:
-    model = network()
+    model = small_network()
     optimizer = build_optimizer(section("sgd", lr=0.1, weight_decay=0.5, weight_decay_on="weights"), model)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
@@ -230,7 +222,7 @@ def test_decay_alone_shrinks_weights_and_leaves_the_others() -> None:
 
 
 def test_a_moving_average_is_made_where_it_is_asked_for() -> None:
-    model = network()
+    model = small_network()
     assert build_ema(model, None) is None
     ema = build_ema(model, 0.9)
     assert ema is not None and ema.module is not model
@@ -238,7 +230,7 @@ def test_a_moving_average_is_made_where_it_is_asked_for() -> None:
 
 def test_the_moving_average_is_torchs_to_the_bit() -> None:
     """In bfloat16 beside float32, too, as `bf16-true` has it."""
-    model = network()
+    model = small_network()
     model[0].bfloat16()
     own, of_torch = build_ema(model, 0.9), AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
     assert own is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from torch.optim import SGD, Optimizer
 from torch.optim import lr_scheduler as torch_schedules
 
+from harness import registry
+from harness.contracts import schedule as contract
 from harness.spec import RunSpec, parse_run_spec
 from harness.training.setup import build_learning_rate
 
@@ -143,3 +146,14 @@ def test_every_schedule_warms_up_in_the_same_way(name: str, parameters: dict[str
 def test_a_warm_up_longer_than_the_run_never_reaches_the_rate() -> None:
     found = rates("constant", epochs=2, warmup_epochs=4.0)
     assert found[-1] == pytest.approx(BASE / 2) and found == sorted(found)
+
+
+SMALL: dict[str, dict[str, Any]] = {"step": {"step_epochs": 5}, "multistep": {"milestones": [3]}}
+
+
+@pytest.mark.parametrize("name", registry.names("schedule"))
+@pytest.mark.parametrize("epochs", [1, EPOCHS])
+def test_every_schedule_gives_each_step_a_factor_and_has_no_state(name: str, epochs: int) -> None:
+    build = functools.partial(registry.build, "schedule", name, **SMALL.get(name, {}))
+    contract.gives_each_step_a_factor(build, epochs)
+    contract.has_no_state(build, epochs)

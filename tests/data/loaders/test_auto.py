@@ -14,22 +14,14 @@ import pytest
 import torch
 
 import harness.data.augment
+from harness.contracts.loader import array_split, expected_epoch, feed, require_same
 from harness.data import copies
 from harness.data.loaders import auto as module
 from harness.data.loading import Batch, Feed, Loader
 from harness.data.source import Split
 from harness.errors import HarnessError
 from harness.spec import Augment
-from tests.data.feeds import (
-    array_split,
-    assert_same,
-    build,
-    expected_epoch,
-    feed,
-    file_split,
-    labels_of,
-    read_by_hand,
-)
+from tests.data.feeds import build, file_split, labels_of, read_by_hand
 
 NAMES = ["resident", "pinned", "dali"]
 pytest.importorskip("nvidia.dali")
@@ -108,7 +100,7 @@ def test_all_three_are_measured_and_the_fastest_is_taken(store: str, photographs
     assert measured[loader.name] == max(measured.values())  # type: ignore[type-var]
     given, pixels = feed(train), read_by_hand(photographs) if store == "files" else train.images
     for epoch in (0, 3):
-        assert_same(loader.epoch(epoch), expected_epoch(given, pixels, epoch), given)
+        require_same(loader.epoch(epoch), expected_epoch(given, pixels, epoch), given)
     loader.close()
 
 
@@ -274,6 +266,6 @@ def test_a_rank_gets_its_own_share_and_the_default_generator_is_left_alone() -> 
     state, train = torch.get_rng_state(), array_split(101)
     given = feed(train, 1, 2)
     loader = auto(given)
-    assert_same(loader.epoch(0), expected_epoch(given, train.images, 0), given)
+    require_same(loader.epoch(0), expected_epoch(given, train.images, 0), given)
     assert torch.equal(state, torch.get_rng_state())
     loader.close()

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import harness.data.augment
+from harness.contracts.loader import COUNT, expected_epoch, expected_evaluation, feed, require_same
 from harness.data import copies
 from harness.data.files import ImageFiles
 from harness.data.loaders import dali as module
@@ -24,19 +25,7 @@ from harness.data.order import GlobalBatches
 from harness.data.source import Split
 from harness.errors import HarnessError, MachineError, see_doctor
 from harness.spec import Augment
-from tests.data.feeds import (
-    COUNT,
-    assert_same,
-    build,
-    changed,
-    expected_epoch,
-    expected_evaluation,
-    feed,
-    file_split,
-    labels_of,
-    read_by_hand,
-    write_photographs,
-)
+from tests.data.feeds import build, changed, file_split, labels_of, read_by_hand, write_photographs
 
 backend: Any = pytest.importorskip("nvidia.dali.backend")
 Pipeline: Any = pytest.importorskip("nvidia.dali.pipeline").Pipeline
@@ -133,7 +122,7 @@ def test_a_partial_epoch_leaves_nothing_in_the_queue_for_the_next(train: Split, 
         for _ in range(taken):
             next(batches)
         batches.close()  # type: ignore[attr-defined]
-        assert_same(loader.epoch(epoch + 10), expected_epoch(given, pixels, epoch + 10), given)
+        require_same(loader.epoch(epoch + 10), expected_epoch(given, pixels, epoch + 10), given)
     loader.close()
 
 
@@ -234,7 +223,7 @@ def test_threads_do_not_change_the_batches(train: Split, photographs: list[str])
     given, pixels = feed(train), read_by_hand(photographs)
     for threads in (1, 4):
         loader = dali(train, threads=threads)
-        assert_same(loader.epoch(0), expected_epoch(given, pixels, 0), given)
+        require_same(loader.epoch(0), expected_epoch(given, pixels, 0), given)
         loader.close()
 
 
@@ -297,7 +286,7 @@ def test_after_an_error_the_loader_can_be_used_again(written: list[str]) -> None
             list(loader.epoch(0))
     victim.write_bytes(content)
     given = feed(train, batch=5)
-    assert_same(loader.epoch(0), expected_epoch(given, pixels, 0), given)
+    require_same(loader.epoch(0), expected_epoch(given, pixels, 0), given)
     loader.close()
 
 
@@ -366,8 +355,8 @@ def test_files_may_have_any_name(tmp_path: Path) -> None:
         paths.append(str(Path(path).rename(folder / name)))
     train, pixels = file_split(paths), read_by_hand(paths)
     loader, given = dali(train, batch=4), feed(train, batch=4)
-    assert_same(loader.epoch(0), expected_epoch(given, pixels, 0), given)
-    assert_same(loader.evaluation(train, 5), expected_evaluation(given, train, pixels, 5), given)
+    require_same(loader.epoch(0), expected_epoch(given, pixels, 0), given)
+    require_same(loader.evaluation(train, 5), expected_evaluation(given, train, pixels, 5), given)
     Path(paths[9]).write_bytes(b"")
     with pytest.raises(HarnessError, match=r"not utf-8 .*\.jpg is not a readable image"):
         for _ in range(3):
@@ -389,7 +378,7 @@ def test_images_are_upright_as_their_exif_tag_says(tmp_path: Path, suffix: str, 
         train = Split(ImageFiles(paths, channels=3), np.arange(4))
         assert train.shape == ((16, 24, 3) if orientation < 5 else (24, 16, 3))
         loader, given = dali(train, batch=4, augment=augment), feed(train, batch=4, augment=augment)
-        assert_same(loader.epoch(0), expected_epoch(given, train.images, 0), given)
+        require_same(loader.epoch(0), expected_epoch(given, train.images, 0), given)
         loader.close()
 
 
@@ -417,7 +406,7 @@ def with_fallback(train: Split, fallback: str = "pinned", chosen: ChosenLoader |
 def test_where_dali_can_be_had_it_is_no_fallback_that_runs(train: Split, photographs: list[str]) -> None:
     loader, given = with_fallback(train), feed(train)
     assert (loader.name, loader.measured) == ("dali", {})
-    assert_same(loader.epoch(0), expected_epoch(given, read_by_hand(photographs), 0), given)
+    require_same(loader.epoch(0), expected_epoch(given, read_by_hand(photographs), 0), given)
     loader.close()
 
 
@@ -438,7 +427,7 @@ def test_where_dali_cannot_be_had_the_fallback_yields_the_same_batches(
     assert loader.name == fallback
     reason = {"not installed": "loader 'dali' needs NVIDIA DALI", "cannot start": "DALI cannot start: CUDA driver"}[how]
     assert str(loader.measured["dali"]).startswith(reason)
-    assert_same(loader.epoch(0), expected_epoch(given, read_by_hand(photographs), 0), given)
+    require_same(loader.epoch(0), expected_epoch(given, read_by_hand(photographs), 0), given)
     loader.close()
 
 
