@@ -18,6 +18,8 @@ from harness.running.build import black_images, prepare_network
 from harness.spec import Augment, ImageShape, parse_run_spec
 from harness.training.optimizers.muon import orthogonal_all
 from harness.training.precision import autocast
+
+pytest.importorskip("triton", reason="a torch that is built for CPUs brings no Triton")
 from tests.gpu.hopper import Compiled, hopper
 
 CPU = torch.device("cpu")
