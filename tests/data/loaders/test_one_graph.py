@@ -13,6 +13,7 @@ from torch._dynamo.exc import Unsupported
 from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
 
+from harness.contracts.loader import array_split, feed
 from harness.data.augment.batched import Batched
 from harness.data.loaders.dali import Dali
 from harness.data.loaders.pinned import OnGpu
@@ -20,7 +21,6 @@ from harness.data.loaders.resident import ResidentOnGpu
 from harness.data.loading import Feed
 from harness.spec import Augment
 from tests.data.augment.executing import STEPS
-from tests.data.feeds import array_split, feed
 
 COUNT, SIDE = 24, 48  # larger than any crop
 Work = tuple[Callable[..., Tensor], tuple[Any, ...]]
