@@ -79,7 +79,7 @@ def test_digits_never_change(monkeypatch):
     assert digits().load().test.labels[:12].tolist() == [2, 3, 1, 3, 5, 0, 1, 5, 0, 8, 0, 3]
     assert digits().fingerprint() == digits().fingerprint() != digits(size=16).fingerprint()
     monkeypatch.setattr(digits_module, "CONTENT_SHA256", "0" * 64)
-    with pytest.raises(HarnessError, match="are not those this harness knows"):
+    with pytest.raises(HarnessError, match="differ from the expected ones"):
         digits().load()
 
 

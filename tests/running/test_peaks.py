@@ -132,7 +132,7 @@ def test_the_memory_of_graphs_is_counted_where_they_are_recorded(
                 torch.empty(WORKSPACE, dtype=torch.uint8, device="cuda")
             return self.model(images)
 
-    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: Graphed(model))
+    monkeypatch.setattr(torch, "compile", lambda model, **_: Graphed(model))
     monkeypatch.setattr(torch.compiler, "reset", lambda: None)
     graphs = {"compile": "reduce-overhead"}
     first = peak(train=graphs)

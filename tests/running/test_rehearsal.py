@@ -78,7 +78,7 @@ def compiled_frames(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], in
     from torch._dynamo.utils import counters
 
     compile: Any = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: compile(model, backend="eager", dynamic=dynamic))
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic, **_: compile(model, backend="eager", dynamic=dynamic))
     torch.compiler.reset()
     counters.clear()
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
@@ -132,7 +132,7 @@ def resets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Compiles nothing; gives how often, and when, the compiler was told to forget."""
     resets: list[str] = []
     monkeypatch.setattr(torch.compiler, "reset", lambda: resets.append("reset"))
-    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: model)
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     return resets
 
 
