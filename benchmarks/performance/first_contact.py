@@ -155,7 +155,7 @@ def run_stages(
     output: Path,
 ) -> int:
     """Runs stages until the moment `end`, the first of which tells what this machine is; returns the exit code."""
-    cuda, summary = shutil.which("nvidia-smi") is not None, {}
+    cuda, dali, summary = shutil.which("nvidia-smi") is not None, False, {}
     for number, stage in enumerate(stages):
         left = max(end - time.monotonic(), 0.0)
         own, *others = (each.seconds[not cuda] for each in stages[number:])
@@ -163,7 +163,7 @@ def run_stages(
         words = [given.get(word, [word]) for word in f"{stage.words} {stage.gpu if cuda else stage.cpu}".split()]
         script, *rest = [each.format(folder=folder, results=folder / "results") for word in words for each in word]
         start = ["-m", "harness"] if script == "harness" else [str(HERE / script)]
-        (folder / "first_contact.yaml").write_text(json.dumps(suite(given["{data}"], gpu=cuda)))  # it is YAML, too
+        (folder / "first_contact.yaml").write_text(json.dumps(suite(given["{data}"], cuda, dali)))  # it is YAML, too
         done = summary[stage.name] = run_stage(stage, folder, [sys.executable, *start, *rest], variables, limit)
         (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
         new = output / f"{ARCHIVE}.new"  # the archive is whole at every moment
@@ -177,13 +177,14 @@ def run_stages(
             if not found["can_run"]:
                 return 2
             cuda = found["system"]["gpu"] is not None
+            dali = cuda and any(each["about"] == "DALI" and each["verdict"] == "ok" for each in found["findings"])
             if not cuda:
                 variables = {"OMP_NUM_THREADS": "1"} | variables  # threads that wait for each other take cores
     return int(any(done["problem"] for done in summary.values()))
 
 
-def suite(data: Sequence[str], *, gpu: bool) -> dict[str, Any]:
-    """Returns the suite of `training`: ResNet-18 with each loader; a small one without a GPU."""
+def suite(data: Sequence[str], gpu: bool, dali: bool) -> dict[str, Any]:
+    """Returns the suite of `training`: ResNet-18 with each loader that can be had; a small one without a GPU."""
     images = {"name": "image_folder", "root": data[-1]} if data else {"name": "synthetic"}
     train = {"epochs": 8, "global_batch_size": 512, "mixed_precision": "bf16", "channels_last": True}
     if not gpu:
@@ -196,8 +197,8 @@ def suite(data: Sequence[str], *, gpu: bool) -> dict[str, Any]:
         "schedule": "one_cycle",
         "train": train | {"keep_weights": False},
     }
-    loaders = ["resident", {"name": "pinned", "workers": 4 if gpu else 0}]
-    return {"name": "first_contact", "base": base, "matrix": {"loader": loaders}}
+    loaders = ["resident", {"name": "pinned", "workers": 4 if gpu else 0}, *(["dali"] if dali and data else [])]
+    return {"name": "first_contact", "warm_up_seconds": 3, "base": base, "matrix": {"loader": loaders}}
 
 
 def run_stage(

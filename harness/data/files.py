@@ -62,7 +62,7 @@ def content_of(paths: Sequence[str], root: Path, *, most_bytes: float = math.inf
         def hash_one(row: int) -> None:
             hashes[row] = _hash_of(paths[row])
 
-        for_each(len(paths), hash_one)
+        for_each(len(paths), hash_one, sum(size for _, size, *_ in stamps) / max(len(stamps), 1))
         if [_stamp(path) for path in paths] != stamps:
             raise HarnessError(f"the files in {root} change while they are read", "wait until they are all there")
         names = (os.fsencode(os.path.relpath(path, root)).hex() for path in paths)
@@ -216,7 +216,7 @@ class ImageFiles:
                 if not image.plain:
                     self._copy_plainly(row)
 
-            for_each(count, read)
+            for_each(count, read, shape[0] * shape[1] * shape[2])
             if not readable.any():
                 raise HarnessError(f"none of the {count} images can be read", "check data.root")
             if images is not None:

@@ -6,6 +6,7 @@ scaled (not clipped), transparent ones are laid on white, of animations the firs
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 # Pillow reads more, but some (EPS) run other programs on a file that may be named anything.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 CHUNK = 16
+SMALL_BYTES = 2**15
+# Of small images Python's own work, which one thread does at a time, is most: on 16 cores 16 threads read the 60,000 files
+# of CIFAR-10 in 26 s, and 4 in 14 s.
+THREADS_OF_SMALL = 4
 
 
 class Image8(NamedTuple):
@@ -72,14 +77,21 @@ def read_image(path: str, *, channels: int, size: int | None = None) -> Image8:
         ) from None
 
 
-def for_each(count: int, work: Callable[[int], None]) -> None:
-    """Calls `work` with each number below `count`, on every core; the first exception ends it."""
+def for_each(count: int, work: Callable[[int], None], each_bytes: float = math.inf) -> None:
+    """Calls `work` with each number below `count`, on every core; the first exception ends it.
+
+    Args:
+        count: of the calls.
+        work: is called in several threads.
+        each_bytes: about what a call reads or makes; small ones have few threads.
+    """
+    workers = min(_workers(), THREADS_OF_SMALL) if each_bytes < SMALL_BYTES else _workers()
 
     def chunk(start: int) -> None:
         for index in range(start, min(start + CHUNK, count)):
             work(index)
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(_workers()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         # Large images and odd metadata are Pillow's to warn of; what cannot be read is dealt with here.
         warnings.filterwarnings("ignore", module=r"PIL\b")
         for _ in pool.map(chunk, range(0, count, CHUNK)):

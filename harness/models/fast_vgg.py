@@ -77,9 +77,10 @@ def fast_vgg(
 class LargestOfEachChannel(nn.Module):
     """[N, C, H, W] -> [N, C]. As AdaptiveMaxPool2d(1), whose backward pass on CUDA `deterministic: true` refuses.
 
-    Of several largest values each gets an equal part of the gradient, there the first all of it.
+    Not by `amax`: its gradient goes where a feature equals the largest one. A compiled backward pass computes features
+    anew, in float32, where the largest one was rounded to bfloat16: none is equal, and the gradient is 0 / 0.
     """
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns the largest value of each channel."""
-        return features.amax(dim=(2, 3))
+        return features.flatten(2).max(dim=2).values

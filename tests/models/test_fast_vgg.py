@@ -75,3 +75,19 @@ def test_the_pool_is_that_of_torch_in_values_and_where_no_two_are_equal_in_gradi
     (pooled * weights).sum().backward()
     (expected * weights).sum().backward()
     assert own.grad is not None and theirs.grad is not None and torch.equal(own.grad, theirs.grad)
+
+
+@pytest.mark.slow
+def test_compiled_in_bf16_its_gradients_are_those_of_eager_steps() -> None:
+    network = fast_vgg(ImageShape(3, 16, 16), 10, widths=(8, 16)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    images = images.to(memory_format=torch.channels_last)
+    gradients = []
+    for model in (network, torch.compile(network, dynamic=False)):
+        network.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(images)
+        nn.functional.cross_entropy(logits.float(), torch.arange(16) % 10).backward()
+        gradients.append([each.grad.clone() for each in network.parameters() if each.grad is not None])
+    for eager, compiled in zip(*gradients, strict=True):
+        assert (compiled - eager).norm() < 0.3 * eager.norm()  # bf16 decides which of near values is the largest
