@@ -73,36 +73,36 @@ class Stage(NamedTuple):
 FEW = "--set data.train_samples=200 --set data.test_samples=50 --set train.global_batch_size=50"
 LOADERS = "resident_half airbench pinned pinned_cached torch_w16 image_folder dali --rounds 2 --seconds 0.5"
 STAGES = [
-    Stage("machine", (15, 4), "harness doctor --json --output {results}"),
-    Stage("options", (60, 8), f"{RUNS} options"),
-    Stage("graphs", (70, 18), f"{RUNS} graphs"),
-    Stage("ranks", (60, 6), f"{RUNS} ranks"),
+    Stage("machine", (10, 4), "harness doctor --json --output {results}"),
+    Stage("options", (40, 8), f"{RUNS} options"),
+    Stage("graphs", (80, 18), f"{RUNS} graphs"),
+    Stage("ranks", (40, 6), f"{RUNS} ranks"),
     Stage(
-        "calibrate", (25, 12), "harness calibrate --json --output {results}", "", "--seconds 0.1", r"matmul.*median$"
+        "calibrate", (28, 12), "harness calibrate --json --output {results}", "", "--seconds 0.1", r"matmul.*median$"
     ),
     Stage(
-        *("training", (90, 11), "harness run {folder}/first_contact.yaml --output {results}", "--isolate", ""),
+        *("training", (130, 11), "harness run {folder}/first_contact.yaml --output {results}", "--isolate", ""),
         r"test\.accuracy$|clock\.train_seconds$|samples_per_second$",
     ),
     Stage(
-        *("speedrun", (80, 8), "speedrun.py --json --only airbench94 --output {results} {data}"),
+        *("speedrun", (60, 8), "speedrun.py --json --only airbench94 --output {results} {data}"),
         *("--runs 5", f"--smoke {FEW}", RECIPES),
     ),
-    Stage("peer", (70, 70), "speedrun.py --json --peers-only --runs 5 {data} {peers}", "", "", RECIPES),
     Stage(
-        *("overhead", (50, 6), "overhead.py --json", "--pairs 12 --steps 50", "--pairs 1 --steps 2 --only cnn3"),
+        *("overhead", (70, 6), "overhead.py --json", "--pairs 6 --steps 50", "--pairs 1 --steps 2 --only cnn3"),
         r"ratios\.[^.]*\.median$",
     ),
     Stage(
-        *("loaders", (40, 7), "loaders.py --json {data} --only resident", LOADERS),
+        *("loaders", (50, 7), "loaders.py --json {data} --only resident", LOADERS),
         *("--seconds 0.02 --rounds 1 --images 300", "images_per_second$"),
     ),
     Stage("memory", (30, 6), "memory.py --json", "", "--side harness --steps 2 --only cnn3", r"ratio$|harness_bytes$"),
-    Stage("start", (40, 11), "start.py --json", "--rounds 3", "--rounds 1", "^median$|^rank_seconds$"),
+    Stage("start", (30, 11), "start.py --json", "--rounds 1", "--rounds 1", "^median$|^rank_seconds$"),
     Stage(
         *("small_card", (30, 6), "gtx.py --json --gib 3 --suites quickstart", "resnet18_reference precision", ""),
         "^configs$",
     ),
+    Stage("peer", (150, 70), "speedrun.py --json --peers-only --runs 5 {data} {peers}", "", "", RECIPES),
 ]
 
 

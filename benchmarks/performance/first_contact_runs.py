@@ -27,12 +27,18 @@ from typing import Any
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for `deterministic: true`; read when CUDA starts
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from PIL import Image
 from torch import Tensor
 
+from harness import registry
+from harness.contracts import loader as contract
+from harness.data.files import ImageFiles
 from harness.data.prepare import prepare
+from harness.data.source import Split
 from harness.errors import HarnessError
 from harness.records.checkpoints import CheckpointFolder
 from harness.running.build import ddp_options, global_batches, group_options
@@ -49,6 +55,7 @@ CNN = {"name": "cnn3", "padding": "same"} | ({} if CUDA else {"filters": [4, 4, 
 RESIDENT = {"name": "resident", "compile": False}
 FUSED = {"name": "torch/SGD", "lr": 0.05, "kwargs": {"momentum": 0.9, "fused": True}}
 GRAPHS = "reduce-overhead"
+DECODED_LEVELS = 3  # of grey, that nvJPEG differs by from libjpeg at the most, as met on an H200
 NEAR = 1e-3  # the same sums in another order, in float32, over two epochs
 # What the record of a run on a GPU must hold; the driver may hide what a process of its own has.
 MEASURED = {
@@ -81,6 +88,8 @@ def options() -> Cases:
         cases.compare("pinned with workers", {"loader": {"name": "pinned", "workers": 2 if CUDA else 1}}, "fp32")
         if CUDA and importlib.util.find_spec("nvidia.dali"):
             cases.compare("dali", {"loader": "dali"}, "fp32", NEAR)
+            cases.decode("dali, files of 4:4:4", 0)
+            cases.decode("dali, files of 4:2:0", 2)
         cases.compare("moving average", train(ema_decay=0.9), "fp32")
         cases.compare("clipped to more than there is", train(clip_grad_norm=1e6), "fp32")
         cases.compare("clipped", train(clip_grad_norm=0.1))
@@ -113,6 +122,9 @@ def graphs() -> Cases:
         cases.compare("graphs and micro-batches", micro_batches, "eager", NEAR)
         cases.compare("bf16 in graphs", train(compile=GRAPHS, mixed_precision="bf16"), "eager", 0.05)
         cases.compare("tf32, tuned", train(compile="max-autotune", tf32=True), "eager", 0.02)
+        vgg = {"model": "fast_vgg"}
+        cases.compare("fast_vgg in bf16", vgg | train(mixed_precision="bf16"))
+        cases.compare("fast_vgg compiled", vgg | train(mixed_precision="bf16", compile=True), "fast_vgg in bf16", 0.05)
     return cases
 
 
@@ -187,6 +199,25 @@ class Cases:
             if checkpoint is None or checkpoint.step != stop:
                 raise HarnessError(f"no checkpoint of step {stop}: {problems}")
             self._losses["resumed"] = self._run(spec, dataclasses.replace(policy, resume_from=checkpoint)).losses
+
+    def decode(self, name: str, subsampling: int) -> None:
+        """Holds what DALI decodes, of photographs of noise and of smooth ones, against Pillow's pixels."""
+        with self._case(name) as facts, tempfile.TemporaryDirectory() as folder:
+            random, paths = np.random.default_rng(0), [f"{folder}/{number:03}.jpg" for number in range(contract.COUNT)]
+            for number, path in enumerate(paths):
+                image = Image.fromarray(random.integers(0, 256, (33, 33, 3) if number % 2 else (4, 4, 3), np.uint8))
+                image.resize((33, 33), Image.Resampling.BICUBIC).save(path, quality=90, subsampling=subsampling)
+            pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+            split = Split(ImageFiles(paths, channels=3), np.arange(len(paths)))
+            feed = dataclasses.replace(contract.feed(split), device=self.accelerator.device)
+            loader = registry.build("loader", "dali", feed)
+            found = [(images.cpu(), labels.cpu()) for images, labels in loader.epoch(0)]
+            loader.close()
+            expected = contract.expected_epoch(dataclasses.replace(feed, device=contract.CPU), pixels, 0)
+            scale = torch.tensor(feed.recipe.scale).view(1, -1, 1, 1)
+            pairs = zip(found, expected, strict=True)
+            facts["levels"] = max(float(((one - other).abs() / scale).max()) for (one, _), (other, _) in pairs)
+            contract.require_same(found, expected, feed, DECODED_LEVELS)
 
     def measure(self) -> None:
         """Trains for long enough that samples of the GPU's state fall into it, as suites do."""

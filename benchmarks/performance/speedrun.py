@@ -81,13 +81,18 @@ def own_runs(output: Path, arguments: argparse.Namespace) -> dict[str, list[tupl
     if arguments.data and not arguments.smoke:
         words += ["--set", "data.name=image_folder", "--set", f"data.root={arguments.data.resolve()}"]
     command = [sys.executable, "-m", "harness", "run", "benchmarks/speedrun.yaml", "--output", str(output), *words]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+    code = subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode
     results = [json.loads(path.read_text()) for path in output.glob("speedrun*/*/*/result.json")]
     told: dict[str, list[tuple[float, float]]] = {}
     for result in results:
         if result["status"] == "ok":
             seconds = result["clock"]["speedrun_seconds"]
             told.setdefault(result["label"], []).append((result["metrics"]["test"]["accuracy"], seconds))
+    if not told:
+        causes = {
+            f"{result['label']} {result['status']}: {(result['cause'] or {}).get('message')}" for result in results
+        }
+        raise SystemExit(f"error: no run is ok: {'; '.join(sorted(causes)) or f'harness run ended with {code}'}")
     return told
 
 

@@ -39,8 +39,9 @@ REFUSED = {
     "histc",
     "scatter_reduce",
 }
-# Their gradient goes where a value equals the largest one. A compiled backward pass may compute the values anew, in float32,
-# where the largest was rounded to bfloat16: none is equal, and the gradient is 0 / 0. `max(dim=...)` keeps the place.
+# Their gradient goes where a value equals the largest one. A compiled backward pass may compute the values anew, in
+# float32, where the largest was rounded to bfloat16: none is equal, and the gradient is 0 / 0. `max(dim=...)` keeps the
+# place instead.
 NOT_A_NUMBER_COMPILED = {"amax", "amin"}
 
 
