@@ -73,7 +73,7 @@ def test_train_time_steps_and_throughput_agree_with_the_profiler(monkeypatch: py
         model={"name": "mlp", "hidden_sizes": [1024, 1024]}, optimizer={"name": "sgd", "lr": 0.1}, train=train
     )
     splits, observer = prepare(spec.data), Observer(lambda step: None, lambda epoch: None)
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiler:
         fields = dict(execute(spec, splits, Accelerator(cpu=True), observer, fingerprint="f").measured)
     clock, throughput = fields["clock"], fields["throughput"]
     events = profiler.events()
