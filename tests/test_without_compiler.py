@@ -15,7 +15,7 @@ def test_the_counter_of_operations_does_without_triton_which_stays_to_be_had(mon
     for name in [FLOP_COUNTER, *(name for name in sys.modules if name.partition(".")[0] == "triton")]:
         monkeypatch.delitem(sys.modules, name, raising=False)
     counter = import_flop_counter()
-    assert counter._JITFunction is NoneType
+    assert getattr(counter, "_JITFunction", NoneType) is NoneType  # torch 2.10 counts no kernels of Triton
     assert "triton" not in sys.modules  # neither imported nor left hidden
     assert not logging.getLogger(FLOP_COUNTER).disabled
     assert import_flop_counter() is counter

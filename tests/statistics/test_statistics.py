@@ -210,9 +210,9 @@ def test_images_that_are_too_few_are_not_made_up_for_by_seeds() -> None:
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 50])
 def test_what_is_detectable_has_the_power(seeds: int) -> None:
-    for sides, alternative in ((1, "larger"), (2, "two-sided")):
+    for sides in (1, 2):  # the other side has next to no power, and scipy before 1.17 has NaN for it
         effect = detectable(Noise(0.01), seeds, sides=sides) / 0.01
-        assert TTestPower().power(effect, seeds, 0.05, alternative=alternative) == pytest.approx(0.8, abs=1e-4)
+        assert TTestPower().power(effect, seeds, 0.05 / sides, alternative="larger") == pytest.approx(0.8, abs=1e-4)
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])

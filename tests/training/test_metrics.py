@@ -64,7 +64,7 @@ def test_a_class_without_samples_has_no_recall_and_is_left_out_of_the_mean() -> 
     assert [label for label, recall in enumerate(found.recall_by_class) if recall is None] == [2, 7]
     present = sorted(set(labels.tolist()))
     each: Any = None  # what sklearn calls the recall of each class, and its types do not know
-    recall = np.asarray(sklearn.metrics.recall_score(labels, predictions, labels=present, average=each))
+    recall = np.asarray(sklearn.metrics.recall_score(labels.numpy(), predictions.numpy(), labels=present, average=each))
     assert found.macro_recall == pytest.approx(recall.mean())
     assert confusion.shape == (8, 8) and confusion[2].sum() == confusion[7].sum() == 0
 
