@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
+from harness.cli.app import app
 from harness.cli.completing import columns, suites
 from harness.paths import SUITES, shipped_names
 
@@ -96,7 +96,7 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_columns_are_those_of_the_table() -> None:
-    call = typer.Context(click.Command("report"))
+    call = typer.Context(typer.main.get_command(app))
     assert "train_seconds" in columns(call, "") and columns(call, "x_") == []
     assert {"test_accuracy", "test_worst_class_accuracy"} <= {*columns(call, "test_")}
     seconds = []

@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from pydantic import ValidationError
 
 import harness
 from harness import registry
+from harness.cli.app import app
+from harness.cli.completing import columns
 from harness.contracts import metric as contract
 from harness.errors import HarnessError
 from harness.launching.manifest import Manifest
@@ -25,9 +28,11 @@ from harness.metric import TAKEN
 from harness.records.extra_metrics import code_of, compute, number
 from harness.records.predictions import PREDICTIONS
 from harness.records.result import ExtraMetric, Metrics, RunResult
+from harness.records.store import RunFolder
 from harness.results.columns import MEASURED
 from harness.results.extra_metrics import NOT_KEPT, OTHER_CODE, with_extra_metrics
 from harness.suite.plan import load_suite
+from harness.trackers.entries import read_entries
 from tests.house import House
 from tests.report.conftest import make_result
 
@@ -121,8 +126,10 @@ def test_a_metric_is_no_part_of_a_run_and_a_launch_lets_it_change(mine: Path, tm
     assert first.metrics == (mine,) and not first.plugins
     first.write(tmp_path / "manifest.jsonl")
     mine.write_text(mine.read_text().replace("abs(", "2 * abs("))
-    assert Manifest.read(tmp_path / "manifest.jsonl").model_dump() == first.model_dump() == planned().model_dump()
+    registry.use()
+    assert Manifest.read(tmp_path / "manifest.jsonl").model_dump() == first.model_dump()
     assert [one.names for one in registry.plugins("metric") if one.is_named] == [("distance",)]
+    assert planned().model_dump() == first.model_dump()
     mine.write_text(HEAD)
     (mine.with_name("suite.yaml")).write_text(SUITE.replace("plugins: [mine.py]\n", ""))
     assert [run.run_id for run in planned().runs] == [run.run_id for run in first.runs]
@@ -239,6 +246,9 @@ def test_what_is_known_here_is_computed_from_predictions_where_it_is_missing_or_
     assert values(found, "distance") == [1.0, 8.0, 2.5, None] and found[0].extra_metrics["distance"].unit == "classes"
     assert values(found, "worst_class_accuracy") == [0.0, 0.0, 0.0, None]
     assert notes[0] == f"test_distance is missing in 1 run: {OTHER_CODE}."
+    recorded = make_result(extra_metrics=having("worst_class_accuracy", 0.5, "of another version"))
+    found, _ = with_extra_metrics([of_folder(folder / "0", recorded)])
+    assert values(found, "worst_class_accuracy") == [0.5], "what a record has stays, unless it is asked for"
     registry.use()  # elsewhere, without the file
     assert values(with_extra_metrics(runs[:2])[0], "distance") == [None, 8.0]
     assert values(with_extra_metrics(runs[:1])[0], "distance") == [7.0]
@@ -276,7 +286,10 @@ def test_from_a_file_beside_the_suite_to_every_output_and_elsewhere_without_it(h
         assert result["extra_metrics"]["no"]["value"] is None
         assert result["unavailable"]["extra_metrics.no"] == "mine.py:10: it returned a dict, not one number"
     assert "test_no is missing in 4 runs" in done.stdout
-    call(house, "list", "metrics", "distance", "--plugin", "mine.py")
+    listed = json.loads(call(house, "list", "metrics", "distance", "--plugin", "mine.py", "--json").stdout)
+    assert list(listed.values()) == [{"unit": "classes", "title": "mean distance", "better": "lower"}]
+    mirrored = read_entries(RunFolder(next(house.path.glob("results/*/*/*/result.json")).parent))
+    assert mirrored and 0 < mirrored.summary["extra_metrics/distance"] < 9
 
     away = tmp_path / "away"
     shutil.copytree(house.path / "results/faults", away / "copied")
@@ -296,6 +309,10 @@ def test_from_a_file_beside_the_suite_to_every_output_and_elsewhere_without_it(h
     assert "mean distance (classes): A minus B is" in compared and "lower is better" in compared
     told = json.loads(call(house, "compare", str(away / "copied"), "--json").stdout)["comparisons"][0]["metrics"]
     assert {one["name"]: one["better"] for one in told} == {"distance": "lower", "worst_class_accuracy": "higher"}
+
+    named = typer.Context(typer.main.get_command(app))
+    named.params["suites"] = [away / "copied"]
+    assert {"test_distance", "test_worst_class_accuracy"} <= {*columns(named, "test_")}
 
     frame = harness.read_results(away / "copied")
     told = harness.describe_columns(frame).set_index("name").loc["extra_metrics.distance.value"]
