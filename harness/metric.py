@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 FRACTION = "fraction"
-# The columns `test_...` that every table has.
-TAKEN = ("accuracy", "accuracy_sd", "loss", "macro_recall", "top5_accuracy")
+# The columns `test_...` that every table has, and what the names of summarised ones end with.
+TAKEN = ("accuracy", "loss", "macro_recall", "top5_accuracy")
+ENDINGS = ("_mean", "_sd", "_ci95", "_n")
 
 
 def _one_line(text: str) -> str:
@@ -62,6 +63,9 @@ def read_declaration(place: str, names: Sequence[str], options: Mapping[str, Any
         raise HarnessError(f"{place} has not one name of small letters, digits and _", hint)
     if names[0] in TAKEN:
         raise HarnessError(f"{place}: every table has a column test_{names[0]} already", "give it another name")
+    if names[0].endswith(ENDINGS):
+        message = f"{place}: columns of tables add {', '.join(ENDINGS)} to a name, and '{names[0]}' ends so already"
+        raise HarnessError(message, "give it another name")
     if parameters:
         raise HarnessError(f"{place} has parameters, and no suite sets those of a metric", hint)
     try:

@@ -24,12 +24,12 @@ from harness.cli.completing import columns
 from harness.contracts import metric as contract
 from harness.errors import HarnessError
 from harness.launching.manifest import Manifest
-from harness.metric import TAKEN
+from harness.metric import ENDINGS, TAKEN
 from harness.records.extra_metrics import code_of, compute, number
 from harness.records.predictions import PREDICTIONS
 from harness.records.result import ExtraMetric, Metrics, RunResult
 from harness.records.store import RunFolder
-from harness.results.columns import MEASURED
+from harness.results.columns import INTERVAL, MEASURED, Column, fields
 from harness.results.extra_metrics import NOT_KEPT, OTHER_CODE, with_extra_metrics
 from harness.suite.plan import load_suite
 from harness.trackers.entries import read_entries
@@ -92,6 +92,7 @@ def test_a_metric_of_the_package_keeps_its_promises(name: str) -> None:
         ('"distance"', '"Mean distance"', "has not one name of small letters"),
         ('"distance"', '"a", "b"', "has not one name of small letters"),
         ('"distance"', '"accuracy"', "every table has a column test_accuracy already"),
+        ('"distance"', '"accuracy_mean"', "add _mean, _sd, _ci95, _n to a name, and 'accuracy_mean' ends so already"),
         ("(test)", "(test, *, top: int = 5)", "has parameters, and no suite sets those of a metric"),
         ('better="lower"', "better=BETTER", "is not a literal"),
     ],
@@ -113,8 +114,10 @@ def test_a_name_that_another_metric_has(mine: Path) -> None:
 
 
 def test_no_metric_has_the_name_of_a_column_that_every_table_has() -> None:
-    assert set(TAKEN) == {one.name.removeprefix("test_") for one in MEASURED if one.name.startswith("test_")}
-    assert set(TAKEN) & set(Metrics.model_fields) == {"accuracy", "loss", "macro_recall", "top5_accuracy"}
+    there = [one.name.removeprefix("test_") for one in MEASURED if one.name.startswith("test_")]
+    assert set(TAKEN) == {name for name in there if not name.endswith(ENDINGS)} <= Metrics.model_fields.keys()
+    own = Column("test_own", "own", over=INTERVAL)
+    assert all(name.removeprefix("test_own").startswith(ENDINGS) for name in fields(own))
 
 
 def test_a_metric_is_no_part_of_a_run_and_a_launch_lets_it_change(mine: Path, tmp_path: Path) -> None:
@@ -318,6 +321,9 @@ def test_from_a_file_beside_the_suite_to_every_output_and_elsewhere_without_it(h
     told = harness.describe_columns(frame).set_index("name").loc["extra_metrics.distance.value"]
     assert (told["unit"], told["meaning"], told["better"]) == ("classes", "mean distance", "lower")
     assert sorted(harness.summarize(frame)["test_distance_mean"]) == pytest.approx(means)
+    part = frame.drop(columns="extra_metrics.distance.title")
+    assert "extra_metrics.distance.value" in list(harness.describe_columns(part)["name"])
+    assert "test_distance_mean" in harness.summarize(part)
 
 
 @pytest.mark.launch

@@ -158,7 +158,7 @@ def extra_columns(table: Mapping[str, Sequence[Any]]) -> Iterator[Column]:
     """
     for name in (name for name in table if name.startswith(EXTRA) and name.endswith(".value")):
         metric = name.removesuffix(".value")
-        declared = {key: next((x for x in table[f"{metric}.{key}"] if x is not None), "") for key in EXTRA_DECLARES}
+        declared = {key: next(filter(None, table.get(f"{metric}.{key}", ())), "") for key in EXTRA_DECLARES}
         yield extra_column(metric.removeprefix(EXTRA), **declared)
 
 

@@ -191,8 +191,9 @@ def describe_columns(frame: pandas.DataFrame | None = None) -> pandas.DataFrame:
         unit, better = (column.unit, column.better) if column else _unit_and_better(name)
         meaning = column.meaning if column else "of the run's config" if name.startswith("spec.") else ""
         if frame is not None and name.startswith(EXTRA) and name.endswith(".value"):  # as the records declare it
-            declared = [frame[f"{name.removesuffix('value')}{key}"].dropna() for key in EXTRA_DECLARES]
-            unit, meaning, better = (one.iloc[0] if len(one) else "" for one in declared)
+            named = [f"{name.removesuffix('value')}{key}" for key in EXTRA_DECLARES]
+            declared = [frame[one] if one in wanted else () for one in named]
+            unit, meaning, better = (next((one for one in own if isinstance(one, str)), "") for own in declared)
         rows.append({"name": name, "unit": unit, "meaning": meaning, "better": better})
     return pandas.DataFrame(rows)
 
