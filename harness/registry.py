@@ -20,6 +20,7 @@ import functools
 import importlib
 import importlib.util
 import re
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from harness import plugin_files
 from harness.errors import HarnessError, nearest
+from harness.metric import Declaration, read_declaration
 from harness.parameters import VOCABULARY
 from harness.plugin_files import PACKAGE, PluginFile
 
@@ -39,6 +41,7 @@ FOLDERS = {
     "optimizer": "training/optimizers",
     "schedule": "training/schedules",
     "picture": "visualize/pictures",
+    "metric": "metrics",
 }
 # What the harness supplies, in this order, after `name` where a function takes that.
 SUPPLIES = {
@@ -48,6 +51,7 @@ SUPPLIES = {
     "optimizer": ("groups",),
     "schedule": ("epochs",),
     "picture": ("run",),
+    "metric": ("test",),
 }
 _MARKS = re.compile(rf"^@ *({'|'.join(FOLDERS)}) *\(", re.MULTILINE)
 
@@ -55,8 +59,14 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _marker(kind: str) -> Callable[..., Callable[[_Function], _Function]]:
-    def mark(*names: str, names_in: tuple[str, str] | None = None) -> Callable[[_Function], _Function]:
-        """Marks a function as a plug-in; `names_in` (glob, pattern) finds the names that `PACKAGE/*` stands for."""
+    def mark(*names: str, names_in: tuple[str, str] | None = None, **declared: str) -> Callable[[_Function], _Function]:
+        """Marks a function as a plug-in.
+
+        Args:
+            names: what suites call it.
+            names_in: (glob, pattern) finds the names that `PACKAGE/*` stands for.
+            declared: of a metric, see `harness.metric.Declaration`.
+        """
         return lambda function: function
 
     mark.__name__ = kind
@@ -69,6 +79,7 @@ loader = _marker("loader")
 optimizer = _marker("optimizer")
 schedule = _marker("schedule")
 picture = _marker("picture")
+metric = _marker("metric")
 
 
 class Parameters(BaseModel):
@@ -79,7 +90,7 @@ class Parameters(BaseModel):
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plug-in as its source declares it; `file` is that of one outside the package."""
+    """One plug-in as its source declares it; `file` is that of one outside the package, `declaration` of a metric."""
 
     kind: str
     names: tuple[str, ...]
@@ -92,11 +103,17 @@ class Plugin:
     line: int
     names_in: tuple[str, str] | None = None
     file: PluginFile | None = None
+    declaration: Declaration | None = None
 
     @property
     def place(self) -> str:
         """Its file and line."""
         return f"{self.path}:{self.line}"
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a suite or a call names its file."""
+        return self.file is not None and self.file.must_have_plugins
 
     def parameters(self, base: type[BaseModel] = Parameters) -> type[BaseModel]:
         """Returns the pydantic model of the parameters, on top of `base`."""
@@ -105,6 +122,12 @@ class Plugin:
     def wildcard(self) -> str | None:
         """Returns `torchvision` for a plug-in named `torchvision/*`, else None."""
         return next((name[:-2] for name in self.names if name.endswith("/*")), None)
+
+    def told(self, error: BaseException) -> str:
+        """Returns what went wrong in its function: its file, the line there that was reached last, and the error."""
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == self.path]
+        line = frames[-1].lineno if frames else self.line
+        return f"{self.path}:{line}: {type(error).__name__}: {error}".partition("\n")[0]
 
     def load(self) -> Callable[..., Any]:
         """Imports its module and returns the function.
@@ -315,6 +338,7 @@ def _read_function(
         line=node.lineno,
         names_in=options.get("names_in"),
         file=file,
+        declaration=read_declaration(marked, own_names, options, len(fields)) if kind == "metric" else None,
     )
 
 

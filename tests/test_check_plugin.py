@@ -21,6 +21,7 @@ HEAD = {
     "optimizer": "import torch\nfrom harness.registry import optimizer\n",
     "schedule": "from harness.registry import schedule\n",
     "picture": "from harness.registry import picture\n",
+    "metric": "import numpy as np\nfrom harness.registry import metric\n",
 }
 NET = """
 @architecture("own")
@@ -105,6 +106,15 @@ def own(run):
     return {}
 """
 GOOD_PICTURE = PICTURE.format('[Picture("own", "One pixel.", Image.new("L", (1, 1)))]')
+METRIC = """
+SEEN = []
+
+
+@metric("own", unit="fraction", title="own", better="{}")
+def own(test):
+    SEEN.append(test)
+    return {}
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +142,7 @@ def broken(path: Path, kind: str, text: str) -> list[str]:
         ("loader", GOOD_LOADER),
         ("optimizer", GOOD_OPTIMIZER),
         ("schedule", SCHEDULE.format("1 - done / epochs / 2")),
+        ("metric", METRIC.format("higher", "(test.labels == test.predictions).mean()")),
         pytest.param("picture", GOOD_PICTURE, marks=pytest.mark.launch),
     ],
 )
@@ -261,6 +272,33 @@ def test_an_optimizer_that_breaks_a_promise(tmp_path: Path, old: str, new: str, 
 )
 def test_a_schedule_that_breaks_a_promise(tmp_path: Path, factor: str, told: str) -> None:
     found = broken(tmp_path, "schedule", SCHEDULE.format(factor))
+    assert any(told in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "told"),
+    [
+        ("higher", "None", "it is one number, of ten classes: it returns a NoneType, not one number"),
+        ("higher", "test.labels / 1e3", "it is one number, of ten classes: it returns shape (200,), not one number"),
+        ("higher", "[0.5]", "it returns a list, not one number"),
+        ("higher", "np.sum(test.labels > 0)", "it returns 180, and a fraction is from 0 to 1"),
+        (
+            "higher",
+            "0.5 if test.confusion.sum(1).all() else np.nan",
+            "where a class has no image and is not predicted: it returns nan, not a finite number",
+        ),
+        (
+            "lower",
+            "(test.labels == test.predictions).mean()",
+            "it is 1 where all are right, 0.11 where a tenth is, and low",
+        ),
+        ("higher", "1 / len(SEEN)", "it is the same again: of the same predictions it is 0."),
+        ("higher", "test.labels.sort()", "a_metric.py:10: ValueError: sort array is read-only"),
+        ("higher", "1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_metric_that_breaks_a_promise(tmp_path: Path, better: str, value: str, told: str) -> None:
+    found = broken(tmp_path, "metric", METRIC.format(better, value))
     assert any(told in one for one in found), found
 
 

@@ -128,6 +128,7 @@ def test_list(call, monkeypatch, tmp_path):
         "optimizers:",
         "schedules:",
         "pictures:",
+        "metrics:",
         "suites:",
         "files:",
     ]

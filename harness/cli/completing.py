@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from harness.paths import LAUNCH_CONFIGS, SUITES, shipped_names
 
 SUFFIXES = (".yaml", ".yml", ".jsonl")
+MOST_RECORDS = 20  # of a suite that are looked at: its runs have the same metrics, but for what was added since
 
 
 def suites(incomplete: str) -> list[str]:
@@ -28,11 +30,37 @@ def _names(folder: str, incomplete: str) -> list[str]:
     return [name for name in shipped_names(folder) if name.startswith(incomplete)]
 
 
-def columns(incomplete: str) -> list[str]:
+def columns(context: typer.Context, incomplete: str) -> list[str]:
     """Returns the columns that a table can be sorted by."""
     from harness.results.columns import IDENTITY, MEASURED, RUNS, sortable
 
-    return sorted(name for name in sortable([*IDENTITY, *RUNS, *MEASURED]) if name.startswith(incomplete))
+    found = {*sortable([*IDENTITY, *RUNS, *MEASURED]), *(f"test_{name}" for name in _extra_metrics(context))}
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
+def _extra_metrics(context: typer.Context) -> set[str]:
+    """Returns the metrics of plug-ins: those that are known here, and those of some records of what was named."""
+    from harness import registry
+    from harness.cli.app import RESULTS
+    from harness.records.files import read_object
+
+    named = [
+        str(one) for one in (context.params.get("suite"), *(context.params.get("suites") or ()), *context.args) if one
+    ]
+    roots = context.params.get("output") or RESULTS
+    found: set[str] = set()
+    with contextlib.suppress(Exception):
+        folders = [Path(one) for one in named if Path(one).is_dir()]
+        for suite in filter(_may_be_suite, named):
+            from harness.suite.plan import load_suite
+
+            name = load_suite(Path(suite)).name  # which makes its own metrics known
+            folders += [Path(root) / name for root in (roots if isinstance(roots, list) else [roots])]
+        found |= set(registry.names("metric"))
+        for folder in folders:
+            for path in itertools.islice(folder.glob("*/*/result.json"), MOST_RECORDS):
+                found |= read_object(path).get("extra_metrics", {}).keys()
+    return found
 
 
 def words(context: typer.Context, incomplete: str) -> list[str]:

@@ -15,7 +15,7 @@ def list_names(
     kind: Annotated[
         str,
         typer.Argument(
-            help="suites, files, results, architectures, datasets, loaders, optimizers, schedules, pictures"
+            help="suites, files, results, architectures, datasets, loaders, optimizers, schedules, pictures, metrics"
         ),
     ] = "",
     name: Annotated[
@@ -25,7 +25,7 @@ def list_names(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """List suites, files that ship, results, architectures, datasets, loaders, optimizers, schedules or pictures."""
+    """List suites, files that ship, results, or plug-ins of a kind: architectures, datasets, metrics, ..."""
     from harness import registry
     from harness.suite.catalogue import Catalogue, catalogue, describe, text_of
 

@@ -35,6 +35,7 @@ def studies_of(
     Raises:
         HarnessError: there are no results, or an option that a folder cannot obey.
     """
+    from harness import registry
     from harness.results.study import study_of_folders, study_of_suite
 
     # Matrices here are small: OpenBLAS's threads would wait for each other, and take the cores from the drawing.
@@ -42,8 +43,7 @@ def studies_of(
     files, folders = split_paths(paths, roots)
     if folders:
         elsewhere = bool(paths) and not files and roots != [RESULTS]
-        given = {"--set": overrides, "--smoke": smoke, "--plugin": plugins}
-        given |= {"--config_file": config_file, "--output": elsewhere}
+        given = {"--set": overrides, "--smoke": smoke, "--config_file": config_file, "--output": elsewhere}
         require_no_plan(folders, given)
     found = []
     for path in files:
@@ -53,6 +53,8 @@ def studies_of(
             return plan_of(*asked, plugins=plugins, fingerprint=_identity_if_here)
 
         found.append(study_of_suite(plan_for(), roots, plan_for))
+    if folders:
+        registry.use(plugins or ())  # for their metrics; no run is planned
     return found + [study_of_folders(same, only or ()) for same in folders]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.compare.extra_metrics import ComparedMetric, compared_metrics
 from harness.errors import HarnessError
 from harness.records.comparable import MARKED
 from harness.report.texts import listed, quoted
@@ -45,6 +47,11 @@ class ConfigPair:
         return (
             (a, b) if a != b else (quoted(f"{self.a.suite}:{self.a.label}"), quoted(f"{self.b.suite}:{self.b.label}"))
         )
+
+    @functools.cached_property
+    def metrics(self) -> tuple[ComparedMetric, ...]:
+        """The metrics of plug-ins, over the seeds that accuracy is compared over."""
+        return tuple(compared_metrics(self.accuracy.pairs))
 
     @property
     def answers(self) -> tuple[Answer, Answer]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.compare.compared import Compared
 from harness.compare.comparison import ConfigPair, compare
+from harness.compare.extra_metrics import ComparedMetric
 from harness.compare.gate import Check
 from harness.compare.sentences import check_sentence, sentence
 from harness.errors import HarnessError, nearest
@@ -35,6 +36,7 @@ def as_json(found: Compared) -> dict[str, Any]:
                 "accuracy": _answer(one, one.accuracy),
                 "time": _answer(one, one.time),
                 "networks": _networks(one, one.networks) if one.networks else None,
+                "metrics": [_metric(found) for found in one.metrics],
                 "cautions": list(one.cautions),
             }
             for one in found.comparisons
@@ -174,6 +176,22 @@ def _networks(one: ConfigPair, found: Answer) -> dict[str, Any]:
         "reason": found.reason or None,
         "hint": found.hint or None,
         "sentence": sentence(one, found),
+    }
+
+
+def _metric(found: ComparedMetric) -> dict[str, Any]:
+    known = found.difference if found.difference.ci95 is not None else None
+    return {
+        "name": found.name,
+        "unit": found.declared.unit,
+        "title": found.declared.title,
+        "better": found.declared.better,
+        "seeds": list(found.seeds),
+        "a_mean": found.a.mean,
+        "b_mean": found.b.mean,
+        "difference": found.difference.mean,
+        "low": known.low if known else None,
+        "high": known.high if known else None,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -10,12 +11,13 @@ from rich.text import Text
 
 from harness.compare.compared import Compared
 from harness.compare.comparison import ConfigPair
+from harness.compare.extra_metrics import ComparedMetric
 from harness.compare.sentences import amount, check_sentence, number, p_text, sentence, within
 from harness.counted import counted
 from harness.report.formats.terminal import console_of, show_one
-from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, quoted, span
+from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, quoted, span, written
 from harness.results.answers import Answer
-from harness.results.columns import INTERVAL, Column
+from harness.results.columns import INTERVAL, Column, extra_column
 
 BETTER = {"accuracy": ("better", "worse"), "time": ("faster", "slower")}
 
@@ -54,6 +56,7 @@ def _means(one: ConfigPair) -> Beside:
         Written("label", "config", list(one.names)),
         Written("accuracy", "test accuracy", column_texts(accuracies, [one.accuracy.a, one.accuracy.b]), numeric=True),
         Written("time", "train time", column_texts(times, [one.time.a, one.time.b]), numeric=True),
+        *(written(_column(found), [found.a, found.b]) for found in one.metrics),
     )
     return Beside("Means over the seeds that both have", columns, (False, False), (), tuple(_notes([one])))
 
@@ -73,9 +76,22 @@ def _table(title: str, comparisons: Sequence[ConfigPair]) -> Beside:
         Written("time_interval", "95 % interval", list(map(_interval, time)), 6, numeric=True),
         Written("time_p", "p (Holm)", list(map(_p, time)), 5, numeric=True),
         Written("seeds", "seeds", seeds, 7, numeric=True),
+        *_metric_columns(comparisons),
     )
     faint = tuple(all(found.verdict not in ("a", "b") for found in one.answers) for one in comparisons)
     return Beside(title, columns, faint, (), tuple(_notes(comparisons)))
+
+
+def _column(found: ComparedMetric) -> Column:
+    return extra_column(found.name, found.declared.unit, found.declared.title, found.declared.better)
+
+
+def _metric_columns(comparisons: Sequence[ConfigPair]) -> Iterator[Written]:
+    """Yields the difference of each metric of a plug-in, a row for each comparison."""
+    for name, first in {found.name: found for one in comparisons for found in one.metrics}.items():
+        own = [next((found.difference for found in one.metrics if found.name == name), None) for one in comparisons]
+        column = _column(first)
+        yield written(dataclasses.replace(column, title=f"{column.title}, difference", signed=True), own)
 
 
 def _notes(comparisons: Sequence[ConfigPair]) -> Iterator[str]:
@@ -93,6 +109,13 @@ def _notes(comparisons: Sequence[ConfigPair]) -> Iterator[str]:
             if found.question == "time":
                 size = f"{amount(found, found.detectable)} in train time"
             yield f"These {len(found.pairs)} seeds would show a difference of {size} 8 times of 10."
+    if metrics := list(dict.fromkeys(found.declared.title for one in comparisons for found in one.metrics)):
+        yield f"No verdict on {listed(metrics)}: the intervals are over the seeds alone."
+    for found in comparisons[0].metrics if len(comparisons) == 1 else ():
+        column = dataclasses.replace(_column(found), signed=True)
+        [cell] = column_texts(column, [found.difference])
+        seeds = counted(len(found.seeds), "seed")
+        yield f"{column.title}: A minus B is {cell} over {seeds}; {found.declared.better} is better."
     of: dict[str, list[str]] = {}  # each caution is said once, with the configs that it is of
     for one in comparisons:
         reasons = [f"{reason}." for reason in dict.fromkeys(found.reason for found in one.answers) if reason]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness import registry
-from harness.contracts import architecture, dataset, loader, optimizer, picture, schedule
+from harness.contracts import architecture, dataset, loader, metric, optimizer, picture, schedule
 from harness.contracts.promise import Broken, Promise
 from harness.errors import HarnessError, nearest
 from harness.problems import first_problem, shown
@@ -66,7 +65,7 @@ def check_file(path: Path, settings: Sequence[str] = ()) -> Iterator[Checked]:
         except HarnessError as error:
             yield Checked(title, "it can be built", error.message)
         except Exception as error:
-            yield Checked(title, "it can be built", _told(plugin, error))
+            yield Checked(title, "it can be built", plugin.told(error))
 
 
 def _promises(plugin: Plugin, name: str, parameters: dict[str, Any]) -> Iterator[Promise]:
@@ -85,6 +84,8 @@ def _promises(plugin: Plugin, name: str, parameters: dict[str, Any]) -> Iterator
         return optimizer.promises(lambda model: build(parameter_groups(section, model)))
     if plugin.kind == "schedule":
         return schedule.promises(build)
+    if plugin.declaration:
+        return metric.promises(build, plugin.declaration)
     from harness.visualize.draw import draw
 
     told = [f"{key}={json.dumps(value)}" for key, value in parameters.items() if value is not None]
@@ -97,14 +98,8 @@ def _instead(plugin: Plugin, holds: Callable[[], object]) -> str:
     except (Broken, HarnessError) as error:
         return str(error).partition("\n")[0]
     except Exception as error:
-        return _told(plugin, error)
+        return plugin.told(error)
     return ""
-
-
-def _told(plugin: Plugin, error: Exception) -> str:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == plugin.path]
-    line = frames[-1].lineno if frames else plugin.line
-    return f"{plugin.path}:{line}: {type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _parse(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class Manifest(BaseModel):
         output: the results root.
         runs: in the order of the plan; of a submission, sorted by their world size.
         plugins: the files outside the package that hold plug-ins of the runs, each with the hash of its code.
+        metrics: those that hold metrics; the record of a run has the hash of their code when it ends.
         target: of the suite, if it has one.
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
         mirroring: what the suite asks of trackers.
@@ -108,6 +109,7 @@ class Manifest(BaseModel):
     output: Path
     runs: tuple[PlannedRun, ...] = ()
     plugins: dict[Path, str] = {}
+    metrics: tuple[Path, ...] = ()
     target: Target | None = None
     warm_up_seconds: float | None = None
     mirroring: Mirroring = Mirroring()
@@ -126,10 +128,15 @@ class Manifest(BaseModel):
             output=output,
             runs=plan.runs,
             plugins={path: code for names in used for path, code in files_from_outside(dict(names)).items()},
+            metrics=tuple(dict.fromkeys(one.path for one in registry.plugins("metric") if one.is_named)),
             target=file.target,
             warm_up_seconds=file.warm_up_seconds,
             mirroring=file.mirroring,
         )
+
+    def files(self) -> list[Path]:
+        """Returns the files of plug-ins, each once."""
+        return [*self.plugins, *(path for path in self.metrics if path not in self.plugins)]
 
     def write(self, path: Path) -> None:
         """Writes the manifest.
@@ -156,7 +163,7 @@ class Manifest(BaseModel):
             with open_file(path) as file:
                 head, *rest = file.readlines() or [b""]
             manifest = Manifest.model_validate_json(head)
-            registry.use(manifest.plugins)
+            registry.use(manifest.files())
             _require_unchanged(manifest.plugins)
             return manifest.model_copy(update={"runs": tuple(_thaw(line) for line in _chosen(rest, lines, path))})
         except ValidationError as error:

@@ -13,9 +13,10 @@ import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from harness.metric import NAME, Declaration
 from harness.records.ranges import (
     MOST_EPOCHS,
     Amount,
@@ -203,6 +204,19 @@ class Metrics(Record):
     all_epochs_mean_batch_recall: Share | None = Field(default=None, description="and over the epochs until then")
 
 
+class ExtraMetric(Declaration):
+    """A metric of a plug-in on the test images after the last epoch, with all that a table of it needs."""
+
+    value: Finite | None = Field(description="null where it could not be computed")
+    code: str = Field(description="hash of the code that computed it, without comments")
+
+    @model_validator(mode="after")
+    def _require_fraction(self) -> ExtraMetric:
+        if self.value is not None and not self.holds(self.value):
+            raise PydanticCustomError("range", "{value}, and a fraction is from 0 to 1", {"value": self.value})
+        return self
+
+
 class Selected(Record):
     """Test metrics at the epoch that was best on a split; `selected_on` names the split."""
 
@@ -276,6 +290,9 @@ class Measurements(Record):
     telemetry: Telemetry = Telemetry()
     disturbance: Disturbance = Disturbance()
     metrics: dict[str, Metrics] = Field(default_factory=dict, description="by split, after the last epoch")
+    extra_metrics: dict[Annotated[str, Field(pattern=NAME)], ExtraMetric] = Field(
+        default={}, description="metrics of plug-ins on the test images, by name"
+    )
     selected: list[Selected] = []
     target: TargetReached | None = None
     unavailable: dict[str, str] = {}

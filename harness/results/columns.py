@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.metric import FRACTION
 from harness.statistics.intervals import CensoredMedian, Summary
 
 Kind = Literal[
@@ -145,6 +146,33 @@ RAN = (
 )
 RAN_PRIORITY = 11
 CONFIG_PRIORITY = 12
+EXTRA_PRIORITY = 13
+EXTRA, EXTRA_DECLARES = "extra_metrics.", ("unit", "title", "better")
+
+
+def extra_columns(table: Mapping[str, Sequence[Any]]) -> Iterator[Column]:
+    """Yields a column for each metric of a plug-in that a run has, as its record declares it.
+
+    Args:
+        table: of runs, by column, null as None.
+    """
+    for name in (name for name in table if name.startswith(EXTRA) and name.endswith(".value")):
+        metric = name.removesuffix(".value")
+        declared = {key: next(filter(None, table.get(f"{metric}.{key}", ())), "") for key in EXTRA_DECLARES}
+        yield extra_column(metric.removeprefix(EXTRA), **declared)
+
+
+def extra_column(name: str, unit: str, title: str, better: str) -> Column:
+    """Returns the column of a metric of a plug-in."""
+    return Column(
+        f"test_{name}",
+        f"{title} ({unit})" if unit not in ("", FRACTION) else title,
+        "percent" if unit == FRACTION else "number",
+        f"{EXTRA}{name}.value",
+        INTERVAL,
+        "high" if better == "higher" else "low",
+        EXTRA_PRIORITY,
+    )
 
 
 def kind_of(metric: str) -> Kind:

@@ -24,6 +24,8 @@ from harness.errors import HarnessError
 from harness.records.comparable import marks
 from harness.records.planned import of_newest
 from harness.records.result import SPLITS, Metrics, RunResult
+from harness.results.columns import EXTRA, EXTRA_DECLARES
+from harness.results.extra_metrics import with_extra_metrics
 from harness.results.study import read_folders, suite_folders
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 Kind = Literal["text", "count", "number", "flag"]
 # Long, of the program alone, or told by other columns.
 _LEFT_OUT = {"cause.traceback", "kept_under", "calibration", "metrics", "selected", "spec", "unavailable", "folder"}
+_LEFT_OUT |= {"extra_metrics"}
 # As long as there are classes; it is in result.json.
 _LEFT_OUT |= {f"metrics.{split}.recall_by_class" for split in SPLITS}
 _LEFT_OUT |= {f"selected.{split}.test.recall_by_class" for split in SPLITS}
@@ -85,7 +88,8 @@ def read_results(*paths: str | Path) -> pandas.DataFrame:
     Neither the suite's file nor its data, nor plug-ins are needed. Of a run that is in several folders, the record that
     is done, or ended last, counts. Of a config's runs those by the newest code and on the newest content of the data
     count, as in a report; `frame.attrs["notes"]` says what is left out for that. Records that cannot be read are left
-    out with a warning; `frame.attrs["left_out"]` has each with its reason.
+    out with a warning; `frame.attrs["left_out"]` has each with its reason. Metrics that are known here, and not in a
+    record, are computed from its predictions.
 
     Args:
         paths: folders `results/SUITE`, or whole results roots.
@@ -108,8 +112,9 @@ def read_results(*paths: str | Path) -> pandas.DataFrame:
         raise HarnessError("read_results was given no folder", 'e.g. harness.read_results("results/SUITE")')
     for suite, own in folders.items():
         stored = of_newest(read_folders(own), lambda _: True)
-        notes += [f"{suite}: {note}" for note in stored.notes]
-        results += [(suite, result) for result in stored.results]
+        own_results, missing = with_extra_metrics(stored.results)
+        notes += [f"{suite}: {note}" for note in (*stored.notes, *missing)]
+        results += [(suite, result) for result in own_results]
         names |= {system_id: str(facts.get("name") or system_id) for system_id, facts in stored.systems.items()}
         left_out |= {str(path): reason for path, reason in stored.unreadable.items()}
     if left_out:
@@ -166,7 +171,8 @@ def run_values(results: Iterable[RunResult]) -> dict[str, list[Any]]:
 def _some_values(runs: Sequence[RunResult]) -> dict[str, list[Any]]:
     selected = [{one.selected_on: {"epoch": one.epoch, "test": one.test} for one in run.selected} for run in runs]
     metrics, specs = [run.metrics for run in runs], [run.spec for run in runs]
-    found = columns_below({"": runs, "metrics.": metrics, "selected.": selected, "spec.": specs})
+    extra = [run.extra_metrics for run in runs]
+    found = columns_below({"": runs, "metrics.": metrics, EXTRA: extra, "selected.": selected, "spec.": specs})
     found["folder"] = [str(run.folder) if run.folder else None for run in runs]
     found["marks"] = [", ".join(marks(run)) or None for run in runs]
     found["unavailable"] = [json.dumps(run.unavailable) if run.unavailable else None for run in runs]
@@ -184,6 +190,10 @@ def describe_columns(frame: pandas.DataFrame | None = None) -> pandas.DataFrame:
         column = known.get(name)
         unit, better = (column.unit, column.better) if column else _unit_and_better(name)
         meaning = column.meaning if column else "of the run's config" if name.startswith("spec.") else ""
+        if frame is not None and name.startswith(EXTRA) and name.endswith(".value"):  # as the records declare it
+            named = [f"{name.removesuffix('value')}{key}" for key in EXTRA_DECLARES]
+            declared = [frame[one] if one in wanted else () for one in named]
+            unit, meaning, better = (next((one for one in own if isinstance(one, str)), "") for own in declared)
         rows.append({"name": name, "unit": unit, "meaning": meaning, "better": better})
     return pandas.DataFrame(rows)
 

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.records.comparable import compares
-from harness.records.files import open_file
 from harness.records.planned import folder_of
-from harness.records.result import RunResult, metric
+from harness.records.predictions import PREDICTIONS, read_predictions
+from harness.records.result import ExtraMetric, RunResult, metric
 from harness.statistics.crossed import ImageNoise, image_noise, largest_image_noise
 
 if TYPE_CHECKING:
     import numpy as np
 
 ACCURACY, SECONDS = "test.accuracy", "clock.train_seconds"
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zlib.error, zipfile.BadZipFile)
 MOST_READ = 2000  # files of predictions: a second; of larger tables the largest variance over the images is taken
 
 
@@ -54,6 +51,7 @@ class MeasuredRun:
         started_at, ended_at: time of day, ISO 8601.
         data_fingerprint, test_samples: of the test images.
         predictions: the file that holds them.
+        extra_metrics: metrics of plug-ins on the test images, by name.
     """
 
     seed: int
@@ -67,6 +65,7 @@ class MeasuredRun:
     test_samples: int
     rankable: bool
     predictions: Path
+    extra_metrics: Mapping[str, ExtraMetric] = field(default_factory=dict)
 
     @property
     def images(self) -> tuple[str, int]:
@@ -81,17 +80,7 @@ class MeasuredRun:
         """
         import numpy as np
 
-        hint = "run it again, or restore the file"
-        try:
-            with open_file(self.predictions) as file, np.load(file) as arrays:
-                label, prediction = arrays["label"], arrays["prediction"]
-        except FileNotFoundError:
-            raise HarnessError(f"{self.predictions} is missing", hint) from None
-        except UNREADABLE:
-            raise HarnessError(f"{self.predictions} cannot be read", hint) from None
-        if label.shape != prediction.shape or label.ndim != 1:
-            message = f"{self.predictions} holds {label.size} labels and {prediction.size} predictions"
-            raise HarnessError(message, hint)
+        label, prediction = read_predictions(self.predictions)
         digest = hashlib.sha256(np.ascontiguousarray(label, dtype="<i4").tobytes()).hexdigest()
         return Outcomes(digest, label == prediction)
 
@@ -193,7 +182,8 @@ def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> Measure
         data_fingerprint=result.data.fingerprint,
         test_samples=result.data.test_samples,
         rankable=result.data.rankable,
-        predictions=folder_of(output, suite, result).path / "predictions.npz",
+        predictions=folder_of(output, suite, result).path / PREDICTIONS,
+        extra_metrics=result.extra_metrics,
     )
 
 

@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.records.planned import of_newest, with_elsewhere
 from harness.records.read import SuiteResults, merged, read_suite
 from harness.records.result import RunResult
+from harness.results.extra_metrics import with_extra_metrics
 from harness.results.question import SuiteQuestion, is_trial, read_question
 from harness.results.unplanned import flat_identity, in_what_they_differ
 from harness.spec.settings import matches, require_field
@@ -142,6 +143,8 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         if config_id in ran or (number == 0 and len(plans) == 1)
     }
     folder = roots[0] / suite.name
+    results, missing = with_extra_metrics(results)
+    notes += missing
     question = SuiteQuestion.of(suite, {config_id: spec.label for config_id, spec in first.configs().items()})
     return Study(
         suite.name,
@@ -179,6 +182,8 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
         )
     question, notes = read_question(folders), [*stored.notes, *_other_questions(folders)]
     results = _selected(_asked(stored.results, question, notes), only)
+    results, missing = with_extra_metrics(results)
+    notes += missing
     latest = {run.config_id: run for run in sorted(results, key=lambda run: run.ended_at)}
     names = {i: question.labels.get(i) or run.label or i for i, run in latest.items()}
     places = {config_id: place for place, config_id in enumerate(question.labels)}

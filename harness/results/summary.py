@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.records.comparable import compares_with, is_of_device, is_of_time
-from harness.results.columns import MEASURED, Column, field_values, fields
+from harness.results.columns import MEASURED, Column, extra_columns, field_values, fields
 from harness.results.measured import count_statuses
 from harness.spec import is_identity
 from harness.statistics.intervals import summarise
@@ -71,7 +71,7 @@ def numbers_of(
     """
     marked = [(at, table["marks"][at].split(", ") if table["marks"][at] else ()) for at in ok]
     counted: dict[tuple[bool, bool], list[int]] = {}  # there are fifty columns, and three answers
-    for column in MEASURED:
+    for column in (*MEASURED, *extra_columns(table)):
         if not column.metric:
             continue
         kind = is_of_time(column.metric), is_of_device(column.metric)

@@ -61,7 +61,7 @@ def walk(
     """
     keep_freed_memory()
     name_interface()
-    registry.load(manifest.plugins)  # all of them, before the first run trains
+    registry.load(manifest.files())  # all of them, before the first run trains
     # Accelerate starts gloo ranks only where it is told to use the CPU; its launcher does not pass that on to ranks.
     trains = [run.spec.train for run in manifest.runs]
     accelerator = Accelerator(

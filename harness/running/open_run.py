@@ -12,6 +12,7 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from harness import registry
 from harness.errors import HarnessError
 from harness.launching.heartbeat import Heartbeat
 from harness.launching.manifest import Manifest
@@ -19,7 +20,9 @@ from harness.live.view import Notes
 from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.claims import Claim, owner
+from harness.records.extra_metrics import compute
 from harness.records.files import recording, write_atomically
+from harness.records.predictions import PREDICTIONS
 from harness.records.result import FINAL, Cause, Measurements, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now
 from harness.running.execute import CheckpointPolicy, Outcome
@@ -147,6 +150,7 @@ class OpenRun:
             OwnedElsewhere: on every rank: the run is another's by now.
         """
         if outcome and self._claim:
+            self._compute_metrics(outcome)
             with contextlib.suppress(OwnedElsewhere):  # all ranks are told below
                 self._write(outcome)
         lost = self._claim is not None and not self._owns()
@@ -174,6 +178,20 @@ class OpenRun:
     def _owns(self) -> bool:
         """Tells whether this is rank 0, and the run still its own: a process that slept long may have lost it."""
         return self._claim is not None and self._claim.is_held()
+
+    def _compute_metrics(self, outcome: Outcome) -> None:
+        """Adds the metrics of plug-ins to what was measured; on no clock, as the run is trained and evaluated."""
+        measured, arrays = outcome.measured, outcome.arrays
+        assert measured.data
+        measured.extra_metrics, reasons = compute(
+            registry.plugins("metric"),
+            arrays["label"].numpy(),
+            arrays["prediction"].numpy(),
+            measured.data.num_classes,
+        )
+        measured.unavailable |= reasons
+        for name, reason in reasons.items():
+            self._worker.display.note(f"{self._run.name}: {name} is null: {reason}")
 
     def _write(self, outcome: Outcome) -> None:
         with recording(self._folder.path):
@@ -267,6 +285,6 @@ def _epoch_event(epoch: Epoch) -> dict[str, Any]:
 
 def _write_arrays(folder: RunFolder, outcome: Outcome, before: Callable[[], object]) -> None:
     arrays: dict[str, Any] = {name: tensor.numpy().astype(np.int32) for name, tensor in outcome.arrays.items()}
-    write_atomically(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays), before)
+    write_atomically(folder.path / PREDICTIONS, lambda file: np.savez_compressed(file, **arrays), before)
     losses = outcome.losses.numpy().astype(np.float32)
     write_atomically(folder.path / "losses.npz", lambda file: np.savez_compressed(file, loss=losses), before)

@@ -59,7 +59,7 @@ def text_of(kind: str, name: str) -> str | None:
 
 
 def describe(kind: str, name: str) -> Catalogue:
-    """Returns the parameters of one plug-in: its own, and those that all of its kind have.
+    """Returns the parameters of one plug-in, its own and those that all of its kind have; or what a metric declares.
 
     Raises:
         HarnessError: there is no such kind or name.
@@ -71,6 +71,7 @@ def describe(kind: str, name: str) -> Catalogue:
     # A picture stands in no suite, so that there is nothing that all of them share.
     base = next((base for known, base in PLUGIN_SECTIONS.values() if known == singular), registry.Parameters)
     own = {key: _parameter(info.description, info) for key, info in plugin.parameters().model_fields.items()}
+    own |= {key: str(value) for key, value in plugin.declaration or ()}
     shared = {key: _parameter(info.description, info) for key, info in base.model_fields.items() if key != "name"}
     title = f"{singular} {name}: {plugin.summary}"
     return Catalogue({title: own} | ({f"and of every {singular}": shared} if shared else {}))

@@ -221,8 +221,9 @@ def _rows(epochs: Mapping[int, Mapping[str, Any]], *, with_times: bool) -> dict[
 
 
 def _ending(result: RunResult) -> dict[str, Any]:
-    parts = result.model_dump(mode="json", exclude=_IN_CONFIG | {"resolved", "metrics"})
+    parts = result.model_dump(mode="json", exclude=_IN_CONFIG | {"resolved", "metrics", "extra_metrics"})
     parts |= result.model_dump(mode="json", include={"metrics"})["metrics"]
+    parts["extra_metrics"] = {name: metric.value for name, metric in result.extra_metrics.items()}
     if parts["cause"]:  # a message or a traceback may hold paths, and lines of code
         parts["cause"] = {name: parts["cause"][name] for name in ("kind", "rank", "step")}
     return {name: value for name, value in flat(parts) if compares(result, name.replace("/", "."), with_resumed=True)}

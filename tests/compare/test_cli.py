@@ -232,6 +232,7 @@ def test_docs_define_each_field_of_the_json_and_no_other(call: Call, suite: str)
     containers = {
         "comparisons.<question>.by_seed",
         "comparisons.networks",
+        "comparisons.metrics",
         "comparisons.a",
     }
     containers |= {"comparisons.accuracy", "comparisons.time", "comparisons", "gate"}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.counted import counted
-from harness.records.files import open_file
+from harness.errors import HarnessError
+from harness.records.predictions import read_predictions
 from harness.records.result import FINAL, RunResult, metric
 from harness.report.numbers.rows import Row
 from harness.spec.settings import value_at
@@ -84,9 +83,8 @@ def largest_class(predictions: Path) -> float | None:
     import numpy as np
 
     try:
-        with open_file(predictions) as file, np.load(file) as arrays:
-            labels = arrays["label"]
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, zlib.error, zipfile.BadZipFile):
+        labels, _ = read_predictions(predictions)
+    except HarnessError:
         return None
     return float(np.unique(labels, return_counts=True)[1].max() / labels.size) if labels.size else None
 

@@ -115,7 +115,8 @@ def build_rows(
         for name, title, asked in declared.RAN
         if _worth_a_column(rows, name, asked)
     ]
-    return [*declared.IDENTITY, *config_columns, *ran_columns, *declared.RUNS, *declared.MEASURED], rows
+    measured_columns = [*declared.MEASURED, *declared.extra_columns(table)]
+    return [*declared.IDENTITY, *config_columns, *ran_columns, *declared.RUNS, *measured_columns], rows
 
 
 def config_columns_of(specs: list[Mapping[str, Any]]) -> list[Column]:
