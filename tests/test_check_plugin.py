@@ -177,7 +177,11 @@ def test_a_plugin_that_keeps_its_promises(tmp_path: Path, kind: str, text: str) 
         ),
         ("torch.manual_seed(7) and Net(size, num_classes)", "pass", "two seeds give the same weights"),
         ("Net(size, num_classes)", "x = x.cumsum(1)", "refuses on CUDA, of images 1x8x8: it calls cumsum"),
-        ("Net(size, num_classes)", "x = x.amax(1, keepdim=True) + x", "it calls amax, whose compiled gradient in bf16 is NaN"),
+        (
+            "Net(size, num_classes)",
+            "x = x.amax(1, keepdim=True) + x",
+            "it calls amax, whose compiled gradient in bf16 is NaN",
+        ),
         (
             "Net(size, num_classes)",
             "x = self.missing",
