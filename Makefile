@@ -82,8 +82,9 @@ test-floor: setup  ## run the quick tests on the lowest versions that pyproject.
 		$(if $(FLOOR_BACKEND),--torch-backend=$(FLOOR_BACKEND)) --editable '.[dev,timm]'
 	$(PYTEST:$(BIN)/%=.venv-floor/bin/%) $(SIDE_BY_SIDE) -m "not slow and not launch" --ignore tests/faults
 
-gpu-check: setup  ## measure a part on this machine's GPU: PART=overhead|loaders|speedrun|gtx|sweep [DATA=FOLDER] [PEER=SCRIPT]
-	$(BIN)/python benchmarks/performance/gpu_check.py $(PART) $(if $(DATA),--data $(DATA)) $(if $(PEER),--peer $(PEER))
+# With the packages that are there: on a machine without a network there is no set-up.
+gpu-check:  ## measure a part on this machine's GPU: PART=overhead|loaders|speedrun|gtx|sweep [SECONDS=540] [DATA=FOLDER] [PEER=SCRIPT]
+	PYTHONPATH=. $(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)) benchmarks/performance/gpu_check.py $(PART) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATA),--data $(DATA)) $(if $(PEER),--peer $(PEER))
 
 check: setup  ## lint, formatting, types, import layers
 	$(BIN)/ruff check .

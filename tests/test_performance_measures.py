@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from accelerate import Accelerator
@@ -209,6 +210,25 @@ def test_a_check_that_fails_is_told_and_the_others_are_kept(
         "| good: a.c | 2 entries |",
         "| good: a.d | [1, 2] |",
     ]
+
+
+def test_a_part_that_runs_out_of_its_seconds_ends_with_all_that_it_started(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    check = script("gpu_check")
+    (tmp_path / "good.py").write_text('print(\'{"system": "1x H200"}\')')
+    sleep = f"p = subprocess.Popen(['sleep', '600'], start_new_session=True); open({str(tmp_path / 'pid')!r}, 'w')"
+    (tmp_path / "long.py").write_text(f"import subprocess\n{sleep}.write(str(p.pid))\nprint('{{')\np.wait()")
+    monkeypatch.setattr(check, "describe_system", lambda: {"name": "1x H200"})
+    monkeypatch.setattr(check, "HERE", tmp_path)
+    monkeypatch.setattr(check, "PARTS", {"gtx": [(["good.py"], []), (["long.py"], []), (["good.py"], [])]})
+    monkeypatch.setattr("sys.argv", ["gpu_check.py", "gtx", "--output", str(tmp_path / "found"), "--seconds", "3"])
+    with pytest.raises(SystemExit):
+        check.main()
+    assert "error: long ran out of the 3 s of its part" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.glob("found/*/*.json")] == ["good.json"]
+    pid = int((tmp_path / "pid").read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_data_without_images_are_an_error_before_anything_is_measured(

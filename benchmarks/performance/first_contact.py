@@ -26,7 +26,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -36,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
+from limited import run_limited
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -205,21 +204,9 @@ def run_stage(
     stage: Stage, folder: Path, command: list[str], variables: dict[str, str], limit: float
 ) -> dict[str, Any]:
     """Runs a stage to its end or its limit, and returns what is said of it: `problem` is None where it passed."""
-    began, code, log = time.monotonic(), None, folder / f"{stage.name}.log"
+    began, log = time.monotonic(), folder / f"{stage.name}.log"
     with (folder / stage.file).open("wb") as out, log.open("wb") as words:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=words, start_new_session=True
-        )
-        try:
-            code = process.wait(limit)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:  # all that it has started, in sessions of their own, too
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for each in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        each.kill()
-            process.wait()
+        code = run_limited(command, limit, cwd=ROOT, env=variables, stdout=out, stderr=words)
     figure, found = "", found_by(stage, folder)
     with contextlib.suppress(Exception):  # it has not come so far, and the next stage shall go on
         if isinstance(found, list):

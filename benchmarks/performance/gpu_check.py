@@ -1,13 +1,15 @@
-"""All checks that need a GPU, in parts of less than nine minutes; each leaves JSON and a table in results/performance/.
+"""Checks that need a GPU, in parts with a time limit; each leaves JSON and a table in results/performance/.
 
-    python benchmarks/performance/gpu_check.py PART [--data FOLDER] [--peer SCRIPT] [--output FOLDER] [--quick]
+    python benchmarks/performance/gpu_check.py PART [--seconds 540] [--data FOLDER] [--peer SCRIPT] [--output FOLDER]
+                                               [--quick]
 
-PART is one of overhead, loaders, speedrun, gtx, sweep, or `table`, which measures nothing and writes the table anew of
-what lies in --output, e.g. the unpacked archive of `first_contact.py`. FOLDER of the data holds train/<class>/*.jpg and
-test/<class>/*.jpg, e.g. the JPEG copy of CIFAR-10; a peer is a script that `speedrun.py` runs beside the suite. Results
-go to results/performance/SYSTEM, or below --output, as they come: what was measured before a part was stopped is kept.
-No network is needed. `--quick` measures little, to see whether a part works; its figures are worth nothing, and its
-file names say so. On a machine without a GPU a part runs on the CPU, and the results bear that system's name.
+PART is one of overhead, loaders, speedrun, gtx, sweep, or `table`, which measures nothing and writes the table anew
+of what lies in --output, e.g. the unpacked archive of `first_contact.py`. FOLDER of the data holds
+train/<class>/*.jpg and test/<class>/*.jpg, e.g. the JPEG copy of CIFAR-10; a peer is a script that `speedrun.py` runs
+beside the suite. Results go to results/performance/SYSTEM, or below --output, as they come: what was measured before
+a part ran out of its seconds, or was stopped, is kept. No network is needed, and nothing is installed. `--quick`
+measures little, to see whether a part works; its figures are worth nothing, and its file names say so. On a machine
+without a GPU a part runs on the CPU, and the results bear that system's name.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ import argparse
 import contextlib
 import json
 import re
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from limited import run_limited
 
 from harness.measure.system import describe_system
 from harness.trackers.entries import flat
@@ -60,6 +64,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER")
     parser.add_argument("--peer", type=Path, action="append", default=[], metavar="SCRIPT")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "performance", metavar="FOLDER")
+    parser.add_argument("--seconds", type=float, default=540.0, help="that the part may take")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     if arguments.data and not ((arguments.data / "train").is_dir() and (arguments.data / "test").is_dir()):
@@ -70,7 +75,7 @@ def main() -> None:
     system = describe_system()["name"]
     folder = arguments.output / re.sub(r"[^a-z0-9]+", "-", system.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
-    failed = []
+    failed, end = [], time.monotonic() + arguments.seconds
     for command, quick in PARTS[arguments.part]:
         where = ["--data", str(arguments.data.resolve())] if arguments.data and command[0] in WITH_DATA else []
         if command[0] in WITH_PEERS and not arguments.quick:
@@ -78,12 +83,14 @@ def main() -> None:
         began = time.perf_counter()
         own = [word.format(folder=folder.resolve()) for word in (quick if arguments.quick else command[1:])]
         words = [command[0], "--json", *own, *where]
-        done = subprocess.run(
-            [sys.executable, str(HERE / words[0]), *words[1:]], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
         name = Path(words[0]).stem + ("_quick" if arguments.quick else "")
-        if done.stdout.strip():
-            found = json.loads(done.stdout)
+        with tempfile.TemporaryFile("w+") as out:
+            run = [sys.executable, str(HERE / words[0]), *words[1:]]
+            code = run_limited(run, max(end - time.monotonic(), 0.0), cwd=ROOT, stdout=out)
+            out.seek(0)
+            printed = out.read()
+        if code is not None and printed.strip():
+            found = json.loads(printed)
             if found["system"] != system:  # e.g. a GPU's host
                 failed.append(name)
                 sys.stderr.write(f"error: {name} was measured on {found['system']}, not on {system}\n")
@@ -92,9 +99,10 @@ def main() -> None:
             table = [f"{key} = {value}" for key, value in figures_of(found)]
             sys.stdout.write(f"{system}: {' '.join(words)} ({time.perf_counter() - began:.0f} s)\n")
             sys.stdout.writelines(f"  {line}\n" for line in table)
-        if done.returncode:
+        if code != 0:
             failed.append(name)
-            sys.stderr.write(f"error: {name} ended with exit code {done.returncode}\n")
+            how = f"ended with exit code {code}" if code else f"ran out of the {arguments.seconds:g} s of its part"
+            sys.stderr.write(f"error: {name} {how}\n")
     write_table(folder)
     raise SystemExit(1 if failed else 0)
 
