@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.counted import counted, is_are, was_were
 from harness.data.download import Archive
-from harness.data.prepare import data_source
+from harness.data.prepare import absent, read_by
 from harness.errors import HarnessError
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
@@ -51,18 +51,14 @@ def with_downloads(manifest: Manifest) -> Manifest:
 
 def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, bool]]:
     """Returns files that open runs need and that are not here, each once, and whether a run is told to fetch it."""
-    keys = {run.run_id: run.spec.data.model_dump_json() for run in manifest.runs}
-    missing: dict[str, tuple[Archive, bool]] = {}
-    for key, data in {keys[run.run_id]: run.spec.data for run in manifest.runs}.items():
-        source = data_source(data)
-        if source.archive and not source.archive.is_there():
-            missing[key] = source.archive, bool(source.download)
+    missing = absent(run.spec.data for run in manifest.runs)
     done = _KnownRuns.of(manifest, system_id).done if missing else {}
     found: dict[Path, tuple[Archive, bool]] = {}
-    for run_id, key in keys.items():
-        if key in missing and run_id not in done:
-            archive, told = missing[key]
-            found[archive.path] = archive, told or found.get(archive.path, missing[key])[1]
+    for run in manifest.runs if missing else ():
+        source = missing.get(read_by(run.spec.data))
+        if source and source.archive and run.run_id not in done:
+            archive = source.archive
+            found[archive.path] = archive, bool(source.download) or found.get(archive.path, (archive, False))[1]
     return list(found.values())
 
 
