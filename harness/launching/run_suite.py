@@ -25,6 +25,7 @@ from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
+from harness.suite.plan import PlannedRun
 
 DISTURBED = "disturbed"
 OTHER_CODE = "other code"
@@ -62,6 +63,13 @@ def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, 
     return list(found.values())
 
 
+def open_runs(manifest: Manifest, system_id: str) -> list[PlannedRun]:
+    """Returns the runs that are not done on a system, under this suite or another one; without an id all are open."""
+    named = manifest.model_copy(update={"runs": tuple(run for run in manifest.runs if run.run_id)})
+    done = _KnownRuns.of(named, system_id).done
+    return [run for run in manifest.runs if run.run_id not in done]
+
+
 def run_suite(
     manifest: Manifest,
     launcher: Launcher,
@@ -89,24 +97,24 @@ def run_suite(
     """
     found = _KnownRuns.of(manifest, system["system_id"])
     manifest = manifest.model_copy(update={"again": found.by_other_code if renew else {}})
-    open_runs = []
+    undone = []
     for run in manifest.runs:
         if run.run_id in manifest.again or (result := found.done.get(run.run_id)) is None:
-            open_runs.append(run)
+            undone.append(run)
         else:
             display.count(result)
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
-    skipped = len(manifest.runs) - len(open_runs)
+    skipped = len(manifest.runs) - len(undone)
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     display.note(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     split = found.split_by(found.disturbed(retake)) if retake and not renew else ()
-    of_gpus = before_training() if open_runs and not launcher.is_told_to_use_cpu() else ()
+    of_gpus = before_training() if undone and not launcher.is_told_to_use_cpu() else ()
     for sentence in (*found.sentences(renew=renew), *split, *of_gpus):
         display.note(sentence)
     with StopSignals(display.note) as stop:
         surroundings = Surroundings({os.getpid()})
         supervisor = Supervisor(manifest, launcher, system, display, stop, surroundings)
-        code = supervisor.do(open_runs)
+        code = supervisor.do(undone)
         for number in range(1, retake + 1):
             disturbed = found.disturbed(retake)
             if code or not disturbed:
