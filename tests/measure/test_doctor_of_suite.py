@@ -23,6 +23,7 @@ from harness.measure.finding import Finding
 from harness.measure.system import describe_system
 from harness.running import readiness
 from harness.suite.plan import load_suite
+from tests.gpu.stand_in import stand_in_gpu
 from tests.measure.fake_gpus import FakeGpu, install
 
 SUITE = """\
@@ -144,6 +145,32 @@ def test_a_precision_that_the_device_lacks() -> None:
     assert bad(found) == [("precision", "stop")]
     told = {one.says for one in found if one.about == "precision"}
     assert told == {"bf16 on the CPU", "train.mixed_precision fp16 needs a GPU"}
+
+
+@pytest.mark.parametrize(
+    ("capability", "told", "verdict"),
+    [
+        ((9, 0), {"auto is bf16 on Stand-in", "bf16 on Stand-in"}, []),
+        (
+            (6, 1),
+            {"auto is no on Stand-in", "train.mixed_precision bf16: Stand-in has no bfloat16 units"},
+            [("precision", "stop")],
+        ),
+    ],
+)
+def test_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    told: set[str],
+    verdict: list[tuple[str, str]],
+) -> None:
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+    monkeypatch.setattr(readiness, "has_usable_gpu", lambda torch: True)
+    manifest = manifest_of(SUITE + "matrix: {train.mixed_precision: [auto, bf16]}\n")
+    with stand_in_gpu(capability):
+        found = list(readiness.examine(manifest))
+    assert {one.says for one in found if one.about == "precision"} == told and bad(found) == verdict
+    assert said(found, "loader").startswith("resident: 0.0 GiB on cuda:0, where 4.0 GiB are free")
 
 
 def test_a_plug_in_that_cannot_be_imported(folder: Path) -> None:
