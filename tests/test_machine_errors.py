@@ -212,7 +212,7 @@ def test_doctor_runs_calibration_and_first_contact_say_it_in_one_wording(
         assert ended.value.code == 2
         assert capsys.readouterr().err.endswith(f"error: {error}\n")
         return
-    manifest: Any = SimpleNamespace(runs=[], plugins={})
+    manifest: Any = SimpleNamespace(runs=[], files=list)
     for measures in (lambda: calibrate(tmp_path, 0.1), lambda: walk(manifest, *[Any] * 3)):  # type: ignore[arg-type]
         with pytest.raises(MachineError) as caught:
             measures()

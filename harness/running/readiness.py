@@ -88,7 +88,7 @@ def _tried(about: str, look: Callable[[], str], of: str = "") -> Finding:
 
 
 def _load_plugins(manifest: Manifest, specs: Iterable[RunSpec]) -> str:
-    registry.load(manifest.plugins)
+    registry.load(manifest.files())
     origins: Counter[str] = Counter()
     for kind, name in dict.fromkeys(pair for spec in specs for pair in spec.plugins().items()):
         plugin = registry.find(kind, name)
