@@ -371,12 +371,12 @@ def _literal(node: ast.expr, where: str) -> Any:
 
 def _annotation(node: ast.expr | None, where: str) -> Any:
     if node is None:
-        raise HarnessError(f"{where} has no type", "annotate it with a type of harness/parameters.py")
+        raise HarnessError(f"{where} has no type", "annotate it with a type of harness.parameters")
     try:
         text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
         return eval(text, {"__builtins__": {}}, VOCABULARY)
     except Exception as error:
-        raise HarnessError(f"{where}: {error}", "use the types of harness/parameters.py") from None
+        raise HarnessError(f"{where}: {error}", "use the types of harness.parameters") from None
 
 
 @functools.cache

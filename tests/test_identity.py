@@ -131,5 +131,5 @@ Manifest.of(plan, Path("results")).write(Path({str(frozen)!r}) / "manifest.jsonl
     images(house.path / "images", swapped=True)
     ended = house.run(str(frozen / "manifest.jsonl"))
     assert ended.returncode == 2
-    assert "the data of images are not those that this run was planned for" in ended.stderr
+    assert f"the data of {house.path / 'images'} are not those that this run was planned for" in ended.stderr
     assert json.dumps(records(house)) == "{}"

@@ -22,7 +22,7 @@ from harness.doctor.show import as_json
 from harness.errors import DOCTOR, HarnessError, MachineError
 from harness.launching.failure_causes import hint_for
 from harness.measure import system
-from harness.measure.architectures import USE_CPU, without_kernels
+from harness.measure.architectures import FOR_OLD_CARDS, USE_CPU, without_kernels
 from harness.measure.calibration.calibrate import calibrate
 from harness.measure.torch_probe import probe
 from harness.measure.usable_gpus import before_training, has_usable_gpu
@@ -147,7 +147,7 @@ BAD = {
         FakeGpu("NVIDIA GeForce GTX 1060 6GB", compute_capability=(6, 1)),
         "torch has no kernels for NVIDIA GeForce GTX 1060 6GB (compute capability 6.1), only for sm_75, sm_80, sm_86, "
         "sm_90, sm_100, sm_120",
-        f"make setup TORCH_BACKEND=cu126, {USE_CPU}",
+        f"{FOR_OLD_CARDS}, {USE_CPU}",
     ),
     "no kernels, a new card": Bad(
         FakeGpu("NVIDIA R100", compute_capability=(13, 0)),
@@ -212,7 +212,7 @@ def test_doctor_runs_calibration_and_first_contact_say_it_in_one_wording(
         assert ended.value.code == 2
         assert capsys.readouterr().err.endswith(f"error: {error}\n")
         return
-    manifest: Any = SimpleNamespace(runs=[], plugins={})
+    manifest: Any = SimpleNamespace(runs=[], files=list)
     for measures in (lambda: calibrate(tmp_path, 0.1), lambda: walk(manifest, *[Any] * 3)):  # type: ignore[arg-type]
         with pytest.raises(MachineError) as caught:
             measures()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.app import app, plan_of, print_json, print_text
@@ -10,6 +12,7 @@ from harness.cli.options import AsJson, ConfigFile, Overrides, Plugins, Selectio
 from harness.counted import counted
 
 if TYPE_CHECKING:
+    from harness.data.source import DataSource
     from harness.suite.plan import PlannedRun
 
 
@@ -24,12 +27,13 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Show the runs of a suite in their order, without running them."""
-    from harness.data.prepare import known_fingerprint
+    from harness.data.prepare import absent, known_fingerprint, read_by
 
     planned = plan_of(suite, set_, only, smoke, config_file, plugins=plugin, fingerprint=known_fingerprint)
     runs = planned.runs
+    lacking = {key: _lacking(source, suite) for key, source in absent(run.spec.data for run in runs).items()}
     if as_json:
-        print_json([_row(run) for run in runs])
+        print_json([_row(run) | {"missing_data": lacking.get(read_by(run.spec.data))} for run in runs])
         return
     of = [
         counted(len({run.config_id for run in runs}), "config"),
@@ -40,10 +44,15 @@ def plan(
     sys.stderr.write(f"{counted(len(runs), 'run')}: {', '.join(of)}\n")
     if any(not run.run_id for run in runs):
         sys.stderr.write("empty run ids depend on large data files that only `harness run` reads\n")
-    for note in planned.suite.variations.notes():
+    for note in (*dict.fromkeys(lacking.values()), *planned.suite.variations.notes()):
         sys.stderr.write(f"{note}\n")
     rows = (f"{run.run_id:<12}  {run.spec.seed:<4}  {run.spec.label}{run.which_anchor}" for run in runs)
     print_text("\n".join(["run_id        seed  label", *rows]))
+
+
+def _lacking(source: DataSource, suite: Path) -> str:
+    assert source.archive
+    return source.archive.lacking(f"harness run {shlex.quote(str(suite))}{'' if source.download else ' --download'}")
 
 
 def _row(run: PlannedRun) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def status(
     from harness.launching.status import folder_status, suite_status
 
     roots = output or []
-    files, folders = split_paths([suite] if suite else [], roots)
+    files, folders = split_paths([suite] if suite else [], roots, begun=True)
     if folders:
         require_no_plan(
             folders,

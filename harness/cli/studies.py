@@ -58,8 +58,13 @@ def studies_of(
     return found + [study_of_folders(same, only or ()) for same in folders]
 
 
-def split_paths(paths: list[Path], roots: list[Path]) -> tuple[list[Path], list[list[Path]]]:
+def split_paths(paths: list[Path], roots: list[Path], *, begun: bool = False) -> tuple[list[Path], list[list[Path]]]:
     """Returns the suite files among the paths, and the folders of records, those of one suite together.
+
+    Args:
+        paths: of a call.
+        roots: the results roots, for a call without paths.
+        begun: take folders in which no run has ended yet, too.
 
     Raises:
         HarnessError: a folder holds no records, or no path is given and there is not just one suite with results.
@@ -69,7 +74,7 @@ def split_paths(paths: list[Path], roots: list[Path]) -> tuple[list[Path], list[
     folders: dict[str, list[Path]] = {}
     for path in paths or roots:
         if path.is_dir() or not paths:
-            found = suite_folders(path)
+            found = suite_folders(path, begun=begun)
             if not found and paths:
                 raise HarnessError(f"no results in {path}", "name a suite's file, or a folder such as results/SUITE")
             for folder in found:

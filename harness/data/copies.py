@@ -34,7 +34,7 @@ def on_cpu(splits: Sequence[Split], *, channels_last: bool) -> list[np.ndarray]:
             image[:] = pixels[row].transpose(2, 0, 1)
         return logical
 
-    return _kept(splits, ("cpu", channels_last), copy, available_bytes, "in memory")
+    return _kept(splits, ("cpu", channels_last), copy, torch.device("cpu"))
 
 
 def on_gpu(splits: Sequence[Split], device: torch.device) -> list[tuple[Tensor, Tensor]]:
@@ -47,7 +47,24 @@ def on_gpu(splits: Sequence[Split], device: torch.device) -> list[tuple[Tensor, 
     def copy(split: Split) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device)
 
-    return _kept(splits, (str(device),), copy, lambda: torch.cuda.mem_get_info(device)[0], f"on {device}")
+    return _kept(splits, (str(device),), copy, device)
+
+
+def require_room(splits: Sequence[Split], device: torch.device) -> str:
+    """Checks that splits fit on a device, and returns what they take and what is free there, for a person.
+
+    Raises:
+        HarnessError: they do not.
+    """
+    needed = sum(split.size_bytes for split in splits)
+    on_cpu = device.type == "cpu"
+    free, where = (available_bytes(), "in memory") if on_cpu else (torch.cuda.mem_get_info(device)[0], f"on {device}")
+    if free is None:
+        return f"{needed / 2**30:.1f} GiB {where}, which does not say what is free"
+    told = f"{needed / 2**30:.1f} GiB {where}, where {free / 2**30:.1f} GiB are free"
+    if needed > ROOM * free:
+        raise MachineError(f"the data set needs {told}", "use loader: pinned or dali, or smaller images")
+    return told
 
 
 @contextlib.contextmanager
@@ -66,14 +83,12 @@ _copies: dict[tuple, Any] = {}
 _asked: set[tuple] = set()  # since the last loader was begun
 
 
-def _kept(
-    splits: Sequence[Split], form: tuple, copy: Callable[[Split], Any], free: Callable[[], int | None], where: str
-) -> list[Any]:
+def _kept(splits: Sequence[Split], form: tuple, copy: Callable[[Split], Any], device: torch.device) -> list[Any]:
     _asked.update((id(split), *form) for split in splits)
     new = [split for split in splits if (id(split), *form) not in _copies]
     if new:
         _free_unused()  # before there must be room
-        _require_room(sum(split.size_bytes for split in new), free(), where)
+        require_room(new, device)
     for split in new:
         key = (id(split), *form)
         _copies[key] = copy(split)
@@ -84,9 +99,3 @@ def _kept(
 def _free_unused() -> None:
     for key in _copies.keys() - _asked:
         _copies.pop(key, None)
-
-
-def _require_room(needed: int, free: int | None, where: str) -> None:
-    if free is not None and needed > ROOM * free:
-        message = f"the data set needs {needed / 2**30:.1f} GiB {where}, where {free / 2**30:.1f} GiB are free"
-        raise MachineError(message, "use loader: pinned or dali, or smaller images")

@@ -58,6 +58,11 @@ class Archive:
             "or set data.root or HARNESS_DATA",
         )
 
+    def lacking(self, command: str) -> str:
+        """Returns a sentence on a file that is not there, with the command that fetches it."""
+        where = self.path.parent.absolute()
+        return f"{self.title} is not in {where}: `{command}` fetches {self.path.name}, {self.size}"
+
     @property
     def size(self) -> str:
         """How large the file is, for a person."""

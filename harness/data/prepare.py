@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness import registry
@@ -51,7 +52,7 @@ def fingerprint(section: DataSection) -> str:
     Raises:
         HarnessError: the data are not where the section says.
     """
-    return _fingerprint(_read_by(section), registry.version(), read=True)
+    return _fingerprint(read_by(section), registry.version(), read=True)
 
 
 def known_fingerprint(section: DataSection) -> str:
@@ -60,7 +61,18 @@ def known_fingerprint(section: DataSection) -> str:
     Raises:
         HarnessError: the data are not where the section says.
     """
-    return _fingerprint(_read_by(section), registry.version(), read=False)
+    return _fingerprint(read_by(section), registry.version(), read=False)
+
+
+def read_by(section: DataSection) -> str:
+    """Returns what decides which data are read: the dataset and its own parameters, as JSON."""
+    return section.model_dump_json(exclude=set(DataSection.model_fields) - {"name"})
+
+
+def absent(sections: Iterable[DataSection]) -> dict[str, DataSource]:
+    """Returns the published data that are not here, by `read_by` of the sections that name them; reads no file."""
+    sources = {key: data_source(section) for key, section in {read_by(one): one for one in sections}.items()}
+    return {key: source for key, source in sources.items() if source.archive and not source.archive.is_there()}
 
 
 def prepare(section: DataSection, *, encoded: bool = False, planned: str = "") -> Splits:
@@ -88,11 +100,6 @@ def prepare(section: DataSection, *, encoded: bool = False, planned: str = "") -
 
 
 _kept: dict[tuple[str, bool, str], Splits] = {}
-
-
-def _read_by(section: DataSection) -> str:
-    """Returns what decides which data are read: the dataset and its own parameters, as JSON."""
-    return section.model_dump_json(exclude=set(DataSection.model_fields) - {"name"})
 
 
 @functools.cache  # one look for all configs that read the same data

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.cache import cache_root
 from harness.doctor.host import check_folder, check_processors, check_shared_memory, load_average
+from harness.doctor.of_suite import SuiteExamination
 from harness.doctor.software import check_dali, check_source, check_torch, check_wandb
 from harness.errors import HarnessError
 from harness.measure.finding import Finding
@@ -31,15 +32,22 @@ class Examination:
     Attributes:
         system: as `describe_system` gives it.
         findings: in the order in which they are shown.
+        suite: what the runs of a suite would meet here; None where none was asked for.
     """
 
     system: dict[str, Any]
     findings: tuple[Finding, ...]
+    suite: SuiteExamination | None = None
+
+    @property
+    def every(self) -> tuple[Finding, ...]:
+        """The findings on the machine and on the suite."""
+        return (*self.findings, *(self.suite.findings if self.suite else ()))
 
     @property
     def can_run(self) -> bool:
         """Whether nothing here would stop a run."""
-        return all(finding.verdict != "stop" for finding in self.findings)
+        return all(finding.verdict != "stop" for finding in self.every)
 
 
 def examine(output: Path, probe: Callable[[], dict[str, Any]] | None = None) -> Examination:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.counted import counted
 from harness.doctor.examine import Examination
-from harness.measure.finding import Verdict
+from harness.measure.finding import Finding, Verdict
 
 _MARKS: dict[Verdict, tuple[str, str]] = {
     "ok": ("ok", "green"),
@@ -25,7 +25,10 @@ _HEAD = ("system_id", "name")
 def as_json(examination: Examination) -> dict[str, Any]:
     """Returns the examination as plain values."""
     findings = [finding._asdict() for finding in examination.findings]
-    return {"can_run": examination.can_run, "findings": findings, "system": examination.system}
+    found = {"can_run": examination.can_run, "findings": findings, "system": examination.system}
+    if suite := examination.suite:
+        found["suite"] = {**suite._asdict(), "findings": [finding._asdict() for finding in suite.findings]}
+    return found
 
 
 def show(examination: Examination, console: Console) -> None:
@@ -34,8 +37,8 @@ def show(examination: Examination, console: Console) -> None:
     console.print(Text.assemble((str(system["name"]), "bold"), f"  system {system['system_id']}"))
     console.print(Padding(_facts(system), (0, 0, 1, 0)))
     console.print(_verdicts(examination))
-    stops = sum(finding.verdict == "stop" for finding in examination.findings)
-    warnings = sum(finding.verdict == "warning" for finding in examination.findings)
+    stops = sum(finding.verdict == "stop" for finding in examination.every)
+    warnings = sum(finding.verdict == "warning" for finding in examination.every)
     told = f"{stops} would stop a run, {counted(warnings, 'warning')}"
     console.print(Text(f"\n{told}", style="bold red" if stops else "yellow" if warnings else "green"))
 
@@ -52,10 +55,20 @@ def _verdicts(examination: Examination) -> Table:
     grid = _grid()
     grid.add_column(overflow="fold")
     for finding in examination.findings:
-        word, style = _MARKS[finding.verdict]
-        hint = [Text(f"hint: {finding.hint}", style="dim")] if finding.hint else []
-        grid.add_row(Text(word, style=style), Text(finding.about), Group(Text(finding.says), *hint))
+        _add(grid, finding)
+    if suite := examination.suite:
+        done = f", {suite.done} done on this system" if suite.done else ""
+        grid.add_row()
+        grid.add_row("", Text("suite", style="bold"), Text(f"{suite.name}: {counted(suite.runs, 'run')}{done}"))
+        for finding in suite.findings:
+            _add(grid, finding)
     return grid
+
+
+def _add(grid: Table, finding: Finding) -> None:
+    word, style = _MARKS[finding.verdict]
+    hint = [Text(f"hint: {finding.hint}", style="dim")] if finding.hint else []
+    grid.add_row(Text(word, style=style), Text(finding.about), Group(Text(finding.says), *hint))
 
 
 def _grid() -> Table:

@@ -14,7 +14,12 @@ from harness.trackers.account import places_of_a_key
 def check_torch(torch: Mapping[str, Any]) -> Finding:
     """Returns the verdict on torch as such, from what `harness.measure.torch_probe` said."""
     if "problem" in torch:
-        return Finding("torch", "stop", torch["problem"], "reinstall it: make setup, or see pytorch.org/get-started")
+        return Finding(
+            "torch",
+            "stop",
+            torch["problem"],
+            "install it again, see pytorch.org/get-started; in a clone: make clean setup",
+        )
     cuda = f"CUDA {torch['cuda']}" if torch["cuda"] else "without CUDA"
     return Finding("torch", "ok", f"{torch['version']}, {cuda}, {torch['threads']} CPU threads")
 

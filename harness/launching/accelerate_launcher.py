@@ -36,7 +36,10 @@ def main() -> None:
     try:
         runpy.run_module("accelerate.commands.launch", run_name="__main__")
     except ValueError as error:  # of a config, before anything is started
-        refuse(Path(os.environ[FOLDER]), HarnessError(f"Accelerate: {error}", "see launch/ for examples"))
+        refuse(
+            Path(os.environ[FOLDER]),
+            HarnessError(f"Accelerate: {error}", "`harness list files` names configs that work"),
+        )
         sys.exit(1)
     except Exception as error:
         failures = getattr(error, "failures", {})  # of torch's ChildFailedError

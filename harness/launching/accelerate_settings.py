@@ -146,7 +146,9 @@ def refuse_environment(environ: Mapping[str, str]) -> None:
     for name, value in environ.items():
         if name.startswith(NOT_READ) and value.lower() not in ("", "no", "false", "0", "none"):
             message = f"{name}={value} is set in the environment, and `harness run` does not read it"
-            raise HarnessError(message, f"unset {name}; say it in the suite, or by `accelerate launch harness/run.py`")
+            raise HarnessError(
+                message, f"unset {name}; say it in the suite, or by `accelerate launch -m harness.run SUITE`"
+            )
 
 
 def settings_in(environ: Mapping[str, str], options: Mapping[str, str] | None) -> LauncherSettings:
@@ -216,7 +218,8 @@ def _require_as_many(source: str, asked: Any, *, starts_one: bool) -> None:
     if starts_one and str(asked) != "1":
         message = f"{source} is to start {asked} processes, and starts one: its distributed_type is not MULTI_GPU"
         raise HarnessError(
-            message, "--config_file launch/cpu.yaml or launch/multi_gpu.yaml; MULTI_GPU is for CPUs, too"
+            message,
+            "`harness list files multi_gpu.yaml` shows a config that starts several; MULTI_GPU is for CPUs, too",
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.counted import counted, is_are, was_were
 from harness.data.download import Archive
-from harness.data.prepare import data_source
+from harness.data.prepare import absent, read_by
 from harness.errors import HarnessError
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
@@ -25,6 +25,7 @@ from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
+from harness.suite.plan import PlannedRun
 
 DISTURBED = "disturbed"
 OTHER_CODE = "other code"
@@ -51,19 +52,22 @@ def with_downloads(manifest: Manifest) -> Manifest:
 
 def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, bool]]:
     """Returns files that open runs need and that are not here, each once, and whether a run is told to fetch it."""
-    keys = {run.run_id: run.spec.data.model_dump_json() for run in manifest.runs}
-    missing: dict[str, tuple[Archive, bool]] = {}
-    for key, data in {keys[run.run_id]: run.spec.data for run in manifest.runs}.items():
-        source = data_source(data)
-        if source.archive and not source.archive.is_there():
-            missing[key] = source.archive, bool(source.download)
+    missing = absent(run.spec.data for run in manifest.runs)
     done = _KnownRuns.of(manifest, system_id).done if missing else {}
     found: dict[Path, tuple[Archive, bool]] = {}
-    for run_id, key in keys.items():
-        if key in missing and run_id not in done:
-            archive, told = missing[key]
-            found[archive.path] = archive, told or found.get(archive.path, missing[key])[1]
+    for run in manifest.runs if missing else ():
+        source = missing.get(read_by(run.spec.data))
+        if source and source.archive and run.run_id not in done:
+            archive = source.archive
+            found[archive.path] = archive, bool(source.download) or found.get(archive.path, (archive, False))[1]
     return list(found.values())
+
+
+def open_runs(manifest: Manifest, system_id: str) -> list[PlannedRun]:
+    """Returns the runs that are not done on a system, under this suite or another one; without an id all are open."""
+    named = manifest.model_copy(update={"runs": tuple(run for run in manifest.runs if run.run_id)})
+    done = _KnownRuns.of(named, system_id).done
+    return [run for run in manifest.runs if run.run_id not in done]
 
 
 def run_suite(
@@ -93,24 +97,24 @@ def run_suite(
     """
     found = _KnownRuns.of(manifest, system["system_id"])
     manifest = manifest.model_copy(update={"again": found.by_other_code if renew else {}})
-    open_runs = []
+    undone = []
     for run in manifest.runs:
         if run.run_id in manifest.again or (result := found.done.get(run.run_id)) is None:
-            open_runs.append(run)
+            undone.append(run)
         else:
             display.count(result)
     packed = f", {launcher.packed} at a time: their times will not count" if launcher.packed > 1 else ""
-    skipped = len(manifest.runs) - len(open_runs)
+    skipped = len(manifest.runs) - len(undone)
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     display.note(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     split = found.split_by(found.disturbed(retake)) if retake and not renew else ()
-    of_gpus = before_training() if open_runs and not launcher.is_told_to_use_cpu() else ()
+    of_gpus = before_training() if undone and not launcher.is_told_to_use_cpu() else ()
     for sentence in (*found.sentences(renew=renew), *split, *of_gpus):
         display.note(sentence)
     with StopSignals(display.note) as stop:
         surroundings = Surroundings({os.getpid()})
         supervisor = Supervisor(manifest, launcher, system, display, stop, surroundings)
-        code = supervisor.do(open_runs)
+        code = supervisor.do(undone)
         for number in range(1, retake + 1):
             disturbed = found.disturbed(retake)
             if code or not disturbed:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from harness.counted import counted
+from harness.records.ongoing import OngoingRun, ongoing_run
 from harness.records.planned import done_elsewhere, folder_of
 from harness.records.read import names_in, read_system
 from harness.records.result import FINAL, RunResult, Status
@@ -29,12 +31,18 @@ class SystemStatus:
         counts: by status; `open` are those without a result.
         with_checkpoint: runs that are not done and go on from a checkpoint when they are run again.
         problems: what there is to say of each result that is not ok.
+        running: the runs that go on now; they are among the open ones, or those that are to be done again.
     """
 
     name: str
     counts: dict[str, int]
     with_checkpoint: int
     problems: list[dict[str, Any]]
+    running: list[OngoingRun] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain values."""
+        return {**vars(self), "running": [vars(run) for run in self.running]}
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class SuiteStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values."""
-        systems = {system_id: vars(status) for system_id, status in self.systems.items()}
+        systems = {system_id: status.as_json() for system_id, status in self.systems.items()}
         return {"suite": self.suite, "total": self.total, "systems": systems, "unreadable": self.unreadable}
 
     def text(self) -> str:
@@ -62,6 +70,9 @@ class SuiteStatus:
             if status.with_checkpoint:
                 lines.append(f"    not done, to go on from a checkpoint: {status.with_checkpoint}")
             lines += [f"    {_told(problem)}" for problem in status.problems]
+            if status.running:
+                lines.append(f"    running now: {len(status.running)}")
+                lines += [f"      {run.text()}" for run in status.running]
         lines += [f"  unreadable: {path}: {reason}" for path, reason in self.unreadable.items()]
         return "\n".join(lines)
 
@@ -72,6 +83,7 @@ class _Record(NamedTuple):
     Attributes:
         status: None where there is no result that counts.
         problem: of a result that is not ok.
+        running: where a process does the run now.
     """
 
     run_id: str
@@ -83,6 +95,7 @@ class _Record(NamedTuple):
     has_checkpoint: bool = False
     folder: str = ""
     unreadable: str = ""
+    running: OngoingRun | None = None
 
     @staticmethod
     def of(result: RunResult, system: str) -> _Record:
@@ -141,21 +154,24 @@ def _read(folders: Sequence[Path]) -> list[_Record]:
 
 def _read_runs(runs: Sequence[tuple[str, str]]) -> list[_Record]:
     """Reads the records of runs, each given by the folder of its suite and its id."""
-    found, names = [], {}
+    found, names, now = [], {}, time.time()
     for suite, run_id in runs:
         for system_id in names_in(f"{suite}/{run_id}"):
             folder = f"{suite}/{run_id}/{system_id}"
             result, why = RunFolder(Path(folder)).read()
+            is_final = bool(result and result.status in FINAL)
+            running = None if is_final else ongoing_run(folder, run_id, now)
             try:
-                if result and system_id not in names:
+                if (result or running) and system_id not in names:
                     names[system_id] = _name(Path(folder), system_id)
             except (OSError, ValueError) as error:
-                result, why = None, str(error)
-            record = _Record.of(result, names[system_id]) if result else _Record(run_id, system_id)
+                result, why = None, str(error) if result else why
+            name = names.get(system_id, "")
+            record = _Record.of(result, name) if result else _Record(run_id, system_id, system=name)
             has_checkpoint = not record.rank[0] and any(
                 name.startswith("step-") for name in names_in(f"{folder}/checkpoints")
             )
-            found.append(record._replace(has_checkpoint=has_checkpoint, folder=folder, unreadable=why))
+            found.append(record._replace(has_checkpoint=has_checkpoint, folder=folder, unreadable=why, running=running))
     return found
 
 
@@ -175,12 +191,14 @@ def _status(suite: str, records: Sequence[_Record], planned: Collection[str]) ->
         own = [record for record in best.values() if record.system_id == system_id]
         counts = Counter[str](str(record.status) for record in own)
         counts["open"] = len(planned) - len(own)
-        if own or with_checkpoint[system_id]:
+        going = [one.running for one in records if one.running and one.system_id == system_id and one.run_id in planned]
+        if own or with_checkpoint[system_id] or going:
             systems[system_id] = SystemStatus(
                 names[system_id] or system_id,
                 {status: counts[status] for status in (*get_args(Status), "open") if counts[status]},
                 with_checkpoint[system_id],
                 [record.problem for record in own if record.problem],
+                sorted(going, key=lambda run: (run.label, run.seed or 0, run.run_id)),
             )
     unreadable = {f"{record.folder}/result.json": record.unreadable for record in records if record.unreadable}
     return SuiteStatus(suite, len(planned), systems, unreadable)

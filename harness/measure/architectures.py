@@ -9,7 +9,10 @@ USE_CPU = "or CUDA_VISIBLE_DEVICES='' to train on the CPU"
 # torch 2.10 to 2.14 for CUDA 12.6 have code for 5.0 (Maxwell) to 9.0 (Hopper). From 2.15 on there is CUDA 13 alone,
 # which begins at 7.5 (Turing): https://github.com/pytorch/pytorch/issues/190385
 OLDEST_OF_ANY, OLDEST_OF_NEWEST = (5, 0), (7, 5)
-FOR_OLD_CARDS = "make setup TORCH_BACKEND=cu126"
+FOR_OLD_CARDS = (
+    "pip install 'torch<2.15' torchvision --index-url https://download.pytorch.org/whl/cu126 "
+    "(in a clone: make setup TORCH_BACKEND=cu126)"
+)
 
 
 def without_kernels(model: str, capability: str | None, built_for: Sequence[str]) -> tuple[str, str] | None:

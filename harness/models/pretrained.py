@@ -39,7 +39,7 @@ def read_weights(name: str, weights: str) -> StateDict:
     Raises:
         HarnessError: no such name or file, no network, or a file that is damaged or no state_dict.
     """
-    if "/" in weights or weights.endswith(SUFFIXES):
+    if _is_file(weights):
         path = user_path(weights)
         if not path.is_file():
             raise HarnessError(
@@ -54,6 +54,12 @@ def read_weights(name: str, weights: str) -> StateDict:
             f"valid: {', '.join(named)}, or the path of a .pth file",
         )
     return _read(_fetch(named[weights]))
+
+
+def will_be_fetched(name: str, weights: str) -> str:
+    """Returns the address that a run fetches weights from, as `read_weights` does; empty where they are here."""
+    named = None if _is_file(weights) else torchvision.models.get_model_weights(name).__members__.get(weights)
+    return named.url if named and not _place(named).is_file() else ""
 
 
 def load_weights(name: str, network: nn.Module, state: StateDict, last: str) -> None:
@@ -110,8 +116,8 @@ def require_numbers(name: str, network: nn.Module) -> None:
 
 def _fetch(weights: WeightsEnum) -> Path:
     """Returns the file of published weights in torch.hub's folder (TORCH_HOME), downloaded where it is not there."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / Path(urlparse(weights.url).path).name
+    path = _place(weights)
+    folder = path.parent
     if path.is_file():
         return path
     found = HASH_IN_NAME.search(path.name)
@@ -129,6 +135,14 @@ def _fetch(weights: WeightsEnum) -> Path:
             f"on a machine with a network fetch {weights.url}, then set `model.weights: PATH` to the file here",
         ) from None
     return path
+
+
+def _is_file(weights: str) -> bool:
+    return "/" in weights or weights.endswith(SUFFIXES)
+
+
+def _place(weights: WeightsEnum) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
 
 
 def _read(path: Path) -> StateDict:

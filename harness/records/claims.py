@@ -46,7 +46,7 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of fil
 
 
 @dataclass(frozen=True)
-class _NewestClaim:
+class NewestClaim:
     """The newest claim on a run.
 
     Attributes:
@@ -176,18 +176,24 @@ def owner(folder: Path) -> str | None:
 
     It only reads, and so does not notice that the owner's heartbeat has stopped.
     """
-    found = _newest(folder / CLAIMS)
-    if _is_given_up(found):
+    found = owning_claim(folder)
+    if found is None:
         return None
     unnamed = f"{_unnamed(folder / CLAIMS, found)} (hint: delete that file if no process does this run)"
     return _named(found) or unnamed
 
 
-def _unnamed(claims: Path, found: _NewestClaim) -> str:
+def owning_claim(folder: Path) -> NewestClaim | None:
+    """Returns the claim by which a process owns a run, or None where nobody does; as `owner`, it only reads."""
+    found = _newest(folder / CLAIMS)
+    return None if _is_given_up(found) else found
+
+
+def _unnamed(claims: Path, found: NewestClaim) -> str:
     return f"a process that {claims.absolute() / str(found.generation)}.json does not name"
 
 
-def _named(found: _NewestClaim) -> str:
+def _named(found: NewestClaim) -> str:
     """Returns who made a claim; an empty text where its record does not say."""
     told = {name: str(value)[:64] for name, value in found.record.items() if value is not None}
     if not {"host", "pid", "claimed_at"} <= told.keys():
@@ -236,11 +242,11 @@ def _generation(path: Path) -> int:
     return int(path.stem) if re.fullmatch(r"[1-9][0-9]{,99}\.json", path.name) else 0
 
 
-def _newest(claims: Path) -> _NewestClaim:
+def _newest(claims: Path) -> NewestClaim:
     while True:
         generation = max(map(_generation, claims.glob("*.json")), default=0)
         if not generation:
-            return _NewestClaim()
+            return NewestClaim()
         path = claims / f"{generation}.json"
         content = b""
         try:
@@ -258,10 +264,10 @@ def _newest(claims: Path) -> _NewestClaim:
             record = json.loads(content)
         except (ValueError, RecursionError):
             record = None
-        return _NewestClaim(generation, record if isinstance(record, dict) else {}, heartbeat)
+        return NewestClaim(generation, record if isinstance(record, dict) else {}, heartbeat)
 
 
-def _is_given_up(found: _NewestClaim) -> bool:
+def _is_given_up(found: NewestClaim) -> bool:
     """Tells whether there is no claim, or it was released, or its process is seen to be gone."""
     told = found.record
     if not found.generation or "released_at" in told:
@@ -269,15 +275,15 @@ def _is_given_up(found: _NewestClaim) -> bool:
     return is_seen_to_be_gone(told)  # where that cannot be seen, only the heartbeat tells
 
 
-def _is_stale(found: _NewestClaim, now: float) -> bool:
+def _is_stale(found: NewestClaim, now: float) -> bool:
     return abs(now - found.heartbeat) > STALE_SECONDS
 
 
-_stale_since: dict[Path, tuple[_NewestClaim, float]] = {}
+_stale_since: dict[Path, tuple[NewestClaim, float]] = {}
 """Stale claims that this process has seen, and when it first saw each as it is."""
 
 
-def _watched_seconds(claims: Path, found: _NewestClaim) -> float:
+def _watched_seconds(claims: Path, found: NewestClaim) -> float:
     """Returns for how long this process has known a stale claim as it is now; from the first look on, which this is."""
     now = time.monotonic()  # not `_clock`: while this machine is suspended, the owner may be, too
     seen, since = _stale_since.get(claims, (None, now))
@@ -286,9 +292,7 @@ def _watched_seconds(claims: Path, found: _NewestClaim) -> float:
     return now - since
 
 
-def _watch(
-    claims: Path, found: _NewestClaim, now: float, others: Iterable[Path], note: Callable[[str], object]
-) -> None:
+def _watch(claims: Path, found: NewestClaim, now: float, others: Iterable[Path], note: Callable[[str], object]) -> None:
     """Waits until a stale claim was watched for WATCH_SECONDS; the first wait begins to watch those of others, too."""
     left = WATCH_SECONDS - _watched_seconds(claims, found)
     if left <= 0:

@@ -207,7 +207,7 @@ def run_columns() -> tuple[RunColumn, ...]:
     for split in ("validation", "test"):
         found.append(_column(f"selected.{split}.epoch", int, "best on this split"))
         found += _columns_of(Metrics, f"selected.{split}.test.")
-    marked = "why its times do not count, see docs/columns.md; null where they do"
+    marked = "why its times do not count, e.g. disturbed; null where they do"
     folder = _column("folder", str, "that holds the record")
     return (*found, folder, _column("marks", str, marked), _column("unavailable", str, "reasons of nulls, as JSON"))
 

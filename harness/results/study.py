@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.counted import counted
 from harness.errors import HarnessError
+from harness.records.events import EVENTS
 from harness.records.planned import of_newest, with_elsewhere
 from harness.records.read import SuiteResults, merged, read_suite
 from harness.records.result import RunResult
@@ -252,11 +253,17 @@ def read_folders(folders: Sequence[Path]) -> SuiteResults:
     return stored
 
 
-def suite_folders(path: Path) -> list[Path]:
-    """Returns the folders with records of suites: a suite's folder itself, or those of a results root."""
-    if next(path.glob("*/*/result.json"), None):
+def suite_folders(path: Path, *, begun: bool = False) -> list[Path]:
+    """Returns the folders with records of suites: a suite's folder itself, or those of a results root.
+
+    Args:
+        path: either of them.
+        begun: also of suites of which no run has ended yet.
+    """
+    files = ("result.json", EVENTS) if begun else ("result.json",)
+    if any(next(path.glob(f"*/*/{name}"), None) for name in files):
         return [path]
-    return sorted({found.parents[2] for found in path.glob("*/*/*/result.json")})
+    return sorted({found.parents[2] for name in files for found in path.glob(f"*/*/*/{name}")})
 
 
 def _selected(results: Sequence[RunResult], only: Sequence[str]) -> list[RunResult]:

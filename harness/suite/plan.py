@@ -16,7 +16,8 @@ from harness.errors import HarnessError, nearest
 from harness.paths import SUITES, named_file, user_path
 from harness.problems import shown
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
-from harness.spec.settings import Settings, apply, copied, matches, require_field
+from harness.spec.settings import Settings, apply, copied, matches, require_field, value_at
+from harness.suite.data_root import placed, placed_values, require_beside, smoke_with_roots, with_roots
 from harness.suite.file import Reference, SuiteFile, parse_only, parse_overrides, read_suite_file, selected
 from harness.suite.order import round_order
 from harness.suite.variations import Variation, Variations
@@ -160,7 +161,7 @@ class Suite:
             num_processes: the world size of configs that do not name one.
             only: selections such as `label=best`; different paths must all hold, of one path any.
         """
-        selection = parse_only(only) or dict(self.only)
+        selection = placed_values(parse_only(only), Path()) or dict(self.only)
         configs = self.configs(num_processes)
         wanted_seeds = selection.pop("seed", None)
         seeds = [seed for seed in self.seeds() if wanted_seeds is None or seed in wanted_seeds]
@@ -220,8 +221,8 @@ class Suite:
     def _resolve(self, variation: Variation, num_processes: int) -> RunSpec:
         values = copied(self._base)
         apply(values, variation.settings)
-        apply(values, {path: value for path, value in self.overrides.items() if path != "seeds"})
         try:
+            values = self._with_overrides(values)
             if isinstance(values.get("train", {}), dict):
                 train = values.setdefault("train", {})
                 if train.get("num_processes") is None:
@@ -242,6 +243,21 @@ class Suite:
         except SpecError as error:
             raise self._locate(error, variation) from None
         return spec if spec.label else spec.model_copy(update={"label": spec.model.name})
+
+    def _with_overrides(self, values: Settings) -> Settings:
+        """Returns a config with the overrides, and with the absolute path of its data.
+
+        Raises:
+            SpecError: that path is wrong, see `harness.suite.data_root`.
+        """
+        folder, written = self.source.path.parent, value_at(values, "data.root")
+        values = placed(values, folder)
+        of_suite = value_at(values, "data.root")
+        apply(values, {path: value for path, value in self.overrides.items() if path != "seeds"})
+        values = placed(values, Path())
+        if isinstance(written, str) and value_at(values, "data.root") == of_suite:
+            require_beside(written, folder)
+        return values
 
     def _locate(self, error: SpecError, variation: Variation) -> HarnessError:
         dotted = ".".join(map(str, error.path))
@@ -297,13 +313,15 @@ def load_suite(
     source, file = read_suite_file(named_file(path, SUITES))
     files = (*_plugin_files(source, file), *map(Path, plugins))
     registry.use(files)
+    file, given = with_roots(file, source.path.parent), parse_overrides(overrides)
     if not smoke:
-        return Suite(source, file, parse_overrides(overrides), plugins=files)
+        return Suite(source, file, given, plugins=files)
     if file.smoke is None:
         raise HarnessError(f"{path} has no 'smoke'", "add smoke: {set: {train.epochs: 1}}, or leave --smoke out")
     none = {"references": [], "target": None, "budget": None, "margin": None, "anchors": None}
     small = file.model_copy(update={"name": f"{file.name}_smoke", **none})
-    return Suite(source, small, file.smoke.set | parse_overrides(overrides), file.smoke.only, plugins=files)
+    shortened = smoke_with_roots(source, file.smoke, given)
+    return Suite(source, small, shortened.set | given, shortened.only, plugins=files)
 
 
 def _plugin_files(source: Source, file: SuiteFile) -> Iterator[Path]:

@@ -65,6 +65,9 @@ _TOO_MANY = (
 )
 
 
+EXAMPLE = "`harness list suites quickstart`"
+
+
 class SuiteError(HarnessError):
     """Something in a suite file is wrong; the message begins with file and line."""
 
@@ -118,9 +121,12 @@ def read_yaml(path: Path) -> Source:
     except (yaml.YAMLError, ValueError) as error:
         raise _syntax_error(path, error) from None
     if values is None:
-        raise SuiteError(f"{path}:1: the file is empty", "see docs/suites.md, or begin with a copy of another suite")
+        raise SuiteError(f"{path}:1: the file is empty", f"begin with a copy of another suite: {EXAMPLE}")
     if not isinstance(values, dict):
-        raise SuiteError(f"{path}:1: a suite is a mapping, not a {type(values).__name__}", "see docs/suites.md")
+        raise SuiteError(
+            f"{path}:1: a suite is a mapping, not a {type(values).__name__}",
+            f"it begins with `name: ...`, as in {EXAMPLE}",
+        )
     return Source(path, values, lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -118,3 +119,23 @@ def test_runs_that_are_done_need_no_data(suite: str) -> None:
     for run in manifest.runs:
         finished(manifest.output, run.run_id, system)
     assert not missing_archives(manifest, system)
+
+
+def test_a_plan_says_which_files_are_not_here(suite: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def plan(*words: str) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(["plan", suite, *words])
+        assert caught.value.code == 0
+        return capsys.readouterr()
+
+    where = f"CIFAR-10 is not in {Path('data').absolute()}"
+    told = f"{where}: `harness run s.yaml --download` fetches cifar-10-python.tar.gz, 170 MB"
+    rows, err = plan()
+    assert err.splitlines() == ["2 runs: 2 configs, 1 seed", told]
+    assert "`harness run s.yaml` fetches cifar-10" in plan("--set", "data.download=true")[1]
+    out, err = plan("--json")
+    assert [row["missing_data"] for row in json.loads(out)] == [told] * 2 and not err
+    run(suite, "--download", code=75)
+    capsys.readouterr()
+    assert plan() == (rows, "2 runs: 2 configs, 1 seed\n")
+    assert [row["missing_data"] for row in json.loads(plan("--json")[0])] == [None] * 2

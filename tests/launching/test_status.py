@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness.launching.status import SuiteStatus, stored_suites, suite_status
+from harness.cli import main
+from harness.data.prepare import known_fingerprint
+from harness.launching import status as status_module
+from harness.launching.status import SuiteStatus, folder_status, stored_suites, suite_status
 from harness.records.read import read_result
 from harness.records.result import Cause, RunResult, Status
 from harness.records.store import RunFolder, run_folder
@@ -162,3 +167,138 @@ def test_a_result_without_its_system_is_named(plan: Plan, tmp_path: Path, conten
     found = suite_status(plan, tmp_path)
     assert list(found.unreadable) == [str(path.with_name("result.json"))]
     assert found.systems == {}
+
+
+# --- runs that go on ---
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stops the clock by which heartbeats are old."""
+    monkeypatch.setattr(status_module, "time", SimpleNamespace(time=lambda: NOW))
+
+
+def going(root: Path, run: PlannedRun, epochs_through: int = 0, *, seconds_ago: float = 3.0, **told: Any) -> RunFolder:
+    """Writes what a process on another machine has come to with a run."""
+    folder = RunFolder(run_folder(root, "s", run.run_id, "m").path, generation=4)
+    spec = {"spec": run.spec.model_dump(mode="json")}
+    planned: dict[str, Any] = {
+        "steps": 10 * run.spec.train.epochs,
+        "epochs": run.spec.train.epochs,
+        "samples_per_epoch": 640,
+    }
+    folder.start(spec, {"system_id": "m", "name": "machine m"}, **planned)
+    for epoch in range(epochs_through):
+        folder.event("epoch", epoch=epoch)
+    record = {"host": "n1", "pid": 7, "process_started": 1, "machine": "other", "slurm_job": "12_3", "token": "t"}
+    claim = folder.path / "claims" / "4.json"
+    claim.parent.mkdir()
+    claim.write_text(json.dumps({**record, "claimed_at": "2026-01-01T00:00:00+00:00", **told}))
+    os.utime(claim, (NOW - seconds_ago, NOW - seconds_ago))
+    return folder
+
+
+def long_run(plan: Plan, **fields: Any) -> PlannedRun:
+    """Returns a run of twenty epochs."""
+    run = plan.runs[0]
+    train = run.spec.train.model_copy(update={"epochs": 20})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"train": train, **fields})})
+
+
+@pytest.mark.usefixtures("now")
+def test_runs_that_go_on(plan: Plan, tmp_path: Path) -> None:
+    run = long_run(plan)
+    going(tmp_path, run, 3)
+    record(tmp_path, plan.runs[1], "ok")
+    found = suite_status(plan, tmp_path)
+    assert found.systems["m"].counts == {"ok": 1, "open": 5}
+    name = f"{run.spec.label} · seed {run.spec.seed}"
+    assert found.text().splitlines()[-2:] == [
+        "    running now: 1",
+        f"      {name} · epoch 4 of 20 · heartbeat 3 s ago · n1, pid 7, SLURM job 12_3",
+    ]
+    [told] = json.loads(json.dumps(found.as_json()))["systems"]["m"]["running"]
+    assert told.pop("heartbeat_seconds") == 3.0
+    owner = {"host": "n1", "pid": 7, "slurm_job": "12_3", "since": "2026-01-01T00:00:00+00:00"}
+    of_run = {"run_id": run.run_id, "label": run.spec.label, "seed": run.spec.seed, "repeat": 0}
+    assert told == {**of_run, "epoch": 4, "epochs": 20, **owner}
+    assert folder_status(tmp_path / "s").systems["m"].running[0].epoch == 4
+
+
+@pytest.mark.usefixtures("now")
+def test_a_system_that_has_ended_no_run_has_its_name(plan: Plan, tmp_path: Path) -> None:
+    going(tmp_path, long_run(plan))
+    assert "  on machine m (m): 6 open" in suite_status(plan, tmp_path).text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seconds_ago": 3600.0}, "no heartbeat for 3,600 s · n1, pid 7, SLURM job 12_3"),
+        ({"slurm_job": None}, "heartbeat 3 s ago · n1, pid 7"),
+        ({"host": "n\x1b[2J"}, "'n\\x1b[2J, pid 7, SLURM job 12_3'"),
+        ({"host": None}, "by a process that its claim does not name"),
+    ],
+)
+@pytest.mark.usefixtures("now")
+def test_what_is_said_of_the_process(plan: Plan, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    going(tmp_path, long_run(plan), **change)
+    assert suite_status(plan, tmp_path).text().splitlines()[-1].endswith(said)
+
+
+@pytest.mark.usefixtures("now")
+def test_what_does_not_go_on_is_not_shown(plan: Plan, tmp_path: Path) -> None:
+    going(tmp_path, long_run(plan), released_at="2026-01-01T00:00:00+00:00")
+    done = record(tmp_path, plan.runs[1], "ok")
+    (done.path / "claims").mkdir()
+    (done.path / "claims" / "1.json").write_text("{}")
+    other = long_run(plan).model_copy(update={"run_id": "0123456789ab"})
+    going(tmp_path, other)
+    assert not any(status.running for status in suite_status(plan, tmp_path).systems.values())
+    assert "running" not in suite_status(plan, tmp_path).text()
+
+
+@pytest.mark.usefixtures("now")
+def test_the_epoch_of_a_run_that_begins_or_goes_on(plan: Plan, tmp_path: Path) -> None:
+    run = long_run(plan, label="an anchor", repeat=2)
+    folder = going(tmp_path, run, 8)
+
+    def line() -> str:
+        return suite_status(plan, tmp_path).text().splitlines()[-1].strip()
+
+    name = f"an anchor · seed {run.spec.seed} · anchor 2"
+    assert line().startswith(f"{name} · epoch 9 of 20 · ")
+    folder.event("run_resumed", attempt=2, step=50, steps=200, epochs=20, samples_per_epoch=640)
+    assert line().startswith(f"{name} · epoch 6 of 20 · "), "epochs after the checkpoint are done again"
+    for epoch in range(5, 20):
+        folder.event("epoch", epoch=epoch)
+    assert line().startswith(f"{name} · epoch 20 of 20 · "), "its result is being written"
+    (folder.path / "claims" / "4.json").rename(folder.path / "claims" / "5.json")
+    assert line().startswith(f"{name} · starting · "), "another process has it, and has not opened it"
+    (folder.path / "spec.json").write_text("{")
+    assert line().startswith(f"{run.run_id} · starting · ")
+
+
+@pytest.mark.usefixtures("now")
+def test_the_command_shows_runs_that_go_on(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (tmp_path / "s.yaml").read_text().replace("synthetic", "digits")
+    (tmp_path / "s.yaml").write_text(text)
+    run = load_suite(Path("s.yaml")).plan(known_fingerprint).runs[0]
+    going(tmp_path / "results", run)
+    for words in ([], ["--json"]):
+        with pytest.raises(SystemExit) as caught:
+            main(["status", "s.yaml", *words])
+        assert caught.value.code == 0
+    out = capsys.readouterr().out
+    line = f"seed {run.spec.seed} · epoch 1 of {run.spec.train.epochs} · heartbeat 3 s ago · n1"
+    assert line in out
+    assert '"epoch": 1' in out
+    for words in ([], ["results/s"], ["results"]):  # no run of the folder has ended yet
+        with pytest.raises(SystemExit) as caught:
+            main(["status", *words])
+        assert caught.value.code == 0 and line in capsys.readouterr().out

@@ -22,7 +22,7 @@ from harness.doctor.examine import Examination, ask_torch, examine
 from harness.doctor.host import check_folder, check_processors, check_shared_memory
 from harness.doctor.show import as_json, show
 from harness.doctor.software import check_dali, check_source, check_torch, check_wandb
-from harness.measure.architectures import runs_on
+from harness.measure.architectures import FOR_OLD_CARDS, runs_on
 from harness.measure.finding import Finding
 from harness.measure.system import describe_system
 from harness.measure.system.gpus import visible_gpus
@@ -113,7 +113,7 @@ def test_which_gpus_run_what_torch_was_compiled_for(capability: str, built_for: 
 def test_a_driver_that_is_too_old_for_the_newest_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     card = FakeGpu("NVIDIA GeForce GTX 1650", compute_capability=(7, 5))
     [stop] = [one for one in checked(monkeypatch, card, driver="535.183.01") if one.verdict == "stop"]
-    assert stop.hint == "install driver 580 or newer, or a torch for CUDA 12: make setup TORCH_BACKEND=cu126"
+    assert stop.hint == f"install driver 580 or newer, or a torch for CUDA 12: {FOR_OLD_CARDS}"
     [stop] = [one for one in checked(monkeypatch, card, driver="470.256.02") if one.verdict == "stop"]
     assert stop.hint == "install driver 580 or newer"
 

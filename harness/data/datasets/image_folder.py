@@ -72,7 +72,7 @@ def image_folder(
     """A folder of images: root/train/<class> and root/test/<class>, or root/<class> to be split.
 
     Args:
-        root: The folder.
+        root: The folder; in a suite it begins at the suite's folder, after --set at the current one.
         test_folder: Folder beside train with the test images, for instance val.
         test_fraction: Share of each class that is tested on, where root holds the classes themselves.
         split_seed: Seed of that split.

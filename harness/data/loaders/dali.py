@@ -74,10 +74,22 @@ def dali(
 def is_installed() -> bool:
     """Tells whether DALI can be imported; whether it can start here is found by starting it."""
     try:
-        from harness.data.augment import graph  # noqa: F401
-    except ImportError:
+        require_installed()
+    except MachineError:
         return False
     return True
+
+
+def require_installed() -> None:
+    """Checks that DALI can be imported.
+
+    Raises:
+        MachineError: it cannot, with the reason.
+    """
+    try:
+        from harness.data.augment import graph  # noqa: F401
+    except ImportError as error:
+        raise MachineError(f"loader 'dali' needs NVIDIA DALI: {error}", INSTALL) from None
 
 
 def _other(name: str, feed: Feed, measured: dict[str, float | str]) -> Loader:
@@ -102,10 +114,7 @@ class Dali:
     name = "dali"
 
     def __init__(self, feed: Feed, threads: int, keep_bytes: int) -> None:
-        try:
-            from harness.data.augment import graph  # noqa: F401
-        except ImportError as error:
-            raise MachineError(f"loader 'dali' needs NVIDIA DALI: {error}", INSTALL) from None
+        require_installed()
         self.measured: dict[str, float | str] = {}
         self._feed = feed
         self._threads = threads
