@@ -40,12 +40,6 @@ def test_standard_recipe() -> None:
     assert ratio["median"] == pytest.approx(found["peer_step_seconds"] / ratio["step_seconds"])
 
 
-def test_gtx() -> None:
-    found = output_of("gtx.py", "--suites", "quickstart")
-    assert len(found["configs"]) == 4 and not found["limited"]
-    assert all(config["error"] is None and config["micro_batch_size"] == 128 for config in found["configs"])
-
-
 @pytest.mark.parametrize(("part", "files"), [("gtx", {"gtx_quick.json"}), ("speedrun", {"speedrun_quick.json"})])
 def test_a_part_of_the_checks_on_a_gpu_leaves_json_and_a_table(part: str, files: set[str], tmp_path: Path) -> None:
     command = [sys.executable, "benchmarks/performance/gpu_check.py", part, "--quick", "--output", str(tmp_path)]
@@ -55,7 +49,11 @@ def test_a_part_of_the_checks_on_a_gpu_leaves_json_and_a_table(part: str, files:
     assert files | {"table.md"} == {path.name for path in folder.iterdir()}
     table = (folder / "table.md").read_text()
     assert table.startswith("| figure | value |")
-    assert part == "speedrun" or "\n| gtx_quick: configs | 4 entries |\n" in table
+    if part == "gtx":
+        assert "\n| gtx_quick: configs | 4 entries |\n" in table
+        found = json.loads((folder / "gtx_quick.json").read_text())
+        assert len(found["configs"]) == 4 and not found["limited"]
+        assert all(config["error"] is None and config["micro_batch_size"] == 128 for config in found["configs"])
 
 
 def test_roofline_of_the_runs_of_a_suite(tmp_path: Path) -> None:
@@ -101,10 +99,7 @@ def test_speedrun_beside_a_peer(tmp_path: Path) -> None:
     assert "error: peer.py ended with exit code 0 after 2 runs" in error.value.stderr
 
 
-def test_start() -> None:
-    found = output_of("start.py", "--rounds", "1")
-    assert found["pairs"] == 1 and found["median"] == pytest.approx(found["rank_seconds"] / found["torch_seconds"])
-    assert found["rank_seconds"] > 0 and found["torch_seconds"] > 0
+def test_what_a_start_imports() -> None:
     told = subprocess.run(
         [sys.executable, "benchmarks/performance/start.py", "--imports"], cwd=ROOT, capture_output=True, text=True
     )

@@ -83,6 +83,9 @@ def test_on_a_cpu_every_stage_passes_and_is_in_the_archive(tmp_path: Path) -> No
     told = json.loads(files["speedrun.json"])["recipes"]["airbench94"]["seconds"]["mean"]
     assert told == fast["clock"]["speedrun_seconds"] > fast["clock"]["train_seconds"] + fast["clock"]["eval_seconds"]
     assert b"| pinned" in files["results/first_contact/table.md"]
+    start = json.loads(files["start.json"])
+    assert start["pairs"] == 1 and start["median"] == pytest.approx(start["rank_seconds"] / start["torch_seconds"])
+    assert start["rank_seconds"] > 0 and start["torch_seconds"] > 0
 
 
 def test_what_came_home_becomes_a_table(script: Callable[[str], Any], tmp_path: Path) -> None:
