@@ -25,6 +25,7 @@ from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
+from harness.weights_files import Weights
 
 DISTURBED = "disturbed"
 OTHER_CODE = "other code"
@@ -34,7 +35,7 @@ def with_downloads(manifest: Manifest) -> Manifest:
     """Returns a manifest whose runs fetch their data, as `data.download: true` would; it is no part of an identity.
 
     Raises:
-        HarnessError: no run reads data that can be fetched.
+        HarnessError: no run reads data or pretrained weights that can be fetched.
     """
     runs = []
     for run in manifest.runs:
@@ -42,9 +43,11 @@ def with_downloads(manifest: Manifest) -> Manifest:
             data = run.spec.data.model_copy(update={"download": True})
             run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
         runs.append(run)
-    if not any(getattr(run.spec.data, "download", False) for run in runs):
+    weights = (run.spec.pretrained_weights() for run in runs)
+    published = any(one and one.published for one in weights)
+    if not published and not any(getattr(run.spec.data, "download", False) for run in runs):
         names = ", ".join(sorted({run.spec.data.name for run in runs}))
-        message = f"--download has nothing to fetch: no run reads published data, all read {names}"
+        message = f"--download has nothing to fetch: no run reads published data or weights, all read {names}"
         raise HarnessError(message, "leave it out")
     return manifest.model_copy(update={"runs": tuple(runs)})
 
@@ -64,6 +67,14 @@ def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, 
             archive, told = missing[key]
             found[archive.path] = archive, told or found.get(archive.path, missing[key])[1]
     return list(found.values())
+
+
+def missing_weights(manifest: Manifest, system_id: str) -> list[Weights]:
+    """Returns pretrained weights that open runs need and that are not here, each once."""
+    wanted = {run.run_id: weights for run in manifest.runs if (weights := run.spec.pretrained_weights())}
+    missing = {run_id: weights for run_id, weights in wanted.items() if not weights.is_here()}
+    done = _KnownRuns.of(manifest, system_id).done if missing else {}
+    return list({weights.path: weights for run_id, weights in missing.items() if run_id not in done}.values())
 
 
 def run_suite(

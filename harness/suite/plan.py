@@ -21,6 +21,7 @@ from harness.suite.file import Reference, SuiteFile, parse_only, parse_overrides
 from harness.suite.order import round_order
 from harness.suite.variations import Variation, Variations
 from harness.suite.yaml_lines import Source
+from harness.weights_files import MissingWeights
 
 
 class PlannedRun(BaseModel):
@@ -239,6 +240,7 @@ class Suite:
             spec = parse_run_spec(values)
             _check_label(spec.label)
             _check_train(spec)
+            _check_pretrained(spec)
         except SpecError as error:
             raise self._locate(error, variation) from None
         return spec if spec.label else spec.model_copy(update={"label": spec.model.name})
@@ -319,6 +321,16 @@ def _plugin_files(source: Source, file: SuiteFile) -> Iterator[Path]:
 def _check_label(label: str) -> None:
     if not label.isprintable():
         raise SpecError(("label",), f"the label {shown(label)} has control characters", "labels are shown in tables")
+
+
+def _check_pretrained(spec: RunSpec) -> None:
+    try:
+        weights = spec.pretrained_weights()
+    except HarnessError as error:
+        raise SpecError(("model", "pretrained"), error.message, error.hint) from None
+    if weights and not weights.published and not weights.is_here():
+        missing = MissingWeights(weights)
+        raise SpecError(("model", "pretrained"), missing.message, missing.hint)
 
 
 def _check_train(spec: RunSpec) -> None:
