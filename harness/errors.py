@@ -56,6 +56,7 @@ ALIASES = {
     "network": "model",
     "scheduler": "schedule",
     "lr_scheduler": "schedule",
+    "weights": "pretrained",
 }
 
 

@@ -91,9 +91,7 @@ Plugins = Annotated[
     text_option("--plugin", metavar="FILE", help="A file of your own plug-ins, in addition to the suite's 'plugins'."),
 ]
 Small = Annotated[bool, typer.Option("--smoke", help="Run the suite's 'smoke' version: a minute on a CPU.")]
-Download = Annotated[
-    bool, typer.Option("--download", help="Download missing published data, as data.download=true does.")
-]
+Download = Annotated[bool, typer.Option("--download", help="Download missing published data and pretrained weights.")]
 Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="The results root.", callback=_require_printable)]
 Roots = Annotated[
     list[Path] | None,

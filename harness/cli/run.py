@@ -7,7 +7,7 @@ import dataclasses
 import gc
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,12 +31,14 @@ from harness.cli.options import (
     text_option,
 )
 from harness.errors import HarnessError
+from harness.weights_files import MissingWeights
 
 if TYPE_CHECKING:
     from harness.launching.accelerate_settings import LauncherSettings
     from harness.launching.manifest import Manifest
-    from harness.suite.plan import PlannedRun
+    from harness.suite.plan import Plan, PlannedRun
     from harness.trackers.options import Tracking
+    from harness.weights_files import Weights
 
 ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
 
@@ -117,7 +119,8 @@ def run(
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if _under_a_launcher() else None
-    planned = plan_of(suite, set_, only, smoke, config_file, num_processes=world_size, plugins=plugin, asked=asked)
+    options = {"num_processes": world_size, "plugins": plugin, "asked": asked}
+    planned = _with_weights(lambda: plan_of(suite, set_, only, smoke, config_file, **options), download)
     if local:
         _require_one_process(planned.runs, "--local")
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
@@ -131,11 +134,13 @@ def run(
         from harness.launching.run_suite import with_downloads
 
         manifest = with_downloads(manifest)
+        if _under_a_launcher():  # else it is done below, for open runs alone
+            _fetch_weights(filter(None, (run.spec.pretrained_weights() for run in manifest.runs)), told=True)
     if is_main:
         from harness.results.question import keep_question
 
         keep_question(planned, output)
-    code = _do(manifest, config_file, tracking_of(manifest), isolate, pack, retake, renew)
+    code = _do(manifest, config_file, tracking_of(manifest), isolate, pack, retake, renew, download)
     if code in (0, 1) and is_main:
         from harness.report.build import DEFAULT_SORT, Options
         from harness.report.of_suite import report_suite
@@ -177,6 +182,37 @@ def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:
         archive.fetch()
 
 
+def _with_weights(plan: Callable[[], Plan], told: bool) -> Plan:
+    """Returns a plan; pretrained weights that identify its runs by their content are fetched first.
+
+    Raises:
+        HarnessError: the suite is wrong, or weights are not to be fetched, or there is no network.
+    """
+    fetched: set[Path] = set()
+    while True:
+        try:
+            return plan()
+        except MissingWeights as missing:
+            if missing.weights.path in fetched:
+                raise
+            fetched.add(missing.weights.path)
+            _fetch_weights([missing.weights], told)
+
+
+def _fetch_weights(wanted: Iterable[Weights], told: bool) -> None:
+    """Fetches pretrained weights that are missing, as `_fetch_missing_data` does data."""
+    from harness.data.weights import fetch_weights
+
+    for weights in wanted:
+        if weights.is_here():
+            continue
+        url = weights.published.url if weights.published else ""
+        if not url or not (told or _confirmed(f"the weights of {weights.title} are not here: download {url}?")):
+            raise MissingWeights(weights)
+        stderr().print(f"downloading {url}", markup=False, soft_wrap=True)
+        fetch_weights(weights)
+
+
 def _confirmed(question: str) -> bool:
     """Asks a person; False where there is none."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -215,6 +251,7 @@ def _do(
     pack: int,
     retake: int,
     renew: bool,
+    download: bool = False,
 ) -> int:
     """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
     from harness.records.files import require_writable
@@ -233,7 +270,7 @@ def _do(
             return work(manifest, None, console)
 
     from harness.launching.launch_command import Launcher
-    from harness.launching.run_suite import run_suite
+    from harness.launching.run_suite import missing_weights, run_suite
     from harness.live.state import SuiteState
     from harness.live.view import View
     from harness.measure.system import describe_system
@@ -242,6 +279,7 @@ def _do(
     launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack, isolate=isolate)
     system = describe_system(use_cpu=launcher.uses_cpu())
     _fetch_missing_data(manifest, system["system_id"])
+    _fetch_weights(missing_weights(manifest, system["system_id"]), told=download)
     view = View(console, SuiteState(manifest.suite, manifest.runs))
     with contextlib.closing(view):
         view.start()

@@ -26,6 +26,7 @@ from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
 from harness.suite.plan import PlannedRun
+from harness.weights_files import Weights
 
 DISTURBED = "disturbed"
 OTHER_CODE = "other code"
@@ -35,7 +36,7 @@ def with_downloads(manifest: Manifest) -> Manifest:
     """Returns a manifest whose runs fetch their data, as `data.download: true` would; it is no part of an identity.
 
     Raises:
-        HarnessError: no run reads data that can be fetched.
+        HarnessError: no run reads data or pretrained weights that can be fetched.
     """
     runs = []
     for run in manifest.runs:
@@ -43,9 +44,11 @@ def with_downloads(manifest: Manifest) -> Manifest:
             data = run.spec.data.model_copy(update={"download": True})
             run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
         runs.append(run)
-    if not any(getattr(run.spec.data, "download", False) for run in runs):
+    weights = (run.spec.pretrained_weights() for run in runs)
+    published = any(one and one.published for one in weights)
+    if not published and not any(getattr(run.spec.data, "download", False) for run in runs):
         names = ", ".join(sorted({run.spec.data.name for run in runs}))
-        message = f"--download has nothing to fetch: no run reads published data, all read {names}"
+        message = f"--download has nothing to fetch: no run reads published data or weights, all read {names}"
         raise HarnessError(message, "leave it out")
     return manifest.model_copy(update={"runs": tuple(runs)})
 
@@ -68,6 +71,15 @@ def open_runs(manifest: Manifest, system_id: str) -> list[PlannedRun]:
     named = manifest.model_copy(update={"runs": tuple(run for run in manifest.runs if run.run_id)})
     done = _KnownRuns.of(named, system_id).done
     return [run for run in manifest.runs if run.run_id not in done]
+
+
+def missing_weights(manifest: Manifest, system_id: str) -> list[Weights]:
+    """Returns pretrained weights that open runs need and that are not here, each once."""
+    wanted = {run.run_id: weights for run in manifest.runs if (weights := run.spec.pretrained_weights())}
+    if all(weights.is_here() for weights in wanted.values()):
+        return []
+    needed = [wanted[run.run_id] for run in open_runs(manifest, system_id) if run.run_id in wanted]
+    return list({weights.path: weights for weights in needed if not weights.is_here()}.values())
 
 
 def run_suite(

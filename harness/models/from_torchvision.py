@@ -13,7 +13,7 @@ from torch import nn
 
 from harness.errors import HarnessError
 from harness.models.foreign import build_and_try
-from harness.models.pretrained import load_weights, read_weights, require_numbers
+from harness.models.pretrained import hand_on, load_weights, loaded_weights, read_weights, require_numbers
 from harness.models.transfer import add_head, cut_after, freeze_part, last_layer
 from harness.parameters import PositiveInt
 from harness.registry import architecture
@@ -33,7 +33,7 @@ def torchvision_model(
     num_classes: int,
     *,
     kwargs: dict[str, Any] = {},  # noqa: B006 - never changed, and read as a literal
-    weights: str | None = None,
+    pretrained: bool | str = False,
     freeze: Literal["none", "features", "all_but_last"] = "none",
     features_after: str | None = None,
     hidden_sizes: tuple[PositiveInt, ...] = (),
@@ -43,9 +43,10 @@ def torchvision_model(
     Takes images [N, channels, height, width], returns logits [N, num_classes]. Most are made for 224x224; of
     small images their first strides leave little. For other than 3 channels the first convolution is adapted.
 
-    Pretrained weights are loaded into all layers but the last, which is always new: drawn as torchvision draws it,
-    with an output for each class. They expect images normalised as in their training, for ImageNet's weights by
-    `data.normalize: imagenet`. On grey images (1 channel) the first convolution's kernels are summed over colours.
+    Pretrained weights are loaded into all layers, but into the last one only where the file has as many classes;
+    else that is new, drawn as torchvision draws it, and the record says so. They expect images normalised as in their
+    training, for ImageNet's weights by `data.normalize: imagenet`. On grey images (1 channel) the first convolution's
+    kernels are summed over colours.
 
     `features_after` drops all behind a part of the network and puts a new classifier on its flattened output, drawn
     as torch draws linear layers: [linear, ReLU] for each of `hidden_sizes`, then linear. The part is `block3`, which
@@ -54,22 +55,22 @@ def torchvision_model(
 
     Args:
         kwargs: handed to torchvision's constructor
-        weights: pretrained ones by torchvision's name (IMAGENET1K_V1, DEFAULT), or the path of a .pth or .pt file
+        pretrained: true for torchvision's default weights, a name (IMAGENET1K_V1), or a path (.pth, .safetensors)
         freeze: what does not train: 'features' is all before the classifier, 'all_but_last' all but the last layer
         features_after: the part after which the network is cut, e.g. block3 of vgg16; unset, it is kept whole
         hidden_sizes: features of the new hidden layers behind features_after, as many layers as numbers
 
     Raises:
-        HarnessError: the model does not take these kwargs, weights, or images of this size; or has no such part.
+        HarnessError: the model does not take these kwargs, weights, or images of this size; or has no such part; or
+            the weights are not here.
     """
     if hidden_sizes and features_after is None:
         raise HarnessError("model.hidden_sizes needs model.features_after", "set both, or neither")
     if hidden_sizes and freeze == "all_but_last":
         raise HarnessError("freeze: all_but_last would freeze the new hidden layers too", "set freeze: features")
-    state = None
-    if weights is not None:
+    if pretrained:
         _require_colour(name, image)
-        state = read_weights(name, weights)
+    read = read_weights(f"torchvision/{name}", pretrained)
 
     def build() -> nn.Module:
         network = torchvision.models.get_model(
@@ -77,7 +78,7 @@ def torchvision_model(
             weights=None,
             num_classes=num_classes,
             **_options(name, image),
-            **_inputs(name, weights, kwargs),
+            **_inputs(name, pretrained, kwargs),
             **kwargs,
         )
         _refuse_ignored(kwargs, network)
@@ -86,12 +87,14 @@ def torchvision_model(
         return network
 
     network = build_and_try(f"torchvision/{name}", image, num_classes, build)
-    if state is not None:
-        load_weights(name, network, state, last_layer(network))
+    if read:
+        load_weights(name, network, read, last_layer(network))
     if features_after is not None:
+        loaded = loaded_weights(network)
         network = add_head(name, cut_after(name, network, features_after), image, hidden_sizes, num_classes)
-    if state is not None:
-        require_numbers(name, network)
+        hand_on(loaded, network)
+    if read:
+        require_numbers(f"torchvision/{name}", network)
     if freeze != "none":
         freeze_part(network, freeze)
     return network
@@ -108,9 +111,9 @@ def _options(name: str, image: ImageShape) -> dict[str, Any]:
     return {}
 
 
-def _inputs(name: str, weights: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+def _inputs(name: str, pretrained: bool | str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """These two were trained on images normalised by .5, and make them so of ImageNet's normalisation themselves."""
-    convert = weights is not None and name in INCEPTIONS and "transform_input" not in kwargs
+    convert = pretrained is not False and name in INCEPTIONS and "transform_input" not in kwargs
     return {"transform_input": True} if convert else {}
 
 

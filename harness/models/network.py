@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from harness import registry
@@ -11,18 +9,17 @@ from harness.models.whitening import Whitening
 from harness.spec import ImageShape, ModelSection, parameters
 
 
-def build_network(section: ModelSection, image: ImageShape, num_classes: int, **changed: Any) -> nn.Module:
-    """Returns the network that a section asks for, with weights drawn anew, on the CPU.
+def build_network(section: ModelSection, image: ImageShape, num_classes: int) -> nn.Module:
+    """Returns the network that a section asks for, with weights drawn anew or pretrained, on the CPU.
 
     Args:
         section: the architecture and its parameters.
         image: what the network takes.
         num_classes: logits.
-        changed: parameters of the architecture in the place of the section's.
     """
     first = Whitening(image, section.whiten) if section.whiten else None
     takes = first.output if first else image
-    network = registry.build("architecture", section.name, takes, num_classes, **parameters(section) | changed)
+    network = registry.build("architecture", section.name, takes, num_classes, **parameters(section))
     if first is None:
         return network
     whole = nn.Sequential()

@@ -1,87 +1,109 @@
-"""Pretrained weights for torchvision's networks: found by name or read from a file, checked, and loaded."""
+"""Pretrained weights: read from a file, checked, and loaded into a network; the head that does not fit stays new."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import http.client
+import contextlib
 import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlparse
+from typing import Any
 
 import torch
-import torchvision
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 from harness.errors import HarnessError
-from harness.paths import user_path
+from harness.weights_files import MissingWeights, Weights, find_weights
 
-SUFFIXES = (".pth", ".pt")
-# torchvision's naming: the first digits of the file's SHA-256 before the suffix, as in vgg16-397923af.pth.
-HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 # Outputs that GoogLeNet and Inception v3 have in training only; the harness builds both without them.
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 # Names of layers in DenseNet's files, from before module names could hold no dot: norm.1 is norm1 now.
 OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+MARK = "harness_loaded_weights"  # the attribute of a network that says what it began with
+HEAD_NEW = "new: {wanted} classes, and the file has {given}"
 
 StateDict = dict[str, Tensor]
 
 
-def read_weights(name: str, weights: str) -> StateDict:
-    """Returns the weights that a suite asks for, on the CPU.
+@dataclass(frozen=True)
+class Read:
+    """Weights as a file has them, on the CPU."""
+
+    weights: Weights
+    state: StateDict
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a network began with.
+
+    Attributes:
+        file: its name.
+        sha256: of its content.
+        head: what became of the last layer, in words.
+    """
+
+    file: str
+    sha256: str
+    head: str
+
+
+_loads: ContextVar[bool] = ContextVar("_loads", default=True)
+
+
+@contextlib.contextmanager
+def leaving_out_weights() -> Iterator[None]:
+    """Lets networks be built as their specs say, but reads no pretrained weights: others will take their place."""
+    before = _loads.set(False)
+    try:
+        yield
+    finally:
+        _loads.reset(before)
+
+
+def read_weights(architecture: str, pretrained: bool | str) -> Read | None:
+    """Returns the weights that a suite asks for; None where it asks for none, or others will take their place.
 
     Args:
-        name: the architecture, as torchvision calls it.
-        weights: a name of torchvision's weights API, e.g. IMAGENET1K_V1, fetched once into torch.hub's folder; or,
-            with a slash or ending in .pth or .pt, the path of a file that holds a state_dict.
+        architecture: as a suite names it, e.g. `torchvision/resnet18`.
+        pretrained: see `harness.weights_files.find_weights`.
 
     Raises:
-        HarnessError: no such name or file, no network, or a file that is damaged or no state_dict.
+        HarnessError: there are no such weights, the file is not here, is damaged or holds no state_dict, or it has
+            changed since this process identified its runs by it.
     """
-    if _is_file(weights):
-        path = user_path(weights)
-        if not path.is_file():
-            raise HarnessError(
-                f"model.weights: there is no file {path}",
-                "check the path; a relative one starts where the harness was called",
-            )
-        return _read(path)
-    named = torchvision.models.get_model_weights(name).__members__
-    if weights not in named:
-        raise HarnessError(
-            f"torchvision/{name} has no weights '{weights}'",
-            f"valid: {', '.join(named)}, or the path of a .pth file",
-        )
-    return _read(_fetch(named[weights]))
+    weights = find_weights(architecture, pretrained) if _loads.get() else None
+    if weights is None:
+        return None
+    if not weights.is_here():
+        raise MissingWeights(weights)
+    weights.require_same()
+    return Read(weights, _read(weights.path))
 
 
-def will_be_fetched(name: str, weights: str) -> str:
-    """Returns the address that a run fetches weights from, as `read_weights` does; empty where they are here."""
-    named = None if _is_file(weights) else torchvision.models.get_model_weights(name).__members__.get(weights)
-    return named.url if named and not _place(named).is_file() else ""
-
-
-def load_weights(name: str, network: nn.Module, state: StateDict, last: str) -> None:
-    """Loads all weights but those of the last layer, in place; the last layer stays as it was drawn.
+def load_weights(name: str, network: nn.Module, read: Read, last: str) -> None:
+    """Loads weights into one of torchvision's networks, in place; the last layer only where its classes are as many.
 
     A network of one input channel gets the sum of the first convolution's kernels over red, green and blue: what it
     computes of a grey image is what the pretrained one computes of that image in all three channels.
 
     Args:
-        name: the architecture, for messages.
+        name: the architecture, as torchvision calls it.
         network: with its first convolution adapted to the images' channels.
-        state: of the same architecture, with any number of classes; changed.
+        read: of the same architecture, with any number of classes; changed.
         last: the name of the last layer in the network.
 
     Raises:
-        HarnessError: the weights are those of another network, or are not all numbers.
+        HarnessError: the weights are those of another network.
     """
-    expected = {key: value for key, value in network.state_dict().items() if not key.startswith(f"{last}.")}
+    state, expected = read.state, dict(network.state_dict())
     for key in list(state):  # in place: its metadata tell versions of layers apart
         value = state.pop(key)
-        if not key.startswith((f"{last}.", *AUXILIARY)):
+        if not key.startswith(AUXILIARY):
             state[OLD_DENSE_LAYER.sub(r"\1\2", key)] = value
+    head = _leave_head(state, expected, (last,))
 
     first = next(key for key, module in network.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
     if first in state and expected[first].shape[1] == 1:
@@ -90,14 +112,44 @@ def load_weights(name: str, network: nn.Module, state: StateDict, last: str) -> 
     problem = _first_difference(state, expected)
     if not problem:
         try:
-            network.load_state_dict(state, strict=False)  # all but the last layer, as just compared
+            network.load_state_dict(state, strict=False)  # all but a head that stays new, as just compared
         except (RuntimeError, ValueError) as error:  # MNASNet knows versions of itself
             problem = " ".join(str(error).split())
     if problem:
-        raise HarnessError(
-            f"model.weights do not fit torchvision/{name}: {problem}",
-            "use weights of this architecture, with the kwargs and channels (for a transformer the size) of its images",
-        )
+        raise _do_not_fit(f"torchvision/{name}", problem)
+    _mark(network, read.weights, head)
+
+
+def load_into(name: str, network: nn.Module, donor: nn.Module, heads: Collection[str], weights: Weights) -> None:
+    """Gives a network all weights of another one of the same architecture but those of heads of other shapes.
+
+    Args:
+        name: the architecture, for messages.
+        network: takes them, in place.
+        donor: with as many classes as the file has.
+        heads: the names of the layers that return logits.
+        weights: that the donor was given.
+
+    Raises:
+        HarnessError: the two differ in more than the heads.
+    """
+    state, expected = dict(donor.state_dict()), dict(network.state_dict())
+    head = _leave_head(state, expected, heads)
+    if problem := _first_difference(state, expected):
+        raise _do_not_fit(name, problem)
+    network.load_state_dict(state, strict=False)
+    _mark(network, weights, head)
+
+
+def hand_on(loaded: Loaded | None, network: nn.Module) -> None:
+    """Marks a network that was cut out of one with pretrained weights; its head is new."""
+    if loaded:
+        vars(network)[MARK] = Loaded(loaded.file, loaded.sha256, "new: it stands behind `features_after`")
+
+
+def loaded_weights(network: nn.Module) -> Loaded | None:
+    """Returns what pretrained weights a network, or a part of it, began with."""
+    return next((vars(module)[MARK] for module in network.modules() if MARK in vars(module)), None)
 
 
 def require_numbers(name: str, network: nn.Module) -> None:
@@ -109,47 +161,42 @@ def require_numbers(name: str, network: nn.Module) -> None:
     for key, value in network.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise HarnessError(
-                f"model.weights of torchvision/{name} are not all numbers: see {key}",
+                f"model.pretrained: the weights of {name} are not all numbers: see {key}",
                 "use other weights, or model.features_after to leave that part out",
             )
 
 
-def _fetch(weights: WeightsEnum) -> Path:
-    """Returns the file of published weights in torch.hub's folder (TORCH_HOME), downloaded where it is not there."""
-    path = _place(weights)
-    folder = path.parent
-    if path.is_file():
-        return path
-    found = HASH_IN_NAME.search(path.name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f".{path.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # one process of a machine downloads, the others wait for its file
-            if not path.is_file():
-                prefix = found.group(1) if found else None
-                torch.hub.download_url_to_file(weights.url, str(path), prefix, progress=False)
-    except (OSError, RuntimeError, http.client.HTTPException) as error:  # RuntimeError: the hash is another
-        reason = getattr(error, "reason", None) or error
-        raise HarnessError(
-            f"the weights {weights} cannot be downloaded: {reason}",
-            f"on a machine with a network fetch {weights.url}, then set `model.weights: PATH` to the file here",
-        ) from None
-    return path
+def _mark(network: nn.Module, weights: Weights, head: str) -> None:
+    vars(network)[MARK] = Loaded(weights.path.name, weights.sha256(), head)
 
 
-def _is_file(weights: str) -> bool:
-    return "/" in weights or weights.endswith(SUFFIXES)
-
-
-def _place(weights: WeightsEnum) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(weights.url).path).name
+def _leave_head(state: StateDict, expected: StateDict, heads: Collection[str]) -> str:
+    """Takes the weights of heads of another size out of both, or of heads that the file lacks; says what it found."""
+    told = "the file's"
+    for head in heads:
+        of_head = [key for key in expected if key.startswith(f"{head}.")]
+        given = [key for key in state if key.startswith(f"{head}.")]
+        if all(key in state and state[key].shape == expected[key].shape for key in of_head):
+            continue
+        weight = f"{head}.weight"
+        wanted = expected[weight].shape[0] if weight in expected else "other"
+        told = HEAD_NEW.format(wanted=wanted, given=state[weight].shape[0] if weight in state else "none")
+        for key in of_head:
+            del expected[key]
+        for key in given:
+            del state[key]
+    return told
 
 
 def _read(path: Path) -> StateDict:
-    _check_hash(path)
     # Of a damaged file torch raises anything, from UnpicklingError to RuntimeError, EOFError and KeyError.
+    read: Callable[[], Any] = (
+        (lambda: load_file(path))
+        if path.suffix == ".safetensors"
+        else (lambda: torch.load(path, map_location="cpu", weights_only=True))
+    )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read()
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise HarnessError(
@@ -166,23 +213,7 @@ def _read(path: Path) -> StateDict:
     return state
 
 
-def _check_hash(path: Path) -> None:
-    found = HASH_IN_NAME.search(path.name)
-    if not found:
-        return
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise HarnessError(f"{path} cannot be read: {error.strerror}", "check the file's permissions") from None
-    if not digest.startswith(found.group(1)):
-        raise HarnessError(
-            f"{path} is damaged or another version: its sha256 starts with {digest[:8]}, not {found.group(1)}",
-            "remove it and fetch it again, or rename it where its name holds no hash",
-        )
-
-
-def _first_difference(state: StateDict, expected: StateDict) -> str | None:
+def _first_difference(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
     for key, value in expected.items():
         if key not in state:
             if key.endswith(".num_batches_tracked"):  # files from before torch 0.4.1 have none
@@ -191,6 +222,13 @@ def _first_difference(state: StateDict, expected: StateDict) -> str | None:
         if state[key].shape != value.shape:
             return f"{key} is {_shape(state[key])}, and {_shape(value)} in the network"
     return next((f"the network has no {key}" for key in state if key not in expected), None)
+
+
+def _do_not_fit(name: str, problem: str) -> HarnessError:
+    return HarnessError(
+        f"model.pretrained: the weights do not fit {name}: {problem}",
+        "use weights of this architecture, with the kwargs and channels (for a transformer the size) of its images",
+    )
 
 
 def _shape(value: Tensor) -> str:

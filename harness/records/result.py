@@ -94,6 +94,13 @@ class Resolved(Record):
     gradient_accumulation_steps: Count | None = Field(
         default=None, description="more than the spec's where the run was out of memory and tried again"
     )
+    pretrained_file: str | None = Field(
+        default=None, description="the name of the file of weights that it began with; null where they were drawn anew"
+    )
+    pretrained_sha256: str | None = Field(default=None, description="of this file's content")
+    pretrained_head: str | None = Field(
+        default=None, description="whether the last layer is this file's, or new and why"
+    )
 
 
 class Clock(Record):

@@ -22,6 +22,7 @@ from harness.measure.disturbance import judge
 from harness.measure.memory import PeakMemory, larger, release_freed_memory
 from harness.measure.readings import Readings
 from harness.measure.recorded import recorded
+from harness.models.pretrained import loaded_weights
 from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
 from harness.records.result import Clock, DataFacts, Measurements, Memory, Resolved
@@ -144,6 +145,8 @@ def execute(
         train, image = spec.train, splits.image_shape(spec.data.augment)
         train_state = build_train_state(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
         size = count_size(train_state.network, image, device)
+        if loaded := loaded_weights(train_state.network):
+            observer.say(f"{spec.label} begins with {loaded.file}; its last layer is {loaded.head}")
     stopwatch.seconds["whiten"] = train_state.whiten_seconds
     peaks = None
     if has_rehearsal(train, device):
@@ -215,6 +218,9 @@ def execute(
                 loader_images_per_second=loader.measured,
                 micro_batch_size=train.micro_batch_size,
                 gradient_accumulation_steps=train.gradient_accumulation_steps,
+                pretrained_file=loaded.file if loaded else None,
+                pretrained_sha256=loaded.sha256 if loaded else None,
+                pretrained_head=loaded.head if loaded else None,
             ),
             data=DataFacts(
                 fingerprint=fingerprint,

@@ -6,6 +6,7 @@ Each finding is one line of JSON, written as soon as it is known.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -30,9 +31,10 @@ from harness.measure.finding import Finding
 from harness.measure.torch_probe import probe
 from harness.measure.usable_gpus import has_usable_gpu
 from harness.models.network import build_network
-from harness.models.pretrained import will_be_fetched
+from harness.models.pretrained import leaving_out_weights
 from harness.spec import DataSection, LoaderSection, RunSpec, parameters
 from harness.training.precision import resolve_mixed_precision
+from harness.weights_files import MissingWeights
 
 BUILD_SECONDS = 60.0  # for networks, of which a suite may have thousands
 STATES = 4  # a checkpoint's size over the weights': two moments of Adam's and an average beside them
@@ -208,23 +210,18 @@ def _networks(specs: list[RunSpec], splits: Splits, until: float, weights: dict[
 
 
 def _bytes_of(spec: RunSpec, splits: Splits) -> int:
-    weights = parameters(spec.model).get("weights")
-    # Weights of a file are read as a run reads them; what would be fetched is told of, and not fetched.
-    changed = {"weights": None} if weights and _fetched_from(spec) else {}
-    network = build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names), **changed)
+    weights = spec.pretrained_weights()
+    # Weights that are here are read as a run reads them.
+    reading = leaving_out_weights() if weights and not weights.is_here() else contextlib.nullcontext()
+    with reading:
+        network = build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names))
     return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
 
 
-def _fetched_from(spec: RunSpec) -> str:
-    package, _, name = spec.model.name.partition("/")
-    weights = parameters(spec.model).get("weights")
-    return will_be_fetched(name, weights) if package == "torchvision" and weights else ""
-
-
 def _to_fetch(spec: RunSpec) -> Iterator[Finding]:
-    if url := _fetched_from(spec):
-        says = f"{spec.label}: the run fetches {url}"
-        yield Finding("weights", "warning", says, "without a network, fetch it elsewhere and set `model.weights: PATH`")
+    if (weights := spec.pretrained_weights()) and not weights.is_here():
+        missing = MissingWeights(weights)
+        yield Finding("weights", "stop", f"{spec.label}: {missing.message}", missing.hint)
 
 
 def _room_for_weights(manifest: Manifest, weights: dict[str, int]) -> Finding:

@@ -32,6 +32,7 @@ from harness.spec.sections import (
     ScheduleSection,
     TrainSection,
 )
+from harness.weights_files import Weights, find_weights
 
 # Part of every identity. Raise it when a default changes or an option comes to mean something else: fields at their
 # default are left out of the hash, so that a new option does not disown the results that came before it.
@@ -99,12 +100,21 @@ class RunSpec(Section):
         """Returns the names of the run's plug-ins, by their kind."""
         return {kind: getattr(self, field).name for field, (kind, _) in PLUGIN_SECTIONS.items()}
 
+    def pretrained_weights(self) -> Weights | None:
+        """Returns the file of weights that the run starts from; None where they are drawn anew."""
+        return find_weights(self.model.name, getattr(self.model, "pretrained", False))
+
     def config_id(self) -> str:
         """Returns the hash of the config: all that decides a result but the seed, the data's content, the system.
 
-        The code of plug-ins from outside the package is part of it.
+        The code of plug-ins from outside the package is part of it, and so is the content of pretrained weights.
+
+        Raises:
+            HarnessError: pretrained weights whose content is not known are not here, or cannot be read.
         """
         dumped = self.model_dump(mode="json", exclude_defaults=True, exclude=NOT_IDENTITY)  # type: ignore[arg-type]
+        if weights := self.pretrained_weights():
+            dumped["model"]["pretrained"] = weights.identity()
         outside = code_from_outside(self.plugins())
         return _digest({"spec_version": SPEC_VERSION, **dumped, **({"code": outside} if outside else {})})
 

@@ -8,14 +8,9 @@ from harness.errors import HarnessError
 from harness.spec import Section
 
 WANDB = "wandb"
-# Accelerate's names: the module that each needs, and what installs it.
+# The module that each needs, and what installs it.
 TRACKERS = {
-    "aim": ("aim", "aim"),
-    "clearml": ("clearml", "clearml"),
-    "comet_ml": ("comet_ml", "comet_ml"),
-    "dvclive": ("dvclive", "dvclive"),
     "mlflow": ("mlflow", "mlflow"),
-    "swanlab": ("swanlab", "swanlab"),
     "tensorboard": ("tensorboard", "tensorboard"),
     "trackio": ("trackio", "trackio"),
     WANDB: (WANDB, WANDB),

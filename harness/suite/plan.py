@@ -17,11 +17,12 @@ from harness.paths import SUITES, named_file, user_path
 from harness.problems import shown
 from harness.spec import DataSection, RunSpec, SpecError, parse_run_spec, run_id
 from harness.spec.settings import Settings, apply, copied, matches, require_field, value_at
-from harness.suite.data_root import placed, placed_values, require_beside, smoke_with_roots, with_roots
 from harness.suite.file import Reference, SuiteFile, parse_only, parse_overrides, read_suite_file, selected
 from harness.suite.order import round_order
+from harness.suite.placed_paths import placed, placed_values, require_beside, smoke_with_roots, with_roots
 from harness.suite.variations import Variation, Variations
 from harness.suite.yaml_lines import Source
+from harness.weights_files import MissingWeights
 
 
 class PlannedRun(BaseModel):
@@ -240,6 +241,7 @@ class Suite:
             spec = parse_run_spec(values)
             _check_label(spec.label)
             _check_train(spec)
+            _check_pretrained(spec)
         except SpecError as error:
             raise self._locate(error, variation) from None
         return spec if spec.label else spec.model_copy(update={"label": spec.model.name})
@@ -248,7 +250,7 @@ class Suite:
         """Returns a config with the overrides, and with the absolute path of its data.
 
         Raises:
-            SpecError: that path is wrong, see `harness.suite.data_root`.
+            SpecError: that path is wrong, see `harness.suite.placed_paths`.
         """
         folder, written = self.source.path.parent, value_at(values, "data.root")
         values = placed(values, folder)
@@ -337,6 +339,16 @@ def _plugin_files(source: Source, file: SuiteFile) -> Iterator[Path]:
 def _check_label(label: str) -> None:
     if not label.isprintable():
         raise SpecError(("label",), f"the label {shown(label)} has control characters", "labels are shown in tables")
+
+
+def _check_pretrained(spec: RunSpec) -> None:
+    try:
+        weights = spec.pretrained_weights()
+    except HarnessError as error:
+        raise SpecError(("model", "pretrained"), error.message, error.hint) from None
+    if weights and not weights.published and not weights.is_here():
+        missing = MissingWeights(weights)
+        raise SpecError(("model", "pretrained"), missing.message, missing.hint)
 
 
 def _check_train(spec: RunSpec) -> None:

@@ -160,6 +160,9 @@ def _config(
         for section, fields in described["spec"].items()
         if section in ("label", "seed", "repeat") or is_identity(section)
     }
+    model = sections.get("model")
+    if isinstance(model, dict) and isinstance(file := model.get("pretrained"), str):
+        model["pretrained"] = file.rpartition("/")[2]  # its path names places on the machine
     config = {
         "suite": described["suite"],
         "run_id": described["run_id"],
@@ -241,6 +244,20 @@ def flat(values: Mapping[str, Any], separator: str = "/", prefix: str = "") -> I
             yield from flat(value, separator, f"{prefix}{name}{separator}")
         elif value is not None:
             yield f"{prefix}{name}", value
+
+
+def plain(value: Any) -> bool | int | float | str:
+    """Returns a value of a config as a tracker can show it."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def numbers_and_status(summary: Mapping[str, Any]) -> dict[str, float | str]:
+    """Returns what trackers that show numbers are told of a run's end: those, and the status."""
+    return {
+        name: value
+        for name, value in summary.items()
+        if name == "status" or (isinstance(value, int | float) and not isinstance(value, bool))
+    }
 
 
 def _short(text: str, length: int) -> str:

@@ -27,8 +27,10 @@ from pathlib import Path
 import psutil
 
 from harness.records.follow import TRACKED_RUNS, NewOpenedRuns
+from harness.records.store import RunFolder
 from harness.trackers.account import why_offline
-from harness.trackers.mirror import Mirror, OpenTracker
+from harness.trackers.entries import Entries
+from harness.trackers.mirror import Mirror, OpenTracker, Tracker
 from harness.trackers.options import WANDB, Tracking
 
 LOOK_EVERY_SECONDS = 2.0
@@ -197,9 +199,23 @@ def _client(tracking: Tracking) -> Iterator[tuple[OpenTracker, Callable[[], obje
         with client(tracking) as open_tracker:
             yield open_tracker, end_client
     else:
-        from harness.trackers.through_accelerate import AccelerateRun
+        kind = _kind(tracking.names[0])
+        yield lambda entries, folder: kind(entries, folder, tracking), lambda: None
 
-        yield lambda entries, folder: AccelerateRun(entries, folder, tracking), lambda: None
+
+def _kind(name: str) -> Callable[[Entries, RunFolder, Tracking], Tracker]:
+    """Returns what makes one tracker of a run; its client is imported, and no other."""
+    if name == "tensorboard":
+        from harness.trackers.tensorboard_run import TensorBoardRun
+
+        return TensorBoardRun
+    if name == "mlflow":
+        from harness.trackers.mlflow_run import MlflowRun
+
+        return MlflowRun
+    from harness.trackers.trackio_run import TrackioRun
+
+    return TrackioRun
 
 
 def _set_niceness(niceness: int) -> None:

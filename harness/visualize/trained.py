@@ -18,9 +18,10 @@ from harness.data.normalize import normalization
 from harness.data.prepare import Splits, fingerprint, prepare
 from harness.errors import HarnessError
 from harness.models.network import build_network
+from harness.models.pretrained import leaving_out_weights
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
-from harness.spec import ImageShape, RunSpec, parameters, parse_run_spec
+from harness.spec import ImageShape, RunSpec, parse_run_spec
 from harness.spec.settings import Settings, apply
 
 
@@ -82,9 +83,8 @@ class Trained:
 
     def untrained(self) -> nn.Module:
         """Returns the network as the architecture builds it, on the CPU, with weights drawn anew."""
-        # Weights of the run take the place of others, and need no download.
-        changed = {"weights": None} if "weights" in parameters(self.spec.model) else {}
-        return build_network(self.spec.model, self.image_shape, len(self.splits.class_names), **changed)
+        with leaving_out_weights():  # those of the run take the place of pretrained ones, which need not be here
+            return build_network(self.spec.model, self.image_shape, len(self.splits.class_names))
 
     @functools.cached_property
     def mean_and_std(self) -> tuple[Tensor, Tensor]:
@@ -193,5 +193,8 @@ def read_run(folder: RunFolder, settings: Settings) -> Trained:
     if result.status != "ok":
         raise HarnessError(f"the run in {folder.path} ended as '{result.status}'", "choose one that ended as ok")
     values = json.loads(json.dumps(result.spec))
+    model = values["model"]
+    if model["name"].startswith("torchvision/") and "weights" in model:  # as `pretrained` was called at first
+        model["pretrained"] = model.pop("weights") or False
     apply(values, settings)
     return Trained(folder, result, parse_run_spec(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.launching import run_suite
 from harness.launching.manifest import Manifest
 from harness.launching.run_suite import missing_archives, with_downloads
 from harness.measure.system import describe_system
+from harness.published_weights import Published
 from harness.suite.plan import load_suite
 from tests.data.test_cifar import make
 from tests.records.test_store import finished
@@ -139,3 +141,53 @@ def test_a_plan_says_which_files_are_not_here(suite: str, capsys: pytest.Capture
     capsys.readouterr()
     assert plan() == (rows, "2 runs: 2 configs, 1 seed\n")
     assert [row["missing_data"] for row in json.loads(plan("--json")[0])] == [None] * 2
+
+
+@pytest.fixture
+def pretrained(suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of weights that torchvision publishes of mobilenet_v3_small; the suite asks for them, on digits."""
+    published = tmp_path / "published"
+    content = b"weights"
+    file = published / f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    file.write_bytes(content)
+    one = {"V1": Published(file.as_uri(), files=(file.name,))}
+    monkeypatch.setattr("harness.weights_files.published_weights", lambda package, name: one)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    text = SUITE.replace("data: cifar10", "data: digits").replace(
+        "{name: mlp, hidden_sizes: [4]}", "{name: torchvision/mobilenet_v3_small, pretrained: true}"
+    )
+    Path(suite).write_text(text)
+    return tmp_path / "torch/hub/checkpoints" / file.name
+
+
+def test_weights_are_fetched_as_data_are(
+    suite: str, pretrained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(suite, code=2)
+    told = capsys.readouterr().err
+    assert f"there is no {pretrained}" in told and "`harness run SUITE --download` fetches them" in told
+    asked = terminal(monkeypatch, "n")
+    run(suite, code=2)
+    assert [question.partition(":")[0] for question in asked] == [
+        "the weights of torchvision/mobilenet_v3_small (V1) are not here"
+    ]
+    assert not pretrained.exists()
+    capsys.readouterr()
+    run(suite, "--download", code=75)
+    assert pretrained.read_bytes() == b"weights"
+    assert capsys.readouterr().err.count("downloading file://") == 1
+    run(suite, "--download", code=75)
+    assert "downloading" not in capsys.readouterr().err
+
+
+def test_weights_whose_name_has_no_hash_are_fetched_before_the_plan(
+    suite: str, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "published/net.pth").write_bytes(b"weights")
+    one = {"V1": Published((tmp_path / "published/net.pth").as_uri(), files=("net.pth",))}
+    monkeypatch.setattr("harness.weights_files.published_weights", lambda package, name: one)
+    run(suite, code=2)
+    assert f"there is no {pretrained.with_name('net.pth')}" in capsys.readouterr().err
+    run(suite, "--download", code=75)
+    [told] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("downloading")]
+    assert told.endswith("/net.pth") and pretrained.with_name("net.pth").is_file()

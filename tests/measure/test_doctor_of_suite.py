@@ -99,7 +99,7 @@ def test_published_data_that_are_not_here() -> None:
 
 
 def test_data_of_ones_own() -> None:
-    from tests.suite.test_data_root import write_images
+    from tests.suite.test_placed_paths import write_images
 
     text = SUITE.replace("digits", "{name: image_folder, root: images}")
     found = met(text)
@@ -188,11 +188,9 @@ def test_a_network_that_cannot_be_built() -> None:
 
 def test_weights_that_are_not_here(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(folder))
-    model = "{name: torchvision/resnet18, weights: IMAGENET1K_V1}"
+    model = "{name: torchvision/resnet18, pretrained: IMAGENET1K_V1}"
     found = met(SUITE.replace("{name: mlp, hidden_sizes: [4]}", model), "data.augment.resize=32")
-    assert bad(found) == [("weights", "warning")] and "resnet18-f37072fd.pth" in said(found, "weights")
-    found = met(SUITE.replace("{name: mlp, hidden_sizes: [4]}", model.replace("IMAGENET1K_V1", "./none.pth")))
-    assert bad(found) == [("network", "stop")] and "there is no file none.pth" in said(found, "network")
+    assert bad(found) == [("weights", "stop")] and "resnet18-f37072fd.pth" in said(found, "weights")
 
 
 def test_a_disk_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,8 +222,8 @@ def test_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked_at(monkeypatch, SUITE + "trackers: [wandb]\n")[-1].says == "wandb is installed, and has a key"
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert bad(looked_at(monkeypatch, SUITE + "trackers: [wandb]\n")) == [("trackers", "warning")]
-    found = looked_at(monkeypatch, SUITE + "trackers: [aim]\n")
-    assert bad(found) == [("trackers", "stop")] and found[-1].hint == "pip install aim"
+    found = looked_at(monkeypatch, SUITE + "trackers: [trackio]\n")
+    assert bad(found) == [("trackers", "stop")] and found[-1].hint == "pip install trackio"
 
 
 def test_runs_that_are_done_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

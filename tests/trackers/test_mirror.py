@@ -12,6 +12,8 @@ import pytest
 
 from harness.records.result import Cause
 from harness.records.store import RunFolder
+from harness.spec import parse_run_spec
+from harness.suite.plan import PlannedRun
 from harness.trackers.entries import Entries, Row, read_entries
 from harness.trackers.mirror import Mirror, RunMirror
 from harness.trackers.options import Tracking
@@ -195,6 +197,17 @@ def test_what_names_a_place_is_not_told(tmp_path: Path) -> None:
     recorded = "".join((folder.path / f"{name}.json").read_text() for name in ("spec", "system", "result"))
     for canary in ("canary-user", "canary-path", "canary-code", "canary-slurm"):
         assert canary in recorded
+
+
+def test_of_pretrained_weights_the_name_of_the_file_is_told_and_not_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "canary-folder/weights.pth"
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    values = records.planned().spec.model_dump(mode="json")
+    spec = parse_run_spec({**values, "model": {"name": "torchvision/resnet18", "pretrained": str(file)}})
+    run = PlannedRun(spec=spec, config_id=spec.config_id(), run_id="0123456789ab", fingerprint="f00d")
+    entries = read_entries(records.whole(tmp_path, run))
+    assert entries and entries.config["model"]["pretrained"] == "weights.pth" and "canary-folder" not in repr(entries)
 
 
 def test_the_digest_is_of_what_is_told(tmp_path: Path) -> None:

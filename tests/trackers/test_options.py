@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
 from harness.errors import HarnessError
 from harness.suite.mirroring import TRACKERS, Mirroring, WandbPlace
@@ -13,8 +12,8 @@ from harness.trackers.account import as_problem, why_offline
 from harness.trackers.options import Tracking
 
 
-def test_the_names_are_those_of_accelerate() -> None:
-    assert set(TRACKERS) == set(LOGGER_TYPE_TO_CLASS)
+def test_only_trackers_that_were_run_are_known() -> None:
+    assert set(TRACKERS) == {"mlflow", "tensorboard", "trackio", "wandb"}
 
 
 def test_none_unless_asked_for() -> None:
@@ -46,7 +45,7 @@ def test_by_the_suite_where_option_and_environment_are_silent() -> None:
     ("names", "project", "patience", "message", "hint"),
     [
         (["wandbb"], "", "", "unknown tracker 'wandbb'", "did you mean 'wandb'?"),
-        (["clearml"], "", "", "tracker clearml needs clearml, which is not installed", "pip install clearml"),
+        (["clearml"], "", "", "unknown tracker 'clearml'", "valid: mlflow, none, tensorboard, trackio, wandb"),
         (["wandb"], "a/b:c", "", "no project name with / :: a/b:c", "choose another"),
         (["wandb"], "x" * 129, "", "no project name of 129 characters", "128 at most"),
         ([], "", "soon", "HARNESS_TRACKER_PATIENCE is 'soon'", "a number of seconds"),
@@ -86,3 +85,10 @@ def test_offline_and_why(tmp_path: Path) -> None:
         (tmp_path / ".netrc").write_text(f"machine {host} login user password x\n")
         assert why_offline({}, tmp_path) == ""
         assert why_offline({"WANDB_BASE_URL": "https://elsewhere.example"}, tmp_path) == "no key is found"
+
+
+def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(HarnessError, match="tracker mlflow needs mlflow, which is not installed") as caught:
+        Tracking.asked(["mlflow"], environment={})
+    assert caught.value.hint == "pip install mlflow"

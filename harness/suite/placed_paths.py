@@ -1,9 +1,9 @@
-"""Where `data.root` begins: that of a suite at the suite's folder, that of a call at the current one."""
+"""Where `data.root` and files of `model.pretrained` begin: of a suite at its folder, of a call at the current one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,18 @@ from harness.spec import SpecError
 from harness.spec.settings import Settings, apply, value_at
 from harness.suite.file import Smoke, SuiteFile
 from harness.suite.yaml_lines import Source
+from harness.weights_files import names_a_file
 
 _AT = ("data", "root")
+# What may be a path, by section and field, and whether a text there is one.
+_PATHS: dict[tuple[str, str], Callable[[str], bool]] = {
+    _AT: lambda text: True,
+    ("model", "pretrained"): names_a_file,
+}
 
 
 def placed(settings: Settings, folder: Path) -> Settings:
-    """Returns settings with an absolute `data.root`, wherever they have one.
+    """Returns settings with absolute paths, wherever they have one.
 
     Args:
         settings: by dotted path, or a config whose sections are mappings.
@@ -28,11 +34,13 @@ def placed(settings: Settings, folder: Path) -> Settings:
         SpecError: the path is empty, or begins with the home of nobody.
     """
     found = dict(settings)
-    if isinstance(root := found.get("data.root"), str):
-        found["data.root"] = _absolute(root, folder)
-    data = found.get("data")
-    if isinstance(data, Mapping) and isinstance(root := data.get("root"), str):
-        found["data"] = {**data, "root": _absolute(root, folder)}
+    for at, is_path in _PATHS.items():
+        dotted, (name, field) = ".".join(at), at
+        if isinstance(path := found.get(dotted), str) and is_path(path):
+            found[dotted] = _absolute(at, path, folder)
+        section = found.get(name)
+        if isinstance(section, Mapping) and isinstance(path := section.get(field), str) and is_path(path):
+            found[name] = {**section, field: _absolute(at, path, folder)}
     return found
 
 
@@ -84,11 +92,12 @@ def require_beside(root: str, folder: Path) -> None:
         raise SpecError(_AT, message, f"{here} is there: write root: {from_suite}, or call with --set data.root={root}")
 
 
-def _absolute(root: str, folder: Path) -> str:
-    if not root:
-        raise SpecError(_AT, "data.root is empty", "leave it out for the default, or write . for the folder itself")
+def _absolute(at: tuple[str, str], written: str, folder: Path) -> str:
+    if not written:
+        hint = "leave it out for the default, or write . for the folder itself"
+        raise SpecError(at, f"{'.'.join(at)} is empty", hint)
     try:
-        path = folder.absolute() / user_path(root)
+        path = folder.absolute() / user_path(written)
     except HarnessError as error:
-        raise SpecError(_AT, error.message, error.hint) from None
+        raise SpecError(at, error.message, error.hint) from None
     return str(path.resolve() if ".." in path.parts else path)

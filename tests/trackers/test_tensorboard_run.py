@@ -1,21 +1,19 @@
-"""TensorBoard's files say what the records say; other trackers are told the same through Accelerate's classes."""
+"""TensorBoard's files say what the records say."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from accelerate import PartialState
-from accelerate import tracking as accelerate_tracking
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from harness.records.store import RunFolder
 from harness.trackers.entries import read_entries
 from harness.trackers.mirror import RunMirror
 from harness.trackers.options import Tracking
-from harness.trackers.through_accelerate import AccelerateRun
+from harness.trackers.tensorboard_run import TensorBoardRun
 from tests.trackers import records
 
 
@@ -26,9 +24,9 @@ def alone() -> Iterator[None]:
     PartialState._reset_state()
 
 
-def tell(folder: RunFolder, name: str = "tensorboard") -> None:
-    tracking = Tracking((name,), project="p")
-    RunMirror(folder, lambda entries, run: AccelerateRun(entries, run, tracking)).advance(to_the_end=True)
+def tell(folder: RunFolder) -> None:
+    tracking = Tracking(("tensorboard",), project="p")
+    RunMirror(folder, lambda entries, run: TensorBoardRun(entries, run, tracking)).advance(to_the_end=True)
 
 
 def read(root: Path) -> EventAccumulator:
@@ -62,37 +60,3 @@ def test_telling_it_again_doubles_nothing(tmp_path: Path) -> None:
     records.end(root)
     tell(folder)
     assert [event.step for event in read(root).Scalars("test/accuracy")] == [1, 2]
-
-
-def test_every_other_tracker_is_told_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Any] = []
-
-    class Fake(accelerate_tracking.GeneralTracker):
-        name = "fake"
-        requires_logging_directory = False
-
-        def __init__(self, run_name: str) -> None:
-            super().__init__()
-            told.append(run_name)
-
-        @property
-        def tracker(self) -> None:
-            return None
-
-        def store_init_configuration(self, values: dict[str, Any]) -> None:
-            told.append(values)
-
-        def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
-            told.append((step, values))
-
-        def finish(self) -> None:
-            told.append("finish")
-
-    monkeypatch.setitem(accelerate_tracking.LOGGER_TYPE_TO_CLASS, "fake", Fake)
-    tell(records.whole(tmp_path), "fake")
-    project, config, *rows, summary, end = told
-    assert (project, end) == ("p", "finish")
-    assert config["optimizer.lr"] == 0.1 and all(
-        isinstance(value, bool | int | float | str) for value in config.values()
-    )
-    assert [step for step, _ in rows] == [1, 2, 3] and summary[1]["summary/status"] == "ok"
