@@ -18,7 +18,7 @@ from harness.spec import parse_run_spec
 
 
 def main(block_bytes: int) -> None:
-    """Prints memory, clock, telemetry and the seconds before the run as JSON."""
+    """Prints memory, clock, telemetry and the seconds before the run and to its end as JSON."""
     keep_freed_memory()
     spec = parse_run_spec(
         {
@@ -43,6 +43,7 @@ def main(block_bytes: int) -> None:
         "clock": fields["clock"].model_dump(),
         "telemetry": fields["telemetry"].model_dump(),
         "before_seconds": before,
+        "ended_seconds": time.clock_gettime(time.CLOCK_BOOTTIME) - started,
     }
     sys.stdout.write(json.dumps(found))
     sys.stdout.flush()

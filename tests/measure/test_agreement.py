@@ -49,7 +49,8 @@ def test_peak_memory_and_time_agree_with_gnu_time() -> None:
     hours, minutes, seconds = re.findall(r"Elapsed .*: (?:(\d+):)?(\d+):([\d.]+)$", ended.stderr, re.MULTILINE)[0]
     elapsed = 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds)
     ours = found["before_seconds"] + found["clock"]["total_seconds"]
-    assert ours == pytest.approx(elapsed, rel=0.01, abs=0.3)  # the start and end of Python are not ours
+    assert ours == pytest.approx(found["ended_seconds"], rel=0.01, abs=0.1)
+    assert found["ended_seconds"] < elapsed + 0.05  # the end of the process is not ours, and long on a busy machine
 
 
 def test_train_time_steps_and_throughput_agree_with_the_profiler(monkeypatch: pytest.MonkeyPatch) -> None:
