@@ -221,7 +221,7 @@ def test_a_file_in_a_suite_is_beside_it_and_that_of_a_call_in_the_current_folder
     (tmp_path / "copy.pth").write_bytes(b"beside the suite")
     monkeypatch.chdir(tmp_path)
     own, here, copy = (
-        load_suite(suite, overrides).plan().runs[0]
+        load_suite(suite, overrides).plan(lambda data: "f").runs[0]
         for overrides in ((), ("model.pretrained=./w.pth",), ("model.pretrained=copy.pth",))
     )
     assert own.spec.model.pretrained == str(other / "w.pth")  # type: ignore[attr-defined]
