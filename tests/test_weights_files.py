@@ -216,7 +216,7 @@ def test_a_file_in_a_suite_is_beside_it_and_that_of_a_call_in_the_current_folder
     other.mkdir()
     suite = other / "own.yaml"
     suite.write_text(
-        "name: own\nbase: {model: {name: torchvision/resnet18, pretrained: ./w.pth}, data: digits, optimizer: sgd}\n"
+        "name: own\nbase: {model: {name: torchvision/resnet18, pretrained: ./w.pth}, data: digits, optimizer: adam}\n"
     )
     (other / "w.pth").write_bytes(b"beside the suite")
     (tmp_path / "w.pth").write_bytes(b"in the current folder")
