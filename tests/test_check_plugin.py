@@ -12,7 +12,7 @@ from harness import registry
 from harness.cli import main
 from harness.contracts.check import check_file
 from harness.errors import HarnessError
-from harness.registry import PACKAGE
+from harness.plugin_files import PACKAGE
 
 HEAD = {
     "architecture": "import torch\nfrom torch import nn\nfrom harness.registry import architecture\n",

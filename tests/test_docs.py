@@ -15,7 +15,7 @@ from harness import registry
 from harness.cli.app import app
 from harness.contracts.check import check_file
 from harness.data.prepare import data_source
-from harness.registry import FOLDERS
+from harness.plugin_source import FOLDERS
 from harness.suite.plan import load_suite
 from tests.house import House
 

@@ -17,7 +17,7 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.launching.manifest import Manifest
 from harness.plugin_files import PACKAGE
-from harness.registry import FOLDERS, SUPPLIES
+from harness.plugin_source import FOLDERS, SUPPLIES
 from harness.spec import ImageShape
 from harness.spec.code import own_code
 from harness.suite.plan import Plan, load_suite

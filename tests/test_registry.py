@@ -7,7 +7,8 @@ import pytest
 
 from harness import paths, registry
 from harness.errors import HarnessError
-from harness.registry import FOLDERS, build, find, names, plugins
+from harness.plugin_source import FOLDERS
+from harness.registry import build, find, names, plugins
 from harness.spec import PLUGIN_SECTIONS, section_model
 from harness.spec.run_spec import _read_section, _section_model
 from harness.suite.catalogue import catalogue, describe

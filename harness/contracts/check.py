@@ -14,8 +14,9 @@ from harness import registry
 from harness.contracts import architecture, dataset, loader, metric, optimizer, picture, schedule
 from harness.contracts.promise import Broken, Promise
 from harness.errors import HarnessError, nearest
+from harness.plugin_files import PACKAGE
+from harness.plugin_source import FOLDERS, Plugin
 from harness.problems import first_problem, shown
-from harness.registry import PACKAGE, Plugin
 from harness.spec import PLUGIN_SECTIONS, section_model
 from harness.suite.yaml_lines import parse_value
 from harness.training.setup import parameter_groups
@@ -48,7 +49,7 @@ def check_file(path: Path, settings: Sequence[str] = ()) -> Iterator[Checked]:
     """
     path = path.resolve()
     registry.use([] if path.is_relative_to(PACKAGE) else [path])
-    found = [plugin for kind in registry.FOLDERS for plugin in registry.plugins(kind) if plugin.path == path]
+    found = [plugin for kind in FOLDERS for plugin in registry.plugins(kind) if plugin.path == path]
     if not found:
         raise HarnessError(f"{path}: no function is marked as a plug-in", "name a file that has some")
     values = _parse(settings, found)

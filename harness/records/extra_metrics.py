@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.metric import Declaration, Predictions
+from harness.plugin_files import PACKAGE
+from harness.plugin_source import Plugin
 from harness.records.result import ExtraMetric
-from harness.registry import PACKAGE, Plugin
 from harness.source_code import code_hash
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from harness import registry
 from harness.counted import counted
 from harness.errors import HarnessError
+from harness.plugin_source import Plugin
 from harness.records.extra_metrics import code_of, compute, field_of, nulls
 from harness.records.predictions import PREDICTIONS, read_predictions
 from harness.records.result import RunResult
-from harness.registry import Plugin
 
 MOST_READ = 2000  # files of predictions that are read without being asked: a second
 NOT_KEPT = "the predictions of the run were not kept"

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness import registry
-from harness.registry import PACKAGE, Plugin
+from harness.plugin_files import PACKAGE
+from harness.plugin_source import Plugin
 from harness.source_code import code_hash, with_local_imports
 
 # What trains and measures. Of the folders of plug-ins only those that a run uses count, with what they import.

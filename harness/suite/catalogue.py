@@ -10,6 +10,7 @@ from typing import Any
 from harness import registry
 from harness.errors import HarnessError, nearest
 from harness.paths import LAUNCH_CONFIGS, PACKAGE, SLURM_SCRIPTS, SUITES, shipped
+from harness.plugin_source import FOLDERS, Parameters
 from harness.spec import PLUGIN_SECTIONS
 from harness.suite.yaml_lines import read_yaml
 
@@ -35,7 +36,7 @@ def catalogue(kind: str = "") -> Catalogue:
     Raises:
         HarnessError: there is no such kind.
     """
-    shows = {plugin: functools.partial(_plugins, plugin) for plugin in registry.FOLDERS}
+    shows = {plugin: functools.partial(_plugins, plugin) for plugin in FOLDERS}
     shows |= {"suite": _suites, "file": _files}
     kinds = [name for name in shows if kind in ("", name, f"{name}s")]
     if not kinds:
@@ -65,11 +66,11 @@ def describe(kind: str, name: str) -> Catalogue:
         HarnessError: there is no such kind or name.
     """
     singular = kind.removesuffix("s")
-    if singular not in registry.FOLDERS:
-        raise HarnessError(f"there is no kind '{kind}'", nearest(kind, [f"{k}s" for k in registry.FOLDERS]))
+    if singular not in FOLDERS:
+        raise HarnessError(f"there is no kind '{kind}'", nearest(kind, [f"{k}s" for k in FOLDERS]))
     plugin = registry.find(singular, name)
     # A picture stands in no suite, so that there is nothing that all of them share.
-    base = next((base for known, base in PLUGIN_SECTIONS.values() if known == singular), registry.Parameters)
+    base = next((base for known, base in PLUGIN_SECTIONS.values() if known == singular), Parameters)
     own = {key: _parameter(info.description, info) for key, info in plugin.parameters().model_fields.items()}
     own |= {key: str(value) for key, value in plugin.declaration or ()}
     shared = {key: _parameter(info.description, info) for key, info in base.model_fields.items() if key != "name"}

@@ -13,7 +13,8 @@ from harness.data.datasets import digits as digits_module
 from harness.data.datasets.digits import digits
 from harness.data.datasets.synthetic import synthetic
 from harness.errors import HarnessError
-from harness.registry import PACKAGE, build, plugins
+from harness.plugin_files import PACKAGE
+from harness.registry import build, plugins
 
 NAMES = [name for plugin in plugins("dataset") for name in plugin.names]
 REQUIRED = {"image_folder": {"root": "."}}

@@ -20,6 +20,7 @@ from harness.contracts import architecture as contract
 from harness.contracts.architecture import random_images
 from harness.errors import HarnessError
 from harness.models.layers import ACTIVATIONS
+from harness.plugin_source import Plugin
 from harness.spec import ImageShape
 
 GREY8, COLOUR32, COLOUR64 = ImageShape(1, 8, 8), ImageShape(3, 32, 32), ImageShape(3, 64, 64)
@@ -116,7 +117,7 @@ def test_every_activation_is_a_module_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("plugin", registry.plugins("architecture"), ids=lambda plugin: plugin.function)
-def test_what_is_read_from_the_source_is_what_python_sees(plugin: registry.Plugin) -> None:
+def test_what_is_read_from_the_source_is_what_python_sees(plugin: Plugin) -> None:
     if plugin.wildcard():
         pytest.importorskip(plugin.wildcard() or "")
     function = getattr(importlib.import_module(plugin.module), plugin.function)
