@@ -62,6 +62,7 @@ class Plugin:
     names_in: tuple[str, str] | None = None
     file: PluginFile | None = None
     declaration: Declaration | None = None
+    decodes: bool = False
 
     @property
     def place(self) -> str:
@@ -152,6 +153,7 @@ def _read_function(
         line=node.lineno,
         names_in=options.get("names_in"),
         file=file,
+        decodes=options.get("decodes") is True,
         declaration=read_declaration(marked, own_names, options, len(fields)) if kind == "metric" else None,
     )
 

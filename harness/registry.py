@@ -35,12 +35,15 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _marker(kind: str) -> Callable[..., Callable[[_Function], _Function]]:
-    def mark(*names: str, names_in: tuple[str, str] | None = None, **declared: str) -> Callable[[_Function], _Function]:
+    def mark(
+        *names: str, names_in: tuple[str, str] | None = None, decodes: bool = False, **declared: str
+    ) -> Callable[[_Function], _Function]:
         """Marks a function as a plug-in.
 
         Args:
             names: what suites call it.
             names_in: (glob, pattern) finds the names that `PACKAGE/*` stands for.
+            decodes: of a loader: it decodes image files itself, and `auto` tries it.
             declared: of a metric, see `harness.metric.Declaration`.
         """
         return lambda function: function

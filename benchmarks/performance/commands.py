@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -28,6 +29,8 @@ LIBRARIES = "import typer, yaml; from pydantic import BaseModel, Field, Validati
 LIMITS = {
     "help": 0.4,
     "plan": 0.4,
+    "help_with_plugins": 0.4,
+    "plan_with_plugins": 0.4,
     "plan_10000_runs": 2.0,
     "report_2000_runs": 2.0,
     "report_10000_runs": 6.0,
@@ -37,6 +40,7 @@ LIMITS = {
 }
 MOST_BYTES = 1e9
 EPOCHS = 20
+FILES, PACKAGES = 10, 5  # of plug-ins
 BASE = "base: {model: mlp, data: synthetic, optimizer: {name: sgd, lr: 0.1}}\n"
 
 
@@ -67,6 +71,7 @@ def measure(folder: Path, repeats: int, configs: int = 1000) -> dict[str, float]
         folder / f"{name}.yaml" for name in ("small", "large", "stored", "many", "wide")
     )
     small.write_text(f"name: small\n{BASE}matrix: {{train.epochs: [1, 2]}}\nseeds: 3\n")
+    extended, site = write_plugins(folder)
     rates = [round(0.0001 * (i + 1), 4) for i in range(configs)]
     large.write_text(f"name: large\n{BASE}matrix: {{optimizer.lr: {rates}, train.epochs: {list(range(1, 11))}}}\n")
     stored.write_text(
@@ -83,6 +88,8 @@ def measure(folder: Path, repeats: int, configs: int = 1000) -> dict[str, float]
         "libraries": ["-c", LIBRARIES],  # what `plan` cannot do without: the floor
         "help": ["-m", "harness", "--help"],
         "plan": ["-m", "harness", "plan", str(small)],
+        "help_with_plugins": ["-m", "harness", "--help"],
+        "plan_with_plugins": ["-m", "harness", "plan", str(extended)],
         "plan_10000_runs": ["-m", "harness", "plan", str(large)],
         "report_2000_runs": ["-m", "harness", "report", str(stored), *at],
         "report_10000_runs": ["-m", "harness", "report", str(many), *at],
@@ -93,10 +100,29 @@ def measure(folder: Path, repeats: int, configs: int = 1000) -> dict[str, float]
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(repeats):
         for name, arguments in commands.items():
+            paths = [*([str(site)] if name.endswith("_with_plugins") else []), os.environ.get("PYTHONPATH", "")]
+            variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
             began = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=variables)
             seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def write_plugins(folder: Path) -> tuple[Path, Path]:
+    """Returns a suite with files of plug-ins, and a folder where as many packages as `PACKAGES` are installed."""
+    source = 'from harness.registry import schedule\n\n\n@schedule("{0}")\ndef {0}(epochs):\n    """Own."""\n'
+    for number in range(FILES):
+        (folder / f"own_{number}.py").write_text(source.format(f"own_{number}"))
+    suite, names = folder / "extended.yaml", [f"own_{number}.py" for number in range(FILES)]
+    suite.write_text(f"name: extended\nplugins: {names}\n{BASE}matrix: {{schedule: [own_0, installed_0]}}\nseeds: 3\n")
+    site = folder / "site"
+    for number in range(PACKAGES):
+        about = site / f"installed_{number}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: installed_{number}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[harness.plugins]\nown = installed_{number}\n")
+        (site / f"installed_{number}.py").write_text(source.format(f"installed_{number}"))
+    return suite, site
 
 
 def store_results(suite: Path, output: Path, classes: int = 10, preempted_every: int | None = None) -> None:

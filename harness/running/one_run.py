@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from accelerate.utils import gather_object
 
+from harness import registry
 from harness.cache import cache_root
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError
@@ -145,11 +146,11 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
 
 def _decodes_itself(spec: RunSpec) -> bool:
     """Tells whether the loader of a run decodes image files; a fallback, known by now, has them decoded here."""
-    if spec.loader.name != "dali":
+    if not registry.find("loader", spec.loader.name).decodes:
         return False
     from harness.data.loaders.dali import is_installed
 
-    return not parameters(spec.loader)["fallback"] or is_installed()
+    return spec.loader.name != "dali" or not parameters(spec.loader)["fallback"] or is_installed()
 
 
 def _end_process(worker: Worker, open_run: OpenRun | None, error: Exception) -> NoReturn:

@@ -16,7 +16,7 @@ from harness.errors import HarnessError, MachineError
 from harness.parameters import NonNegativeInt, PositiveFloat
 from harness.registry import loader
 
-CANDIDATES = ("resident", "pinned", "dali")
+DECODED = ("resident", "pinned")  # loaders of images that are decoded before
 WARM_UP_BATCHES = 3
 
 
@@ -34,13 +34,14 @@ def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | 
         again = _build(feed.chosen.name, feed, workers)
         again.measured = dict(feed.chosen.measured)
         return again
-    key = (feed.recipe, id(feed.train.store), len(feed.train.labels), feed.sampler.global_batch_size, workers)
+    names = (*DECODED, *(plugin.names[0] for plugin in registry.plugins("loader") if plugin.decodes))
+    key = (feed.recipe, id(feed.train.store), len(feed.train.labels), feed.sampler.global_batch_size, workers, names)
     if key not in _measured:
-        rates = {name: _rate(name, feed, seconds, workers) for name in CANDIDATES}
+        rates = {name: _rate(name, feed, seconds, workers) for name in names}
         _measured[key] = _over_all_ranks(rates)
         weakref.finalize(feed.train.store, _measured.pop, key, None)  # its id may be another's then
     rates = _measured[key]
-    fastest = max(CANDIDATES, key=lambda name: rate if isinstance(rate := rates[name], float) else -1.0)
+    fastest = max(names, key=lambda name: rate if isinstance(rate := rates[name], float) else -1.0)
     if isinstance(rates[fastest], str):
         raise MachineError(f"no loader can be used: {rates[fastest]}", "name one to see what it needs")
     with of_one_loader():

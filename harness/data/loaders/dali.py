@@ -36,7 +36,7 @@ Job = tuple[np.ndarray, Draws]
 """The samples of a batch, int64 [n], and their draws."""
 
 
-@loader("dali")
+@loader("dali", decodes=True)
 def dali(
     feed: Feed,
     *,

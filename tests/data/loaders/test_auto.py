@@ -7,6 +7,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,13 +15,15 @@ import pytest
 import torch
 
 import harness.data.augment
+from harness import registry
 from harness.contracts.loader import array_split, expected_epoch, feed, require_same
 from harness.data import copies
 from harness.data.loaders import auto as module
 from harness.data.loading import Batch, Feed, Loader
 from harness.data.source import Split
 from harness.errors import HarnessError
-from harness.spec import Augment
+from harness.running import one_run
+from harness.spec import Augment, parse_run_spec
 from tests.data.feeds import build, file_split, labels_of, read_by_hand
 
 NAMES = ["resident", "pinned", "dali"]
@@ -269,3 +272,38 @@ def test_a_rank_gets_its_own_share_and_the_default_generator_is_left_alone() -> 
     require_same(loader.epoch(0), expected_epoch(given, train.images, 0), given)
     assert torch.equal(state, torch.get_rng_state())
     loader.close()
+
+
+OWN = """
+from harness.data.loaders.resident import resident
+from harness.registry import loader
+
+
+@loader("own", decodes=True)
+def own(feed):
+    \"\"\"Decodes files.\"\"\"
+    return resident(feed)
+
+
+@loader("other")
+def other(feed):
+    \"\"\"Does not.\"\"\"
+    return resident(feed)
+"""
+
+
+def test_a_loader_of_ones_own_that_decodes_files_takes_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    known: dict[str, float | str] = {"resident": 1.0, "pinned": 2.0, "dali": 3.0, "own": 4.0}
+    rates(monkeypatch, known)
+    before = build("auto", {}, feed(array_split(24)))
+    registry.use([tmp_path / "own.py"])
+    try:
+        loader = build("auto", {}, feed(array_split(24)))
+        assert set(before.measured) == known.keys() - {"own"}
+        assert set(loader.measured) == set(known) and loader.measured["own"] == 4.0
+        spec = parse_run_spec({"model": "mlp", "data": "digits", "optimizer": "adam", "loader": "own"})
+        assert one_run._decodes_itself(spec)
+        assert not one_run._decodes_itself(parse_run_spec(spec.model_dump() | {"loader": "other"}))
+    finally:
+        registry.use()
