@@ -25,6 +25,7 @@ def test_the_table_of_faults_is_kept_where_it_is_asked_for() -> None:
 def test_each_target_leaves_out_what_it_says() -> None:
     assert '-m "not slow and not launch"' in recipe("test-quick")
     assert '-m ""' in recipe("test-all") and "-m pytest" in recipe("test-all")
+    assert ".venv-floor" in recipe("test-all") and ".venv-floor" not in recipe("test-all", "WITHOUT_FLOOR=1")
     assert '-m "' not in recipe("test"), "the settings of pyproject.toml hold"
     assert ".ci/twice 123 --numprocesses" in recipe("test-all", "PYTEST=.ci/twice 123")
 
