@@ -27,3 +27,18 @@ def duration_text(seconds: float) -> str:
     """Returns a duration in the largest unit that leaves at least one of it, with up to three digits."""
     unit, size = next(((unit, size) for unit, size in reversed(UNITS.items()) if seconds >= size), ("s", 1.0))
     return f"{seconds / size:.4g} {unit}"
+
+
+def rounded_text(seconds: float) -> str:
+    """Returns a duration as a guess is told: `42 s`, `12 min`, `3 h 10 min`, `2 d 5 h`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s" if seconds else "0 s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        hours, minutes = divmod(round(seconds / 600) * 10, 60)  # to ten minutes
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"

@@ -1,4 +1,7 @@
-"""The script of a launch's ranks: `worker.py FOLDER ...`. The supervisor of `harness run` starts it, not a person."""
+"""The script of a launch's ranks, `worker.py FOLDER`, and of a forecast, `worker.py --step FOLDER SECONDS PID`.
+
+The supervisor of `harness run`, or `harness plan --forecast`, starts it, not a person.
+"""
 
 from __future__ import annotations
 
@@ -13,4 +16,8 @@ from harness.streams import guard_streams  # noqa: E402
 
 if __name__ == "__main__":
     guard_streams()
+    if sys.argv[1] == "--step":
+        from harness.running.stepping import main
+
+        sys.exit(main(*sys.argv[2:]))
     sys.exit(work_for_supervisor(Path(sys.argv[1])))

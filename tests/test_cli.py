@@ -283,6 +283,7 @@ def test_a_stdout_that_cannot_be_written_is_one_sentence(suite, arguments, unbuf
         ["list", "architectures", "resnet18"],
         ["plan", "s.yaml"],
         ["plan", "s.yaml", "--set", "model=torchvision/resnet18"],
+        ["plan", "s.yaml", "--forecast", "--seconds", "0.5"],
         ["status", "s.yaml"],
         ["report", "s.yaml"],
         ["compare", "s.yaml"],

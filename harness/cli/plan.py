@@ -5,15 +5,30 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from harness.cli.app import app, plan_of, print_json, print_text
-from harness.cli.options import AsJson, ConfigFile, Overrides, Plugins, Selections, Small, SuitePath
+import typer
+
+from harness.cli.app import RESULTS, app, plan_of, print_json, print_text, stderr
+from harness.cli.options import (
+    AsJson,
+    ConfigFile,
+    Output,
+    Overrides,
+    Plugins,
+    Selections,
+    Small,
+    SuitePath,
+    text_option,
+)
 from harness.counted import counted
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.data.source import DataSource
-    from harness.suite.plan import PlannedRun
+    from harness.suite.plan import Plan, PlannedRun
+
+SECONDS = 60.0
 
 
 @app.command()
@@ -24,12 +39,33 @@ def plan(
     smoke: Small = False,
     plugin: Plugins = None,
     config_file: ConfigFile = None,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Step each config for some seconds: how long will the open runs take?")
+    ] = False,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0.1, help="For stepping all configs; by default 60.")
+    ] = None,
+    within: Annotated[
+        str, text_option("--within", metavar="TIME", help="Say what to leave out to be done in time, e.g. 8h.")
+    ] = "",
+    price_per_hour: Annotated[
+        float | None, typer.Option("--price-per-hour", min=0.0, help="Of this machine, for the cost.")
+    ] = None,
+    output: Output = RESULTS,
     as_json: AsJson = False,
 ) -> None:
-    """Show the runs of a suite in their order, without running them."""
+    """Show the runs of a suite in their order, without running them; --forecast says how long they will take."""
     from harness.data.prepare import absent, known_fingerprint, read_by
 
+    limit = _limit(within)
+    if not forecast and (alone := _given(seconds=seconds, within=limit, price_per_hour=price_per_hour)):
+        raise HarnessError(f"--{alone} belongs to a forecast", f"harness plan {suite} --forecast --{alone} ...")
+    if forecast:
+        _refuse_launcher(suite)
     planned = plan_of(suite, set_, only, smoke, config_file, plugins=plugin, fingerprint=known_fingerprint)
+    if forecast:
+        _forecast(planned, output, config_file, seconds or SECONDS, limit, price_per_hour, as_json)
+        return
     runs = planned.runs
     lacking = {key: _lacking(source, suite) for key, source in absent(run.spec.data for run in runs).items()}
     if as_json:
@@ -64,3 +100,52 @@ def _row(run: PlannedRun) -> dict[str, Any]:
         "anchor": bool(run.spec.repeat),
         "spec": run.spec.model_dump(mode="json"),
     }
+
+
+def _forecast(
+    planned: Plan,
+    output: Path,
+    config_file: Path | None,
+    seconds: float,
+    within: float | None,
+    price_per_hour: float | None,
+    as_json: bool,
+) -> None:
+    """Makes, writes and prints a forecast."""
+    from harness.forecast.make import make_forecast
+    from harness.forecast.show import forecast_text
+    from harness.launching.launch_command import Launcher
+    from harness.records.forecast import FORECAST_FILE
+
+    console = stderr()
+
+    def say(sentence: str) -> None:
+        console.print(sentence, markup=False, soft_wrap=True)
+
+    made = make_forecast(
+        planned, output, Launcher(config_file), seconds, say, within=within, price_per_hour=price_per_hour
+    )
+    print_json(made.model_dump(mode="json")) if as_json else print_text(forecast_text(made, console.width))
+    say(f"written to {output / planned.suite.name / FORECAST_FILE}")
+
+
+def _limit(within: str) -> float | None:
+    from harness.durations import HINT, parse_duration
+
+    try:
+        return parse_duration(within) if within else None
+    except ValueError:
+        raise HarnessError(f"--within {within} is no duration", HINT) from None
+
+
+def _given(**options: float | None) -> str:
+    """Returns the first option that was given, as people write it; empty for none."""
+    return next((name.replace("_", "-") for name, value in options.items() if value is not None), "")
+
+
+def _refuse_launcher(suite: Path) -> None:
+    from harness.launching.accelerate_settings import under_a_launcher
+
+    if under_a_launcher():
+        message = "--forecast starts a process itself, and a launcher has started this one"
+        raise HarnessError(message, f"harness plan {suite} --forecast")

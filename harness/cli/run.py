@@ -31,6 +31,7 @@ from harness.cli.options import (
     text_option,
 )
 from harness.errors import HarnessError
+from harness.launching.accelerate_settings import under_a_launcher
 from harness.weights_files import MissingWeights
 
 if TYPE_CHECKING:
@@ -80,11 +81,11 @@ def run(
     from harness.launching.manifest import Manifest
     from harness.trackers.options import Tracking
 
-    if pack > 1 and _under_a_launcher():
+    if pack > 1 and under_a_launcher():
         message = "--pack starts several processes itself, and a launcher has started this one"
         raise HarnessError(message, f"harness run {suite} --pack {pack}")
     _require_times_to_retake(suite, retake, pack)
-    if renew and _under_a_launcher():
+    if renew and under_a_launcher():
         message = "--renew starts the runs again itself, and a launcher has started this process"
         raise HarnessError(message, f"harness run {suite} --renew")
     if (renew or retake) and suite.suffix == ".jsonl":
@@ -109,7 +110,7 @@ def run(
             message = f"{suite} is a frozen manifest: {options} do not change it"
             raise HarnessError(message, "give them to `harness submit`, or run the suite's YAML file")
         manifest = Manifest.read(suite, lines)
-        if not _under_a_launcher():  # where rank 0 finds out, for all of them
+        if not under_a_launcher():  # where rank 0 finds out, for all of them
             manifest = manifest.without_done()
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
@@ -118,7 +119,7 @@ def run(
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
-    world_size = int(os.environ.get("WORLD_SIZE", "1")) if _under_a_launcher() else None
+    world_size = int(os.environ.get("WORLD_SIZE", "1")) if under_a_launcher() else None
     options = {"num_processes": world_size, "plugins": plugin, "asked": asked}
     planned = _with_weights(lambda: plan_of(suite, set_, only, smoke, config_file, **options), download)
     if local:
@@ -126,7 +127,7 @@ def run(
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
     if pack > 1:
         _require_one_process(planned.runs, "--pack")
-    is_main = not _under_a_launcher() or os.environ.get("RANK", "0") == "0"
+    is_main = not under_a_launcher() or os.environ.get("RANK", "0") == "0"
     for sentence in asked.sentences(planned.configs().values()) if is_main else ():
         stderr().print(sentence, markup=False, soft_wrap=True)
     manifest = Manifest.of(planned, output)
@@ -134,7 +135,7 @@ def run(
         from harness.launching.run_suite import with_downloads
 
         manifest = with_downloads(manifest)
-        if _under_a_launcher():  # else it is done below, for open runs alone
+        if under_a_launcher():  # else it is done below, for open runs alone
             _fetch_weights(filter(None, (run.spec.pretrained_weights() for run in manifest.runs)), told=True)
     if is_main:
         from harness.results.question import keep_question
@@ -154,7 +155,7 @@ def _asked(config_file: Path | None) -> LauncherSettings:
     """Returns what Accelerate's launcher or a config of it asks for."""
     from harness.launching.accelerate_settings import LauncherSettings, of_config, of_launcher, refuse_environment
 
-    if not _under_a_launcher():
+    if not under_a_launcher():
         refuse_environment(os.environ)
         return of_config(config_file) if config_file else LauncherSettings()
     if config_file:
@@ -229,7 +230,7 @@ def _require_times_to_retake(suite: Path, retake: int, pack: int) -> None:
     if pack > 1:
         message = "--retake is for times that count, and times of packed runs do not"
         raise HarnessError(message, "leave out --pack or --retake")
-    if _under_a_launcher():
+    if under_a_launcher():
         message = "--retake starts the runs again itself, and a launcher has started this process"
         raise HarnessError(message, f"harness run {suite} --retake {retake}")
 
@@ -262,7 +263,7 @@ def _do(
     def say(sentence: str) -> None:
         console.print(sentence, markup=False, soft_wrap=True)
 
-    if _under_a_launcher():
+    if under_a_launcher():
         from harness.running.worker import work
 
         here = tracking if os.environ.get("RANK", "0") == "0" else dataclasses.replace(tracking, names=())
@@ -285,9 +286,3 @@ def _do(
         view.start()
         with tracked(tracking, launcher.launch_folder_parent(), view.note):
             return run_suite(manifest, launcher, system, view, retake=retake, renew=renew)
-
-
-def _under_a_launcher() -> bool:
-    """Tells whether `accelerate launch` or `torchrun` started this process."""
-    of_one = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND")  # the launcher sets both, a person one of them
-    return all(name in os.environ for name in of_one) or "LOCAL_RANK" in os.environ

@@ -270,3 +270,9 @@ def _number(text: str | None) -> int | float | str | None:
 def is_true(value: Any) -> bool:
     """Tells whether a value of a config or of the environment means yes, as Accelerate reads it; "false" does not."""
     return str(value).lower() in ("1", "true", "yes", "on", "y", "t")
+
+
+def under_a_launcher() -> bool:
+    """Tells whether `accelerate launch` or `torchrun` started this process."""
+    of_one = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND")  # the launcher sets both, a person one of them
+    return all(name in os.environ for name in of_one) or "LOCAL_RANK" in os.environ

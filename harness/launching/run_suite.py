@@ -56,7 +56,7 @@ def with_downloads(manifest: Manifest) -> Manifest:
 def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, bool]]:
     """Returns files that open runs need and that are not here, each once, and whether a run is told to fetch it."""
     missing = absent(run.spec.data for run in manifest.runs)
-    done = _KnownRuns.of(manifest, system_id).done if missing else {}
+    done = KnownRuns.of(manifest, system_id).done if missing else {}
     found: dict[Path, tuple[Archive, bool]] = {}
     for run in manifest.runs if missing else ():
         source = missing.get(read_by(run.spec.data))
@@ -69,7 +69,7 @@ def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, 
 def open_runs(manifest: Manifest, system_id: str) -> list[PlannedRun]:
     """Returns the runs that are not done on a system, under this suite or another one; without an id all are open."""
     named = manifest.model_copy(update={"runs": tuple(run for run in manifest.runs if run.run_id)})
-    done = _KnownRuns.of(named, system_id).done
+    done = KnownRuns.of(named, system_id).done
     return [run for run in manifest.runs if run.run_id not in done]
 
 
@@ -107,7 +107,7 @@ def run_suite(
     Raises:
         HarnessError: no run can start; a rank says why.
     """
-    found = _KnownRuns.of(manifest, system["system_id"])
+    found = KnownRuns.of(manifest, system["system_id"])
     manifest = manifest.model_copy(update={"again": found.by_other_code if renew else {}})
     undone = []
     for run in manifest.runs:
@@ -167,7 +167,7 @@ def is_to_retake(result: RunResult, folder: RunFolder, most: int) -> bool:
 
 
 @dataclass(frozen=True)
-class _KnownRuns:
+class KnownRuns:
     """What there is of a manifest's runs.
 
     Attributes:
@@ -181,7 +181,7 @@ class _KnownRuns:
     by_other_code: dict[str, Retrain]
 
     @staticmethod
-    def of(manifest: Manifest, system_id: str) -> _KnownRuns:
+    def of(manifest: Manifest, system_id: str) -> KnownRuns:
         """Reads the records on a system."""
         folders = {run.run_id: manifest.folder(run, system_id) for run in manifest.runs}
         own = ((run_id, folder.result()) for run_id, folder in folders.items())
@@ -191,7 +191,7 @@ class _KnownRuns:
         done |= {result.run_id: result for result in elsewhere}
         code = {run.run_id: own_code(run.spec.plugins()) for run in manifest.runs if run.run_id in done}
         other = {i: Retrain.of(result, OTHER_CODE) for i, result in done.items() if result.code != code[i]}
-        return _KnownRuns(folders, done, other)
+        return KnownRuns(folders, done, other)
 
     def borrowed(self) -> list[RunResult]:
         """Returns the results under other suites, of runs that are not done under this one by now."""

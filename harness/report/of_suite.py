@@ -10,6 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.counted import counted
+from harness.durations import rounded_text
+from harness.records.forecast import beside_fact
 from harness.report.build import Options, build_report
 from harness.report.charts.drawing import Drawing
 from harness.report.formats.machine import as_json
@@ -80,6 +82,9 @@ def _show_and_write(
         sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
     else:
         show(report, explain=explain)
+    if forecast := beside_fact(study.folder, study.results):
+        runs, expected, seconds = forecast
+        console.print(f"forecast for {counted(runs, 'run')}: {expected.text()}; it took {rounded_text(seconds)}")
     more = counted(len(files.paths) - 1, "more file")
     console.print(f"all columns, effects and notes: {folder}/table.md, with {more} beside it", soft_wrap=True)
     return PageSource(

@@ -13,7 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor, nn
 
-from harness.data.order import hash_seed
+from harness.data.loading import ChosenLoader, Loader
+from harness.data.order import GlobalBatches, hash_seed
 from harness.data.prepare import Splits
 from harness.errors import HarnessError
 from harness.launching.launch_folder import launching_process
@@ -25,11 +26,11 @@ from harness.measure.recorded import recorded
 from harness.models.pretrained import loaded_weights
 from harness.models.size import count_size
 from harness.records.checkpoints import Checkpoint, CheckpointFolder
-from harness.records.result import Clock, DataFacts, Measurements, Memory, Resolved
+from harness.records.result import Clock, DataFacts, Measurements, Memory, ModelFacts, Resolved
 from harness.running.build import build_loader, build_train_state
 from harness.running.micro_batch_search import search_micro_batches
 from harness.running.rehearsal import free_graphs, has_rehearsal, rehearse
-from harness.spec import RunSpec
+from harness.spec import RunSpec, TrainSection
 from harness.suite.file import Target
 from harness.training.checkpoint_state import Progress, checkpoint_files, chosen_loader, restore
 from harness.training.distributed import largest_memory
@@ -101,6 +102,66 @@ class Outcome:
     network: nn.Module
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A run that is built, and has not made its first step.
+
+    Attributes:
+        train: how it is trained, with micro-batches that fit where it searches for them.
+        peaks: since CUDA graphs were recorded; None where there are none.
+    """
+
+    train: TrainSection
+    loader: Loader
+    sampler: GlobalBatches
+    train_state: TrainState
+    size: ModelFacts
+    peaks: PeakMemory | None
+
+
+def make_ready(
+    spec: RunSpec,
+    splits: Splits,
+    accelerator: Accelerator,
+    stopwatch: Stopwatch,
+    on_step: Callable[[int], None],
+    *,
+    say: Callable[[str], None] = lambda sentence: None,
+    chosen: ChosenLoader | None = None,
+) -> Ready:
+    """Builds a run and rehearses its steps; every rank calls it.
+
+    Args:
+        spec, splits, accelerator: see `execute`.
+        stopwatch: takes the seconds of `build`, `compile` and `whiten`.
+        on_step, say: see `Observer`.
+        chosen: what `auto` chose before, for a run that goes on.
+
+    Raises:
+        HarnessError: this machine cannot build the config.
+    """
+    with stopwatch("build"):
+        apply_switches(spec.train)
+        set_seed(spec.seed)
+        loader, sampler = build_loader(spec, splits, accelerator, chosen)
+        if isinstance(why := loader.measured.get(spec.loader.name), str):
+            say(f"loader {loader.name} instead of {spec.loader.name}: {why}")
+        spec = search_micro_batches(spec, splits, accelerator)
+        train, image = spec.train, splits.image_shape(spec.data.augment)
+        train_state = build_train_state(spec, splits, accelerator, len(sampler.sizes), on_step)
+        size = count_size(train_state.network, image, accelerator.device)
+        if loaded := loaded_weights(train_state.network):
+            say(f"{spec.label} begins with {loaded.file}; its last layer is {loaded.head}")
+    stopwatch.seconds["whiten"] = train_state.whiten_seconds
+    peaks = None
+    if has_rehearsal(train, accelerator.device):
+        with stopwatch("compile" if train.compile else "build"):
+            peaks = rehearse(train_state, image, sampler, splits.evaluated(train=train.evaluate_train))
+    else:
+        release_freed_memory(accelerator.device)  # of building
+    return Ready(train, loader, sampler, train_state, size, peaks)
+
+
 def execute(
     spec: RunSpec,
     splits: Splits,
@@ -135,25 +196,17 @@ def execute(
     stopwatch = Stopwatch(device)
     resume_from = checkpoint_policy.resume_from if checkpoint_policy else None
 
-    with stopwatch("build"):
-        apply_switches(spec.train)
-        set_seed(spec.seed)
-        loader, sampler = build_loader(spec, splits, accelerator, chosen_loader(resume_from) if resume_from else None)
-        if isinstance(why := loader.measured.get(spec.loader.name), str):
-            observer.say(f"loader {loader.name} instead of {spec.loader.name}: {why}")
-        spec = search_micro_batches(spec, splits, accelerator)
-        train, image = spec.train, splits.image_shape(spec.data.augment)
-        train_state = build_train_state(spec, splits, accelerator, len(sampler.sizes), observer.on_step)
-        size = count_size(train_state.network, image, device)
-        if loaded := loaded_weights(train_state.network):
-            observer.say(f"{spec.label} begins with {loaded.file}; its last layer is {loaded.head}")
-    stopwatch.seconds["whiten"] = train_state.whiten_seconds
-    peaks = None
-    if has_rehearsal(train, device):
-        with stopwatch("compile" if train.compile else "build"):
-            peaks = rehearse(train_state, image, sampler, splits.evaluated(train=train.evaluate_train))
-    else:
-        release_freed_memory(device)  # of building
+    ready = make_ready(
+        spec,
+        splits,
+        accelerator,
+        stopwatch,
+        observer.on_step,
+        say=observer.say,
+        chosen=chosen_loader(resume_from) if resume_from else None,
+    )
+    train, loader, sampler, train_state = ready.train, ready.loader, ready.sampler, ready.train_state
+    loaded = loaded_weights(train_state.network)
 
     torch.manual_seed(hash_seed(spec.seed, 0, DROPOUT + accelerator.process_index))  # differs from rank to rank
     progress = Progress(begin_epoch(train_state, 0), History(sampler.sizes, target), stopwatch.seconds, loader)
@@ -161,7 +214,7 @@ def execute(
     if resume_from:
         with stopwatch("checkpoint"):
             restore(resume_from, train_state, progress)
-    peaks = peaks or PeakMemory(device)  # what came before depends on the runs before
+    peaks = ready.peaks or PeakMemory(device)  # what came before depends on the runs before
     earlier_seconds, first_step = progress.seconds["total"], progress.step(len(sampler.sizes))
     earlier_readings, telemetry = progress.readings, open_telemetry_sampler(accelerator, launching_process())
     telemetry.on_sample = observer.on_sample
@@ -233,7 +286,7 @@ def execute(
                 rankable=splits.rankable,
                 decode_seconds=splits.decode_seconds,
             ),
-            model=size,
+            model=ready.size,
             clock=Clock(
                 train_seconds=history.train_seconds,
                 eval_seconds=stopwatch.seconds["eval"],

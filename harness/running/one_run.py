@@ -133,7 +133,7 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
                 source = data_source(run.spec.data)
                 if source.download and turn:
                     source.download()
-                splits = prepare(run.spec.data, encoded=_decodes_itself(run.spec), planned=run.fingerprint)
+                splits = prepare(run.spec.data, encoded=decodes_itself(run.spec), planned=run.fingerprint)
             except HarnessError as error:
                 bad = error
         wait_for_all(accelerator, f"{run.run_id} {turn}")
@@ -144,7 +144,7 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
     return splits
 
 
-def _decodes_itself(spec: RunSpec) -> bool:
+def decodes_itself(spec: RunSpec) -> bool:
     """Tells whether the loader of a run decodes image files; a fallback, known by now, has them decoded here."""
     if not registry.find("loader", spec.loader.name).decodes:
         return False

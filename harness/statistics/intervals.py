@@ -137,6 +137,21 @@ def expected_mean(ours: Summary, runs: int, over_images: float = 0.0, images: in
     return ours.mean - half, ours.mean + half
 
 
+def next_value(values: Sequence[float]) -> tuple[float, float] | None:
+    """Returns the 95 % prediction interval of one more value like these, all above zero; None for fewer than three.
+
+    It is that of Student's t over the logarithms, mean ± t(0.975, n - 1) · sd · √(1 + 1/n): times are skewed, and an
+    interval of their factors does not reach below zero.
+
+    Source: G. J. Hahn and W. Q. Meeker, Statistical Intervals, 1991, section 4.7.
+    """
+    logs = summarise([math.log(value) for value in values])
+    if logs is None or logs.sd is None or logs.n < 3:
+        return None
+    half = t_quantile(logs.n - 1) * logs.sd * math.sqrt(1 + 1 / logs.n)
+    return math.exp(logs.mean - half), math.exp(logs.mean + half)
+
+
 def ratio_interval(above: Summary, below: Summary, pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
     """Returns the 95 % interval of a quotient of two means; None where that of the mean below holds 0.
 

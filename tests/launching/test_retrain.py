@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli import main
 from harness.launching.manifest import Manifest, Retrain
-from harness.launching.run_suite import DISTURBED, _KnownRuns, is_to_retake, run_suite
+from harness.launching.run_suite import DISTURBED, KnownRuns, is_to_retake, run_suite
 from harness.records.result import Measurements, RunResult
 from harness.records.store import RunFolder
 from harness.spec import parse_run_spec
@@ -219,7 +219,7 @@ def test_runs_that_a_rule_names_are_launched_with_those_that_are_open(tmp_path: 
     folders = {run.run_id: manifest.folder(run, "system") for run in manifest.runs}
     by_other_code = folders["run0"].path / "result.json"
     by_other_code.write_text(json.dumps({**json.loads(by_other_code.read_text()), "code": "0123456789ab"}))
-    assert _KnownRuns.of(manifest, "system").by_other_code == {"run0": Retrain(1, "other code")}
+    assert KnownRuns.of(manifest, "system").by_other_code == {"run0": Retrain(1, "other code")}
     script = """
 (manifest.output / "seen").write_text(json.dumps([run.run_id for run in manifest.runs]))
 open_now = [run.run_id for run in manifest.runs if not manifest.is_done(run, manifest.folder(run, "system"))]
