@@ -103,7 +103,7 @@ def test_a_cut_network_has_the_weights_of_the_file(tmp_path: Path) -> None:
     state = {key: torch.full((1,), float(i)).expand(shape) for i, (key, shape) in enumerate(shapes.items(), start=1)}
     torch.save(state, tmp_path / "vgg11.pth")
     network = torchvision_model(
-        "vgg11", COLOUR64, 10, weights=str(tmp_path / "vgg11.pth"), features_after="block3", freeze="features"
+        "vgg11", COLOUR64, 10, pretrained=str(tmp_path / "vgg11.pth"), features_after="block3", freeze="features"
     )
     found = network.get_submodule("features").state_dict(prefix="features.")
     assert list(found) == [f"features.{layer}.{kind}" for layer in (0, 3, 6, 8) for kind in ("weight", "bias")]
