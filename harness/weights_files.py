@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,7 +37,9 @@ class Weights:
 
     def is_here(self) -> bool:
         """Tells whether the file is on this machine."""
-        return self.path.is_file()
+        with contextlib.suppress(OSError):  # a name that is too long, a folder that is closed
+            return self.path.is_file()
+        return False
 
     def identity(self) -> str:
         """Returns what identifies the content: the file's SHA-256, or, of published weights, the digits in their name.
@@ -120,6 +123,11 @@ def names_a_file(pretrained: str) -> bool:
     return "/" in pretrained or pretrained.endswith(SUFFIXES)
 
 
+def loads_weights(architecture: str) -> bool:
+    """Tells whether the harness finds what `pretrained` of an architecture stands for; else a plug-in reads it."""
+    return architecture.partition("/")[0] in ("torchvision", "timm")
+
+
 def find_weights(architecture: str, pretrained: bool | str) -> Weights | None:
     """Returns the file that a suite's `pretrained` stands for, here or not.
 
@@ -134,7 +142,7 @@ def find_weights(architecture: str, pretrained: bool | str) -> Weights | None:
         HarnessError: the package publishes no such weights.
     """
     package, _, name = architecture.partition("/")
-    if pretrained is False or package not in ("torchvision", "timm"):
+    if pretrained is False or not loads_weights(architecture):
         return None
     published = published_weights(package, name)
     if isinstance(pretrained, str) and names_a_file(pretrained):

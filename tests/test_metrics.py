@@ -350,3 +350,18 @@ def test_a_metric_that_is_written_later_is_computed_without_training(house: Hous
     (house.path / "mine.py").write_text("import no_such_package\n" + HEAD + DISTANCE)
     refused = call(house, "run", "suite.yaml", "--plugin", "mine.py", "--set", "seeds=3", code=2).stderr
     assert f"{house.path}/mine.py:1: it cannot be imported: ModuleNotFoundError" in refused, "before a run trains"
+
+
+def test_a_metric_that_writes_into_its_input_leaves_the_others_theirs(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = "print('here'); own = test.labels; own.setflags(write=True); own += 1; return 0.0"
+    writes = MARK.format("a", "", "a", "lower", body)
+    right = MARK.format("b", "", "b", "higher", "return (test.labels == test.predictions).mean()")
+    mine.write_text(HEAD + writes + "\n\n" + right.replace("def f(", "def g("))
+    registry.use([mine])
+    labels = np.arange(10) % 3
+    found, reasons = compute(registry.plugins("metric"), labels, labels, 5)
+    assert found["b"].value == 1.0 and not reasons
+    out, err = capsys.readouterr()
+    assert "here" in err and not out  # stdout may be JSON

@@ -16,6 +16,7 @@ from harness.data.weights import fetch_weights
 from harness.errors import HarnessError
 from harness.published_weights import Published, published_weights
 from harness.spec import parse_run_spec
+from harness.suite.placed_paths import placed
 from harness.suite.plan import load_suite
 from harness.weights_files import MissingWeights, Weights, find_weights
 
@@ -228,3 +229,15 @@ def test_a_file_in_a_suite_is_beside_it_and_that_of_a_call_in_the_current_folder
     )
     assert own.spec.model.pretrained == str(other / "w.pth")  # type: ignore[attr-defined]
     assert own.run_id == copy.run_id != here.run_id
+
+
+def test_pretrained_of_ones_own_architecture_is_no_path_of_ours(tmp_path: Path) -> None:
+    section = {"name": "hub_net", "pretrained": "microsoft/resnet-50"}
+    assert placed({"model": section}, tmp_path)["model"] == section
+    ours = placed({"model": {**section, "name": "timm/resnet50"}}, tmp_path)["model"]
+    assert ours["pretrained"] == str(tmp_path / "microsoft/resnet-50")
+
+
+def test_a_name_that_no_file_can_have_is_not_here() -> None:
+    weights = find_weights("torchvision/resnet18", "a" * 300 + ".pth")
+    assert weights and not weights.is_here()

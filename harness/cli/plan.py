@@ -126,7 +126,8 @@ def _forecast(
         planned, output, Launcher(config_file), seconds, say, within=within, price_per_hour=price_per_hour
     )
     print_json(made.model_dump(mode="json")) if as_json else print_text(forecast_text(made, console.width))
-    say(f"written to {output / planned.suite.name / FORECAST_FILE}")
+    if made.open_runs:
+        say(f"written to {output / planned.suite.name / FORECAST_FILE}")
 
 
 def _limit(within: str) -> float | None:

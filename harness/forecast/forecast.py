@@ -65,7 +65,7 @@ class LeaveOut(BaseModel):
 
     Attributes:
         seconds: in which it shall be done; the high end of the interval counts.
-        fits: whether it is done as it is.
+        fits: whether it is done as it is; None where what has a forecast is, and not all of it has one.
         seeds: that are left where the later ones are left out; empty where one alone takes too long.
         with_seeds: how long these take.
         configs: the fewest that are left out, the longest first, by label; empty where that does not help.
@@ -75,7 +75,7 @@ class LeaveOut(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     seconds: float
-    fits: bool
+    fits: bool | None
     seeds: list[int] = []
     with_seeds: Span | None = None
     configs: list[str] = []
@@ -163,7 +163,12 @@ class Known:
             return own.model_copy(update={"problem": why, "hint": hint})
         several = len({spec.data.model_dump_json() for spec in self.specs.values()}) > 1
         found = _of_steps(own, spec, stepped, reads_data=several)
-        return found if other == config_id else found.model_copy(update={"stepped_as": self.specs[other].label})
+        if other == config_id:
+            return found
+        alike = {"stepped_as": self.specs[other].label}
+        if stepped.blocks:  # a loss that is not finite is of the other's numbers
+            alike["problem"] = ""
+        return found.model_copy(update=alike)
 
 
 def useful_records(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
@@ -256,7 +261,9 @@ def leave_out(
     """Returns what to leave out so that the open runs are done within so many seconds, by the interval's high end."""
     wanted = [config for config in configs if config.total and config.open_runs]
     if total_of(wanted, once).at_most <= seconds:
-        return LeaveOut(seconds=seconds, fits=True)
+        return LeaveOut(
+            seconds=seconds, fits=True if len(wanted) == len({run.config_id for run in open_runs}) else None
+        )
     found: dict[str, object] = {}
     seeds = list(dict.fromkeys(run.spec.seed for run in open_runs))
     for count in range(len(seeds) - 1, 0, -1):

@@ -52,6 +52,7 @@ def make_forecast(
         HarnessError: torch is missing, nothing can be stepped, or the forecast cannot be written.
     """
     require_torch()
+    require_writable(output / plan.suite.name)
     if on_login_node(launcher):
         say(f"this is no job of SLURM and has no GPU: the forecast is of the CPU here; {send_to_node()}")
     manifest = Manifest.of(plan, output)
@@ -95,7 +96,8 @@ def make_forecast(
         told = next((config for config in forecast.configs if config.problem), None)
         which = f"“{told.label}”: {told.problem}" if told else ""
         raise HarnessError(f"no config could be stepped: {which}", (told and told.hint) or see_doctor())
-    _write(forecast, output / plan.suite.name)
+    if open_runs:  # else the forecast of the runs that are done stays, to be shown beside what they took
+        _write(forecast, output / plan.suite.name)
     return forecast
 
 
@@ -158,6 +160,5 @@ def _assemble(
 
 
 def _write(forecast: Forecast, folder: Path) -> None:
-    require_writable(folder)
     with recording(folder):
         write_json(folder / FORECAST_FILE, forecast.model_dump(mode="json"))

@@ -84,7 +84,7 @@ def _notes(forecast: Forecast) -> Iterator[str]:
             yield f"“{config.label}”: {config.problem}"
     yield from forecast.notes
     if forecast.within:
-        yield from _within(forecast.within)
+        yield from _within(forecast.within, complete=forecast.complete)
     if memory := _memory(forecast.configs):
         yield memory
     if forecast.joules is not None:
@@ -113,9 +113,10 @@ def _memory(configs: Sequence[ConfigForecast]) -> str:
     return f"most memory: “{most.label}”, {_bytes(most.peak_bytes)}{of}{fits}"
 
 
-def _within(within: LeaveOut) -> Iterator[str]:
-    wanted = f"within {duration_text(within.seconds)}"
-    if within.fits:
+def _within(within: LeaveOut, *, complete: bool) -> Iterator[str]:
+    of = "" if complete else ", of the runs with a forecast alone"
+    wanted = f"within {duration_text(within.seconds)}{of}"
+    if within.fits or within.fits is None:
         yield f"{wanted}: all of it, also at the high end of the interval"
         return
     ways = []

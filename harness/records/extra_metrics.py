@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +38,14 @@ def compute(
         labels, predictions, num_classes: see `harness.metric.Predictions`.
     """
     try:
-        test = Predictions.of(labels, predictions, num_classes)
+        Predictions.of(labels, predictions, num_classes)
     except ValueError as error:
         return nulls(plugins, f"predictions.npz holds {error}")
     found: dict[str, ExtraMetric] = {}
     reasons: dict[str, str] = {}
     for plugin in plugins:
-        value, reason = _value(plugin, test)
+        # Arrays of its own: torch.from_numpy writes into read-only ones, too.
+        value, reason = _value(plugin, Predictions.of(labels, predictions, num_classes))
         found[plugin.names[0]] = _declared(plugin, value)
         if reason:
             reasons[field_of(plugin.names[0])] = reason
@@ -71,7 +74,9 @@ def _value(plugin: Plugin, test: Predictions) -> tuple[float | None, str]:
     """Returns the value, or None and the reason in one sentence, with file and line; records name no folders."""
     try:
         assert plugin.declaration
-        value, problem = number(plugin.declaration, plugin.load()(test))
+        with contextlib.redirect_stdout(sys.stderr):  # stdout may be JSON
+            returned = plugin.load()(test)
+        value, problem = number(plugin.declaration, returned)
         if not problem:
             return value, ""
         problem = f"{plugin.place}: it returned {problem}"

@@ -148,7 +148,9 @@ def _decimals(column: Column, values: Sequence[Any]) -> int:
         return 1 if column.name == "data_wait_share" else 2
     sizes = [abs(number(value)) for value in values if isinstance(number(value), int | float)]
     smallest = min((size for size in sizes if size > 0 and math.isfinite(size)), default=1.0)
-    return min(4, max(0, 2 - math.floor(math.log10(smallest))))
+    largest = max((size for size in sizes if math.isfinite(size)), default=1.0) or 1.0
+    most = max(4, 1 - math.floor(math.log10(largest)))  # two digits of a column of small numbers
+    return min(most, max(0, 2 - math.floor(math.log10(smallest))))
 
 
 def _cell(column: Column, value: Any, decimals: int) -> str:

@@ -13,7 +13,7 @@ from harness.spec import SpecError
 from harness.spec.settings import Settings, apply, value_at
 from harness.suite.file import Smoke, SuiteFile
 from harness.suite.yaml_lines import Source
-from harness.weights_files import names_a_file
+from harness.weights_files import loads_weights, names_a_file
 
 _AT = ("data", "root")
 # What may be a path, by section and field, and whether a text there is one.
@@ -39,6 +39,8 @@ def placed(settings: Settings, folder: Path) -> Settings:
         if isinstance(path := found.get(dotted), str) and is_path(path):
             found[dotted] = _absolute(at, path, folder)
         section = found.get(name)
+        if name == "model" and isinstance(section, Mapping) and not loads_weights(str(section.get("name", "timm/"))):
+            continue
         if isinstance(section, Mapping) and isinstance(path := section.get(field), str) and is_path(path):
             found[name] = {**section, field: _absolute(at, path, folder)}
     return found

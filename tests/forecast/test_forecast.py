@@ -115,6 +115,14 @@ def test_configs_that_differ_in_numbers_alone_take_the_same_time() -> None:
     assert len({timing_key(spec) for spec in (one, *others)}) == len(others) + 1
 
 
+def test_a_config_that_is_timed_by_another_does_not_diverge_with_it() -> None:
+    specs = {label: spec_of(label=label) for label in ("a", "b")}
+    diverged = stepped_of(1.0, 1.0, 1.0, problem="the loss of step 2 is not finite")
+    known = Known(specs, runs_of(*specs.values()), {"a": diverged}, {"a": "a", "b": "a"})
+    assert known.config("a").problem and not known.config("b").problem
+    assert known.config("b").stepped_as == "a" and known.config("b").train == known.config("a").train
+
+
 def config_of(label: str, seconds: float, runs: int = 2) -> ConfigForecast:
     span = Span(seconds=seconds, low=seconds / 2, high=seconds * 2)
     return ConfigForecast(config_id=label, label=label, open_runs=runs, wall=span, total=span.times(runs))
@@ -136,6 +144,7 @@ def test_what_to_leave_out_is_the_fewest_configs_or_the_last_seeds_by_the_high_e
     assert little.configs == ["b", "c"] and not little.seeds
     nothing = leave_out(1.0, configs, once, runs)
     assert not nothing.configs and not nothing.seeds and not nothing.fits
+    assert leave_out(606.0, configs[:2], once, runs).fits is None  # nothing is known of the third
 
 
 def test_records_tell_the_time_of_a_config_from_the_third_on(tmp_path) -> None:
@@ -193,3 +202,6 @@ def test_the_text_has_the_sum_first_and_what_to_leave_out() -> None:
         "1 h 40", "103"
     )
     assert "“d”: out of memory: x" in text
+    some = forecast.model_copy(update={"complete": False, "within": leave_out(9e9, configs[:1], once, runs)})
+    told = " ".join(forecast_text(some, 60).splitlines())
+    assert "of the runs with a forecast alone: all of it" in told

@@ -79,6 +79,9 @@ def test_runs_that_are_done_are_not_in_the_sum(suite, call) -> None:
     found = json.loads(call("plan", suite, *small, "--json")[0])
     assert (found["open_runs"], found["done_runs"]) == (2, 2)
     assert [config["label"] for config in found["configs"]] == ["cnn3"]
+    kept = Path("results/s/forecast.json").read_text()
+    call("plan", suite, *small, "--only", "model.name=mlp")
+    assert Path("results/s/forecast.json").read_text() == kept, "nothing to run: the forecast of what is done stays"
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,12 @@ def test_docs_name_each_verdict() -> None:
         assert f"\n| {verdict} | " in text
 
 
+def test_small_numbers_are_not_shown_as_zero() -> None:
+    column = Column("test_own", "own", "")
+    assert column_texts(column, [2.3e-5, 1.9e-5]) == ["0.000023", "0.000019"]
+    assert column_texts(column, [0.5, 2.3e-5]) == ["0.5000", "0.0000"]
+
+
 def test_a_probability_is_never_shown_as_certain() -> None:
     column = Column("front_probability", "on the front", "probability")
     assert column_texts(column, [0.0, 0.004, 0.5, 0.994, 1.0, None]) == [
