@@ -88,8 +88,10 @@ def test_the_axis_of_the_curves_shows_where_they_end(fake: Any) -> None:
 def test_learning_curves_are_means_over_seeds_of_both_splits_and_both_numbers(fake: Any) -> None:
     results = [fake.result("a", seed=s, accuracy=0.9 + s / 100, seconds=60.0 + 6 * s, config_id="a") for s in range(3)]
     table = _table(fake, results)
-    points = fake.spec(learning_curves(table))["datasets"]["points"]
+    spec = fake.spec(learning_curves(table))
+    points = spec["datasets"]["points"]
     assert len(points) == 2 * 6
+    assert f'"values": {list(range(1, 7))}' in json.dumps(spec), "each epoch is marked once"
     last = {point["split"]: point for point in points if point["epoch"] == 6}
     assert last["test"]["accuracy"] == pytest.approx(91.0)
     assert last["train"]["accuracy"] == pytest.approx(93.0)

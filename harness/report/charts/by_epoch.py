@@ -15,6 +15,7 @@ from harness.spec.settings import value_at
 
 SIZE, FLAT_SIZE = (350, 260), (760, 110)  # of a panel beside others, and of one above others
 MOST_POINTS = 120  # of a line
+MOST_TICKS = 8  # of an axis of epochs
 _TITLES = {"accuracy": "Accuracy (%)", "loss": "Loss"}
 # Title, factor, and the form of the numbers in the table.
 _SPEEDS = {
@@ -31,12 +32,10 @@ def learning_curves(table: Table) -> Chart | None:
         return None
     palette = coloured(table)
     points = [point for one in shown for point in _split_points(one, palette[one.row.config_id][0])]
-    x = channel(
-        "epoch:Q",
-        "Epoch",
-        scale={"zero": False, "nice": False},
-        axis={"tickMinStep": 1, "format": "d", "tickCount": 8},
-    )
+    first, last = (end((point["epoch"] for point in points), default=1) for end in (min, max))
+    # Of few epochs Vega would mark halves, too, which read as 1, 2, 2, 3, 3.
+    ticks = {"values": list(range(first, last + 1))} if last - first < MOST_TICKS else {"tickCount": MOST_TICKS}
+    x = channel("epoch:Q", "Epoch", scale={"zero": False, "nice": False}, axis={"format": "d", **ticks})
     dashes = {"domain": list(SPLITS), "range": [[1, 0], [3, 3]]}
     split = channel("split:N", "split", scale=dashes, sort=list(SPLITS), legend={"orient": "bottom"})
     base = {"x": x, "color": _colour(table, shown), "strokeDash": split}
