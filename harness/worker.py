@@ -1,4 +1,4 @@
-"""The script of a launch's ranks, `worker.py FOLDER`, and of a forecast, `worker.py --step FOLDER SECONDS PID`.
+"""The script of a launch's ranks, `worker.py FOLDER`, and of a forecast, `worker.py --step ...`.
 
 The supervisor of `harness run`, or `harness plan --forecast`, starts it, not a person.
 """

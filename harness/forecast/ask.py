@@ -92,7 +92,7 @@ def _step_in_process(manifest: Manifest, launcher: Launcher, folder: Path, secon
     errors, longest = folder / "stderr", FACTOR * seconds + SLACK_SECONDS
     with errors.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, str(WORKER), "--step", str(folder), str(seconds), str(os.getpid())],
+            [sys.executable, str(WORKER), "--step", str(folder), str(seconds), str(os.getpid()), str(time.monotonic())],
             stdin=subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,

@@ -44,12 +44,13 @@ LOOK_EVERY_SECONDS = 0.5  # whether the caller is still there
 LEAST_SECONDS = 0.2  # of stepping, however little time is left: building took the rest
 
 
-def step_configs(folder: Path, seconds: float) -> int:
+def step_configs(folder: Path, seconds: float, started: float) -> int:
     """Steps each run of the manifest in a folder, and writes what it measured there, a line each.
 
     Args:
         folder: with the manifest.
         seconds: for all of them; a config that it does not come to has no line.
+        started: the moment at which this process was started, by the clock that all processes share.
     """
     manifest = Manifest.read(folder / MANIFEST_FILE)
     keep_freed_memory()
@@ -57,7 +58,7 @@ def step_configs(folder: Path, seconds: float) -> int:
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not has_usable_gpu(probe())
     accelerator = Accelerator(cpu=use_cpu, mixed_precision="no", dynamo_backend="no")
     torch.zeros(1, device=accelerator.device)  # the device is opened now, and not by the first config
-    SteppingLine(started_seconds=time.time() - psutil.Process().create_time()).write(folder)
+    SteppingLine(started_seconds=time.monotonic() - started).write(folder)
     end = time.monotonic() + seconds
     for place, run in enumerate(manifest.runs):
         now = time.monotonic()
@@ -217,16 +218,16 @@ def _peak(memory: Memory, *, on_gpu: bool) -> int | None:
     return memory.max_reserved_bytes if on_gpu else memory.host_rss_bytes
 
 
-def main(folder: str, seconds: str, caller: str) -> int:
+def main(folder: str, seconds: str, caller: str, started: str) -> int:
     """Is the stepping process; the caller reads its lines, and what its stderr says where it died.
 
     Args:
-        folder, seconds: see `step_configs`.
+        folder, seconds, started: see `step_configs`.
         caller: the process without which this one ends.
     """
     threading.Thread(target=_end_with, args=(int(caller),), daemon=True, name="parent").start()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as of a run; read when CUDA starts
-    return step_configs(Path(folder), float(seconds))
+    return step_configs(Path(folder), float(seconds), float(started))
 
 
 def _end_with(caller: int) -> None:

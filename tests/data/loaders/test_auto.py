@@ -303,7 +303,7 @@ def test_a_loader_of_ones_own_that_decodes_files_takes_part(monkeypatch: pytest.
         assert set(before.measured) == known.keys() - {"own"}
         assert set(loader.measured) == set(known) and loader.measured["own"] == 4.0
         spec = parse_run_spec({"model": "mlp", "data": "digits", "optimizer": "adam", "loader": "own"})
-        assert one_run._decodes_itself(spec)
-        assert not one_run._decodes_itself(parse_run_spec(spec.model_dump() | {"loader": "other"}))
+        assert one_run.decodes_itself(spec)
+        assert not one_run.decodes_itself(parse_run_spec(spec.model_dump() | {"loader": "other"}))
     finally:
         registry.use()
