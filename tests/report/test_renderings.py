@@ -205,7 +205,7 @@ def test_docs_name_each_verdict() -> None:
 
 
 def test_small_numbers_are_not_shown_as_zero() -> None:
-    column = Column("test_own", "own", "")
+    column = Column("test_own", "own", "number")
     assert column_texts(column, [2.3e-5, 1.9e-5]) == ["0.000023", "0.000019"]
     assert column_texts(column, [0.5, 2.3e-5]) == ["0.5000", "0.0000"]
 
