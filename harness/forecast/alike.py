@@ -17,7 +17,8 @@ def timing_key(spec: RunSpec) -> str:
     """Returns what decides how long a step, an evaluation and the building of a config take.
 
     Two configs of the same key differ in their label, seed, schedule, number of epochs, or in numbers such as learning
-    rates. A number that is zero, or left out, is kept apart from others: momentum and weight decay cost time.
+    rates. A number that is zero, or left out, is kept apart from others: momentum and weight decay cost time. Whole
+    numbers, such as Muon's iterations, are counts of work, and stay.
     """
     dump: dict[str, Any] = spec.model_dump(mode="json", exclude={"label", "seed", "repeat", "schedule"})
     dump["optimizer"] = {name: _is_there(value) for name, value in dump["optimizer"].items()}
@@ -30,7 +31,7 @@ def timing_key(spec: RunSpec) -> str:
 
 
 def _is_there(value: Any) -> Any:
-    """Returns a number as whether it is zero; what is no number stays."""
+    """Returns a fraction as whether it is zero; anything else stays."""
     if isinstance(value, list):
         return [_is_there(one) for one in value]
-    return bool(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    return bool(value) if isinstance(value, float) else value

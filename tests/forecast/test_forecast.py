@@ -106,6 +106,8 @@ def test_configs_that_differ_in_numbers_alone_take_the_same_time() -> None:
     others = [
         spec_of(optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9}),
         spec_of(optimizer={"name": "adam", "lr": 0.1}),
+        spec_of(optimizer={"name": "muon", "iterations": 2}),
+        spec_of(optimizer={"name": "muon", "iterations": 5}),
         spec_of(model={"name": "mlp", "hidden_sizes": [7]}),
         spec_of(train={"global_batch_size": 64}),
         spec_of(train={"label_smoothing": 0.1}),
