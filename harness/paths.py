@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import HarnessError, nearest
 
 PACKAGE = Path(__file__).resolve().parent
-SUITES, LAUNCH_CONFIGS, SLURM_SCRIPTS = "benchmarks", "launch", "slurm"
+SUITES, REPORTS, LAUNCH_CONFIGS, SLURM_SCRIPTS = "benchmarks", "benchmarks/reports", "launch", "slurm"
 
 
 def user_path(text: str | Path) -> Path:

@@ -56,6 +56,7 @@ VERBS = [
     "report",
     "compare",
     "visualize",
+    "reproduce",
     "calibrate",
     "doctor",
     "schema",

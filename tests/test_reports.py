@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness import registry
+from harness.paths import SUITES as SUITES_FOLDER
+from harness.paths import named_file
 from harness.suite.plan import load_suite
+from harness.suite.published_report import read_published_report
 from tests.house import ROOT
 
 # Every number that a report states of a run, as (report, metric, value), by the suite that repeats it.
@@ -119,12 +126,25 @@ def rows(report: int) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in cells if len(row) == 2]
 
 
-@pytest.mark.parametrize(("report", "figure"), [(report, one) for report, own in FIGURES.items() for one in own])
-def test_every_figure_stands_in_the_list_with_its_command(report: int, figure: str) -> None:
-    named = [
-        command for shown, command in rows(report) if re.search(rf"\b[Ff]igures? [^|]*\b{re.escape(figure)}\b", shown)
-    ]
-    assert any("harness visualize" in command or "harness report" in command for command in named)
+@pytest.mark.parametrize("report", FIGURES)
+def test_each_figure_of_a_report_is_one_of_a_run_that_is_planned(report: int) -> None:
+    published = read_published_report(f"report{report}")
+    assert sorted({one for figure in published.figures for one in figure.figures.split(", ")}) == sorted(
+        FIGURES[report]
+    )
+    assert {suite for suite, own in PUBLISHED.items() if any(number == report for number, _, _ in own)} <= set(
+        published.suites
+    )
+    assert sum(len(published.figures_of(suite)) for suite in published.suites) == len(published.figures)
+    for figure in published.figures:
+        labels = {
+            spec.label
+            for spec in load_suite(named_file(Path(figure.suite or published.suites[0]), SUITES_FOLDER))
+            .configs()
+            .values()
+        }
+        assert figure.of in ("", *labels), figure
+        assert registry.find("picture", figure.what).parameters().model_validate_json(json.dumps(figure.set)), figure
 
 
 @pytest.mark.parametrize("suite", PUBLISHED)
@@ -138,7 +158,7 @@ def commands() -> list[str]:
 
 
 def test_commands_of_the_list_name_what_there_is() -> None:
-    assert len(commands()) > 30
+    assert len(commands()) > 15
     for command in commands():
         for path in re.findall(r"benchmarks/\S+\.yaml", command):
             assert (ROOT / path).is_file(), command
@@ -151,10 +171,47 @@ def test_commands_of_the_list_name_what_there_is() -> None:
 
 
 def test_every_picture_is_named() -> None:
+    drawn = {figure.what for report in FIGURES for figure in read_published_report(str(report)).figures}
     for picture in registry.plugins("picture"):
-        assert f"--what {picture.names[0]}" in DOCUMENT, picture.names
+        assert picture.names[0] in drawn or f"--what {picture.names[0]}" in DOCUMENT, picture.names
 
 
 def test_linked_pictures_exist() -> None:
     for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", DOCUMENT):
         assert (Path(ROOT / "docs") / target).is_file(), target
+
+
+def test_a_report_that_is_not_there_and_a_launcher_are_refused(tmp_path: Path) -> None:
+    told = harness(tmp_path, "reproduce", "report9")
+    assert (
+        told.returncode == 2 and "there is no report 'report9'" in told.stderr and "hint: did you mean" in told.stderr
+    )
+    told = harness(tmp_path, "reproduce", "1", RANK="0", WORLD_SIZE="2", LOCAL_RANK="0")
+    assert told.returncode == 2 and "hint: harness reproduce 1" in told.stderr
+    told = harness(tmp_path, "list", "results", "--report", "3")
+    assert told.returncode == 2 and "hint: harness list suites --report 3" in told.stderr
+    told = harness(tmp_path, "list", "suites", "--report", "5")
+    assert [line.split()[0] for line in told.stdout.splitlines()[1:]] == [
+        "small_vgg",
+        "vgg16_transfer",
+        "vgg16_features",
+    ]
+
+
+@pytest.mark.slow
+def test_a_report_is_reproduced_by_one_command(tmp_path: Path) -> None:
+    done = harness(tmp_path, "reproduce", "report3", "--smoke", "--set", "seeds=2")
+    assert done.returncode == 0, done.stderr
+    results = tmp_path / "results"
+    [figure] = [Path(line.rpartition(": ")[2]) for line in done.stdout.splitlines() if line.startswith("figure 2, ")]
+    assert (tmp_path / figure).is_file() and "cnn3_factors_smoke" in str(figure)
+    for suite, configs in (("cnn3_factors_smoke", 4), ("cnn3_recommended_smoke", 2)):
+        assert len(list((results / suite).glob("*/*/result.json"))) == 2 * configs
+        assert suite in (results / "report.html").read_text()
+    again = harness(tmp_path, "reproduce", "report3", "--smoke", "--set", "seeds=2")
+    assert again.returncode == 0 and "8 are done on this system: skipped" in again.stderr
+
+
+def harness(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-m", "harness", *words]
+    return subprocess.run(call, cwd=folder, env=os.environ | variables, capture_output=True, text=True)

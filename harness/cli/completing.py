@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from harness.paths import LAUNCH_CONFIGS, SUITES, shipped_names
+from harness.paths import LAUNCH_CONFIGS, REPORTS, SUITES, shipped_names
 
 SUFFIXES = (".yaml", ".yml", ".jsonl")
 MOST_RECORDS = 20  # of a suite that are looked at: its runs have the same metrics, but for what was added since
@@ -19,6 +19,11 @@ MOST_RECORDS = 20  # of a suite that are looked at: its runs have the same metri
 def suites(incomplete: str) -> list[str]:
     """Returns suites that ship, suite files and manifests that begin so, and the folders that may hold some."""
     return sorted([*_names(SUITES, incomplete), *_files(incomplete)])
+
+
+def reports(incomplete: str) -> list[str]:
+    """Returns the published reports that can be reproduced."""
+    return _names(REPORTS, incomplete)
 
 
 def launch_configs(incomplete: str) -> list[str]:

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.app import RESULTS, app, print_json, print_text
-from harness.cli.options import AsJson, Output, Plugins
+from harness.cli.completing import reports
+from harness.cli.options import AsJson, Output, Plugins, text_option
+from harness.errors import HarnessError
 
 
 @app.command("list")
@@ -21,6 +23,9 @@ def list_names(
     name: Annotated[
         str, typer.Argument(help="One of them; shows its parameters, or the text of a suite or file.")
     ] = "",
+    report: Annotated[
+        str, text_option("--report", metavar="N", help="The suites of a published report.", autocompletion=reports)
+    ] = "",
     output: Output = RESULTS,
     plugin: Plugins = None,
     as_json: AsJson = False,
@@ -29,6 +34,8 @@ def list_names(
     from harness import registry
     from harness.suite.catalogue import Catalogue, catalogue, describe, text_of
 
+    if report and (kind != "suites" or name):
+        raise HarnessError("--report belongs to a list of suites", f"harness list suites --report {report}")
     if name and (text := text_of(kind, name)) is not None:
         print_json(text) if as_json else print_text(text.removesuffix("\n"))
         return
@@ -39,4 +46,9 @@ def list_names(
     else:
         registry.use(plugin or ())
         found = describe(kind, name) if name else catalogue(kind)
+        if report:
+            from harness.suite.published_report import read_published_report
+
+            own = read_published_report(report)
+            found = Catalogue({f"suites of {own.title}": {one: found.kinds["suites"][one] for one in own.suites}})
     print_json(found.kinds) if as_json else print_text(found.text())

@@ -121,7 +121,7 @@ def run(
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if under_a_launcher() else None
     options = {"num_processes": world_size, "plugins": plugin, "asked": asked}
-    planned = _with_weights(lambda: plan_of(suite, set_, only, smoke, config_file, **options), download)
+    planned = with_weights(lambda: plan_of(suite, set_, only, smoke, config_file, **options), download)
     if local:
         _require_one_process(planned.runs, "--local")
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
@@ -130,18 +130,8 @@ def run(
     is_main = not under_a_launcher() or os.environ.get("RANK", "0") == "0"
     for sentence in asked.sentences(planned.configs().values()) if is_main else ():
         stderr().print(sentence, markup=False, soft_wrap=True)
-    manifest = Manifest.of(planned, output)
-    if download:
-        from harness.launching.run_suite import with_downloads
-
-        manifest = with_downloads(manifest)
-        if under_a_launcher():  # else it is done below, for open runs alone
-            _fetch_weights(filter(None, (run.spec.pretrained_weights() for run in manifest.runs)), told=True)
-    if is_main:
-        from harness.results.question import keep_question
-
-        keep_question(planned, output)
-    code = _do(manifest, config_file, tracking_of(manifest), isolate, pack, retake, renew, download)
+    tracking = tracking_of(Manifest.of(planned, output))
+    code = train(planned, output, config_file, tracking, isolate, pack, retake, renew, download)
     if code in (0, 1) and is_main:
         from harness.report.build import DEFAULT_SORT, Options
         from harness.report.of_suite import report_suite
@@ -149,6 +139,33 @@ def run(
 
         report_suite(study_of_suite(planned, [output]), stderr(), Options(sort or DEFAULT_SORT, with_resumed))
     raise typer.Exit(code)
+
+
+def train(
+    planned: Plan,
+    output: Path,
+    config_file: Path | None,
+    tracking: Tracking,
+    isolate: bool = False,
+    pack: int = 1,
+    retake: int = 0,
+    renew: bool = False,
+    download: bool = False,
+) -> int:
+    """Does the open runs of a plan, with what they need from the network; returns the exit code."""
+    from harness.launching.manifest import Manifest
+    from harness.results.question import keep_question
+
+    manifest = Manifest.of(planned, output)
+    if download:
+        from harness.launching.run_suite import with_downloads
+
+        manifest = with_downloads(manifest)
+        if under_a_launcher():  # else it is done below, for open runs alone
+            _fetch_weights(filter(None, (run.spec.pretrained_weights() for run in manifest.runs)), told=True)
+    if not under_a_launcher() or os.environ.get("RANK", "0") == "0":
+        keep_question(planned, output)
+    return _do(manifest, config_file, tracking, isolate, pack, retake, renew, download)
 
 
 def _asked(config_file: Path | None) -> LauncherSettings:
@@ -183,7 +200,7 @@ def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:
         archive.fetch()
 
 
-def _with_weights(plan: Callable[[], Plan], told: bool) -> Plan:
+def with_weights(plan: Callable[[], Plan], told: bool) -> Plan:
     """Returns a plan; pretrained weights that identify its runs by their content are fetched first.
 
     Raises:
