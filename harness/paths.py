@@ -8,7 +8,8 @@ from pathlib import Path
 from harness.errors import HarnessError, nearest
 
 PACKAGE = Path(__file__).resolve().parent
-SUITES, REPORTS, LAUNCH_CONFIGS, SLURM_SCRIPTS = "benchmarks", "benchmarks/reports", "launch", "slurm"
+SUITES, LAUNCH_CONFIGS, SLURM_SCRIPTS = "benchmarks", "launch", "slurm"
+REPORTS = f"{SUITES}/reports"  # what `harness reproduce` does
 
 
 def user_path(text: str | Path) -> Path:

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def reproduce(
-    report: Annotated[
-        str, typer.Argument(metavar="REPORT", help="report1 to report5, see docs/reports.md.", autocompletion=reports)
-    ],
+    report: Annotated[str, typer.Argument(metavar="REPORT", help="report1 to report5.", autocompletion=reports)],
     set_: Overrides = None,
     smoke: Small = False,
     forecast: Annotated[
