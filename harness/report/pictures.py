@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ def pictures_of(result: RunResult, folder: RunFolder, report: Path) -> Iterator[
     """Yields the pictures of a run, by name.
 
     Args:
-        report: the folder of the report, above the run's.
+        report: the folder of the report; a run may lie under another suite of the results root.
     """
     pictures, names = f"{folder.path}/pictures", []  # a text: most of 10,000 runs have none
     with contextlib.suppress(PermissionError):
@@ -39,4 +40,4 @@ def pictures_of(result: RunResult, folder: RunFolder, report: Path) -> Iterator[
     for path in (Path(pictures, name) for name in names if name.endswith(".png")):
         caption = path.with_suffix(".txt")
         text = caption.read_text(encoding="utf-8").strip() if caption.is_file() else path.stem
-        yield PictureFile(path.relative_to(report), f"{result.label}, seed {result.seed}", text)
+        yield PictureFile(Path(os.path.relpath(path, report)), f"{result.label}, seed {result.seed}", text)

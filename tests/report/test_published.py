@@ -15,7 +15,7 @@ from harness.report.formats.latex import latex
 from harness.report.formats.machine import as_json, rows_of_files
 from harness.report.formats.markdown import markdown
 from harness.report.write import write_report
-from harness.results.study import study_of_plans
+from harness.results.study import study_of_plans, study_of_suite
 from harness.suite.plan import load_suite
 
 
@@ -232,3 +232,20 @@ def test_pictures_of_runs_are_listed_with_their_captions(fake: Any, tmp_path: Pa
         "run": "mlp, seed 0",
         "caption": "Accuracy | by epoch.",
     }
+
+
+def test_pictures_of_a_run_that_is_done_under_another_suite_are_listed(fake: Any, tmp_path: Path) -> None:
+    plans = {}
+    for name in ("first", "second"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"name: {name}\nbase: {{data: digits, model: mlp, optimizer: adam}}\n")
+        plans[name] = load_suite(path).plan(lambda data: "f")
+    run = plans["first"].runs[0]
+    result = fake.result("mlp", config_id=run.config_id, run_id=run.run_id, suite="first")
+    fake.store(tmp_path, [result])
+    drawn = run_folder(tmp_path, "first", result.run_id, result.system_id).path / "pictures"
+    drawn.mkdir()
+    (drawn / "curves.png").write_bytes(b"")
+    study = study_of_suite(plans["second"], [tmp_path])
+    [picture] = build_report(study).pictures
+    assert (study.folder / picture.path).is_file()
