@@ -248,4 +248,5 @@ def test_pictures_of_a_run_that_is_done_under_another_suite_are_listed(fake: Any
     (drawn / "curves.png").write_bytes(b"")
     study = study_of_suite(plans["second"], [tmp_path])
     [picture] = build_report(study).pictures
+    study.folder.mkdir()  # which a report makes
     assert (study.folder / picture.path).is_file()
