@@ -140,11 +140,11 @@ Project = Annotated[str, text_option("--wandb-project", metavar="NAME", help="De
 Entity = Annotated[
     str, text_option("--wandb-entity", metavar="NAME", help="Default: WANDB_ENTITY, or the account's own.")
 ]
-
-# Of `submit`, in sbatch's words.
 System = Annotated[
     str, text_option("--system", metavar="NAME", help="Count only results of this system, a name or an id.")
 ]
+
+# Of `submit`, in sbatch's words.
 RunsPerTask = Annotated[int, typer.Option("--runs-per-task", min=1, help="Runs per task, one after another.")]
 MaxTasks = Annotated[int | None, typer.Option("--max-tasks", min=1, help="Concurrent tasks of an array.")]
 Partition = Annotated[str, text_option("--partition", help="As in sbatch.")]

@@ -27,7 +27,6 @@ from harness.cli.options import (
     Small,
     StopEarly,
     SuitePath,
-    System,
     Time,
 )
 
@@ -40,7 +39,6 @@ def submit(
     smoke: Small = False,
     plugin: Plugins = None,
     output: Output = RESULTS,
-    system: System = "",
     runs_per_task: RunsPerTask = 1,
     max_tasks: MaxTasks = None,
     partition: Partition = "",
@@ -78,10 +76,10 @@ def submit(
         sbatch=tuple(sbatch or ()),
         setup=tuple(setup or ()),
     )
-    arguments = {"suite": str(suite), "set": set_ or [], "only": only or [], "smoke": smoke, "system": system}
+    arguments = {"suite": str(suite), "set": set_ or [], "only": only or [], "smoke": smoke}
     arguments["plugin"] = [str(one) for one in plugin or []]
     planned = plan_of(suite, set_, only, smoke, None, plugins=plugin)
-    draft = Draft.of(planned, output, resources, system=system, arguments=arguments)
+    draft = Draft.of(planned, output, resources, arguments)
     sys.stderr.write(draft.summary + "\n")
     if dry_run:
         print_text("\n".join(draft.scripts()))

@@ -26,10 +26,6 @@ def sync(
         Path,
         typer.Argument(metavar="SUITE", help="Its file or name, or the folder of its results.", autocompletion=suites),
     ],
-    follow: Annotated[
-        bool,
-        typer.Option("--follow", help="Then follow current runs, here or elsewhere, until Ctrl-C."),
-    ] = False,
     smoke: Small = False,
     output: Output = RESULTS,
     wandb_project: Project = "",
@@ -37,7 +33,6 @@ def sync(
 ) -> None:
     """Send the runs that W&B does not have, or has in an older state; a second call does nothing."""
     from harness.trackers.options import WANDB, Tracking
-    from harness.trackers.sync import follow as go_on
     from harness.trackers.sync import sync as bring_up
 
     folder, of_suite = suite, None
@@ -53,7 +48,4 @@ def sync(
     def say(sentence: str) -> None:
         console.print(sentence, markup=False, soft_wrap=True)
 
-    if follow:
-        go_on(folder, tracking, say)
-    else:
-        print_text(bring_up(folder, tracking, say).text())
+    print_text(bring_up(folder, tracking, say).text())

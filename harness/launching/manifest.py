@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class Manifest(BaseModel):
         target: of the suite, if it has one.
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
         mirroring: what the suite asks of trackers.
-        systems: of a submission, those on which a run that is done counts beside the one at hand; None for any.
+        any_system: whether a run counts as done that is done on any system, as in a submission.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
         again: runs that are trained again although they are done, by run_id.
         slot: which of several launches at a time does those of the runs that it takes; None where one does them all.
@@ -113,7 +113,7 @@ class Manifest(BaseModel):
     target: Target | None = None
     warm_up_seconds: float | None = None
     mirroring: Mirroring = Mirroring()
-    systems: tuple[str, ...] | None = ()
+    any_system: bool = False
     accumulation: dict[str, int] = {}
     again: dict[str, Retrain] = {}
     slot: Slot | None = None
@@ -176,17 +176,21 @@ class Manifest(BaseModel):
 
     def without_done(self) -> Manifest:
         """Returns what is left of a submission: other tasks, or this one before it was queued again, did the rest."""
-        if self.systems == ():
+        if not self.any_system:
             return self
         # A task that starts again may be on another system than the one that its first runs were done on.
         own = self.output / self.suite
         others = folders_elsewhere(self.output, self.suite, [run.run_id for run in self.runs])
-        left = [r for r in self.runs if not self._is_done_in([own / r.run_id, *others.get(r.run_id, [])])]
-        return self.model_copy(update={"runs": tuple(left)})
 
-    def _is_done_in(self, folders: Iterable[Path]) -> bool:
-        found = (RunFolder(result.parent) for folder in folders for result in folder.glob("*/result.json"))
-        return any(run.is_done() for run in found if self.systems is None or run.path.name in self.systems)
+        def is_open(run: PlannedRun) -> bool:
+            results = (
+                path
+                for folder in (own / run.run_id, *others.get(run.run_id, ()))
+                for path in folder.glob("*/result.json")
+            )
+            return not any(RunFolder(path.parent).is_done() for path in results)
+
+        return self.model_copy(update={"runs": tuple(filter(is_open, self.runs))})
 
     @property
     def packed(self) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +10,11 @@ from pathlib import Path
 from harness.counted import counted
 from harness.errors import HarnessError
 from harness.records.claims import owner
-from harness.records.read import run_folders
 from harness.records.store import RunFolder
 from harness.trackers.account import WandbProblem, read_sent, require_key
 from harness.trackers.entries import read_entries
-from harness.trackers.mirror import Mirror, RunMirror
+from harness.trackers.mirror import RunMirror
 from harness.trackers.options import Tracking
-
-LOOK_EVERY_SECONDS = 5.0  # over all runs of a suite, maybe on a network disk
 
 
 @dataclass(frozen=True)
@@ -70,40 +65,6 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
             left_out += 1
     place = _bring_up(waiting, tracking, say) if waiting else ""
     return Synced(len(waiting), len(folders) - at_work - left_out - len(waiting), at_work, place, left_out)
-
-
-def follow(
-    suite_folder: Path, tracking: Tracking, say: Callable[[str], None], stops: Callable[[], bool] = lambda: False
-) -> None:
-    """Does the same, and then sends runs as they go on, whoever does them on whichever machine, until Ctrl-C.
-
-    Args:
-        suite_folder: `results/SUITE`.
-        tracking: where they go.
-        say: is given sentences for a person.
-        stops: whether to end.
-
-    Raises:
-        HarnessError: as `sync`.
-    """
-    from harness.trackers.weights_and_biases import client
-
-    folders = [Path(place) for _, _, place in run_folders(suite_folder)]
-    sizes = {path: RunFolder(path).events_bytes() for path in folders if not owner(path)}  # `sync` sends these
-    say(sync(suite_folder, tracking, say).text())
-    with client(tracking) as open_tracker:
-        say(f"following {suite_folder}; Ctrl-C ends it")
-        mirror = Mirror(open_tracker, say, tracking)
-        with contextlib.suppress(KeyboardInterrupt):
-            while not stops():
-                now = {Path(place): RunFolder(Path(place)).events_bytes() for _, _, place in run_folders(suite_folder)}
-                for path, size in now.items():
-                    if size != sizes.get(path, 0):
-                        mirror.add(path)
-                sizes = now
-                mirror.look()
-                time.sleep(LOOK_EVERY_SECONDS)
-        mirror.close()
 
 
 def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:

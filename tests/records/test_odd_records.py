@@ -165,7 +165,7 @@ def assert_left_out(plan: Plan, root: Path, good: RunFolder, path: Path, reason:
     assert status.systems["m"].counts == {"ok": 1, "open": 1}
     (state,) = Watched(plan, root).look()
     assert set(state.ended) == {good.path.parent.name}
-    assert open_runs(plan, stored, None, Queue((), frozenset()))[1]["done"] == 1
+    assert open_runs(plan, stored, Queue((), frozenset()))[1]["done"] == 1
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda file: file.symlink_to("/dev/zero")])

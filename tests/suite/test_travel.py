@@ -138,7 +138,7 @@ def test_each_field_of_each_section_survives_each_way(spec: RunSpec) -> None:
             target=target,
             warm_up_seconds=2.0,
             mirroring=Mirroring(trackers=("wandb",)),
-            systems=("m",),
+            any_system=True,
             accumulation={run.run_id: 4},
             again={run.run_id: Retrain(1, "disturbed")},
             slot=Slot(1, 2, folder),

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.records.claims import claim
 from harness.records.result import Cause
 from harness.records.store import RunFolder
 from harness.trackers.account import read_sent
 from harness.trackers.entries import read_entries
 from harness.trackers.mirror import RunMirror
 from harness.trackers.options import Tracking
-from harness.trackers.sync import Synced, follow, sync
+from harness.trackers.sync import Synced, sync
 from harness.trackers.weights_and_biases import WandbRun
 from tests.trackers import records
 from tests.trackers.server import ENTITY, Server
@@ -198,36 +197,6 @@ def test_live_and_at_once_are_the_same(tmp_path: Path, server: Server, resumed: 
 
     assert list(map(plain, again.history)) == list(map(plain, rows))
     assert plain(again.summary) == plain(summary)
-
-
-def test_runs_that_go_on_elsewhere_are_followed(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = records.begin(tmp_path)
-    held = claim(folder.path)
-    assert held
-    records.epoch_event(folder, 0)
-    looks = 0
-
-    def stops() -> bool:
-        """Goes on with the run from look to look, as another process."""
-        nonlocal looks
-        looks += 1
-        if looks in (2, 3):
-            records.epoch_event(folder, looks - 1)
-        elif looks == 4:
-            records.end(tmp_path)
-            held.release()
-        return looks == 6
-
-    monkeypatch.setattr("harness.trackers.sync.LOOK_EVERY_SECONDS", 0.01)
-    said: list[str] = []
-    follow(tmp_path / "made", PATIENT, said.append, stops)
-    at_work = "0 runs brought up; 1 at work, left to their own tracker process"
-    assert said == [at_work, f"following {tmp_path / 'made'}; Ctrl-C ends it"]
-    run = server.only_run()
-    assert [row["_step"] for row in run.history] == [1, 2, 3] and (run.exit_code, run.sessions) == (0, 1)
-    assert sync(tmp_path / "made", PATIENT, said.append).brought == 0
 
 
 def test_no_runs_and_no_key(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

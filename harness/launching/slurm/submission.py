@@ -11,13 +11,13 @@ import datetime
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.counted import counted
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError
 from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.launching.slurm.batch import Array, Resources, arrays, render
 from harness.launching.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
@@ -138,37 +138,15 @@ def read_queue(output: Path, suite: str) -> Queue:
     return Queue(tuple(tasks), frozenset(run_ids), submissions[-1].logs if submissions else None)
 
 
-def counting_systems(stored: SuiteResults, system: str) -> tuple[str, ...] | None:
-    """Returns the ids of the systems whose results count.
-
-    Args:
-        stored: the results.
-        system: a name or an id; empty: any counts, None is returned.
-
-    Raises:
-        HarnessError: there are results, and none is of that system.
-    """
-    if not system:
-        return None
-    names = {system_id: str(facts.get("name", system_id)) for system_id, facts in stored.systems.items()}
-    counting = tuple(system_id for system_id, name in names.items() if system in (system_id, name))
-    if names and not counting:
-        raise HarnessError(f"--system {system}: no result is of it", nearest(system, {*names, *names.values()}))
-    return counting
-
-
-def open_runs(
-    plan: Plan, stored: SuiteResults, systems: Collection[str] | None, queue: Queue
-) -> tuple[tuple[PlannedRun, ...], dict[str, int]]:
+def open_runs(plan: Plan, stored: SuiteResults, queue: Queue) -> tuple[tuple[PlannedRun, ...], dict[str, int]]:
     """Returns the runs that need a job, and how many others there are, by what they are instead.
 
     Args:
         plan: its runs are sorted by their world size, else they stay in its order.
-        stored: the results.
-        systems: on which a run that is done counts; None for any.
+        stored: the results, on any system.
         queue: what has a job.
     """
-    done = {r.run_id for r in stored.results if r.status in FINAL and (systems is None or r.system_id in systems)}
+    done = {result.run_id for result in stored.results if result.status in FINAL}
     wanted = [run for run in plan.runs if run.run_id not in done]
     runs = [run for run in wanted if run.run_id not in queue.run_ids]
     runs.sort(key=lambda run: run.spec.train.world_size)
@@ -196,22 +174,21 @@ class Draft:
     arguments: dict[str, Any]
 
     @staticmethod
-    def of(plan: Plan, output: Path, resources: Resources, *, system: str, arguments: dict[str, Any]) -> Draft:
+    def of(plan: Plan, output: Path, resources: Resources, arguments: dict[str, Any]) -> Draft:
         """Divides the open runs of a plan into arrays.
 
         Raises:
-            HarnessError: there is no such system, the queue cannot be asked, or a run does not fit the nodes.
+            HarnessError: the queue cannot be asked, or a run does not fit the nodes.
         """
         name = plan.suite.name
         queue = read_queue(output, name)
         # After the queue: what ends in between is seen as done.
         stored = read_planned(output, name, {run.run_id for run in plan.runs})
-        systems = counting_systems(stored, system)
-        runs, others = open_runs(plan, stored, systems, queue)
+        runs, others = open_runs(plan, stored, queue)
         left_out = ", ".join(f"{number} {where}" for where, number in others.items() if number)
         total = counted(len(plan.runs), "run")
         return Draft(
-            Manifest.of(plan, output.resolve()).model_copy(update={"runs": runs, "systems": systems}),
+            Manifest.of(plan, output.resolve()).model_copy(update={"runs": runs, "any_system": True}),
             output / name / "submissions" / datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ"),
             f"{name}: {total}{f'; left out: {left_out}' if left_out else ''}; to submit: {len(runs)}",
             tuple(arrays(runs, resources, max_array_size())),
