@@ -53,38 +53,6 @@ class Retrain:
         return Retrain(0 if result.kept_under else result.attempt, reason)
 
 
-@dataclass(frozen=True)
-class Slot:
-    """One of several launches at a time, and those that follow it where it dies.
-
-    Claims on runs are between calls: they are free again when a run has failed, which in one call is tried once.
-
-    Attributes:
-        number: counted from 0.
-        of: how many there are.
-        folder: of the call, on this machine; it says which run is whose.
-    """
-
-    number: int
-    of: int
-    folder: Path
-
-    def takes(self, run_id: str) -> bool:
-        """Takes a run, unless another slot has it; tells whether it is this one's, now or since earlier.
-
-        Raises:
-            HarnessError: the folder cannot be written, or was deleted.
-        """
-        try:
-            (self.folder / run_id).symlink_to(str(self.number))  # it is there with its content, or not at all
-        except FileExistsError:
-            pass
-        except OSError as error:
-            message = f"cannot write which launch does which run to {self.folder}: {error.strerror}"
-            raise HarnessError(message, "the same command goes on from here") from None
-        return str((self.folder / run_id).readlink()) == str(self.number)
-
-
 class Manifest(BaseModel):
     """What is to be done.
 
@@ -100,7 +68,7 @@ class Manifest(BaseModel):
         any_system: whether a run counts as done that is done on any system, as in a submission.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
         again: runs that are trained again although they are done, by run_id.
-        slot: which of several launches at a time does those of the runs that it takes; None where one does them all.
+        packed: how many runs share the device.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -116,7 +84,7 @@ class Manifest(BaseModel):
     any_system: bool = False
     accumulation: dict[str, int] = {}
     again: dict[str, Retrain] = {}
-    slot: Slot | None = None
+    packed: int = 1
 
     @staticmethod
     def of(plan: Plan, output: Path) -> Manifest:
@@ -191,15 +159,6 @@ class Manifest(BaseModel):
             return not any(RunFolder(path.parent).is_done() for path in results)
 
         return self.model_copy(update={"runs": tuple(filter(is_open, self.runs))})
-
-    @property
-    def packed(self) -> int:
-        """How many runs share the device."""
-        return self.slot.of if self.slot else 1
-
-    def takes(self, run: PlannedRun) -> bool:
-        """Tells whether the launch of this manifest does a run; of several launches at a time, the first that asks."""
-        return self.slot is None or self.slot.takes(run.run_id)
 
     def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
         """Returns where a run is recorded."""

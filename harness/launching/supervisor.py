@@ -26,7 +26,7 @@ from harness.launching.launch_folder import (
     refusal,
     reported_end,
 )
-from harness.launching.manifest import Manifest, Slot
+from harness.launching.manifest import Manifest
 from harness.launching.ranks import POLL_SECONDS, Ranks, end_launch, start_launch
 from harness.launching.stop_signals import StopSignals
 from harness.measure.surroundings import Surroundings
@@ -88,7 +88,7 @@ class Supervisor:
         Raises:
             HarnessError: no run can start; a rank says why.
         """
-        if self.launcher.packed > 1 and self.manifest.slot is None:
+        if self.launcher.packed > self.manifest.packed:
             return self._do_packed(runs)
         codes = (self._run_batch(batch) for batch in self._batches(runs))
         return next((code for code in codes if code), 0)
@@ -96,32 +96,30 @@ class Supervisor:
     def _do_packed(self, runs: list[PlannedRun]) -> int:
         """Does runs, several at a time on one device: more of them an hour, and no clean time of any.
 
-        Each slot has a supervisor, in a thread of this process, and one launch at a time. All of them walk the same
-        runs, and a run is done in the slot that comes to it first; so one that has short runs does more of them. Where
-        one meets an error, the others are asked to save and stop.
+        Each of N threads launches every N-th run. Where one meets an error, the others are asked to save and stop.
         """
+        packed = self.launcher.packed
+        # No time of these runs will count, so none is thrown away to warm the machine up.
+        manifest = self.manifest.model_copy(update={"packed": packed, "warm_up_seconds": 0.0})
+        supervisor = dataclasses.replace(self, manifest=manifest)
 
-        def do_slot(slot: Slot) -> int:
+        def do_part(first: int) -> int:
             code = 2
             try:
-                # No time of these runs will count, so none is thrown away to warm the machine up.
-                manifest = self.manifest.model_copy(update={"slot": slot, "warm_up_seconds": 0.0})
-                code = dataclasses.replace(self, manifest=manifest).do(runs)
+                code = supervisor.do(runs[first::packed])
             finally:
                 if code == 2:
                     self.stop.ask("an error")
             return code
 
-        packed = self.launcher.packed
-        with new_folder() as folder, ThreadPoolExecutor(packed, "slot") as pool:
-            slots = [Slot(number, packed, folder) for number in range(min(packed, len(runs)))]
-            codes = set(pool.map(do_slot, slots))
+        with ThreadPoolExecutor(packed, "part") as pool:
+            codes = set(pool.map(do_part, range(min(packed, len(runs)))))
         return next((code for code in (2, STOPPED) if code in codes), 0)
 
     def _batches(self, runs: list[PlannedRun]) -> Iterator[list[PlannedRun]]:
         """Yields the runs of each launch: those of a world size or, isolated, one; in the plan's order."""
         if self.launcher.isolate:
-            yield from ([run] for run in runs if self.manifest.takes(run))
+            yield from ([run] for run in runs)
             return
         for world in sorted({run.spec.train.world_size for run in runs}):
             yield [run for run in runs if run.spec.train.world_size == world]
@@ -171,16 +169,12 @@ class Supervisor:
         return later
 
     def _record_no_start(self, runs: list[PlannedRun], cause: Cause) -> None:
-        """Records that a launch never came to a run; of several at a time, those of the first slot alone."""
+        """Records that a launch never came to a run."""
         kind = "no start" if cause.kind in ("exit", "hang") else cause.kind
         message = f"the launch never came to a run: {cause.message}"
-        slot = self.manifest.slot
-        if slot and (slot.number > 0 or not slot.takes(runs[0].run_id)):
-            self.display.note(f"launch {slot.number + 1} of {slot.of}: {message}")
-            return
         cause = cause.model_copy(update={"kind": kind, "message": message})
         self._record(runs[0], self.manifest.folder(runs[0], self.system["system_id"]), "failed", cause)
-        if len(runs) > 1 and not slot:
+        if len(runs) > 1:
             self.display.note(f"{len(runs) - 1} more runs of this launch stay open")
 
     def _launch(self, folder: Path, runs: list[PlannedRun]) -> tuple[int, Cause | None]:

@@ -91,8 +91,8 @@ def walk(
             for run in runs:
                 if _someone_stops(worker):
                     break
-                cold = all(status is None for status in statuses)  # those before it were another process's
-                statuses.append(do_run(worker, run, cold=cold) if manifest.takes(run) else None)
+                cold = all(status is None for status in statuses)  # those before it were left to another process
+                statuses.append(do_run(worker, run, cold=cold))
     except BadData:
         if heartbeat.folder:
             _leave(worker, code=0)
@@ -155,8 +155,7 @@ def _disband(worker: Worker) -> None:
 
 
 def _say_what_is_left_out(worker: Worker, console: Console, mine: list[PlannedRun], runs: list[PlannedRun]) -> None:
-    slot = worker.manifest.slot
-    if not worker.is_main or (slot and slot.number > 0):  # one of several launches says it for all
+    if not worker.is_main:
         return
     world = worker.accelerator.num_processes
     other = len(worker.manifest.runs) - len(mine)

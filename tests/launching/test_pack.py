@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.launching import run_suite
 from harness.launching.failure_causes import hint_for
 from harness.launching.launch_command import Launcher
-from harness.launching.manifest import Manifest, Slot
+from harness.launching.manifest import Manifest
 from harness.records.result import Cause
 from harness.records.store import RunFolder
 from harness.suite.plan import load_suite
@@ -29,24 +29,23 @@ name: s
 base: {model: mlp, data: digits, optimizer: {name: sgd, lr: 0.1}}
 seeds: 4
 """
-# A rank that walks its runs as `harness.running.all_runs` does, and writes down which ones were its own.
+# A rank that walks its runs as `harness.running.all_runs` does, and writes down which they were.
 WALK = """
 def walk(of_run):
     for index, run in enumerate(manifest.runs):
         if stop():
             break
-        if manifest.takes(run):
-            begin(index)
-            with open(manifest.output / "done", "a") as file:
-                file.write(f"{run.run_id} {manifest.slot.number}\\n")
-            of_run(run)
-            heartbeat.run_ended()
+        begin(index)
+        with open(manifest.output / "done", "a") as file:
+            file.write(f"{run.run_id} {os.getpid()}\\n")
+        of_run(run)
+        heartbeat.run_ended()
     report_end(folder, stop.reason)
 """
 
 
 def done(path: Path) -> list[list[str]]:
-    """Returns the run and the slot of each line that `WALK` left."""
+    """Returns the run and the process of each line that `WALK` left."""
     return [line.split() for line in (path / "done").read_text().splitlines()]
 
 
@@ -112,19 +111,14 @@ def test_killed_or_stopped_nobody_is_left_and_another_call_finishes(house: House
     assert [result["packed"] for result in results] == [2, 2, 1], "the part that was packed is in its times"
 
 
-def test_slots_take_a_run_once(tmp_path: Path) -> None:
-    first, second = Slot(0, 2, tmp_path), Slot(1, 2, tmp_path)
-    assert second.takes("a") and second.takes("a") and not first.takes("a")
-
-
 @pytest.mark.launch
 @pytest.mark.parametrize("isolate", [False, True])
-def test_slots_share_the_work_by_who_is_free(tmp_path: Path, isolate: bool) -> None:
-    # The first run takes as long as it takes the other slot to do the rest.
+def test_each_launch_does_every_second_run_beside_the_other(tmp_path: Path, isolate: bool) -> None:
+    # The first run takes as long as it takes the other launches to do theirs.
     script = f"""
 def wait(run):
     if run.run_id == "run0":
-        while len((manifest.output / "done").read_text().splitlines()) < 5:
+        while len((manifest.output / "done").read_text().splitlines()) < 3:
             time.sleep(0.01)
 
 (manifest.output / f"launch-{{os.getpid()}}").touch()
@@ -136,8 +130,8 @@ walk(wait)
     assert sorted(run for run, _ in done(tmp_path)) == [f"run{seed}" for seed in range(5)]
     assert len(list(tmp_path.glob("launch-*"))) == (5 if isolate else 2)
     if not isolate:
-        [own] = [slot for run, slot in done(tmp_path) if run == "run0"]
-        assert [slot for _, slot in done(tmp_path)].count(own) == 1
+        [own] = [process for run, process in done(tmp_path) if run == "run0"]
+        assert [run for run, process in done(tmp_path) if process == own] == ["run0", "run2", "run4"]
     assert "stay open" not in words
 
 
@@ -157,17 +151,12 @@ walk(end)
     assert words.count("✗") == 1
 
 
-def test_one_that_never_comes_to_a_run_leaves_them_to_the_others(tmp_path: Path) -> None:
-    script = f"if manifest.slot.number == 1:\n    sys.exit(3)\n{WALK}\nwalk(lambda run: None)"
-    _, results, words = supervise(tmp_path, script, 2, 2)
-    assert [slot for _, slot in done(tmp_path)] == ["0", "0"] and not results
-    assert "launch 2 of 2: the launch never came to a run: the launch ended with code 3" in words
-
-
-def test_where_none_comes_to_a_run_that_is_recorded_once(tmp_path: Path) -> None:
-    code, [result], words = supervise(tmp_path, "sys.exit(3)", 3, 2)
-    assert (code, result.run_id, result.cause and result.cause.kind) == (1, "run0", "no start")
-    assert words.count("hint:") == 1 and "launch 2 of 2: the launch never came to a run" in words
+def test_one_that_never_comes_to_a_run_costs_its_own_part(tmp_path: Path) -> None:
+    script = f"if manifest.runs[0].run_id == 'run1':\n    sys.exit(3)\n{WALK}\nwalk(lambda run: None)"
+    _, [result], words = supervise(tmp_path, script, 4, 2)
+    assert [run for run, _ in done(tmp_path)] == ["run0", "run2"]
+    assert (result.run_id, result.cause and result.cause.kind) == ("run1", "no start")
+    assert words.count("hint:") == 1 and "1 more runs of this launch stay open" in words
 
 
 def test_bad_input_that_one_finds_stops_the_others(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import pytest
 from harness.errors import HarnessError
 from harness.launching import ranks
 from harness.launching.heartbeat import Heartbeat
-from harness.launching.manifest import Slot
 from harness.launching.ranks import WatchedTime
 from harness.launching.stop_signals import StopSignals
 from tests.house import ROOT
@@ -185,12 +184,6 @@ def test_with_nohup_a_closed_terminal_stops_nothing() -> None:
             assert ignored() and not stop.reason
     finally:
         signal.signal(signal.SIGHUP, previous)
-
-
-def test_the_folder_of_a_pack_that_was_deleted_is_a_sentence(tmp_path: Path) -> None:
-    slot = Slot(0, 2, tmp_path / "gone")
-    with pytest.raises(HarnessError, match=r"cannot write which launch does which run to .*: No such file"):
-        slot.takes("run0")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import registry
-from harness.launching.manifest import Manifest, Retrain, Slot
+from harness.launching.manifest import Manifest, Retrain
 from harness.records.read import read_result
 from harness.records.result import Cause, Measurements
 from harness.records.store import Attempt, RunFolder
@@ -141,7 +141,7 @@ def test_each_field_of_each_section_survives_each_way(spec: RunSpec) -> None:
             any_system=True,
             accumulation={run.run_id: 4},
             again={run.run_id: Retrain(1, "disturbed")},
-            slot=Slot(1, 2, folder),
+            packed=2,
         )
         manifest.write(folder / "manifest.jsonl")  # to a launch and its workers, and to a SLURM task
         assert Manifest.read(folder / "manifest.jsonl") == manifest
