@@ -14,7 +14,6 @@ from harness.records.result import Cause, Status
 
 # In the words of torch and its libraries, of what is the machine's.
 MACHINE_WORDS = ("CUDA", "NCCL", "cuDNN", "CUDNN", "CUBLAS", "NVIDIA", "NVML", "driver", "shared memory", "libcu")
-READING_CPU_SECONDS = 0.05  # from one look to the next; a rank that stands still takes a few milliseconds
 PACKAGE = Path(__file__).resolve().parents[1]
 # A rank whose innermost Python frame is here has given its part and waits for others', or for its device.
 WAITS_IN = (
@@ -92,20 +91,6 @@ def cause_of_hang(
     )
 
 
-def are_without_steps(looks: Mapping[int, StackSample]) -> bool:
-    """Tells whether a rank evaluates, or has not done a step yet: what may take longer than a step is allowed to."""
-    return any(_is_without_steps(look) for look in looks.values())
-
-
-def are_at_work(earlier: Mapping[int, StackSample], later: Mapping[int, StackSample]) -> bool:
-    """Tells whether a rank of which `are_without_steps` holds is elsewhere than it was, or reads data."""
-    return any(
-        _is_without_steps(look) and (earlier[rank].stack != look.stack or _reads(earlier[rank], look))
-        for rank, look in later.items()
-        if rank in earlier
-    )
-
-
 def hint_for(status: Status, cause: Cause, folder: Path, packed: int = 1) -> str:
     """Returns what a person can do about a run that ended so.
 
@@ -120,7 +105,7 @@ def hint_for(status: Status, cause: Cause, folder: Path, packed: int = 1) -> str
         hint = "lower train.eval_batch_size" if in_evaluation(cause) else hint
         hint = f"give fewer than --pack {packed}, or {hint}" if packed > 1 else hint
     elif cause.kind == "hang":
-        hint = f"if steps take so long, raise train.timeout_seconds; the stack is in {record}"
+        hint = f"if that takes so long, raise train.timeout_seconds; the stack is in {record}"
     elif cause.kind == "SIGKILL":
         hint = "the kernel does so where the host's memory runs out: see dmesg; the same command tries again"
     elif cause.kind in ("exit", "no start"):
@@ -151,16 +136,6 @@ def _waits(look: StackSample) -> bool:
     file = look.stack[-1][0]
     # Our own may lie below a folder that is called `accelerate`.
     return any(part in file for part in (OWN_WAITS_IN if _is_own(file) else WAITS_IN))
-
-
-def _is_without_steps(look: StackSample) -> bool:
-    return look.steps is None or any(name == "evaluate" and _is_own(file) for file, _, name in look.stack)
-
-
-def _reads(earlier: StackSample, later: StackSample) -> bool:
-    """Tells whether a rank reads data: in threads of a pool, for which its main thread waits in one place."""
-    is_reading = any(name == "_read_data" and _is_own(file) for file, _, name in later.stack)
-    return is_reading and not _waits(later) and later.cpu_seconds - earlier.cpu_seconds > READING_CPU_SECONDS
 
 
 def _is_own(file: str) -> bool:

@@ -99,7 +99,7 @@ class Heartbeat:
         main = sys._current_frames().get(threading.main_thread().ident or 0)
         if self.folder and main:
             stack = [[frame.filename, frame.lineno, frame.name] for frame in traceback.extract_stack(main)]
-            value = {"number": number, "steps": self.steps, "stack": stack, "cpu_seconds": time.process_time()}
+            value = {"number": number, "steps": self.steps, "stack": stack}
             write_json(self.folder / f"look-{self.rank}.json", value)
 
     @property

@@ -68,13 +68,11 @@ class StackSample:
     Attributes:
         steps: optimizer steps done; None before the first.
         stack: file, line and function of each frame, the innermost last.
-        cpu_seconds: that all threads of the process have taken.
         number: of the look that it answers.
     """
 
     steps: int | None
     stack: Sequence[Sequence[Any]]
-    cpu_seconds: float = 0.0
     number: int = 0
 
 

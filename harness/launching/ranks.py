@@ -16,7 +16,7 @@ from typing import IO
 import psutil
 
 from harness.errors import HarnessError
-from harness.launching.failure_causes import are_at_work, are_without_steps, cause_of_hang
+from harness.launching.failure_causes import cause_of_hang
 from harness.launching.heartbeat import read_heartbeats
 from harness.launching.launch_folder import (
     FOLDER,
@@ -30,14 +30,13 @@ from harness.launching.launch_folder import (
     reported_end,
 )
 from harness.launching.manifest import MANIFEST_FILE, Manifest
-from harness.records.follow import OpenedRun, add_opened_run, read_last_opened_run
+from harness.records.follow import read_last_opened_run
 from harness.records.result import Cause
 
 POLL_SECONDS = 0.2
 START_SECONDS = 300.0  # until the first run: importing torch from a busy network disk is slow
 LINGER_SECONDS = 5.0  # once a rank has written its error, the others may wait for it in a collective, for ever
 ANSWER_SECONDS = 3.0
-LOOKS = 5
 LONGEST_GAP_SECONDS = 1.0
 SUSPENDED_SECONDS = 10.0
 OBEY_SECONDS = 3.0
@@ -81,14 +80,17 @@ class Ranks:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self._folder = folder
-        self._manifest = manifest
         first = manifest.runs[0].spec.train
         self._world = first.world_size
         self._timeouts = {run.run_id: run.spec.train.timeout_seconds for run in manifest.runs}
         self._start_seconds = max(first.timeout_seconds, START_SECONDS)
         self._orders = Orders()
-        self._opened: OpenedRun | None = None
-        self._write()
+        try:
+            manifest.write(folder / MANIFEST_FILE)
+            give_orders(folder, self._orders)
+        except OSError as error:
+            message = f"cannot write to the folder of the launch, {folder}: {error.strerror}"
+            raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None
         self._clock = WatchedTime()
         self._heartbeats, self._changed = read_heartbeats(folder), 0.0
         self._ended: float | None = None
@@ -96,19 +98,7 @@ class Ranks:
     @property
     def have_begun(self) -> bool:
         """Whether they came to a run."""
-        return self._opened is not None
-
-    def restore(self) -> bool:
-        """Makes the folder again where someone deleted it, so that the runs go on; tells whether that was needed.
-
-        Raises:
-            HarnessError: it cannot be made.
-        """
-        if self._folder.is_dir():
-            self._opened = read_last_opened_run(self._folder / OPENED_RUNS) or self._opened
-            return False
-        self._write()
-        return True
+        return read_last_opened_run(self._folder / OPENED_RUNS) is not None
 
     def stop(self, reason: str) -> None:
         """Asks them to save and stop; does nothing where they were asked before."""
@@ -134,25 +124,14 @@ class Ranks:
         now, heartbeats = self._clock(), read_heartbeats(self._folder)
         if heartbeats != self._heartbeats:
             self._heartbeats, self._changed = heartbeats, now
-        limit = self._timeouts[self._opened.run_id] if self._opened else self._start_seconds
+        opened = read_last_opened_run(self._folder / OPENED_RUNS)
+        limit = self._timeouts[opened.run_id] if opened else self._start_seconds
         if now - max(self._changed, self._clock.woke) <= limit:
             return None
-        hang = self._find_hang(limit)
-        self._changed = self._clock()
-        return hang
-
-    def _find_hang(self, seconds: float) -> Cause | None:
-        """Returns who hangs; None where an evaluation, or what comes before the first step, only takes long."""
-        looks = self._look()
-        for _ in range(LOOKS - 1):
-            if looks is None or not are_without_steps(looks):
-                break
-            earlier, looks = looks, self._look()
-            if looks is None or are_at_work(earlier, looks):
-                return None
-        if looks is None:
+        if (looks := self._look()) is None:
+            self._changed = self._clock()
             return None
-        return cause_of_hang(looks, read_heartbeats(self._folder), self._world, seconds)
+        return cause_of_hang(looks, read_heartbeats(self._folder), self._world, limit)
 
     def _look(self) -> dict[int, StackSample] | None:
         """Asks the ranks where they are, and leaves out those that do not answer; None where they cannot be asked."""
@@ -171,17 +150,6 @@ class Ranks:
         except OSError:
             return False
         return True
-
-    def _write(self) -> None:
-        try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._manifest.write(self._folder / MANIFEST_FILE)
-            give_orders(self._folder, self._orders)
-            if self._opened:
-                add_opened_run(self._folder / OPENED_RUNS, self._opened)
-        except OSError as error:
-            message = f"cannot write to the folder of the launch, {self._folder}: {error.strerror}"
-            raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:

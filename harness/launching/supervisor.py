@@ -188,19 +188,19 @@ class Supervisor:
         note = self.display.note if self.display.holds_terminal else None
         child, relay = start_launch(command, environment, note)
         try:
-            hang = self._watch(child, ranks)
+            hang = self._watch(child, folder, ranks)
         finally:
             end_launch(child, folder)
             relay()
             self.display.leave(folder)
         return child.returncode, hang
 
-    def _watch(self, child: subprocess.Popen[bytes], ranks: Ranks) -> Cause | None:
+    def _watch(self, child: subprocess.Popen[bytes], folder: Path, ranks: Ranks) -> Cause | None:
         """Returns when a launch has ended or is to be ended; a cause where it hangs."""
         stopping_since = math.inf
         while child.poll() is None and not self.stop.at_once:
-            if ranks.restore():
-                self.display.note("the folder of the launch was deleted: it was made again, and the runs go on")
+            if not folder.is_dir():
+                self.stop.ask("the folder of the launch was deleted")
             if self.stop.reason:
                 ranks.stop(self.stop.reason)
                 self.stop.tell()

@@ -93,38 +93,22 @@ def test_a_machine_that_was_suspended_has_no_hang(tmp_path: Path) -> None:
     assert child.returncode == 0, words
 
 
-def test_a_deleted_folder_is_made_again_and_the_runs_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    script = f"""{TRAIN}
-import shutil
-from harness.records.follow import read_last_opened_run
-run = begin()
-if run.run_id == "run0":
-    time.sleep(1)
-    shutil.rmtree(folder)
-    heartbeat.beat("data")  # at once: it is not there
-    time.sleep(1)
-    heartbeat.beat("data")
-    assert read_last_opened_run(folder / "runs.jsonl").run_id == "run0"
-    fail("failed")
-    os._exit(1)
-train(0)
-"""
-    _, [result], words = supervise(tmp_path, script, count=2)
-    assert "the folder of the launch was deleted: it was made again, and the runs go on" in words
-    assert words.count("was deleted") == 1 and "Traceback" not in words + capfd.readouterr().err
-    assert (result.run_id, result.cause and result.cause.message) == ("run0", "planted"), "who failed is known"
+def test_where_the_folder_is_deleted_the_ranks_save_and_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script = f"{TRAIN}\nimport shutil\nbegin(); shutil.rmtree(folder)\nheartbeat.beat('data')\n"
+    script += "try:\n    train(20)\nfinally:\n    (manifest.output / 'saved').write_text(stop.reason)"
+    code, results, words = supervise(tmp_path, script)
+    assert (code, results, (tmp_path / "saved").read_text()) == (75, [], "SIGTERM")
+    assert words.count("the folder of the launch was deleted: saving") == 1
+    assert words.count("the same command goes on from here") == 1
 
 
-def test_a_folder_that_cannot_be_made_again_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_folder_can_be_made_that_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = tmp_path / "temporary"
-    parent.mkdir()
+    parent.touch()
     monkeypatch.setattr("tempfile.tempdir", str(parent))
-    script = "begin()\nimport shutil\nshutil.rmtree(folder.parent)\nfolder.parent.touch()\ntime.sleep(60)"
-    with pytest.raises(HarnessError, match=r"cannot write to the folder of the launch, .*: Not a directory"):
-        supervise(tmp_path, script)
-    for packed in (1, 2):  # and there is nowhere to make one for another launch
+    for packed in (1, 2):
         with pytest.raises(HarnessError, match=r"cannot make a folder for the launch: Not a directory: .*/temporary"):
-            supervise(tmp_path, script, packed=packed)
+            supervise(tmp_path, "", packed=packed)
 
 
 @pytest.mark.parametrize("spoil", ["full disk", "deleted folder"])
