@@ -20,27 +20,9 @@ from harness.spec import is_identity
 
 Row = dict[str, float]
 # Facts of a system that name no person, machine or job; the rest is not sent.
-_SYSTEM = (
-    "system_id",
-    "name",
-    "gpu",
-    "gpu_count",
-    "gpu_memory_bytes",
-    "gpu_compute_capability",
-    "driver",
-    "cpu",
-    "cpu_count",
-    "memory_bytes",
-    "python",
-    "torch",
-    "torchvision",
-    "accelerate",
-    "numpy",
-    "cuda",
-    "cudnn",
-    "nccl",
-    "dali",
-)
+_SYSTEM = {"system_id", "name", "gpu", "gpu_count", "gpu_memory_bytes", "gpu_compute_capability", "driver", "cpu"}
+_SYSTEM |= {"cpu_count", "memory_bytes", "python", "torch", "torchvision", "accelerate", "numpy", "cuda", "cudnn"}
+_SYSTEM |= {"nccl", "dali"}
 _IN_CONFIG = {"schema_version", "suite", "label", "run_id", "config_id", "system_id", "seed", "num_processes", "spec"}
 _IN_CONFIG |= {"generation"}  # of a claim: it says nothing of the run
 _IN_CONFIG |= {"packed", "disturbed"}  # whose times are not its own, and are told nobody who might rank them
@@ -84,6 +66,19 @@ class Entries:
         """0 where the run is ok, 75 where it may go on, else 1."""
         status = self.summary["status"]
         return 0 if status == "ok" else 75 if status in ("preempted", "interrupted") else 1
+
+    def flat_config(self) -> dict[str, bool | int | float | str]:
+        """Returns the config as trackers show it that know no nesting: `optimizer.lr`."""
+        values = flat(self.config, ".")
+        return {name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in values}
+
+    def flat_summary(self) -> dict[str, float | str]:
+        """Returns of the summary what trackers that show numbers are told: those, and the status."""
+        return {
+            f"summary/{name}": value
+            for name, value in self.summary.items()
+            if name == "status" or (isinstance(value, int | float) and not isinstance(value, bool))
+        }
 
     def digest(self) -> str:
         """Returns what changes when any of it does."""
@@ -153,24 +148,19 @@ def entries_of(run: RunFollower) -> Entries | None:
 def _config(
     described: Mapping[str, Any], system: Mapping[str, Any], result: RunResult | None, packed: int
 ) -> dict[str, Any]:
-    sections = {
-        section: {name: value for name, value in fields.items() if is_identity(f"{section}.{name}")}
-        if isinstance(fields, dict)
-        else fields
-        for section, fields in described["spec"].items()
-        if section in ("label", "seed", "repeat") or is_identity(section)
+    sections: dict[str, Any] = {
+        name: {key: each for key, each in value.items() if is_identity(f"{name}.{key}")}
+        if isinstance(value, dict)
+        else value
+        for name, value in described["spec"].items()
+        if name in ("label", "seed", "repeat") or is_identity(name)
     }
     model = sections.get("model")
     if isinstance(model, dict) and isinstance(file := model.get("pretrained"), str):
         model["pretrained"] = file.rpartition("/")[2]  # its path names places on the machine
-    config = {
-        "suite": described["suite"],
-        "run_id": described["run_id"],
-        "config_id": described["config_id"],
-        "system_id": system["system_id"],
-        **sections,
-        "system": {name: value for name, value in system.items() if name in _SYSTEM},
-    }
+    config = {name: described[name] for name in ("suite", "run_id", "config_id")}
+    config |= {"system_id": system["system_id"], **sections}
+    config["system"] = {name: value for name, value in system.items() if name in _SYSTEM}
     if packed > 1:
         config["packed"] = packed
     if result:
@@ -203,20 +193,11 @@ def _rows(epochs: Mapping[int, Mapping[str, Any]], *, with_times: bool) -> dict[
             for name, value in values.items()
             if value is not None
         }
-        row = {
-            "epoch": epoch + 1,
-            "timestamp": as_seconds(event["at"]),
-            "learning_rate": event.get("learning_rate"),
-            **metrics,
-        }
+        row = {"epoch": epoch + 1, "timestamp": as_seconds(event["at"]), **metrics}
+        row["learning_rate"] = event.get("learning_rate")
         if with_times:
-            row |= {
-                "train_seconds": seconds,
-                "epoch/train_seconds": event["train_seconds"],
-                "epoch/wait_seconds": event.get("wait_seconds"),
-                "epoch/eval_seconds": event.get("eval_seconds"),
-                "epoch/train_joules": event.get("train_joules"),
-            }
+            names = ("train_seconds", "wait_seconds", "eval_seconds", "train_joules")
+            row |= {"train_seconds": seconds} | {f"epoch/{name}": event.get(name) for name in names}
         if with_times and seconds is not None:
             row |= {f"by_train_seconds/{name}": value for name, value in metrics.items()}
         rows[epoch + 1] = {name: value for name, value in row.items() if value is not None}
@@ -246,18 +227,9 @@ def flat(values: Mapping[str, Any], separator: str = "/", prefix: str = "") -> I
             yield f"{prefix}{name}", value
 
 
-def plain(value: Any) -> bool | int | float | str:
-    """Returns a value of a config as a tracker can show it."""
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def numbers_and_status(summary: Mapping[str, Any]) -> dict[str, float | str]:
-    """Returns what trackers that show numbers are told of a run's end: those, and the status."""
-    return {
-        name: value
-        for name, value in summary.items()
-        if name == "status" or (isinstance(value, int | float) and not isinstance(value, bool))
-    }
+def without_timestamp(row: Row) -> Row:
+    """Returns the numbers of an epoch."""
+    return {name: value for name, value in row.items() if name != "timestamp"}
 
 
 def _short(text: str, length: int) -> str:

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException  # pyright: ignore[reportMissingIm
 
 from harness.errors import HarnessError
 from harness.records.store import RunFolder
-from harness.trackers.entries import Entries, Row, as_seconds, flat, numbers_and_status, plain
+from harness.trackers.entries import Entries, Row, as_seconds, without_timestamp
 from harness.trackers.options import Tracking
 
 ID_TAG = "harness.id"
@@ -64,18 +64,17 @@ class MlflowRun:
     def epoch(self, number: int, row: Row) -> None:
         """Takes an epoch; one that MLflow has is left as it is."""
         if number > self._last:
-            values = {name: value for name, value in row.items() if name != "timestamp"}
-            self._log(values, row["timestamp"], number)
+            self._log(without_timestamp(row), row["timestamp"], number)
             self._last = number
 
     def end(self, entries: Entries) -> None:
         """Takes how the run ended: its numbers at the last epoch, its status as a tag and as MLflow's own."""
         self._tell_params(entries)
-        told = numbers_and_status(entries.summary)
-        self._client.set_tag(self._id, "status", str(told.pop("status")))
+        told = entries.flat_summary()
+        self._client.set_tag(self._id, "status", str(told.pop("summary/status")))
         ended_at = entries.summary.get("ended_at")
         ended = as_seconds(ended_at) if ended_at else time.time()
-        self._log({f"summary/{name}": float(value) for name, value in told.items()}, ended, self._last)
+        self._log({name: float(value) for name, value in told.items()}, ended, self._last)
         self._client.set_terminated(self._id, ENDED.get(entries.exit_code, "FAILED"), round(1000 * ended))
 
     def _experiment(self, name: str) -> str:
@@ -95,7 +94,7 @@ class MlflowRun:
 
     def _tell_params(self, entries: Entries) -> None:
         """Tells what MLflow does not have yet: a parameter's value cannot change there."""
-        new = {name: str(plain(value))[:LONGEST_PARAM] for name, value in flat(entries.config, ".")}
+        new = {name: str(value)[:LONGEST_PARAM] for name, value in entries.flat_config().items()}
         params = [Param(name, value) for name, value in new.items() if name not in self._params]
         for start in range(0, len(params), PARAMS_AT_ONCE):
             self._client.log_batch(self._id, params=params[start : start + PARAMS_AT_ONCE])

@@ -8,7 +8,7 @@ from accelerate import PartialState
 from accelerate.tracking import TensorBoardTracker
 
 from harness.records.store import RunFolder
-from harness.trackers.entries import Entries, Row, flat, numbers_and_status, plain
+from harness.trackers.entries import Entries, Row, without_timestamp
 from harness.trackers.options import Tracking
 
 
@@ -30,16 +30,15 @@ class TensorBoardRun:
             path.unlink()
         self._tracker = TensorBoardTracker(f"{place}/{seed}", logs)
         self._tracker.start()
-        self._tracker.store_init_configuration({key: plain(value) for key, value in flat(entries.config, ".")})
+        self._tracker.store_init_configuration(entries.flat_config())
         self._last = 0
 
     def epoch(self, number: int, row: Row) -> None:
         """Takes an epoch."""
         self._last = number
-        self._tracker.log({name: value for name, value in row.items() if name != "timestamp"}, step=number)
+        self._tracker.log(without_timestamp(row), step=number)
 
     def end(self, entries: Entries) -> None:
         """Takes how the run ended: its numbers, and its status as a text, at the last epoch."""
-        told = numbers_and_status(entries.summary)
-        self._tracker.log({f"summary/{name}": value for name, value in told.items()}, step=self._last)
+        self._tracker.log(entries.flat_summary(), step=self._last)
         self._tracker.finish()

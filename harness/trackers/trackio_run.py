@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import trackio  # pyright: ignore[reportMissingImports]
 
 from harness.records.store import RunFolder
-from harness.trackers.entries import Entries, Row, flat, numbers_and_status, plain
+from harness.trackers.entries import Entries, Row, without_timestamp
 from harness.trackers.options import Tracking
 
 
@@ -25,7 +25,7 @@ class TrackioRun:
     def __init__(self, entries: Entries, folder: RunFolder, tracking: Tracking) -> None:
         name = f"{entries.name} {entries.id}"  # Trackio knows runs by their names
         _delete(tracking.project, name)
-        self._config = {key: plain(value) for key, value in flat(entries.config, ".")}
+        self._config = entries.flat_config()
         self._last = 0
         with _as_errors():
             # A run that was begun before, and goes on beside this one, is finished by it, and may log on.
@@ -43,15 +43,14 @@ class TrackioRun:
         """Takes an epoch."""
         self._last = number
         with _as_errors():
-            self._run.log({name: value for name, value in row.items() if name != "timestamp"}, step=number)
+            self._run.log(without_timestamp(row), step=number)
 
     def end(self, entries: Entries) -> None:
         """Takes how the run ended, at the last epoch: its numbers and status, and what its config has by now."""
-        told = {f"summary/{name}": value for name, value in numbers_and_status(entries.summary).items()}
-        config = {name: plain(value) for name, value in flat(entries.config, ".")}
+        config = entries.flat_config()
         new = {f"config/{name}": value for name, value in config.items() if self._config.get(name) != value}
         with _as_errors():
-            self._run.log({**told, **new}, step=self._last)
+            self._run.log({**entries.flat_summary(), **new}, step=self._last)
             self._run.finish()
 
 

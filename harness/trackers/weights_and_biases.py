@@ -16,7 +16,7 @@ from harness.records.claims import claim, owner
 from harness.records.result import SPLITS
 from harness.records.store import RunFolder
 from harness.trackers.account import SENT, WandbProblem, as_problem, write_sent
-from harness.trackers.entries import Entries, Row, as_seconds
+from harness.trackers.entries import Entries, Row, as_seconds, without_timestamp
 from harness.trackers.options import Tracking
 
 DIGEST = "records"  # in the summary: what the run's record was when it was told
@@ -80,8 +80,7 @@ class WandbRun:
 
     def epoch(self, number: int, row: Row) -> None:
         """Takes an epoch; W&B's client leaves out a step that the server has already."""
-        values = {name: value for name, value in row.items() if name != "timestamp"}
-        self._run.log({**values, "_timestamp": row["timestamp"]}, step=number)
+        self._run.log({**without_timestamp(row), "_timestamp": row["timestamp"]}, step=number)
 
     def end(self, entries: Entries) -> None:
         """Takes how the run ended.
