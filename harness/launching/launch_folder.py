@@ -52,12 +52,12 @@ class Orders:
 
     Attributes:
         stop: why they shall save and stop, e.g. `SIGTERM`; empty: they shall not.
-        look: the number of the look that they shall answer with where they are; 0 for none yet.
+        look: whether they shall write where they are.
         end: whether they shall end at once.
     """
 
     stop: str = ""
-    look: int = 0
+    look: bool = False
     end: bool = False
 
 
@@ -68,12 +68,10 @@ class StackSample:
     Attributes:
         steps: optimizer steps done; None before the first.
         stack: file, line and function of each frame, the innermost last.
-        number: of the look that it answers.
     """
 
     steps: int | None
     stack: Sequence[Sequence[Any]]
-    number: int = 0
 
 
 @contextlib.contextmanager
@@ -139,10 +137,9 @@ def read_failures(folder: Path) -> dict[int, tuple[Status, Cause]]:
     return {rank: (value["status"], Cause.model_validate(value["cause"])) for rank, value in found}
 
 
-def read_looks(folder: Path, number: int) -> dict[int, StackSample]:
-    """Returns where the ranks are that answered the look of this number."""
-    found = {rank: StackSample(**value) for rank, value in read_of_ranks(folder, "look").items()}
-    return {rank: sample for rank, sample in found.items() if sample.number == number}
+def read_looks(folder: Path) -> dict[int, StackSample]:
+    """Returns where the ranks are that have answered the order to look."""
+    return {rank: StackSample(**value) for rank, value in read_of_ranks(folder, "look").items()}
 
 
 def read_exits(folder: Path) -> dict[int, int]:

@@ -135,10 +135,10 @@ class Ranks:
 
     def _look(self) -> dict[int, StackSample] | None:
         """Asks the ranks where they are, and leaves out those that do not answer; None where they cannot be asked."""
-        if not self._order(look=self._orders.look + 1):
+        if not self._order(look=True):
             return None
         end = self._clock() + ANSWER_SECONDS
-        while len(looks := read_looks(self._folder, self._orders.look)) < self._world and self._clock() < end:
+        while len(looks := read_looks(self._folder)) < self._world and self._clock() < end:
             time.sleep(POLL_SECONDS)
         return looks
 

@@ -52,16 +52,15 @@ class StopRequest:
 
     def _watch_orders(self, heartbeat: Heartbeat) -> None:
         assert heartbeat.folder
-        is_there, answered = _supervisor_is_there(), 0
+        is_there = _supervisor_is_there()
         while is_there():
             orders = read_orders(heartbeat.folder)
             if orders.end:
                 break
             self.reason = self.reason or orders.stop
-            if orders.look > answered:
-                answered = orders.look
+            if orders.look:
                 with contextlib.suppress(OSError):  # the launch is over, and its folder gone
-                    heartbeat.look(orders.look)
+                    heartbeat.look()
             time.sleep(LOOK_EVERY_SECONDS)
         os._exit(STOPPED)
 
