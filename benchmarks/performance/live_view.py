@@ -34,8 +34,7 @@ from overhead import CASES, IMAGE, harness_loop, timed
 from ratios import median_of
 from rich.console import Console
 
-from harness.launching.heartbeat import BEAT_SECONDS, Heartbeat
-from harness.launching.launch_folder import OPENED_RUNS
+from harness.launching.launch_folder import BEAT_SECONDS, OPENED_RUNS, Heartbeat
 from harness.live.state import RunEnded, SuiteState
 from harness.live.view import REFRESH_SECONDS, View
 from harness.measure.memory import keep_freed_memory

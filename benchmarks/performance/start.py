@@ -51,15 +51,15 @@ print(time.monotonic())
 RANK = """\
 import os, sys, time
 from harness import cli
-from harness.launching import heartbeat
+from harness.launching import launch_folder
 
-class Told(heartbeat.Heartbeat):
+class Told(launch_folder.Heartbeat):
     def beat(self, at):
         if isinstance(at, int):
             print(time.monotonic(), flush=True)
             os._exit(0)
 
-heartbeat.Heartbeat = Told
+launch_folder.Heartbeat = Told
 cli.main(["run", *sys.argv[1:]])
 """
 

@@ -31,7 +31,7 @@ from accelerate import Accelerator
 from overhead import CASES, IMAGE, harness_loop, timed
 from ratios import median_of
 
-from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import Heartbeat
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.records.store import RunFolder

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import see_doctor
-from harness.launching.heartbeat import read_heartbeats
-from harness.launching.launch_folder import StackSample, read_exits, read_failures
+from harness.launching.launch_folder import StackSample, read_exits, read_failures, read_heartbeats
 from harness.records.result import Cause, Status
 
 # In the words of torch and its libraries, of what is the machine's.

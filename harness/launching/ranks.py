@@ -17,7 +17,6 @@ import psutil
 
 from harness.errors import HarnessError
 from harness.launching.failure_causes import cause_of_hang
-from harness.launching.heartbeat import read_heartbeats
 from harness.launching.launch_folder import (
     FOLDER,
     OPENED_RUNS,
@@ -25,6 +24,7 @@ from harness.launching.launch_folder import (
     StackSample,
     give_orders,
     read_failures,
+    read_heartbeats,
     read_looks,
     refusal,
     reported_end,

@@ -32,7 +32,7 @@ class RankSeen:
 
     @staticmethod
     def of(heartbeat: Mapping[str, Any], at: float) -> RankSeen:
-        """Returns what a heartbeat says, see `harness.launching.heartbeat`, that was read at a time of day."""
+        """Returns what a heartbeat says, see `harness.launching.launch_folder`, that was read at a time of day."""
         where, gauges = heartbeat.get("at"), heartbeat.get("gauges", {})
         return RankSeen(at, where + 1, **gauges) if isinstance(where, int) else RankSeen(at, None, str(where), **gauges)
 

@@ -1,8 +1,8 @@
 """Follows runs while they go on, by what lies on disk: their records, and the heartbeats of their ranks.
 
 A run's record tells what it has come to, see `harness.records.follow`. How far it is between two epochs is in the
-heartbeats, see `harness.launching.heartbeat`: those of a supervised launch in its folder, and for whoever watches from
-elsewhere in that of the run.
+heartbeats, see `harness.launching.launch_folder`: those of a supervised launch in its folder, and for whoever watches
+from elsewhere in that of the run.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.launching.heartbeat import LIVE, read_heartbeats
-from harness.launching.launch_folder import OPENED_RUNS
+from harness.launching.launch_folder import LIVE, OPENED_RUNS, read_heartbeats
 from harness.live.current_run import RankSeen
 from harness.live.state import RunEnded, SuiteState
 from harness.records.follow import NewOpenedRuns, OpenedRun, RunFollower

@@ -18,8 +18,7 @@ from rich.console import Console
 
 from harness import registry
 from harness.counted import counted, is_are
-from harness.launching.heartbeat import Heartbeat
-from harness.launching.launch_folder import STOPPED, report_end
+from harness.launching.launch_folder import STOPPED, Heartbeat, report_end
 from harness.launching.manifest import Manifest
 from harness.live.state import RunEnded, SuiteState
 from harness.live.view import BESIDE_TRAINING_SECONDS, Notes, View

@@ -14,7 +14,7 @@ from accelerate.utils import broadcast_object_list
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import Heartbeat
 from harness.launching.manifest import Manifest
 from harness.live.view import Notes
 from harness.measure.readings import Readings

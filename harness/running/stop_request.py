@@ -12,8 +12,7 @@ from types import FrameType
 
 import psutil
 
-from harness.launching.heartbeat import Heartbeat
-from harness.launching.launch_folder import STOPPED, launching_process, read_orders
+from harness.launching.launch_folder import STOPPED, Heartbeat, launching_process, read_orders
 from harness.launching.stop_signals import stop_signals
 
 LOOK_EVERY_SECONDS = 0.5

@@ -14,8 +14,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.launching.accelerate_settings import is_true
-from harness.launching.heartbeat import Heartbeat
-from harness.launching.launch_folder import STOPPED, launching_process, refuse, report_failure
+from harness.launching.launch_folder import STOPPED, Heartbeat, launching_process, refuse, report_failure
 from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.measure.surroundings import Surroundings
 from harness.measure.usable_gpus import before_training

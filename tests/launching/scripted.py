@@ -49,8 +49,7 @@ RANK = """
 import json, os, sys, threading, time
 from pathlib import Path
 from harness.records.result import Cause
-from harness.launching.heartbeat import Heartbeat
-from harness.launching.launch_folder import FOLDER, report_failure, report_end
+from harness.launching.launch_folder import FOLDER, Heartbeat, report_end, report_failure
 from harness.launching.manifest import MANIFEST_FILE, Manifest
 from harness.running.stop_request import StopRequest
 

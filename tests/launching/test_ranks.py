@@ -15,7 +15,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.launching import ranks
-from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import Heartbeat
 from harness.launching.ranks import WatchedTime
 from harness.launching.stop_signals import StopSignals
 from tests.house import ROOT

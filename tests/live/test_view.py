@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli.app import stderr
-from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import Heartbeat
 from harness.live import view as live_view
 from harness.live.current_run import EpochSeen
 from harness.live.follow import LaunchFollower, LiveRun

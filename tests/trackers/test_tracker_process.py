@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from harness.data.prepare import fingerprint
-from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import Heartbeat
 from harness.launching.manifest import Manifest
 from harness.records.read import read_suite
 from harness.records.store import RunFolder

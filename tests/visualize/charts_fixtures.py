@@ -8,7 +8,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from harness.data.prepare import fingerprint, prepare
-from harness.launching.heartbeat import Heartbeat
+from harness.launching.launch_folder import Heartbeat
 from harness.launching.manifest import Manifest
 from harness.live.view import Notes
 from harness.running.build import global_batches

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.launching import heartbeat as module
-from harness.launching.heartbeat import Heartbeat, read_heartbeats
+from harness.launching import launch_folder as module
+from harness.launching.launch_folder import Heartbeat, read_heartbeats
 from harness.records.follow import TRACKED_RUNS, NewOpenedRuns, read_last_opened_run
 from harness.records.store import RunFolder
 
