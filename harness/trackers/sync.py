@@ -78,19 +78,17 @@ def _is_missing(folder: RunFolder, tracking: Tracking) -> bool:
 
 
 def _bring_up(folders: list[RunFolder], tracking: Tracking, say: Callable[[str], None]) -> str:
-    from harness.trackers.weights_and_biases import WandbRun, client, server_address
+    from harness.trackers.weights_and_biases import WandbRun, server_address
 
-    place, done = "", 0
-    with client(tracking) as open_tracker:
-        for folder in folders:
-            mirror = RunMirror(folder, open_tracker)
-            try:
-                mirror.advance(to_the_end=True)
-            except WandbProblem as problem:
-                left = f"brought up: {done} of {counted(len(folders), 'run')}" if done else ""
-                raise WandbProblem(problem.message, f"{problem.hint}; {left}" if left else problem.hint) from None
-            done += 1
-            assert isinstance(mirror.tracker, WandbRun)
-            place = f"{server_address()}, {mirror.tracker.path}"
-            say(f"brought up {folder.path.parent.name} {folder.path.name}")
+    place = ""
+    for done, folder in enumerate(folders):
+        mirror = RunMirror(folder, lambda entries, folder: WandbRun(entries, folder, tracking))
+        try:
+            mirror.advance(to_the_end=True)
+        except WandbProblem as problem:
+            left = f"; brought up: {done} of {counted(len(folders), 'run')}" if done else ""
+            raise WandbProblem(problem.message, problem.hint + left) from None
+        assert isinstance(mirror.tracker, WandbRun)
+        place = f"{server_address()}, {mirror.tracker.path}"
+        say(f"brought up {folder.path.parent.name} {folder.path.name}")
     return place

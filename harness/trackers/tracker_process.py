@@ -24,13 +24,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import psutil
-
 from harness.records.follow import TRACKED_RUNS, NewOpenedRuns
 from harness.records.store import RunFolder
 from harness.trackers.account import why_offline
 from harness.trackers.entries import Entries
-from harness.trackers.mirror import Mirror, OpenTracker, Tracker
+from harness.trackers.mirror import Mirror, Tracker
 from harness.trackers.options import WANDB, Tracking
 
 LOOK_EVERY_SECONDS = 2.0
@@ -167,64 +165,40 @@ def main() -> None:
         with contextlib.suppress(OSError):  # nobody listens any more
             words.write(f"{sentence}\n")
 
-    with _client(tracking) as (open_tracker, end_client):
-        mirror = Mirror(open_tracker, say, tracking)
+    [name] = tracking.names
+    kind = _kind(name)
+    signal.alarm(0)
+    os.nice(NICENESS)  # after the imports, which take their seconds while those of the runs do
+    mirror = Mirror(lambda entries, folder: kind(entries, folder, tracking), say, tracking)
+    is_over = False
+    while not is_over:
+        is_over = bool(select.select([sys.stdin], [], [], LOOK_EVERY_SECONDS)[0])
+        for run in new_runs():
+            if run.stage == "opened":  # one whose data are read may be another launch's
+                mirror.add(run.folder.path.absolute())
+        mirror.look()
+    mirror.close()
+    if name == WANDB:
+        from harness.trackers.weights_and_biases import end_client
 
-        def look() -> None:
-            for run in new_runs():
-                if run.stage == "opened":  # one whose data are read may be another launch's
-                    mirror.add(run.folder.path.absolute())
-            mirror.look()
-
-        signal.alarm(0)
-        _set_niceness(NICENESS)  # after the imports, which take their seconds while those of the runs do
-        while not select.select([sys.stdin], [], [], LOOK_EVERY_SECONDS)[0]:
-            look()
-        _set_niceness(0)  # nobody trains any more
-        look()
-        mirror.close()
-        # A client may wait for its server at a normal exit, for ever; but it may also have to write the last of a file.
+        # It may wait for its server at a normal exit, for ever; but it may also have to write the last of a file.
         ending = threading.Thread(target=end_client, daemon=True)
         ending.start()
         ending.join(tracking.patience_seconds)
     os._exit(0)
 
 
-@contextlib.contextmanager
-def _client(tracking: Tracking) -> Iterator[tuple[OpenTracker, Callable[[], object]]]:
-    """Yields what makes the tracker of a run, and what ends the tracker's client."""
-    if tracking.names == (WANDB,):
-        from harness.trackers.weights_and_biases import client, end_client
-
-        with client(tracking) as open_tracker:
-            yield open_tracker, end_client
-    else:
-        kind = _kind(tracking.names[0])
-        yield lambda entries, folder: kind(entries, folder, tracking), lambda: None
-
-
 def _kind(name: str) -> Callable[[Entries, RunFolder, Tracking], Tracker]:
-    """Returns what makes one tracker of a run; its client is imported, and no other."""
-    if name == "tensorboard":
-        from harness.trackers.tensorboard_run import TensorBoardRun
-
-        return TensorBoardRun
-    if name == "mlflow":
-        from harness.trackers.mlflow_run import MlflowRun
-
-        return MlflowRun
-    from harness.trackers.trackio_run import TrackioRun
-
-    return TrackioRun
-
-
-def _set_niceness(niceness: int) -> None:
-    """Sets it for this process and those that it started; who may not lower it leaves it as it is."""
-    own = psutil.Process()
-    for process in (own, *own.children(recursive=True)):
-        with contextlib.suppress(OSError, psutil.Error):
-            for thread in process.threads():  # on Linux, each has its own
-                os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
+    """Imports the client of a tracker, and no other; returns what makes the tracker of a run."""
+    if name == WANDB:
+        from harness.trackers.weights_and_biases import WandbRun as Kind
+    elif name == "tensorboard":
+        from harness.trackers.tensorboard_run import TensorBoardRun as Kind
+    elif name == "mlflow":
+        from harness.trackers.mlflow_run import MlflowRun as Kind
+    else:
+        from harness.trackers.trackio_run import TrackioRun as Kind
+    return Kind
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from harness.trackers.options import Tracking
 DIGEST = "records"  # in the summary: what the run's record was when it was told
 _RETRIES = 2
 _OPEN: set[WandbRun] = set()
+_SCRATCH = tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True)  # what the client writes online
 
 
 class WandbRun:
@@ -31,20 +32,19 @@ class WandbRun:
         entries: who the run is.
         folder: of its record.
         tracking: where it goes.
-        scratch: a folder for what W&B's client writes while it is online.
 
     Raises:
         WandbProblem: the server does not take it, or another process tells of this run.
     """
 
-    def __init__(self, entries: Entries, folder: RunFolder, tracking: Tracking, scratch: Path) -> None:
+    def __init__(self, entries: Entries, folder: RunFolder, tracking: Tracking) -> None:
         self._folder, self._tracking = folder, tracking
         sent = folder.path / SENT
         self._claim = claim(sent.parent)  # two that told of one run would write over each other
         if self._claim is None:
             raise WandbProblem(f"{entries.name} is being sent by {owner(sent.parent)}")
         wandb.setup(wandb.Settings(silent=True))
-        place = folder.path if tracking.offline else scratch
+        place = folder.path if tracking.offline else Path(_SCRATCH.name)
         try:
             with self._problems():
                 self._run = wandb.init(
@@ -150,23 +150,14 @@ def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Sett
         # Of this process, which only passes on what the records say: nothing of interest, and much that is private.
         "program": "harness",
         "console": "off",
-        "host": "",
-        "username": "",
-        "email": "",
-        "save_code": False,
-        "disable_code": True,
-        "disable_git": True,
-        "disable_job_creation": True,
-        "x_disable_meta": True,
-        "x_disable_machine_info": True,
-        "x_disable_stats": True,
-        "x_save_requirements": False,
+        **dict.fromkeys(("host", "username", "email"), ""),
+        **dict.fromkeys(("save_code", "x_save_requirements"), False),
+        **dict.fromkeys(("disable_code", "disable_git", "disable_job_creation"), True),
+        **dict.fromkeys(("x_disable_meta", "x_disable_machine_info", "x_disable_stats"), True),
         "x_skip_transaction_log": not tracking.offline,
         "x_start_time": started_at,
         "silent": True,
-        "init_timeout": seconds,
-        "login_timeout": seconds,
-        "finish_timeout": seconds,
+        **dict.fromkeys(("init_timeout", "login_timeout", "finish_timeout"), seconds),
         "finish_timeout_raises": True,
     }
     for client in ("graphql", "file_transfer"):
@@ -182,14 +173,7 @@ def _settings(tracking: Tracking, folder: Path, started_at: float) -> wandb.Sett
     return wandb.Settings(**values)
 
 
-@contextlib.contextmanager
-def client(tracking: Tracking) -> Iterator[Callable[[Entries, RunFolder], WandbRun]]:
-    """Starts the client's own process; yields what opens a run there."""
-    wandb.setup(wandb.Settings(silent=True))
-    with tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True) as scratch:
-        yield lambda entries, folder: WandbRun(entries, folder, tracking, Path(scratch))
-
-
 def end_client() -> None:
     """Ends the client, once it has written what it has."""
     wandb.teardown()
+    _SCRATCH.cleanup()

@@ -19,10 +19,10 @@ from tests.trackers import records, wandb_file
 CANARIES = ("canary-argv", "canary-host", "canary-slurm", "canary-remote", "canary-user", "canary@mail.example")
 
 
-def write(folder: RunFolder, scratch: Path) -> list[Any]:
+def write(folder: RunFolder) -> list[Any]:
     """Writes a run offline, and returns the records of its one file."""
     tracking = Tracking(("wandb",), offline=True, patience_seconds=60)
-    RunMirror(folder, lambda entries, run: WandbRun(entries, run, tracking, scratch)).advance(to_the_end=True)
+    RunMirror(folder, lambda entries, run: WandbRun(entries, run, tracking)).advance(to_the_end=True)
     end_client()  # it writes the last of the file
     [path] = folder.path.glob("wandb/offline-run-*/*.wandb")
     return wandb_file.read_records(path)
@@ -31,7 +31,7 @@ def write(folder: RunFolder, scratch: Path) -> list[Any]:
 @pytest.mark.usefixtures("offline")
 def test_numbers_are_those_of_the_records(tmp_path: Path) -> None:
     folder = records.whole(tmp_path / "results")
-    found = write(folder, tmp_path)
+    found = write(folder)
 
     epochs, rows = folder.epochs(), wandb_file.history(found)
     assert [row["_step"] for row in rows] == [1, 2, 3]
@@ -85,7 +85,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("offline", "watched")
 def test_nothing_that_names_a_person_or_a_machine(tmp_path: Path) -> None:
     folder = records.whole(tmp_path / "results")
-    found = write(folder, tmp_path)
+    found = write(folder)
     assert not [record for record in found if record.WhichOneof("record_type") in ("environment", "output_raw")]
     assert not wandb_file.only(found, "run").host
     [written] = folder.path.glob("wandb/offline-run-*/*.wandb")
@@ -100,11 +100,11 @@ def test_one_offline_folder_holds_all_of_a_run_that_went_on(tmp_path: Path) -> N
     root = tmp_path / "results"
     folder = records.begin(root)
     records.epoch_event(folder, 0)
-    assert [row["_step"] for row in wandb_file.history(write(folder, tmp_path))] == [1]
+    assert [row["_step"] for row in wandb_file.history(write(folder))] == [1]
     records.begin(root, resumed_at_step=12)
     records.epoch_event(folder, 1)
     records.end(root)
-    assert [row["_step"] for row in wandb_file.history(write(folder, tmp_path))] == [1, 2]
+    assert [row["_step"] for row in wandb_file.history(write(folder))] == [1, 2]
 
 
 @pytest.mark.parametrize("header", [b":W&C\xe1\xbe\x00", b":W&B\xe1\xbe\x01", b":W&B\xe0\xbe\x00"])

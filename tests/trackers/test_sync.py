@@ -170,7 +170,7 @@ def test_live_and_at_once_are_the_same(tmp_path: Path, server: Server, resumed: 
     folder = records.begin(tmp_path)
 
     def replay(folder: RunFolder) -> RunMirror:
-        return RunMirror(folder, lambda entries, run: WandbRun(entries, run, PATIENT, tmp_path))
+        return RunMirror(folder, lambda entries, run: WandbRun(entries, run, PATIENT))
 
     live = replay(folder)
     for epoch in range(3):
