@@ -38,11 +38,13 @@ class RunMirror:
 
     Attributes:
         tracker: which can take no other run's place; None where there is none.
+        is_missed: whether the tracker failed, and what it has of the run is not all.
     """
 
     def __init__(self, folder: RunFolder, open_tracker: OpenTracker) -> None:
         self.folder = folder
         self.tracker: Tracker | None = None
+        self.is_missed = False
         self._open_tracker = open_tracker
         self._run: RunFollower | None = RunFollower(folder)
         self._is_due = False
@@ -82,8 +84,8 @@ class RunMirror:
                 self.tracker.epoch(number, entries.rows[number])
                 self._sent = number
         if entries.ending or to_the_end:
-            self._run = None  # a call may have 10,000 runs: none keeps its events
             self.tracker.end(entries)
+            self._run = None  # a call may have 10,000 runs: none keeps its events
         self._is_due = False
 
 
@@ -101,14 +103,13 @@ class Mirror:
         self._say = say
         self._tracking = tracking
         self._runs: dict[Path, RunMirror] = {}
-        self._missed: set[Path] = set()
         self._problems: set[str] = set()
         self._not_before = 0.0
 
     def add(self, path: Path) -> None:
         """Sends the run of a folder from now on; also one that was opened again after its end was told."""
-        if path not in self._runs or self._runs[path].ended or path in self._missed:
-            self._missed.discard(path)
+        known = self._runs.get(path)
+        if known is None or known.ended or known.is_missed:
             self._runs[path] = RunMirror(RunFolder(path), self._open_tracker)
 
     def look(self) -> None:
@@ -123,12 +124,12 @@ class Mirror:
             self._try(run, to_the_end=True)
             if self._not_before:  # the server does not answer: the others would wait as long in vain
                 break
-        if missing := len(self._missed) + len(self._open()):
+        if missing := sum(not run.ended for run in self._runs.values()):
             missed = f"{missing} of {counted(len(self._runs), 'run')} {is_are(missing)}"
             self._say(f"{missed} missing there{self._how_to_mend()}")
 
     def _open(self) -> list[RunMirror]:
-        return [run for path, run in self._runs.items() if not run.ended and path not in self._missed]
+        return [run for run in self._runs.values() if not (run.ended or run.is_missed)]
 
     def _try(self, run: RunMirror, *, to_the_end: bool = False) -> None:
         if time.monotonic() < self._not_before:
@@ -136,8 +137,7 @@ class Mirror:
         try:
             run.advance(to_the_end=to_the_end)
         except Exception as error:  # whatever a tracker does, the others and the runs go on
-            if run.tracker:  # else it is tried once more
-                self._missed.add(run.folder.path)
+            run.is_missed = run.tracker is not None  # else it is tried once more
             self._not_before = time.monotonic() + self._tracking.patience_seconds
             message = error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             message = message.partition("\n")[0]
