@@ -23,7 +23,7 @@ from harness.records.store import RunFolder
 from harness.suite.plan import Plan
 
 LOOK_SECONDS = 5.0
-BETWEEN_SECONDS = 10.0  # from the end of a run until its launch has opened the next one
+IDLE_LOOKS = 3  # at which no run goes on, before the suite is taken for stopped: the next one may be about to begin
 
 
 class Watched:
@@ -42,13 +42,11 @@ class Watched:
         self._suite = output / plan.suite.name
         self._done: set[tuple[str, str]] = set()
         self._followed: dict[tuple[str, str], LiveRun] = {}
-        self._idle_since: float | None = None
-        self._was_stopped = False
+        self._idle_looks = 0
         self.states: dict[str, SuiteState] = {}
 
     def look(self) -> list[SuiteState]:
         """Reads what is new."""
-        self._was_stopped = False
         for run in self._plan.runs:
             for system_id in names_in(self._suite / run.run_id):
                 if (run.run_id, system_id) not in self._done:
@@ -56,17 +54,13 @@ class Watched:
         several = len(self.states) > 1
         for state in self.states.values():
             state.system = state.system if several else ""
+        self._idle_looks = 0 if any(state.current for state in self.states.values()) else self._idle_looks + 1
         return list(self.states.values()) or [SuiteState(self._plan.suite.name, self._plan.runs)]
 
     def goes_on(self) -> bool:
-        """Tells whether a run goes on, or the next one may be about to begin: some are open, and none was stopped."""
-        if any(state.current for state in self.states.values()):
-            self._idle_since = None
-            return True
-        now = time.monotonic()
-        self._idle_since = now if self._idle_since is None else self._idle_since
-        are_open = any(state.counts()["open"] for state in self.states.values())
-        return are_open and not self._was_stopped and now - self._idle_since < BETWEEN_SECONDS
+        """Tells whether a run goes on, or some are open and the next one may be about to begin."""
+        counts = [state.counts() for state in self.states.values()]
+        return any(each["running"] or (each["open"] and self._idle_looks < IDLE_LOOKS) for each in counts)
 
     def _look_at(self, run_id: str, system_id: str) -> None:
         folder = RunFolder(self._suite / run_id / system_id)
@@ -79,7 +73,6 @@ class Watched:
         state = self.states[system_id]
         if result:
             state.end(RunEnded.of(result))
-            self._was_stopped |= result.status == "preempted"
             if result.status in FINAL:
                 self._done.add((run_id, system_id))
         else:
