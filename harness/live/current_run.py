@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 RATE_SECONDS = 5.0  # that a rate within an epoch is taken over, at least
 LEAST_SHARE = 0.02  # of a run's steps, before its own pace says anything of the time that it will take
@@ -37,14 +37,11 @@ class RankSeen:
         return RankSeen(at, where + 1, **gauges) if isinstance(where, int) else RankSeen(at, None, str(where), **gauges)
 
 
-@dataclass(frozen=True)
-class EpochSeen:
-    """An epoch that is through, and evaluated; its numbers were taken for the record.
+class EpochSeen(NamedTuple):
+    """An epoch that is through: its number, counted from 1, and what was taken for the record.
 
-    Attributes:
-        number: counted from 1.
-        loss: of the train split, while the weights moved.
-        accuracy: of the test split; None where it was not evaluated.
+    `loss` is of the train split, while the weights moved; `accuracy` of the test split, None where that was not
+    evaluated.
     """
 
     number: int

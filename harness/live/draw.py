@@ -15,6 +15,7 @@ GAP = 2
 LEAST_NAME = 12
 FRONT_ROWS = 8
 LEAST_BAR = 6
+UNKNOWN = "-"
 PHASES = {"import": "imports", "data": "reads data", "start": "builds"}
 # What is shown of a run, and in how many columns of the terminal at least.
 RUN = {"running": 0, "epoch": 24, "loss": 30, "test": 36, "samples/s": 44, "waited": 70, "left": 60, "on": 80}
@@ -87,7 +88,7 @@ def _runs(state: SuiteState, width: int, room: int) -> list[Text]:
     shown = runs if len(runs) <= room else runs[: room - 1]
     hidden = len(runs) - len(shown)
     columns = RUN if any(run.where for _, run in shown) else {name: RUN[name] for name in RUN if name != "on"}
-    first, *lines = _lay_out(columns, [_cells(state, run_id, run) for run_id, run in shown], width)
+    first, *lines = _lay_out(columns, [cells(state, run_id, run) for run_id, run in shown], width)
     spare = room - len(shown) - bool(hidden)
     with_ranks = [first]
     for line, (_, run) in zip(lines, shown, strict=True):
@@ -96,7 +97,8 @@ def _runs(state: SuiteState, width: int, room: int) -> list[Text]:
     return [*with_ranks, *([Text(f"and {hidden} more", style="dim")] if hidden else [])]
 
 
-def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[str]:
+def cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[str]:
+    """Returns what is shown of a run, in the order of `RUN`."""
     if run.current_epoch:
         epoch = f"{run.current_epoch}/{run.epochs}"
     else:
@@ -106,12 +108,12 @@ def _cells(state: SuiteState, run_id: str, run: CurrentRun) -> list[str]:
     return [
         run.name,
         epoch,
-        f"{run.epoch.loss:.4g}" if run.epoch else "-",
-        "-" if accuracy is None else f"{accuracy:.2%}",
-        "-" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}",
-        "-" if wait is None else f"{wait:.1%}",
-        about(state.seconds_left_of_run(run_id)) or "-",
-        run.where or "-",
+        f"{run.epoch.loss:.4g}" if run.epoch else UNKNOWN,
+        UNKNOWN if accuracy is None else f"{accuracy:.2%}",
+        UNKNOWN if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}",
+        UNKNOWN if wait is None else f"{wait:.1%}",
+        about(state.seconds_left_of_run(run_id)) or UNKNOWN,
+        run.where or UNKNOWN,
     ]
 
 

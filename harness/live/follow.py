@@ -64,7 +64,6 @@ class LaunchFollower:
         self._state = state
         self._new_runs = NewOpenedRuns(launch / OPENED_RUNS) if launch else None
         self._heartbeats = _NewHeartbeats(launch) if launch else None
-        self._listed: set[str] = set()
         self._runs: dict[str, LiveRun] = {}
 
     def look(self) -> Iterator[RunEnded]:
@@ -78,10 +77,11 @@ class LaunchFollower:
 
     def take(self, opened: OpenedRun) -> Iterator[RunEnded]:
         """Follows a run from here on; of one that is over, yields its end, or forgets it where it is another's."""
-        if opened.run_id not in self._listed:  # else in a list that was made anew
-            self._listed.add(opened.run_id)
-            self._runs[opened.run_id] = LiveRun(opened, self._state, heartbeats=self._heartbeats is None)
-        if opened.stage == "ended" and (run := self._runs.pop(opened.run_id, None)):
+        if opened.stage != "ended":
+            if opened.run_id not in self._runs:
+                run = LiveRun(opened, self._state, heartbeats=self._heartbeats is None)
+                self._runs[opened.run_id] = run
+        elif run := self._runs.pop(opened.run_id, None):
             yield from run.look()
             self._state.current.pop(opened.run_id, None)
 

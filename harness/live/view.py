@@ -17,7 +17,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from harness.live.current_run import CurrentRun
-from harness.live.draw import about, draw
+from harness.live.draw import UNKNOWN, about, cells, draw
 from harness.live.follow import LaunchFollower
 from harness.live.state import RunEnded, SuiteState
 from harness.records.follow import OpenedRun
@@ -207,17 +207,9 @@ def can_draw(console: Console) -> bool:
 
 def _line(state: SuiteState, run_id: str, run: CurrentRun) -> str:
     """Returns one line on a run that goes on."""
-    parts = [run.name]
-    if run.current_epoch:
-        parts.append(f"epoch {run.current_epoch}/{run.epochs}")
-    if run.epoch:
-        parts.append(f"loss {run.epoch.loss:.4g}")
-        if run.epoch.accuracy is not None:
-            parts.append(f"test {run.epoch.accuracy:.2%}")
-    if (rate := run.samples_per_second) is not None:
-        parts.append(f"{rate:,.0f} samples/s")
-    if left := about(state.seconds_left_of_run(run_id)):
-        parts.append(f"{left} left")
-    if left := about(state.seconds_left()):
-        parts.append(f"suite {left}")
-    return f"… {' · '.join(parts)}"
+    name, epoch, loss, test, rate, _, left, _ = cells(state, run_id, run)
+    epoch = f"epoch {epoch}" if run.current_epoch else epoch
+    told = [(epoch, epoch), (f"loss {loss}", loss), (f"test {test}", test), (f"{rate} samples/s", rate)]
+    suite = about(state.seconds_left()) or UNKNOWN
+    told += [(f"{left} left", left), (f"suite {suite}", suite)]
+    return f"… {' · '.join([name, *(words for words, value in told if value != UNKNOWN)])}"
