@@ -61,7 +61,7 @@ def status(
             return
         from rich.console import Console
 
-        from harness.live.watch import watch as watch_suite
+        from harness.live.view import watch as watch_suite
 
         watch_suite(planned, roots[0], Console())
         return

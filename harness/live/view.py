@@ -16,17 +16,20 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
+from harness.errors import HarnessError
 from harness.live.current_run import CurrentRun
 from harness.live.draw import UNKNOWN, about, cells, draw
-from harness.live.follow import LaunchFollower
+from harness.live.follow import LaunchFollower, Watched
 from harness.live.state import RunEnded, SuiteState
 from harness.records.follow import OpenedRun
 from harness.records.result import RunResult
+from harness.suite.plan import Plan
 
 REFRESH_SECONDS = 2.0
 BESIDE_TRAINING_SECONDS = 4.0  # in a process that trains, where there is no supervisor it
 LINE_EVERY_SECONDS = 180.0
 KEPT_LINES = 200
+WATCH_SECONDS = 5.0  # from one look at other processes' runs to the next
 
 
 class Notes:
@@ -195,6 +198,37 @@ class Screen(Live):
             size = os.get_terminal_size(self.console.file.fileno())
             if size.columns and size.lines:
                 self.console.size = ConsoleDimensions(size.columns, size.lines)
+
+
+def watch(plan: Plan, output: Path, console: Console) -> None:
+    """Shows a suite until nothing of it is queued or runs; where there is no terminal, once, as text.
+
+    Raises:
+        HarnessError: the queue cannot be asked.
+    """
+    from harness.launching.slurm.submission import read_queue  # what follows is no concern of ranks, which import this
+    from harness.launching.status import suite_status
+
+    queue = read_queue(output, plan.suite.name)  # before the records: what ends in between is seen as done
+    if can_draw(console):
+        watched = Watched(plan, output)
+        states, note = watched.look(), queue.text()
+        with (
+            Screen(console, lambda width, height: draw(states, width, height, note), transient=True) as screen,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            while queue.tasks or watched.goes_on():
+                screen.refresh()
+                time.sleep(WATCH_SECONDS)
+                try:
+                    queue = read_queue(output, plan.suite.name)
+                    note = queue.text()
+                except HarnessError as error:  # a busy controller: it answers again
+                    note = f"the queue as it was before: {error.message}"
+                states = watched.look()
+        queue = read_queue(output, plan.suite.name)
+    text = f"{suite_status(plan, output).text()}\n  {queue.text()}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def can_draw(console: Console) -> bool:

@@ -16,10 +16,9 @@ from harness.cli.app import stderr
 from harness.launching.launch_folder import Heartbeat
 from harness.live import view as live_view
 from harness.live.current_run import EpochSeen
-from harness.live.follow import LaunchFollower, LiveRun
+from harness.live.follow import LaunchFollower, LiveRun, Watched
 from harness.live.state import SuiteState
 from harness.live.view import View, can_draw
-from harness.live.watch import Watched
 from harness.records.claims import claim
 from harness.records.follow import OpenedRun, add_opened_run
 from harness.records.store import RunFolder, run_folder

@@ -16,7 +16,7 @@ from harness.compare.sides import measured_suite
 from harness.errors import HarnessError
 from harness.launching.slurm.submission import Queue, open_runs, read_submissions
 from harness.launching.status import suite_status
-from harness.live.watch import Watched
+from harness.live.follow import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
 from harness.records.events import read_events
 from harness.records.files import OddFile, open_file, read_file, read_object
