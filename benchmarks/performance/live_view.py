@@ -34,12 +34,12 @@ from overhead import CASES, IMAGE, harness_loop, timed
 from ratios import median_of
 from rich.console import Console
 
-from harness.launching.launch_folder import BEAT_SECONDS, OPENED_RUNS, Heartbeat
+from harness.launching.launch_folder import BEAT_SECONDS, Heartbeat
 from harness.live.state import RunEnded, SuiteState
 from harness.live.view import REFRESH_SECONDS, View
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
-from harness.records.follow import OpenedRun, add_opened_run
+from harness.records.follow import OpenedRun
 from harness.records.store import run_folder
 from harness.spec import parse_run_spec
 from harness.suite.plan import PlannedRun
@@ -151,14 +151,13 @@ def suite() -> SuiteState:
 def open_run(launch: Path, steps: int, epochs: int, samples_per_epoch: int) -> None:
     """Opens the run that goes on, as the first rank of a launch does."""
     folder = run_folder(launch / "results", "watched", "r59", "here")
-    add_opened_run(launch / OPENED_RUNS, OpenedRun("r59", folder))
     folder.start({}, {}, steps=steps, epochs=epochs, samples_per_epoch=samples_per_epoch)
 
 
 def draw_on(folder: Path, every_seconds: float) -> None:
     """Draws what a launch tells, on a terminal of its own."""
     view = View(console(), suite(), every_seconds)
-    view.follow(folder)
+    view.take_run(OpenedRun("r59", run_folder(folder / "results", "watched", "r59", "here")), folder)
     view.start()
     signal.pause()
 
@@ -200,7 +199,7 @@ def cost_of_a_drawing(repeats: int = 100) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         view = View(console(), suite())
-        view.follow(folder)
+        view.take_run(OpenedRun("r59", run_folder(folder / "results", "watched", "r59", "here")), folder)
         open_run(folder, steps=1000, epochs=10, samples_per_epoch=1000)
         view._screen.start()
         heartbeat = Heartbeat(folder, 0)

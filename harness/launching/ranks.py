@@ -30,7 +30,7 @@ from harness.launching.launch_folder import (
     reported_end,
 )
 from harness.launching.manifest import MANIFEST_FILE, Manifest
-from harness.records.follow import read_last_opened_run
+from harness.records.follow import NewOpenedRuns, OpenedRun
 from harness.records.result import Cause
 
 POLL_SECONDS = 0.2
@@ -76,10 +76,15 @@ class Ranks:
     Args:
         folder: of the launch; the manifest is written there.
         manifest: of the launch: runs of one world size.
+
+    Attributes:
+        opened: the run that they came to last.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.opened: OpenedRun | None = None
         self._folder = folder
+        self._new_runs = NewOpenedRuns(folder / OPENED_RUNS)
         first = manifest.runs[0].spec.train
         self._world = first.world_size
         self._timeouts = {run.run_id: run.spec.train.timeout_seconds for run in manifest.runs}
@@ -95,10 +100,11 @@ class Ranks:
         self._heartbeats, self._changed = read_heartbeats(folder), 0.0
         self._ended: float | None = None
 
-    @property
-    def have_begun(self) -> bool:
-        """Whether they came to a run."""
-        return read_last_opened_run(self._folder / OPENED_RUNS) is not None
+    def new_runs(self) -> list[OpenedRun]:
+        """Returns how far they have come with runs since the last call."""
+        new = self._new_runs()
+        self.opened = new[-1] if new else self.opened
+        return new
 
     def stop(self, reason: str) -> None:
         """Asks them to save and stop; does nothing where they were asked before."""
@@ -124,8 +130,7 @@ class Ranks:
         now, heartbeats = self._clock(), read_heartbeats(self._folder)
         if heartbeats != self._heartbeats:
             self._heartbeats, self._changed = heartbeats, now
-        opened = read_last_opened_run(self._folder / OPENED_RUNS)
-        limit = self._timeouts[opened.run_id] if opened else self._start_seconds
+        limit = self._timeouts[self.opened.run_id] if self.opened else self._start_seconds
         if now - max(self._changed, self._clock.woke) <= limit:
             return None
         if (looks := self._look()) is None:

@@ -18,7 +18,6 @@ from harness.launching.failure_causes import cause_of_failure, hint_for, in_eval
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import (
     FOLDER,
-    OPENED_RUNS,
     STOPPED,
     SUPERVISOR,
     new_folder,
@@ -30,7 +29,7 @@ from harness.launching.manifest import Manifest
 from harness.launching.ranks import POLL_SECONDS, Ranks, end_launch, start_launch
 from harness.launching.stop_signals import StopSignals
 from harness.measure.surroundings import Surroundings
-from harness.records.follow import read_last_opened_run
+from harness.records.follow import OpenedRun
 from harness.records.result import Cause, Measurements, RunResult, Status
 from harness.records.store import RunFolder
 from harness.spec.code import own_code
@@ -46,7 +45,7 @@ class Display(Protocol):
 
     def note(self, text: str) -> None: ...
 
-    def follow(self, launch: Path) -> None: ...
+    def take_run(self, run: OpenedRun, launch: Path | None = None) -> None: ...
 
     def leave(self, launch: Path) -> None: ...
 
@@ -132,7 +131,7 @@ class Supervisor:
             if self.stop.reason:
                 return STOPPED
             with new_folder(parent) as folder:
-                returncode, hang = self._launch(folder, runs)
+                returncode, hang, opened = self._launch(folder, runs)
                 if refused := refusal(folder):
                     raise refused
                 stopped = reported_end(folder)
@@ -142,14 +141,13 @@ class Supervisor:
                     return STOPPED if stopped else 0
                 if returncode == 2 and not hang:
                     return 2
-                runs = [] if self.stop.at_once else self._after_a_failure(folder, runs, returncode, hang)
+                runs = [] if self.stop.at_once else self._after_a_failure(folder, runs, returncode, hang, opened)
         return STOPPED if self.stop.reason else 0
 
     def _after_a_failure(
-        self, folder: Path, runs: list[PlannedRun], returncode: int, hang: Cause | None
+        self, folder: Path, runs: list[PlannedRun], returncode: int, hang: Cause | None, opened: OpenedRun | None
     ) -> list[PlannedRun]:
         """Records what a launch died of, and returns the runs that are to be launched again."""
-        opened = read_last_opened_run(folder / OPENED_RUNS)
         if opened is None and self.stop.reason:
             return []  # stopped while it started, before it listened: nothing is lost
         status, cause = cause_of_failure(folder, returncode, runs[0].spec.train.world_size)
@@ -177,14 +175,13 @@ class Supervisor:
         if len(runs) > 1:
             self.display.note(f"{len(runs) - 1} more runs of this launch stay open")
 
-    def _launch(self, folder: Path, runs: list[PlannedRun]) -> tuple[int, Cause | None]:
-        """Launches once; returns the exit code, and the cause where it hung and was ended."""
+    def _launch(self, folder: Path, runs: list[PlannedRun]) -> tuple[int, Cause | None, OpenedRun | None]:
+        """Launches once; returns the exit code, the cause where it hung and was ended, and the last run it came to."""
         world = runs[0].spec.train.world_size
         ranks = Ranks(folder, self._manifest_of(runs))
         command = self.launcher.command(world, folder)
         supervisor = f"{socket.gethostname()}:{os.getpid()}"
         environment = self.launcher.environment(world) | {FOLDER: str(folder), SUPERVISOR: supervisor}
-        self.display.follow(folder)
         note = self.display.note if self.display.holds_terminal else None
         child, relay = start_launch(command, environment, note)
         try:
@@ -192,13 +189,15 @@ class Supervisor:
         finally:
             end_launch(child, folder)
             relay()
+            self._show_new(ranks, folder)
             self.display.leave(folder)
-        return child.returncode, hang
+        return child.returncode, hang, ranks.opened
 
     def _watch(self, child: subprocess.Popen[bytes], folder: Path, ranks: Ranks) -> Cause | None:
         """Returns when a launch has ended or is to be ended; a cause where it hangs."""
         stopping_since = math.inf
         while child.poll() is None and not self.stop.at_once:
+            self._show_new(ranks, folder)
             if not folder.is_dir():
                 self.stop.ask("the folder of the launch was deleted")
             if self.stop.reason:
@@ -206,9 +205,9 @@ class Supervisor:
                 self.stop.tell()
                 stopping_since = min(stopping_since, time.monotonic())
                 # Ranks that wait for another machine, or for each other, hear nothing, and have nothing to save.
-                if not ranks.have_begun and time.monotonic() - stopping_since > START_GRACE_SECONDS:
+                if not ranks.opened and time.monotonic() - stopping_since > START_GRACE_SECONDS:
                     return None
-            if ranks.have_begun and (busy := self.surroundings.sentence()):
+            if ranks.opened and (busy := self.surroundings.sentence()):
                 self.display.note(busy)
             if ranks.are_ending():
                 return None
@@ -216,6 +215,10 @@ class Supervisor:
                 return hang
             time.sleep(POLL_SECONDS)
         return None
+
+    def _show_new(self, ranks: Ranks, folder: Path) -> None:
+        for run in ranks.new_runs():
+            self.display.take_run(run, folder)
 
     def _manifest_of(self, runs: list[PlannedRun]) -> Manifest:
         return self.manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})

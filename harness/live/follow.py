@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.launching.launch_folder import LIVE, OPENED_RUNS, read_heartbeats
+from harness.launching.launch_folder import LIVE, read_heartbeats
 from harness.live.current_run import RankSeen
 from harness.live.state import RunEnded, SuiteState
 from harness.records.claims import owner
-from harness.records.follow import NewOpenedRuns, OpenedRun, RunFollower
+from harness.records.follow import OpenedRun, RunFollower
 from harness.records.read import names_in
 from harness.records.result import FINAL
 from harness.records.store import RunFolder
@@ -32,17 +32,18 @@ class LiveRun:
     Args:
         run: what is known of it when it is opened.
         state: of its suite.
-        heartbeats: whether to look for those in its folder.
+        launch: the folder of its launch, where its ranks write their heartbeats; None for the run's own.
 
     Attributes:
         has_ended: whether its result was told.
     """
 
-    def __init__(self, run: OpenedRun, state: SuiteState, *, heartbeats: bool = True) -> None:
+    def __init__(self, run: OpenedRun, state: SuiteState, launch: Path | None = None) -> None:
         self.has_ended = False
+        self.launch = launch
         self._run_id, self._state = run.run_id, state
         self._record = RunFollower(run.folder, run.events_bytes)
-        self._heartbeats = _NewHeartbeats(run.folder.path / LIVE) if heartbeats else None
+        self._heartbeats = _NewHeartbeats(launch or run.folder.path / LIVE)
 
     def look(self) -> Iterator[RunEnded]:
         """Brings the state up to what is new, and yields the end, once; what is not as it should be tells nothing."""
@@ -54,48 +55,9 @@ class LiveRun:
         if result and not self.has_ended:
             yield RunEnded.of(result)
         self.has_ended = result is not None
-        if self._heartbeats and not result:
-            for rank, beat in self._heartbeats():
+        for rank, beat in self._heartbeats() if not result else ():
+            if beat.get("run_id") == self._run_id:
                 self._state.see(self._run_id, rank, RankSeen.of(beat, time.time()))
-
-
-class LaunchFollower:
-    """The runs of a launch, as rank 0 comes to them.
-
-    Args:
-        state: of the suite.
-        launch: its folder; None where there is none, and `take` is given the runs.
-    """
-
-    def __init__(self, state: SuiteState, launch: Path | None = None) -> None:
-        self._state = state
-        self._new_runs = NewOpenedRuns(launch / OPENED_RUNS) if launch else None
-        self._heartbeats = _NewHeartbeats(launch) if launch else None
-        self._runs: dict[str, LiveRun] = {}
-
-    def look(self) -> Iterator[RunEnded]:
-        """Brings the state up to what is new, and yields the ends of runs."""
-        for opened in self._new_runs() if self._new_runs else ():
-            yield from self.take(opened)
-        for run in self._runs.values():
-            yield from run.look()
-        for rank, beat in self._heartbeats() if self._heartbeats else ():
-            self._state.see(str(beat.get("run_id")), rank, RankSeen.of(beat, time.time()))
-
-    def take(self, opened: OpenedRun) -> Iterator[RunEnded]:
-        """Follows a run from here on; of one that is over, yields its end, or forgets it where it is another's."""
-        if opened.stage != "ended":
-            if opened.run_id not in self._runs:
-                run = LiveRun(opened, self._state, heartbeats=self._heartbeats is None)
-                self._runs[opened.run_id] = run
-        elif run := self._runs.pop(opened.run_id, None):
-            yield from run.look()
-            self._state.current.pop(opened.run_id, None)
-
-    def forget(self) -> None:
-        """Forgets the runs that have not ended: their launch has."""
-        for run_id in self._runs:
-            self._state.current.pop(run_id, None)
 
 
 class Watched:

@@ -19,7 +19,7 @@ from rich.text import Text
 from harness.errors import HarnessError
 from harness.live.current_run import CurrentRun
 from harness.live.draw import UNKNOWN, about, cells, draw
-from harness.live.follow import LaunchFollower, Watched
+from harness.live.follow import LiveRun, Watched
 from harness.live.state import RunEnded, SuiteState
 from harness.records.follow import OpenedRun
 from harness.records.result import RunResult
@@ -71,8 +71,7 @@ class View(Notes):
         self.state = state
         self.holds_terminal = can_draw(console)
         self._screen = Screen(console, lambda width, height: draw([state], width, height))
-        self._launches: dict[Path, LaunchFollower] = {}
-        self._own = LaunchFollower(state)
+        self._runs: dict[str, LiveRun] = {}
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._last_line = time.monotonic()
@@ -97,22 +96,21 @@ class View(Notes):
             self._last_line = time.monotonic()
             super().note(text)
 
-    def follow(self, launch: Path) -> None:
-        """Shows the runs of a launch."""
+    def take_run(self, run: OpenedRun, launch: Path | None = None) -> None:
+        """Takes how far a launch is with a run, or this process, where there is none; shows it until it has ended."""
         with self._lock:
-            self._launches[launch] = LaunchFollower(self.state, launch)
+            if run.stage != "ended":
+                self._runs.setdefault(run.run_id, LiveRun(run, self.state, launch))
+            elif run.run_id in self._runs:
+                self._look()
+                self._forget(run.run_id)
 
     def leave(self, launch: Path) -> None:
-        """Takes what is left to tell of a launch that has ended."""
+        """Takes what is left to tell of a launch that has ended, and forgets its runs that have not."""
         with self._lock:
             self._look()
-            self._launches.pop(launch).forget()
-
-    def take_run(self, run: OpenedRun) -> None:
-        """Takes how far this process is with a run, where no launch tells of it."""
-        with self._lock:
-            for ended in self._own.take(run):
-                self.tell(ended)
+            for run_id in [run_id for run_id, run in self._runs.items() if run.launch == launch]:
+                self._forget(run_id)
 
     def count(self, result: RunResult) -> None:
         """Takes a result without an error message."""
@@ -141,9 +139,13 @@ class View(Notes):
                     self._refresh()
 
     def _look(self) -> None:
-        for followed in (*self._launches.values(), self._own):
-            for ended in followed.look():
+        for run in self._runs.values():
+            for ended in run.look():
                 self.tell(ended)
+
+    def _forget(self, run_id: str) -> None:
+        self._runs.pop(run_id)
+        self.state.current.pop(run_id, None)
 
     def _refresh(self) -> None:
         if self.holds_terminal:

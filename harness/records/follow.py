@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.records.events import EVENTS, STARTS, EventFilter
-from harness.records.files import MOST_BYTES_OF_LINES, OddFile, append_line, json_lines, open_file, read_end
+from harness.records.files import MOST_BYTES_OF_LINES, OddFile, append_line, json_lines, open_file
 from harness.records.result import RunResult
 from harness.records.store import RunFolder
 
 Stage = Literal["begun", "opened", "ended"]
 TRACKED_RUNS = "HARNESS_OPENED_RUNS"  # in the environment: the list that the tracker processes of a call read
-TAIL_BYTES = 1 << 13  # several of the longest lines of a list of runs
 
 
 class _NewLines:
@@ -115,13 +114,6 @@ def add_opened_run(path: Path, run: OpenedRun) -> None:
     append_line(path, {**vars(run), "folder": str(run.folder.path)})
 
 
-def read_last_opened_run(path: Path) -> OpenedRun | None:
-    """Returns the run that rank 0 came to last; asked often, of a list that may be long."""
-    with contextlib.suppress(OSError):
-        return next(iter(_opened_runs(json_lines(read_end(path, TAIL_BYTES)))[::-1]), None)
-    return None
-
-
 class NewOpenedRuns:
     """What a list of runs has got since the last look, in order."""
 
@@ -129,14 +121,9 @@ class NewOpenedRuns:
         self._lines = _NewLines(path)
 
     def __call__(self) -> list[OpenedRun]:
+        found = []
         with contextlib.suppress(OSError, ValueError):
-            return _opened_runs(json_lines(self._lines()))
-        return []
-
-
-def _opened_runs(lines: list[dict[str, Any]]) -> list[OpenedRun]:
-    found = []
-    for line in lines:
-        with contextlib.suppress(KeyError, TypeError):
-            found.append(OpenedRun(**{**line, "folder": RunFolder(Path(line["folder"]))}))
-    return found
+            for line in json_lines(self._lines()):
+                with contextlib.suppress(KeyError, TypeError):
+                    found.append(OpenedRun(**{**line, "folder": RunFolder(Path(line["folder"]))}))
+        return found

@@ -12,6 +12,7 @@ from typing import Any
 from harness.launching.launch_command import Launcher
 from harness.launching.manifest import Manifest
 from harness.launching.run_suite import run_suite
+from harness.records.follow import OpenedRun
 from harness.records.read import read_result
 from harness.records.result import RunResult
 from harness.spec import parse_run_spec
@@ -31,7 +32,7 @@ class Unseen:
         """Writes a sentence down."""
         self.words += f"{text}\n"
 
-    def follow(self, launch: Path) -> None:
+    def take_run(self, run: OpenedRun, launch: Path | None = None) -> None:
         """Shows nothing."""
 
     def leave(self, launch: Path) -> None:

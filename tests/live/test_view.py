@@ -16,11 +16,11 @@ from harness.cli.app import stderr
 from harness.launching.launch_folder import Heartbeat
 from harness.live import view as live_view
 from harness.live.current_run import EpochSeen
-from harness.live.follow import LaunchFollower, LiveRun, Watched
+from harness.live.follow import LiveRun, Watched
 from harness.live.state import SuiteState
 from harness.live.view import View, can_draw
 from harness.records.claims import claim
-from harness.records.follow import OpenedRun, add_opened_run
+from harness.records.follow import OpenedRun
 from harness.records.store import RunFolder, run_folder
 from harness.streams import guard_streams
 from tests.live.made import ended, going_on, planned, see, start
@@ -155,60 +155,40 @@ def test_a_run_is_followed_by_its_records(tmp_path: Path) -> None:
     assert not list(LiveRun(replace(opened, events_bytes=folder.events_bytes()), state).look()), "an earlier attempt's"
 
 
-def test_a_launch_is_followed_through_its_runs(tmp_path: Path) -> None:
+def test_a_view_takes_the_runs_of_a_launch(tmp_path: Path) -> None:
     launch, folders = tmp_path, [run_folder(tmp_path / "results", "s", f"r{number}", "here") for number in range(3)]
-    state = SuiteState("s", planned(3))
-    follower = LaunchFollower(state, launch)
-    assert not list(follower.look())
-    opened = [OpenedRun(folder.path.parent.name, folder) for folder in folders]
-    add_opened_run(launch / "runs.jsonl", opened[0])
-    open_run(folders[0])
-    add_opened_run(launch / "runs.jsonl", replace(opened[0], stage="opened"))
-    end_run(folders[0])
-    add_opened_run(launch / "runs.jsonl", replace(opened[0], stage="ended"))
-    add_opened_run(launch / "runs.jsonl", opened[1])  # another process's by the time it is opened
-    (launch / "rank-1.json").write_text(json.dumps({"run_id": "r1", "at": "data", "gauges": {}}))
-    [end] = follower.look()
-    state.end(end)
-    assert end.run_id == "r0" and set(state.current) == {"r1"} and state.current["r1"].ranks[1].phase == "data"
-    add_opened_run(launch / "runs.jsonl", replace(opened[1], stage="ended"))
-    add_opened_run(launch / "runs.jsonl", opened[2])
-    open_run(folders[2])
-    (launch / "rank-1.json").write_text(json.dumps({"run_id": "r2", "at": 6, "gauges": {}}))
-    assert not list(follower.look()) and set(state.current) == {"r2"} and state.current["r2"].steps == 40
-    assert state.current["r2"].ranks[1].step == 7
-    end_run(folders[2])
-    for _ in range(2):
-        add_opened_run(launch / "runs.jsonl", replace(opened[2], stage="ended"))
-    [end] = follower.look()
-    state.end(end)
-    assert end.run_id == "r2" and not state.current
-
-
-def test_a_view_follows_a_launch_until_it_ends(tmp_path: Path) -> None:
     out = io.StringIO()
     view = View(Console(file=out), SuiteState("s", planned(3)))
-    view.follow(tmp_path)
-    for number in range(2):
-        folder = run_folder(tmp_path / "results", "s", f"r{number}", "here")
-        add_opened_run(tmp_path / "runs.jsonl", OpenedRun(f"r{number}", folder))
-        open_run(folder)
-        if number == 0:
-            end_run(folder)
-            add_opened_run(tmp_path / "runs.jsonl", OpenedRun("r0", folder, stage="ended"))
-    view.leave(tmp_path)
-    assert out.getvalue().startswith("1/3  ✓ resnet18 width=0 · seed 0")
-    assert view.state.counts() == {"done": 1, "running": 0, "open": 2}, "r1 died with its launch"
+    state, opened = view.state, [OpenedRun(folder.path.parent.name, folder) for folder in folders]
+    view.take_run(opened[0], launch)
+    open_run(folders[0])
+    view.take_run(replace(opened[0], stage="opened"), launch)
+    end_run(folders[0])
+    for _ in range(2):
+        view.take_run(replace(opened[0], stage="ended"), launch)
+    assert out.getvalue().startswith("1/3  ✓ resnet18 width=0 · seed 0") and out.getvalue().count("\n") == 1
+    view.take_run(opened[1], launch)  # another process's by the time it is opened
+    (launch / "rank-1.json").write_text(json.dumps({"run_id": "r1", "at": "data", "gauges": {}}))
+    view._look()
+    assert set(state.current) == {"r1"} and state.current["r1"].ranks[1].phase == "data"
+    view.take_run(replace(opened[1], stage="ended"), launch)
+    assert not state.current
+    view.take_run(opened[2], launch)
+    open_run(folders[2])
+    view._look()
+    assert set(state.current) == {"r2"} and not state.current["r2"].ranks, "the heartbeat is of another run"
+    (launch / "rank-1.json").write_text(json.dumps({"run_id": "r2", "at": 6, "gauges": {}}))
+    view._look()
+    assert state.current["r2"].steps == 40 and state.current["r2"].ranks[1].step == 7
+    view.leave(launch)
+    assert state.counts() == {"done": 1, "running": 0, "open": 2}, "r2 died with its launch"
 
 
-def test_a_view_follows_several_launches_and_forgets_the_runs_of_the_one_that_ends(tmp_path: Path) -> None:
+def test_a_view_shows_several_launches_and_forgets_the_runs_of_the_one_that_ends(tmp_path: Path) -> None:
     view = View(Console(file=io.StringIO()), SuiteState("s", planned(3)))
     for number in range(2):
-        launch = tmp_path / str(number)
-        launch.mkdir()
-        view.follow(launch)
         folder = run_folder(tmp_path / "results", "s", f"r{number}", "here")
-        add_opened_run(launch / "runs.jsonl", OpenedRun(f"r{number}", folder))
+        view.take_run(OpenedRun(f"r{number}", folder), tmp_path / str(number))
         open_run(folder)
     view._look()
     assert set(view.state.current) == {"r0", "r1"}

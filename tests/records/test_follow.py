@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.records.files import OddFile
-from harness.records.follow import NewOpenedRuns, OpenedRun, RunFollower, add_opened_run, read_last_opened_run
+from harness.records.follow import NewOpenedRuns, OpenedRun, RunFollower, add_opened_run
 from harness.records.store import RunFolder, run_folder
 from tests.trackers import records
 
@@ -107,11 +107,10 @@ def test_a_list_of_runs(tmp_path: Path) -> None:
         NewOpenedRuns(path),
         [OpenedRun(f"r{index}", RunFolder(Path(f"results/s/r{index}/m")), 7) for index in (0, 1)],
     )
-    assert new() == [] and read_last_opened_run(path) is None
+    assert new() == []
     add_opened_run(path, runs[0])
     add_opened_run(path, replace(runs[0], stage="ended"))
     with path.open("a") as file:
         file.write('nonsense\n{"run_id": "r9"}\n{"folder": 1, "run_id": "r9"}\n')
     add_opened_run(path, runs[1])
     assert new() == [runs[0], replace(runs[0], stage="ended"), runs[1]] and new() == []
-    assert read_last_opened_run(path) == runs[1]
