@@ -149,7 +149,9 @@ RunsPerTask = Annotated[int, typer.Option("--runs-per-task", min=1, help="Runs p
 MaxTasks = Annotated[int | None, typer.Option("--max-tasks", min=1, help="Concurrent tasks of an array.")]
 Partition = Annotated[str, text_option("--partition", help="As in sbatch.")]
 Account = Annotated[str, text_option("--account", help="As in sbatch.")]
-Time = Annotated[str, text_option("--time", help="Of a task, as in sbatch, e.g. 4:00:00.")]
+Time = Annotated[
+    str, text_option("--time", help="Of a task, as in sbatch, e.g. 4:00:00; or `forecast`, by `plan --forecast`.")
+]
 GpusPerNode = Annotated[str, text_option("--gpus-per-node", metavar="[TYPE:]COUNT", help="GPUs of a node.")]
 ProcessesPerNode = Annotated[
     int | None,

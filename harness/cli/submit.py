@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 
@@ -56,6 +57,7 @@ def submit(
     dry_run: DryRun = False,
 ) -> None:
     """Submit the open runs of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
+    from harness.forecast.time_limit import FROM_FORECAST, time_limit
     from harness.launching.slurm.batch import Resources
     from harness.launching.slurm.submission import Draft
     from harness.results.question import keep_question
@@ -63,7 +65,7 @@ def submit(
     resources = Resources(
         partition=partition,
         account=account,
-        time=time,
+        time="" if time == FROM_FORECAST else time,
         constraint=constraint,
         memory=memory,
         gpus_per_node=gpus_per_node,
@@ -80,6 +82,10 @@ def submit(
     arguments["plugin"] = [str(one) for one in plugin or []]
     planned = plan_of(suite, set_, only, smoke, None, plugins=plugin)
     draft = Draft.of(planned, output, resources, arguments)
+    if time == FROM_FORECAST and draft.manifest.runs:
+        limit, told = time_limit(output / planned.suite.name, draft.manifest.runs, runs_per_task, stop_early)
+        sys.stderr.write(f"{told}\n")
+        draft = Draft.of(planned, output, dataclasses.replace(resources, time=limit), arguments)
     sys.stderr.write(draft.summary + "\n")
     if dry_run:
         print_text("\n".join(draft.scripts()))

@@ -14,6 +14,7 @@ import pytest
 from harness.cli import main
 from harness.forecast.ask import on_login_node
 from harness.launching.launch_command import Launcher
+from harness.launching.slurm import cluster
 from tests.house import House
 from tests.processes import processes_in, wait_for
 
@@ -183,3 +184,24 @@ def test_what_there_was_no_time_for_is_told(house) -> None:
     found, _ = forecast_of(house, "--seconds", "0.4")
     assert any("1 of 2 configs were stepped in 0.4 s, 1 is not in the sum" in note for note in found["notes"])
     assert not found["complete"] and (house.path / "results/faults/forecast.json").is_file()
+
+
+def test_submit_takes_the_time_limit_of_a_task_from_a_forecast(suite, call, monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "_ask", lambda name, *_: "MaxArraySize = 1001\n" if name == "scontrol" else "")
+    submit = ("submit", suite, "--dry-run", "--time", "forecast", "--runs-per-task", "3", "--stop-early", "90")
+    _, err = call(*submit, code=2)
+    assert "--time forecast: there is no forecast in results/s" in err and "harness plan SUITE --forecast" in err
+    call("plan", suite, "--forecast", "--seconds", "6")
+    path = Path("results/s/forecast.json")
+    kept = json.loads(path.read_text())
+    kept["runs"] = {
+        run_id: {"seconds": 80.0 * k, "low": 10.0, "high": 100.0 * k} for k, run_id in enumerate(kept["runs"])
+    }
+    kept["once"]["high"] = 30.0
+    path.write_text(json.dumps(kept))
+    out, err = call(*submit)
+    assert "#SBATCH --time=0:12:00" in out, "100 + 200 + 300 + 30 + 90 s"
+    assert "--time 0:12:00: 3 runs in at most 1" in err and ", and 90 s to stop early" in err
+    kept["runs"].popitem()
+    path.write_text(json.dumps(kept))
+    assert "has no time for 1 run, e.g. " in call(*submit, code=2)[1]
