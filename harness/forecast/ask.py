@@ -11,15 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError, see_doctor
 from harness.forecast.stepped import Stepped, read_lines
-from harness.launching.launch_command import WORKER, Launcher
-from harness.launching.launch_folder import new_folder
+from harness.launching.launch_command import Launcher
+from harness.launching.launch_folder import FOLDER, new_folder
 from harness.launching.manifest import MANIFEST_FILE, Manifest
+from harness.launching.slurm.cluster import Allocation
 from harness.measure.system import find_gpus
+from harness.records.files import read_object
 from harness.suite.plan import PlannedRun
 
 FACTOR = 4.0  # a step or the building of a network may take longer than all that was asked for
@@ -48,67 +50,100 @@ def on_login_node(launcher: Launcher) -> bool:
 
 
 def step_all(manifest: Manifest, launcher: Launcher, seconds: float) -> tuple[dict[str, Stepped], float | None]:
-    """Steps each run of a manifest.
+    """Steps each run of a manifest in as many processes as it trains in.
 
     A process that dies, as of too little memory, is told of the config that it was at; another one does the rest.
 
     Args:
-        manifest: a run of each config to step, of one process each.
-        launcher: tells the environment of the process.
+        manifest: a run of each config to step.
+        launcher: starts the processes.
         seconds: for all of them together; torch is imported before that.
 
     Returns:
         What each config came to, by config_id, without those that there was no time for; and what it took until torch
         and the device were there.
-
-    Raises:
-        HarnessError: no process could step anything.
     """
     found: dict[str, Stepped] = {}
-    started: float | None = None
-    runs = list(manifest.runs)
-    while runs and seconds > 0:
+    started: list[float] = []
+    sizes = sorted({run.spec.train.world_size for run in manifest.runs})
+    for size in sizes:
+        own = [run for run in manifest.runs if run.spec.train.world_size == size]
+        share = seconds * len(own) / len(manifest.runs)
+        found |= _step_of_size(manifest, own, launcher, size, share, started)
+    return found, started[0] if started else None
+
+
+def _step_of_size(
+    manifest: Manifest, runs: list[PlannedRun], launcher: Launcher, size: int, seconds: float, started: list[float]
+) -> dict[str, Stepped]:
+    """Steps runs of one world size; the seconds that each start took are added to `started`."""
+    found: dict[str, Stepped] = {}
+    while runs:
         with new_folder() as folder:
             began = time.monotonic()
-            last = _step_in_process(manifest.model_copy(update={"runs": tuple(runs)}), launcher, folder, seconds)
+            manifest.model_copy(update={"runs": tuple(runs)}).write(folder / MANIFEST_FILE)
+            call = (str(folder), str(seconds), str(os.getpid()), str(began))
+            try:
+                _require_one_machine(size)
+                command = launcher.command(size, folder, "--step", *call)
+            except MachineError as error:
+                problem = {"problem": error.message, "hint": error.hint}
+                return found | {run.config_id: Stepped(config_id=run.config_id, **problem) for run in runs}
+            died, killed = _step_in_processes(
+                command, launcher.environment(size), folder, FACTOR * seconds + SLACK_SECONDS
+            )
             lines = read_lines(folder)
-        took = next((line.started_seconds for line in lines if line.started_seconds is not None), None)
-        started = took if started is None else started
-        found |= {line.stepped.config_id: line.stepped for line in lines if line.stepped}
+        started += [line.started_seconds for line in lines if line.started_seconds is not None]
+        # The first line of a config: the rank that failed writes it before the others lose the connection.
+        found |= {line.stepped.config_id: line.stepped for line in reversed(lines) if line.stepped}
         at = next((line.begins for line in reversed(lines) if line.begins), "")
-        if last and not at:
-            raise HarnessError(f"the process that steps the configs ended: {last}", "harness doctor")
-        if not last:
+        if died and not at:
+            problem = {"problem": f"the process that steps the configs ended: {died}", "hint": see_doctor()}
+            return found | {run.config_id: Stepped(config_id=run.config_id, **problem) for run in runs}
+        if not died:
             break
-        found.setdefault(at, Stepped(config_id=at, problem=last))
-        seconds -= time.monotonic() - began - (took or 0.0)
-        runs = [run for run in runs if run.config_id not in found]
-    return found, started
+        if killed or at not in found:
+            found[at] = Stepped(config_id=at, problem=died)
+        left = [run for run in runs if run.config_id not in found]
+        seconds, runs = seconds * len(left) / len(runs), left
+    return found
 
 
-def _step_in_process(manifest: Manifest, launcher: Launcher, folder: Path, seconds: float) -> str:
-    """Steps in one process; returns why it died, empty where it did not."""
-    manifest.write(folder / MANIFEST_FILE)
-    errors, longest = folder / "stderr", FACTOR * seconds + SLACK_SECONDS
+def _require_one_machine(size: int) -> None:
+    """Checks that processes which know each other by the clock and the folders of one machine are on one."""
+    allocation = Allocation.of_this_job() if size > 1 else None
+    if allocation:
+        message = f"trains on the {allocation.nodes} nodes of this job, and a forecast steps on one"
+        raise MachineError(message, "ask for one node with as many GPUs")
+
+
+def _step_in_processes(
+    command: list[str], environment: dict[str, str], folder: Path, longest: float
+) -> tuple[str, bool]:
+    """Steps in one launch; returns why it died, empty where it did not, and whether that was by a signal."""
+    errors = folder / "stderr"
     with errors.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, str(WORKER), "--step", str(folder), str(seconds), str(os.getpid()), str(time.monotonic())],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,
-            env=launcher.environment(1),
+            env=environment | {FOLDER: str(folder)},
         )
         with _ended(process):
             try:
                 code = process.wait(timeout=longest)
             except subprocess.TimeoutExpired:
-                return f"no end within {longest:.0f} s"
+                return f"no end within {longest:.0f} s", True
+    for exits in folder.glob("exits-*.json"):  # of the ranks of a launcher
+        code = min(read_object(exits).values(), default=code)
     if code < 0:
         with contextlib.suppress(ValueError):
             name = signal.Signals(-code).name
-            return f"{name} ended its process" + (", as the kernel does without memory" if name == "SIGKILL" else "")
+            why = ", as the kernel does without memory" if name == "SIGKILL" else ""
+            return f"{name} ended its process{why}", True
     said = errors.read_text(errors="replace").strip().splitlines()
-    return (said[-1] if said else f"its process ended with {code}") if code else ""
+    return (said[-1] if said else f"its process ended with {code}") if code else "", False
 
 
 @contextlib.contextmanager
@@ -120,8 +155,3 @@ def _ended(process: subprocess.Popen) -> Iterator[None]:
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def one_process_each(runs: Mapping[str, PlannedRun]) -> dict[str, PlannedRun]:
-    """Returns those that train in one process: steps of several are not taken yet."""
-    return {config_id: run for config_id, run in runs.items() if run.spec.train.world_size == 1}

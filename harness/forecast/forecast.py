@@ -156,11 +156,7 @@ class Known:
         other = self.stepped_for.get(config_id, "")
         stepped = self.stepped.get(other)
         if stepped is None:
-            why, hint = "not stepped: no time was left", "give it more --seconds"
-            if not other:
-                why = f"trains in {spec.train.world_size} processes, and a forecast steps in one"
-                hint = "leave it out with --only, or --set train.num_processes=1: these are other runs, of other times"
-            return own.model_copy(update={"problem": why, "hint": hint})
+            return own.model_copy(update={"problem": "not stepped: no time was left", "hint": "give it more --seconds"})
         several = len({spec.data.model_dump_json() for spec in self.specs.values()}) > 1
         found = _of_steps(own, spec, stepped, reads_data=several)
         if other == config_id:

@@ -10,7 +10,7 @@ from harness.counted import counted, is_are
 from harness.durations import duration_text
 from harness.errors import HarnessError, see_doctor
 from harness.forecast.alike import timing_key
-from harness.forecast.ask import on_login_node, one_process_each, require_torch, send_to_node, step_all
+from harness.forecast.ask import on_login_node, require_torch, send_to_node, step_all
 from harness.forecast.forecast import Forecast, Known, leave_out, total_of, useful_records, with_shares
 from harness.launching.launch_command import Launcher
 from harness.launching.manifest import Manifest
@@ -68,7 +68,7 @@ def make_forecast(
         if run.config_id not in records:
             wanted.setdefault(run.config_id, run)
     in_order = {config_id: wanted[config_id] for config_id in plan.configs() if config_id in wanted}
-    chosen, stepped_for = _one_of_each(one_process_each(in_order))
+    chosen, stepped_for = _one_of_each(in_order)
     stepped, started = {}, None
     surroundings = Surroundings({os.getpid()})
     if chosen:

@@ -60,17 +60,18 @@ class Launcher:
         """Tells whether training shall run on the CPU also where there is a GPU."""
         return is_true(os.environ.get("ACCELERATE_USE_CPU")) or is_true(self._config().get("use_cpu"))
 
-    def command(self, num_processes: int, folder: Path) -> list[str]:
+    def command(self, num_processes: int, folder: Path, *arguments: str) -> list[str]:
         """Returns the command of a launch of so many processes.
 
         Args:
             num_processes: the world size.
             folder: of the launch; a generated config is written there.
+            arguments: of the worker; by default the folder alone.
 
         Raises:
             HarnessError: a machine has fewer GPUs than processes, or the nodes of the job cannot share them equally.
         """
-        worker = [str(WORKER), str(folder)]
+        worker = [str(WORKER), *(arguments or [str(folder)])]
         if self.config_file is None and num_processes == 1:
             return [sys.executable, *worker]  # `accelerate launch` would do no more, seconds later
         if allocation := _several_nodes(num_processes):

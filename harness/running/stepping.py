@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import torch
 from accelerate import Accelerator
-from accelerate.utils import parse_flag_from_env
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from harness import registry
 from harness.data.prepare import Splits, prepare
@@ -37,6 +38,7 @@ from harness.training.distributed import sum_tally
 from harness.training.loop import Batches, Diverged, EpochSoFar, begin_epoch, evaluate, train_epoch
 from harness.training.telemetry_sampler import open_telemetry_sampler
 
+T = TypeVar("T")
 BLOCKS, LEAST_BLOCKS = 8, 3  # no fewer than an interval needs
 UNTIMED_SHARE = 0.1  # of the time, for first steps
 EVALUATION_SHARE = 0.2
@@ -58,16 +60,29 @@ def step_configs(folder: Path, seconds: float, started: float) -> int:
     use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not has_usable_gpu(probe())
     accelerator = Accelerator(cpu=use_cpu, mixed_precision="no", dynamo_backend="no")
     torch.zeros(1, device=accelerator.device)  # the device is opened now, and not by the first config
-    SteppingLine(started_seconds=time.monotonic() - started).write(folder)
+    is_main, several = accelerator.is_main_process, accelerator.num_processes > 1
+    if is_main:
+        SteppingLine(started_seconds=time.monotonic() - started).write(folder)
     end = time.monotonic() + seconds
     for place, run in enumerate(manifest.runs):
         now = time.monotonic()
-        if now >= end:
+        if not _agreed(now < end):
             break
-        SteppingLine(begins=run.config_id).write(folder)
+        if is_main:
+            SteppingLine(begins=run.config_id).write(folder)
         stepped = _step(run, accelerator, now + (end - now) / (len(manifest.runs) - place))
-        SteppingLine(stepped=stepped).write(folder)
+        if is_main or (several and not stepped.blocks):
+            SteppingLine(stepped=stepped).write(folder)
+        if several and not stepped.blocks:
+            os._exit(
+                1
+            )  # the other ranks may wait for this one: the launcher ends them, and another launch does the rest
     return 0
+
+
+def _agreed(told: T) -> T:
+    """Returns what rank 0 was told."""
+    return broadcast_object_list([told])[0]
 
 
 def _step(run: PlannedRun, accelerator: Accelerator, end: float) -> Stepped:
@@ -90,7 +105,8 @@ def step_config(run: PlannedRun, accelerator: Accelerator, end: float) -> Steppe
         HarnessError: its data are missing, or this machine cannot build it.
     """
     device, began = accelerator.device, time.perf_counter()
-    splits = prepare(run.spec.data, encoded=decodes_itself(run.spec), planned=run.fingerprint)
+    with accelerator.local_main_process_first():  # what it decodes is kept on disk for the others
+        splits = prepare(run.spec.data, encoded=decodes_itself(run.spec), planned=run.fingerprint)
     data_seconds = max(0.0, time.perf_counter() - began - splits.decode_seconds)  # decoded images are kept on disk
     release_freed_memory(device)
     stopwatch = Stopwatch(device)
@@ -141,6 +157,7 @@ class _Steps:
         self._batches = ready.loader.epoch(0, 0)
         self._first = Block(0.0, 0)
         self._joules: float | None = 0.0
+        self._step_seconds = 0.0
         self.blocks: list[Block] = []
         self.problem = ""
 
@@ -149,7 +166,7 @@ class _Steps:
         left = max(LEAST_SECONDS, (end - time.monotonic()) * (1 - EVALUATION_SHARE))
         end = time.monotonic() + left
         self._first = self._block(left * UNTIMED_SHARE)
-        while len(self.blocks) < LEAST_BLOCKS or time.monotonic() < end:
+        while _agreed(len(self.blocks) < LEAST_BLOCKS or time.monotonic() < end):
             self.blocks.append(self._block(left * (1 - UNTIMED_SHARE) / BLOCKS))
 
     def first_seconds(self) -> float:
@@ -158,29 +175,42 @@ class _Steps:
         return max(0.0, self._first.seconds - self._first.samples * seconds / samples)
 
     def joules_per_sample(self) -> float | None:
-        """Returns the energy of the GPU for an image; None where it cannot be read."""
-        return (
-            None if self._joules is None else self._joules / sum(block.samples for block in (self._first, *self.blocks))
-        )
+        """Returns the energy of the GPUs for an image, by that of rank 0's; None where it cannot be read."""
+        gpus = self._ready.train_state.accelerator.num_processes
+        samples = sum(block.samples for block in (self._first, *self.blocks))
+        return None if self._joules is None else self._joules * gpus / samples
 
     def _block(self, seconds: float) -> Block:
         """Makes steps for so many seconds, and one at least."""
         end, taken, samples = time.monotonic() + seconds, 0.0, 0
-        while not samples or time.monotonic() < end:
+        while steps := _agreed(self._steps_until(end, least=not samples)):
             so_far, before = self._so_far, self._so_far.batch
             with self._telemetry.training() as part, self._noting_divergence():
-                self._train(so_far, end)
+                self._train(so_far, end, steps)
             so_far.add_joules(part.joules)
             self._joules = None if self._joules is None or part.joules is None else self._joules + part.joules
-            taken += self._clock.last_part().train_seconds
+            took = self._clock.last_part().train_seconds
+            self._step_seconds = took / max(1, so_far.batch - before)
+            taken += took
             samples += sum(self._ready.sampler.sizes[before : so_far.batch])
             if so_far.batch == len(self._ready.sampler.sizes):
                 self._begin_epoch((so_far.epoch + 1) % self._ready.train.epochs)
         return Block(taken, samples)
 
-    def _train(self, so_far: EpochSoFar, end: float) -> None:
-        sizes = self._ready.sampler.sizes
-        train_epoch(self._ready.train_state, self._batches, sizes, so_far, self._clock, lambda: time.monotonic() >= end)
+    def _steps_until(self, end: float, *, least: bool) -> int:
+        """Returns how many steps fit until a moment: one process looks at the clock, several make as many each."""
+        left = end - time.monotonic()
+        if left <= 0:
+            return int(least)
+        return max(1, int(left / self._step_seconds)) if self._step_seconds else 1
+
+    def _train(self, so_far: EpochSoFar, end: float, steps: int) -> None:
+        accelerator, last = self._ready.train_state.accelerator, so_far.batch + steps
+
+        def pauses() -> bool:
+            return so_far.batch >= last if accelerator.num_processes > 1 else time.monotonic() >= end
+
+        train_epoch(self._ready.train_state, self._batches, self._ready.sampler.sizes, so_far, self._clock, pauses)
 
     def _begin_epoch(self, epoch: int) -> None:
         self._so_far = begin_epoch(self._ready.train_state, epoch)
@@ -211,7 +241,8 @@ def _time_evaluation(ready: Ready, splits: Splits, stopwatch: Stopwatch, end: fl
     with stopwatch("eval"):
         tally, _ = evaluate(state, for_a_while())
         sum_tally(state.accelerator, tally).metrics()
-    return stopwatch.seconds["eval"] * sum(len(split.labels) for _, split in evaluated) / sum(seen)
+    done = sum(seen) * state.accelerator.num_processes
+    return stopwatch.seconds["eval"] * sum(len(split.labels) for _, split in evaluated) / done
 
 
 def _peak(memory: Memory, *, on_gpu: bool) -> int | None:
@@ -231,6 +262,7 @@ def main(folder: str, seconds: str, caller: str, started: str) -> int:
 
 
 def _end_with(caller: int) -> None:
-    while os.getppid() == caller:
+    parent = os.getppid()  # the caller, or a launcher that it started
+    while os.getppid() == parent and psutil.pid_exists(caller):
         time.sleep(LOOK_EVERY_SECONDS)
     os._exit(1)

@@ -92,7 +92,6 @@ def test_runs_that_are_done_are_not_in_the_sum(suite, call) -> None:
         (["--within", "8h"], "error: --within belongs to a forecast\nhint: harness plan s.yaml --forecast --within"),
         (["--seconds", "8"], "error: --seconds belongs to a forecast"),
         (["--forecast", "--seconds", "0"], "Invalid value for '--seconds'"),
-        (["--forecast", "--set", "train.num_processes=2"], "trains in 2 processes, and a forecast steps in one"),
         (["--forecast", "--set", "data=cifar10", "--only", "model.name=cnn3"], "holds neither cifar-10"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -169,6 +168,29 @@ def test_a_config_that_fails_is_told_and_the_others_go_on(house, fault, told) ->
     by_problem = {bool(config["problem"]): config for config in found["configs"]}
     assert told in by_problem[True]["problem"] and by_problem[True]["total"] is None
     assert by_problem[False]["total"]["seconds"] > 0 and not found["complete"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"), [("oom", "out of memory: CUDA out of memory"), ("kill", "SIGKILL ended its process")]
+)
+def test_configs_of_two_processes_are_stepped_in_two_and_a_rank_that_fails_is_told(house, fault, told) -> None:
+    faults = FAULTS.replace("FAULT", fault).replace("rank: 0", "rank: 1").replace("raise, rank: 1", "raise, rank: 5")
+    house.suite(f"{faults}  train.num_processes: [1, 2]\n")
+    found, _ = forecast_of(house, "--seconds", "10")
+    of = {config["label"]: config for config in found["configs"]}
+    bad, *more = [config for config in of.values() if config["problem"]]
+    assert not more, [config["problem"] for config in of.values()]
+    assert told in bad["problem"] and bad["total"] is None and "num_processes=2" in bad["label"]
+    assert sum(config["total"] is not None for config in of.values()) == 3 and not found["complete"]
+
+
+def test_more_processes_than_gpus_are_told(house, monkeypatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", "2")
+    house.suite("matrix: {train.num_processes: [1, 2]}\n")
+    found, _ = forecast_of(house, "--seconds", "1")
+    [told] = [config["problem"] for config in found["configs"] if config["problem"]]
+    assert told == "trains on the 2 nodes of this job, and a forecast steps on one"
 
 
 def test_a_loss_that_is_not_finite_is_told_and_timed(house) -> None:
