@@ -78,12 +78,13 @@ class Ranks:
         manifest: of the launch: runs of one world size.
 
     Attributes:
+        folder: as above.
         opened: the run that they came to last.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.opened: OpenedRun | None = None
-        self._folder = folder
+        self.folder = folder
         self._new_runs = NewOpenedRuns(folder / OPENED_RUNS)
         first = manifest.runs[0].spec.train
         self._world = first.world_size
@@ -111,7 +112,7 @@ class Ranks:
         if self._orders.stop:
             return
         if not self._order(stop=reason):  # the disk is full, say
-            for process in processes_of(self._folder):
+            for process in processes_of(self.folder):
                 try:
                     process.send_signal(signal.SIGTERM)
                 except psutil.Error:
@@ -119,7 +120,7 @@ class Ranks:
 
     def are_ending(self) -> bool:
         """Tells whether a rank has said for some time that it ends, so that the launch should have ended too."""
-        if not (read_failures(self._folder) or refusal(self._folder) or reported_end(self._folder) is not None):
+        if not (read_failures(self.folder) or refusal(self.folder) or reported_end(self.folder) is not None):
             return False
         now = self._clock()
         self._ended = self._ended or now
@@ -127,7 +128,7 @@ class Ranks:
 
     def hang(self) -> Cause | None:
         """Returns who hangs where no rank has given a sign of life for the `timeout_seconds` of the open run."""
-        now, heartbeats = self._clock(), read_heartbeats(self._folder)
+        now, heartbeats = self._clock(), read_heartbeats(self.folder)
         if heartbeats != self._heartbeats:
             self._heartbeats, self._changed = heartbeats, now
         limit = self._timeouts[self.opened.run_id] if self.opened else self._start_seconds
@@ -136,14 +137,14 @@ class Ranks:
         if (looks := self._look()) is None:
             self._changed = self._clock()
             return None
-        return cause_of_hang(looks, read_heartbeats(self._folder), self._world, limit)
+        return cause_of_hang(looks, read_heartbeats(self.folder), self._world, limit)
 
     def _look(self) -> dict[int, StackSample] | None:
         """Asks the ranks where they are, and leaves out those that do not answer; None where they cannot be asked."""
         if not self._order(look=True):
             return None
         end = self._clock() + ANSWER_SECONDS
-        while len(looks := read_looks(self._folder)) < self._world and self._clock() < end:
+        while len(looks := read_looks(self.folder)) < self._world and self._clock() < end:
             time.sleep(POLL_SECONDS)
         return looks
 
@@ -151,7 +152,7 @@ class Ranks:
         """Gives the ranks new orders; tells whether they could be written."""
         self._orders = dataclasses.replace(self._orders, **changes)  # type: ignore[arg-type]
         try:
-            give_orders(self._folder, self._orders)
+            give_orders(self.folder, self._orders)
         except OSError:
             return False
         return True

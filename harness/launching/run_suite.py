@@ -56,11 +56,10 @@ def with_downloads(manifest: Manifest) -> Manifest:
 def missing_archives(manifest: Manifest, system_id: str) -> list[tuple[Archive, bool]]:
     """Returns files that open runs need and that are not here, each once, and whether a run is told to fetch it."""
     missing = absent(run.spec.data for run in manifest.runs)
-    done = KnownRuns.of(manifest, system_id).done if missing else {}
     found: dict[Path, tuple[Archive, bool]] = {}
-    for run in manifest.runs if missing else ():
+    for run in open_runs(manifest, system_id) if missing else ():
         source = missing.get(read_by(run.spec.data))
-        if source and source.archive and run.run_id not in done:
+        if source and source.archive:
             archive = source.archive
             found[archive.path] = archive, bool(source.download) or found.get(archive.path, (archive, False))[1]
     return list(found.values())

@@ -185,20 +185,20 @@ class Supervisor:
         note = self.display.note if self.display.holds_terminal else None
         child, relay = start_launch(command, environment, note)
         try:
-            hang = self._watch(child, folder, ranks)
+            hang = self._watch(child, ranks)
         finally:
             end_launch(child, folder)
             relay()
-            self._show_new(ranks, folder)
+            self._show_new(ranks)
             self.display.leave(folder)
         return child.returncode, hang, ranks.opened
 
-    def _watch(self, child: subprocess.Popen[bytes], folder: Path, ranks: Ranks) -> Cause | None:
+    def _watch(self, child: subprocess.Popen[bytes], ranks: Ranks) -> Cause | None:
         """Returns when a launch has ended or is to be ended; a cause where it hangs."""
         stopping_since = math.inf
         while child.poll() is None and not self.stop.at_once:
-            self._show_new(ranks, folder)
-            if not folder.is_dir():
+            self._show_new(ranks)
+            if not ranks.folder.is_dir():
                 self.stop.ask("the folder of the launch was deleted")
             if self.stop.reason:
                 ranks.stop(self.stop.reason)
@@ -216,9 +216,9 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         return None
 
-    def _show_new(self, ranks: Ranks, folder: Path) -> None:
+    def _show_new(self, ranks: Ranks) -> None:
         for run in ranks.new_runs():
-            self.display.take_run(run, folder)
+            self.display.take_run(run, ranks.folder)
 
     def _manifest_of(self, runs: list[PlannedRun]) -> Manifest:
         return self.manifest.model_copy(update={"runs": tuple(runs), "accumulation": self._accumulation})
