@@ -6,11 +6,13 @@ scaled (not clipped), transparent ones are laid on white, of animations the firs
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import HarnessError
@@ -77,6 +79,19 @@ def read_image(path: str, *, channels: int, size: int | None = None) -> Image8:
         ) from None
 
 
+_progress: ContextVar[Callable[[int], object]] = ContextVar("progress", default=lambda done: None)
+
+
+@contextlib.contextmanager
+def telling_progress(tell: Callable[[int], object]) -> Iterator[None]:
+    """Inside, `for_each` tells from time to time how many of its calls are done, in the thread that called it."""
+    before = _progress.set(tell)
+    try:
+        yield
+    finally:
+        _progress.reset(before)
+
+
 def for_each(count: int, work: Callable[[int], None], each_bytes: float = math.inf) -> None:
     """Calls `work` with each number below `count`, on every core; the first exception ends it.
 
@@ -94,8 +109,8 @@ def for_each(count: int, work: Callable[[int], None], each_bytes: float = math.i
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         # Large images and odd metadata are Pillow's to warn of; what cannot be read is dealt with here.
         warnings.filterwarnings("ignore", module=r"PIL\b")
-        for _ in pool.map(chunk, range(0, count, CHUNK)):
-            pass
+        for done, _ in enumerate(pool.map(chunk, range(0, count, CHUNK)), 1):
+            _progress.get()(done * CHUNK)
 
 
 def _to_gray_or_rgb(image: Image.Image, channels: int) -> Image.Image:

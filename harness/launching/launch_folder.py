@@ -156,7 +156,7 @@ def read_exits(folder: Path) -> dict[int, int]:
 
 
 def read_heartbeats(folder: Path) -> dict[int, dict[str, Any]]:
-    """Returns how far each rank is, by rank: `run_id`, `at` and the `gauges` of its GPU."""
+    """Returns how far each rank is, by rank: `run_id`, `at`, the `gauges` of its GPU and how many `files` it read."""
     return _of_ranks(folder, "rank")
 
 
@@ -194,6 +194,7 @@ class Heartbeat:
         self.rank = rank
         self.on_run: Callable[[OpenedRun], object] = lambda run: None
         self._at: int | str = ""
+        self._files = 0
         self._gauges: Mapping[str, float] = {}
         self._run: OpenedRun | None = None
         self._live: Path | None = None  # where this process has written into the folder of the run
@@ -234,6 +235,12 @@ class Heartbeat:
             with self._going_on(f"the folder of the launch, {self.folder}"):
                 self._write(self.folder)
 
+    def has_read(self, files: int) -> None:
+        """Says, about once a second, that reading data goes on: that may take hours, and is no hang."""
+        self._files = files
+        if time.monotonic() >= self._next_beat:
+            self.beat("data")
+
     def sample(self, gauges: Mapping[str, float]) -> None:
         """Takes what was read of this rank's GPU, about once a second, in another thread than the training's."""
         self._gauges = gauges
@@ -258,7 +265,9 @@ class Heartbeat:
     def _write(self, folder: Path) -> None:
         run_id = self._run.run_id if self._run else ""
         # Not atomically: a file that is replaced each second costs a network disk much, and a torn one little.
-        (folder / self._name).write_text(json.dumps({"run_id": run_id, "at": self._at, "gauges": self._gauges}))
+        (folder / self._name).write_text(
+            json.dumps({"run_id": run_id, "at": self._at, "gauges": self._gauges, "files": self._files})
+        )
 
     def _tell_run(self, stage: Stage) -> None:
         if self._run is None or self.rank > 0:

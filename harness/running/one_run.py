@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 
 from harness import registry
 from harness.cache import cache_root
+from harness.data.images import telling_progress
 from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError
 from harness.launching.launch_folder import report_failure
@@ -133,7 +134,8 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
                 source = data_source(run.spec.data)
                 if source.download and turn:
                     source.download()
-                splits = prepare(run.spec.data, encoded=decodes_itself(run.spec), planned=run.fingerprint)
+                with telling_progress(worker.heartbeat.has_read):
+                    splits = prepare(run.spec.data, encoded=decodes_itself(run.spec), planned=run.fingerprint)
             except HarnessError as error:
                 bad = error
         wait_for_all(accelerator, f"{run.run_id} {turn}")

@@ -81,3 +81,25 @@ def test_an_output_folder_that_cannot_be_written_is_found_before_training(house:
     done = house.run(str(house.suite("")), "--output", "file/results")
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot write to"), "nothing was launched"
+
+
+SLOWLY = """
+_at_once = read_image
+
+def read_image(*arguments, **options):
+    import time
+
+    time.sleep(2)
+    return _at_once(*arguments, **options)
+"""
+
+
+@pytest.mark.slow
+def test_reading_files_for_longer_than_the_limit_of_a_step_is_no_hang(house: House, suite: Path) -> None:
+    files = house.path / "harness/data/files.py"
+    code = "import harness.data.images\nharness.data.images.CHUNK = 1\n" + SLOWLY
+    files.write_text(files.read_text() + code)
+    done = house.run(str(suite), "--set", "train.timeout_seconds=15", "--set", "data.unreadable=skip")
+    assert done.returncode == 0, done.stderr
+    [result] = house.results("folder").values()
+    assert result["status"] == "ok" and result["data"]["decode_seconds"] > 15

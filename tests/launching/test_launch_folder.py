@@ -24,15 +24,20 @@ def opened(launch: Path | None, run: Path, rank: int = 0) -> Heartbeat:
 def test_both_folders_have_the_same(tmp_path: Path) -> None:
     run = tmp_path / "run"
     heartbeat = opened(tmp_path, run, rank=3)
-    assert read_heartbeats(tmp_path) == {3: {"run_id": "r0", "at": "start", "gauges": {}}} and heartbeat.steps is None
+    assert (
+        read_heartbeats(tmp_path) == {3: {"run_id": "r0", "at": "start", "gauges": {}, "files": 0}}
+        and heartbeat.steps is None
+    )
     assert not (run / "live").exists()
     heartbeat.beat(4)
     heartbeat.sample({"gpu_utilization": 0.5})
     assert heartbeat.steps == 5
-    assert read_heartbeats(run / "live") == {3: {"run_id": "r0", "at": 4, "gauges": {"gpu_utilization": 0.5}}}
+    assert read_heartbeats(run / "live") == {
+        3: {"run_id": "r0", "at": 4, "gauges": {"gpu_utilization": 0.5}, "files": 0}
+    }
     heartbeat._next_beat = 0.0
     heartbeat.beat(5)
-    assert read_heartbeats(tmp_path) == {3: {"run_id": "r0", "at": 5, "gauges": {"gpu_utilization": 0.5}}}
+    assert read_heartbeats(tmp_path) == {3: {"run_id": "r0", "at": 5, "gauges": {"gpu_utilization": 0.5}, "files": 0}}
     heartbeat.run_ended()
     assert not (run / "live").exists()
 
