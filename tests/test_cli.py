@@ -288,7 +288,6 @@ def test_a_stdout_that_cannot_be_written_is_one_sentence(suite, arguments, unbuf
         ["status", "s.yaml"],
         ["report", "s.yaml"],
         ["compare", "s.yaml"],
-        ["report", "s.yaml", "--normalised"],
         ["doctor"],
         ["schema"],
     ],

@@ -19,7 +19,7 @@ def calibrate(
     ] = 8.0,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the speed of this system, for `fraction_of_peak` and for `report --normalised`."""
+    """Measure the speed of this system, for `fraction_of_peak`."""
     from harness.measure.calibration.calibrate import calibrate as measure
     from harness.records.calibration import as_text
 

@@ -120,12 +120,6 @@ Explain = Annotated[
     bool, typer.Option("--explain", help="Print all notes, and the tables of effects, prices and published numbers.")
 ]
 WithResumed = Annotated[bool, typer.Option("--with-resumed", help="Also count the times of interrupted runs.")]
-Normalised = Annotated[
-    bool, typer.Option("--normalised", help="Also one table of all calibrated systems, with normalised times.")
-]
-RelativeTo = Annotated[
-    str, text_option("--relative-to", metavar="SYSTEM", help="System of the normalised times, a name or an id.")
-]
 ToWandb = Annotated[
     str, text_option("--wandb", metavar="ENTITY/PROJECT", help="Also make a W&B report of the runs at W&B.")
 ]

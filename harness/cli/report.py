@@ -9,10 +9,8 @@ from harness.cli.options import (
     At,
     ConfigFile,
     Explain,
-    Normalised,
     Overrides,
     Plugins,
-    RelativeTo,
     ReportDryRun,
     Roots,
     Selections,
@@ -37,8 +35,6 @@ def report(
     sort: Sort = "",
     at: At = "",
     with_resumed: WithResumed = False,
-    normalised: Normalised = False,
-    relative_to: RelativeTo = "",
     explain: Explain = False,
     as_json: AsJson = False,
     html: AsPage = False,
@@ -49,11 +45,9 @@ def report(
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
     from harness.report.build import DEFAULT_SORT, Options
-    from harness.report.normalised import require_no_ranking_of_raw_times
     from harness.report.of_suite import report_suite, report_suites
 
     place = _wandb_place(wandb, dry_run)
-    require_no_ranking_of_raw_times(sort, relative_to, normalised=normalised)
     try:
         budget = parse_duration(at) if at else None
     except ValueError:
@@ -61,7 +55,7 @@ def report(
     wanted = studies_of(suites or [], set_, only, smoke, config_file, output or [], plugin)
     if as_json and len(wanted) > 1:
         raise HarnessError("--json is of one suite", "call it once for each")
-    options = Options(sort or DEFAULT_SORT, with_resumed, budget, relative_to if normalised else None)
+    options = Options(sort or DEFAULT_SORT, with_resumed, budget)
     if html and len(wanted) > 1:
         shown = report_suites(wanted, stderr(), options)
     else:

@@ -99,5 +99,5 @@ def _calibration(output: Path, system_id: str) -> Finding:
     except (OSError, ValueError) as error:
         return Finding("calibration", "warning", f"cannot be read: {error}", "harness calibrate")
     if found is None:
-        return Finding("calibration", "ok", "none yet: no fraction of peak, no normalised times", "harness calibrate")
+        return Finding("calibration", "ok", "none yet: no fraction of peak", "harness calibrate")
     return Finding("calibration", "ok", f"of {found.measured_at[:10]}")

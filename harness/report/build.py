@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,6 @@ from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration, read_calibrations
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
-from harness.report.normalised import NORMALISED, normalised_table
 from harness.report.numbers.curves import (
     MOST_DRAWN,
     Budget,
@@ -59,14 +57,11 @@ class Options:
         sort: a column's name; accuracies and throughputs descend, times and sizes ascend.
         with_resumed: times of runs that went on from a checkpoint count too.
         budget_seconds: train time that accuracies are compared at; None for the suite's own, if it has one.
-        relative_to: the system, by name or id, whose times the normalised table gives; empty for the first; None for
-            no such table.
     """
 
     sort: str = DEFAULT_SORT
     with_resumed: bool = False
     budget_seconds: float | None = None
-    relative_to: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +116,7 @@ def build_report(
         every_curve: of all configs, as the page needs them; else those of the charts in files, or of a budget.
 
     Raises:
-        HarnessError: there is no column to sort by, no run was evaluated within the budget that was asked for, or a
-            system of the normalised table is not calibrated or unknown.
+        HarnessError: there is no column to sort by, or no run was evaluated within the budget that was asked for.
     """
     options, stored = options or Options(), stored or read_stored(study)
     seconds = options.budget_seconds or study.question.budget
@@ -132,20 +126,18 @@ def build_report(
     columns, rows = build_rows(study, runs, by_column, stored.calibrations, with_resumed=options.with_resumed)
     columns = with_budget_in_title(columns, budget)
     sortable = declared.sortable(columns)
-    # A column of the normalised table is none of the others'.
-    sort = DEFAULT_SORT if options.relative_to is not None and options.sort == NORMALISED.name else options.sort
-    if rows and sort not in sortable:
-        raise HarnessError(f"cannot sort by '{sort}': no such column", nearest(sort, sortable))
+    if rows and options.sort not in sortable:
+        raise HarnessError(f"cannot sort by '{options.sort}': no such column", nearest(options.sort, sortable))
 
     design = design_of(study.specs)
     most = None if every_curve or budget else MOST_DRAWN
     tables = tuple(
-        _table(study, stored, name, own, columns, sortable[sort], budget, most, design)
+        _table(study, stored, name, own, columns, sortable[options.sort], budget, most, design)
         for name, own in _by_system(rows)
     )
     if budget and options.budget_seconds and tables:  # of a suite's file it is no error
         require_evaluation_by(budget, [table.curves for table in tables])
-    report = Report(
+    return Report(
         study.name,
         tables,
         by_column,
@@ -154,9 +146,6 @@ def build_report(
         selection=study.selection,
         trial=study.trial,
     )
-    if options.relative_to is None:
-        return report
-    return dataclasses.replace(report, normalised=normalised_table(report, options.relative_to, options.sort))
 
 
 def _in_order(study: Study) -> list[RunResult]:

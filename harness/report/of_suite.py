@@ -41,8 +41,7 @@ def report_suite(
         explain: show all notes, and the tables below the ranking.
 
     Raises:
-        HarnessError: no column to sort by, no run within the budget, a system that is not calibrated or unknown, or a
-            folder that cannot be written.
+        HarnessError: no column to sort by, no run within the budget, or a folder that cannot be written.
     """
     with Drawing(for_page=page_wanted) as drawing:
         source = _show_and_write(

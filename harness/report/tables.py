@@ -131,7 +131,6 @@ class Report:
     Attributes:
         runs: the table of them, by column; in the order of the suite's file, anchors last.
         pictures: what `harness visualize` drew of these runs.
-        normalised: one table of all systems, where it was asked for.
         selection: of the suite, as `--only` has it: the report of a part has files of its own.
         trial: what `--set` changed in a suite that was run without: such a report has files of its own, too.
     """
@@ -141,7 +140,6 @@ class Report:
     runs: Mapping[str, Sequence[Any]]
     notes: tuple[str, ...]
     pictures: tuple[PictureFile, ...] = ()
-    normalised: Beside | None = None
     selection: tuple[str, ...] = ()
     trial: tuple[str, ...] = ()
 

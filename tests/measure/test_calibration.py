@@ -35,7 +35,6 @@ from harness.records.calibration import (
     read_calibrations,
     write_calibration,
 )
-from harness.report.normalised import MIX
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -144,10 +143,6 @@ def test_what_a_cpu_has_and_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert precisions(CPU)[0] == ["fp32", "bf16"]
     names = [one.name for one in workloads(CPU, SMALL)[0]]
     assert "conv_vgg.bf16" in names and names[-1] == "memory_copy"
-
-
-def test_the_mix_is_calibrated() -> None:
-    assert set(MIX) == set(PRODUCTS)
 
 
 # --- the record ---

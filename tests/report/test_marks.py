@@ -13,13 +13,11 @@ from harness.report.charts.accuracy_over_cost import paying
 from harness.report.charts.by_epoch import learning_curves, over_epochs
 from harness.report.charts.curves import curves
 from harness.report.formats.machine import as_json, summary_rows
-from harness.report.normalised import normalised_table
 from harness.report.numbers.curves import curve_of
 from harness.report.numbers.drift import left_out_notes
 from harness.report.numbers.fronts import TIME
 from tests.marked import MARKING, REASONS
 from tests.report.conftest import run_rows
-from tests.report.test_normalised import calibrated
 
 TIMES = ("train_seconds", "train_seconds_sd", "target_seconds", "target_median_seconds", "samples_per_second")
 TIMES += ("data_wait_share", "eval_seconds", "build_seconds", "total_seconds", "train_joules", "fraction_of_peak")
@@ -178,16 +176,6 @@ def test_their_curves_are_by_epoch_alone(fake: Any, mark: str) -> None:
     assert [point["accuracy"] for point in points] == [50] * 4
     assert curves(table(mark)) is over_epochs(table(mark)) is None
     assert not any(table(mark).curves.values()), "no accuracy at a budget"
-
-
-@each_mark
-def test_a_marked_time_is_not_normalised(fake: Any, mark: str) -> None:
-    marked = result(fake, mark=mark)
-    report = fake.report([marked], calibrations={marked.system_id: calibrated(marked.system_id)})
-    table = normalised_table(report, "", "test_accuracy")
-    assert table and [(one["normalised_train_seconds"], one["not_normalised"]) for one in table.records] == [
-        (None, "no train time")
-    ]
 
 
 def test_records_from_before_there_were_marks_have_none(fake: Any) -> None:

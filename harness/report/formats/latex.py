@@ -28,7 +28,6 @@ _PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 def latex(report: Report) -> str:
     """Returns a tabular for each table of each system, with the columns that a page has room for."""
     tables = [one for table in report.tables for one in (table.ranking, *table.beside())]
-    tables += [report.normalised] if report.normalised else []
     head = "% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}."
     return "\n\n".join([head, *("\n".join(_tabular(one)) for one in tables), *map(_comment, report.notes)]) + "\n"
 

@@ -20,8 +20,8 @@ def rows_of_files(report: Report) -> dict[str, list[dict[str, Any]]]:
     """Returns the rows of each CSV file by its name: flat mappings, those of a file all with the same keys.
 
     `table` has one per config and system, in the order of the tables, `references` one per published number and system,
-    `what_mattered` one per effect, number and system, `prices` one per step along a front and system, `normalised` one
-    per config and system; without a table of that kind there is none.
+    `what_mattered` one per effect, number and system, `prices` one per step along a front and system; without a
+    table of that kind there is none.
     """
     found: dict[str, list[dict[str, Any]]] = {"table": summary_rows(report)}
     for name, of in (("references", "published"), ("what_mattered", "mattered"), ("prices", "prices")):
@@ -30,7 +30,7 @@ def rows_of_files(report: Report) -> dict[str, list[dict[str, Any]]]:
             named = {"system_id": table.system_id, "system": table.rows[0].values["system"]}
             beside = getattr(table, of)
             found[name] += [named | record for record in beside.records] if beside else []
-    return {**found, "normalised": list(report.normalised.records) if report.normalised else []}
+    return found
 
 
 def summary_rows(report: Report) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for table in report.tables
         ],
-        **{name: _all_finite(rows[name]) for name in ("normalised", "references", "prices", "what_mattered")},
+        **{name: _all_finite(rows[name]) for name in ("references", "prices", "what_mattered")},
         "pictures": [
             {"path": picture.path.as_posix(), "run": picture.run, "caption": picture.caption}
             for picture in report.pictures

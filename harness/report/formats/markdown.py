@@ -30,8 +30,6 @@ def markdown(
         parts += ["\n".join(_section(one, "###")) for one in table.beside()]
         if chart := (interactions or {}).get(table.system_id):
             parts.append(f"![Interactions on {_escaped(table.system)}]({quote(chart)}.png)")
-    if report.normalised:
-        parts.append("\n".join(_section(report.normalised, "##")))
     if report.pictures:
         parts.append("## Pictures")
     for picture in report.pictures:

@@ -37,8 +37,6 @@ def show(report: Report, console: Console | None = None, *, explain: bool = Fals
         _show_answer(table, report.notes, console, explain=explain, alone=len(report.tables) == 1)
         for beside in table.beside() if explain else ():
             _show_table(beside, console)
-    if report.normalised:
-        _show_table(report.normalised, console)
     if not report.tables:
         _show_notes(report.notes, console)
     if explain and report.pictures:
