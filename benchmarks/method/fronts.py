@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.report.numbers.fronts import TIME, Front, Place, sampled
-from harness.report.numbers.prices import BETTER, prices_along
+from harness.report.fronts import BETTER, TIME, Front, Place, prices_along, sampled
 from harness.results.answers import Family
 from harness.results.measured import MeasuredConfig, MeasuredRun
 from harness.statistics.pareto import pareto_front, pareto_fronts

@@ -34,7 +34,7 @@ from harness.records.calibration import Calibration, read_calibrations
 from harness.records.comparable import compares
 from harness.records.read import read_suite
 from harness.records.result import RunResult
-from harness.report.numbers.peak import fraction_of_peak, peak_of
+from harness.report.derived import fraction_of_peak, peak_of
 from harness.spec import ImageShape, parse_run_spec
 from harness.training.precision import DTYPES, autocast
 

@@ -45,7 +45,7 @@ def report(
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
     from harness.report.build import DEFAULT_SORT, Options
-    from harness.report.of_suite import report_suite, report_suites
+    from harness.report.write import report_suite, report_suites
 
     place = _wandb_place(wandb, dry_run)
     try:

@@ -105,7 +105,7 @@ def _draw(figures: list[Figure], plan: Plan, output: Path) -> list[str]:
 
 def _write_page(plans: list[Plan], output: Path) -> bool:
     """Shows the answers and writes the page; tells whether a run did not end ok."""
-    from harness.report.of_suite import report_suite, report_suites
+    from harness.report.write import report_suite, report_suites
     from harness.results.study import study_of_suite
 
     studies = [study_of_suite(plan, [output]) for plan in plans]

@@ -134,7 +134,7 @@ def run(
     code = train(planned, output, config_file, tracking, isolate, pack, retake, renew, download)
     if code in (0, 1) and is_main:
         from harness.report.build import DEFAULT_SORT, Options
-        from harness.report.of_suite import report_suite
+        from harness.report.write import report_suite
         from harness.results.study import study_of_suite
 
         report_suite(study_of_suite(planned, [output]), stderr(), Options(sort or DEFAULT_SORT, with_resumed))

@@ -14,8 +14,8 @@ from harness.compare.comparison import ConfigPair
 from harness.compare.extra_metrics import ComparedMetric
 from harness.compare.sentences import amount, check_sentence, number, p_text, sentence, within
 from harness.counted import counted
-from harness.report.formats.terminal import console_of, show_one
-from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, quoted, span, written
+from harness.report.terminal import console_of, show_one
+from harness.report.texts import NOTHING, TextColumn, TextTable, column_texts, listed, one_line, quoted, span, written
 from harness.results.answers import Answer
 from harness.results.columns import INTERVAL, Column, extra_column
 
@@ -49,44 +49,46 @@ def show(found: Compared, console: Console | None = None) -> None:
         console.print(Text(text, style="bold green"))
 
 
-def _means(one: ConfigPair) -> Beside:
+def _means(one: ConfigPair) -> TextTable:
     """Returns the table of two configs: their means over the seeds that both have; the sentences have the rest."""
     accuracies, times = Column("", "", "percent", over=INTERVAL), Column("", "", "seconds", over=INTERVAL)
     columns = (
-        Written("label", "config", list(one.names)),
-        Written("accuracy", "test accuracy", column_texts(accuracies, [one.accuracy.a, one.accuracy.b]), numeric=True),
-        Written("time", "train time", column_texts(times, [one.time.a, one.time.b]), numeric=True),
+        TextColumn("label", "config", list(one.names)),
+        TextColumn(
+            "accuracy", "test accuracy", column_texts(accuracies, [one.accuracy.a, one.accuracy.b]), numeric=True
+        ),
+        TextColumn("time", "train time", column_texts(times, [one.time.a, one.time.b]), numeric=True),
         *(written(_column(found), [found.a, found.b]) for found in one.metrics),
     )
-    return Beside("Means over the seeds that both have", columns, (False, False), (), tuple(_notes([one])))
+    return TextTable("Means over the seeds that both have", columns, (False, False), (), tuple(_notes([one])))
 
 
-def _table(title: str, comparisons: Sequence[ConfigPair]) -> Beside:
+def _table(title: str, comparisons: Sequence[ConfigPair]) -> TextTable:
     """Returns the table of many comparisons, a row each."""
     accuracy, time = [one.accuracy for one in comparisons], [one.time for one in comparisons]
     seeds = [str(max(len(found.pairs) for found in one.answers)) for one in comparisons]
     columns = (
-        Written("label", "config", [one_line(one.a.label) for one in comparisons]),
-        Written("accuracy", "accuracy, difference", list(map(_difference, accuracy)), 1, numeric=True),
-        Written("accuracy_verdict", "accuracy", list(map(_verdict, accuracy)), 1),
-        Written("accuracy_interval", "95 % interval", list(map(_interval, accuracy)), 4, numeric=True),
-        Written("accuracy_p", "p (Holm)", list(map(_p, accuracy)), 3, numeric=True),
-        Written("time", "train time, ratio", list(map(_difference, time)), 2, numeric=True),
-        Written("time_verdict", "train time", list(map(_verdict, time)), 2),
-        Written("time_interval", "95 % interval", list(map(_interval, time)), 6, numeric=True),
-        Written("time_p", "p (Holm)", list(map(_p, time)), 5, numeric=True),
-        Written("seeds", "seeds", seeds, 7, numeric=True),
+        TextColumn("label", "config", [one_line(one.a.label) for one in comparisons]),
+        TextColumn("accuracy", "accuracy, difference", list(map(_difference, accuracy)), 1, numeric=True),
+        TextColumn("accuracy_verdict", "accuracy", list(map(_verdict, accuracy)), 1),
+        TextColumn("accuracy_interval", "95 % interval", list(map(_interval, accuracy)), 4, numeric=True),
+        TextColumn("accuracy_p", "p (Holm)", list(map(_p, accuracy)), 3, numeric=True),
+        TextColumn("time", "train time, ratio", list(map(_difference, time)), 2, numeric=True),
+        TextColumn("time_verdict", "train time", list(map(_verdict, time)), 2),
+        TextColumn("time_interval", "95 % interval", list(map(_interval, time)), 6, numeric=True),
+        TextColumn("time_p", "p (Holm)", list(map(_p, time)), 5, numeric=True),
+        TextColumn("seeds", "seeds", seeds, 7, numeric=True),
         *_metric_columns(comparisons),
     )
     faint = tuple(all(found.verdict not in ("a", "b") for found in one.answers) for one in comparisons)
-    return Beside(title, columns, faint, (), tuple(_notes(comparisons)))
+    return TextTable(title, columns, faint, (), tuple(_notes(comparisons)))
 
 
 def _column(found: ComparedMetric) -> Column:
     return extra_column(found.name, found.declared.unit, found.declared.title, found.declared.better)
 
 
-def _metric_columns(comparisons: Sequence[ConfigPair]) -> Iterator[Written]:
+def _metric_columns(comparisons: Sequence[ConfigPair]) -> Iterator[TextColumn]:
     """Yields the difference of each metric of a plug-in, a row for each comparison."""
     for name, first in {found.name: found for one in comparisons for found in one.metrics}.items():
         own = [next((found.difference for found in one.metrics if found.name == name), None) for one in comparisons]

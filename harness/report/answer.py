@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.durations import duration_text
-from harness.report.numbers.rows import Row
+from harness.report.rows import Row
 from harness.report.texts import quoted
 from harness.results.answers import Family
 from harness.results.measured import MeasuredRun

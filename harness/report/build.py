@@ -12,7 +12,9 @@ from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration, read_calibrations
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
-from harness.report.numbers.curves import (
+from harness.report.derived import fraction_of_peak, guessing_shares, learned_values, no_peak_notes, target_values
+from harness.report.drift import drift_notes, drift_of, left_out_notes
+from harness.report.epochs import (
     MOST_DRAWN,
     Budget,
     Curve,
@@ -25,16 +27,11 @@ from harness.report.numbers.curves import (
     require_evaluation_by,
     with_budget_in_title,
 )
-from harness.report.numbers.drift import drift_notes, drift_of, left_out_notes
-from harness.report.numbers.fronts import front_values, fronts_of
-from harness.report.numbers.learned import guessing_shares, learned_values
-from harness.report.numbers.notes import cautions, table_notes
-from harness.report.numbers.peak import no_peak_notes
-from harness.report.numbers.prices import price_table
-from harness.report.numbers.published import side_by_side
-from harness.report.numbers.rows import Row, build_rows
-from harness.report.numbers.time_to_target import target_values
+from harness.report.fronts import front_values, fronts_of, price_table
+from harness.report.notes import cautions, table_notes
 from harness.report.pictures import PictureFile, pictures_of
+from harness.report.published import side_by_side
+from harness.report.rows import Row, build_rows
 from harness.report.tables import Report, Table
 from harness.report.texts import one_line
 from harness.report.what_mattered import effect_table, what_mattered
@@ -123,7 +120,7 @@ def build_report(
     budget = Budget(seconds) if seconds else None
     runs = _in_order(study)
     by_column = run_values(runs)
-    columns, rows = build_rows(study, runs, by_column, stored.calibrations, with_resumed=options.with_resumed)
+    columns, rows = build_rows(study, runs, by_column, with_resumed=options.with_resumed)
     columns = with_budget_in_title(columns, budget)
     sortable = declared.sortable(columns)
     if rows and options.sort not in sortable:
@@ -196,8 +193,10 @@ def _table(
     measured = [row.having(on_fronts[row.config_id]) for row in measured]
     curves = curves_of(measured, stored.curve_of, most_curves)
     guessing = guessing_shares(measured, lambda run: folder_of(study.root, study.name, run).path / "predictions.npz")
+    calibration = stored.calibrations.get(measured[0].system_id)
     rows = [
         row.having(
+            {"fraction_of_peak": fraction_of_peak(row.ok_for("throughput.samples_per_second"), calibration)},
             target_values(row, stored.curve_of),
             learned_values(row, guessing),
             budget_values(curves.get(row.config_id, ()), budget),
@@ -212,7 +211,6 @@ def _table(
     }
     margin, system_id = study.question.margin, rows[0].system_id
     compared = Family("accuracy", [configs[row.config_id] for row in rows if row.ranked], margin)
-    calibration = stored.calibrations.get(system_id)
     effects = what_mattered(design, configs, margin, selected=bool(study.selection))
     anchors = _anchors(study.results, system_id)
     drift = drift_of(anchors)

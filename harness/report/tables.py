@@ -11,14 +11,13 @@ from typing import Any
 
 from harness.records.calibration import Calibration
 from harness.report.answer import Standing, answer, chosen_notes, most_accurate
-from harness.report.numbers.curves import Budget, Curve, EpochsOf, some_late
-from harness.report.numbers.drift import Drift
-from harness.report.numbers.learned import COLLAPSED, is_unbalanced, overfitting_notes
-from harness.report.numbers.notes import SELECTED_ON_TEST, same_in_all
-from harness.report.numbers.peak import peak_notes
-from harness.report.numbers.rows import Row
+from harness.report.derived import COLLAPSED, is_unbalanced, overfitting_notes, peak_notes
+from harness.report.drift import Drift
+from harness.report.epochs import Budget, Curve, EpochsOf, some_late
+from harness.report.notes import SELECTED_ON_TEST, same_in_all
 from harness.report.pictures import PictureFile
-from harness.report.texts import Beside, Written, written
+from harness.report.rows import Row
+from harness.report.texts import TextColumn, TextTable, written
 from harness.report.what_mattered import WhatMattered
 from harness.results.answers import Family
 from harness.results.columns import CONFIG_PRIORITY, RAN_PRIORITY, Column
@@ -51,11 +50,11 @@ class Table:
     compared: Family
     notes: tuple[str, ...]
     cautions: tuple[str, ...] = ()
-    published: Beside | None = None
-    mattered: Beside | None = None
+    published: TextTable | None = None
+    mattered: TextTable | None = None
     effects: WhatMattered | None = None
     drift: Drift | None = None
-    prices: Beside | None = None
+    prices: TextTable | None = None
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     budget: Budget | None = None
     calibration: Calibration | None = None
@@ -77,16 +76,16 @@ class Table:
         return *self.cautions, *self.notes
 
     @functools.cached_property
-    def ranking(self) -> Beside:
+    def ranking(self) -> TextTable:
         """The table itself, as people read it."""
         faint = tuple(not row.ranked for row in self.rows)
-        return Beside(f"{self.suite} on {self.system}", tuple(self.written()), faint, (), self.every_note)
+        return TextTable(f"{self.suite} on {self.system}", tuple(self.written()), faint, (), self.every_note)
 
-    def beside(self) -> list[Beside]:
+    def beside(self) -> list[TextTable]:
         """Returns the tables that stand below the ranking."""
         return [beside for beside in (self.prices, self.published, self.mattered) if beside]
 
-    def written(self) -> list[Written]:
+    def written(self) -> list[TextColumn]:
         """Returns the columns that are shown, as people read them."""
         ran = [run for row in self.rows for run in row.ok]
         own = {

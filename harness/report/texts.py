@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import unicodedata
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True)
-class Written:
+class TextColumn:
     """A column as people read it.
 
     Attributes:
@@ -40,28 +41,45 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A table as people read it: the ranking of a system, or what stands below it.
+class TextTable:
+    """A table as people read it: the ranking of a system, what stands below it, or the numbers of a chart.
 
     Attributes:
-        faint: which rows have nothing to tell.
+        faint: which rows have nothing to tell; empty where all have.
         records: a flat mapping per row, or more of them, for programs; all with the same keys.
     """
 
     title: str
-    columns: tuple[Written, ...]
-    faint: tuple[bool, ...]
-    records: tuple[dict[str, Any], ...]
-    notes: tuple[str, ...]
+    columns: tuple[TextColumn, ...]
+    faint: tuple[bool, ...] = ()
+    records: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells of each row."""
+        return list(zip(*(column.cells for column in self.columns), strict=True))
 
 
-def written(column: Column, values: Sequence[Any], notes: tuple[str, ...] = ()) -> Written:
+def text_table(title: str, titles: str, rows: Sequence[Sequence[str]]) -> TextTable:
+    """Returns a table of rows of texts.
+
+    Args:
+        titles: of the columns, with bars between; those of numbers begin with `#`.
+    """
+    cells = zip(*rows, strict=True) if rows else itertools.repeat(())
+    both = zip(titles.split("|"), cells, strict=False)
+    columns = (TextColumn(name, name.lstrip("#"), list(own), numeric=name.startswith("#")) for name, own in both)
+    return TextTable(title, tuple(columns))
+
+
+def written(column: Column, values: Sequence[Any], notes: tuple[str, ...] = ()) -> TextColumn:
     """Returns a column of the ranking as people read it."""
     numeric = column.kind not in ("text", "flag")
-    return Written(column.name, column.title, column_texts(column, values), column.priority or 0, numeric, notes)
+    return TextColumn(column.name, column.title, column_texts(column, values), column.priority or 0, numeric, notes)
 
 
-def fit(columns: Sequence[Written], width: int, gap: int) -> tuple[list[tuple[Written, int]], int]:
+def fit(columns: Sequence[TextColumn], width: int, gap: int) -> tuple[list[tuple[TextColumn, int]], int]:
     """Chooses the most important columns that fit, in their usual order, each with its width, and counts the others.
 
     A column is never cut; only the label may fold, and gets at least two fifths of the width where it needs them.
@@ -83,7 +101,7 @@ def fit(columns: Sequence[Written], width: int, gap: int) -> tuple[list[tuple[Wr
     return [(column, natural[column.name]) for column in columns if column.name in kept], len(columns) - len(kept)
 
 
-def notes_under(columns: Sequence[Written], notes: Sequence[str]) -> list[str]:
+def notes_under(columns: Sequence[TextColumn], notes: Sequence[str]) -> list[str]:
     """Returns a table's notes with those of the columns that are shown."""
     return [*notes, *(note for column in columns for note in column.notes)]
 
@@ -129,6 +147,15 @@ def shortened(text: str, most: int) -> str:
         return text
     tail = (most - 1) // 2
     return f"{text[: most - 1 - tail]}…{text[-tail:]}"
+
+
+def without_common_parts(texts: Sequence[str], line: int = 30) -> list[str]:
+    """Drops what all labels say, where they are too long for a line and made of parts with commas."""
+    parts = [text.split(", ") for text in texts]
+    if len(texts) < 2 or max(map(len, texts)) <= line:
+        return list(texts)
+    common = set(parts[0]).intersection(*parts[1:])
+    return [", ".join(one for one in own if one not in common) or text for own, text in zip(parts, texts, strict=True)]
 
 
 def quoted(label: str) -> str:

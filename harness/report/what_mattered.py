@@ -10,8 +10,8 @@ from typing import Any
 from harness.counted import counted
 from harness.report.texts import (
     NOTHING,
-    Beside,
-    Written,
+    TextColumn,
+    TextTable,
     column_texts,
     listed,
     one_line,
@@ -83,7 +83,7 @@ def what_mattered(
     return WhatMattered(design, *both) if any(one.seeds for one in both) and both[0].contrasts else None
 
 
-def effect_table(title: str, found: WhatMattered, labels: Mapping[str, str]) -> Beside:
+def effect_table(title: str, found: WhatMattered, labels: Mapping[str, str]) -> TextTable:
     """Returns the table of the effects.
 
     Args:
@@ -91,10 +91,10 @@ def effect_table(title: str, found: WhatMattered, labels: Mapping[str, str]) -> 
     """
     shown = found.rows[:MOST_ROWS]
     decided = [any(one.effects[at].is_decided for one in (found.accuracy, found.time)) for at in shown]
-    return Beside(
+    return TextTable(
         title,
         (
-            Written("label", "effect", [found.named(at) for at in shown]),
+            TextColumn("label", "effect", [found.named(at) for at in shown]),
             *_columns(found.accuracy, shown),
             *_columns(found.time, shown),
         ),
@@ -130,7 +130,7 @@ def _record(found: WhatMattered, own: Effects, at: int) -> dict[str, Any]:
     }
 
 
-def _columns(own: Effects, shown: Sequence[int]) -> Iterator[Written]:
+def _columns(own: Effects, shown: Sequence[int]) -> Iterator[TextColumn]:
     """Yields the columns of one number; none where no effect has a result."""
     effects = [own.effects[at] for at in shown]
     if all(one.state == NO_RESULT for one in effects):
@@ -142,11 +142,11 @@ def _columns(own: Effects, shown: Sequence[int]) -> Iterator[Written]:
         texts = column_texts(DIFFERENCE, [one.summary for one in effects])
     name = own.question
     cells = [text if one.state == "ok" else one.state for one, text in zip(effects, texts, strict=True)]
-    yield Written(name, title, cells, priority, numeric=True)
+    yield TextColumn(name, title, cells, priority, numeric=True)
     if any(one.verdict for one in effects):
         verdicts = [one.verdict or NOTHING for one in effects]
-        yield Written(f"{name}_verdict", f"verdict on {name}", verdicts, priority + 1)
-        yield Written(f"{name}_p", f"p, {name}", [_p_text(one) for one in effects], 5, numeric=True)
+        yield TextColumn(f"{name}_verdict", f"verdict on {name}", verdicts, priority + 1)
+        yield TextColumn(f"{name}_p", f"p, {name}", [_p_text(one) for one in effects], 5, numeric=True)
 
 
 def _p_text(one: Effect) -> str:

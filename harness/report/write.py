@@ -1,50 +1,123 @@
-"""The report's files, in one folder."""
+"""A suite's report: its files in one folder, what the terminal shows of it, and its page."""
 
 from __future__ import annotations
 
-import functools
+import json
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
+from rich.console import Console
+
+from harness.counted import counted
+from harness.durations import rounded_text
 from harness.records.files import recording, require_writable, write_atomically
+from harness.records.forecast import beside_fact
+from harness.report.build import Options, build_report
 from harness.report.charts.chart import Chart
-from harness.report.charts.drawing import Drawing, FileEnding
-from harness.report.charts.of_report import CURVES, INTERACTIONS, chart_name, charts_of, endings_of, stems
-from harness.report.formats.latex import latex
-from harness.report.formats.machine import columns_of, rows_of_files, write_csv
-from harness.report.formats.markdown import markdown
+from harness.report.charts.drawing import Drawing
+from harness.report.charts.of_report import CURVES, chart_name, charts_of, stems
+from harness.report.machine import as_csv, as_json, columns_of, rows_of_files
+from harness.report.markup import latex, markdown
+from harness.report.page import PageSource, write_page
 from harness.report.tables import Report
+from harness.report.terminal import show
+from harness.results.study import Study
 
-# Of earlier versions: tables that contradict these, and a page that ran scripts.
-_FORMER = ("factors.csv", "curves.html", "beside_published*.*", "learning_curves_by_*.*", "*.parquet")
-# What an import is called, and what installs it.
-_PACKAGES = {"vl_convert": "vl-convert-python"}
+# Of earlier versions: tables and charts that contradict these, and a page that ran scripts.
+_FORMER = (
+    "factors.csv",
+    "normalised.csv",
+    "curves.html",
+    "beside_published*.*",
+    "learning_curves_by_*.*",
+    "*.parquet",
+    "interactions*.*",
+    "phases*.*",
+)
 
 
-@dataclass(frozen=True)
-class ReportFiles:
-    """What was written of a report.
+def report_suite(
+    study: Study,
+    console: Console,
+    options: Options | None = None,
+    *,
+    json_wanted: bool = False,
+    page_wanted: bool = False,
+    explain: bool = False,
+) -> Report:
+    """Writes the tables of a suite with the charts into its folder, shows the answer, and returns them.
 
-    Attributes:
-        charts: by their names; none where they cannot be drawn.
-        charts_missing: why there are no charts, where a library is missing; empty otherwise.
+    Args:
+        console: stderr, for what was written and left out.
+        json_wanted: JSON on stdout instead of tables.
+        page_wanted: also all of it as a page, `report.html`.
+        explain: show all notes, and the tables below the ranking.
+
+    Raises:
+        HarnessError: no column to sort by, no run within the budget, or a folder that cannot be written.
     """
+    with Drawing(for_page=page_wanted) as drawing:
+        source = _show_and_write(
+            study, console, options, drawing, json_wanted=json_wanted, for_page=page_wanted, explain=explain
+        )
+        if page_wanted:
+            _write_page(study.folder / source.report.place, [source], console, drawing)
+    return source.report
 
-    paths: list[Path]
-    charts: Mapping[str, Chart]
-    charts_missing: str = ""
+
+def report_suites(studies: Sequence[Study], console: Console, options: Options | None) -> list[Report]:
+    """Does so for each of several suites, and writes one page of them all into the results root of the first."""
+    with Drawing(for_page=True) as drawing:
+        sources = [_show_and_write(study, console, options, drawing, for_page=True) for study in studies]
+        _write_page(studies[0].root, sources, console, drawing)
+    return [source.report for source in sources]
+
+
+def _show_and_write(
+    study: Study,
+    console: Console,
+    options: Options | None,
+    drawing: Drawing,
+    *,
+    for_page: bool,
+    json_wanted: bool = False,
+    explain: bool = False,
+) -> PageSource:
+    """Writes and shows a suite's report, and returns what its page is made from.
+
+    The files are written first: whatever becomes of the terminal, they are there.
+    """
+    report = build_report(study, options, every_curve=for_page)
+    folder = study.folder / report.place
+    paths, charts = write_report(folder, report, drawing, for_page=for_page)
+    if json_wanted:
+        sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
+    else:
+        show(report, explain=explain)
+    if forecast := beside_fact(study.folder, study.results):
+        runs, expected, seconds = forecast
+        console.print(f"forecast for {counted(runs, 'run')}: {expected.text()}; it took {rounded_text(seconds)}")
+    more = counted(len(paths) - 1, "more file")
+    console.print(f"all columns, effects and notes: {folder}/table.md, with {more} beside it", soft_wrap=True)
+    return PageSource(report, study, charts)
+
+
+def _write_page(folder: Path, sources: Sequence[PageSource], console: Console, drawing: Drawing) -> None:
+    path = write_page(folder, sources, drawing.script)
+    suites = ", ".join(source.report.suite for source in sources)
+    console.print(
+        f"page of {suites}: {path} ({path.stat().st_size / 1e6:.1f} MB, opens in any browser)", soft_wrap=True
+    )
 
 
 def write_report(
     folder: Path, report: Report, drawing: Drawing | None = None, *, for_page: bool = False
-) -> ReportFiles:
-    """Writes all files of a report.
+) -> tuple[list[Path], Mapping[str, Chart] | None]:
+    """Writes all files of a report, and returns them, and the charts by their names.
 
-    What needs a library that is missing is named on stderr; the rest is written all the same. Charts and tables of an
-    earlier report that this one does not have are removed.
+    Without vl-convert the charts are None, and stderr says so; the tables are written all the same. Charts and tables
+    of an earlier report that this one does not have are removed.
 
     Args:
         drawing: draws the charts; by default one of its own.
@@ -58,69 +131,31 @@ def write_report(
             return write_report(folder, report, drawing, for_page=for_page)
     require_writable(folder)
     wanted = charts_of(report, for_page=for_page)
-    drawn: list[tuple[str, FileEnding]] = [(name, ending) for name, one in wanted.items() for ending in one.endings]
+    charts: Mapping[str, Chart] | None = wanted
     try:
         if wanted:
-            drawing.begin({name: (one.chart.spec, one.endings) for name, one in wanted.items()})
-    except ImportError as error:
-        missing = {error.name or str(error): [f"{name}.{ending}" for name, ending in drawn]}
-        paths = _write_files(folder, report, {}, missing, for_page=for_page)
-        return ReportFiles(paths, {}, f"There are no charts: {', '.join(missing)} is not installed.")
-    files = {f"{name}.{end}": functools.partial(drawing.write, name=name, ending=end) for name, end in drawn}
-    paths = _write_files(folder, report, files, {}, for_page=for_page)
-    return ReportFiles(paths, {name: one.chart for name, one in wanted.items()})
-
-
-def _write_files(
-    folder: Path,
-    report: Report,
-    drawn: Mapping[str, Callable[[IO[bytes]], object]],
-    missing: dict[str, list[str]],
-    *,
-    for_page: bool,
-) -> list[Path]:
-    """Writes the tables and the charts.
-
-    Args:
-        drawn: writes each file of the charts, by its name.
-        missing: the files that cannot be written, by the library that they need.
-    """
-
-    def chart_of(stem: str) -> dict[str, str]:
-        names = {table.system_id: chart_name(stem, report, table) for table in report.tables}
-        return {system_id: name for system_id, name in names.items() if f"{name}.png" in drawn}
-
-    runs = {name: values for name, values in report.runs.items() if name != "folder"}  # a path of this machine
+            drawing.begin({name: chart.spec for name, chart in wanted.items()})
+    except ImportError:
+        sys.stderr.write(f"not written: the charts {', '.join(wanted)}\nhint: pip install vl-convert-python\n")
+        charts, wanted = None, {}
+    named = ((table.system_id, chart_name(CURVES, report, table)) for table in report.tables)
+    curves = {system_id: name for system_id, name in named if name in wanted}
     rows = rows_of_files(report)
-    tables = {"table": columns_of(rows.pop("table")), "runs": runs}
+    runs = {name: values for name, values in report.runs.items() if name != "folder"}  # a path of this machine
+    tables = {"table": columns_of(rows["table"]), "runs": runs}
     tables |= {name: columns_of(own) for name, own in rows.items() if own}
-    files: dict[str, Callable[[IO[bytes]], object]] = {
-        "table.md": lambda file: file.write(markdown(report, chart_of(CURVES), chart_of(INTERACTIONS)).encode()),
-        "table.tex": lambda file: file.write(latex(report).encode()),
-        **{f"{name}.csv": functools.partial(write_csv, columns=own) for name, own in tables.items()},
-        **drawn,
-    }
+    texts = {"table.md": markdown(report, curves).encode(), "table.tex": latex(report).encode()}
+    texts |= {f"{name}.csv": as_csv(own) for name, own in tables.items()}
+    names = [*texts, *(f"{name}.{ending}" for name in wanted for ending in ("png", "svg"))]
     # What this report does not have of an earlier one would contradict it. A page that was written earlier keeps the
     # files that are its own.
-    own = [(stem, ending) for stem in stems(for_page=for_page) for ending in endings_of(stem, for_page=for_page)]
-    earlier = [path for stem, ending in own for path in folder.glob(f"{stem}*.{ending}")]
-    earlier += [path for pattern in _FORMER for path in folder.glob(pattern)]
-    for path in (*earlier, *(folder / f"{name}.csv" for name in rows)):
-        if path.name not in files:
-            path.unlink(missing_ok=True)
-
-    written: list[Path] = []
-    for name, write in files.items():
-        try:
+    own = [f"{stem}*.{ending}" for stem in stems(for_page) for ending in ("png", "svg")]
+    for pattern in (*own, *_FORMER, *(f"{name}.csv" for name in rows)):
+        for path in folder.glob(pattern):
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+    for files in (lambda: texts, drawing.files if wanted else dict):  # the tables, while the charts are being drawn
+        for name, content in files().items():
             with recording(folder):
-                write_atomically(folder / name, write)
-        except ImportError as error:
-            (folder / name).unlink(missing_ok=True)
-            missing.setdefault(error.name or str(error), []).append(name)
-        else:
-            written.append(folder / name)
-    if missing:
-        names = ", ".join(name for files in missing.values() for name in files)
-        packages = " ".join(sorted({_PACKAGES.get(name.split(".")[0], name.split(".")[0]) for name in missing}))
-        sys.stderr.write(f"not written: {names}\nhint: pip install {packages}\n")
-    return written
+                write_atomically(folder / name, lambda file, content=content: file.write(content))
+    return [folder / name for name in names], charts

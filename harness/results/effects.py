@@ -126,18 +126,6 @@ class Effects:
             for at, contrast in enumerate(self.contrasts)
         ]
 
-    def means(self, term: Term) -> list[Summary] | None:
-        """Returns the means of each pair of levels of an interaction, in the order of the first factor and then the
-        second, with the interval of what it is beside the mean of all; None where not all can be told.
-        """
-        import numpy as np
-
-        found = self._estimate(self._model, self._model.mean_rows(term), borrow=False)
-        if not found.seeds.all():
-            return None
-        centre = float(np.mean([own[~np.isnan(own)].mean() for own in self._values if not np.isnan(own).all()]))
-        return [one for at in range(len(found.seeds)) if (one := _summary(found, at, centre))]
-
     def _runs(self, config_id: str) -> dict[int, MeasuredRun]:
         config = self._configs.get(config_id)
         own = config.runs if config else ()
@@ -186,14 +174,14 @@ class Effects:
         return f"failed ({ended[0]})" if ended else "not run"
 
 
-def _summary(found: Pairs, at: int, centre: float = 0.0) -> Summary | None:
+def _summary(found: Pairs, at: int) -> Summary | None:
     """Returns a mean with its interval; None where there is none."""
     n = int(found.seeds[at])
     if not n:
         return None
     over_seeds, of_images, rest = (float(part[at]) for part in (found.over_seeds, found.over_images, found.own))
-    mean = float(found.difference[at]) + centre
-    if math.isnan(over_seeds + of_images) or (math.isnan(found.p[at]) and not centre):
+    mean = float(found.difference[at])
+    if math.isnan(over_seeds + of_images + found.p[at]):
         return Summary(mean, None, None, n)
     own = Summary(mean, None, None, n, of_images, found.images, over_seeds, float(found.freedom[at]), own=rest)
     return dataclasses.replace(own, ci95=own.half_width((1 - CONFIDENCE) / 2))

@@ -97,14 +97,6 @@ class CellModel:
                 row += (-1) ** (len(term) - sum(corner)) * self._rows(term, np.array(at))[0]
         return found
 
-    def mean_rows(self, term: Term) -> np.ndarray:
-        """Returns the means of all levels, or pairs of levels, of a term beside the mean of all, [means, columns]."""
-        import numpy as np
-
-        at = np.array(list(itertools.product(*(range(self.levels[index]) for index in term))))
-        parts = [self._rows((index,), at[:, [place]]) for place, index in enumerate(term)]
-        return np.sum([*parts, *([self._rows(term, at)] if len(term) > 1 else [])], axis=0)
-
     def _rows(self, term: Term, at: np.ndarray) -> np.ndarray:
         """Returns the columns of one term at levels of its factors, [rows, columns]; those of other terms are 0."""
         import numpy as np
@@ -144,8 +136,6 @@ def estimate(
     values: np.ndarray,
     noise: ImageNoise | None = None,
     largest: np.ndarray | None = None,
-    *,
-    borrow: bool = True,
 ) -> Pairs:
     """Estimates combinations of the model's columns whose weights add up to 0.
 
@@ -155,7 +145,6 @@ def estimate(
         noise: of the test images in the difference of each two configs, see `harness.statistics.crossed`; None for what
             is not measured on images.
         largest: s²_image / m of each config whose predictions were not kept, [configs], NaN where they were.
-        borrow: draw the variances of the rows together, see below; for a family of contrasts.
 
     Returns:
         Arrays [rows].
@@ -180,7 +169,7 @@ def estimate(
         by_unit = by_seed / np.linalg.norm(weights, axis=1)[:, None]
     variance = np.where(n < 2, np.nan, np.where(variance < ALIKE**2, 0.0, variance))
     freedom = n - 1.0
-    moderated, borrowed = moderated_variances(by_unit) if borrow else (variance, 0.0)
+    moderated, borrowed = moderated_variances(by_unit)
     if borrowed:
         shared = ~np.isnan(moderated)
         variance = np.where(shared, np.fmax(variance, moderated * (weights**2).sum(1)), variance)

@@ -12,9 +12,8 @@ import altair
 
 from harness.errors import HarnessError
 from harness.records.files import write_json
-from harness.report.charts.labels import without_common_parts
 from harness.report.charts.theme import PALETTE, frame
-from harness.report.texts import listed, one_line
+from harness.report.texts import listed, one_line, without_common_parts
 from harness.visualize.trained import Trained
 
 SEQUENTIAL = "viridis"  # even steps look even, also in grey and to most colour-blind eyes

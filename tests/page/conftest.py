@@ -15,11 +15,11 @@ from PIL import Image
 
 from harness.records.result import Energy, RunResult, Telemetry
 from harness.report.charts.of_report import charts_of
-from harness.report.numbers.curves import curve_of
-from harness.report.page.sections import PageSource
-from harness.report.page.write import write_page
+from harness.report.epochs import curve_of
+from harness.report.page import PageSource, write_page
 from harness.report.pictures import PictureFile
-from harness.suite.plan import load_suite
+from harness.results.question import SuiteQuestion
+from harness.results.study import Study
 from tests.report.conftest import SYSTEM, Published, make_report, make_result, make_suite, spec_of
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
@@ -71,16 +71,11 @@ def source_of(
     """Returns what a page of results in a folder is made from."""
     report = make_report(results, epochs_of=epochs_of, curve_of=lambda run: curve_of(epochs_of(run)), **material)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {name: one.chart for name, one in charts_of(report, for_page=True).items()} if charts else {}
-    return PageSource(
-        report,
-        folder,
-        question="Which network reads images best, and what does that cost?",
-        systems={SYSTEM["system_id"]: {**SYSTEM, "gpu": "NVIDIA GTX 1060", "memory_bytes": 2**34}},
-        charts=wanted,
-        commands=("harness run suite.yaml", "harness report suite.yaml --html"),
-        charts_missing="" if charts else "There are no charts here.",
-    )
+    wanted = charts_of(report, for_page=True) if charts else None
+    gpu = {**SYSTEM, "gpu": "NVIDIA GTX 1060", "memory_bytes": 2**34}
+    question = SuiteQuestion(description="Which network reads images best, and what does that cost?")
+    study = Study(report.suite, folder, folder, {}, {}, results, {SYSTEM["system_id"]: gpu}, question)
+    return PageSource(report, study, wanted)
 
 
 def measured(results: Sequence[RunResult]) -> list[RunResult]:
@@ -158,30 +153,6 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same without charts: what has none to do with them is tested on it, as it opens at once."""
     return with_everything(tmp_path_factory.mktemp("words"), charts=False)
-
-
-CROSSED = """\
-name: crossed
-base: {data: digits, model: mlp, optimizer: {name: sgd, momentum: 0.9}}
-matrix: {optimizer.lr: [0.1, 0.01], train.global_batch_size: [128, 64, 32]}
-seeds: 3
-"""
-
-
-@pytest.fixture(scope="session")
-def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a suite whose two factors depend on each other: the small rate is worse, but for small batches."""
-    folder = tmp_path_factory.mktemp("crossed")
-    (folder / "suite.yaml").write_text(CROSSED)
-    plan = load_suite(folder / "suite.yaml").plan(lambda data: "f")
-    results = []
-    for run in plan.runs:
-        small, batch = run.spec.optimizer.lr == 0.01, run.spec.train.global_batch_size  # type: ignore[attr-defined]
-        accuracy = 0.9 - (0.1 * batch / 128 if small else 0.02) + 0.004 * run.spec.seed + 0.001 * (batch % 7)
-        made = make_result(run.spec.label, seed=run.spec.seed, accuracy=accuracy, seconds=20.0 + 640 / batch,
-                           suite="crossed", config_id=run.config_id, run_id=run.run_id)  # fmt: skip
-        results.append(made.model_copy(update={"spec": run.spec.model_dump(mode="json")}))
-    return page_of(folder / "page", results)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harness.report.answer import advice, answer, most_accurate, seconds_text
-from harness.report.numbers.curves import Curve
-from harness.report.page.budgets import budget_rows, budgets
+from harness.report.budgets import budget_rows, budgets
+from harness.report.epochs import Curve
 
 
 def _table(fake: Any, numbers: dict[str, tuple[list[float], float]], **material: Any) -> Any:

@@ -12,9 +12,8 @@ from harness.report.charts.accuracy_over_cost import accuracy_over_cost
 from harness.report.charts.by_epoch import learning_curves, over_epochs
 from harness.report.charts.chart import coloured
 from harness.report.charts.curves import curves
-from harness.report.charts.phases import phase_seconds, phases
-from harness.report.numbers.curves import Curve, by_epoch, curve_of
-from harness.report.numbers.fronts import COSTS
+from harness.report.epochs import Curve, by_epoch, curve_of
+from harness.report.fronts import COSTS
 from harness.report.write import write_report
 
 
@@ -123,21 +122,6 @@ def test_an_epoch_that_one_run_lost_is_left_out_and_times_after_it_are_not_known
     assert by_epoch(table.rows[0], lambda run: {}) is None
 
 
-def test_phases_add_up_to_the_time_of_a_run(fake: Any) -> None:
-    table = _table(fake, fake.suite(3, 2))
-    row = table.rows[0]
-    spent = phase_seconds(row)
-    assert spent["waiting for data"] + spent["computing"] == pytest.approx(row.values["train_seconds"].mean)
-    assert spent["waiting for data"] == pytest.approx(0.034 * row.values["train_seconds"].mean)
-    assert spent["evaluating"] == 4.5
-    assert "compiling" not in spent
-    bars = [bar for bar in fake.spec(phases(table))["datasets"]["bars"] if bar["config"] == row.label]
-    assert [bar["phase"] for bar in bars] == ["waiting for data", "computing", "evaluating"]
-    assert [bar["order"] for bar in bars] == [0, 1, 2]
-    assert all(bar["seconds"] == spent[bar["phase"]] for bar in bars)
-    assert sum(bar["share"] for bar in bars) == pytest.approx(1)
-
-
 def test_speed_waiting_and_power_of_each_epoch(fake: Any) -> None:
     result = fake.result("a", seconds=60.0, config_id="a")
     result.throughput.samples = 50_000 * result.epochs
@@ -158,7 +142,7 @@ def test_speeds_far_apart_have_a_logarithmic_axis_no_longer_than_they_need(fake:
     speed, waiting, _ = fake.spec(over_epochs(_table(fake, results)))["vconcat"]
     up = speed["layer"][0]["encoding"]["y"]
     assert up["title"] == ["Samples/s", "(log scale)"] and up["scale"]["type"] == "log"
-    assert up["scale"]["domain"] == pytest.approx([250 / 1.2, 5000 * 1.2]) and up["axis"]["values"][0] == 500
+    assert up["scale"]["domain"] == pytest.approx([250 / 1.2, 5000 * 1.2])
     assert waiting["layer"][0]["encoding"]["y"]["scale"]["type"] == "linear"
 
 
@@ -166,14 +150,13 @@ def test_speeds_far_apart_have_a_logarithmic_axis_no_longer_than_they_need(fake:
 @pytest.mark.launch
 def test_beside_a_page_every_chart_is_png_and_svg_and_a_plain_report_leaves_them(fake: Any, tmp_path: Path) -> None:
     report = fake.report(fake.suite(3, 2), epochs_of=fake.events, curve_of=lambda run: curve_of(fake.events(run)))
-    charts = write_report(tmp_path, report, for_page=True).charts
-    stems = ["accuracy_over_memory", "accuracy_over_time", "curves", "learning_curves", "over_epochs", "phases"]
+    _, charts = write_report(tmp_path, report, for_page=True)
+    stems = ["accuracy_over_memory", "accuracy_over_time", "curves", "learning_curves", "over_epochs"]
     for ending in ("png", "svg"):
         assert sorted(path.stem for path in tmp_path.glob(f"*.{ending}")) == stems
-    assert set(stems) < set(charts)
+    assert charts and sorted(charts) == stems
     write_report(tmp_path, report)
-    assert (tmp_path / "phases.svg").exists()  # the page's, which is of an earlier day and says so
-    assert (tmp_path / "accuracy_over_time.svg").exists()
+    assert (tmp_path / "over_epochs.svg").exists()  # the page's, which is of an earlier day and says so
 
 
 def test_an_undecided_gain_has_no_price_in_joules_either(fake: Any) -> None:

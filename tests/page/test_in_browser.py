@@ -39,7 +39,7 @@ def _values(tab: Any, title: str) -> list[float]:
 def test_every_chart_is_drawn_and_nothing_is_asked_of_the_network(everything: Path, look_at: Open) -> None:
     seen = look_at(everything)
     charts = seen.tab.locator(".chart")
-    assert charts.count() == 7
+    assert charts.count() == 6
     for index in range(charts.count()):
         marks = charts.nth(index).locator("svg path")
         assert marks.count() > 5, charts.nth(index).get_attribute("aria-label")
@@ -291,29 +291,6 @@ def test_charts_have_a_caption_and_a_table(everything: Path, look_at: Open) -> N
     assert [picture.get_attribute("alt") for picture in pictures.all()] == [
         f"The filters of layer {number}." for number in range(3)
     ]
-
-
-@pytest.mark.parametrize(("width", "dark"), [(1440, False), (360, True)])
-def test_interactions_are_drawn_with_their_means_beside_them(
-    crossed: Path, look_at: Open, artefacts: Path, width: int, dark: bool
-) -> None:
-    tab = look_at(crossed, width=width, dark=dark).tab
-    figure = tab.locator("figure:has(.chart[aria-label=Interactions])")
-    assert figure.count() == 1
-    fits = "(one) => one.querySelector('svg').getBoundingClientRect().width <= one.clientWidth + 1"
-    assert figure.locator(".chart").evaluate(fits)
-    lines = figure.locator(".chart svg .mark-line path")
-    assert lines.count() >= 2, "one for each rate"
-    assert figure.locator(".chart svg text", has_text="lr x global_batch_size").count() == 2, "accuracy and time"
-    figure.locator("summary").click()
-    rows = figure.locator("details tbody tr")
-    assert rows.count() == 12, "six means of the accuracy and six of the time"
-    means = {tuple(row.locator("td, th").all_inner_texts()[1:3]): row for row in rows.all()[:6]}
-    assert len(means) == 6
-    figure.screenshot(path=artefacts / f"interactions_{width}_{'dark' if dark else 'light'}.png")
-    effects = tab.locator("section:has(> h2:text('Factors and interactions')) table")
-    assert "lr x global_batch_size" in " ".join(effects.all_inner_texts())
-    figure.locator("summary").click()
 
 
 # Each element with text of its own, its colour and the first background below it, as the browser computes them.

@@ -15,10 +15,8 @@ import pytest
 
 from harness.data.prepare import fingerprint
 from harness.report.charts.theme import PAGE_COLOURS, PALETTE, on_page
-from harness.report.page.gallery import gallery
-from harness.report.page.sections import MOST_CONFIGS
-from harness.report.page.write import write_page
-from harness.report.pictures import PictureFile
+from harness.report.page import MOST_CONFIGS, write_page
+from harness.report.pictures import PictureFile, gallery
 from harness.suite.plan import load_suite
 from tests.page.conftest import EVIL, Seen
 from tests.page.test_in_browser import contrast
@@ -216,7 +214,7 @@ def test_several_suites_share_a_page(fake: Any, tmp_path: Path) -> None:
     assert re.findall(r'<p class="kicker">(.*?)</p>', page) == ["one", "two"]
     assert re.search(r'href="two/[0-9a-f]{12}-0/a1b2c3/"', page)
     assert 'href="one/accuracy_over_time.svg"' in page
-    assert "There are no charts here." in page  # of the second
+    assert "There are no charts: vl-convert-python is not installed." in page  # of the second
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 
@@ -269,10 +267,15 @@ def test_what_disturbed_a_run_stands_beside_the_answer(fake: Any, tmp_path: Path
 
 def test_commands_are_shown_as_they_are_typed(fake: Any, tmp_path: Path) -> None:
     source = fake.source(tmp_path, fake.suite(2, 1), charts=False)
-    commands = ("harness plan 'two  spaces & more.yaml'    # what it would run", "harness run <b>")
-    page = write_page(tmp_path, [dataclasses.replace(source, commands=commands)]).read_text()
+    study = dataclasses.replace(source.study, source=Path("two  spaces & more <b>.yaml"), folder=Path("results/s"))
+    page = write_page(tmp_path, [source._replace(study=study)]).read_text()
     [shown] = re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", page, re.DOTALL)
-    assert html.unescape(shown) == "\n".join(commands) and "<b>" not in shown
+    commands = html.unescape(shown).split("\n")
+    assert commands[0] == "harness plan 'two  spaces & more <b>.yaml'    # what it would run" and "<b>" not in shown
+    assert commands[1:] == [
+        "harness run 'two  spaces & more <b>.yaml'",
+        "harness report 'two  spaces & more <b>.yaml' --html",
+    ]
 
 
 def test_sections_of_which_nothing_was_measured_are_absent(fake: Any, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from harness.records.owning_process import this_process
 from harness.records.read import read_result, read_suite
 from harness.records.result import RunResult
 from harness.records.store import RENAMED, RunFolder, run_folder
-from harness.report.numbers.curves import curve_of
+from harness.report.epochs import curve_of
 from harness.trackers.entries import read_entries
 from tests.records.test_store import finished
 from tests.trackers import records

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from harness.report.answer import answer
-from harness.report.formats.machine import as_json, columns_of, summary_rows, write_csv
-from harness.report.formats.markdown import markdown
-from harness.report.formats.terminal import MOST_CAUTIONS, show
+from harness.report.machine import as_csv, as_json, columns_of, summary_rows
+from harness.report.markup import markdown
+from harness.report.terminal import MOST_CAUTIONS, show
 
 
 def _screen(report: Any, width: int = 80, height: int = 24, **options: Any) -> list[str]:
@@ -80,10 +80,9 @@ def test_every_output_says_the_same_answer(fake: Any) -> None:
 
 def test_a_spreadsheet_runs_no_label(fake: Any) -> None:
     label = '=HYPERLINK("http://x","y")'
-    file = io.BytesIO()
-    write_csv(file, columns_of(summary_rows(fake.report([fake.result(label)]))))
-    assert "\"'=HYPERLINK(" in file.getvalue().decode()
-    assert "'-" not in file.getvalue().decode(), "numbers stay numbers"
+    text = as_csv(columns_of(summary_rows(fake.report([fake.result(label)])))).decode()
+    assert "\"'=HYPERLINK(" in text
+    assert "'-" not in text, "numbers stay numbers"
 
 
 def test_a_part_of_a_suite_has_files_of_its_own(fake: Any, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from harness.errors import HarnessError
 from harness.records.result import TargetReached
 from harness.records.store import run_folder
 from harness.report.charts.curves import curves as curves_chart
-from harness.report.formats.machine import summary_rows
-from harness.report.numbers.curves import Curve, curve_of, mean_curve
+from harness.report.epochs import Curve, curve_of, mean_curve
+from harness.report.machine import summary_rows
 from harness.report.tables import Report
 from harness.statistics.intervals import CensoredMedian
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.report.formats.machine import as_json
-from harness.report.numbers.drift import drift_of
+from harness.report.drift import drift_of
+from harness.report.machine import as_json
 from tests.report.conftest import run_rows
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.records.result import Clock, RunResult, Telemetry
-from harness.report.numbers.drift import Drift, drift_of
+from harness.report.drift import Drift, drift_of
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,8 @@ from scipy import stats
 
 from harness.records.result import Energy
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost, paying
-from harness.report.formats.machine import rows_of_files, summary_rows
-from harness.report.numbers.fronts import TIME, front_of
-from harness.report.numbers.prices import BETTER
+from harness.report.fronts import BETTER, TIME, front_of
+from harness.report.machine import rows_of_files, summary_rows
 from harness.statistics.intervals import ratio_interval, summarise
 from harness.statistics.pareto import pareto_front, pareto_fronts
 from harness.statistics.resampling import samples_of_means

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from harness.records.store import run_folder
-from harness.report.formats.machine import summary_rows
-from harness.report.numbers.learned import largest_class
+from harness.report.derived import largest_class
+from harness.report.machine import summary_rows
 
 
 def _shown(report: Any) -> dict[str, Any]:

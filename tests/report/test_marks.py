@@ -12,10 +12,10 @@ from harness.records.result import Energy, RunResult, TargetReached, Telemetry
 from harness.report.charts.accuracy_over_cost import paying
 from harness.report.charts.by_epoch import learning_curves, over_epochs
 from harness.report.charts.curves import curves
-from harness.report.formats.machine import as_json, summary_rows
-from harness.report.numbers.curves import curve_of
-from harness.report.numbers.drift import left_out_notes
-from harness.report.numbers.fronts import TIME
+from harness.report.drift import left_out_notes
+from harness.report.epochs import curve_of
+from harness.report.fronts import TIME
+from harness.report.machine import as_json, summary_rows
 from tests.marked import MARKING, REASONS
 from tests.report.conftest import run_rows
 

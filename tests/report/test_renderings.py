@@ -15,16 +15,15 @@ import pytest
 from rich.console import Console
 
 from harness.records.result import Selected, TargetReached
-from harness.report.formats.latex import latex
-from harness.report.formats.machine import (
+from harness.report.machine import (
+    as_csv,
     as_json,
     columns_of,
     rows_of_files,
     summary_rows,
-    write_csv,
 )
-from harness.report.formats.markdown import markdown
-from harness.report.formats.terminal import MOST_ROWS, show
+from harness.report.markup import latex, markdown
+from harness.report.terminal import MOST_ROWS, show
 from harness.report.texts import column_texts
 from harness.results.columns import Column
 from tests.report.conftest import run_rows
@@ -133,9 +132,7 @@ def test_latex_compiles(fake: Any, tmp_path: Path) -> None:
 def test_csv_round_trip(fake: Any) -> None:
     report = fake.report([fake.result(NASTY), fake.result("dead", status="failed", train={"epochs": 2})])
     for rows in (summary_rows(report), run_rows(report)):
-        file = io.BytesIO()
-        write_csv(file, columns_of(rows))
-        read = list(csv.DictReader(io.StringIO(file.getvalue().decode(), newline="")))
+        read = list(csv.DictReader(io.StringIO(as_csv(columns_of(rows)).decode(), newline="")))
         assert [row["label"] for row in read] == [row["label"] for row in rows]
         assert read == [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
 

@@ -14,7 +14,7 @@ from harness.records.read import SuiteResults
 from harness.records.result import Energy, RunResult, TargetReached
 from harness.report.build import Options, build_report
 from harness.report.charts.accuracy_over_cost import paying
-from harness.report.numbers.fronts import TIME
+from harness.report.fronts import TIME
 from harness.report.tables import Table
 from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite

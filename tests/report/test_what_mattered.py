@@ -18,11 +18,10 @@ from rich.console import Console
 from harness.records.read import SuiteResults
 from harness.records.store import run_folder
 from harness.report.build import build_report
-from harness.report.charts.interactions import interactions
-from harness.report.formats.machine import as_json, rows_of_files
-from harness.report.formats.markdown import markdown
-from harness.report.formats.terminal import show
+from harness.report.machine import as_json, rows_of_files
+from harness.report.markup import markdown
 from harness.report.tables import Report
+from harness.report.terminal import show
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
 from harness.statistics.pairs import holm
@@ -268,7 +267,6 @@ def test_a_fraction_gives_main_effects_and_names_what_is_aliased(fake: Any, tmp_
     assert len(lost) == 6 and all(row["estimate"] is None for row in lost)
     assert rows["optimizer.lr x train.global_batch_size"]["state"] == "aliased with momentum x epochs"
     assert _by_effect(report, "train_seconds")["train.epochs"]["estimate"] == pytest.approx(2.0)
-    assert interactions(report.tables[0]) is None
 
 
 def test_one_at_a_time_within_a_zip_shows_the_interaction_with_the_zip(fake: Any, tmp_path: Path) -> None:
@@ -336,10 +334,10 @@ def test_people_and_programs_read_the_same(fake: Any, tmp_path: Path) -> None:
         _plan(tmp_path, TWO_BY_TWO + "seeds: 3\n"),
         lambda dump, seed: (0.8 + 0.1 * _level(dump)[0] + 0.001 * _wobble(dump, seed), 10.0 + seed * _level(dump)[1]),
     )
-    written = write_report(tmp_path / "out", report).paths
-    assert {"what_mattered.csv", "interactions.png"} <= {path.name for path in written}
+    written, _ = write_report(tmp_path / "out", report)
+    assert "what_mattered.csv" in {path.name for path in written}
     text = (tmp_path / "out" / "table.md").read_text()
-    assert "### What mattered in s on" in text and "](interactions.png)" in text
+    assert "### What mattered in s on" in text
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "what_mattered.csv").read_text())))
     assert len(rows) == 6 and as_json(report)["what_mattered"][0]["effect"] == rows[0]["effect"] == "optimizer.lr"
     assert r"What mattered in s" in (tmp_path / "out" / "table.tex").read_text()
@@ -350,22 +348,7 @@ def test_people_and_programs_read_the_same(fake: Any, tmp_path: Path) -> None:
         assert re.search(rf"lr: 0\.1 -> 0\.01 +\+{estimate:.2f} ± \d\.\d\d points +better", file.getvalue())
     assert re.search(r"points +better +(< 0\.001|0\.0\d\d) ", file.getvalue())
     write_report(tmp_path / "out", fake.report([fake.result()]))
-    assert not list((tmp_path / "out").glob("what_mattered.*")) and not list((tmp_path / "out").glob("interactions*"))
-
-
-def test_the_chart_has_a_line_per_level_of_one_factor(fake: Any, tmp_path: Path) -> None:
-    text = "matrix: {optimizer.lr: [0.1, 0.01, 0.001], train.global_batch_size: [128, 64]}\nseeds: 2\n"
-    report = _report(
-        fake, _plan(tmp_path, text), lambda dump, seed: (0.5 + 0.1 * _level(dump)[0] * _level(dump)[1], 8.0)
-    )
-    chart = fake.spec(interactions(report.tables[0]))
-    [row] = chart["vconcat"]
-    accuracy = row["hconcat"][0]
-    encoding = accuracy["layer"][0]["encoding"]
-    assert encoding["x"]["sort"] == ["0.1", "0.01", "0.001"] and encoding["color"]["sort"] == ["128", "64"]
-    assert encoding["y"]["title"] == "Test accuracy (%)" and accuracy["title"]["text"] == "lr x global_batch_size"
-    points = chart["datasets"][accuracy["layer"][0]["data"]["name"]]
-    assert {(p["x"], p["line"]): round(p["y"], 6) for p in points}[("0.01", "64")] == 60.0
+    assert not list((tmp_path / "out").glob("what_mattered.*"))
 
 
 @pytest.mark.launch

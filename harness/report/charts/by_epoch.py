@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.report.charts.axes import time_axis, value_channel
-from harness.report.charts.chart import Chart, Grid, Rows, channel, chart, coloured, config_colour, grid, layer, tooltip
-from harness.report.numbers.curves import METRICS, SPLITS, ByEpoch, by_epoch, thinned
-from harness.report.numbers.fronts import TIME
+from harness.report.charts.chart import (
+    Axis,
+    Chart,
+    Rows,
+    axis_of,
+    channel,
+    chart,
+    coloured,
+    config_colour,
+    is_wide,
+    layer,
+    tooltip,
+)
+from harness.report.epochs import METRICS, SPLITS, ByEpoch, by_epoch, thinned
+from harness.report.fronts import TIME
 from harness.report.tables import Table
-from harness.report.texts import NOTHING, listed, one_line
+from harness.report.texts import NOTHING, TextTable, listed, one_line, text_table
 from harness.spec.settings import value_at
 
 SIZE, FLAT_SIZE = (350, 260), (760, 110)  # of a panel beside others, and of one above others
@@ -51,7 +62,7 @@ def learning_curves(table: Table) -> Chart | None:
         f"Epochs without an event in every run are left out: {listed(lost, 2)}." * bool(lost),
     ]
     title, view = "Accuracy and loss by epoch", {"hconcat": panels, "spacing": 34}
-    return chart(table, title, said, {"points": points}, _ends_grid(shown), **view)
+    return chart(table, title, said, {"points": points}, _ends(shown), **view)
 
 
 def over_epochs(table: Table) -> Chart | None:
@@ -61,8 +72,8 @@ def over_epochs(table: Table) -> Chart | None:
     names = [name for name in _SPEEDS if any(name in epoch.values for epochs in timed for epoch in epochs)]
     if not names:
         return None
-    seconds = [[epoch.seconds or 0.0 for epoch in epochs] for epochs in timed]
-    x = time_axis([own[0] for own in seconds], [own[-1] for own in seconds], FLAT_SIZE[0])
+    firsts, lasts = ([epochs[at].seconds or 0.0 for epochs in timed] for at in (0, -1))
+    x = axis_of("train time", "seconds", min(lasts), max(lasts), starts=min(firsts))
     palette = coloured(table)
     points = []
     for one, epochs in zip(shown, timed, strict=True):
@@ -80,7 +91,7 @@ def over_epochs(table: Table) -> Chart | None:
         "A line that falls or jumps shows throttling, or other work on the machine.",
     ]
     title, view = "Speed over the train time", {"vconcat": panels, "spacing": 12}
-    return chart(table, title, said, {"points": points}, _speeds_grid(shown, names), **view)
+    return chart(table, title, said, {"points": points}, _speeds(shown, names), **view)
 
 
 def _shown(table: Table) -> list[ByEpoch]:
@@ -107,7 +118,7 @@ def _panel(
 ) -> dict[str, Any]:
     """Returns a panel of one number: lines with points to hover on, which are seen where there are few."""
     width, height = size
-    base = {**base, "y": value_channel(name, title, points, height)}
+    base = {**base, "y": _values(name, title, points)}
     spots = {**base, "tooltip": tooltip("config:N", *told, f"{name}:Q:,.4~g", **{name: title})}
     if spots.pop("strokeDash", None):
         spots["detail"] = channel("split:N")
@@ -117,6 +128,15 @@ def _panel(
         layer("points", "point", spots, known, filled=True, size=20, opacity=1),
     ]
     return {"width": width, "height": height, "layer": layers}
+
+
+def _values(field: str, title: str, points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns a vertical axis; logarithmic where a linear one would press the small values together."""
+    values = [point[field] for point in points if point.get(field) is not None]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if is_wide(low, high):
+        return Axis(title, 1.0, low / 1.2, high * 1.2, True).channel(field) | {"title": [title, "(log scale)"]}
+    return channel(f"{field}:Q", title, scale={"type": "linear", "zero": False}, axis={"tickCount": 5})
 
 
 def _split_points(one: ByEpoch, name: str) -> Rows:
@@ -131,7 +151,7 @@ def _split_points(one: ByEpoch, name: str) -> Rows:
     return points
 
 
-def _ends_grid(shown: Sequence[ByEpoch]) -> Grid:
+def _ends(shown: Sequence[ByEpoch]) -> TextTable:
     """Where the curves begin and end."""
 
     def percent(values: Mapping[str, float], split: str) -> str:
@@ -149,10 +169,10 @@ def _ends_grid(shown: Sequence[ByEpoch]) -> Grid:
         rows.append((one_line(one.row.label), str(one.epochs[-1].number), *ends, peak))
     ends_of = "#test, first epoch|#test, last|#train, last|#test loss, last|#train loss, last"
     titles = f"config|#epochs|{ends_of}|#best test (epoch)"
-    return grid("Learning curves: accuracy and loss", titles, rows)
+    return text_table("Learning curves: accuracy and loss", titles, rows)
 
 
-def _speeds_grid(shown: Sequence[ByEpoch], names: Sequence[str]) -> Grid:
+def _speeds(shown: Sequence[ByEpoch], names: Sequence[str]) -> TextTable:
     """The least and the most of each line."""
     rows = []
     for one in shown:
@@ -164,4 +184,4 @@ def _speeds_grid(shown: Sequence[ByEpoch], names: Sequence[str]) -> Grid:
             cells.append(f"{least} to {most}" if least != most else least)
         rows.append((one_line(one.row.label), *cells))
     titles = "|".join(["config", *(f"#{_SPEEDS[name][0].partition(' (')[0]}" for name in names)])
-    return grid("Least and most of an epoch", titles, rows)
+    return text_table("Least and most of an epoch", titles, rows)

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report.charts.labels import without_common_parts
 from harness.report.charts.theme import GREY, PALETTE, frame
-from harness.report.numbers.curves import MOST_COLOURED, best_first
+from harness.report.epochs import MOST_COLOURED, best_first
 from harness.report.tables import Table
-from harness.report.texts import one_line, shortened
+from harness.report.texts import TextTable, one_line, shortened, without_common_parts
 
-MOST_ROWS = 100
 Rows = list[dict[str, Any]]
 _TYPES = {"Q": "quantitative", "N": "nominal"}
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A plain table.
-
-    Attributes:
-        numeric: of each column, whether it is aligned at the right.
-        faint: of each row, whether it has nothing to tell.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[tuple[str, ...], ...]
-    faint: tuple[bool, ...] = ()
-    notes: tuple[str, ...] = ()
+LOG_FROM = 10  # a span of values from which a linear axis would crowd the small ones
+MARGIN = 0.06
+# Of each kind of number: from what value on a unit is taken, what one of it is worth, and its name.
+_UNITS = {
+    "seconds": ((3600.0, 3600.0, "h"), (300.0, 60.0, "min"), (0.0, 1.0, "s")),
+    "joules": ((1e6, 1e6, "MJ"), (1e3, 1e3, "kJ"), (0.0, 1.0, "J")),
+    "bytes": ((2.0**30, 2.0**30, "GiB"), (0.0, 2.0**20, "MiB")),
+}
 
 
 @dataclass(frozen=True)
@@ -43,16 +33,18 @@ class Chart:
         title: of the figure on the page; in the files a title of its own stands in the specification.
         caption: how to read it.
         spec: Vega-Lite.
-        grid: the same as a table.
+        numbers: the same as a table.
     """
 
     title: str
     caption: str
     spec: dict[str, Any]
-    grid: Grid
+    numbers: TextTable
 
 
-def chart(table: Table, title: str, said: Sequence[str], datasets: dict[str, Rows], grid: Grid, **view: Any) -> Chart:
+def chart(
+    table: Table, title: str, said: Sequence[str], datasets: dict[str, Rows], numbers: TextTable, **view: Any
+) -> Chart:
     """Returns a chart of one system, in the newest Vega-Lite that vl-convert has.
 
     Args:
@@ -64,21 +56,7 @@ def chart(table: Table, title: str, said: Sequence[str], datasets: dict[str, Row
     caption = " ".join(filter(None, said))
     subtitle = textwrap.wrap(caption.replace(" %", "\u00a0%"), 100)
     spec = {**frame(f"{one_line(table.suite)} on {table.system}", subtitle), **view, "datasets": datasets}
-    return Chart(title, caption, spec, grid)
-
-
-def grid(title: str, columns: str, rows: Sequence[tuple[str, ...]], whole: str = "table.csv") -> Grid:
-    """Returns a table of a chart's numbers, of `MOST_ROWS` rows at most.
-
-    Args:
-        columns: their titles, with bars between; those of numbers begin with `#`.
-        whole: the file that has all rows.
-    """
-    titles = columns.split("|")
-    left = len(rows) - MOST_ROWS
-    more = (f"{left:,} more are in {whole}.",) if left > 0 else ()
-    numeric = tuple(text.startswith("#") for text in titles)
-    return Grid(title, tuple(text.lstrip("#") for text in titles), numeric, tuple(rows[:MOST_ROWS]), (), more)
+    return Chart(title, caption, spec, numbers)
 
 
 def channel(shorthand: str, title: str | None = None, **more: Any) -> dict[str, Any]:
@@ -110,14 +88,9 @@ def layer(data: str, kind: str, encoding: dict[str, Any], where: str = "", **loo
 def coloured(table: Table) -> dict[str, tuple[str, str]]:
     """Returns name and colour of the configs that have one, by config_id: the same in every chart of the system."""
     rows = best_first(table.rows)[:MOST_COLOURED]
-    labels = without_common_parts([one_line(row.label) for row in rows])
-    return {row.config_id: own for row, own in zip(rows, zip(distinct(labels), PALETTE, strict=False), strict=True)}
-
-
-def distinct(labels: Sequence[str]) -> list[str]:
-    """Returns a short name for each label, no two alike."""
-    names = [shortened(text, 40) for text in labels]
-    return [f"{name} ({index})" if name in names[:index] else name for index, name in enumerate(names)]
+    names = [shortened(text, 40) for text in without_common_parts([one_line(row.label) for row in rows])]
+    names = [f"{name} ({at})" if name in names[:at] else name for at, name in enumerate(names)]
+    return {row.config_id: own for row, own in zip(rows, zip(names, PALETTE, strict=False), strict=True)}
 
 
 def config_colour(shown: Sequence[tuple[str, str]], in_grey: int = 0, **legend: Any) -> dict[str, Any]:
@@ -132,3 +105,63 @@ def config_colour(shown: Sequence[tuple[str, str]], in_grey: int = 0, **legend: 
     scale = {"domain": [*names, ""], "range": [*colours, GREY]}
     legend = {"symbolType": "stroke", "symbolStrokeWidth": 3, "symbolOpacity": 1, "labelLimit": 260, **legend}
     return channel("config:N", title, scale=scale, legend={"values": names, **legend} if names else None)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis in units of its own."""
+
+    title: str
+    unit: float
+    low: float
+    high: float
+    logarithmic: bool = False
+
+    def clipped(self, value: float) -> float:
+        """Returns a value in units of the axis, or the axis's end where it lies beyond."""
+        return min(max(value / self.unit, self.low), self.high)
+
+    def share(self, value: float) -> float:
+        """Returns where a value, in units of the axis, lies between its ends: 0 to 1."""
+        low, high, at = (math.log(one) if self.logarithmic else one for one in (self.low, self.high, value))
+        return (at - low) / (high - low)
+
+    def channel(self, field: str, **more: Any) -> dict[str, Any]:
+        """Returns the encoding of a field, with scale and ticks."""
+        scale = {"type": "log" if self.logarithmic else "linear", "domain": [self.low, self.high]}
+        ticks: dict[str, Any] = {"tickCount": 6}
+        if self.logarithmic:  # Vega's own would rule the whole chart
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            every = (digit * 10.0**power for power in powers for digit in (1, 2, 5))
+            ticks = {"values": [tick for tick in every if self.low <= tick <= self.high], "format": ",~f"}
+        return channel(f"{field}:Q", self.title, scale=scale, axis=ticks, **more)
+
+
+def axis_of(word: str, kind: str, least: float, most: float, *, starts: float | None = None) -> Axis:
+    """Returns the axis of times, energies or sizes; logarithmic where they span more than a factor of ten.
+
+    Args:
+        least, most: of what is shown.
+        starts: where the earliest of it begins, if it is more than points.
+    """
+    begin = least if starts is None else starts
+    logarithmic = begin > 0 and is_wide(least, most)
+    middle = math.sqrt(begin * most) if logarithmic else most / 3
+    unit, name = next((worth, name) for start, worth, name in _UNITS[kind] if middle >= start)
+    title = f"{word[:1].upper()}{word[1:]} ({name}{', log scale' if logarithmic else ''})"
+    if logarithmic:
+        room = (most / begin) ** MARGIN
+        return Axis(title, unit, begin / room / unit, most * room / unit, logarithmic)
+    room = MARGIN * max(most - begin, 0.1 * most or 1.0)
+    return Axis(title, unit, max(0.0, begin - room) / unit if starts is None else 0.0, (most + room) / unit)
+
+
+def accuracy_axis(least: float, most: float) -> Axis:
+    """Returns the axis of test accuracies, fractions, in percent."""
+    room = max(MARGIN * (most - least), 0.001)
+    return Axis("Test accuracy (%)", 0.01, max(0.0, 100 * (least - room)), min(100.0, 100 * (most + room)))
+
+
+def is_wide(low: float, high: float) -> bool:
+    """Tells whether a linear axis would press the small values together."""
+    return low > 0 and high / low > LOG_FROM

@@ -8,28 +8,29 @@ from typing import Any, NamedTuple
 
 from harness.durations import duration_text
 from harness.report.answer import accuracy_text
-from harness.report.charts.axes import Axis, rise_axis, time_axis
 from harness.report.charts.chart import (
+    Axis,
     Chart,
-    Grid,
     Rows,
+    accuracy_axis,
+    axis_of,
     channel,
     chart,
     coloured,
     config_colour,
-    grid,
     layer,
     tooltip,
 )
 from harness.report.charts.theme import FONT_SIZE, GREY, HALO, INK, MUTED
-from harness.report.numbers.curves import MOST_FAINT, Budget, Curve, best_first, mean_curve
-from harness.report.numbers.rows import Row
+from harness.report.epochs import MOST_FAINT, Budget, Curve, best_first, mean_curve
+from harness.report.rows import Row
 from harness.report.tables import Table
-from harness.report.texts import NOTHING, one_line
+from harness.report.texts import NOTHING, TextTable, one_line, text_table
 from harness.statistics.intervals import Summary, summarise
 
 WIDTH, HEIGHT = 760, 380  # of the plot itself; title, axes and legend come on top
 MOST_BANDS = 4
+LEAST_RISE = 0.15  # of the curves' whole rise, that their axis shows at least
 WIDEST_BAND = 0.4  # of the axis, by its mean height; wider ones hide the lines
 # Points of a line: a screen shows no more, and of many faint ones there need not be as many.
 COLOURED_POINTS, FAINT_POINTS = 400, 60
@@ -67,8 +68,9 @@ def curves(table: Table) -> Chart | None:
     if not lines:
         return None
     banded = _banded(lines)
-    x = time_axis([line.points[0][0] for line in lines], [line.points[-1][0] for line in lines], WIDTH)
-    y = rise_axis([[summary.mean for _, summary in line.points] for line in lines], HEIGHT)
+    lasts = [line.points[-1][0] for line in lines]
+    x = axis_of("train time", "seconds", min(lasts), max(lasts), starts=min(line.points[0][0] for line in lines))
+    y = _rise_axis([[summary.mean for _, summary in line.points] for line in lines])
     named, faint = [line for line in lines if line.name], [line for line in lines if not line.name]
     told = tooltip("label:N", "y:Q:.2f", "x:Q:.4~g", y=y.title, x=x.title, label="config")
     colour = config_colour([palette[line.row.config_id] for line in named], len(faint))
@@ -96,8 +98,21 @@ def curves(table: Table) -> Chart | None:
         "budget": end,
     }
     view: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "layer": layers}
-    said, its_grid = _said(lines, banded, y), _grid(table, named or lines)
-    return chart(table, "Test accuracy over train time", said, datasets, its_grid, **view)
+    numbers = _numbers(table, named or lines)
+    return chart(table, "Test accuracy over train time", _said(lines, banded, y), datasets, numbers, **view)
+
+
+def _rise_axis(curves: Sequence[Sequence[float]]) -> Axis:
+    """Returns the axis of accuracies that rise along curves.
+
+    It shows where the lines end, and half of what the ends lie apart below them, but `LEAST_RISE` of the whole rise:
+    lines come in from below. Bands do not widen it: those of two seeds would leave nothing of the lines.
+    """
+    means = [accuracy for curve in curves for accuracy in curve]
+    reached = [curve[-1] for curve in curves]
+    least, most = min(means), max(means)
+    wanted = min(min(reached) - (max(reached) - min(reached)) / 2, most - LEAST_RISE * (most - least))
+    return accuracy_axis(max(least, wanted), most)
 
 
 def _lines(table: Table, palette: Mapping[str, tuple[str, str]]) -> list[Line]:
@@ -137,8 +152,10 @@ def _points(line: Line, x: Axis, y: Axis) -> Rows:
 
 
 def _band(line: Line, x: Axis, y: Axis) -> Rows:
-    ends = [(seconds / x.unit, *y.ends(summary)) for seconds, summary in line.points]
-    return [{"config": line.name, "x": at, "low": low, "high": high} for at, low, high in ends]
+    return [
+        {"config": line.name, "x": seconds / x.unit, "low": y.clipped(one.low), "high": y.clipped(one.high)}
+        for seconds, one in line.points
+    ]
 
 
 def _targets(table: Table, y: Axis) -> Rows:
@@ -181,7 +198,7 @@ def _said(lines: Sequence[Line], banded: Sequence[Line], y: Axis) -> list[str]:
     ]
 
 
-def _grid(table: Table, lines: Sequence[Line]) -> Grid:
+def _numbers(table: Table, lines: Sequence[Line]) -> TextTable:
     """Test accuracies at parts of the longest train time that is drawn."""
     last = max(curve.seconds[-1] for line in lines for curve in table.curves[line.row.config_id])
     times = [last * share for share in (0.05, 0.1, 0.25, 0.5, 1.0)]
@@ -191,4 +208,4 @@ def _grid(table: Table, lines: Sequence[Line]) -> Grid:
         whole = [summarise(own) if None not in own else None for own in reached]
         rows.append((one_line(line.row.label), *(accuracy_text(one) if one else NOTHING for one in whole)))
     titles = "|".join(["config", *(f"#at {duration_text(float(f'{time:.3g}'))}" for time in times)])
-    return grid("Test accuracy at a train time", titles, rows, "curves.svg")
+    return text_table("Test accuracy at a train time", titles, rows)

@@ -12,13 +12,11 @@ import importlib.util
 import pickle
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from typing import IO, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
-FileEnding = Literal["png", "svg"]
-Files = dict[str, dict[FileEnding, bytes]]
-Charts = Mapping[str, tuple[dict[str, Any], Sequence[FileEnding]]]
+Files = dict[str, bytes]
+Specs = Mapping[str, dict[str, Any]]
 _SMALLEST = {"data": {"values": [{}]}, "mark": "point"}
 
 
@@ -30,13 +28,11 @@ class Drawing:
     """
 
     def __init__(self, *, for_page: bool = False) -> None:
-        self._made: Files | None = {}  # None while they are being drawn
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed where the process ends
         self._child = None
-        if importlib.util.find_spec("vl_convert") is not None:  # the child's own error would be a traceback
+        self._reply: tuple[Files, str] | str | None = None
+        if importlib.util.find_spec("vl_convert") is not None:
             command = [sys.executable, "-m", "harness.report.charts.drawing", *["script"] * for_page]
-            pipe = subprocess.PIPE
-            self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._words)
+            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> Self:
         return self
@@ -46,65 +42,50 @@ class Drawing:
         if self._child:
             self._child.kill()
             self._child.communicate()
-        self._words.close()
 
-    def begin(self, charts: Charts) -> None:
-        """Begins to draw charts; those before are forgotten.
-
-        Args:
-            charts: the specification of each, and what is wanted of it.
+    def begin(self, specs: Specs) -> None:
+        """Begins to draw charts; those before must be done.
 
         Raises:
             ImportError: vl-convert is not installed.
         """
-        self._files()
-        self._ask(dict(charts))
-        self._made = None
-
-    def write(self, file: IO[bytes], name: str, ending: FileEnding = "png") -> None:
-        """Writes one of the files, once it is drawn."""
-        file.write(self._files()[name][ending])
-
-    def script(self) -> str:
-        """Returns vega, vega-lite and vega-embed in one script, once all charts are drawn."""
-        self._files()
-        self._ask({})
-        return self._answer()
-
-    def _files(self) -> Files:
-        made = self._answer() if self._made is None else self._made
-        self._made = made
-        return made
-
-    def _ask(self, charts: Charts) -> None:
         if self._child is None:
             raise ImportError("no vl_convert", name="vl_convert")
         assert self._child.stdin
-        with contextlib.suppress(BrokenPipeError):  # a child that failed says why when it is waited for
-            self._child.stdin.write(pickle.dumps(charts))
+        self._reply = None
+        with contextlib.suppress(BrokenPipeError):  # of a child that failed: `_answer` tells
+            self._child.stdin.write(pickle.dumps(dict(specs)))
             self._child.stdin.flush()
 
-    def _answer(self) -> Any:
-        """Returns what was asked for first, of what is not answered yet."""
-        assert self._child and self._child.stdout
-        try:
-            return pickle.load(self._child.stdout)
-        except EOFError:
-            self._words.seek(0)
-            words = self._words.read().decode(errors="replace").strip()
-            raise RuntimeError(f"the chart could not be drawn: {words}") from None
+    def files(self) -> Files:
+        """Returns the charts by the names of their files, once they are drawn."""
+        return self._answer()[0]
+
+    def script(self) -> str:
+        """Returns vega, vega-lite and vega-embed in one script, once all charts are drawn."""
+        return self._answer()[1]
+
+    def _answer(self) -> tuple[Files, str]:
+        reply = self._reply
+        if reply is None:
+            assert self._child and self._child.stdout
+            try:
+                reply = self._reply = pickle.load(self._child.stdout)
+            except EOFError:
+                reply = "its process has ended"
+        if not isinstance(reply, tuple):
+            raise RuntimeError(f"the chart could not be drawn: {reply}")
+        return reply
 
 
-def draw(charts: Charts) -> Files:
-    """Returns the wanted files of each chart."""
+def draw(specs: Specs) -> Files:
+    """Returns the files of each chart."""
     import vl_convert
 
     made: Files = {}
-    for name, (spec, endings) in charts.items():
-        svg = vl_convert.vegalite_to_svg(spec) if endings else ""
-        made[name] = {"svg": svg.encode()}
-        if "png" in endings:
-            made[name]["png"] = vl_convert.svg_to_png(svg, scale=2)
+    for name, spec in specs.items():
+        svg = vl_convert.vegalite_to_svg(spec)
+        made |= {f"{name}.svg": svg.encode(), f"{name}.png": vl_convert.svg_to_png(svg, scale=2)}
     return made
 
 
@@ -121,14 +102,17 @@ def vega_script() -> str:
 
 
 def _serve() -> None:
-    """Draws what is asked for on stdin; where that is nothing, the script is."""
-    draw({"": (_SMALLEST, ("svg",))})
-    if "script" in sys.argv:
-        vega_script()
+    """Draws what is asked for on stdin, until it is closed."""
+    draw({"": _SMALLEST})
+    script = vega_script() if "script" in sys.argv else ""
     with contextlib.suppress(EOFError):
         while True:
-            charts = pickle.load(sys.stdin.buffer)
-            pickle.dump(draw(charts) if charts else vega_script(), sys.stdout.buffer)
+            specs = pickle.load(sys.stdin.buffer)
+            try:
+                reply: Any = draw(specs), script
+            except ValueError as error:
+                reply = str(error)
+            pickle.dump(reply, sys.stdout.buffer)
             sys.stdout.buffer.flush()
 
 

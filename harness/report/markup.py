@@ -1,4 +1,4 @@
-"""The tables as GitHub Markdown."""
+"""The tables as GitHub Markdown, and as LaTeX."""
 
 from __future__ import annotations
 
@@ -7,17 +7,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from harness.report.tables import Report
-from harness.report.texts import Beside, notes_under, one_line
+from harness.report.texts import FRONT, TextTable, fit, notes_under, one_line
+
+PAGE_WIDTH = 110
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"\ensuremath{\pm}",
+    FRONT: r"\ensuremath{\star}",
+    "…": r"\ldots{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+}
+_PATTERN = re.compile("|".join(map(re.escape, _SPECIAL)))
 
 
-def markdown(
-    report: Report, curves: Mapping[str, str] | None = None, interactions: Mapping[str, str] | None = None
-) -> str:
+def markdown(report: Report, curves: Mapping[str, str] | None = None) -> str:
     """Returns a section per system: its tables, and the notes of each as a list.
 
     Args:
         curves: the name of each system's chart of curves, without its ending, by system_id.
-        interactions: the same of its chart of interactions.
     """
     parts = [f"# {_escaped(report.suite)}"]
     for table in report.tables:
@@ -28,8 +41,6 @@ def markdown(
             chart = quote(name)
             parts.append(f"![Test accuracy over train time]({chart}.png)\n\nThe same as [SVG]({chart}.svg).")
         parts += ["\n".join(_section(one, "###")) for one in table.beside()]
-        if chart := (interactions or {}).get(table.system_id):
-            parts.append(f"![Interactions on {_escaped(table.system)}]({quote(chart)}.png)")
     if report.pictures:
         parts.append("## Pictures")
     for picture in report.pictures:
@@ -42,7 +53,7 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _section(table: Beside, heading: str = "") -> Iterator[str]:
+def _section(table: TextTable, heading: str = "") -> Iterator[str]:
     if heading:
         yield f"{heading} {_escaped(table.title)}\n"
     yield _line(_all_escaped([column.title for column in table.columns]))
@@ -69,3 +80,37 @@ def _as_markdown(text: str) -> str:
     entities = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = re.sub(r"([\\`*\[\]|~$])", r"\\\1", entities)
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # inside a word it does not emphasise
+
+
+def latex(report: Report) -> str:
+    """Returns a tabular for each table of each system, with the columns that a page has room for."""
+    tables = [one for table in report.tables for one in (table.ranking, *table.beside())]
+    head = "% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}."
+    return "\n\n".join([head, *("\n".join(_tabular(one)) for one in tables), *map(_comment, report.notes)]) + "\n"
+
+
+def _tabular(table: TextTable) -> Iterator[str]:
+    kept = [column for column, _ in fit(table.columns, PAGE_WIDTH, gap=2)[0]]
+    yield _comment(table.title)
+    yield f"\\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in kept)}}}"
+    yield "\\toprule"
+    yield _latex_line([column.title for column in kept])
+    yield "\\midrule"
+    yield from map(_latex_line, zip(*(column.cells for column in kept), strict=True))
+    yield "\\bottomrule"
+    yield "\\end{tabular}"
+    yield from map(_comment, notes_under(kept, table.notes))
+
+
+def _latex_line(cells: Sequence[str]) -> str:
+    return " & ".join(_latex_escaped(cell) for cell in cells) + r" \\"
+
+
+def _latex_escaped(text: str) -> str:
+    escaped = _PATTERN.sub(lambda match: _SPECIAL[match.group()], one_line(text))
+    # After a row's `\\`, LaTeX would read a bracket as an option.
+    return f"{{{escaped}}}" if escaped.startswith(("[", "*")) else escaped
+
+
+def _comment(text: str) -> str:
+    return f"% {one_line(text)}"

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from harness.counted import counted, is_are
 from harness.records.comparable import Mark, marks
 from harness.records.result import Cause, RunResult
-from harness.report.numbers.fronts import front_notes
-from harness.report.numbers.learned import guessing_notes, is_guessing
-from harness.report.numbers.rows import Row, ran
-from harness.report.numbers.time_to_target import target_notes
+from harness.report.derived import guessing_notes, is_guessing, target_notes
+from harness.report.fronts import front_notes
+from harness.report.rows import Row, ran
 from harness.report.texts import FRONT, column_texts, listed, one_line, quoted, shortened
 from harness.results.columns import RAN, Column
 from harness.results.measured import count_statuses

@@ -73,7 +73,7 @@
   async function draw(element) {
     const room = Math.floor(element.clientWidth);
     if (!room || drawn.get(element)?.room === room) return;
-    const spec = specs[room < NARROW ? element.dataset.narrow : element.dataset.wide];
+    const spec = specs[element.dataset.spec];
     // Into an element of its own, as Vega gives that another role than this one has.
     const inside = element.firstElementChild || element.appendChild(document.createElement("div"));
     // What stands beside the plots of several is known once they are drawn: where it is wider, they are drawn again.

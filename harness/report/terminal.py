@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.counted import counted
 from harness.report.tables import Report, Table
-from harness.report.texts import Beside, fit, notes_under, one_line
+from harness.report.texts import TextTable, fit, notes_under, one_line
 
 PIPE_WIDTH = 160
 MOST_ROWS = 100  # more would scroll the best ones, which stand first, out of sight
@@ -62,7 +62,7 @@ def _show_answer(table: Table, more: Sequence[str], console: Console, *, explain
     _show_table(shown, console, front=front, room=room, with_column_notes=explain)
 
 
-def show_one(table: Beside, notes: Sequence[str], console: Console, all_in: str) -> None:
+def show_one(table: TextTable, notes: Sequence[str], console: Console, all_in: str) -> None:
     """Writes a table that stands by itself, and notes below it, as `show` does.
 
     Args:
@@ -80,7 +80,7 @@ def console_of() -> Console:
 
 
 def _show_table(
-    table: Beside,
+    table: TextTable,
     console: Console,
     all_in: str = "table.md",
     *,

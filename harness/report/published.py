@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from harness.records.comparable import MARKED, is_of_time
 from harness.records.planned import folder_of
 from harness.records.result import SPLITS, RunResult, metric
-from harness.report.numbers.rows import Row
-from harness.report.texts import NOTHING, Beside, Written, column_texts, listed, one_line, span
+from harness.report.rows import Row
+from harness.report.texts import NOTHING, TextColumn, TextTable, column_texts, listed, one_line, span
 from harness.results.columns import Column, kind_of
 from harness.results.study import Study
 from harness.statistics.intervals import Summary, expected_mean, summarise
@@ -24,7 +24,7 @@ REPRODUCED, DIFFERS, ONE_SEED = "reproduced", "differs", "one seed"
 OTHER_SYSTEM, OTHER_IMAGES, NOT_RUN, NOT_MEASURED = "other system", "other images", "not run", "not measured"
 
 
-def side_by_side(title: str, rows: Sequence[Row], study: Study) -> Beside | None:
+def side_by_side(title: str, rows: Sequence[Row], study: Study) -> TextTable | None:
     """Returns the table of a system, or None for a suite without references.
 
     Args:
@@ -40,7 +40,7 @@ def side_by_side(title: str, rows: Sequence[Row], study: Study) -> Beside | None
         record["expected_low"] is not None and not one.same_images
         for record, (_, one) in zip(records, references, strict=True)
     )
-    return Beside(
+    return TextTable(
         title,
         tuple(_columns(records)),
         tuple(record["ours_mean"] is None for record in records),
@@ -105,19 +105,21 @@ def _expected(reference: Reference, ours: Summary, runs: Sequence[RunResult]) ->
     return expected_mean(ours, reference.runs, 2 * ours.mean * (1 - ours.mean) / images, images)
 
 
-def _columns(records: Sequence[Mapping[str, Any]]) -> Iterator[Written]:
+def _columns(records: Sequence[Mapping[str, Any]]) -> Iterator[TextColumn]:
     """A row's numbers share a precision; its kind is its metric's."""
     numbers = [_texts(one) for one in records]
-    yield Written("label", "config", [one_line(one["label"]) for one in records])
-    yield Written("metric", "metric", [_metric(one) for one in records], 2)
-    yield Written("published", "published", [texts[0] for texts in numbers], 2, numeric=True)
-    yield Written("ours", "ours (mean)", [texts[1] for texts in numbers], 2, numeric=True)
-    yield Written("difference", "difference", [texts[2] for texts in numbers], 3, numeric=True)
-    yield Written("interval", "expected by ours", [texts[3] for texts in numbers], 4, numeric=True)
-    yield Written("seeds", "seeds", [str(one["ours_n"]) for one in records], 5, numeric=True)
-    yield Written("published_runs", "published runs", [str(one["published_runs"]) for one in records], 7, numeric=True)
-    yield Written("source", "source", [one_line(one["source"]) for one in records], 6)
-    yield Written("verdict", "verdict", [one["verdict"] for one in records], 1)
+    yield TextColumn("label", "config", [one_line(one["label"]) for one in records])
+    yield TextColumn("metric", "metric", [_metric(one) for one in records], 2)
+    yield TextColumn("published", "published", [texts[0] for texts in numbers], 2, numeric=True)
+    yield TextColumn("ours", "ours (mean)", [texts[1] for texts in numbers], 2, numeric=True)
+    yield TextColumn("difference", "difference", [texts[2] for texts in numbers], 3, numeric=True)
+    yield TextColumn("interval", "expected by ours", [texts[3] for texts in numbers], 4, numeric=True)
+    yield TextColumn("seeds", "seeds", [str(one["ours_n"]) for one in records], 5, numeric=True)
+    yield TextColumn(
+        "published_runs", "published runs", [str(one["published_runs"]) for one in records], 7, numeric=True
+    )
+    yield TextColumn("source", "source", [one_line(one["source"]) for one in records], 6)
+    yield TextColumn("verdict", "verdict", [one["verdict"] for one in records], 1)
 
 
 def _metric(record: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.durations import duration_text
 from harness.errors import HarnessError
 from harness.records.result import RunResult
-from harness.report.numbers.rows import Row
+from harness.report.rows import Row
 from harness.report.texts import listed, quoted
 from harness.results.columns import AT_BUDGET, Column
 from harness.statistics.intervals import Summary, summarise

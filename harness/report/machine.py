@@ -7,7 +7,7 @@ import dataclasses
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import Any
 
 from harness.records.comparable import marks
 from harness.report.tables import Report, Table
@@ -76,13 +76,13 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
-def write_csv(file: IO[bytes], columns: Mapping[str, Sequence[Any]]) -> None:
-    """Writes a table; null is an empty cell, and what a spreadsheet would take for a formula has a `'` before it."""
+def as_csv(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """Returns a table as CSV: null is an empty cell; what a spreadsheet would run has a `'` before it."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns)
     writer.writerows(zip(*map(_no_formulas, columns.values()), strict=True))
-    file.write(text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def _no_formulas(values: Sequence[Any]) -> Sequence[Any]:

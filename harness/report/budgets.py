@@ -11,8 +11,8 @@ from typing import Any
 from harness.durations import duration_text
 from harness.records.result import metric
 from harness.report.answer import Contender, Standing, accuracy_text, advice, how_sure, named, standing_by
-from harness.report.numbers.curves import Curve
-from harness.report.numbers.rows import Row
+from harness.report.epochs import Curve
+from harness.report.rows import Row
 from harness.report.tables import Table
 
 # What people set: round in the unit they are said in; fewer where each takes a comparison of very many configs.

@@ -9,10 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records.calibration import Calibration
 from harness.records.comparable import Mark, compares_with, marks
 from harness.records.result import RunResult
-from harness.report.numbers.peak import fraction_of_peak
 from harness.results import columns as declared
 from harness.results.columns import Column
 from harness.results.measured import count_statuses
@@ -74,7 +72,6 @@ def build_rows(
     study: Study,
     runs: Sequence[RunResult],
     table: Mapping[str, Sequence[Any]],
-    calibrations: Mapping[str, Calibration],
     *,
     with_resumed: bool = False,
 ) -> tuple[list[Column], list[Row]]:
@@ -83,7 +80,6 @@ def build_rows(
     Args:
         runs: the study's results, anchors among them.
         table: of these runs, by column.
-        calibrations: by system_id.
         with_resumed: times of runs that went on from a checkpoint count too.
     """
     places = {id(run): at for at, run in enumerate(runs)}
@@ -96,7 +92,6 @@ def build_rows(
     for (system_id, config_id), unsorted in groups.items():
         own = tuple(sorted(unsorted, key=lambda run: (run.seed, run.started_at)))
         row = Row(system_id, config_id, study.labels[config_id], own, {}, with_resumed)
-        timed = row.ok_for("throughput.samples_per_second")
         named = {
             "system_id": system_id,
             "system": study.systems.get(system_id, {}).get("name") or system_id,
@@ -105,7 +100,6 @@ def build_rows(
             "runs_ok": len(row.ok),
             "runs": count_statuses(run.status for run in own),
             "rankable": all(run.data.rankable for run in own if run.data) if any(run.data for run in own) else None,
-            "fraction_of_peak": fraction_of_peak(timed, calibrations.get(system_id)),
         }
         varied = {column.name: _plain(value_at(study.specs[config_id], column.name)) for column in config_columns}
         measured = _measured(row, table, [places[id(run)] for run in row.ok])
