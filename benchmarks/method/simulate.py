@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.compare.comparison import ConfigPair, compare, over_images
+from harness.compare.pair import ConfigPair, compare, over_images
 from harness.results.measured import MeasuredConfig, MeasuredRun
 from harness.statistics.intervals import summarise
 from harness.statistics.pairs import LEVEL, is_constant

@@ -14,7 +14,7 @@ from harness.cli.studies import studies_of
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.compare.gate import Limit
+    from harness.compare.compared import Limit
 
 
 @app.command()
@@ -92,7 +92,7 @@ def compare(
 
 
 def _limits(slower: str, worse: float | None) -> list[Limit]:
-    from harness.compare.gate import Limit
+    from harness.compare.compared import Limit
 
     found = [] if worse is None else [Limit("accuracy", worse / 100)]
     if slower:

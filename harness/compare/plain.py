@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.compare.compared import Compared
-from harness.compare.comparison import ConfigPair, compare
-from harness.compare.extra_metrics import ComparedMetric
-from harness.compare.gate import Check
-from harness.compare.sentences import check_sentence, sentence
+from harness.compare.compared import Check, Compared
+from harness.compare.pair import ComparedMetric, ConfigPair, compare
+from harness.compare.show import check_sentence, sentence
 from harness.errors import HarnessError, nearest
 from harness.results.answers import Answer
 from harness.results.measured import SECONDS, MeasuredConfig, MeasuredRun, count_statuses, round_seconds

@@ -126,7 +126,7 @@ def build_report(
     if rows and options.sort not in sortable:
         raise HarnessError(f"cannot sort by '{options.sort}': no such column", nearest(options.sort, sortable))
 
-    design = design_of(study.specs)
+    design = design_of(study.specs, study.question.factors)
     most = None if every_curve or budget else MOST_DRAWN
     tables = tuple(
         _table(study, stored, name, own, columns, sortable[options.sort], budget, most, design)

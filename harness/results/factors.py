@@ -1,9 +1,7 @@
-"""The factors of a suite, found from its configs alone: what varies, what is crossed, what was changed one at a time.
+"""The factors of a suite: the lists that its file declares, as `suite.json` keeps them beside the results.
 
-Records hold each run's config, so neither the suite's file nor its plug-ins are needed. The configs are taken for a
-relation over the paths that vary. Paths that do not occur in all combinations belong together: the lists of a `zip`, a
-section and its parameters, the changes of `one_at_a_time`. What is left are blocks that are crossed with each other.
-A block whose rows each change one setting of the same row is a star; any other is one factor, with its rows as levels.
+Each list of `matrix`, each group of `zip` and all of `one_at_a_time` is a factor. What `include` adds is none of their
+levels; neither are configs that differ in anything else.
 """
 
 from __future__ import annotations
@@ -13,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.results.blocks import Leaves, PathBlocks, collapsed, first, most_outside, order_of
+from harness.results.question import DeclaredFactor
 from harness.results.unplanned import as_json, flat_identity
 from harness.spec.settings import label_of, value_at
 from harness.statistics.effects import CellModel
 
 Specs = Mapping[str, Mapping[str, Any]]
-
-MOST_ADDED, MOST_LISTED = 10, 500  # configs that `include` adds to a product, and of a list that is searched for one
+WORLD_SIZE = "train.num_processes"  # a factor, too, where configs that name none ran at several
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,11 @@ class Factor:
     """What is crossed with other factors as one.
 
     Attributes:
-        paths: what varies, dotted; a section such as `model` stands for its parameters.
         levels: the first is the one that the others are compared with, of a star the base.
         is_star: whether each level changes one of several paths, and nothing else.
     """
 
     name: str
-    paths: tuple[str, ...]
     levels: tuple[Level, ...]
     is_star: bool = False
 
@@ -88,57 +83,79 @@ class Design:
         return CellModel(np.array(list(self.cells.values()), dtype=int), self.levels)
 
 
-def design_of(specs: Specs) -> Design | None:
-    """Returns the design of some configs, or None: of unrelated ones, and where one factor alone varies.
+def design_of(specs: Specs, declared: Sequence[DeclaredFactor]) -> Design | None:
+    """Returns the design of some configs; None where one factor alone varies, unless by changes one at a time.
 
     Args:
         specs: the configs by config_id, in the order of the suite: a factor's first level is that of the first config.
     """
     leaves = {config_id: _leaves(spec) for config_id, spec in specs.items()}
-    blocks = _without_outside(leaves)
-    if (blocks is None or not blocks.are_crossed) and len(leaves) <= MOST_LISTED:
-        # What `include` adds comes last, and can make a whole product look like changes of one base.
-        fewer = (
-            PathBlocks(dict(list(leaves.items())[:-count])) for count in range(1, min(MOST_ADDED, len(leaves) // 2) + 1)
-        )
-        blocks = next((one for one in fewer if one.are_a_product), blocks)
-    return Design(tuple(_factors(blocks, specs)), blocks.cells()) if blocks and blocks.are_a_design else None
+    paths = dict.fromkeys(path for own in leaves.values() for path in own)
+    varying = [path for path in paths if len({own.get(path) for own in leaves.values()}) > 1]
+    if WORLD_SIZE in varying and not any(WORLD_SIZE in one.paths for one in declared):
+        sizes = len({own.get(WORLD_SIZE) for own in leaves.values()})
+        declared = [DeclaredFactor(paths=[WORLD_SIZE], levels=sizes), *declared]
+    settings = [path for one in declared for path in one.paths]
+    setting = {leaf: _covering([leaf], settings) for leaf in varying}
+    first = next(iter(leaves.values()), {})
+    # What no list declares, or declares no more levels of, is of `include`, whose configs come last.
+    ids = [i for i, own in leaves.items() if all(setting[leaf] or own.get(leaf) == first.get(leaf) for leaf in varying)]
+    found: list[tuple[DeclaredFactor, list[str], dict[str, int]]] = []
+    for one in declared:
+        block = [leaf for leaf in varying if setting[leaf] in one.paths]
+        if one.one_at_a_time:
+            changed = {i: [leaf for leaf in block if leaves[i].get(leaf) != first.get(leaf)] for i in ids}
+            ids = [i for i in ids if not changed[i] or _covering(changed[i], one.paths)]
+        numbers: dict[tuple[str | None, ...], int] = {}
+        rows = {i: numbers.setdefault(tuple(map(leaves[i].get, block)), len(numbers)) for i in ids}
+        ids = [i for i in ids if rows[i] < one.levels]
+        found.append((one, block, rows))
+    names = {path: path.rpartition(".")[2] for path in settings}
+    names = {path: name if list(names.values()).count(name) == 1 else path for path, name in names.items()}
+    factors, cells = [], []
+    for one, block, rows in found:
+        levels = sorted({rows[i] for i in ids})
+        if len(levels) > 1:
+            own = [specs[next(i for i in ids if rows[i] == row)] for row in levels]
+            factors.append(_factor(one, block, own, names))
+            cells.append([levels.index(rows[i]) for i in ids])
+    if len(factors) < 2 and not any(factor.is_star for factor in factors):
+        return None
+    return Design(tuple(factors), dict(zip(ids, zip(*cells, strict=True), strict=True)))
 
 
-def _leaves(spec: Mapping[str, Any]) -> Leaves:
+def _leaves(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the values that identify a config as JSON, by dotted path."""
     return {path: as_json(value) for path, value in flat_identity(spec)}
 
 
-def _without_outside(leaves: Mapping[str, Leaves]) -> PathBlocks | None:
-    """Returns the blocks of the configs without those that make the factors of the others look dependent."""
-    kept, blocks = leaves, PathBlocks(leaves)
-    while outside := blocks.rare() or blocks.off_stars():
-        kept = {config_id: own for config_id, own in kept.items() if config_id not in outside}
-        if len(leaves) - len(kept) > most_outside(len(leaves)):
-            return None
-        blocks = PathBlocks(kept)
-    return blocks
+def _covering(leaves: Sequence[str], settings: Sequence[str]) -> str:
+    """Returns the longest of the settings that all of the leaves are of; empty where there is none."""
+    every = (path for path in settings if all(leaf == path or leaf.startswith(f"{path}.") for leaf in leaves))
+    return max(every, key=len, default="")
 
 
-def _factors(blocks: PathBlocks, specs: Specs) -> list[Factor]:
-    """Returns a factor for each block, with its levels as people read them."""
-    changed = [star or dict.fromkeys(rows, collapsed(block)) for block, rows, star in blocks.blocks]
-    every = dict.fromkeys(path for own in changed for paths in own.values() for path in paths)
-    short = {path: path.rpartition(".")[2] for path in every}
-    names = {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
-    found = []
-    for (block, rows, star), own in zip(blocks.blocks, changed, strict=True):
-        by_row = first(rows, [specs[config_id] for config_id in blocks.ids])
-        order = order_of(rows, star)
-        levels = [Level("", "base", "base", "base")] if star else []
-        for row in order[len(levels) :]:
-            beside = [by_row[other] for other in order if other == order[0] or own[other] == own[row]]
-            both = by_row[order[0]], by_row[row]
-            texts = [", ".join(_text(one, path, block, beside) for path in own[row]) for one in both]
-            levels.append(Level(", ".join(own[row]), _joined([names[path] for path in own[row]]), *texts))
-        paths = tuple(dict.fromkeys(path for row in order for path in own[row]))
-        found.append(Factor("one at a time" if star else levels[0].name, paths, tuple(levels), bool(star)))
-    return found
+def _factor(
+    declared: DeclaredFactor, block: Sequence[str], specs: Sequence[Mapping[str, Any]], names: Mapping[str, str]
+) -> Factor:
+    """Returns a factor with its levels as people read them.
+
+    Args:
+        block: the leaves that are its own.
+        specs: a config of each level.
+    """
+    star, leaves = declared.one_at_a_time, [_leaves(spec) for spec in specs]
+    varied = [path for path in declared.paths if any(_covering([leaf], [path]) for leaf in block)]
+    changed = [varied] * len(specs)
+    if star:
+        differing = [[leaf for leaf in block if own.get(leaf) != leaves[0].get(leaf)] for own in leaves[1:]]
+        changed = [[], *([_covering(own, declared.paths)] for own in differing)]
+    levels = [Level("", "base", "base", "base")] if star else []
+    for spec, paths in list(zip(specs, changed, strict=True))[len(levels) :]:
+        beside = [other for other, own in zip(specs, changed, strict=True) if own in ([], paths)]
+        texts = [", ".join(_text(one, path, block, beside) for path in paths) for one in (specs[0], spec)]
+        levels.append(Level(", ".join(paths), _joined([names[path] for path in paths]), *texts))
+    return Factor("one at a time" if star else levels[0].name, tuple(levels), star)
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -12,10 +12,24 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import HarnessError
 from harness.records.files import read_object, recording, require_writable, write_json
 from harness.spec import is_identity
-from harness.suite.file import Reference
+from harness.suite.file import Reference, SuiteFile
 from harness.suite.plan import Plan, Suite
 
 QUESTION = "suite.json"
+
+
+class DeclaredFactor(BaseModel):
+    """A list of a suite's file whose values are crossed with those of the others.
+
+    Attributes:
+        paths: what it sets, dotted; those of a `zip` advance together.
+        levels: how many values there are.
+        one_at_a_time: whether each value is set alone, beside the base.
+    """
+
+    paths: list[str]
+    levels: int
+    one_at_a_time: bool = False
 
 
 class SuiteQuestion(BaseModel):
@@ -23,6 +37,7 @@ class SuiteQuestion(BaseModel):
 
     Attributes:
         labels: of its configs by their ids, in the order of its file.
+        factors: the lists of its file.
         overrides: what the command line changed in it.
     """
 
@@ -33,6 +48,7 @@ class SuiteQuestion(BaseModel):
     margin: float | None = None
     references: list[Reference] = []
     labels: dict[str, str] = {}
+    factors: list[DeclaredFactor] = []
     overrides: dict[str, Any] = {}
 
     @staticmethod
@@ -45,6 +61,7 @@ class SuiteQuestion(BaseModel):
             margin=file.margin,
             references=file.references,
             labels=dict(labels),
+            factors=_factors(file),
             # What is no part of a run's identity changes no number, and a data root says nothing elsewhere.
             overrides={path: value for path, value in suite.overrides.items() if is_identity(path)},
         )
@@ -100,3 +117,14 @@ def read_question(folders: Sequence[Path]) -> SuiteQuestion:
                 f"{folder / QUESTION} cannot be read: {error}", "delete it, or run the suite again"
             ) from None
     return SuiteQuestion()
+
+
+def _factors(file: SuiteFile) -> list[DeclaredFactor]:
+    found = [DeclaredFactor(paths=[path], levels=len(values)) for path, values in (file.matrix or {}).items()]
+    for group in file.zip:
+        paths = [path for path in group if path != "label"]
+        found.append(DeclaredFactor(paths=paths, levels=len(next(iter(group.values())))))
+    if file.one_at_a_time:
+        levels = 1 + sum(map(len, file.one_at_a_time.values()))
+        found.append(DeclaredFactor(paths=list(file.one_at_a_time), levels=levels, one_at_a_time=True))
+    return found

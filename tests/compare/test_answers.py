@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.compare.comparison import ConfigPair, compare
-from harness.compare.sentences import sentence
+from harness.compare.pair import ConfigPair, compare
+from harness.compare.show import sentence
 from harness.records.store import run_folder
 from harness.results.answers import Family, as_one_family
 from harness.results.measured import MeasuredConfig, measured_configs

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from harness.compare.comparison import ConfigPair, compare
-from harness.compare.gate import Limit, check
-from harness.compare.sentences import check_sentence
+from harness.compare.compared import Limit, check
+from harness.compare.pair import ConfigPair, compare
+from harness.compare.show import check_sentence
 from harness.errors import HarnessError
 from harness.results.measured import measured_configs
 from harness.statistics.power import Noise, detectable

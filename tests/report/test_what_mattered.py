@@ -23,7 +23,8 @@ from harness.report.markup import markdown
 from harness.report.tables import Report
 from harness.report.terminal import show
 from harness.report.write import write_report
-from harness.results.study import study_of_plans
+from harness.results.question import keep_question
+from harness.results.study import study_of_folders, study_of_plans
 from harness.statistics.pairs import holm
 from harness.suite.plan import Plan, load_suite
 
@@ -167,9 +168,11 @@ def test_results_alone_have_the_same_effects(fake: Any, tmp_path: Path) -> None:
     def numbers(dump: dict[str, Any], seed: int) -> tuple[float, float]:
         return 0.8 + 0.01 * _wobble(dump, seed), 10.0 + _level(dump)[0] + seed
 
-    report = _report(fake, _plan(tmp_path, TWO_BY_TWO + "seeds: 3\n"), numbers)
-    done = {run.run_id: run for row in report.tables[0].rows for run in row.runs}
-    alone = fake.report([done[run_id] for run_id in report.runs["run_id"]])
+    plan, root = _plan(tmp_path, TWO_BY_TWO + "seeds: 3\n"), tmp_path / "results"
+    report = _report(fake, plan, numbers)
+    fake.store(root, [run for row in report.tables[0].rows for run in row.runs])
+    keep_question(plan, root)
+    alone = build_report(study_of_folders([root / "s"]))
     assert [row["estimate"] for row in rows_of_files(alone)["what_mattered"]] == [
         row["estimate"] for row in rows_of_files(report)["what_mattered"]
     ]
@@ -265,7 +268,7 @@ def test_a_fraction_gives_main_effects_and_names_what_is_aliased(fake: Any, tmp_
     assert rows["train.epochs"]["estimate"] == pytest.approx(0.0, abs=1e-9)
     lost = [row for row in rows.values() if row["kind"] == "interaction"]
     assert len(lost) == 6 and all(row["estimate"] is None for row in lost)
-    assert rows["optimizer.lr x train.global_batch_size"]["state"] == "aliased with momentum x epochs"
+    assert rows["optimizer.lr x train.global_batch_size"]["state"] == "aliased with epochs x momentum"
     assert _by_effect(report, "train_seconds")["train.epochs"]["estimate"] == pytest.approx(2.0)
 
 

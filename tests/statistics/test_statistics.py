@@ -13,7 +13,7 @@ from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmode
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from harness.compare.comparison import over_images
+from harness.compare.pair import over_images
 from harness.statistics.crossed import ImageNoise, half_width, image_noise, largest_image_noise, tail_beyond
 from harness.statistics.intervals import chance_above, summarise
 from harness.statistics.moderated import moderated_variances
