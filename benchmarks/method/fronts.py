@@ -78,9 +78,7 @@ def judged(accuracies: np.ndarray, seconds: np.ndarray) -> Front:
     """Returns the report's front of runs, [configs, seeds]; the places keep the order of the configs."""
     points = [(float(one.mean()), float(other.mean())) for one, other in zip(accuracies, seconds, strict=True)]
     places = [
-        Place(
-            _row(index), *points[index], on_front, dict(enumerate(accuracies[index])), dict(enumerate(seconds[index]))
-        )
+        Place(_row(index), dict(enumerate(accuracies[index])), dict(enumerate(seconds[index])), on_front)
         for index, on_front in enumerate(pareto_front(points))
     ]
     return Front(TIME, tuple(sampled(places)))

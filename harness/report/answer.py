@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.durations import duration_text
+from harness.report.fronts import known
 from harness.report.rows import Row
 from harness.report.texts import quoted
 from harness.results.answers import Family
 from harness.results.measured import MeasuredRun
 from harness.statistics.crossed import largest_image_noise
-from harness.statistics.intervals import Summary, flattery_of_best, summarise
+from harness.statistics.intervals import Summary, flattery_of_best
 from harness.statistics.pairs import PairwiseTests
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ class Contender:
     @functools.cached_property
     def summary(self) -> Summary:
         """Mean and interval."""
-        summary = summarise(list(self.by_seed.values()))
-        assert summary
-        return summary
+        return known(self.by_seed)
 
 
 @dataclass(frozen=True)

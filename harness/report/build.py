@@ -237,6 +237,7 @@ def _table(
         prices=price_table(f"Price list of {here}", fronts, compared),
         mattered=effect_table(f"What mattered in {here}", effects, study.labels) if effects else None,
         effects=effects,
+        fronts=tuple(fronts),
         curves=curves,
         budget=budget,
         drift=drift,

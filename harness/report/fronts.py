@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +14,14 @@ from harness.report.rows import Row
 from harness.report.texts import NOTHING, TextColumn, TextTable, column_texts, listed, one_line, quoted, span
 from harness.results.answers import Family
 from harness.results.columns import Column, Kind
-from harness.statistics.intervals import ratio_interval, summarise
+from harness.statistics.intervals import Summary, ratio_interval, summarise
 from harness.statistics.pareto import pareto_front, pareto_fronts
 from harness.statistics.resampling import SAMPLES, samples_of_means
 
 ACCURACY = "test.accuracy"
 BETTER, NO_VERDICT = "better", "no verdict"
 POINT = 0.01  # of accuracy
+SURE = 0.95  # of being on the front, or of not being on it
 Step = dict[str, Any]
 """A step along a front as `prices.csv` has it; it has a price only where the dearer config is better."""
 
@@ -56,24 +58,41 @@ class Place:
     """A config on the plane of accuracy and cost.
 
     Attributes:
-        accuracy, paid: means over the seeds.
-        on_front: whether no other config here beats these means.
         accuracies, payments: by seed.
+        on_front: whether no other config here beats these means.
         probability: the share of the samples in which it is on the front; None where it cannot be known.
     """
 
     row: Row
-    accuracy: float
-    paid: float
-    on_front: bool
     accuracies: Mapping[Any, float]
     payments: Mapping[Any, float]
+    on_front: bool = False
     probability: float | None = None
+
+    @functools.cached_property
+    def accuracy(self) -> Summary:
+        """Over the seeds."""
+        return known(self.accuracies)
+
+    @functools.cached_property
+    def paid(self) -> Summary:
+        """Over the seeds."""
+        return known(self.payments)
 
     @property
     def has_spread(self) -> bool:
         """Whether there are two seeds or more of both."""
         return min(len(self.accuracies), len(self.payments)) > 1
+
+    @property
+    def sureness(self) -> str:
+        """Whether it is on the front: `sure`, `unsure`, `perhaps` (not by its means) or `off`.
+
+        One whose probability cannot be known is where its means put it.
+        """
+        if self.on_front:
+            return "sure" if self.probability is None or self.probability >= SURE else "unsure"
+        return "perhaps" if self.probability is not None and self.probability > 1 - SURE else "off"
 
 
 @dataclass(frozen=True)
@@ -85,7 +104,7 @@ class Front:
 
     def members(self) -> list[Place]:
         """Returns the configs on the front of the means, the cheapest first."""
-        return sorted((place for place in self.places if place.on_front), key=lambda place: place.paid)
+        return sorted((place for place in self.places if place.on_front), key=lambda place: place.paid.mean)
 
 
 def front_of(rows: Sequence[Row], cost: Cost) -> Front:
@@ -98,9 +117,9 @@ def front_of(rows: Sequence[Row], cost: Cost) -> Front:
     measured = [(row, _by_seed(row, ACCURACY), _by_seed(row, cost.metric)) for row in paid]
     # By their ids, so that the same records give the same samples however the table is sorted.
     measured = sorted((one for one in measured if one[1] and one[2]), key=lambda one: one[0].config_id)
-    points = [(_mean(accuracies), _mean(payments)) for _, accuracies, payments in measured]
-    front = zip(measured, points, pareto_front(points), strict=True)
-    return Front(cost, tuple(sampled([Place(one[0], *point, on, *one[1:]) for one, point, on in front])))
+    places = [Place(*one) for one in measured]
+    front = pareto_front([(one.accuracy.mean, one.paid.mean) for one in places])
+    return Front(cost, tuple(sampled([replace(one, on_front=on) for one, on in zip(places, front, strict=True)])))
 
 
 def sampled(places: Sequence[Place]) -> list[Place]:
@@ -169,13 +188,16 @@ def _by_seed(row: Row, name: str) -> dict[Any, float]:
     return found
 
 
-def _mean(by_seed: Mapping[Any, float]) -> float:
-    return math.fsum(by_seed.values()) / len(by_seed)
+def known(by_seed: Mapping[Any, float]) -> Summary:
+    """Returns the summary of numbers, of which there is one at least."""
+    summary = summarise(list(by_seed.values()))
+    assert summary
+    return summary
 
 
 def _beats(one: Place, other: Place) -> bool:
-    better = one.accuracy > other.accuracy or one.paid < other.paid
-    return better and one.accuracy >= other.accuracy and one.paid <= other.paid
+    own, others = (one.accuracy.mean, -one.paid.mean), (other.accuracy.mean, -other.paid.mean)
+    return own != others and own[0] >= others[0] and own[1] >= others[1]
 
 
 def prices_along(front: Front, compared: Family) -> list[Step]:
@@ -186,7 +208,7 @@ def prices_along(front: Front, compared: Family) -> list[Step]:
     """
     at = {config.config_id: place for place, config in enumerate(compared.configs)}
     steps = itertools.pairwise(front.members())
-    return [_step(front.cost, *step, compared, at) for step in steps if step[0].accuracy < step[1].accuracy]
+    return [_step(front.cost, *step, compared, at) for step in steps if step[0].accuracy.mean < step[1].accuracy.mean]
 
 
 def price_table(title: str, fronts: Sequence[Front], compared: Family) -> TextTable | None:
@@ -221,10 +243,10 @@ def _step(cost: Cost, cheaper: Place, dearer: Place, compared: Family, at: Mappi
         "from_label": cheaper.row.label,
         "to_config_id": dearer.row.config_id,
         "to_label": dearer.row.label,
-        "test_accuracy_gain": gain.mean if gain else dearer.accuracy - cheaper.accuracy,
+        "test_accuracy_gain": gain.mean if gain else dearer.accuracy.mean - cheaper.accuracy.mean,
         "test_accuracy_gain_low": gain.low if gain else None,
         "test_accuracy_gain_high": gain.high if gain else None,
-        "cost_increase": more.mean if more else dearer.paid - cheaper.paid,
+        "cost_increase": more.mean if more else dearer.paid.mean - cheaper.paid.mean,
         "cost_increase_ci95": more.ci95 if more else None,
         "cost_per_point": price,
         "cost_per_point_low": low,

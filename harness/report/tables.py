@@ -14,6 +14,7 @@ from harness.report.answer import Standing, answer, chosen_notes, most_accurate
 from harness.report.derived import COLLAPSED, is_unbalanced, overfitting_notes, peak_notes
 from harness.report.drift import Drift
 from harness.report.epochs import Budget, Curve, EpochsOf, some_late
+from harness.report.fronts import Front
 from harness.report.notes import SELECTED_ON_TEST, same_in_all
 from harness.report.pictures import PictureFile
 from harness.report.rows import Row
@@ -37,6 +38,7 @@ class Table:
         prices: what the next point of accuracy costs along the front.
         cautions: what could change a decision: runs that failed, that others disturbed, that read less than all files.
         notes: what the numbers are, and what was not measured.
+        fronts: over what was measured of time, energy and memory.
         curves: of the timed runs of each config, by config_id.
         budget: the train time that accuracies are compared at, if any.
         epochs_of: gives the events of a run's epochs; asked where something is drawn of them.
@@ -55,6 +57,7 @@ class Table:
     effects: WhatMattered | None = None
     drift: Drift | None = None
     prices: TextTable | None = None
+    fronts: tuple[Front, ...] = ()
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     budget: Budget | None = None
     calibration: Calibration | None = None

@@ -198,6 +198,7 @@ def make_report(
     budget_seconds: float | None = None,
     margin: float | None = None,
     selection: Sequence[str] = (),
+    factors: Sequence[Any] = (),
     output: Path = Path(),
     **stored: Any,
 ) -> Report:
@@ -219,7 +220,9 @@ def make_report(
         labels={config.config_id: config.label for config in (*planned, *results, *planned)},
         results=results,
         systems=systems or named,
-        question=SuiteQuestion(budget=budget_seconds, margin=margin, overrides=dict(overrides or {})),
+        question=SuiteQuestion(
+            budget=budget_seconds, margin=margin, overrides=dict(overrides or {}), factors=list(factors)
+        ),
         selection=tuple(selection),
         published=references or {},
     )

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from harness.records.result import Energy
-from harness.report.charts.accuracy_over_cost import accuracy_over_cost, paying
+from harness.report.charts.accuracy_over_cost import accuracy_over_cost
 from harness.report.fronts import BETTER, TIME, front_of
 from harness.report.machine import rows_of_files, summary_rows
 from harness.statistics.intervals import ratio_interval, summarise
@@ -119,7 +119,7 @@ def test_resumed_runs_count_for_accuracy_but_not_for_time(fake: Any) -> None:
         p for p in front_of(fake.report([resumed, *results[1:]]).tables[0].rows, TIME).places if p.row.label == "fast"
     ]
     assert (len(place.accuracies), len(place.payments)) == (3, 2)
-    assert place.paid == pytest.approx(10.15)
+    assert place.paid.mean == pytest.approx(10.15)
     assert place.probability is not None
 
 
@@ -219,7 +219,7 @@ def test_the_chart_tells_sure_places_from_unsure_ones(fake: Any) -> None:
         "apart": [(0.80, 5.0), (0.801, 5.1), (0.802, 5.2)],
     }
     table = fake.report(_results(fake, runs)).tables[0]
-    places = {one.row.label: one.place for one in paying(table, TIME)}
+    places = {one.row.label: one.sureness for one in table.fronts[0].places}
     assert places == {"fast": "sure", "good": "unsure", "beaten": "off", "near": "perhaps", "apart": "sure"}
     spec = fake.spec(accuracy_over_cost(table))
     assert {point["label"]: point["place"] for point in spec["datasets"]["points"]} == places
@@ -232,7 +232,7 @@ def test_the_chart_tells_sure_places_from_unsure_ones(fake: Any) -> None:
 def test_a_seed_that_ran_twice_on_other_data_counts_as_two(fake: Any) -> None:
     runs = _results(fake, {"a": [(0.90, 10.0)]}) + _results(fake, {"a": [(0.92, 11.0)]}, run_id="on other data")
     (place,) = front_of(fake.report(runs).tables[0].rows, TIME).places
-    assert sorted(place.accuracies.values()) == [0.90, 0.92] and place.accuracy == pytest.approx(0.91)
+    assert sorted(place.accuracies.values()) == [0.90, 0.92] and place.accuracy.mean == pytest.approx(0.91)
     assert place.has_spread
 
 

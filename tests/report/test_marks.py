@@ -9,12 +9,10 @@ import pytest
 
 from harness.records.comparable import MARKED, MARKS, compares, marks, untimed_by
 from harness.records.result import Energy, RunResult, TargetReached, Telemetry
-from harness.report.charts.accuracy_over_cost import paying
 from harness.report.charts.by_epoch import learning_curves, over_epochs
 from harness.report.charts.curves import curves
 from harness.report.drift import left_out_notes
 from harness.report.epochs import curve_of
-from harness.report.fronts import TIME
 from harness.report.machine import as_json, summary_rows
 from tests.marked import MARKING, REASONS
 from tests.report.conftest import run_rows
@@ -139,7 +137,7 @@ def test_a_marked_config_is_on_no_front_of_time_and_beside_no_published_time(fak
     assert (rows["slow"]["on_front"], rows["best"]["on_front"]) == (True, None)
     assert rows["best"]["front_probability"] is rows["best"]["energy_front_probability"] is None
     assert rows["best"]["memory_front_probability"] is not None
-    assert [one.row.label for one in paying(table, TIME)] == ["slow"]
+    assert [one.row.label for one in table.fronts[0].places] == ["slow"]
     by_time = fake.report([*slow, *best], sort="train_seconds").tables[0]
     assert [row.label for row in by_time.rows] == ["slow", "best"]
     [seconds] = table.published.records

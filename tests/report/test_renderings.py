@@ -26,6 +26,7 @@ from harness.report.markup import latex, markdown
 from harness.report.terminal import MOST_ROWS, show
 from harness.report.texts import column_texts
 from harness.results.columns import Column
+from harness.results.question import DeclaredFactor
 from tests.report.conftest import run_rows
 
 NASTY = "a|b <script>alert(1)</script> 50% & $x_1$ {#} ~^\\ [bold]né→日本[/bold]\nnext\x1b[31m"
@@ -168,7 +169,8 @@ def _everything(fake: Any) -> Any:
     ]
     results[1].resolved.loader = "dali"
     references = {results[0].config_id: [fake.Published("test.accuracy", 0.9, "report")]}
-    return fake.report(results, references=references)
+    factors = [DeclaredFactor(paths=[path], levels=2) for path in ("train.mixed_precision", "train.epochs")]
+    return fake.report(results, references=references, factors=factors)
 
 
 def _documented(file: str) -> list[str]:

@@ -13,8 +13,6 @@ from harness.records.comparable import is_of_time
 from harness.records.read import SuiteResults
 from harness.records.result import Energy, RunResult, TargetReached
 from harness.report.build import Options, build_report
-from harness.report.charts.accuracy_over_cost import paying
-from harness.report.fronts import TIME
 from harness.report.tables import Table
 from harness.results.study import study_of_plans
 from harness.suite.plan import load_suite
@@ -81,7 +79,7 @@ def test_a_config_without_a_time_has_a_row_and_no_place_on_front_and_chart(fake:
     table = fake.report([*quick, *slow]).tables[0]
     assert [row.label for row in table.rows] == ["quick", "slow"]
     assert [row.values["on_front"] for row in table.rows] == [None, True]
-    assert [one.row.label for one in paying(table, TIME)] == ["slow"]
+    assert [one.row.label for one in table.fronts[0].places] == ["slow"]
     assert [row.label for row in fake.report([*quick, *slow], sort="train_seconds").tables[0].rows] == ["slow", "quick"]
     both = fake.report([*quick, *slow], sort="train_seconds", with_resumed=True).tables[0]
     assert [row.label for row in both.rows] == ["quick", "slow"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from harness.records.result import metric
 from harness.report.answer import accuracy_text
 from harness.report.charts.chart import (
     Axis,
@@ -22,15 +21,12 @@ from harness.report.charts.chart import (
     tooltip,
 )
 from harness.report.charts.theme import FONT_SIZE, HALO, INK, WHITE
-from harness.report.fronts import TIME, Cost
-from harness.report.rows import Row
+from harness.report.fronts import TIME, Cost, Place
 from harness.report.tables import Table
 from harness.report.texts import TextTable, column_texts, one_line, shortened, text_table, without_common_parts
 from harness.results.columns import INTERVAL, Column
-from harness.statistics.intervals import Summary, summarise
-from harness.statistics.pareto import pareto_front
+from harness.statistics.intervals import Summary
 
-SURE = 0.95  # of being on the front, or of not being on it
 MOST_POINTS = 400
 MANY = 40  # from here on the bars are faint
 ALL_BARS_UP_TO = 200  # beyond, only those of the front are drawn
@@ -45,63 +41,19 @@ _LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-class Paying(NamedTuple):
-    """A config and what it pays for its accuracy.
-
-    Attributes:
-        on_front: by its means.
-        probability: of being on the front; None where it cannot be known.
-    """
-
-    row: Row
-    accuracy: Summary
-    paid: Summary
-    on_front: bool
-    probability: float | None
-
-    @property
-    def place(self) -> str:
-        """Whether it is on the front: `sure`, `unsure`, `perhaps` (not by its means) or `off`.
-
-        One whose probability cannot be known is where its means put it.
-        """
-        if self.on_front:
-            return "sure" if self.probability is None or self.probability >= SURE else "unsure"
-        return "perhaps" if self.probability is not None and self.probability > 1 - SURE else "off"
-
-
-def paying(table: Table, cost: Cost) -> list[Paying]:
-    """Returns the configs that have both numbers, those of the front first, then the most accurate.
-
-    Only ranked ones are on the front.
-    """
-    found = []
-    for row in table.rows:
-        accuracy = row.values["test_accuracy"]
-        if accuracy and row.values[cost.name] is not None and (row.ranked or cost is TIME):
-            paid = summarise([metric(run, cost.metric) for run in row.ok_for(cost.metric)])
-            assert paid
-            found.append((row, accuracy, paid))
-    front = iter(pareto_front([(accuracy.mean, paid.mean) for row, accuracy, paid in found if row.ranked]))
-    own = [
-        Paying(row, accuracy, paid, row.ranked and next(front), row.values[cost.probability])
-        for row, accuracy, paid in found
-    ]
-    return sorted(own, key=lambda one: (not one.on_front, -one.accuracy.mean))
-
-
 def accuracy_over_cost(table: Table, cost: Cost = TIME) -> Chart | None:
     """Returns the chart of one system; None where no config has both numbers."""
-    every = paying(table, cost)
-    if not every:
+    front = next((front for front in table.fronts if front.cost is cost), None)
+    if front is None:
         return None
+    every = sorted(front.places, key=lambda one: (not one.on_front, -one.accuracy.mean))
     shown, palette = every[:MOST_POINTS], coloured(table)
     x = axis_of(cost.word, cost.kind, *_span([one.paid for one in shown]))
     y = accuracy_axis(*_span([one.accuracy for one in shown]))
     points = [_point(one, x, y, cost, palette) for one in shown]
-    front = sorted((point for point in points if point["on_front"]), key=lambda point: point["x"])
-    steps = [{"x": point["x"], "y": point["y"]} for point in front]
-    steps += [{"x": x.high, "y": point["y"]} for point in front[-1:]]
+    best = sorted((point for point in points if point["on_front"]), key=lambda point: point["x"])
+    steps = [{"x": point["x"], "y": point["y"]} for point in best]
+    steps += [{"x": x.high, "y": point["y"]} for point in best[-1:]]
     named = [palette[one.row.config_id] for one in shown if one.row.config_id in palette]
     at = {"x": x.channel("x"), "y": y.channel("y")}
     base = {**at, "color": config_colour(named, len(shown) - len(named))}
@@ -119,7 +71,7 @@ def accuracy_over_cost(table: Table, cost: Cost = TIME) -> Chart | None:
         table,
         f"Accuracy over {cost.word}",
         _said(every, shown),
-        {"points": points, "front": steps, "labels": _labels(front, x, y)},
+        {"points": points, "front": steps, "labels": _labels(best, x, y)},
         _numbers(every, cost),
         width=WIDTH,
         height=HEIGHT,
@@ -151,7 +103,7 @@ def _span(values: Sequence[Summary]) -> tuple[float, float]:
     return max(min(lows), least - room), min(max(highs), most + room)
 
 
-def _point(one: Paying, x: Axis, y: Axis, cost: Cost, palette: dict[str, tuple[str, str]]) -> dict[str, Any]:
+def _point(one: Place, x: Axis, y: Axis, cost: Cost, palette: dict[str, tuple[str, str]]) -> dict[str, Any]:
     accuracy, paid = one.accuracy, one.paid
     return {
         "label": one_line(one.row.label),
@@ -164,7 +116,7 @@ def _point(one: Paying, x: Axis, y: Axis, cost: Cost, palette: dict[str, tuple[s
         "y_low": y.clipped(accuracy.low),
         "y_high": y.clipped(accuracy.high),
         "on_front": one.on_front,
-        "place": one.place,
+        "place": one.sureness,
         "accuracy": f"{accuracy.mean:.2%} (n = {accuracy.n})",
         "paid": column_texts(Column("", "", cost.kind), [paid])[0],
     }
@@ -185,9 +137,10 @@ def _labels(front: Rows, x: Axis, y: Axis) -> Rows:
     return found
 
 
-def _said(every: Sequence[Paying], shown: Sequence[Paying]) -> list[str]:
+def _said(every: Sequence[Place], shown: Sequence[Place]) -> list[str]:
     bars = "Bars are 95 % t intervals" + ", of the front only" * (len(shown) > ALL_BARS_UP_TO)
-    several, unsure = any(one.accuracy.n > 1 for one in shown), any(one.place in ("unsure", "perhaps") for one in shown)
+    several = any(one.accuracy.n > 1 for one in shown)
+    unsure = any(one.sureness in ("unsure", "perhaps") for one in shown)
     front = "Line and outlined points: the Pareto front; no other config is both more accurate and cheaper."
     cut = f"Drawn are the front and the most accurate: {len(shown)} of {len(every):,} configs."
     return [
@@ -195,12 +148,11 @@ def _said(every: Sequence[Paying], shown: Sequence[Paying]) -> list[str]:
         f"{bars}." * any(one.accuracy.ci95 is not None for one in shown),
         front * shown[0].on_front,
         "Dashed outlines: uncertain, with the probability of being on the front." * unsure,
-        "Synthetic data is not ranked." * any(not one.row.ranked for one in shown),
         cut * (len(shown) < len(every)),
     ]
 
 
-def _numbers(every: Sequence[Paying], cost: Cost) -> TextTable:
+def _numbers(every: Sequence[Place], cost: Cost) -> TextTable:
     """What each config reaches and pays."""
     paid = column_texts(Column("", "", cost.kind, over=INTERVAL), [one.paid for one in every])
     probabilities = column_texts(_PROBABILITY, [one.probability for one in every])
