@@ -59,9 +59,10 @@ def budgets(table: Table) -> list[BudgetChoice]:
     firsts = [max(curve.seconds[0] for curve in runs[row.config_id].values()) for row in rows]
     last = max(curve.seconds[-1] for row in rows for curve in runs[row.config_id].values())
     images = min(run.data.test_samples for row in rows for run in row.ok if run.data)
-    own = table.budget.seconds if table.budget else None
     found = []
-    for seconds in _between(min(firsts), last, own, FEW_BUDGETS if len(rows) > MANY_CONFIGS else ROUND_BUDGETS):
+    for seconds in _between(
+        min(firsts), last, table.budget, FEW_BUDGETS if len(rows) > MANY_CONFIGS else ROUND_BUDGETS
+    ):
         contenders = []
         for row in rows:
             reached = {seed: curve.at(seconds) for seed, curve in runs[row.config_id].items()}
@@ -69,7 +70,7 @@ def budgets(table: Table) -> list[BudgetChoice]:
             if len(known) == len(reached):
                 contenders.append(Contender(row, known))
         standing = standing_by(contenders, images, table.compared.margin)
-        found.append(BudgetChoice(seconds, standing, seconds >= last, seconds == own))
+        found.append(BudgetChoice(seconds, standing, seconds >= last, seconds == table.budget))
     return found
 
 

@@ -15,8 +15,7 @@ from harness.records.result import RunResult
 from harness.report.derived import fraction_of_peak, guessing_shares, learned_values, no_peak_notes, target_values
 from harness.report.drift import drift_notes, drift_of, left_out_notes
 from harness.report.epochs import (
-    MOST_DRAWN,
-    Budget,
+    MOST_COLOURED,
     Curve,
     CurveOf,
     EpochsOf,
@@ -116,8 +115,7 @@ def build_report(
         HarnessError: there is no column to sort by, or no run was evaluated within the budget that was asked for.
     """
     options, stored = options or Options(), stored or read_stored(study)
-    seconds = options.budget_seconds or study.question.budget
-    budget = Budget(seconds) if seconds else None
+    budget = options.budget_seconds or study.question.budget
     runs = _in_order(study)
     by_column = run_values(runs)
     columns, rows = build_rows(study, runs, by_column, with_resumed=options.with_resumed)
@@ -127,7 +125,7 @@ def build_report(
         raise HarnessError(f"cannot sort by '{options.sort}': no such column", nearest(options.sort, sortable))
 
     design = design_of(study.specs, study.question.factors)
-    most = None if every_curve or budget else MOST_DRAWN
+    most = None if every_curve or budget else MOST_COLOURED
     tables = tuple(
         _table(study, stored, name, own, columns, sortable[options.sort], budget, most, design)
         for name, own in _by_system(rows)
@@ -183,7 +181,7 @@ def _table(
     measured: Sequence[Row],
     columns: tuple[Column, ...],
     sort: Column,
-    budget: Budget | None,
+    budget: float | None,
     most_curves: int | None,
     design: Design | None,
 ) -> Table:

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.durations import duration_text
 from harness.errors import HarnessError
@@ -16,7 +16,7 @@ from harness.records.result import RunResult
 from harness.report.rows import Row
 from harness.report.texts import listed, quoted
 from harness.results.columns import AT_BUDGET, Column
-from harness.statistics.intervals import Summary, summarise
+from harness.statistics.intervals import summarise
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,14 @@ class Curve:
         return self.accuracies[index - 1] if index else None
 
 
+T = TypeVar("T")
 EpochsOf = Callable[[RunResult], Mapping[int, Mapping[str, Any]]]
 """Gives the events of a run's epochs, by their number, counted from 0."""
 SPLITS, METRICS = ("test", "train"), ("accuracy", "loss")
 OVER_TIME = ("samples_per_second", "wait_share", "gpu_watts")
-MOST_COLOURED, MOST_FAINT = 8, 40  # configs in a chart, with a colour of their own and in grey
-MOST_DRAWN = MOST_COLOURED + MOST_FAINT
+MOST_COLOURED = 8  # configs with a colour of their own: lines are drawn of these alone
 CurveOf = Callable[[RunResult], Curve | None]
 """Gives the curve of a run; None where its record has none."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """A train time at which configs are compared."""
-
-    seconds: float
 
 
 def curve_of(epochs: Mapping[int, Mapping[str, Any]]) -> Curve | None:
@@ -97,39 +90,38 @@ def curves_of(rows: Sequence[Row], curve_of_run: CurveOf, most: int | None = Non
     return curves
 
 
-def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, Summary]]:
+def mean_curve(curves: Sequence[Curve]) -> list[tuple[float, float]]:
     """Returns the mean over seeds from each train time on at which one of them was evaluated.
 
     It begins where all seeds have been evaluated, so that it is always over the same seeds.
     """
     start = max(curve.seconds[0] for curve in curves)
     times = sorted({seconds for curve in curves for seconds in curve.seconds if seconds >= start})
-    summaries = ((seconds, summarise([curve.at(seconds) for curve in curves])) for seconds in times)
-    return [(seconds, summary) for seconds, summary in summaries if summary]
+    return [(seconds, math.fsum(curve.at(seconds) or 0.0 for curve in curves) / len(curves)) for seconds in times]
 
 
-def budget_values(curves: Sequence[Curve], budget: Budget | None) -> dict[str, Any]:
+def budget_values(curves: Sequence[Curve], budget: float | None) -> dict[str, Any]:
     """Returns the accuracy of a config at a budget, over the seeds that were evaluated by then: values of columns."""
-    values = [curve.at(budget.seconds) for curve in curves] if budget else []
+    values = [curve.at(budget) for curve in curves] if budget else []
     evaluated = sum(value is not None for value in values)
     return {
-        "budget_seconds": budget.seconds if budget else None,
+        "budget_seconds": budget if budget else None,
         AT_BUDGET: summarise(values),
         "evaluated_by_budget": f"{evaluated} of {len(values)}" if values else None,
     }
 
 
-def with_budget_in_title(columns: Sequence[Column], budget: Budget | None) -> tuple[Column, ...]:
+def with_budget_in_title(columns: Sequence[Column], budget: float | None) -> tuple[Column, ...]:
     """Returns the columns, the accuracy at the budget with the budget in its title."""
-    said = f"test accuracy at {duration_text(budget.seconds)}" if budget else ""
+    said = f"test accuracy at {duration_text(budget)}" if budget else ""
     return tuple(dataclasses.replace(one, title=said) if budget and one.name == AT_BUDGET else one for one in columns)
 
 
-def budget_notes(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], budget: Budget | None) -> Iterator[str]:
+def budget_notes(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], budget: float | None) -> Iterator[str]:
     """Yields what a reader of the accuracy at a budget must know."""
     if budget is None:
         return
-    said = duration_text(budget.seconds)
+    said = duration_text(budget)
     if not any(row.values[AT_BUDGET] for row in rows):
         yield _none_by(said, _first(curves))
         return
@@ -137,7 +129,7 @@ def budget_notes(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], bud
     late = [
         f"{quoted(row.label)} ({row.values['evaluated_by_budget']} evaluated)"
         for row in rows
-        if curves.get(row.config_id) and any(curve.at(budget.seconds) is None for curve in curves[row.config_id])
+        if curves.get(row.config_id) and any(curve.at(budget) is None for curve in curves[row.config_id])
     ]
     if late:
         yield f"Not all evaluated within {said}, so the mean there is over the others alone: {listed(late)}."
@@ -149,15 +141,15 @@ def some_late(rows: Sequence[Row]) -> bool:
     return any(evaluated != every for evaluated, every in counts)
 
 
-def require_evaluation_by(budget: Budget, systems: Sequence[Mapping[str, Sequence[Curve]]]) -> None:
+def require_evaluation_by(budget: float, systems: Sequence[Mapping[str, Sequence[Curve]]]) -> None:
     """Refuses a budget that ends before the first evaluation of every run.
 
     Raises:
         HarnessError: with the time of the first evaluation.
     """
     firsts = [first for curves in systems if (first := _first(curves)) is not None]
-    if not firsts or min(firsts) > budget.seconds:
-        message = _none_by(duration_text(budget.seconds), min(firsts, default=None)).rstrip(".")
+    if not firsts or min(firsts) > budget:
+        message = _none_by(duration_text(budget), min(firsts, default=None)).rstrip(".")
         raise HarnessError(
             message,
             "give --at a longer time, or evaluate more often: train.evaluate_every_epochs; `harness report` says which "
@@ -222,10 +214,10 @@ def by_epoch(row: Row, epochs_of: EpochsOf) -> ByEpoch | None:
     return ByEpoch(row, len(runs), tuple(epochs), expected - len(epochs))
 
 
-def thinned(epochs: Sequence[EpochMean], most: int) -> list[EpochMean]:
-    """Leaves out epochs between others, where there are more than a line can show; never the last."""
-    every = max(1, math.ceil(len(epochs) / most))
-    return [*epochs[(len(epochs) - 1) % every :: every]]
+def thinned(values: Sequence[T], most: int) -> tuple[T, ...]:
+    """Leaves out values between others, where there are more than a line can show; never the last."""
+    every = max(1, math.ceil(len(values) / most))
+    return tuple(values[(len(values) - 1) % every :: every])
 
 
 def _by_number(

@@ -13,7 +13,7 @@ from harness.records.calibration import Calibration
 from harness.report.answer import Standing, answer, chosen_notes, most_accurate
 from harness.report.derived import COLLAPSED, is_unbalanced, overfitting_notes, peak_notes
 from harness.report.drift import Drift
-from harness.report.epochs import Budget, Curve, EpochsOf, some_late
+from harness.report.epochs import Curve, EpochsOf, some_late
 from harness.report.fronts import Front
 from harness.report.notes import SELECTED_ON_TEST, same_in_all
 from harness.report.pictures import PictureFile
@@ -59,7 +59,7 @@ class Table:
     prices: TextTable | None = None
     fronts: tuple[Front, ...] = ()
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
-    budget: Budget | None = None
+    budget: float | None = None
     calibration: Calibration | None = None
     epochs_of: EpochsOf = lambda run: {}
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost
-from harness.report.charts.by_epoch import learning_curves, over_epochs
 from harness.report.charts.chart import coloured
-from harness.report.charts.curves import curves
+from harness.report.charts.lines import curves, learning_curves, over_epochs
 from harness.report.epochs import Curve, by_epoch, curve_of
 from harness.report.fronts import COSTS
 from harness.report.write import write_report

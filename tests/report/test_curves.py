@@ -11,7 +11,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.records.result import TargetReached
 from harness.records.store import run_folder
-from harness.report.charts.curves import curves as curves_chart
+from harness.report.charts.lines import curves as curves_chart
 from harness.report.epochs import Curve, curve_of, mean_curve
 from harness.report.machine import summary_rows
 from harness.report.tables import Report
@@ -71,8 +71,8 @@ def test_accuracy_holds_from_one_evaluation_to_the_next(seconds: float, accuracy
 
 def test_the_mean_curve_is_always_over_the_same_seeds() -> None:
     mean = mean_curve([Curve((10.0, 20.0), (0.4, 0.6)), Curve((12.0, 24.0), (0.6, 0.8))])
-    assert [(seconds, summary.n) for seconds, summary in mean] == [(12.0, 2), (20.0, 2), (24.0, 2)]
-    assert [summary.mean for _, summary in mean] == pytest.approx([0.5, 0.6, 0.7])
+    assert [seconds for seconds, _ in mean] == [12.0, 20.0, 24.0]
+    assert [accuracy for _, accuracy in mean] == pytest.approx([0.5, 0.6, 0.7])
 
 
 def test_accuracy_at_a_budget_is_over_the_seeds_that_were_evaluated_by_then(fake: Any) -> None:
@@ -196,32 +196,20 @@ def test_the_chart_has_the_means_of_the_curves_and_marks_front_target_and_budget
     report = fake.report(results, budget_seconds=60.0, curve_of=lambda run: curves[run.config_id][run.seed])
     spec = fake.spec(curves_chart(report.tables[0]))
     last = {point["config"]: point for point in spec["datasets"]["curves"]}
-    bands = {point["config"]: point for point in spec["datasets"]["bands"]}
     for row in report.tables[0].rows:
         assert last[row.label]["y"] == pytest.approx(100 * row.values["test_accuracy"].mean)
         assert last[row.label]["front"] == row.values["on_front"]
-        assert (row.label in bands) == row.values["on_front"]
-    for row in report.tables[0].rows[: len(bands)]:
-        band = bands[row.label]
-        assert band["high"] - band["low"] == pytest.approx(200 * row.values["test_accuracy"].ci95)
     text = json.dumps(spec)
     assert "target 68 %" in text
     assert "1 min" in text
 
 
-@pytest.mark.parametrize(("seeds", "sd"), [(1, 0.0), (2, 0.001), (3, 0.1)])
-def test_bands_that_say_nothing_are_left_out(fake: Any, seeds: int, sd: float) -> None:
-    chart = fake.spec(curves_chart(_report(fake, _many(3, seeds, sd), None).tables[0]))
-    assert chart["datasets"]["bands"] == []
-    assert "no band" in " ".join(chart["title"]["subtitle"]).lower()
-
-
-def test_of_many_configs_few_are_coloured(fake: Any) -> None:
+def test_of_many_configs_the_best_are_drawn(fake: Any) -> None:
     report = _report(fake, _many(70, 1), None)
     chart = fake.spec(curves_chart(report.tables[0]))
-    coloured, faint = ({point["label"] for point in chart["datasets"][name]} for name in ("curves", "faint"))
-    assert (len(coloured), len(faint), coloured & faint) == (8, 40, set())
-    assert {row.label for row in report.tables[0].rows if row.values["on_front"]} <= coloured
+    drawn = {point["label"] for point in chart["datasets"]["curves"]}
+    assert len(drawn) == 8 and "62 more configs are not drawn" in " ".join(chart["title"]["subtitle"])
+    assert {row.label for row in report.tables[0].rows if row.values["on_front"]} <= drawn
 
 
 def test_curves_are_read_from_the_events_of_the_last_attempt(tmp_path: Path) -> None:

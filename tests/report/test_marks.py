@@ -9,8 +9,7 @@ import pytest
 
 from harness.records.comparable import MARKED, MARKS, compares, marks, untimed_by
 from harness.records.result import Energy, RunResult, TargetReached, Telemetry
-from harness.report.charts.by_epoch import learning_curves, over_epochs
-from harness.report.charts.curves import curves
+from harness.report.charts.lines import curves, learning_curves, over_epochs
 from harness.report.drift import left_out_notes
 from harness.report.epochs import curve_of
 from harness.report.machine import as_json, summary_rows

@@ -7,9 +7,8 @@ import re
 from collections.abc import Callable
 
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost
-from harness.report.charts.by_epoch import learning_curves, over_epochs
 from harness.report.charts.chart import Chart
-from harness.report.charts.curves import curves
+from harness.report.charts.lines import curves, learning_curves, over_epochs
 from harness.report.fronts import COSTS
 from harness.report.tables import Report, Table
 

@@ -1,14 +1,18 @@
-"""Charts of each epoch: accuracy and loss of both splits; and speed, waiting and power over the train time."""
+"""Lines over train time and over epochs: test accuracy; accuracy and loss of both splits; speed, waiting and power."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from harness.durations import duration_text
+from harness.report.answer import accuracy_text
 from harness.report.charts.chart import (
     Axis,
     Chart,
     Rows,
+    accuracy_axis,
     axis_of,
     channel,
     chart,
@@ -18,15 +22,22 @@ from harness.report.charts.chart import (
     layer,
     tooltip,
 )
-from harness.report.epochs import METRICS, SPLITS, ByEpoch, by_epoch, thinned
+from harness.report.charts.theme import FONT_SIZE, HALO, INK, MUTED
+from harness.report.epochs import METRICS, SPLITS, ByEpoch, Curve, by_epoch, mean_curve, thinned
 from harness.report.fronts import TIME
+from harness.report.rows import Row
 from harness.report.tables import Table
 from harness.report.texts import NOTHING, TextTable, listed, one_line, text_table
 from harness.spec.settings import value_at
+from harness.statistics.intervals import summarise
 
+WIDTH, HEIGHT = 760, 380  # of the plot itself; title, axes and legend come on top
 SIZE, FLAT_SIZE = (350, 260), (760, 110)  # of a panel beside others, and of one above others
-MOST_POINTS = 120  # of a line
+LEAST_RISE = 0.15  # of the curves' whole rise, that their axis shows at least
+CURVE_POINTS, MOST_POINTS = 400, 120  # of a line of accuracy over time, and of another
 MOST_TICKS = 8  # of an axis of epochs
+# Never `clip`: the renderer of PNG takes a tenth of a second for each line that has it.
+_STEPS = {"interpolate": "step-after"}
 _TITLES = {"accuracy": "Accuracy (%)", "loss": "Loss"}
 # Title, factor, and the form of the numbers in the table.
 _SPEEDS = {
@@ -34,6 +45,64 @@ _SPEEDS = {
     "wait_share": ("Waited for data (%)", 100.0, "{:.1f} %"),
     "gpu_watts": ("GPU power (W)", 1.0, "{:.0f} W"),
 }
+
+
+class Line(NamedTuple):
+    """The mean of a config's runs over train time."""
+
+    row: Row
+    name: str
+    points: list[tuple[float, float]]
+
+
+def curves(table: Table) -> Chart | None:
+    """Returns the chart of test accuracy over train time; None where no run has evaluations on record."""
+    palette, rows = coloured(table), {row.config_id: row for row in table.rows}
+    lines = []
+    for config_id, (name, _) in palette.items():
+        if own := table.curves.get(config_id):
+            most = math.ceil(CURVE_POINTS / len(own))
+            fewer = [Curve(thinned(curve.seconds, most), thinned(curve.accuracies, most)) for curve in own]
+            lines.append(Line(rows[config_id], name, mean_curve(fewer)))
+    if not lines:
+        return None
+    lasts = [line.points[-1][0] for line in lines]
+    x = axis_of("train time", "seconds", min(lasts), max(lasts), starts=min(line.points[0][0] for line in lines))
+    y = _rise_axis([[accuracy for _, accuracy in line.points] for line in lines])
+    told = tooltip("label:N", "y:Q:.2f", "x:Q:.4~g", y=y.title, x=x.title, label="config")
+    colour = config_colour([palette[line.row.config_id] for line in lines])
+    drawn = {"x": x.channel("x"), "y": y.channel("y"), "color": colour, "tooltip": told}
+    at = (table.budget or 0.0) / x.unit
+    targets, end = _targets(table, y), [{"x": at, "text": duration_text(at * x.unit)}] * (x.low < at < x.high)
+    # Never `opacity`: the renderer of PNG would draw each line into a picture of its own, for seconds.
+    layers = [
+        *_rules("targets", targets, {"y": y.channel("y")}, {"x": {"value": 0}}),
+        *_rules("budget", end, {"x": x.channel("x")}, {"y": {"value": HEIGHT}}),
+        layer("curves", "line", drawn, "!datum.front", strokeWidth=1.2, strokeOpacity=0.9, **_STEPS),
+        layer("curves", "line", drawn, "datum.front", strokeWidth=2.6, **_STEPS),
+        # Where a line ends the config trains no more.
+        layer("ends", "point", drawn, filled=True, size=40, opacity=1),
+    ]
+    points = [_line_points(line, x, y) for line in lines]
+    datasets = {
+        "curves": [point for own in points for point in own],
+        "ends": [own[-1] for own in points if own[-1]["y"] is not None],
+        "targets": targets,
+        "budget": end,
+    }
+    several = any(len(table.curves[line.row.config_id]) > 1 for line in lines)
+    others = sum(row.ranked for row in table.rows) - len(lines)
+    cut = min(accuracy for line in lines for _, accuracy in line.points) / y.unit < y.low
+    said = [
+        "Means over seeds; the intervals of whole runs are in the table." if several else "One seed each.",
+        "The higher a line at a given time, the better the config for that train time.",
+        "An accuracy holds until the next evaluation.",
+        "Thick lines are on the Pareto front." * any(point["front"] for point in datasets["curves"]),
+        f"{others:,} more configs are not drawn." * (others > 0),
+        f"The axis starts at {y.low:.0f} %; lines start below it." * cut,
+    ]
+    title, view = "Test accuracy over train time", {"width": WIDTH, "height": HEIGHT, "layer": layers}
+    return chart(table, title, said, datasets, _numbers(table, lines), **view)
 
 
 def learning_curves(table: Table) -> Chart | None:
@@ -185,3 +254,52 @@ def _speeds(shown: Sequence[ByEpoch], names: Sequence[str]) -> TextTable:
         rows.append((one_line(one.row.label), *cells))
     titles = "|".join(["config", *(f"#{_SPEEDS[name][0].partition(' (')[0]}" for name in names)])
     return text_table("Least and most of an epoch", titles, rows)
+
+
+def _rise_axis(curves: Sequence[Sequence[float]]) -> Axis:
+    """Returns the axis of accuracies that rise along curves.
+
+    It shows where the lines end, and half of what the ends lie apart below them, but `LEAST_RISE` of the whole rise:
+    lines come in from below.
+    """
+    means = [accuracy for curve in curves for accuracy in curve]
+    reached = [curve[-1] for curve in curves]
+    least, most = min(means), max(means)
+    wanted = min(min(reached) - (max(reached) - min(reached)) / 2, most - LEAST_RISE * (most - least))
+    return accuracy_axis(max(least, wanted), most)
+
+
+def _line_points(line: Line, x: Axis, y: Axis) -> Rows:
+    """Returns the points of a line; null, which breaks it, where it is outside of the plot."""
+    front = bool(line.row.values["on_front"])
+    same = {"config": line.name, "label": one_line(line.row.label), "front": front}
+    scaled = ((seconds / x.unit, accuracy / y.unit) for seconds, accuracy in line.points)
+    return [{**same, "x": at, "y": high if y.low <= high <= y.high else None} for at, high in scaled]
+
+
+def _targets(table: Table, y: Axis) -> Rows:
+    targets = [run.target for row in table.rows for run in row.ok if run.target is not None]
+    wanted = sorted({one.at_least / y.unit for one in targets if one.metric == "test.accuracy"})
+    return [{"y": at, "text": f"target {at:g} %"} for at in wanted if y.low < at < y.high]
+
+
+def _rules(data: str, rows: Rows, at: dict[str, Any], words: dict[str, Any]) -> list[dict[str, Any]]:
+    """Dashed rules, if there are any, with their text at the plot's lower or left edge."""
+    if not rows:
+        return []
+    look = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "color": MUTED, "fontSize": FONT_SIZE}
+    texts = [layer(data, "text", {**at, **words, "text": channel("text:N")}, **look, **own) for own in (HALO, {})]
+    return [layer(data, "rule", at, color=INK, strokeWidth=1, strokeDash=[3, 3], opacity=0.7), *texts]
+
+
+def _numbers(table: Table, lines: Sequence[Line]) -> TextTable:
+    """Test accuracies at parts of the longest train time that is drawn."""
+    last = max(curve.seconds[-1] for line in lines for curve in table.curves[line.row.config_id])
+    times = [last * share for share in (0.05, 0.1, 0.25, 0.5, 1.0)]
+    rows = []
+    for line in lines:
+        reached = [[curve.at(time) for curve in table.curves[line.row.config_id]] for time in times]
+        whole = [summarise(own) if None not in own else None for own in reached]
+        rows.append((one_line(line.row.label), *(accuracy_text(one) if one else NOTHING for one in whole)))
+    titles = "|".join(["config", *(f"#at {duration_text(float(f'{time:.3g}'))}" for time in times)])
+    return text_table("Test accuracy at a train time", titles, rows)
