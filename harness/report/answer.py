@@ -225,12 +225,9 @@ def _those(equal: Sequence[Contender]) -> str:
     return "these" if all(one.row.values["train_seconds"] for one in equal) else "those whose times count"
 
 
-def advice(first: Standing | None) -> str:
+def advice(first: Standing) -> str:
     """Returns what to take for a budget, and how sure that is, in a sentence."""
-    if first is None:
-        return "No config was evaluated within this time."
-    name = named(first.best.row)
-    return f"Take {name}: {accuracy_text(first.best.summary)} by then, {how_sure(first)}."
+    return f"Take {named(first.best.row)}: {accuracy_text(first.best.summary)} by then, {how_sure(first)}."
 
 
 def _as_fast(quickest: Standing) -> str:

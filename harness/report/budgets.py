@@ -21,7 +21,7 @@ _ROUND = (1, 2, 3, 5, 7, 10, 15, 20, 30, 45)
 ROUND_BUDGETS = (0.1, 0.2, 0.3, 0.5, 0.7, *_ROUND, *(60.0 * n for n in _ROUND), *(3600.0 * n for n in _HOURS))
 FEW_BUDGETS = (0.1, 0.5, 1, 5, 20, 60.0, 300.0, 1200.0, *(3600.0 * n for n in (1, 5, 24, 120)))
 MANY_CONFIGS = 200
-MOST_ROWS = 6
+MOST_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class BudgetChoice:
     whole: bool
     own: bool
 
-    @property
-    def text(self) -> str:
-        """The budget."""
-        return f"{duration_text(self.seconds)}{' or more' if self.whole else ''}"
-
 
 def budgets(table: Table) -> list[BudgetChoice]:
     """Returns what to take for each round budget, from the last that is too short on to the first that leaves all.
@@ -60,9 +55,8 @@ def budgets(table: Table) -> list[BudgetChoice]:
     last = max(curve.seconds[-1] for row in rows for curve in runs[row.config_id].values())
     images = min(run.data.test_samples for row in rows for run in row.ok if run.data)
     found = []
-    for seconds in _between(
-        min(firsts), last, table.budget, FEW_BUDGETS if len(rows) > MANY_CONFIGS else ROUND_BUDGETS
-    ):
+    rounds = FEW_BUDGETS if len(rows) > MANY_CONFIGS else ROUND_BUDGETS
+    for seconds in _between(min(firsts), last, table.budget, rounds):
         contenders = []
         for row in rows:
             reached = {seed: curve.at(seconds) for seed, curve in runs[row.config_id].items()}
@@ -89,10 +83,10 @@ def budget_rows(found: Sequence[BudgetChoice]) -> list[tuple[str, str]]:
 def _row(group: Sequence[tuple[BudgetChoice, Standing]]) -> tuple[bool, str, str]:
     (first, before), (last, after) = group[0], group[-1]
     start, end = duration_text(first.seconds), duration_text(last.seconds)
-    span = f"{start} or more" if last.whole else f"{start} to {end}"
+    span = f"{start} or more" if last.whole else start if len(group) == 1 else f"{start} to {end}"
     before_text, after_text = accuracy_text(before.best.summary), accuracy_text(after.best.summary)
     if before_text == after_text:
-        return last.own, last.text if len(group) == 1 else span, advice(after)
+        return last.own, span, advice(after)
     sentence = f"Take {named(after.best.row)}: {before_text} by {start}, {after_text} by {end}; then {how_sure(after)}."
     return last.own, span, sentence
 

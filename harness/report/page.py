@@ -21,7 +21,6 @@ from urllib.parse import quote
 
 from harness.counted import counted
 from harness.records.files import recording, require_writable, write_atomically
-from harness.report.answer import advice
 from harness.report.budgets import budget_rows, budgets
 from harness.report.charts.chart import Chart, coloured
 from harness.report.charts.drawing import vega_script
@@ -159,13 +158,11 @@ def _summary(report: Report) -> str:
 def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
     """Returns the table of a system, and what the page adds to it."""
     ranked = [column for column in table.ranking.columns if column.name not in ("on_front", "label")]
-    choices = budgets(table)
     colours = [(name, PALETTE.index(colour)) for name, colour in coloured(table).values()]
     return {
         "table": table,
         "key": key,
-        "choices": choices,
-        "budget_rows": budget_rows(choices),
+        "budget_rows": budget_rows(budgets(table)),
         "untimed": listed([quoted(row.label) for row in table.rows if row.ranked and not row.values["train_seconds"]]),
         "figures": _figures(source, table),
         "colours": colours,
@@ -226,7 +223,7 @@ def _render(suites: Sequence[Mapping[str, Any]], specs: Mapping[str, Mapping[str
         finalize=_shown,
     )
     environment.globals |= {"counted": counted}
-    environment.filters |= {"advice": advice, "emphasised": _emphasised, "sort_value": sort_value}
+    environment.filters |= {"emphasised": _emphasised, "sort_value": sort_value}
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     style = css() + _file("page.css")
     # `</script` would end a script, even in a string.

@@ -67,7 +67,7 @@ def test_without_scripts_it_is_complete_but_for_the_charts(everything: Path, bro
     tab.goto(everything.as_uri())
     assert "is the most accurate" in tab.locator(".answer").inner_text()
     assert tab.locator(".budgets dd").first.inner_text().startswith("Take ")
-    assert not tab.locator(".choices, .tools, .ask, #theme").filter(visible=True).count()
+    assert not tab.locator(".tools").filter(visible=True).count()
     assert tab.locator(".ranking tbody tr").count() == 11
     assert (
         tab.locator("noscript").first.inner_text()
@@ -204,22 +204,6 @@ def test_labels_stand_beside_their_points_however_wide_the_page_is(everything: P
     assert svg.bounding_box()["width"] <= inside.bounding_box()["width"] + 1
 
 
-def test_the_switch_makes_page_and_charts_dark_and_light_again(everything: Path, look_at: Open) -> None:
-    tab = look_at(everything).tab
-    switch = tab.locator("#theme")
-
-    def look() -> tuple[str, str, str | None]:
-        background = tab.evaluate("() => getComputedStyle(document.body).backgroundColor")
-        label = tab.locator("#suite-chart-accuracy_over_time svg text").first.evaluate(FILL)
-        return background, label, switch.get_attribute("aria-pressed")
-
-    assert look() == ("rgb(253, 252, 250)", "rgb(88, 94, 105)", "false")
-    switch.click()
-    assert look() == ("rgb(20, 22, 26)", "rgb(168, 173, 183)", "true")
-    switch.click()
-    assert look() == ("rgb(253, 252, 250)", "rgb(88, 94, 105)", "false")
-
-
 def test_dark_where_the_system_is_dark(everything: Path, look_at: Open) -> None:
     tab = look_at(everything, dark=True).tab
     assert tab.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
@@ -241,28 +225,12 @@ def test_what_is_printed_is_black_on_white_and_without_controls(everything: Path
     assert pdf.startswith(b"%PDF")
     tab.emulate_media(media="print", color_scheme="dark")
     assert tab.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    for control in ("#theme", ".tools", ".ask", "nav"):
+    for control in (".tools", "nav"):
         assert not tab.locator(control).first.is_visible(), control
     label = tab.locator("#suite-chart-accuracy_over_time svg text").first
     assert label.evaluate(FILL) == "rgb(88, 94, 105)"
     tab.emulate_media(media="screen", color_scheme="dark")
     assert tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-
-
-def test_a_budget_is_answered(words: Path, open_page: Open) -> None:
-    tab = open_page(words).tab
-    box = tab.locator(".budgets").first
-    amount, output = box.locator("input"), box.locator("output")
-    assert output.inner_text().startswith("Take ")
-    assert output.locator("b").count() >= 1
-    amount.fill("0.0001")
-    assert output.inner_text() == "No config was evaluated within this time."
-    amount.fill("9999")
-    last = box.locator("dd").last.inner_text()
-    name, _, _ = last.partition(":")
-    assert output.inner_text().startswith(name) and output.inner_text().split("undecided")[1] in last
-    amount.fill("-3")
-    assert output.inner_text() == "Enter a time above zero."
 
 
 @pytest.mark.parametrize("dark", [False, True])

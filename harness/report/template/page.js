@@ -1,24 +1,5 @@
-// The page's own script: theme, charts, table, budgets. What has none of these is left as it stands.
+// The page's own script: charts and table. What has none of these is left as it stands.
 "use strict";
-(() => {
-  // Light and dark: as the system has it, or as the switch says. All colours are custom properties of the style.
-  const root = document.documentElement, button = document.getElementById("theme");
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const kept = (write) => { try { return write(); } catch { return null; } };  // a file may have no storage
-  const show = () => button.setAttribute("aria-pressed", String(isDark()));
-  const stored = kept(() => localStorage.getItem("theme"));
-  if (stored === "dark" || stored === "light") root.dataset.theme = stored;
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    kept(() => localStorage.setItem("theme", root.dataset.theme));
-    show();
-  });
-  system.addEventListener("change", show);
-  show();
-})();
-
 // The charts: each specification fitted to the room, and drawn again where that changes.
 (() => {
   const specs = JSON.parse(document.getElementById("specs").textContent);
@@ -164,30 +145,4 @@ document.querySelectorAll(".ranking").forEach((ranking) => {
   });
   ranking.querySelector(".tools").hidden = false;
   filter();
-});
-
-// What to take for a budget: that of the longest known budget that is no longer.
-document.querySelectorAll(".budgets").forEach((box) => {
-  const choices = [...box.querySelectorAll(".choices li")], times = choices.map((one) => Number(one.dataset.seconds));
-  const form = box.querySelector("form"), amount = form.querySelector("input"), unit = form.querySelector("select");
-  const output = form.querySelector("output");
-  function answer() {
-    const seconds = Number(amount.value) * Number(unit.value);
-    const at = times.findLastIndex((one) => one <= seconds * (1 + 1e-9));
-    if (!(seconds > 0)) output.textContent = "Enter a time above zero.";
-    else if (at < 0) output.textContent = "No config was evaluated within this time.";
-    else {
-      output.replaceChildren(...choices[at].cloneNode(true).childNodes);
-      if (Math.abs(times[at] - seconds) < 1e-9) output.querySelector("span")?.remove();  // as of just that budget
-    }
-  }
-  const first = times[0] <= 300 && 300 <= times.at(-1) ? 300 : times[Math.floor((times.length - 1) / 2)];
-  const size = [3600, 60, 1].find((one) => first >= one) || 1;
-  amount.value = String(Number((first / size).toPrecision(4)));
-  unit.value = String(size);
-  amount.addEventListener("input", answer);
-  unit.addEventListener("change", answer);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.hidden = false;
-  answer();
 });
