@@ -29,7 +29,6 @@ def cautions(rows: Sequence[Row]) -> list[str]:
         *_marks(rows),
         *_mixtures(rows),
         *_fallbacks(rows),
-        *_of_gpus(rows),
         *_not_ranked(rows),
     ]
 
@@ -197,22 +196,6 @@ def _whose(rows: Sequence[Row], is_told: Callable[[RunResult], bool]) -> list[st
     """Returns e.g. `2 of 3 runs of a` for each row that has such runs."""
     counts = [(row, sum(map(is_told, row.ok))) for row in rows]
     return [f"{count} of {counted(len(row.ok), 'run')} of {quoted(row.label)}" for row, count in counts if count]
-
-
-def _of_gpus(rows: Sequence[Row]) -> Iterator[str]:
-    """Runs whose GPU was not itself, or not theirs alone, where no mark says it already: as in old records."""
-    own = [(row, run) for row in rows for run in row.ok_for("telemetry") if "disturbed" not in marks(run)]
-    runs = [(f"{quoted(row.label)} seed {run.seed}", run.telemetry) for row, run in own]
-    throttled = [
-        f"{name} ({', '.join(f'{why} in {share:.0%}' for why, share in (seen.gpu_throttle_reasons or {}).items())})"
-        for name, seen in runs
-        if seen.gpu_throttled
-    ]
-    if throttled:
-        yield f"The GPU throttled: {listed(throttled)} of the samples. At its full clock these runs would be faster."
-    shared = [name for name, seen in runs if seen.gpu_shared]
-    if shared:
-        yield f"Another process used the GPU: {listed(shared)}. Times, memory and energy are not of these runs alone."
 
 
 def _unmeasured(rows: Sequence[Row]) -> Iterator[str]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.durations import duration_text
-from harness.report.answer import accuracy_text
 from harness.report.charts.chart import (
     Axis,
     Chart,
@@ -29,7 +28,6 @@ from harness.report.rows import Row
 from harness.report.tables import Table
 from harness.report.texts import NOTHING, TextTable, listed, one_line, text_table
 from harness.spec.settings import value_at
-from harness.statistics.intervals import summarise
 
 WIDTH, HEIGHT = 760, 380  # of the plot itself; title, axes and legend come on top
 SIZE, FLAT_SIZE = (350, 260), (760, 110)  # of a panel beside others, and of one above others
@@ -39,11 +37,11 @@ MOST_TICKS = 8  # of an axis of epochs
 # Never `clip`: the renderer of PNG takes a tenth of a second for each line that has it.
 _STEPS = {"interpolate": "step-after"}
 _TITLES = {"accuracy": "Accuracy (%)", "loss": "Loss"}
-# Title, factor, and the form of the numbers in the table.
+# Title and factor.
 _SPEEDS = {
-    "samples_per_second": ("Samples/s", 1.0, "{:,.0f}"),
-    "wait_share": ("Waited for data (%)", 100.0, "{:.1f} %"),
-    "gpu_watts": ("GPU power (W)", 1.0, "{:.0f} W"),
+    "samples_per_second": ("Samples/s", 1.0),
+    "wait_share": ("Waited for data (%)", 100.0),
+    "gpu_watts": ("GPU power (W)", 1.0),
 }
 
 
@@ -102,7 +100,7 @@ def curves(table: Table) -> Chart | None:
         f"The axis starts at {y.low:.0f} %; lines start below it." * cut,
     ]
     title, view = "Test accuracy over train time", {"width": WIDTH, "height": HEIGHT, "layer": layers}
-    return chart(table, title, said, datasets, _numbers(table, lines), **view)
+    return chart(table, title, said, datasets, _ends(datasets["curves"], x=x.title, y=y.title), **view)
 
 
 def learning_curves(table: Table) -> Chart | None:
@@ -131,7 +129,7 @@ def learning_curves(table: Table) -> Chart | None:
         f"Epochs without an event in every run are left out: {listed(lost, 2)}." * bool(lost),
     ]
     title, view = "Accuracy and loss by epoch", {"hconcat": panels, "spacing": 34}
-    return chart(table, title, said, {"points": points}, _ends(shown), **view)
+    return chart(table, title, said, {"points": points}, _ends(points, epoch="epoch", **_TITLES), **view)
 
 
 def over_epochs(table: Table) -> Chart | None:
@@ -160,7 +158,14 @@ def over_epochs(table: Table) -> Chart | None:
         "A line that falls or jumps shows throttling, or other work on the machine.",
     ]
     title, view = "Speed over the train time", {"vconcat": panels, "spacing": 12}
-    return chart(table, title, said, {"points": points}, _speeds(shown, names), **view)
+    return chart(
+        table,
+        title,
+        said,
+        {"points": points},
+        _ends(points, x=x.title, **{one: _SPEEDS[one][0] for one in names}),
+        **view,
+    )
 
 
 def _shown(table: Table) -> list[ByEpoch]:
@@ -220,40 +225,20 @@ def _split_points(one: ByEpoch, name: str) -> Rows:
     return points
 
 
-def _ends(shown: Sequence[ByEpoch]) -> TextTable:
-    """Where the curves begin and end."""
+def _ends(points: Rows, **titles: str) -> TextTable:
+    """Returns what each line ends with.
 
-    def percent(values: Mapping[str, float], split: str) -> str:
-        value = values.get(f"{split}.accuracy")
-        return NOTHING if value is None else f"{100 * value:.2f} %"
-
-    rows = []
-    for one in shown:
-        first, last = one.epochs[0].values, one.epochs[-1].values
-        tested = [epoch for epoch in one.epochs if "test.accuracy" in epoch.values]
-        best = max(tested, key=lambda epoch: epoch.values["test.accuracy"], default=None)
-        ends = [percent(first, "test"), percent(last, "test"), percent(last, "train")]
-        ends += [f"{last[name]:.3g}" if name in last else NOTHING for name in ("test.loss", "train.loss")]
-        peak = f"{percent(best.values, 'test')} ({best.number})" if best else NOTHING
-        rows.append((one_line(one.row.label), str(one.epochs[-1].number), *ends, peak))
-    ends_of = "#test, first epoch|#test, last|#train, last|#test loss, last|#train loss, last"
-    titles = f"config|#epochs|{ends_of}|#best test (epoch)"
-    return text_table("Learning curves: accuracy and loss", titles, rows)
-
-
-def _speeds(shown: Sequence[ByEpoch], names: Sequence[str]) -> TextTable:
-    """The least and the most of each line."""
-    rows = []
-    for one in shown:
-        cells = []
-        for name in names:
-            _, factor, form = _SPEEDS[name]
-            values = [epoch.values[name] * factor for epoch in one.epochs if name in epoch.values]
-            least, most = (form.format(end(values)) for end in (min, max)) if values else (NOTHING, NOTHING)
-            cells.append(f"{least} to {most}" if least != most else least)
-        rows.append((one_line(one.row.label), *cells))
-    titles = "|".join(["config", *(f"#{_SPEEDS[name][0].partition(' (')[0]}" for name in names)])
-    return text_table("Least and most of an epoch", titles, rows)
+    Args:
+        titles: of the numbers, by field.
+    """
+    last = {(point["config"], point.get("split", "")): point for point in points}
+    split = any(name for _, name in last)
+    rows = [
+        (*line[: 1 + split], *(NOTHING if point.get(one) is None else f"{point[one]:,.4g}" for one in titles))
+        for line, point in last.items()
+    ]
+    names = "|".join(["config", *["split"] * split, *(f"#{title}" for title in titles.values())])
+    return text_table("Where the lines end", names, rows)
 
 
 def _rise_axis(curves: Sequence[Sequence[float]]) -> Axis:
@@ -290,16 +275,3 @@ def _rules(data: str, rows: Rows, at: dict[str, Any], words: dict[str, Any]) -> 
     look = {"align": "left", "baseline": "bottom", "dx": 4, "dy": -3, "color": MUTED, "fontSize": FONT_SIZE}
     texts = [layer(data, "text", {**at, **words, "text": channel("text:N")}, **look, **own) for own in (HALO, {})]
     return [layer(data, "rule", at, color=INK, strokeWidth=1, strokeDash=[3, 3], opacity=0.7), *texts]
-
-
-def _numbers(table: Table, lines: Sequence[Line]) -> TextTable:
-    """Test accuracies at parts of the longest train time that is drawn."""
-    last = max(curve.seconds[-1] for line in lines for curve in table.curves[line.row.config_id])
-    times = [last * share for share in (0.05, 0.1, 0.25, 0.5, 1.0)]
-    rows = []
-    for line in lines:
-        reached = [[curve.at(time) for curve in table.curves[line.row.config_id]] for time in times]
-        whole = [summarise(own) if None not in own else None for own in reached]
-        rows.append((one_line(line.row.label), *(accuracy_text(one) if one else NOTHING for one in whole)))
-    titles = "|".join(["config", *(f"#at {duration_text(float(f'{time:.3g}'))}" for time in times)])
-    return text_table("Test accuracy at a train time", titles, rows)
