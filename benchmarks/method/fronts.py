@@ -24,8 +24,7 @@ import numpy as np
 from harness.report.fronts import BETTER, TIME, Front, Place, prices_along, sampled
 from harness.results.answers import Family
 from harness.results.measured import MeasuredConfig, MeasuredRun
-from harness.statistics.pareto import pareto_front, pareto_fronts
-from harness.statistics.resampling import SAMPLES, samples_of_means
+from harness.statistics.fronts import SAMPLES, pareto_front, pareto_fronts, samples_of_means
 
 SEEDS = (2, 3, 5, 10)
 CONFIGS = 8

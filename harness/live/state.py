@@ -13,7 +13,7 @@ from harness.live.current_run import CurrentRun, EpochSeen, RankSeen
 from harness.records.comparable import marks
 from harness.records.events import STARTS
 from harness.records.result import RunResult
-from harness.statistics.pareto import pareto_front
+from harness.statistics.fronts import pareto_front
 from harness.suite.plan import PlannedRun
 
 

@@ -2,5 +2,5 @@
 
 A study -> `build` reads what lies beside its records and makes one `Table` per system, ranked, of `rows`, what is
 `derived` from their runs, `fronts`, effects and `notes` -> `TextTable`s, which every rendering shows: `terminal`,
-`markup`, `machine` (CSV and JSON), `charts`, `page`; `write` does all of it. docs/columns.md says what columns mean.
+`formats`, `charts`, `page`; `write` does all of it. docs/columns.md says what columns mean.
 """

@@ -14,9 +14,8 @@ from harness.report.rows import Row
 from harness.report.texts import NOTHING, TextColumn, TextTable, column_texts, listed, one_line, quoted, span
 from harness.results.answers import Family
 from harness.results.columns import Column, Kind
+from harness.statistics.fronts import SAMPLES, pareto_front, pareto_fronts, samples_of_means
 from harness.statistics.intervals import Summary, ratio_interval, summarise
-from harness.statistics.pareto import pareto_front, pareto_fronts
-from harness.statistics.resampling import SAMPLES, samples_of_means
 
 ACCURACY = "test.accuracy"
 BETTER, NO_VERDICT = "better", "no verdict"

@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.records.files import read_object, recording, write_json
-from harness.report.markup import markdown
+from harness.report.formats import markdown
 from harness.report.rows import Row
 from harness.report.tables import Report, Table
 from harness.results.columns import CONFIG_PRIORITY

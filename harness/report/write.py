@@ -17,8 +17,7 @@ from harness.report.build import Options, build_report
 from harness.report.charts.chart import Chart
 from harness.report.charts.drawing import Drawing
 from harness.report.charts.of_report import CURVES, chart_name, charts_of, stems
-from harness.report.machine import as_csv, as_json, columns_of, rows_of_files
-from harness.report.markup import latex, markdown
+from harness.report.formats import as_csv, as_json, columns_of, latex, markdown, rows_of_files
 from harness.report.page import PageSource, write_page
 from harness.report.tables import Report
 from harness.report.terminal import show

@@ -25,7 +25,7 @@ from harness.records.checkpoints import CheckpointFolder
 from harness.records.result import Memory, RunResult
 from harness.records.store import run_folder
 from harness.report.build import build_report
-from harness.report.machine import summary_rows
+from harness.report.formats import summary_rows
 from harness.report.tables import Report
 from harness.results.study import study_of_folders
 from harness.running.execute import CheckpointPolicy, Observer, execute

@@ -26,7 +26,7 @@ from harness.records.result import Clock, Metrics, RunResult
 from harness.records.store import RunFolder, run_folder
 from harness.report.build import build_report
 from harness.report.epochs import curve_of
-from harness.report.machine import as_json
+from harness.report.formats import as_json
 from harness.report.write import write_report
 from harness.results.study import study_of_plans
 from harness.suite.plan import Plan, PlannedRun, load_suite

@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 
 from harness.report.answer import answer
-from harness.report.machine import as_csv, as_json, columns_of, summary_rows
-from harness.report.markup import markdown
+from harness.report.formats import as_csv, as_json, columns_of, markdown, summary_rows
 from harness.report.terminal import MOST_CAUTIONS, show
 
 

@@ -13,7 +13,7 @@ from harness.records.result import TargetReached
 from harness.records.store import run_folder
 from harness.report.charts.lines import curves as curves_chart
 from harness.report.epochs import Curve, curve_of, mean_curve
-from harness.report.machine import summary_rows
+from harness.report.formats import summary_rows
 from harness.report.tables import Report
 from harness.statistics.intervals import CensoredMedian
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.report.drift import drift_of
-from harness.report.machine import as_json
+from harness.report.formats import as_json
 from tests.report.conftest import run_rows
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -11,11 +11,10 @@ from scipy import stats
 
 from harness.records.result import Energy
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost
+from harness.report.formats import rows_of_files, summary_rows
 from harness.report.fronts import BETTER, TIME, front_of
-from harness.report.machine import rows_of_files, summary_rows
+from harness.statistics.fronts import pareto_front, pareto_fronts, samples_of_means
 from harness.statistics.intervals import ratio_interval, summarise
-from harness.statistics.pareto import pareto_front, pareto_fronts
-from harness.statistics.resampling import samples_of_means
 
 # Config -> (accuracy, seconds) of its seeds.
 Runs = dict[str, list[tuple[float, float]]]

@@ -10,7 +10,7 @@ import pytest
 
 from harness.records.store import run_folder
 from harness.report.derived import largest_class
-from harness.report.machine import summary_rows
+from harness.report.formats import summary_rows
 
 
 def _shown(report: Any) -> dict[str, Any]:

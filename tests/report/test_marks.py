@@ -12,7 +12,7 @@ from harness.records.result import Energy, RunResult, TargetReached, Telemetry
 from harness.report.charts.lines import curves, learning_curves, over_epochs
 from harness.report.drift import left_out_notes
 from harness.report.epochs import curve_of
-from harness.report.machine import as_json, summary_rows
+from harness.report.formats import as_json, summary_rows
 from tests.marked import MARKING, REASONS
 from tests.report.conftest import run_rows
 

@@ -9,8 +9,8 @@ import numpy
 import pytest
 from scipy import stats
 
+from harness.statistics.fronts import pareto_front
 from harness.statistics.intervals import summarise
-from harness.statistics.pareto import pareto_front
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 40])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.report.derived import overfitting_notes
-from harness.report.markup import markdown
+from harness.report.formats import markdown
 
 # Report 1, table 1: train and test accuracy in percent, and its author's verdict.
 REPORT_1 = [

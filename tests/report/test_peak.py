@@ -12,8 +12,7 @@ from harness.records.calibration import Calibration, Rate, write_calibration
 from harness.records.result import ModelFacts, Resolved, Throughput
 from harness.report import derived as peak
 from harness.report.build import build_report
-from harness.report.machine import as_json
-from harness.report.markup import markdown
+from harness.report.formats import as_json, markdown
 from harness.results.study import study_of_folders
 
 RATES = {"matmul": 5e14}

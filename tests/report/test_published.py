@@ -11,8 +11,7 @@ import pytest
 from harness.records.read import SuiteResults, read_suite
 from harness.records.store import run_folder
 from harness.report.build import build_report
-from harness.report.machine import as_json, rows_of_files
-from harness.report.markup import latex, markdown
+from harness.report.formats import as_json, latex, markdown, rows_of_files
 from harness.report.write import write_report
 from harness.results.study import study_of_plans, study_of_suite
 from harness.suite.plan import load_suite

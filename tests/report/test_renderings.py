@@ -15,14 +15,15 @@ import pytest
 from rich.console import Console
 
 from harness.records.result import Selected, TargetReached
-from harness.report.machine import (
+from harness.report.formats import (
     as_csv,
     as_json,
     columns_of,
+    latex,
+    markdown,
     rows_of_files,
     summary_rows,
 )
-from harness.report.markup import latex, markdown
 from harness.report.terminal import MOST_ROWS, show
 from harness.report.texts import column_texts
 from harness.results.columns import Column

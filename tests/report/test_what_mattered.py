@@ -18,8 +18,7 @@ from rich.console import Console
 from harness.records.read import SuiteResults
 from harness.records.store import run_folder
 from harness.report.build import build_report
-from harness.report.machine import as_json, rows_of_files
-from harness.report.markup import markdown
+from harness.report.formats import as_json, markdown, rows_of_files
 from harness.report.tables import Report
 from harness.report.terminal import show
 from harness.report.write import write_report

@@ -18,7 +18,7 @@ from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.records.result import Selected, TargetReached
 from harness.report.build import Options, build_report
-from harness.report.machine import summary_rows
+from harness.report.formats import summary_rows
 from harness.results.frame import run_columns, run_frame, run_values
 from harness.results.study import study_of_folders
 from tests.house import ROOT
