@@ -43,6 +43,10 @@ from harness.results.measured import measured_config
 from harness.results.study import Study
 
 DEFAULT_SORT = "test_accuracy"
+NO_FACTORS = (
+    "Effects are not shown: the suite's factors were not kept beside these results, as by an earlier version. "
+    "`harness report SUITE.yaml` shows them."
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def build_report(
     if rows and options.sort not in sortable:
         raise HarnessError(f"cannot sort by '{options.sort}': no such column", nearest(options.sort, sortable))
 
-    design = design_of(study.specs, study.question.factors)
+    design = design_of(study.specs, study.question.factors or [])
     most = None if every_curve or budget else MOST_COLOURED
     tables = tuple(
         _table(study, stored, name, own, columns, sortable[options.sort], budget, most, design)
@@ -229,6 +233,7 @@ def _table(
             *budget_notes(rows, curves, budget),
             *(() if is_sure else drifted),
             *left_out_notes(anchors),
+            *[NO_FACTORS] * (study.question.factors is None and len(study.specs) > 3),
         ),
         cautions=(*cautions(rows), *(drifted if is_sure else ())),
         published=side_by_side(f"Published numbers beside {here}", rows, study),

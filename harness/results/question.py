@@ -37,7 +37,7 @@ class SuiteQuestion(BaseModel):
 
     Attributes:
         labels: of its configs by their ids, in the order of its file.
-        factors: the lists of its file.
+        factors: the lists of its file; None in a `suite.json` of an earlier version.
         overrides: what the command line changed in it.
     """
 
@@ -48,7 +48,7 @@ class SuiteQuestion(BaseModel):
     margin: float | None = None
     references: list[Reference] = []
     labels: dict[str, str] = {}
-    factors: list[DeclaredFactor] = []
+    factors: list[DeclaredFactor] | None = None
     overrides: dict[str, Any] = {}
 
     @staticmethod

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from harness.records.read import SuiteResults
 from harness.records.store import run_folder
-from harness.report.build import build_report
+from harness.report.build import NO_FACTORS, build_report
 from harness.report.formats import as_json, markdown, rows_of_files
 from harness.report.tables import Report
 from harness.report.terminal import show
@@ -175,6 +175,16 @@ def test_results_alone_have_the_same_effects(fake: Any, tmp_path: Path) -> None:
     assert [row["estimate"] for row in rows_of_files(alone)["what_mattered"]] == [
         row["estimate"] for row in rows_of_files(report)["what_mattered"]
     ]
+
+
+def test_factors_that_an_earlier_version_did_not_keep_are_said(fake: Any, tmp_path: Path) -> None:
+    plan, root = _plan(tmp_path, TWO_BY_TWO + "seeds: 2\n"), tmp_path / "results"
+    report = _report(fake, plan, lambda dump, seed: (0.5 + 0.01 * seed, 10.0))
+    fake.store(root, [run for row in report.tables[0].rows for run in row.runs])
+    told = [build_report(study_of_folders([root / "s"])).tables[0]]
+    keep_question(plan, root)
+    told.append(build_report(study_of_folders([root / "s"])).tables[0])
+    assert [table.mattered is None for table in told] == [NO_FACTORS in table.notes for table in told] == [True, False]
 
 
 @pytest.mark.parametrize(
