@@ -55,6 +55,7 @@ VERBS = [
     "status",
     "report",
     "compare",
+    "infer",
     "visualize",
     "reproduce",
     "calibrate",

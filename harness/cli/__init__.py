@@ -9,7 +9,7 @@ import typer
 # isort: off
 # The order of `harness --help`.
 from harness.cli import init, list_, plan, run, submit, status, report, compare  # noqa: F401
-from harness.cli import visualize, reproduce, track, calibrate, doctor, schema, check_plugin  # noqa: F401
+from harness.cli import infer, visualize, reproduce, track, calibrate, doctor, schema, check_plugin  # noqa: F401
 
 # isort: on
 from harness.cli.app import app

@@ -64,6 +64,7 @@ class Manifest(BaseModel):
         metrics: those that hold metrics; the record of a run has the hash of their code when it ends.
         target: of the suite, if it has one.
         warm_up_seconds: of the run that is thrown away before the first one; None for the device's default.
+        inference: whether trained networks are timed in use.
         mirroring: what the suite asks of trackers.
         any_system: whether a run counts as done that is done on any system, as in a submission.
         accumulation: gradient accumulation steps, by run_id, of runs that are tried again with smaller micro-batches.
@@ -80,6 +81,7 @@ class Manifest(BaseModel):
     metrics: tuple[Path, ...] = ()
     target: Target | None = None
     warm_up_seconds: float | None = None
+    inference: bool = False
     mirroring: Mirroring = Mirroring()
     any_system: bool = False
     accumulation: dict[str, int] = {}
@@ -99,6 +101,7 @@ class Manifest(BaseModel):
             metrics=tuple(dict.fromkeys(one.path for one in registry.plugins("metric") if one.is_named)),
             target=file.target,
             warm_up_seconds=file.warm_up_seconds,
+            inference=file.inference,
             mirroring=file.mirroring,
         )
 

@@ -112,6 +112,7 @@ class Clock(Record):
     build_seconds: Seconds | None = Field(default=None, description="making network, optimizer and loader")
     compile_seconds: Seconds | None = Field(default=None, description="`torch.compile`")
     checkpoint_seconds: Seconds | None = Field(default=None, description="writing checkpoints")
+    inference_seconds: Seconds | None = Field(default=None, description="timing the trained network in use")
     speedrun_seconds: Seconds | None = Field(
         default=None, description="whitening, training and evaluation: the clock of airbench94 and of scripts after it"
     )
@@ -121,6 +122,32 @@ class Clock(Record):
         """Counts what writing the weights took after the run was measured."""
         self.checkpoint_seconds = (self.checkpoint_seconds or 0.0) + seconds
         self.total_seconds = (self.total_seconds or 0.0) + seconds
+
+
+class ForwardPass(Record):
+    """What it takes to pass images forward that are on the device already."""
+
+    latency_seconds: Seconds | None = Field(default=None, description="of one image alone: the median")
+    latency_p99_seconds: Seconds | None = Field(default=None, description="the 99th percentile")
+    samples_per_second: Amount | None = Field(default=None, description="at the batch size that is fastest")
+    batch_size: Count | None = Field(default=None, description="that is the fastest")
+
+
+class Inference(ForwardPass):
+    """The trained network in use: in the precision that it was trained in, compiled where it was."""
+
+    compiled: bool | None = Field(default=None, description="whether the network in use was compiled")
+    eager: ForwardPass | None = Field(default=None, description="the same not compiled, where the config compiles")
+
+    @property
+    def sentence(self) -> str:
+        """What a person reads of it."""
+        p99 = self.latency_p99_seconds
+        tail = "" if p99 is None else f", 99 % of them within {1000 * p99:.3g} ms"
+        return (
+            f"{1000 * (self.latency_seconds or 0.0):.3g} ms for one image{tail}; "
+            f"{self.samples_per_second:,.0f} images/s in batches of {self.batch_size}"
+        )
 
 
 class Throughput(Record):
@@ -292,6 +319,7 @@ class Measurements(Record):
     model: ModelFacts | None = None
     clock: Clock = Clock()
     throughput: Throughput = Throughput()
+    inference: Inference | None = None
     memory: Memory = Memory()
     energy: Energy = Energy()
     telemetry: Telemetry = Telemetry()

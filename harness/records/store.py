@@ -229,6 +229,20 @@ class RunFolder:
             written = result.model_dump(mode="json") | {"generation": self.generation}
             write_json(self.path / "result.json", written, before)
 
+    def amend(self, result: RunResult, what: str) -> None:
+        """Writes the record of a run that is done anew, with what was measured later; only its owner may.
+
+        Args:
+            result: of the record, with more in it.
+            what: was added, for the events.
+
+        Raises:
+            HarnessError: it cannot be written.
+        """
+        with recording(self.path):
+            write_json(self.path / "result.json", result.model_dump(mode="json") | {"generation": self.generation})
+        self.event("amended", what=what)  # after the record: before it, a crash would leave that of a former owner
+
     def read(self) -> tuple[RunResult | None, str]:
         """Returns the result, or None where the run has not ended or its record does not count, and why it does not."""
         try:

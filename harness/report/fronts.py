@@ -49,6 +49,7 @@ COSTS = (
     TIME,
     Cost("train_joules", "energy", "energy.train_joules", "joules", "energy_front_probability"),
     Cost("peak_device_allocated_bytes", "memory", "memory.max_allocated_bytes", "bytes", "memory_front_probability"),
+    Cost("latency_seconds", "latency", "inference.latency_seconds", "milliseconds", "latency_front_probability"),
 )
 
 

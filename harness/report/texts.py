@@ -173,7 +173,8 @@ def _decimals(column: Column, values: Sequence[Any]) -> int:
     """Returns as many decimals as give the column's smallest number three digits."""
     if column.kind == "percent":
         return 1 if column.name == "data_wait_share" else 2
-    sizes = [abs(number(value)) for value in values if isinstance(number(value), int | float)]
+    unit = 0.001 if column.kind == "milliseconds" else 1.0
+    sizes = [abs(number(value)) / unit for value in values if isinstance(number(value), int | float)]
     smallest = min((size for size in sizes if size > 0 and math.isfinite(size)), default=1.0)
     largest = max((size for size in sizes if math.isfinite(size)), default=1.0) or 1.0
     most = max(4, 1 - math.floor(math.log10(largest)))  # two digits of a column of small numbers
@@ -216,6 +217,8 @@ def _unit(column: Column, value: float) -> tuple[float, str]:
         return 0.01, " points" if column.signed else " %"
     if column.kind == "seconds":
         return 1.0, " s"
+    if column.kind == "milliseconds":
+        return 0.001, " ms"
     if column.kind == "watts":
         return 1.0, " W"
     if column.kind == "bytes":

@@ -11,7 +11,18 @@ from harness.metric import FRACTION
 from harness.statistics.intervals import CensoredMedian, Summary
 
 Kind = Literal[
-    "text", "flag", "number", "count", "percent", "probability", "seconds", "per_second", "bytes", "joules", "watts"
+    "text",
+    "flag",
+    "number",
+    "count",
+    "percent",
+    "probability",
+    "seconds",
+    "milliseconds",
+    "per_second",
+    "bytes",
+    "joules",
+    "watts",
 ]
 
 
@@ -62,6 +73,7 @@ MEASURED = (
     Column("front_probability", "on the front", "probability", best="high", priority=4),
     Column("energy_front_probability", "on the front of energy", "probability", best="high", priority=41),
     Column("memory_front_probability", "on the front of memory", "probability", best="high", priority=42),
+    Column("latency_front_probability", "on the front of latency", "probability", best="high", priority=43),
     Column("collapsed", "collapsed", priority=10),
     Column("collapsed_runs", "collapsed", "count"),
     Column("collapsed_share_at_most", "collapsed, at most", "percent"),
@@ -135,6 +147,26 @@ MEASURED = (
     Column("gpu_power_watts", "GPU power", "watts", "telemetry.gpu_power_watts", "mean", "low", 40),
     Column("gpu_utilization", "GPU busy", "percent", "telemetry.gpu_utilization", "mean", "high", 41),
     Column("host_joules", "CPU energy, whole machine", "joules", "energy.host_joules", "mean", "low", 42),
+    Column("latency_seconds", "latency", "milliseconds", "inference.latency_seconds", INTERVAL, "low", 14),
+    Column(
+        "latency_p99_seconds",
+        "latency, 99th percentile",
+        "milliseconds",
+        "inference.latency_p99_seconds",
+        "mean",
+        "low",
+        16,
+    ),
+    Column(
+        "inference_samples_per_second",
+        "images/s in use",
+        "per_second",
+        "inference.samples_per_second",
+        "mean",
+        "high",
+        15,
+    ),
+    Column("inference_batch_size", "at batch", "count", "inference.batch_size", "max", "low", 17),
     Column("parameters", "parameters", "count", priority=22),
     Column("multiply_accumulates", "multiply-accumulates", "count", priority=29),
 )

@@ -24,7 +24,7 @@ from harness.statistics.crossed import ImageNoise, image_noise, largest_image_no
 if TYPE_CHECKING:
     import numpy as np
 
-ACCURACY, SECONDS = "test.accuracy", "clock.train_seconds"
+ACCURACY, SECONDS, LATENCY = "test.accuracy", "clock.train_seconds", "inference.latency_seconds"
 MOST_READ = 2000  # files of predictions: a second; of larger tables the largest variance over the images is taken
 
 
@@ -51,7 +51,7 @@ class MeasuredRun:
         started_at, ended_at: time of day, ISO 8601.
         data_fingerprint, test_samples: of the test images.
         predictions: the file that holds them.
-        extra_metrics: metrics of plug-ins on the test images, by name.
+        extra_metrics: metrics of plug-ins on the test images, by name; and the latency of the network in use.
     """
 
     seed: int
@@ -183,8 +183,17 @@ def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> Measure
         test_samples=result.data.test_samples,
         rankable=result.data.rankable,
         predictions=folder_of(output, suite, result).path / PREDICTIONS,
-        extra_metrics=result.extra_metrics,
+        extra_metrics=_in_use(result) | result.extra_metrics,
     )
+
+
+def _in_use(result: RunResult) -> dict[str, ExtraMetric]:
+    """Returns the latency of the network in use; what other systems measured is as if it were by other code."""
+    latency = metric(result, LATENCY)
+    if latency is None:
+        return {}
+    code = result.system_id
+    return {"latency": ExtraMetric(unit="ms", title="latency", better="lower", value=1000 * latency, code=code)}
 
 
 def noise_of_images(

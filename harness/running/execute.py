@@ -294,6 +294,7 @@ def execute(
                 build_seconds=stopwatch.seconds["build"],
                 compile_seconds=stopwatch.seconds.get("compile", 0.0),
                 checkpoint_seconds=stopwatch.seconds.get("checkpoint", 0.0),
+                inference_seconds=0.0,
                 speedrun_seconds=stopwatch.seconds["whiten"] + history.train_seconds + stopwatch.seconds["eval"],
                 total_seconds=earlier_seconds + time.perf_counter() - began,
             ),

@@ -20,7 +20,8 @@ from harness.launching.launch_folder import report_failure
 from harness.measure.memory import is_out_of_memory
 from harness.records.result import Cause, RunResult, Status
 from harness.running.build import global_batches
-from harness.running.execute import Observer, execute
+from harness.running.execute import Observer, Outcome, execute
+from harness.running.inference import InUse, measure_inference
 from harness.running.open_run import OpenRun, OwnedElsewhere, Worker
 from harness.running.warm_up import warm_up, warm_up_seconds
 from harness.spec import RunSpec, parameters
@@ -117,7 +118,25 @@ def _execute(worker: Worker, run: PlannedRun, open_run: OpenRun, splits: Splits,
         if worker.accelerator.num_processes > 1:  # it may be this rank's own, e.g. its GPU is full
             raise
         return open_run.close("failed", Cause(kind="HarnessError", message=str(error)))
+    if worker.manifest.inference:
+        _time_in_use(worker, run, splits, outcome)
     return open_run.close("ok", outcome=outcome)
+
+
+def _time_in_use(worker: Worker, run: PlannedRun, splits: Splits, outcome: Outcome) -> None:
+    """Adds what the network costs to use; not beside other runs on its device: `harness infer` does it later."""
+    measured, packed = outcome.measured, worker.manifest.packed
+    assert measured.resolved
+    if packed > 1:
+        found = InUse(None, {"inference": f"packed: {packed} runs at a time"})
+    else:
+        image = splits.image_shape(run.spec.data.augment)
+        precision = measured.resolved.mixed_precision
+        found = measure_inference(outcome.network, run.spec.train, image, precision, worker.accelerator)
+    found.add_to(measured)
+    measured.clock.total_seconds = (measured.clock.total_seconds or 0.0) + found.seconds
+    if reason := found.unavailable.get("inference"):
+        worker.display.note(f"{run.name}: not timed in use: {reason}; later: harness infer")
 
 
 def _read_data(worker: Worker, run: PlannedRun) -> Splits:

@@ -123,6 +123,9 @@ class SuiteFile(Section):
         description="how long a launch trains its first run beforehand, and discards that; "
         "by default 10 on a GPU and 0 on a CPU",
     )
+    inference: bool = Field(
+        default=False, description="after each training, time the network in use: latency and throughput"
+    )
     smoke: Smoke | None = None
     target: Target | None = None
     margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(

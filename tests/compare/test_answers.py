@@ -15,6 +15,7 @@ from scipy import stats
 
 from harness.compare.pair import ConfigPair, compare
 from harness.compare.show import sentence
+from harness.records.result import Inference
 from harness.records.store import run_folder
 from harness.results.answers import Family, as_one_family
 from harness.results.measured import MeasuredConfig, measured_configs
@@ -49,6 +50,18 @@ def test_a_is_more_accurate_and_b_is_faster() -> None:
     assert sentence(found, found.time).startswith(
         "“b” is faster than “a”: x 0.900 of its train time (95 % interval 0.900 to "
     )
+
+
+def test_latencies_of_networks_in_use_are_shown_where_one_system_measured_them() -> None:
+    def timed(label: str, seconds: float, system: str, epochs: int) -> MeasuredConfig:
+        inference = Inference(latency_seconds=seconds)
+        return config(label, A, train={"epochs": epochs}, inference=inference, system_id=system)
+
+    one, other, elsewhere = timed("a", 0.002, "s", 1), timed("b", 0.005, "s", 2), timed("b", 0.005, "t", 2)
+    [found] = compare(one, other, 120.0, test_images=False).metrics
+    assert (found.name, found.declared.unit, found.declared.better) == ("latency", "ms", "lower")
+    assert found.difference.mean == pytest.approx(-3.0) and found.seeds == (0, 1, 2, 3, 4)
+    assert not compare(one, elsewhere, 120.0, test_images=False).metrics
 
 
 def test_swapped_they_say_the_same_of_the_other() -> None:

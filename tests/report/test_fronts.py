@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy
 import pytest
 from scipy import stats
 
-from harness.records.result import Energy
+from harness.records.result import Energy, Inference
 from harness.report.charts.accuracy_over_cost import accuracy_over_cost
 from harness.report.formats import rows_of_files, summary_rows
-from harness.report.fronts import BETTER, TIME, front_of
+from harness.report.fronts import BETTER, COSTS, TIME, front_of
 from harness.statistics.fronts import pareto_front, pareto_fronts, samples_of_means
 from harness.statistics.intervals import ratio_interval, summarise
 
@@ -193,6 +194,26 @@ def test_a_front_of_one_has_no_prices(fake: Any) -> None:
     report = fake.report(_results(fake, {"a": SURE["good"]}))
     assert report.tables[0].prices is None
     assert rows_of_files(report)["prices"] == []
+
+
+def test_the_latency_of_networks_in_use_has_columns_a_front_and_prices_in_milliseconds(fake: Any) -> None:
+    results = _results(fake, SURE)
+    latency = {"fast": 0.0021, "good": 0.0061, "beaten": 0.0011}
+    for result in results:
+        median = latency[result.label] + 1e-5 * result.seed
+        result.inference = Inference(latency_seconds=median, samples_per_second=1e4, batch_size=2**result.seed)
+    report = fake.report(results)
+    rows = {row["label"]: row for row in summary_rows(report)}
+    assert rows["fast"]["latency_seconds_mean"] == pytest.approx(0.00211)
+    assert rows["fast"]["latency_p99_seconds_mean"] is None and rows["fast"]["inference_batch_size"] == 4
+    assert all(rows[label]["latency_front_probability"] > 0.95 for label in SURE), "the least accurate is the fastest"
+    assert [step["cost"] for step in rows_of_files(report)["prices"]] == ["train_seconds", *["latency_seconds"] * 2]
+    table = report.tables[0]
+    shown = {column.name: column for column in table.ranking.columns}["latency_seconds"]
+    assert shown.title == "latency" and "2.11 ± 0.02 ms" in shown.cells
+    assert {column.name: column.cells for column in table.prices.columns}["price"][2] == "0.694 to 0.944 ms"
+    chart = accuracy_over_cost(table, COSTS[3])
+    assert chart and "Latency (ms" in json.dumps(fake.spec(chart))
 
 
 def test_energy_and_memory_have_fronts_and_prices_of_their_own(fake: Any) -> None:

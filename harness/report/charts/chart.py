@@ -19,6 +19,7 @@ LOG_FROM = 10  # a span of values from which a linear axis would crowd the small
 MARGIN = 0.06
 # Of each kind of number: from what value on a unit is taken, what one of it is worth, and its name.
 _UNITS = {
+    "milliseconds": ((0.0, 0.001, "ms"),),
     "seconds": ((3600.0, 3600.0, "h"), (300.0, 60.0, "min"), (0.0, 1.0, "s")),
     "joules": ((1e6, 1e6, "MJ"), (1e3, 1e3, "kJ"), (0.0, 1.0, "J")),
     "bytes": ((2.0**30, 2.0**30, "GiB"), (0.0, 2.0**20, "MiB")),

@@ -13,7 +13,7 @@ from harness.report.fronts import COSTS
 from harness.report.tables import Report, Table
 
 TIME, CURVES = "accuracy_over_time", "curves"
-_OVER_COST = zip((TIME, "accuracy_over_energy", "accuracy_over_memory"), COSTS, strict=True)
+_OVER_COST = zip((TIME, *(f"accuracy_over_{cost.word}" for cost in COSTS[1:])), COSTS, strict=True)
 _MAKE: dict[str, Callable[[Table], Chart | None]] = {
     **{stem: functools.partial(accuracy_over_cost, cost=cost) for stem, cost in _OVER_COST},
     CURVES: curves,
