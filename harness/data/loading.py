@@ -18,7 +18,9 @@ from harness.data.source import Split
 
 T = TypeVar("T")
 Batch = tuple[Tensor, Tensor]
-"""Normalised images [n, C, H, W] in the recipe's type and int64 labels [n], both on the device."""
+"""Normalised images [n, C, H, W] in the recipe's type and int64 labels [n], both on the device.
+
+Mixed images have soft labels, float32 [n, classes]; see `harness.data.augment.mixing`."""
 
 
 @dataclass(frozen=True)

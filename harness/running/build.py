@@ -18,6 +18,7 @@ from harness import registry
 from harness.compiled import compile_for_each_shape
 from harness.counted import counted
 from harness.data.augment.batched import Batched, Recipe
+from harness.data.augment.mixing import MixingLoader
 from harness.data.copies import of_one_loader
 from harness.data.loading import ChosenLoader, Feed, Loader
 from harness.data.normalize import normalization
@@ -78,7 +79,10 @@ def build_loader(
         deterministic=spec.train.deterministic,
     )
     with of_one_loader():
-        return registry.build("loader", spec.loader.name, feed, **parameters(spec.loader)), sampler
+        loader = registry.build("loader", spec.loader.name, feed, **parameters(spec.loader))
+    if spec.data.augment.mixes:
+        loader = MixingLoader(loader, spec.data.augment, spec.seed, len(splits.class_names))
+    return loader, sampler
 
 
 def network_of(spec: RunSpec, splits: Splits) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from harness.errors import HarnessError
-from harness.parameters import Fraction, NonNegativeInt, PositiveInt
+from harness.parameters import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from harness.spec.section import Range, Section
 
 
@@ -56,6 +56,19 @@ class Augment(Section):
     color_jitter: ColorJitter | None = None
     cutout: NonNegativeInt = Field(default=0, description="erase a square of this side (arXiv 1708.04552)")
     erase: Erase | None = None
+    mixup: NonNegativeFloat = Field(
+        default=0.0,
+        description="alpha of the Beta distribution: mix each image and its label with another's (arXiv 1710.09412)",
+    )
+    cutmix: NonNegativeFloat = Field(
+        default=0.0,
+        description="alpha: take a box from another image (arXiv 1905.04899); with mixup, each batch has one of them",
+    )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images and labels of a batch are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
 
     @property
     def reflects(self) -> bool:

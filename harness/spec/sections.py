@@ -102,8 +102,10 @@ class TrainSection(Section):
         default="each_epoch",
         description="'once' draws one order for all epochs, 'never' keeps the stored one: of folders, class by class",
     )
-    loss: Literal["cross_entropy", "cross_entropy_after_softmax"] = Field(
-        default="cross_entropy", description="the second applies softmax twice: a mistake that is often published"
+    loss: Literal["cross_entropy", "cross_entropy_after_softmax", "binary_cross_entropy"] = Field(
+        default="cross_entropy",
+        description="the second applies softmax twice: a mistake that is often published; the third takes each class "
+        "by itself, the mean over classes (arXiv 2110.00476)",
     )
     class_weights: Literal["balanced"] | list[NonNegativeFloat] | None = Field(
         default=None,

@@ -138,7 +138,7 @@ def train_epoch(
                     logits = t.model(x)
                     if train.loss == "cross_entropy_after_softmax":
                         logits = logits.softmax(1)
-                    loss = cross_entropy(logits, y, t.class_weights, train.label_smoothing)
+                    loss = LOSSES[train.loss](logits, y, t.class_weights, train.label_smoothing)
                 # DDP averages over ranks; weighted by its samples, each share counts as in one large batch.
                 weight = len(y) * num_processes / sizes[batch]
                 loss = loss if weight == 1.0 else loss * weight
@@ -169,7 +169,7 @@ def train_epoch(
 def cross_entropy(
     logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Returns the mean loss of a batch, logits [N, C] and labels int64 [N].
+    """Returns the mean loss of a batch, logits [N, C] and labels int64 [N], or soft ones float [N, C].
 
     With class weights [C] it is divided by N all the same, not by the sum of the weights as in torch: so the mean over
     parts of a batch is that of the whole batch.
@@ -178,6 +178,27 @@ def cross_entropy(
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     weighted = F.cross_entropy(logits, labels, class_weights, reduction="none", label_smoothing=label_smoothing)
     return weighted.mean()
+
+
+def binary_cross_entropy(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Returns the mean over batch and classes of each class's own loss, as timm's `BinaryCrossEntropy` takes it.
+
+    Labels as in `cross_entropy`; they are smoothed as there. Each class's loss is multiplied by its weight [C].
+    """
+    count = logits.shape[1]
+    targets = F.one_hot(labels, count).float() if labels.dim() == 1 else labels
+    targets = targets * (1 - label_smoothing) + label_smoothing / count
+    return F.binary_cross_entropy_with_logits(logits.float(), targets, class_weights)
+
+
+# The second is given probabilities, and takes them for logits.
+LOSSES = {
+    "cross_entropy": cross_entropy,
+    "cross_entropy_after_softmax": cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+}
 
 
 def _until(pauses: Callable[[], bool], batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -35,14 +35,17 @@ class Tally:
         self.sums = torch.zeros(4, dtype=torch.float64, device=device)  # loss, top-5 hits, recalls, batches
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
-        """Takes one batch, and keeps no part of it: logits [N, C], labels int64 [N]."""
+        """Takes one batch, and keeps no part of it: logits [N, C], labels int64 [N], or soft ones float [N, C].
+
+        Of a soft label the class with the largest share counts as the right one, as in torchvision's references.
+        """
         end = self._rows + len(labels)
         most = PENDING_BYTES // (logits.shape[1] * logits.element_size())
         if end > most:
             self._count([*self._pending(), (logits, labels)])
             return
         if self._kept is None:
-            self._kept = logits.new_empty((most, logits.shape[1])), labels.new_empty(most)
+            self._kept = logits.new_empty((most, logits.shape[1])), labels.new_empty((most, *labels.shape[1:]))
         for kept, new in zip(self._kept, (logits, labels), strict=True):
             kept[self._rows : end] = new
         self._rows = end
@@ -57,11 +60,12 @@ class Tally:
 
     def _count(self, parts: list[tuple[Tensor, Tensor]]) -> None:
         logits = torch.cat([logits for logits, _ in parts]).float()
-        labels = torch.cat([labels for _, labels in parts])
+        targets = torch.cat([labels for _, labels in parts])
+        labels = targets if targets.dim() == 1 else targets.argmax(1)
         self._rows = 0
         pairs = labels * self.num_classes + logits.argmax(1)
         self.confusion.index_add_(0, pairs, torch.ones_like(pairs))  # bincount waits for a GPU
-        self.sums[0] += F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self._label_smoothing)
+        self.sums[0] += F.cross_entropy(logits, targets, reduction="sum", label_smoothing=self._label_smoothing)
         if self.num_classes > 5:
             self.sums[1] += (logits.topk(5).indices == labels[:, None]).sum()
 

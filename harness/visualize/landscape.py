@@ -17,7 +17,7 @@ from harness.measure.clock import TrainClock
 from harness.running.build import build_loader, build_train_state
 from harness.running.execute import DROPOUT
 from harness.spec import RunSpec, parse_run_spec
-from harness.training.loop import Diverged, TrainState, begin_epoch, cross_entropy, train_epoch
+from harness.training.loop import LOSSES, Diverged, TrainState, begin_epoch, train_epoch
 from harness.training.precision import apply_switches
 
 
@@ -190,7 +190,7 @@ def objective(
     """Returns the mean loss of a batch, as the training loop takes it: logits [N, C], labels int64 [N]."""
     if name == "cross_entropy_after_softmax":
         logits = logits.softmax(1)
-    return cross_entropy(logits, labels, class_weights, label_smoothing)
+    return LOSSES[name](logits, labels, class_weights, label_smoothing)
 
 
 def filter_normalised(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:

@@ -111,6 +111,14 @@ def test_what_is_null_has_a_reason_and_what_has_a_reason_is_null() -> None:
     assert all(reasons.values())
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
+def test_mixed_batches_train_a_network_whose_test_images_are_not_mixed(loss: str) -> None:
+    augment = {"mixup": 0.4, "cutmix": 1.0}
+    found = run(make_spec(data={"name": "digits", "augment": augment}, train={"epochs": 6, "loss": loss}))
+    assert found.metrics["test"].accuracy > 0.7 and found.metrics["test"].accuracy > found.metrics["train"].accuracy
+    assert found.metrics["train"].loss > found.metrics["test"].loss
+
+
 def test_every_clock_has_run_and_they_fit_into_the_total() -> None:
     clock = plain().clock
     assert clock.data_seconds == 0.25 and clock.compile_seconds == 0 and clock.checkpoint_seconds == 0

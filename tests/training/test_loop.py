@@ -301,6 +301,48 @@ def test_softmax_before_the_loss_is_applied_to_gradients_and_to_the_recorded_los
     )
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0, 0.25]])
+def test_binary_cross_entropy_is_timms_with_smoothed_and_with_mixed_labels(soft: bool, weights: Any) -> None:
+    loss = pytest.importorskip("timm.loss").BinaryCrossEntropy
+    network, by_hand, given = mlp(), mlp(), batches([12])
+    [(images, labels)] = given
+    class_weights = None if weights is None else torch.tensor(weights)
+    smoothed = loss(0.1, weight=class_weights)(by_hand(images), labels)
+    if soft:  # timm smooths before it mixes
+        smoothed = 0.3 * smoothed + 0.7 * loss(0.1, weight=class_weights)(by_hand(images), labels.roll(1))
+        hard = F.one_hot(labels, CLASSES).float()
+        given = [(images, 0.3 * hard + 0.7 * hard.roll(1, 0))]
+    train_state = make(network, loss="binary_cross_entropy", label_smoothing=0.1)
+    train_state.class_weights = class_weights
+    so_far = train_whole(train_state, given)
+    assert so_far.losses.tolist() == pytest.approx([smoothed.item()], rel=1e-5)
+    gradients = torch.autograd.grad(smoothed, list(by_hand.parameters()))
+    for parameter, start, gradient in zip(network.parameters(), by_hand.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter, start - 0.2 * gradient)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_mixed_labels_weigh_the_losses_of_their_classes_in_micro_batches_too(weighted: bool) -> None:
+    network, by_hand, given = mlp(), mlp(), batches([12])
+    [(images, labels)] = given
+    weights = torch.tensor([0.5, 2.0, 1.0, 0.25]) if weighted else None
+    logits = by_hand(images)
+    losses = [
+        share * F.cross_entropy(logits, own, weights, reduction="none", label_smoothing=0.1).mean()
+        for share, own in ((0.3, labels), (0.7, labels.roll(1)))
+    ]
+    loss = torch.stack(losses).sum()
+    hard = F.one_hot(labels, CLASSES).float()
+    train_state = make(network, label_smoothing=0.1, gradient_accumulation_steps=3)
+    train_state.class_weights = weights
+    so_far = train_whole(train_state, [(images, 0.3 * hard + 0.7 * hard.roll(1, 0))])
+    assert so_far.losses.tolist() == pytest.approx([loss.item()], rel=1e-5)
+    gradients = torch.autograd.grad(loss, list(by_hand.parameters()))
+    for parameter, start, gradient in zip(network.parameters(), by_hand.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter, start - 0.2 * gradient)
+
+
 @pytest.mark.parametrize("left_on", [False, True])
 def test_dropout_is_off_in_evaluation_unless_it_is_left_on(left_on: bool) -> None:
     network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Dropout(0.5), nn.Linear(12, CLASSES))

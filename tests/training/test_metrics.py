@@ -57,6 +57,30 @@ def test_every_metric_is_sklearns() -> None:
     assert confusion.tolist() == sklearn.metrics.confusion_matrix(labels, predictions).tolist()
 
 
+def test_of_a_mixed_label_the_larger_share_is_the_right_class_and_the_loss_is_of_both() -> None:
+    given = batches()
+    soft = [(logits, 0.7 * (hard := F.one_hot(labels, 8).float()) + 0.3 * hard.roll(1, 0)) for logits, labels in given]
+    found, plain = tally(soft, label_smoothing=0.1).metrics(), tally(given).metrics()
+    assert found[1].tolist() == plain[1].tolist() and found[0].top5_accuracy == plain[0].top5_accuracy
+    logits, labels = (torch.cat(list(parts)) for parts in zip(*soft, strict=True))
+    assert found[0].loss == pytest.approx(F.cross_entropy(logits, labels, label_smoothing=0.1).item(), rel=1e-5)
+    partners = [
+        (logits, 0.3 * (hard := F.one_hot(labels, 8).float()) + 0.7 * hard.roll(1, 0)) for logits, labels in given
+    ]
+    rolled = [(logits, labels.roll(1)) for logits, labels in given]
+    assert tally(partners).metrics()[1].tolist() == tally(rolled).metrics()[1].tolist()
+    whole, part, again = (Tally(8, CPU) for _ in range(3))
+    for counts, some in ((whole, soft), (part, soft[:4])):
+        for one in some:
+            counts.add(*one)
+    again.load_state(part.state())
+    for one in soft[4:]:
+        again.add(*one)
+    for counts in (whole, again):
+        counts.count()
+    assert again.metrics()[0] == whole.metrics()[0], "pending labels are in a checkpoint"
+
+
 def test_a_class_without_samples_has_no_recall_and_is_left_out_of_the_mean() -> None:
     given = batches(absent=(2, 7))
     _, labels, predictions = together(given)

@@ -18,7 +18,7 @@ from harness.data.order import hash_seed
 from harness.spec import Augment, ColorJitter, Erase, RandomResizedCrop
 
 ATTEMPTS = 10  # as torchvision's RandomResizedCrop and RandomErasing
-FLIP, CROP, ROTATE, JITTER, CUTOUT, BOX, ERASE = range(1, 8)  # each a stream of its own
+FLIP, CROP, ROTATE, JITTER, CUTOUT, BOX, ERASE, MIX = range(1, 9)  # each a stream of its own
 
 # Rows give Y, I, Q of an RGB pixel; `color_twist` of DALI (operators/image/color/color_twist.h) rounds to 0.001.
 RGB_TO_YIQ = np.array(
