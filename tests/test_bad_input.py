@@ -206,6 +206,12 @@ WRONG = [
         "averages weights in bfloat16",
         "leave ema_decay",
     ),
+    (
+        "  train.activation_checkpointing: true\n  train.compile: true",
+        7,
+        "activation_checkpointing with compile",
+        "leave one of them out",
+    ),
     ("  train.gradient_accumulation_steps: 7", 6, "60 does not divide into 7 equal micro-batches", "must divide it"),
     (
         "matrix:\n  train.global_batch_size: [10, 11]\n  train.num_processes: [5]",

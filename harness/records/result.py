@@ -94,6 +94,9 @@ class Resolved(Record):
     gradient_accumulation_steps: Count | None = Field(
         default=None, description="more than the spec's where the run was out of memory and tried again"
     )
+    checkpointed_blocks: Count | None = Field(
+        default=None, description="of the network, whose activations are computed anew; null where none are"
+    )
     pretrained_file: str | None = Field(
         default=None, description="the name of the file of weights that it began with; null where they were drawn anew"
     )

@@ -27,6 +27,7 @@ from harness.data.prepare import Splits
 from harness.errors import HarnessError
 from harness.models.network import build_network, fit_to_data
 from harness.spec import ImageShape, RunSpec, TrainSection, parameters
+from harness.training.activation_checkpointing import checkpoint_activations
 from harness.training.loop import TrainState
 from harness.training.precision import image_dtype, resolve_mixed_precision, round_weights
 from harness.training.setup import build_ema, build_learning_rate, build_optimizer
@@ -86,8 +87,15 @@ def build_loader(
 
 
 def network_of(spec: RunSpec, splits: Splits) -> nn.Module:
-    """Returns the network of a run, on the CPU, with a first layer that is not fitted to the data yet."""
-    return build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names))
+    """Returns the network of a run, on the CPU, with a first layer that is not fitted to the data yet.
+
+    Raises:
+        HarnessError: it cannot be built so, or has no blocks to checkpoint.
+    """
+    network = build_network(spec.model, splits.image_shape(spec.data.augment), len(splits.class_names))
+    if spec.train.activation_checkpointing:
+        checkpoint_activations(spec.model.name, network)
+    return network
 
 
 def some_training_images(spec: RunSpec, splits: Splits, most: int = 5000) -> Tensor:

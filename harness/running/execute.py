@@ -32,6 +32,7 @@ from harness.running.micro_batch_search import search_micro_batches
 from harness.running.rehearsal import free_graphs, has_rehearsal, rehearse
 from harness.spec import RunSpec, TrainSection
 from harness.suite.file import Target
+from harness.training.activation_checkpointing import checkpointed_blocks
 from harness.training.checkpoint_state import Progress, checkpoint_files, chosen_loader, restore
 from harness.training.distributed import largest_memory
 from harness.training.epochs import run_epochs
@@ -271,6 +272,7 @@ def execute(
                 loader_images_per_second=loader.measured,
                 micro_batch_size=train.micro_batch_size,
                 gradient_accumulation_steps=train.gradient_accumulation_steps,
+                checkpointed_blocks=checkpointed_blocks(train_state.network) or None,
                 pretrained_file=loaded.file if loaded else None,
                 pretrained_sha256=loaded.sha256 if loaded else None,
                 pretrained_head=loaded.head if loaded else None,

@@ -89,6 +89,10 @@ class TrainSection(Section):
     )
     channels_last: bool = False
     compile: bool | Literal["reduce-overhead", "max-autotune"] = Field(default=False, description="torch.compile")
+    activation_checkpointing: bool = Field(
+        default=False,
+        description="compute activations anew in the backward pass: less memory, more time (arXiv 1604.06174)",
+    )
     deterministic: bool = Field(
         default=False, description="the same bits again on the same system, at some cost in time"
     )

@@ -361,3 +361,6 @@ def _check_train(spec: RunSpec) -> None:
     if train.ema_decay and train.mixed_precision == "bf16-true":
         message = f"ema_decay {train.ema_decay} averages weights in bfloat16, which cannot hold its small steps"
         raise SpecError(("train", "ema_decay"), message, "use mixed_precision: bf16, or leave ema_decay out")
+    if train.activation_checkpointing and train.compile:
+        message = "activation_checkpointing with compile: the compiler chooses itself what it computes anew"
+        raise SpecError(("train", "activation_checkpointing"), message, "leave one of them out")

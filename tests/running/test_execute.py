@@ -119,6 +119,15 @@ def test_mixed_batches_train_a_network_whose_test_images_are_not_mixed(loss: str
     assert found.metrics["train"].loss > found.metrics["test"].loss
 
 
+def test_a_run_with_checkpointed_activations_is_the_same_run_and_says_so() -> None:
+    plain, own = (
+        run(make_spec(model={"name": "small_vgg"}, train={"epochs": 1, "activation_checkpointing": asked}))
+        for asked in (False, True)
+    )
+    assert torch.equal(plain.weights(), own.weights()) and torch.equal(plain.outcome.losses, own.outcome.losses)
+    assert (plain.resolved.checkpointed_blocks, own.resolved.checkpointed_blocks) == (None, 2)
+
+
 def test_every_clock_has_run_and_they_fit_into_the_total() -> None:
     clock = plain().clock
     assert clock.data_seconds == 0.25 and clock.compile_seconds == 0 and clock.checkpoint_seconds == 0

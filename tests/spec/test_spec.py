@@ -103,6 +103,7 @@ REAL_CHANGES: list[dict[str, Any]] = [
         "tf32": True,
         "channels_last": True,
         "compile": True,
+        "activation_checkpointing": True,
         "deterministic": True,
         "label_smoothing": 0.1,
         "clip_grad_norm": 1.0,
