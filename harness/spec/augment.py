@@ -54,6 +54,9 @@ class Augment(Section):
     )
     rotate: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="rotate by up to this many degrees")
     color_jitter: ColorJitter | None = None
+    trivial_augment: bool = Field(
+        default=False, description="one of 14 operations, at random and of random strength (arXiv 2103.10158)"
+    )
     cutout: NonNegativeInt = Field(default=0, description="erase a square of this side (arXiv 1708.04552)")
     erase: Erase | None = None
     mixup: NonNegativeFloat = Field(

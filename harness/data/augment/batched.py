@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.data.augment.draws import Draws
+from harness.data.augment.trivial import apply_operations
 from harness.spec import Augment
 
 
@@ -80,6 +81,9 @@ class Batched:
             images = move(images, draws, reflect=self._recipe.augment.reflects)
         if draws.color is not None:
             images = recolor(images, draws.color)
+        if draws.operation is not None:
+            whole = images.round().to(torch.uint8) if images.is_floating_point() else images
+            images = apply_operations(whole, draws.operation)
         batch = self._normalize(images)
         for boxes in (draws.cutout, draws.erase):
             if boxes is not None:  # what is erased is the mean colour, zero after normalisation

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.data.augment.trivial import draw_operations
 from harness.data.order import hash_seed
 from harness.spec import Augment, ColorJitter, Erase, RandomResizedCrop
 
 ATTEMPTS = 10  # as torchvision's RandomResizedCrop and RandomErasing
-FLIP, CROP, ROTATE, JITTER, CUTOUT, BOX, ERASE, MIX = range(1, 9)  # each a stream of its own
+FLIP, CROP, ROTATE, JITTER, CUTOUT, BOX, ERASE, MIX, TRIVIAL = range(1, 10)  # each a stream of its own
 
 # Rows give Y, I, Q of an RGB pixel; `color_twist` of DALI (operators/image/color/color_twist.h) rounds to 0.001.
 RGB_TO_YIQ = np.array(
@@ -36,6 +37,7 @@ class Draws:
         flip: bool [n].
         turn: float32 [n, 2] (cosine, sine) of the angle, counter-clockwise as seen.
         color: float32 [n, C, C + 1]: matrix and shift of `color_jitter`, for pixel values from 0 to 255.
+        operation: float32 [n, 2]: number and strength of what `trivial_augment` does.
         cutout: int32 [n, 4] (top, left, height, width), within the image.
         erase: int32 [n, 4], height 0 where nothing is erased.
     """
@@ -45,6 +47,7 @@ class Draws:
     flip: Any = None
     turn: Any = None
     color: Any = None
+    operation: Any = None
     cutout: Any = None
     erase: Any = None
 
@@ -94,6 +97,7 @@ def draw(augment: Augment, count: int, shape: tuple[int, int, int], seed: int, e
         flip=_flips(augment, random, count, epoch) if augment.flip else None,
         turn=_turns(augment.rotate, random(ROTATE), count) if augment.rotate else None,
         color=_colors(augment.color_jitter, random(JITTER), count, channels) if augment.color_jitter else None,
+        operation=draw_operations(random(TRIVIAL), count) if augment.trivial_augment else None,
         cutout=_cutouts(augment.cutout, random(CUTOUT), count, height, width) if augment.cutout else None,
         erase=_erased(augment.erase, random(ERASE), count, height, width) if augment.erase else None,
     )

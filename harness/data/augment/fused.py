@@ -20,8 +20,8 @@ class Fused:
     """Turns images of a data set into normalised batches on the CPU.
 
     Args:
-        recipe: what is made of them; with `resize`, `random_resized_crop` or `color_jitter`, and where nothing moves or
-            erases pixels, torch does the work: Numba takes half a second to import.
+        recipe: what is made of them; with `resize`, `random_resized_crop`, `color_jitter` or `trivial_augment`,
+            and where nothing moves or erases pixels, torch does the work: Numba takes half a second to import.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -30,7 +30,7 @@ class Fused:
         self._shift = np.array(recipe.shift, np.float32)
         augment = recipe.augment
         self._batched = Batched(recipe, torch.device("cpu"))
-        beyond = augment.resize or augment.random_resized_crop or augment.color_jitter
+        beyond = augment.resize or augment.random_resized_crop or augment.color_jitter or augment.trivial_augment
         within = augment.crop or augment.flip or augment.rotate or augment.cutout or augment.erase
         self._by_torch = bool(beyond or not within)
         if not self._by_torch:

@@ -115,6 +115,8 @@ class Dali:
 
     def __init__(self, feed: Feed, threads: int, keep_bytes: int) -> None:
         require_installed()
+        if feed.recipe.augment.trivial_augment:
+            raise MachineError("loader 'dali' has no trivial_augment", "use resident or pinned, or auto")
         self.measured: dict[str, float | str] = {}
         self._feed = feed
         self._threads = threads

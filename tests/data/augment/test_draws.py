@@ -24,6 +24,7 @@ EVERYTHING: dict[str, dict[str, Any]] = {
     "flip": {"flip": True},
     "turn": {"rotate": 30.0},
     "color": {"color_jitter": {"brightness": 0.4, "contrast": 0.3, "saturation": 0.5, "hue": 20.0}},
+    "operation": {"trivial_augment": True},
     "cutout": {"cutout": 8},
     "erase": {"erase": {"probability": 0.5}},
 }
@@ -357,6 +358,7 @@ def numbers(found: Draws) -> dict[str, np.ndarray]:
         "flip": found.flip,
         "turn": found.turn[:, 1],
         "color": found.color[:, 0, 3],
+        "operation": found.operation[:, 0],
         "cutout's row": found.cutout[:, 0] + found.cutout[:, 2],
         "cutout's column": found.cutout[:, 1] + found.cutout[:, 3],
         "erased": found.erase[:, 2] > 0,

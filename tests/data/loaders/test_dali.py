@@ -410,6 +410,16 @@ def test_where_dali_can_be_had_it_is_no_fallback_that_runs(train: Split, photogr
     loader.close()
 
 
+def test_what_dali_does_not_do_its_fallback_does(train: Split, photographs: list[str]) -> None:
+    given = feed(train, augment=Augment(trivial_augment=True))
+    with pytest.raises(HarnessError, match="loader 'dali' has no trivial_augment"):
+        build("dali", {"threads": 2, "keep_bytes": 0}, given)
+    loader = build("dali", {"threads": 2, "keep_bytes": 0, "fallback": "pinned"}, given)
+    assert loader.name == "pinned" and "no trivial_augment" in str(loader.measured["dali"])
+    require_same(loader.epoch(0), expected_epoch(given, read_by_hand(photographs), 0), given)
+    loader.close()
+
+
 @pytest.mark.parametrize("fallback", ["pinned", "resident"])
 @pytest.mark.parametrize("how", ["not installed", "cannot start"])
 def test_where_dali_cannot_be_had_the_fallback_yields_the_same_batches(
