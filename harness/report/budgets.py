@@ -14,6 +14,8 @@ from harness.report.answer import Contender, Standing, accuracy_text, advice, ho
 from harness.report.epochs import Curve
 from harness.report.rows import Row
 from harness.report.tables import Table
+from harness.report.texts import column_texts
+from harness.results.columns import Column
 
 # What people set: round in the unit they are said in; fewer where each takes a comparison of very many configs.
 _HOURS = (1, 2, 3, 5, 7, 10, 15, 24, 36, 48, 72, 96, 120, 168, 240, 336)
@@ -107,3 +109,20 @@ def _between(first: float, last: float, own: float | None, rounds: Sequence[floa
     below = [budget for budget in budgets if budget < first][-1:]
     inside = [budget for budget in budgets if first <= budget < last]
     return [*below, *inside, *[budget for budget in budgets if budget >= last][:1]] or [math.ceil(last)]
+
+
+def latency_rows(table: Table) -> list[tuple[str, str]]:
+    """Returns from which latency of a network in use on to take which config: where another one becomes the best."""
+    rows = [row for row in table.rows if row.ranked and row.values["latency_seconds"]]
+    rows.sort(key=lambda row: (row.values["latency_seconds"].mean, row.config_id))
+    images = min((run.data.test_samples for row in rows for run in row.ok if run.data), default=0)
+    texts = column_texts(Column("", "", "milliseconds"), [row.values["latency_seconds"].mean for row in rows])
+    contenders = [Contender(row, {run.seed: metric(run, "test.accuracy") or 0.0 for run in row.ok}) for row in rows]
+    found: dict[str, tuple[str, str]] = {}
+    for count, text in enumerate(texts, 1):
+        if standing := standing_by(contenders[:count], images, table.compared.margin):
+            sure = how_sure(standing) if standing.others else "no other is so fast"
+            sentence = f"Take {named(standing.best.row)}: {accuracy_text(standing.best.summary)}, {sure}."
+            start = next(iter(found.pop(standing.best.row.config_id, (text,))))
+            found[standing.best.row.config_id] = start, sentence
+    return [(f"{text} or more", sentence) for text, sentence in found.values()][-MOST_ROWS:]

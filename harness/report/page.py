@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from harness.counted import counted
 from harness.records.files import recording, require_writable, write_atomically
-from harness.report.budgets import budget_rows, budgets
+from harness.report.budgets import budget_rows, budgets, latency_rows
 from harness.report.charts.chart import Chart, coloured
 from harness.report.charts.drawing import vega_script
 from harness.report.charts.of_report import chart_name, stems
@@ -163,6 +163,7 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
         "table": table,
         "key": key,
         "budget_rows": budget_rows(budgets(table)),
+        "latency_rows": latency_rows(table),
         "untimed": listed([quoted(row.label) for row in table.rows if row.ranked and not row.values["train_seconds"]]),
         "figures": _figures(source, table),
         "colours": colours,

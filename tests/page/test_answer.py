@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from harness.records.result import Inference
 from harness.report.answer import advice, answer, most_accurate, seconds_text
-from harness.report.budgets import budget_rows, budgets
+from harness.report.budgets import budget_rows, budgets, latency_rows
 from harness.report.epochs import Curve
 
 
@@ -190,3 +191,22 @@ def test_a_config_does_not_win_a_budget_for_want_of_others_whose_times_count(fak
         if run.label == "a":
             run.disturbed = ["others computed"]
     assert budgets(fake.report(runs).tables[0]) == []
+
+
+def test_a_latency_takes_what_is_best_among_what_is_as_fast(fake: Any) -> None:
+    numbers = {
+        "small": ([0.80, 0.81, 0.79], 1.0),
+        "slow": ([0.80, 0.79, 0.79], 1.0),
+        "large": ([0.95, 0.96, 0.94], 9.0),
+    }
+    table = _table(fake, numbers)
+    assert latency_rows(table) == []
+    latencies = {"small": 0.002, "slow": 0.004, "large": 0.005}
+    for row in table.rows:
+        for run in row.runs:
+            run.inference = Inference(latency_seconds=latencies[run.label])
+    table = fake.report([run for row in table.rows for run in row.runs]).tables[0]
+    assert latency_rows(table) == [
+        ("2.00 ms or more", "Take “small”: 80.00 ± 2.48 %, undecided beside “slow”."),
+        ("5.00 ms or more", "Take “large”: 95.00 ± 2.48 %, better than all others."),
+    ]

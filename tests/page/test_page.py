@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from harness.data.prepare import fingerprint
+from harness.records.result import Inference
 from harness.report.charts.theme import PAGE_COLOURS, PALETTE, on_page
 from harness.report.page import MOST_CONFIGS, write_page
 from harness.report.pictures import PictureFile, gallery
@@ -326,3 +327,14 @@ def test_configs_that_no_budget_can_take_are_named(fake: Any, tmp_path: Path) ->
         result.disturbed = ["others took 1 of 2 cores"]
     said = _text(fake.page(tmp_path, results, charts=False))
     assert "No train time counts of c : they are left out for a budget." in said
+
+
+def test_networks_in_use_have_a_list_by_latency_and_a_chart(fake: Any, tmp_path: Path) -> None:
+    results = [
+        fake.result(label, seed=seed, config_id=label, accuracy=accuracy, inference=Inference(latency_seconds=latency))
+        for label, accuracy, latency in (("a", 0.8, 0.002), ("b", 0.9, 0.005))
+        for seed in range(2)
+    ]
+    page = fake.page(tmp_path, results)
+    assert "If an image in use may take 2.00 ms or more: Take a : 80.00 ± 0.00 %, no other is so fast." in _text(page)
+    assert "Accuracy over latency" in _text(page)
