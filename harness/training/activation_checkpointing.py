@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,7 +17,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harness.errors import HarnessError
-from harness.without_compiler import call_at_once
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 ENOUGH = 6  # blocks: of fewer, each would be a good part of the network
@@ -43,7 +43,7 @@ def checkpoint_activations(name: str, network: nn.Module) -> None:
     if not blocks:
         message = f"train.activation_checkpointing: {name} has no blocks of several layers"
         raise HarnessError(message, "leave it out, or use an architecture of blocks, e.g. resnet18")
-    call_at_once(checkpoint)
+    importlib.import_module("torch._dynamo")  # which `checkpoint` asks for: seconds, and not those of a step
     for block in blocks:
         block.forward = functools.partial(_forward, block)
 

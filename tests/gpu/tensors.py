@@ -169,6 +169,8 @@ class StandInGpu(TorchFunctionMode):
             return self._property(func, args)
         if name in ("to", "cuda", "cpu"):
             return self._moved(name, args, kwargs)
+        if name == "get_device":
+            return 0 if self.holds(args[0]) else -1
         if name == "pin_memory":
             copied = args[0].clone()
             _pinned[_key(copied)] = StorageWeakRef(copied.untyped_storage())

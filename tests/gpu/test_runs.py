@@ -20,6 +20,7 @@ from tests.running.test_execute import make_spec
 RESIDENT = {"name": "resident", "compile": False}
 PICTURES = {"name": "synthetic", "size": 16, "channels": 3, "classes": 10, "train": 512, "test": 64}
 MOVED = {"crop": 1, "flip": True, "rotate": 10, "cutout": 2, "erase": {}}
+MIXED = {"mixup": 0.2, "cutmix": 1.0}
 VIEWS = {"evaluate_views": "flips_and_shifts", "evaluate_views_share": 0.3, "mean_batch_recall": True}
 CNN = {"name": "cnn3", "padding": "same", "filters": [4, 4, 4], "hidden_size": 8}
 
@@ -56,6 +57,11 @@ def run_on_gpu(
         pytest.param({"data": {"name": "digits", "augment": {"resize": 12, "crop": 1}}}, id="resized"),
         pytest.param({"data": {"name": "digits", "augment": {"random_resized_crop": {"size": 8}}}}, id="resampled"),
         pytest.param({"data": PICTURES, "model": CNN, "train": {"channels_last": True, **VIEWS}}, id="channels last"),
+        pytest.param(
+            {"data": {"name": "digits", "augment": MIXED}, "train": {"loss": "binary_cross_entropy"}}, id="mixed"
+        ),
+        pytest.param({"data": PICTURES | {"augment": {"trivial_augment": True}}, "model": CNN}, id="trivially"),
+        pytest.param({"model": "small_vgg", "train": {"activation_checkpointing": True}}, id="checkpointed"),
         pytest.param({"train": {"ema_decay": 0.9}}, id="moving average"),
         pytest.param({"train": {"clip_grad_norm": 1.0, "label_smoothing": 0.1}}, id="clipped"),
         pytest.param({"train": {"gradient_accumulation_steps": 4}}, id="micro-batches"),
