@@ -21,6 +21,7 @@ from harness.records.store import RunFolder
 from harness.results.study import Study
 from harness.running.build import prepare_network
 from harness.running.inference import measure_inference
+from harness.spec.settings import Settings
 from harness.training.precision import apply_switches, round_weights
 from harness.visualize.trained import Trained, read_run
 
@@ -33,11 +34,15 @@ class Inferred(NamedTuple):
     problem: str = ""
 
 
-def infer(study: Study) -> Iterator[Inferred]:
+def infer(study: Study, settings: Settings) -> Iterator[Inferred]:
     """Yields each run that ended ok, when its network was timed; one that has been timed is left as it is.
 
     One process times one network after the other, on the device that trained it: records of other systems are left
     alone. Each record is written anew as soon as it is known.
+
+    Args:
+        study: the suite with its results.
+        settings: by dotted path, what to change in a run's spec, e.g. {"data.root": "/data"}.
 
     Raises:
         HarnessError: no run of the suite was trained on this system.
@@ -55,13 +60,13 @@ def infer(study: Study) -> Iterator[Inferred]:
         assert result.folder
         folder, name = RunFolder(result.folder), f"{result.label}, seed {result.seed}"
         try:
-            yield Inferred(name, result.inference or _add(folder, accelerator))
+            yield Inferred(name, result.inference or _add(folder, settings, accelerator))
         except HarnessError as error:
             yield Inferred(name, None, error.message)
 
 
-def _add(folder: RunFolder, accelerator: Accelerator) -> Inference:
-    trained = read_run(folder, {})
+def _add(folder: RunFolder, settings: Settings, accelerator: Accelerator) -> Inference:
+    trained = read_run(folder, settings)
     trained.network  # noqa: B018 - where it cannot be had, nobody need own the run
     if (claimed := folder.claim()) is None:
         raise HarnessError("another process owns the run")

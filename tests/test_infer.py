@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from harness.errors import HarnessError
+from harness.infer import infer
 from harness.records.read import read_result
+from harness.results.study import study_of_folders
 from harness.suite.plan import load_suite
 from tests.house import House
 
@@ -31,7 +34,9 @@ def records(house: House) -> dict[Path, dict[str, Any]]:
 
 
 @pytest.mark.launch
-def test_networks_are_timed_after_training_or_later_and_no_run_is_trained_for_it(house: House) -> None:
+def test_networks_are_timed_after_training_or_later_and_no_run_is_trained_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (house.path / "harness/measure/inference.py").open("a") as file:
         file.write(SOON)
     house.suite(TEXT)
@@ -61,6 +66,11 @@ def test_networks_are_timed_after_training_or_later_and_no_run_is_trained_for_it
     assert len(new) == 2 and all(one["inference"]["latency_seconds"] > 0 for one in new)
     for one in new:
         assert one["clock"]["inference_seconds"] < one["clock"]["total_seconds"]
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("harness.infer.describe_system", lambda **_: {"system_id": "other", "name": "Other"})
+        with pytest.raises(HarnessError, match="no run of faults has ended ok on this system, Other"):
+            next(infer(study_of_folders([house.path / "results/faults"]), {}))
 
     house.suite("seeds: [7]\n")
     house.run("suite.yaml", "--set", "train.keep_weights=false", "--set", "model=mlp")

@@ -21,10 +21,14 @@ def infer(
     """Time trained networks in use, latency and throughput, and add that to the records of their runs."""
     studies = studies_of(suites or [], set_, only, smoke, None, output or [], plugin)
     from harness.infer import infer as infer_study  # imports torch
+    from harness.spec import is_identity
+    from harness.suite.file import parse_overrides
 
+    # Of what --set changes, the plan has taken the rest: where the data lie is no part of it.
+    settings = {path: value for path, value in parse_overrides(set_ or []).items() if not is_identity(path)}
     failed = False
     for study in studies:
-        for run, inference, problem in infer_study(study):
+        for run, inference, problem in infer_study(study, settings):
             if inference is None:
                 failed = True
                 stderr().print(f"{run}: not timed: {problem}", markup=False, soft_wrap=True)
