@@ -30,6 +30,7 @@ from harness.parameters import NonNegativeInt, PositiveInt
 from harness.registry import loader
 
 INSTALL = "pip install nvidia-dali-cuda130 (with CUDA 12: nvidia-dali-cuda120)"
+NO_TRIVIAL_AUGMENT = "has no trivial_augment"
 PREFETCHED = 2
 
 Job = tuple[np.ndarray, Draws]
@@ -52,10 +53,14 @@ def dali(
         fallback: loader to use where DALI is not available; null: an error.
     """
     chosen = feed.chosen.name if feed.chosen else ""
+    if feed.recipe.augment.trivial_augment and not fallback:
+        raise HarnessError(f"loader 'dali' {NO_TRIVIAL_AUGMENT}", "use resident, pinned or auto, or give it a fallback")
     if not fallback or chosen == Dali.name:  # a run that goes on keeps its loader: bits may differ between them
         return Dali(feed, threads or _share_of_cores(), keep_bytes)
     if feed.chosen:
         return _other(chosen, feed, dict(feed.chosen.measured))
+    if feed.recipe.augment.trivial_augment:
+        return _other(fallback, feed, {Dali.name: NO_TRIVIAL_AUGMENT})
     own, why = None, ""
     try:
         own = Dali(feed, threads or _share_of_cores(), keep_bytes)
@@ -115,8 +120,6 @@ class Dali:
 
     def __init__(self, feed: Feed, threads: int, keep_bytes: int) -> None:
         require_installed()
-        if feed.recipe.augment.trivial_augment:
-            raise MachineError("loader 'dali' has no trivial_augment", "use resident or pinned, or auto")
         self.measured: dict[str, float | str] = {}
         self._feed = feed
         self._threads = threads
