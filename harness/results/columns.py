@@ -166,7 +166,7 @@ MEASURED = (
         "high",
         15,
     ),
-    Column("inference_batch_size", "at batch", "count", "inference.batch_size", "max", "low", 17),
+    Column("inference_batch_size", "fastest batch in use", "count", "inference.batch_size", "max", "low", 17),
     Column("parameters", "parameters", "count", priority=22),
     Column("multiply_accumulates", "multiply-accumulates", "count", priority=29),
 )
