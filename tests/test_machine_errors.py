@@ -42,6 +42,7 @@ RAISED = {
     "data/loaders/dali.py": 3,  # DALI is missing, or stopped; nor can its fallback be had
     "data/loaders/pinned.py": 1,  # a worker died: /dev/shm, memory
     "data/source.py": 1,  # the images do not fit into memory
+    "forecast/ask.py": 1,  # a forecast steps on one machine
     "measure/usable_gpus.py": 1,  # torch cannot use the GPU, or it is full
     "measure/system/gpus.py": 1,  # GPUs of several models
     "running/micro_batch_search.py": 1,  # a network does not fit the memory, however small its micro-batches

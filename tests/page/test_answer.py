@@ -8,7 +8,7 @@ import pytest
 
 from harness.records.result import Inference
 from harness.report.answer import advice, answer, most_accurate, seconds_text
-from harness.report.budgets import budget_rows, budgets, latency_rows
+from harness.report.budgets import BudgetChoice, budget_rows, budgets, latency_rows
 from harness.report.epochs import Curve
 
 
@@ -116,9 +116,9 @@ def test_a_budget_takes_what_is_best_by_then_and_not_at_the_end(fake: Any) -> No
     assert min(found) == 7.0
     assert found[7.0].standing is None
     assert found[7.0].standing is None
-    assert advice(found[10.0].standing) == "Take “early”: 70.10 ± 0.25 % by then, the only one evaluated so soon."
-    assert advice(found[60.0].standing) == "Take “early”: 80.10 ± 0.25 % by then, the only one evaluated so soon."
-    assert advice(found[120.0].standing) == "Take “late”: 85.10 ± 0.25 % by then, better than all others."
+    assert advised(found[10.0]) == "Take “early”: 70.10 ± 0.25 % by then, the only one evaluated so soon."
+    assert advised(found[60.0]) == "Take “early”: 80.10 ± 0.25 % by then, the only one evaluated so soon."
+    assert advised(found[120.0]) == "Take “late”: 85.10 ± 0.25 % by then, better than all others."
     assert max(found) == 300.0
     assert [one.seconds for one in found.values() if one.whole] == [300.0]
     early = "Take “early”: 70.10 ± 0.25 % by 10 s, 80.10 ± 0.25 % by 1 min; then the only one evaluated so soon."
@@ -138,11 +138,16 @@ def test_there_are_no_more_rows_than_can_be_read_and_the_longest_budgets_are_kep
     assert rows[-1][0] == "2 h or more"
 
 
+def advised(then: BudgetChoice) -> str:
+    assert then.standing
+    return advice(then.standing)
+
+
 def test_the_budget_of_the_suite_has_a_row_of_its_own(fake: Any) -> None:
     curves = {"a": [Curve((10.0, 60.0), (0.7, 0.8))], "b": [Curve((12.0, 61.0), (0.6, 0.9))]}
     found = budgets(_curves(fake, curves, budget_seconds=37.0))
     assert [budget for budget, _ in budget_rows(found)] == ["10 s to 30 s", "37 s", "45 s to 1 min", "2 min or more"]
-    assert advice(found[-1].standing) == "Take “b”: 90.00 % by then, one seed: the uncertainty is not known."
+    assert advised(found[-1]) == "Take “b”: 90.00 % by then, one seed: the uncertainty is not known."
 
 
 def test_a_config_counts_once_all_its_seeds_were_evaluated(fake: Any) -> None:
@@ -160,8 +165,8 @@ def test_a_config_counts_once_all_its_seeds_were_evaluated(fake: Any) -> None:
 def test_without_evaluations_on_record_a_run_counts_from_its_end(fake: Any) -> None:
     table = _table(fake, {"a": ([0.9, 0.91], 100.0), "b": ([0.8, 0.81], 10.0)})
     found = {one.seconds: one for one in budgets(table)}
-    assert advice(found[15.0].standing).startswith("Take “b”")
-    assert advice(found[120.0].standing).startswith("Take “a”")
+    assert advised(found[15.0]).startswith("Take “b”")
+    assert advised(found[120.0]).startswith("Take “a”")
 
 
 @pytest.mark.parametrize(
