@@ -33,6 +33,16 @@ def test_overhead() -> None:
     assert host["accelerate"] > 0  # its wrappers look modules up at each step
 
 
+def test_photographs() -> None:
+    found = output_of("photographs.py", "--images", "208", "--rounds", "1", "--seconds", "0.2")
+    assert set(found["rates"]) == {"decoding", "pinned, in the process", "pinned", "dali", "torchvision", "timm"}
+    assert all(each.get("unavailable") or each["images_per_second"] > 0 for each in found["rates"].values())
+    rates = found["rates"]
+    assert found["ratios"]["pinned/torchvision"] == pytest.approx(
+        rates["pinned"]["rounds"][0] / rates["torchvision"]["rounds"][0]
+    )
+
+
 def test_standard_recipe() -> None:
     found = output_of("standard_recipe.py", "--rounds", "1", "--steps", "2", "--width", "8")
     [(name, ratio)] = found["ratios"].items()

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raise it when the same files would be decoded otherwise
 QUICK_BYTES = 256 * 2**20  # that are read, where their content is not known, even for a plan: once, for seconds
-SIZE_HINT = "set data.size to bring all images to one size"
+SIZE_HINT = "set data.size to bring all images to one size, or data.evaluate to cut them as they are"
 
 
 def content_of(paths: Sequence[str], root: Path, *, most_bytes: float = math.inf) -> str:
@@ -86,11 +86,13 @@ class Survey(NamedTuple):
         readable: bool [M].
         plain: bool [M], see `harness.data.images.Image8`.
         shape: height, width and channels.
+        sizes: int32 [M, 2], height and width of each, where they differ and stay as they are.
     """
 
     readable: np.ndarray
     plain: np.ndarray
     shape: tuple[int, int, int]
+    sizes: np.ndarray | None = None
 
 
 class ImageFiles:
@@ -101,6 +103,7 @@ class ImageFiles:
         channels: 1 (gray) or 3 (RGB).
         size: as in `read_image`; None: all have one size.
         unreadable: "fail" stops at the first file that cannot be read, "skip" leaves those out.
+        squash: as in `read_image`.
 
     Attributes:
         resized: whether images are cropped and resized; else all files have one size.
@@ -114,18 +117,21 @@ class ImageFiles:
         channels: int,
         size: int | None = None,
         unreadable: Literal["fail", "skip"] = "fail",
+        squash: bool = False,
     ) -> None:
         self._paths = list(paths)
         self._channels = channels
         self._size = size
-        self._unreadable = unreadable
+        self._unreadable: Literal["fail", "skip"] = unreadable
+        self._squash = squash
+        self._key: tuple[object, ...] = (channels, size, *["squashed"] * squash)
         self.resized = size is not None
         self.seconds = 0.0
 
     @functools.cached_property
     def folder(self) -> Path:
         """The entry of the cache."""
-        key = fingerprint_of(VERSION, [_stamp(path) for path in self._paths], self._channels, self._size)
+        key = fingerprint_of(VERSION, [_stamp(path) for path in self._paths], *self._key)
         return cache_root() / "images" / key[:32]
 
     def survey(self, *, decode: bool) -> Survey:
@@ -183,7 +189,8 @@ class ImageFiles:
             content = io.BytesIO((self.folder / "survey.npz").read_bytes())  # numpy would not close a damaged file
             with np.load(content, allow_pickle=False) as stored:
                 height, width, channels = (int(side) for side in stored["shape"])
-                found = Survey(stored["readable"], stored["plain"], (height, width, channels))
+                sizes = stored.get("sizes")
+                found = Survey(stored["readable"], stored["plain"], (height, width, channels), sizes)
         except Exception:  # numpy and zipfile raise almost anything on a damaged file
             return None
         return found if len(found.readable) == len(self._paths) else None
@@ -196,13 +203,14 @@ class ImageFiles:
         shape = (self._size, self._size, self._channels) if self._size else self._first_shape()
         readable, plain = np.zeros(count, bool), np.ones(count, bool)
         temporary = self.folder / f"images.{uuid.uuid4().hex}.tmp"  # nodes that share the cache may share process ids
-        try:
+        with self._writing(temporary):
             self._make_folder(count * shape[0] * shape[1] * shape[2] if decode else 0)
             images = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, *shape)) if decode else None
 
             def read(row: int) -> None:
                 try:
-                    image = read_image(self._paths[row], channels=self._channels, size=self._size)
+                    path = self._paths[row]
+                    image = read_image(path, channels=self._channels, size=self._size, squash=self._squash)
                 except HarnessError:
                     if self._unreadable == "fail":
                         raise
@@ -217,21 +225,36 @@ class ImageFiles:
                     self._copy_plainly(row)
 
             for_each(count, read, shape[0] * shape[1] * shape[2])
-            if not readable.any():
-                raise HarnessError(f"none of the {count} images can be read", "check data.root")
+            self._require_some(readable)
             if images is not None:
                 images.flush()
                 temporary.replace(self.folder / "images.npy")
-            survey = Survey(readable, plain, shape)
-            write_atomically(self.folder / "survey.npz", lambda file: np.savez(file, **survey._asdict()))
+            survey = self._keep(Survey(readable, plain, shape))
+        self.seconds += time.perf_counter() - began
+        return survey
+
+    @contextlib.contextmanager
+    def _writing(self, temporary: Path | None = None) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise MachineError(
                 f"{self.folder} cannot be written: {error.strerror}", "set HARNESS_CACHE to a folder with room"
             ) from None
         finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        self.seconds += time.perf_counter() - began
+            if temporary:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+
+    def _require_some(self, readable: np.ndarray) -> None:
+        if not readable.any():
+            raise HarnessError(f"none of the {len(readable)} images can be read", "check data.root")
+
+    def _keep(self, survey: Survey) -> Survey:
+        import numpy as np
+
+        known = {name: values for name, values in survey._asdict().items() if values is not None}
+        write_atomically(self.folder / "survey.npz", lambda file: np.savez(file, **known))
         return survey
 
     def _first_shape(self) -> tuple[int, int, int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed
 from torch import Tensor
@@ -93,8 +95,26 @@ class Feed:
     deterministic: bool = False
 
     def draws(self, epoch: int) -> Draws:
-        """Returns what an epoch does to each training image, on the host."""
-        return draw(self.recipe.augment, len(self.train.labels), self.train.shape, self.seed, epoch)
+        """Returns what an epoch does to each training image, on the host; a box is in pixels of the store."""
+        train, size = self.train, self.recipe.cut_size
+        shape = (size, size, train.shape[2]) if size else train.shape
+        drawn = draw(self.recipe.augment, len(train.labels), shape, self.seed, epoch, train.sizes)
+        if train.sizes is None:
+            return drawn
+        return dataclasses.replace(drawn, box=train.boxes(np.arange(len(train.labels)), drawn.box))
+
+    def squashed(self) -> Feed:
+        """Returns the feed with images that fit into an array: the same, unless their sizes vary."""
+        evaluated = tuple(split.squashed for split in self.evaluated)
+        return dataclasses.replace(self, train=self.train.squashed, evaluated=evaluated) if self.train.varied else self
+
+    @property
+    def recipe_of_cut(self) -> Recipe:
+        """What is made of images of which the boxes have been cut already, where their sizes vary."""
+        if not self.train.varied:
+            return self.recipe
+        augment = self.recipe.augment.model_copy(update={"random_resized_crop": None})
+        return dataclasses.replace(self.recipe, augment=augment, cut_size=None)
 
     def shares(self, epoch: int, first_batch: int) -> Iterator[Tensor]:
         """Yields this process's samples (int64) of each batch of an epoch, from a batch on."""

@@ -6,6 +6,7 @@ import weakref
 
 import numpy as np
 
+from harness.data.cut import seen
 from harness.data.source import Split
 from harness.errors import HarnessError
 from harness.spec import DataSection, MeanStd
@@ -37,7 +38,7 @@ def normalization(section: DataSection, train: Split) -> MeanAndStd:
         mean, std = tuple(section.normalize.mean), tuple(section.normalize.std)
     elif section.normalize == "train":
         if train not in _kept:
-            _kept[train] = _mean_and_std(train.pixels, train.rows)
+            _kept[train] = _mean_and_std(train)
         return _kept[train]
     else:
         mean, std = PUBLISHED[section.normalize]
@@ -49,16 +50,17 @@ def normalization(section: DataSection, train: Split) -> MeanAndStd:
     return mean, std
 
 
-def _mean_and_std(pixels: np.ndarray, rows: np.ndarray) -> MeanAndStd:
+def _mean_and_std(train: Split) -> MeanAndStd:
     # Counting pixel values is exact; in parts, because bincount makes an int64 copy.
     values = np.arange(256) / 255
-    channels = pixels.shape[-1]
+    height, width, channels = train.shape
+    images = len(train.labels)
     counts = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(rows), IMAGES_AT_ONCE):
-        some = pixels[rows[start : start + IMAGES_AT_ONCE]]
+    for start in range(0, images, IMAGES_AT_ONCE):
+        some = seen(train, np.arange(start, min(start + IMAGES_AT_ONCE, images)))
         counts += [np.bincount(some[..., channel].ravel(), minlength=256) for channel in range(channels)]
     means, stds = [], []
-    for shares in counts / (pixels[0, ..., 0].size * len(rows)):
+    for shares in counts / (height * width * images):
         mean = float(shares @ values)
         means.append(mean)
         stds.append(max(float(shares @ (values - mean) ** 2) ** 0.5, 1e-3))  # one colour only: do not divide by 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness import registry
-from harness.data.source import DataSource, Split
+from harness.data.source import Dataset, DataSource, Split
 from harness.data.split import hold_out, take
 from harness.errors import HarnessError
 from harness.spec import Augment, DataSection, ImageShape, parameters, section_model
@@ -116,9 +117,24 @@ def _require_content(section: DataSection, planned: str) -> None:
         raise HarnessError(message, "plan again: `harness run SUITE`, or `harness submit SUITE`, reads what is there")
 
 
+def _load_varied(section: DataSection, source: DataSource, encoded: bool) -> Dataset:
+    if not source.load_varied or not section.evaluate:
+        message = f"data.evaluate is for files of any size, and dataset '{section.name}' brings all to one size here"
+        raise HarnessError(message, "leave out data.evaluate, or, of image_folder, data.size")
+    dataset = source.load_varied(section.evaluate)
+    if encoded or not dataset.train.varied:
+        return dataset
+    squashed = dataset.train.varied.squashed
+    squashed.survey(decode=True)
+    return dataclasses.replace(dataset, decode_seconds=dataset.decode_seconds + squashed.seconds)
+
+
 def _prepare(section: DataSection, encoded: bool) -> Splits:
     source = data_source(section)
-    dataset = source.load_encoded() if encoded and source.load_encoded else source.load()
+    if section.evaluate:
+        dataset = _load_varied(section, source, encoded)
+    else:
+        dataset = source.load_encoded() if encoded and source.load_encoded else source.load()
     train, test = dataset.train, dataset.test
     if section.train_samples:
         train = train.take(take(train.labels, section.train_samples, seed=0))

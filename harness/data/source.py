@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from harness.data.download import Archive
+    from harness.data.varied import VariedFiles
+    from harness.spec import Evaluate
 
 MEMORY_SHARE = 0.8
 
@@ -84,6 +87,32 @@ class Split:
         return self.pixels if self._rows is None else self.pixels[self._rows]
 
     @property
+    def sizes(self) -> np.ndarray | None:
+        """Height and width of each file, int32 [N, 2], where files of any size stay as they are; else None."""
+        sizes = getattr(self.store, "sizes", None)
+        return None if sizes is None else sizes[self.rows]
+
+    @property
+    def varied(self) -> VariedFiles | None:
+        """The store, where it has files of any size, of which boxes are cut as they are read."""
+        return self.store if hasattr(type(self.store), "squashed") else None  # type: ignore[return-value]
+
+    @functools.cached_property
+    def squashed(self) -> Split:
+        """The split with its images in a form that fits into an array: itself, unless their sizes vary."""
+        return Split(self.varied.squashed, self.labels, self.rows) if self.varied else self
+
+    def boxes(self, numbers: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray | None:
+        """Returns the boxes that are seen of some images, in pixels of the store; None where images have one size.
+
+        Args:
+            numbers: int64 [n], of images of this split.
+            drawn: int32 [n, 4], in pixels of the files; None for what evaluation sees.
+        """
+        boxes = getattr(self.store, "boxes", None)
+        return boxes and boxes(self.rows[numbers], drawn)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of the images when decoded."""
         height, width, channels = self.shape
@@ -123,6 +152,7 @@ class DataSource:
         fingerprint: returns the identity of the data's content; it reads files whose content is not known.
         load: reads the data from disk; never from the network.
         load_encoded: the same where images lie in files and the loader decodes them itself.
+        load_varied: the same of files that may differ in size and stay as they are; None where images have one size.
         download: fetches what is missing, to be called by one process of a machine before `load`; None unless
             the suite asked for it.
         archive: that the data are published as, where they can be fetched.
@@ -133,6 +163,7 @@ class DataSource:
     fingerprint: Callable[[], str]
     load: Callable[[], Dataset]
     load_encoded: Callable[[], Dataset] | None = None
+    load_varied: Callable[[Evaluate], Dataset] | None = None
     download: Callable[[], None] | None = None
     archive: Archive | None = None
     known_fingerprint: Callable[[], str] | None = None

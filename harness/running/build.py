@@ -20,6 +20,7 @@ from harness.counted import counted
 from harness.data.augment.batched import Batched, Recipe
 from harness.data.augment.mixing import MixingLoader
 from harness.data.copies import of_one_loader
+from harness.data.cut import seen
 from harness.data.loading import ChosenLoader, Feed, Loader
 from harness.data.normalize import normalization
 from harness.data.order import GlobalBatches
@@ -66,9 +67,10 @@ def build_loader(
     sampler.require_steps()
     precision = resolve_mixed_precision(spec.train.mixed_precision, accelerator.device)
     dtype = image_dtype(precision, accelerator.device)
+    cut_size = spec.data.evaluate.crop if spec.data.evaluate else None
     feed = Feed(
         train=splits.train,
-        recipe=Recipe(spec.data.augment, mean, std, dtype, spec.train.channels_last),
+        recipe=Recipe(spec.data.augment, mean, std, dtype, spec.train.channels_last, cut_size),
         device=accelerator.device,
         rank=accelerator.process_index,
         num_processes=accelerator.num_processes,
@@ -101,8 +103,8 @@ def network_of(spec: RunSpec, splits: Splits) -> nn.Module:
 def some_training_images(spec: RunSpec, splits: Splits, most: int = 5000) -> Tensor:
     """Returns images from all over the training split as evaluation would take them, float [n, C, H, W]."""
     split = splits.train
-    rows = split.rows[np.linspace(0, len(split.labels) - 1, min(most, len(split.labels))).astype(int)]
-    pixels = torch.from_numpy(split.pixels[rows]).permute(0, 3, 1, 2)
+    numbers = np.linspace(0, len(split.labels) - 1, min(most, len(split.labels))).astype(int)
+    pixels = torch.from_numpy(seen(split, numbers)).permute(0, 3, 1, 2)
     mean, std = normalization(spec.data, split)
     return Batched(Recipe(spec.data.augment, mean, std), pixels.device).evaluate(pixels)
 

@@ -167,6 +167,8 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
 
 def decodes_itself(spec: RunSpec) -> bool:
     """Tells whether the loader of a run decodes image files; a fallback, known by now, has them decoded here."""
+    if spec.data.evaluate and spec.loader.name in ("pinned", "auto"):
+        return True
     if not registry.find("loader", spec.loader.name).decodes:
         return False
     from harness.data.loaders.dali import is_installed

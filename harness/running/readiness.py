@@ -160,7 +160,11 @@ def _loader(section: LoaderSection, splits: Splits | None, device: torch.device)
     """Returns the verdict on a loader, with what it falls back to."""
 
     def resident() -> str:
-        return f"resident: {require_room(_all(splits), device)}" if splits else "resident, if the data fit in memory"
+        return (
+            f"resident: {require_room([split.squashed for split in _all(splits)], device)}"
+            if splits
+            else "resident, if the data fit in memory"
+        )
 
     if section.name == "resident":
         return _tried("loader", resident)

@@ -1,6 +1,6 @@
 """What a suite may say of one run: its sections, validated, and the hashes that identify it."""
 
-from harness.spec.augment import Augment, ColorJitter, Erase, RandomResizedCrop
+from harness.spec.augment import Augment, ColorJitter, Erase, Evaluate, RandomResizedCrop
 from harness.spec.run_spec import (
     NOT_IDENTITY,
     SPEC_VERSION,
@@ -32,6 +32,7 @@ __all__ = [
     "ColorJitter",
     "DataSection",
     "Erase",
+    "Evaluate",
     "ImageShape",
     "LoaderSection",
     "MeanStd",

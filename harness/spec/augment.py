@@ -36,6 +36,16 @@ class Erase(Section):
     ratio: Range = Field(default=(0.3, 3.3), description="height of the box over its width")
 
 
+class Evaluate(Section):
+    """What evaluation sees of an image of any size: its shorter side is resized, the middle square cut out.
+
+    Training sees the box of `random_resized_crop`, a share of each image, or without it the same square.
+    """
+
+    resize: PositiveInt = Field(default=256, description="the shorter side, in pixels; `resident` stores such squares")
+    crop: PositiveInt = Field(default=224, description="height and width of the middle, in pixels")
+
+
 class Augment(Section):
     """What is done to the images, in the order of the fields; all off by default.
 

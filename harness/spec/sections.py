@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from harness.parameters import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from harness.spec.augment import Augment
+from harness.spec.augment import Augment, Evaluate
 from harness.spec.section import Section
 
 
@@ -20,6 +20,19 @@ class MeanStd(Section):
 
     mean: list[float] = Field(min_length=1)
     std: list[PositiveFloat] = Field(min_length=1)
+
+
+def _fits_the_augmentation(evaluate: Evaluate | None, others: ValidationInfo) -> Evaluate | None:
+    augment = others.data.get("augment")
+    if not evaluate or not augment:
+        return evaluate
+    if evaluate.crop > evaluate.resize:
+        raise ValueError(f"crop must not be above resize, {evaluate.resize}")
+    if augment.resize:
+        raise ValueError("null, or data.augment.resize: both bring images to one size")
+    if (cropped := augment.random_resized_crop) and cropped.size != evaluate.crop:
+        raise ValueError(f"crop must be {cropped.size}, as data.augment.random_resized_crop.size")
+    return evaluate
 
 
 class ModelSection(Section):
@@ -36,6 +49,9 @@ class DataSection(Section):
 
     name: str
     augment: Augment = Augment()
+    evaluate: Annotated[Evaluate | None, AfterValidator(_fits_the_augmentation)] = Field(
+        default=None, description="take files of any size as they are, cut from the original pixels"
+    )
     normalize: Literal["train", "none", "half", "cifar10", "cifar100", "imagenet"] | MeanStd = Field(
         default="train", description="mean and deviation: of the training split, a data set's published ones, or none"
     )

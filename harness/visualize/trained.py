@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness.data.augment.batched import Batched, Recipe
+from harness.data.cut import seen
 from harness.data.normalize import normalization
 from harness.data.prepare import Splits, fingerprint, prepare
 from harness.errors import HarnessError
@@ -54,7 +56,7 @@ class Trained:
         if self.result.data and fingerprint(self.spec.data) != self.result.data.fingerprint:
             message = f"the data of {self.folder.path} are not those that the run saw"
             raise HarnessError(message, "name the folder of the same data with --set data.root=DIR")
-        return prepare(self.spec.data)
+        return prepare(self.spec.data, encoded=bool(self.spec.data.evaluate))
 
     @property
     def image_shape(self) -> ImageShape:
@@ -106,7 +108,7 @@ class Trained:
                 message = f"the test split has no image {number}"
                 raise HarnessError(message, f"it has {len(split.labels)}, counted from 0")
         mean, std = (tuple(each.flatten().tolist()) for each in self.mean_and_std)
-        pixels = torch.from_numpy(split.pixels[split.rows[list(numbers)]]).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(seen(split, np.array(numbers))).permute(0, 3, 1, 2)
         evaluate = Batched(Recipe(self.spec.data.augment, mean, std), pixels.device).evaluate
         return evaluate(pixels), torch.from_numpy(split.labels[list(numbers)])
 

@@ -127,15 +127,22 @@ class Fatal(list[Any]):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loader", ["pinned", "dali"])
+@pytest.mark.parametrize("loader", ["pinned", "dali", "pinned, of any size"])
 def test_loaders_go_on_in_the_middle_of_an_epoch(loader: str, tmp_path: Path, fault: Fault) -> None:
     """Image files, which DALI decodes; the pinned loader has workers."""
     pytest.importorskip("nvidia.dali")
     for name in "ab":
         (tmp_path / "data" / name).mkdir(parents=True)
-        write_photographs(tmp_path / "data" / name, count=60)
+        write_photographs(tmp_path / "data" / name, count=60, side=12 if name == "a" or "size" not in loader else 31)
+    data: dict[str, Any] = {
+        "name": "image_folder",
+        "root": str(tmp_path / "data"),
+        "augment": {"crop": 2, "flip": True},
+    }
+    if "size" in loader:
+        loader, data["evaluate"] = "pinned", {"resize": 14, "crop": 12}
+        data["augment"]["random_resized_crop"] = {"size": 12}
     options = {"workers": 2} if loader == "pinned" else {}
-    data = {"name": "image_folder", "root": str(tmp_path / "data"), "augment": {"crop": 2, "flip": True}}
     spec = make_spec(data=data, loader={"name": loader, **options}, train={"epochs": 2, "global_batch_size": 16})
     expected = finish(spec, None)
     assert expected.measured.throughput.steps == 12

@@ -21,6 +21,7 @@ class Recipe:
         mean, std: of each channel, for pixel values in [0, 1].
         dtype: of the result.
         channels_last: its memory format.
+        cut_size: height and width that the box of each image comes to, where images have several sizes.
     """
 
     augment: Augment
@@ -28,6 +29,7 @@ class Recipe:
     std: tuple[float, ...]
     dtype: torch.dtype = torch.float32
     channels_last: bool = False
+    cut_size: int | None = None
 
     @property
     def scale(self) -> tuple[float, ...]:
@@ -56,12 +58,14 @@ class Batched:
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         self._recipe = recipe
         cropped = recipe.augment.random_resized_crop
-        self._resize, self._box_size = recipe.augment.resize, cropped.size if cropped else 0
+        self._resize, self._box_size = recipe.augment.resize, cropped.size if cropped else recipe.cut_size or 0
         self._scale = torch.tensor(recipe.scale, device=device).view(1, -1, 1, 1)
         self._shift = torch.tensor(recipe.shift, device=device).view(1, -1, 1, 1)
 
-    def evaluate(self, images: Tensor) -> Tensor:
-        """Resizes and normalises; nothing random."""
+    def evaluate(self, images: Tensor, boxes: Tensor | None = None) -> Tensor:
+        """Resizes, or brings a box of each image to one size, and normalises; nothing random."""
+        if boxes is not None:
+            return self._normalize(resample(images, boxes, self._box_size))
         augment = self._recipe.augment
         height, width = augment.output_size(*images.shape[2:])
         return self._normalize(_resize(images, height, width))

@@ -66,7 +66,9 @@ class Draws:
         return Draws(**{name: None if values is None else function(values) for name, values in fields})
 
 
-def draw(augment: Augment, count: int, shape: tuple[int, int, int], seed: int, epoch: int) -> Draws:
+def draw(
+    augment: Augment, count: int, shape: tuple[int, int, int], seed: int, epoch: int, sizes: np.ndarray | None = None
+) -> Draws:
     """Draws for every sample of the training set.
 
     Args:
@@ -75,6 +77,7 @@ def draw(augment: Augment, count: int, shape: tuple[int, int, int], seed: int, e
         shape: height, width and channels of the stored images.
         seed: of the run.
         epoch: from 0.
+        sizes: int32 [count, 2], height and width of each original that a box is drawn in; None: as `shape` says.
 
     Returns:
         Arrays in the order of the training set.
@@ -87,7 +90,8 @@ def draw(augment: Augment, count: int, shape: tuple[int, int, int], seed: int, e
     if augment.resize:
         height = width = augment.resize
     cropped = augment.random_resized_crop
-    box = _boxes(cropped, random(BOX), count, height, width) if cropped else None
+    high, wide = (height, width) if sizes is None else sizes.T
+    box = _boxes(cropped, random(BOX), count, high, wide) if cropped else None
     height, width = augment.output_size(height, width)
     return Draws(
         box=box,
@@ -118,7 +122,7 @@ def _turns(degrees: float, random: np.random.Generator, count: int) -> np.ndarra
     return np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
 
 
-def _boxes(crop: RandomResizedCrop, random: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+def _boxes(crop: RandomResizedCrop, random: np.random.Generator, count: int, height: Any, width: Any) -> np.ndarray:
     shape = (ATTEMPTS, count)
     area = random.uniform(*crop.scale, shape) * height * width
     ratio = np.exp(random.uniform(math.log(crop.ratio[0]), math.log(crop.ratio[1]), shape))
@@ -126,8 +130,11 @@ def _boxes(crop: RandomResizedCrop, random: np.random.Generator, count: int, hei
     fits = (tall > 0) & (tall <= height) & (wide > 0) & (wide <= width)
     first, samples = fits.argmax(0), np.arange(count)
     # Where no attempt fits: the largest box in the middle whose ratio is allowed.
-    ratio_of_image = min(max(width / height, crop.ratio[0]), crop.ratio[1])
-    largest = min(height, max(1, round(width / ratio_of_image))), min(width, max(1, round(height * ratio_of_image)))
+    ratio_of_image = np.clip(width / height, *crop.ratio)
+    largest = (
+        np.minimum(height, np.maximum(1, np.rint(width / ratio_of_image))),
+        np.minimum(width, np.maximum(1, np.rint(height * ratio_of_image))),
+    )
     found = fits.any(0)
     tall = np.where(found, tall[first, samples], largest[0])
     wide = np.where(found, wide[first, samples], largest[1])

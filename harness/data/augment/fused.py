@@ -31,6 +31,7 @@ class Fused:
         augment = recipe.augment
         self._batched = Batched(recipe, torch.device("cpu"))
         beyond = augment.resize or augment.random_resized_crop or augment.color_jitter or augment.trivial_augment
+        beyond = beyond or recipe.cut_size
         within = augment.crop or augment.flip or augment.rotate or augment.cutout or augment.erase
         self._by_torch = bool(beyond or not within)
         if not self._by_torch:
@@ -55,10 +56,12 @@ class Fused:
             return self._batched.train(torch.from_numpy(store[rows]), draws.map(torch.from_numpy))
         return self._normalized(store, rows, draws)
 
-    def evaluate(self, store: np.ndarray, rows: np.ndarray) -> Tensor:
-        """Resizes and normalises; nothing random."""
+    def evaluate(self, store: np.ndarray, rows: np.ndarray, boxes: np.ndarray | None = None) -> Tensor:
+        """Resizes, or brings a box of each image to one size, and normalises; nothing random."""
         if self._by_torch:
-            return self._batched.evaluate(torch.from_numpy(store[rows]))
+            return self._batched.evaluate(
+                torch.from_numpy(store[rows]), None if boxes is None else torch.from_numpy(boxes)
+            )
         return self._normalized(store, rows, Draws())
 
     def close(self) -> None:

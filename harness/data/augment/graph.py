@@ -24,12 +24,14 @@ class Pictures:
         form: what is fed: pixels, the content of image files, or their paths.
         resized: whether those files differ in size and are to be cropped and resized to `shape`.
         on_gpu: whether the graph runs on a GPU.
+        varied: whether the files may have any size, and boxes of them come to `shape`, in evaluation too.
     """
 
     shape: tuple[int, int, int]
     form: Literal["pixels", "files", "paths"]
     resized: bool
     on_gpu: bool
+    varied: bool = False
 
 
 def arguments(draws: Draws) -> list[np.ndarray]:
@@ -50,7 +52,7 @@ def build(pictures: Pictures, recipe: Recipe, images: Any, drawn: list[Any], *, 
     """
     augment, inputs = recipe.augment, iter(drawn)
     height, width = augment.output_size(*pictures.shape[:2])
-    box = next(inputs) if train and augment.random_resized_crop else None
+    box = next(inputs) if pictures.varied or (train and augment.random_resized_crop) else None
     # Where nothing is resized before it, no more of a file is decoded than its box.
     early = box if pictures.form != "pixels" and not pictures.resized and not augment.resize else None
     if pictures.form != "pixels":

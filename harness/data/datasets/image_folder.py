@@ -12,6 +12,7 @@ from harness.data.files import QUICK_BYTES, ImageFiles, content_of
 from harness.data.images import SUFFIXES
 from harness.data.source import Dataset, DataSource, Split, fingerprint_of
 from harness.data.split import hold_out
+from harness.data.varied import VariedFiles
 from harness.errors import HarnessError
 from harness.parameters import Fraction, NonNegativeInt, PositiveInt
 from harness.paths import user_path
@@ -19,6 +20,8 @@ from harness.registry import dataset
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from harness.spec import Evaluate
 
 ARCHIVER_FOLDER = "__MACOSX"  # beside what macOS packed: a shadow of each file, by the same name
 
@@ -77,7 +80,8 @@ def image_folder(
         test_fraction: Share of each class that is tested on, where root holds the classes themselves.
         split_seed: Seed of that split.
         nested: Of folders in folders, which names the class: the first below root (or train), or the last.
-        size: Height and width in pixels (shorter side resized, centre cut out); null: all have one size.
+        size: Height and width in pixels (shorter side resized, centre cut out); null: all have one size, unless
+            data.evaluate takes them as they are.
         channels: 1 for gray, 3 for colour; every image is converted.
         unreadable: What to do with an unreadable image; skip leaves it out and lists it.
     """
@@ -90,19 +94,23 @@ def image_folder(
         content = content_of(paths, folder, most_bytes=most_bytes)
         return content and fingerprint_of("image_folder", content, split)
 
-    def load(*, decode: bool = True) -> Dataset:
+    def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
         listing = list_images(folder, test_folder, nested)
         train, test = listing.train, listing.test
         if test is None:
             train, test = _split(train, test_fraction, split_seed)
         paths = [file.path for file in train + test]
-        files = ImageFiles(paths, channels=channels, size=size, unreadable=unreadable)
+        if evaluate:
+            files: ImageFiles = VariedFiles(paths, channels=channels, evaluate=evaluate, unreadable=unreadable)
+        else:
+            files = ImageFiles(paths, channels=channels, size=size, unreadable=unreadable)
         return _load(files, listing.class_names, train, test, files.survey(decode=decode).readable)
 
     return DataSource(
         fingerprint=fingerprint,
         load=load,
         load_encoded=lambda: load(decode=False),
+        load_varied=None if size else lambda evaluate: load(decode=False, evaluate=evaluate),
         known_fingerprint=lambda: fingerprint(QUICK_BYTES),
     )
 

@@ -34,7 +34,8 @@ def auto(feed: Feed, *, seconds: PositiveFloat = 1.0, workers: NonNegativeInt | 
         again = _build(feed.chosen.name, feed, workers)
         again.measured = dict(feed.chosen.measured)
         return again
-    names = (*DECODED, *(plugin.names[0] for plugin in registry.plugins("loader") if plugin.decodes))
+    decoded = ("pinned",) if feed.train.varied else DECODED  # `resident` would give other pixels
+    names = (*decoded, *(plugin.names[0] for plugin in registry.plugins("loader") if plugin.decodes))
     key = (feed.recipe, id(feed.train.store), len(feed.train.labels), feed.sampler.global_batch_size, workers, names)
     if key not in _measured:
         rates = {name: _rate(name, feed, seconds, workers) for name in names}

@@ -145,7 +145,8 @@ class Dali:
             conveyor = _Conveyor(feed, split, self._threads, batch_size, self._keep_bytes, train=False)
             self._evaluations[id(split)] = kept = (split, batch_size, conveyor)
 
-        yield from kept[2].take((np.arange(share.start, share.stop, share.step), Draws()) for share in shares)
+        samples = (np.arange(share.start, share.stop, share.step) for share in shares)
+        yield from kept[2].take((part, Draws(box=split.boxes(part))) for part in samples)
 
     def begin_anew(self) -> None:
         """Forgets an epoch that was left early, now and not when the next one begins, whose time is taken."""
@@ -181,8 +182,9 @@ class _Conveyor:
         self._pictures = Pictures(
             shape=split.shape,
             form=self._images.form,
-            resized=not isinstance(split.store, np.ndarray) and split.store.resized,
+            resized=not isinstance(split.store, np.ndarray) and not split.varied and split.store.resized,
             on_gpu=feed.device.type == "cuda",
+            varied=bool(split.varied),
         )
         self._jobs: Iterator[Job] = iter(())
         self._under_way: deque[np.ndarray] = deque()
@@ -233,7 +235,7 @@ class _Conveyor:
 
         device = self._feed.device.index or 0 if self._pictures.on_gpu else None
         pipeline = Pipeline(self._batch_size, self._threads, device, prefetch_queue_depth=PREFETCHED)
-        drawn = len(graph.arguments(self._feed.draws(0)[:1])) if self._is_train else 0
+        drawn = len(graph.arguments(self._feed.draws(0)[:1])) if self._is_train else int(self._pictures.varied)
         with pipeline:
             images, *draws = fn.external_source(self._next, num_outputs=1 + drawn, batch=True)
             if self._pictures.form == "pixels":

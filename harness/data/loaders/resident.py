@@ -49,7 +49,7 @@ class ResidentOnCpu:
         from harness.data.augment.fused import Fused  # Numba, which a GPU does without
 
         self.measured: dict[str, float | str] = {}
-        self._feed = feed
+        self._feed = feed = feed.squashed()
         # All of it before the first step: what is evaluated must not find the memory full of what training needs.
         self._images, *_ = on_cpu([feed.train, *feed.evaluated], channels_last=feed.recipe.channels_last)
         self._labels = torch.from_numpy(feed.train.labels)
@@ -65,10 +65,11 @@ class ResidentOnCpu:
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
+        split = split.squashed
         [images] = on_cpu([split], channels_last=self._feed.recipe.channels_last)
         for share in evaluation_share(split, self._feed.rank, self._feed.num_processes, batch_size):
             rows = np.arange(share.start, share.stop, share.step)
-            yield self._fused.evaluate(images, rows), torch.from_numpy(split.labels[rows])
+            yield self._fused.evaluate(images, rows, split.boxes(rows)), torch.from_numpy(split.labels[rows])
 
     def close(self) -> None:
         """Ends the threads; the data set stays for the process's next run, if that asks for it."""
@@ -82,7 +83,7 @@ class ResidentOnGpu:
 
     def __init__(self, feed: Feed, compile: bool | None) -> None:
         self.measured: dict[str, float | str] = {}
-        self._feed = feed
+        self._feed = feed = feed.squashed()
         self._batched = Batched(feed.recipe, feed.device)
         (self._images, self._labels), *_ = on_gpu([feed.train, *feed.evaluated], feed.device)  # as on a CPU
         self._make = self._faster() if compile is None else self._compiled() if compile else self._gather
@@ -100,9 +101,13 @@ class ResidentOnGpu:
 
     def evaluation(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Yields this process's share of a split, in order."""
-        [(images, labels)] = on_gpu([split], self._feed.device)
+        split, device = split.squashed, self._feed.device
+        [(images, labels)] = on_gpu([split], device)
+        boxes = split.boxes(np.arange(len(split.labels)))
+        boxes = None if boxes is None else torch.from_numpy(boxes).to(device)
         for share in evaluation_share(split, self._feed.rank, self._feed.num_processes, batch_size):
-            yield self._batched.evaluate(images[share].permute(0, 3, 1, 2)), labels[share]
+            box = None if boxes is None else boxes[share]
+            yield self._batched.evaluate(images[share].permute(0, 3, 1, 2), box), labels[share]
 
     def close(self) -> None:
         """Nothing to stop: the data set stays for the process's next run, if that asks for it."""

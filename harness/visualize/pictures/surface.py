@@ -6,11 +6,13 @@ import math
 from typing import Any
 
 import altair
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from harness.data.augment.batched import Batched, Recipe
+from harness.data.cut import seen
 from harness.data.split import take
 from harness.errors import HarnessError
 from harness.parameters import NonNegativeInt, PositiveFloat, PositiveInt
@@ -87,7 +89,7 @@ def _images(run: Trained, samples: int) -> tuple[Tensor, Tensor]:
     split = run.splits.train
     part = split.take(take(split.labels, samples, seed=0))
     mean, std = (tuple(each.flatten().tolist()) for each in run.mean_and_std)
-    pixels = torch.from_numpy(part.images).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(seen(part, np.arange(len(part.labels)))).permute(0, 3, 1, 2)
     evaluate = Batched(Recipe(run.spec.data.augment, mean, std), pixels.device).evaluate
     return evaluate(pixels), torch.from_numpy(part.labels)
 
