@@ -43,6 +43,12 @@ def test_photographs() -> None:
     )
 
 
+def test_many_files() -> None:
+    found = output_of("many_files.py", "--classes", "3", "--each", "25")
+    assert found["files"] == 3 * 26 and set(found["took"]) == {"plan", "fingerprint", "again", "headers", "changed"}
+    assert all(0 < each["cpu_seconds"] < 60 and each["memory_bytes"] > 1e7 for each in found["took"].values())
+
+
 def test_standard_recipe() -> None:
     found = output_of("standard_recipe.py", "--rounds", "1", "--steps", "2", "--width", "8")
     [(name, ratio)] = found["ratios"].items()

@@ -17,7 +17,8 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raise it when the same files would be decoded otherwise
 QUICK_BYTES = 256 * 2**20  # that are read, where their content is not known, even for a plan: once, for seconds
+STAMP = 3  # numbers of a file's stamp: size, time of its content, time of its entry
+HASH_BYTES, READ_BYTES, NAMES_AT_ONCE = 32, 2**20, 10_000
 SIZE_HINT = "set data.size to bring all images to one size, or data.evaluate to cut them as they are"
 
 
@@ -51,32 +54,57 @@ def content_of(paths: Sequence[str], root: Path, *, most_bytes: float = math.inf
     Raises:
         HarnessError: the files change while they are read.
     """
-    stamps = [_stamp(path) for path in paths]
-    key = fingerprint_of(os.fsencode(root.absolute()).hex(), stamps)
-    if sum(size for _, size, *_ in stamps) > most_bytes:
+    stamps = _stamps(paths)
+    total, key = sum(stamps[::STAMP]), _key(paths, stamps, os.fsencode(root.absolute()).hex())
+    if total > most_bytes:
         return remembered("content", key) or ""
 
     def make() -> str:
-        hashes = [""] * len(paths)
+        hashes = bytearray(HASH_BYTES * len(paths))
+        unreadable: set[int] = set()
 
         def hash_one(row: int) -> None:
-            hashes[row] = _hash_of(paths[row])
+            stamp = stamps[STAMP * row : STAMP * (row + 1)]
+            try:
+                digest = _hash_of(paths[row], stamp)
+            except OSError:  # a broken link: the dataset says what becomes of unreadable files
+                unreadable.add(row)
+            else:
+                hashes[HASH_BYTES * row : HASH_BYTES * (row + 1)] = digest
 
-        for_each(len(paths), hash_one, sum(size for _, size, *_ in stamps) / max(len(stamps), 1))
-        if [_stamp(path) for path in paths] != stamps:
-            raise HarnessError(f"the files in {root} change while they are read", "wait until they are all there")
-        names = (os.fsencode(os.path.relpath(path, root)).hex() for path in paths)
-        return fingerprint_of(sorted(zip(names, hashes, strict=True)))
+        for_each(len(paths), hash_one, total / max(len(paths), 1))
+        return _content(paths, root, hashes, unreadable)
 
     return remember("content", key, make)
 
 
-def _hash_of(path: str) -> str:
+def _hash_of(path: str, stamp: array[int]) -> bytes:
+    handle = os.open(path, os.O_RDONLY)
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:  # a broken link: the dataset says what becomes of unreadable files
-        return "unreadable"
+        digest = hashlib.sha256()
+        while part := os.read(handle, READ_BYTES):
+            digest.update(part)
+            if len(part) < READ_BYTES:
+                break
+        if _stamp(os.fstat(handle)) != tuple(stamp):
+            raise HarnessError(f"{path} changes while it is read", "wait until all files are there")
+    finally:
+        os.close(handle)
+    return digest.digest()
+
+
+def _content(paths: Sequence[str], root: Path, hashes: bytearray, unreadable: Set[int]) -> str:
+    """Returns the hash of the names and the hashes of their content, by name; as `fingerprint_of` a list of pairs."""
+    begin = f"{root}{os.sep}"
+    digest, between = hashlib.sha256(b"[["), b""
+    for row in sorted(range(len(paths)), key=lambda row: os.fsencode(paths[row])):
+        path = paths[row]
+        name = os.fsencode(path[len(begin) :] if path.startswith(begin) else os.path.relpath(path, root)).hex()
+        of_file = "unreadable" if row in unreadable else hashes[HASH_BYTES * row : HASH_BYTES * (row + 1)].hex()
+        digest.update(between + f'["{name}", "{of_file}"]'.encode())
+        between = b", "
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 class Survey(NamedTuple):
@@ -124,14 +152,14 @@ class ImageFiles:
         self._size = size
         self._unreadable: Literal["fail", "skip"] = unreadable
         self._squash = squash
-        self._key: tuple[object, ...] = (channels, size, *["squashed"] * squash)
+        self._options: tuple[object, ...] = (channels, size, *["squashed"] * squash)
         self.resized = size is not None
         self.seconds = 0.0
 
     @functools.cached_property
     def folder(self) -> Path:
         """The entry of the cache."""
-        key = fingerprint_of(VERSION, [_stamp(path) for path in self._paths], *self._key)
+        key = _key(self._paths, _stamps(self._paths), VERSION, *self._options)
         return cache_root() / "images" / key[:32]
 
     def survey(self, *, decode: bool) -> Survey:
@@ -287,13 +315,29 @@ class ImageFiles:
         write_atomically(copy, lambda file: image.save(file, "png", compress_level=1))
 
 
-def _stamp(path: str) -> tuple[str, int, int, int]:
+def _stamp(found: os.stat_result) -> tuple[int, int, int]:
     """Returns what tells that a file was changed or replaced; an archive that is unpacked sets mtime, but not ctime."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - of each of a million files
-    except OSError:  # a broken link
-        return os.fsencode(path).hex(), -1, -1, -1
-    return os.fsencode(path).hex(), found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _stamps(paths: Sequence[str]) -> array[int]:
+    """Returns the stamps of files one after the other: of a million files, tuples would take 200 MB."""
+    stamps = array("q")
+    for path in paths:
+        try:
+            stamps.extend(_stamp(os.stat(path)))  # noqa: PTH116 - of each of a million files
+        except OSError:  # a broken link
+            stamps.extend((0, -1, -1))
+    return stamps
+
+
+def _key(paths: Sequence[str], stamps: array[int], *parts: object) -> str:
+    """Returns a hash of files by their paths and stamps, and of other parts."""
+    digest = hashlib.sha256(fingerprint_of(*parts).encode())
+    digest.update(stamps)
+    for start in range(0, len(paths), NAMES_AT_ONCE):
+        digest.update(os.fsencode("\0".join(paths[start : start + NAMES_AT_ONCE])))
+    return digest.hexdigest()
 
 
 def _width_by_height(shape: Sequence[int]) -> str:

@@ -36,7 +36,7 @@ class VariedFiles(ImageFiles):
     ) -> None:
         super().__init__(paths, channels=channels, size=evaluate.crop, unreadable=unreadable)
         self._evaluate = evaluate
-        self._key = (*self._key, "as they are")
+        self._options = (*self._options, "as they are")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 import io
+import json
 import os
 import random
 import shutil
@@ -448,3 +450,43 @@ def test_a_process_that_was_killed_while_decoding_leaves_nothing_that_misleads(p
     assert not (folder / "survey.npz").exists() and list(folder.iterdir())
     found = files(paths)
     assert values(found.array()) == list(range(40)) and found.seconds > 0
+
+
+# The hash of their content
+
+
+def test_the_hash_of_the_content_is_that_of_sorted_names_and_hashes(tmp_path: Path) -> None:
+    names = ["b/1.png", "a/2.png", "a/10.png", "a/\udcff.png", "ä/x y.png", "broken.png"]
+    for number, name in enumerate(names[:-1]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes([number]) * number * 700_000)
+    (tmp_path / "broken.png").symlink_to("nowhere")
+    pairs = [
+        [os.fsencode(name).hex(), hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()] for name in names[:-1]
+    ]
+    pairs.append([b"broken.png".hex(), "unreadable"])
+    found = module.content_of([str(tmp_path / name) for name in names], tmp_path)
+    assert found == hashlib.sha256(json.dumps([sorted(pairs)]).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("change", ["touch", "write", "replace"])
+def test_a_file_that_changes_while_it_is_read_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"before")
+    read = os.read
+
+    def disturbed(handle: int, count: int) -> bytes:
+        content = read(handle, count)
+        if change == "replace":
+            path.write_bytes(b"behind")
+        elif change == "write":
+            with path.open("ab") as file:
+                file.write(b"more")
+        os.utime(path, ns=(1, 1))
+        return content
+
+    monkeypatch.setattr(os, "read", disturbed)
+    with pytest.raises(HarnessError, match=r"a\.png changes while it is read"):
+        module.content_of([str(path)], tmp_path)

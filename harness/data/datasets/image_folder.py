@@ -91,6 +91,7 @@ def image_folder(
         listing = list_images(folder, test_folder, nested)
         split = [test_folder] if listing.test is not None else [test_fraction, split_seed]
         paths = [file.path for file in [*listing.train, *(listing.test or [])]]
+        del listing  # of a million files it takes as much memory as the rest
         content = content_of(paths, folder, most_bytes=most_bytes)
         return content and fingerprint_of("image_folder", content, split)
 
