@@ -1,0 +1,259 @@
+"""Data sets of Hugging Face: parquet files, a saved data set, or the hub (https://huggingface.co/docs/datasets).
+
+The encoded images are written to the cache as files, once, so that every loader reads them as it reads a folder.
+"""
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+# `datasets` is an extra, and not the folder of this file.
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from harness.cache import cache_root
+from harness.data.files import QUICK_BYTES, ImageFiles, content_of
+from harness.data.source import Dataset, DataSource, Split, fingerprint_of
+from harness.data.split import hold_out
+from harness.data.varied import VariedFiles
+from harness.errors import HarnessError, MachineError
+from harness.parameters import Fraction, NonNegativeInt, PositiveInt
+from harness.paths import user_path
+from harness.registry import dataset
+
+if TYPE_CHECKING:
+    from harness.spec import Evaluate
+
+INSTALL = "pip install datasets"
+TEST_SPLITS = ("test", "validation", "valid", "val")
+LABELS = ("label", "labels", "fine_label", "class")  # where no column has the type of a class
+IN_A_FOLDER = 10_000
+
+
+@dataset("huggingface")
+def huggingface(
+    *,
+    root: str | None = None,
+    repository: str | None = None,
+    revision: str = "",
+    subset: str | None = None,
+    download: bool = False,
+    image: str | None = None,
+    label: str | None = None,
+    test_split: str | None = None,
+    test_fraction: Fraction = 0.2,
+    split_seed: NonNegativeInt = 0,
+    size: PositiveInt | None = None,
+    channels: Literal[1, 3] = 3,
+    unreadable: Literal["fail", "skip"] = "fail",
+) -> DataSource:
+    """Images and labels of a Hugging Face data set: local parquet files, what `save_to_disk` wrote, or the hub.
+
+    Args:
+        root: Folder of parquet files (train*.parquet, test*.parquet) or of a saved data set.
+        repository: Name on the hub, for instance uoft-cs/cifar10, in place of root.
+        revision: Commit of the repository, 40 hex digits.
+        subset: Configuration of the repository.
+        download: Fetch the repository if it is not there.
+        image: Column of the images; null: the only one that holds images.
+        label: Column of the labels; null: the only one of classes, or label.
+        test_split: Split with the test images; null: test or validation.
+        test_fraction: Share of each class that is tested on, where there is one split.
+        split_seed: Seed of that split.
+        size: Height and width in pixels (shorter side resized, centre cut out); null: all have one size, unless
+            data.evaluate takes them as they are.
+        channels: 1 for gray, 3 for colour; every image is converted.
+        unreadable: What to do with an unreadable image; skip leaves it out and lists it.
+    """
+    if (root is None) == (repository is None):
+        raise HarnessError("dataset 'huggingface' takes one of data.root and data.repository", "name one")
+    if repository and not re.fullmatch("[0-9a-f]{40}", revision):
+        message = f"data.revision is '{revision}', not a commit: the data would change with the repository"
+        raise HarnessError(message, f"https://huggingface.co/datasets/{repository}/commits/main has its commits")
+    folder = user_path(root) if root else None
+    columns = image, label, test_split
+
+    def content(most_bytes: float = math.inf) -> str:
+        if not folder:
+            return fingerprint_of(repository, revision, subset)
+        return content_of(_data_files(folder), folder, most_bytes=most_bytes)
+
+    def fingerprint(most_bytes: float = math.inf) -> str:
+        found = content(most_bytes)
+        return found and fingerprint_of("huggingface", found, columns, test_fraction, split_seed)
+
+    def unpack(fetch: bool = True) -> Path:
+        kept = cache_root() / "huggingface" / fingerprint_of(content(), columns)[:32]
+        if not (kept / "index.json").exists():
+            if not fetch:
+                raise HarnessError(
+                    f"{repository} is not in {kept.parent}", "`harness run SUITE --download` fetches it first"
+                )
+            _unpack(_open(folder, repository, revision, subset), kept, *columns)
+        return kept
+
+    def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
+        kept = unpack(fetch=bool(folder) or download)
+        given: Any = {"channels": channels, "unreadable": unreadable}
+        return _load(kept, test_fraction, split_seed, size, evaluate, decode, given)
+
+    return DataSource(
+        fingerprint=fingerprint,
+        load=load,
+        load_encoded=lambda: load(decode=False),
+        load_varied=None if size else lambda evaluate: load(decode=False, evaluate=evaluate),
+        download=(lambda: void(unpack())) if repository and download else None,
+        known_fingerprint=lambda: fingerprint(QUICK_BYTES),
+    )
+
+
+def void(_: object) -> None:
+    """Drops a result."""
+
+
+def _data_files(folder: Path) -> list[str]:
+    """Returns the parquet files of a folder, or the files of what `save_to_disk` wrote."""
+    found = sorted(str(path) for suffix in ("parquet", "arrow") for path in folder.rglob(f"*.{suffix}"))
+    if not found:
+        message = f"{folder} holds no parquet files and no saved data set"
+        raise HarnessError(message, "data.root is a folder of *.parquet, or what save_to_disk wrote")
+    return found
+
+
+def _open(folder: Path | None, repository: str | None, revision: str, subset: str | None) -> dict[str, Any]:
+    """Returns the splits by their names."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise MachineError(f"dataset 'huggingface' needs the package datasets: {error}", INSTALL) from None
+    try:
+        if folder and ((folder / "dataset_info.json").exists() or (folder / "dataset_dict.json").exists()):
+            found = datasets.load_from_disk(str(folder))
+        elif folder:
+            found = datasets.load_dataset(str(folder), streaming=True)
+        else:
+            found = datasets.load_dataset(repository, subset, revision=revision, streaming=True)
+    except Exception as error:  # of the network, of files, of the repository: its own classes
+        what = folder or repository
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        hint = "check data.root" if folder else "check the network, data.repository and data.revision"
+        raise HarnessError(f"{what} cannot be read: {reason}", hint) from None
+    return dict(found) if isinstance(found, dict) else {"train": found}
+
+
+def _unpack(splits: dict[str, Any], kept: Path, image: str | None, label: str | None, test_split: str | None) -> None:
+    """Writes the images as files and then the index: names of classes, and the labels of each split."""
+    from datasets import Image
+
+    test = test_split or next((name for name in TEST_SPLITS if name in splits), None)
+    if "train" not in splits or (test_split and test_split not in splits):
+        missing = "train" if "train" not in splits else test_split
+        raise HarnessError(f"there is no split '{missing}'", f"there are: {', '.join(sorted(splits))}")
+    chosen = {"train": splits["train"], **({"test": splits[test]} if test else {})}
+    column = _column(chosen["train"], image, label)
+    temporary = kept.with_name(f"{kept.name}.{uuid.uuid4().hex}")
+    labels: dict[str, list[Any]] = {}
+    try:
+        for name, split in chosen.items():
+            if column.is_image:
+                split = split.cast_column(column.image, Image(decode=False))
+            labels[name] = [
+                _write(row[column.image], temporary / _place(name, number), row[column.label], name)
+                for number, row in enumerate(split.select_columns([column.image, column.label]))
+            ]
+        names = column.classes or sorted({each for some in labels.values() for each in some}, key=str)
+        numbers = {each: number for number, each in enumerate(names)}
+        if not column.classes:
+            labels = {name: [numbers[each] for each in some] for name, some in labels.items()}
+        (temporary / "index.json").write_text(json.dumps({"classes": [str(each) for each in names], "labels": labels}))
+        if not (kept / "index.json").exists():
+            temporary.replace(kept)
+    except OSError as error:
+        message = f"{temporary} cannot be written: {error.strerror or error}"
+        raise MachineError(message, "set HARNESS_CACHE to a folder with room") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+class Columns(NamedTuple):
+    """The columns of images and labels; the names of classes, where the data set has them."""
+
+    image: str
+    is_image: bool
+    label: str
+    classes: list[str] | None
+
+
+def _column(split: Any, image: str | None, label: str | None) -> Columns:
+    from datasets import ClassLabel, Image
+
+    features = split.features or {}
+    images = [name for name, feature in features.items() if isinstance(feature, Image)]
+    pairs = [name for name, feature in features.items() if isinstance(feature, dict) and "bytes" in feature]
+    classes = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    own_image = _only("image", image, images or pairs, features)
+    own_label = _only("label", label, classes or [name for name in LABELS if name in features][:1], features)
+    names = features[own_label].names if own_label in classes else None
+    return Columns(own_image, own_image in images, own_label, names)
+
+
+def _only(what: str, named: str | None, found: list[str], features: Iterable[str]) -> str:
+    if named and named not in features:
+        raise HarnessError(f"there is no column '{named}'", f"there are: {', '.join(features)}")
+    if not named and len(found) != 1:
+        several = f"several columns may hold the {what}" if found else f"no column holds the {what}"
+        raise HarnessError(several, f"set data.{what}; there are: {', '.join(found or features)}")
+    return named or found[0]
+
+
+def _place(split: str, number: int) -> str:
+    return f"{split}/{number // IN_A_FOLDER:04}/{number:08}"
+
+
+def _write(image: Any, path: Path, label: Any, split: str) -> Any:
+    if label is None or label == -1:
+        raise HarnessError(f"split '{split}' has images without a label", "set data.test_split, e.g. to validation")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = image.get("bytes") if isinstance(image, dict) else image
+    if not isinstance(content, bytes):
+        content = Path((image or {}).get("path") or "").read_bytes() if isinstance(image, dict) else b""
+    path.write_bytes(content)
+    return label
+
+
+def _load(
+    kept: Path,
+    fraction: float,
+    seed: int,
+    size: int | None,
+    evaluate: Evaluate | None,
+    decode: bool,
+    given: dict[str, Any],
+) -> Dataset:
+    import numpy as np
+
+    index = json.loads((kept / "index.json").read_text())
+    of_split = {name: np.array(some, np.int64) for name, some in index["labels"].items()}
+    labels = np.concatenate(list(of_split.values()))
+    paths = [str(kept / _place(name, number)) for name, some in of_split.items() for number in range(len(some))]
+    if "test" in of_split:
+        train, test = np.split(np.arange(len(labels)), [len(of_split["train"])])
+    else:
+        train, test = hold_out(labels, fraction, seed)
+    files = VariedFiles(paths, evaluate=evaluate, **given) if evaluate else ImageFiles(paths, size=size, **given)
+    readable = files.survey(decode=decode).readable
+    train, test = train[readable[train]], test[readable[test]]
+    if not len(test) or len(np.unique(labels[train])) < len(np.unique(labels)):
+        raise HarnessError("no readable image is left of a class to train on, or to test on", "check data.test_split")
+    return Dataset(
+        train=Split(files, labels[train], train),
+        test=Split(files, labels[test], test),
+        class_names=tuple(index["classes"]),
+        skipped=tuple(paths[row] for row in np.flatnonzero(~readable)),
+        decode_seconds=files.seconds,
+    )
