@@ -134,6 +134,11 @@ def telling_progress(tell: Callable[[int], object]) -> Iterator[None]:
         _progress.reset(before)
 
 
+def tell_progress(done: int) -> None:
+    """Tells how many files are done, where `telling_progress` asked for it."""
+    _progress.get()(done)
+
+
 def for_each(count: int, work: Callable[[int], None], each_bytes: float = math.inf) -> None:
     """Calls `work` with each number below `count`, on every core; the first exception ends it.
 
@@ -154,7 +159,7 @@ def for_each(count: int, work: Callable[[int], None], each_bytes: float = math.i
         # Large images and odd metadata are Pillow's to warn of; what cannot be read is dealt with here.
         warnings.filterwarnings("ignore", module=r"PIL\b")
         for done, _ in enumerate(pool.map(chunk, range(0, count, size)), 1):
-            _progress.get()(done * size)
+            tell_progress(done * size)
 
 
 @contextlib.contextmanager

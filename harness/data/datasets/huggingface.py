@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.cache import cache_root
 from harness.data.files import QUICK_BYTES, ImageFiles, content_of
+from harness.data.images import tell_progress
 from harness.data.source import Dataset, DataSource, Split, fingerprint_of
 from harness.data.split import hold_out
 from harness.data.varied import VariedFiles
@@ -57,9 +58,9 @@ def huggingface(
     Args:
         root: Folder of parquet files (train*.parquet, test*.parquet) or of a saved data set.
         repository: Name on the hub, for instance uoft-cs/cifar10, in place of root.
-        revision: Commit of the repository, 40 hex digits.
-        subset: Configuration of the repository.
-        download: Fetch the repository if it is not there.
+        revision: Commit of data.repository, 40 hex digits.
+        subset: Configuration of data.repository.
+        download: Fetch data.repository if it is not there.
         image: Column of the images; null: the only one that holds images.
         label: Column of the labels; null: the only one of classes, or label.
         test_split: Split with the test images; null: test or validation.
@@ -73,7 +74,7 @@ def huggingface(
     if (root is None) == (repository is None):
         raise HarnessError("dataset 'huggingface' takes one of data.root and data.repository", "name one")
     if repository and not re.fullmatch("[0-9a-f]{40}", revision):
-        message = f"data.revision is '{revision}', not a commit: the data would change with the repository"
+        message = f"data.revision is '{revision}', not a commit: other data would have the same name"
         raise HarnessError(message, f"https://huggingface.co/datasets/{repository}/commits/main has its commits")
     folder = user_path(root) if root else None
     columns = image, label, test_split
@@ -138,7 +139,7 @@ def _open(folder: Path | None, repository: str | None, revision: str, subset: st
             found = datasets.load_dataset(str(folder), streaming=True)
         else:
             found = datasets.load_dataset(repository, subset, revision=revision, streaming=True)
-    except Exception as error:  # of the network, of files, of the repository: its own classes
+    except Exception as error:  # of the network, of files, of the hub: its own classes
         what = folder or repository
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         hint = "check data.root" if folder else "check the network, data.repository and data.revision"
@@ -163,7 +164,7 @@ def _unpack(splits: dict[str, Any], kept: Path, image: str | None, label: str | 
             if column.is_image:
                 split = split.cast_column(column.image, Image(decode=False))
             labels[name] = [
-                _write(row[column.image], temporary / _place(name, number), row[column.label], name)
+                _write(row[column.image], temporary / _place(name, number), row[column.label], name, number)
                 for number, row in enumerate(split.select_columns([column.image, column.label]))
             ]
         names = column.classes or sorted({each for some in labels.values() for each in some}, key=str)
@@ -215,7 +216,7 @@ def _place(split: str, number: int) -> str:
     return f"{split}/{number // IN_A_FOLDER:04}/{number:08}"
 
 
-def _write(image: Any, path: Path, label: Any, split: str) -> Any:
+def _write(image: Any, path: Path, label: Any, split: str, number: int) -> Any:
     if label is None or label == -1:
         raise HarnessError(f"split '{split}' has images without a label", "set data.test_split, e.g. to validation")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,6 +224,7 @@ def _write(image: Any, path: Path, label: Any, split: str) -> Any:
     if not isinstance(content, bytes):
         content = Path((image or {}).get("path") or "").read_bytes() if isinstance(image, dict) else b""
     path.write_bytes(content)
+    tell_progress(number + 1)
     return label
 
 
