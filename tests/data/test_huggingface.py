@@ -99,9 +99,9 @@ def test_columns_are_found_or_named(tmp_path: Path) -> None:
 
 def test_bad_input_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HarnessError, match=r"one of data\.root and data\.repository"):
-        huggingface()
+        huggingface().fingerprint()
     with pytest.raises(HarnessError, match=r"data\.revision is 'main', not a commit"):
-        huggingface(repository="a/b", revision="main")
+        huggingface(repository="a/b", revision="main").fingerprint()
     with pytest.raises(HarnessError, match="holds no parquet files and no saved data set"):
         huggingface(root=str(tmp_path)).fingerprint()
     (tmp_path / "train.parquet").write_bytes(b"no parquet")

@@ -71,15 +71,11 @@ def huggingface(
         channels: 1 for gray, 3 for colour; every image is converted.
         unreadable: What to do with an unreadable image; skip leaves it out and lists it.
     """
-    if (root is None) == (repository is None):
-        raise HarnessError("dataset 'huggingface' takes one of data.root and data.repository", "name one")
-    if repository and not re.fullmatch("[0-9a-f]{40}", revision):
-        message = f"data.revision is '{revision}', not a commit: other data would have the same name"
-        raise HarnessError(message, f"https://huggingface.co/datasets/{repository}/commits/main has its commits")
     folder = user_path(root) if root else None
     columns = image, label, test_split
 
     def content(most_bytes: float = math.inf) -> str:
+        _require_place(root, repository, revision)
         if not folder:
             return fingerprint_of(repository, revision, subset)
         return content_of(_data_files(folder), folder, most_bytes=most_bytes)
@@ -111,6 +107,14 @@ def huggingface(
         download=(lambda: void(unpack())) if repository and download else None,
         known_fingerprint=lambda: fingerprint(QUICK_BYTES),
     )
+
+
+def _require_place(root: str | None, repository: str | None, revision: str) -> None:
+    if (root is None) == (repository is None):
+        raise HarnessError("dataset 'huggingface' takes one of data.root and data.repository", "name one")
+    if repository and not re.fullmatch("[0-9a-f]{40}", revision):
+        message = f"data.revision is '{revision}', not a commit: other data would have the same name"
+        raise HarnessError(message, f"https://huggingface.co/datasets/{repository}/commits/main has its commits")
 
 
 def void(_: object) -> None:
