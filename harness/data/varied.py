@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from harness.data.files import ImageFiles, Survey
 from harness.data.images import for_each, look_at, read_image
+from harness.data.source import Dataset, Split
 from harness.errors import HarnessError
 from harness.spec import Evaluate
 
@@ -157,3 +159,50 @@ def middle_boxes(sizes: np.ndarray, evaluate: Evaluate) -> np.ndarray:
 
     side = np.maximum(np.rint(sizes.min(1) * (evaluate.crop / evaluate.resize)), 1).astype(np.int32)
     return np.concatenate([(sizes - side[:, None]) // 2, side[:, None], side[:, None]], 1).astype(np.int32)
+
+
+def read_files(
+    paths: Sequence[str],
+    labels: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    class_names: tuple[str, ...],
+    *,
+    channels: int,
+    size: int | None,
+    unreadable: Literal["fail", "skip"],
+    decode: bool,
+    evaluate: Evaluate | None,
+) -> Dataset:
+    """Returns a data set of files.
+
+    Args:
+        paths, channels, size, unreadable: as of `ImageFiles`.
+        labels: int64 [M], of the files.
+        train, test: int64, which files are trained and tested on.
+        class_names: one a label.
+        decode: keep the pixels too.
+        evaluate: take files of any size as they are; None for those of one size, or brought to one.
+
+    Raises:
+        HarnessError: as of `ImageFiles.survey`, or a class has no readable image to train on, or none is to test on.
+    """
+    import numpy as np
+
+    if evaluate:
+        files: ImageFiles = VariedFiles(paths, channels=channels, evaluate=evaluate, unreadable=unreadable)
+    else:
+        files = ImageFiles(paths, channels=channels, size=size, unreadable=unreadable)
+    readable = files.survey(decode=decode).readable
+    train, test = train[readable[train]], test[readable[test]]
+    missing = sorted(set(range(len(class_names))) - set(labels[train].tolist()))
+    if missing or not len(test):
+        where = f"to train on of class '{class_names[missing[0]]}'" if missing else "to test on"
+        raise HarnessError(f"no readable image is left {where}", "repair the files, or leave the class out")
+    return Dataset(
+        train=Split(files, labels[train], train),
+        test=Split(files, labels[test], test),
+        class_names=class_names,
+        skipped=tuple(os.fsencode(paths[row]).decode("utf-8", "replace") for row in np.flatnonzero(~readable).tolist()),
+        decode_seconds=files.seconds,
+    )

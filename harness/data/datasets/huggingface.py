@@ -14,14 +14,14 @@ import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.cache import cache_root
-from harness.data.files import QUICK_BYTES, ImageFiles, content_of
+from harness.data.files import QUICK_BYTES, content_of
 from harness.data.images import tell_progress
-from harness.data.source import Dataset, DataSource, Split, fingerprint_of
+from harness.data.source import Dataset, DataSource, fingerprint_of
 from harness.data.split import hold_out
-from harness.data.varied import VariedFiles
+from harness.data.varied import read_files
 from harness.errors import HarnessError, MachineError
 from harness.parameters import Fraction, NonNegativeInt, PositiveInt
 from harness.paths import user_path
@@ -84,7 +84,7 @@ def huggingface(
         found = content(most_bytes)
         return found and fingerprint_of("huggingface", found, columns, test_fraction, split_seed)
 
-    def unpack(fetch: bool = True) -> Path:
+    def unpack(*, fetch: bool) -> Path:
         kept = cache_root() / "huggingface" / fingerprint_of(content(), columns)[:32]
         if not (kept / "index.json").exists():
             if not fetch:
@@ -94,17 +94,38 @@ def huggingface(
             _unpack(_open(folder, repository, revision, subset), kept, *columns)
         return kept
 
+    def fetch() -> None:
+        unpack(fetch=True)
+
     def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
+        import numpy as np
+
         kept = unpack(fetch=bool(folder) or download)
-        given: Any = {"channels": channels, "unreadable": unreadable}
-        return _load(kept, test_fraction, split_seed, size, evaluate, decode, given)
+        index = json.loads((kept / "index.json").read_text())
+        of_split: dict[str, list[int]] = index["labels"]
+        labels = np.array([label for some in of_split.values() for label in some], np.int64)
+        train, test = np.split(np.arange(len(labels)), [len(of_split["train"])])
+        if "test" not in of_split:
+            train, test = hold_out(labels, test_fraction, split_seed)
+        return read_files(
+            [str(kept / _place(name, number)) for name, some in of_split.items() for number in range(len(some))],
+            labels,
+            train,
+            test,
+            tuple(index["classes"]),
+            channels=channels,
+            size=size,
+            unreadable=unreadable,
+            decode=decode,
+            evaluate=evaluate,
+        )
 
     return DataSource(
         fingerprint=fingerprint,
         load=load,
         load_encoded=lambda: load(decode=False),
         load_varied=None if size else lambda evaluate: load(decode=False, evaluate=evaluate),
-        download=(lambda: void(unpack())) if repository and download else None,
+        download=fetch if repository and download else None,
         known_fingerprint=lambda: fingerprint(QUICK_BYTES),
     )
 
@@ -115,10 +136,6 @@ def _require_place(root: str | None, repository: str | None, revision: str) -> N
     if repository and not re.fullmatch("[0-9a-f]{40}", revision):
         message = f"data.revision is '{revision}', not a commit: other data would have the same name"
         raise HarnessError(message, f"https://huggingface.co/datasets/{repository}/commits/main has its commits")
-
-
-def void(_: object) -> None:
-    """Drops a result."""
 
 
 def _data_files(folder: Path) -> list[str]:
@@ -160,21 +177,21 @@ def _unpack(splits: dict[str, Any], kept: Path, image: str | None, label: str | 
         missing = "train" if "train" not in splits else test_split
         raise HarnessError(f"there is no split '{missing}'", f"there are: {', '.join(sorted(splits))}")
     chosen = {"train": splits["train"], **({"test": splits[test]} if test else {})}
-    column = _column(chosen["train"], image, label)
+    of_images, typed, of_labels, names = _columns(chosen["train"], image, label)
     temporary = kept.with_name(f"{kept.name}.{uuid.uuid4().hex}")
     labels: dict[str, list[Any]] = {}
     try:
         for name, split in chosen.items():
-            if column.is_image:
-                split = split.cast_column(column.image, Image(decode=False))
+            if typed:
+                split = split.cast_column(of_images, Image(decode=False))
             labels[name] = [
-                _write(row[column.image], temporary / _place(name, number), row[column.label], name, number)
-                for number, row in enumerate(split.select_columns([column.image, column.label]))
+                _write(row[of_images], temporary / _place(name, number), row[of_labels], name, number)
+                for number, row in enumerate(split.select_columns([of_images, of_labels]))
             ]
-        names = column.classes or sorted({each for some in labels.values() for each in some}, key=str)
-        numbers = {each: number for number, each in enumerate(names)}
-        if not column.classes:
-            labels = {name: [numbers[each] for each in some] for name, some in labels.items()}
+        if not names:
+            names = sorted({each for some in labels.values() for each in some}, key=str)
+            numbers = {each: number for number, each in enumerate(names)}
+            labels = {split: [numbers[each] for each in some] for split, some in labels.items()}
         (temporary / "index.json").write_text(json.dumps({"classes": [str(each) for each in names], "labels": labels}))
         if not (kept / "index.json").exists():
             temporary.replace(kept)
@@ -185,16 +202,8 @@ def _unpack(splits: dict[str, Any], kept: Path, image: str | None, label: str | 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-class Columns(NamedTuple):
-    """The columns of images and labels; the names of classes, where the data set has them."""
-
-    image: str
-    is_image: bool
-    label: str
-    classes: list[str] | None
-
-
-def _column(split: Any, image: str | None, label: str | None) -> Columns:
+def _columns(split: Any, image: str | None, label: str | None) -> tuple[str, bool, str, list[str]]:
+    """Returns the column of images, whether it has their type, that of labels, and the names of its classes."""
     from datasets import ClassLabel, Image
 
     features = split.features or {}
@@ -203,8 +212,8 @@ def _column(split: Any, image: str | None, label: str | None) -> Columns:
     classes = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
     own_image = _only("image", image, images or pairs, features)
     own_label = _only("label", label, classes or [name for name in LABELS if name in features][:1], features)
-    names = features[own_label].names if own_label in classes else None
-    return Columns(own_image, own_image in images, own_label, names)
+    names = features[own_label].names if own_label in classes else []
+    return own_image, own_image in images, own_label, names
 
 
 def _only(what: str, named: str | None, found: list[str], features: Iterable[str]) -> str:
@@ -230,36 +239,3 @@ def _write(image: Any, path: Path, label: Any, split: str, number: int) -> Any:
     path.write_bytes(content)
     tell_progress(number + 1)
     return label
-
-
-def _load(
-    kept: Path,
-    fraction: float,
-    seed: int,
-    size: int | None,
-    evaluate: Evaluate | None,
-    decode: bool,
-    given: dict[str, Any],
-) -> Dataset:
-    import numpy as np
-
-    index = json.loads((kept / "index.json").read_text())
-    of_split = {name: np.array(some, np.int64) for name, some in index["labels"].items()}
-    labels = np.concatenate(list(of_split.values()))
-    paths = [str(kept / _place(name, number)) for name, some in of_split.items() for number in range(len(some))]
-    if "test" in of_split:
-        train, test = np.split(np.arange(len(labels)), [len(of_split["train"])])
-    else:
-        train, test = hold_out(labels, fraction, seed)
-    files = VariedFiles(paths, evaluate=evaluate, **given) if evaluate else ImageFiles(paths, size=size, **given)
-    readable = files.survey(decode=decode).readable
-    train, test = train[readable[train]], test[readable[test]]
-    if not len(test) or len(np.unique(labels[train])) < len(np.unique(labels)):
-        raise HarnessError("no readable image is left of a class to train on, or to test on", "check data.test_split")
-    return Dataset(
-        train=Split(files, labels[train], train),
-        test=Split(files, labels[test], test),
-        class_names=tuple(index["classes"]),
-        skipped=tuple(paths[row] for row in np.flatnonzero(~readable)),
-        decode_seconds=files.seconds,
-    )

@@ -8,19 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from harness.data.files import QUICK_BYTES, ImageFiles, content_of
+from harness.data.files import QUICK_BYTES, content_of
 from harness.data.images import SUFFIXES
-from harness.data.source import Dataset, DataSource, Split, fingerprint_of
+from harness.data.source import Dataset, DataSource, fingerprint_of
 from harness.data.split import hold_out
-from harness.data.varied import VariedFiles
+from harness.data.varied import read_files
 from harness.errors import HarnessError
 from harness.parameters import Fraction, NonNegativeInt, PositiveInt
 from harness.paths import user_path
 from harness.registry import dataset
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from harness.spec import Evaluate
 
 ARCHIVER_FOLDER = "__MACOSX"  # beside what macOS packed: a shadow of each file, by the same name
@@ -96,16 +94,25 @@ def image_folder(
         return content and fingerprint_of("image_folder", content, split)
 
     def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
+        import numpy as np
+
         listing = list_images(folder, test_folder, nested)
         train, test = listing.train, listing.test
         if test is None:
             train, test = _split(train, test_fraction, split_seed)
-        paths = [file.path for file in train + test]
-        if evaluate:
-            files: ImageFiles = VariedFiles(paths, channels=channels, evaluate=evaluate, unreadable=unreadable)
-        else:
-            files = ImageFiles(paths, channels=channels, size=size, unreadable=unreadable)
-        return _load(files, listing.class_names, train, test, files.survey(decode=decode).readable)
+        files, count = train + test, len(train)
+        return read_files(
+            [file.path for file in files],
+            np.array([file.label for file in files], np.int64),
+            np.arange(count),
+            np.arange(count, len(files)),
+            listing.class_names,
+            channels=channels,
+            size=size,
+            unreadable=unreadable,
+            decode=decode,
+            evaluate=evaluate,
+        )
 
     return DataSource(
         fingerprint=fingerprint,
@@ -113,27 +120,6 @@ def image_folder(
         load_encoded=lambda: load(decode=False),
         load_varied=None if size else lambda evaluate: load(decode=False, evaluate=evaluate),
         known_fingerprint=lambda: fingerprint(QUICK_BYTES),
-    )
-
-
-def _load(
-    files: ImageFiles, class_names: tuple[str, ...], train: list[ImageFile], test: list[ImageFile], readable: np.ndarray
-) -> Dataset:
-    import numpy as np
-
-    labels = np.array([file.label for file in train + test], np.int64)
-    rows = np.flatnonzero(readable)
-    trained, tested = rows[rows < len(train)], rows[rows >= len(train)]
-    missing = sorted(set(range(len(class_names))) - set(labels[trained].tolist()))
-    if missing or not len(tested):
-        where = f"to train on of class '{class_names[missing[0]]}'" if missing else "to test on"
-        raise HarnessError(f"no readable image is left {where}", "repair the files, or leave the class out")
-    return Dataset(
-        train=Split(files, labels[trained], trained),
-        test=Split(files, labels[tested], tested),
-        class_names=class_names,
-        skipped=tuple(_printable((train + test)[row].path) for row in np.flatnonzero(~readable)),
-        decode_seconds=files.seconds,
     )
 
 
