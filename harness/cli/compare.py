@@ -75,6 +75,14 @@ def compare(
             names = ", ".join(str(study.folder) for study in found[:8])
             raise HarnessError(f"{path} has the results of {len(found)} suites", f"name one: {names}")
         studies[path] = found[0]
+        if found[0].race:
+            message = (
+                f"{path} was a race: it stopped training configs by their results, and these tests are for a fixed"
+            )
+            raise HarnessError(
+                f"{message} number of seeds",
+                f"the verdicts of the race: harness report {path}; for a fixed number, harness run SUITE --set seeds=N",
+            )
     suites = {path: measured_suite(study, system) for path, study in studies.items()}
     suite, named = next(iter(suites.values())), [suites[path].find(label) for path, label in sides]
     if baseline:

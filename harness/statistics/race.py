@@ -102,7 +102,7 @@ def decide(
     """
     import numpy as np
 
-    there = (~np.isnan(accuracy)).any(1)
+    there = np.any(~np.isnan(accuracy), axis=1)
     left = [Leaving(one, "no value") for one in sorted(staying) if not there[one]]
     inside = np.array([one for one in sorted(staying) if there[one]], dtype=int)
     tests = PairTests(accuracy, inside, moderated=against is None)

@@ -122,6 +122,11 @@ class Suite:
         seeds = seeds.most_seeds if isinstance(seeds, RaceSection) else seeds
         return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
 
+    @property
+    def is_race(self) -> bool:
+        """Whether the seeds are those of a race."""
+        return isinstance(self.file.seeds, RaceSection) and "seeds" not in self.overrides
+
     def configs(self, num_processes: int = 1) -> dict[str, RunSpec]:
         """Returns the configs by config_id, in the order of the file.
 
@@ -189,7 +194,7 @@ class Suite:
         # A selection is what was asked for, and nothing else.
         ordered = runs if only or self.only else self._with_anchors(runs, one_each, seeds[0])
         race = None
-        if isinstance(self.file.seeds, RaceSection) and "seeds" not in self.overrides and not (only or self.only):
+        if isinstance(self.file.seeds, RaceSection) and self.is_race and not (only or self.only):
             prints = {run.config_id: run.fingerprint for run in one_each}
             race = race_of(self.source, self.name, self.file.seeds, self.file.margin, configs, prints)
         return Plan(self, tuple(ordered), tuple(ids), tuple(only), race)

@@ -37,7 +37,8 @@ def test_a_pair_of_two_is_a_paired_t_test():
     values = drawn(0.0, 2.0)
     found = decide("best", values, [0, 1], 0.2)
     p = ttest_rel(values[0], values[1]).pvalue
-    assert found.leaving == (Leaving(0, "worse", 1, pytest.approx(p)),)
+    [left] = found.leaving
+    assert (left.config, left.why, left.beside, left.p) == (0, "worse", 1, pytest.approx(p))
     assert (found.staying, found.ended) == ((1,), "decided")
 
 
