@@ -126,6 +126,8 @@ def _forecast(
     def say(sentence: str) -> None:
         console.print(sentence, markup=False, soft_wrap=True)
 
+    if planned.race:
+        say("a race: the forecast is of all its runs, which is the most that it can take")
     made = make_forecast(
         planned, output, Launcher(config_file), seconds, say, within=within, price_per_hour=price_per_hour
     )

@@ -238,7 +238,7 @@ def _table(
         ),
         cautions=(*cautions(rows), *(drifted if is_sure else ()), *(race_caution(study.race) if study.race else ())),
         raced=race_answer(study.race, [run for row in rows for run in row.runs]) if study.race else (),
-        race=race_table(f"The race of {here}", study.race) if study.race else None,
+        race=race_table(f"The race of {here}", study.race) if study.race and study.race.looks else None,
         published=side_by_side(f"Published numbers beside {here}", rows, study),
         prices=price_table(f"Price list of {here}", fronts, compared),
         mattered=effect_table(f"What mattered in {here}", effects, study.labels) if effects else None,

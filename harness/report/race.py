@@ -31,7 +31,8 @@ def race_caution(state: RaceState) -> tuple[str, ...]:
     names = state.named(list(state.left()))
     return (
         f"Stopped by a race: {names} left it at a look, so their means are of few seeds and biased: those of configs "
-        "that were beaten are too low. The 95 % intervals of this table take the seeds for fixed beforehand.",
+        "that were beaten are too low. The 95 % intervals of this table, and what else is tested of it, take the seeds "
+        "for fixed beforehand.",
     )
 
 

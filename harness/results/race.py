@@ -322,6 +322,7 @@ class RaceState:
         gone = f"; {counted(others, 'config')} left the race before" if others else ""
         within = f"within {100 * (race.margin or 0.0):g} points"
         runs = f"after {counted(self.taken(), 'run')} of at most {race.looks[-1] * all_of}"
+        runs = runs if self.looks else "before its first look"
         if race.against:
             said = [f"{one} {self.named(own)}" for one, own in self._beside_reference().items() if own]
             said += [f"undecided {names}"] if staying else []
@@ -372,26 +373,20 @@ class RaceState:
 
 def race_of(folder: Path, results: Iterable[RunResult]) -> RaceState | None:
     """Returns the race that decided which runs there are; None where other runs were made beside it, as those of a
-    fixed number of seeds, or where there was no look yet.
+    fixed number of seeds.
 
     Args:
         folder: of a suite's results.
         results: those that a table is made from.
     """
     races = races_in(folder)
-    if not races or not races[-1].looks:
+    if not races:
         return None
     state = races[-1]
-    accuracy, fresh = state.looks[-1].accuracy, range(state.race.looks[-1], state.race.most_seeds)
-    seeds = {
-        one: range(state.seeds.stop if one in state.staying and state.seeds else len(accuracy[one])) for one in accuracy
-    }
-    for result in results:
-        is_own = result.seed in seeds.get(result.config_id, ())
-        is_fresh = result.config_id in state.staying and result.seed in fresh and state.ended
-        if not (is_own or is_fresh or result.is_anchor):
-            return None
-    return state
+    made = {one: len(values) for one, values in state.looks[-1].accuracy.items()} if state.looks else {}
+    made |= {one: state.seeds.stop for one in state.staying if state.seeds}
+    beside = any(result.seed >= made.get(result.config_id, 0) for result in results if not result.is_anchor)
+    return None if beside else state
 
 
 def races_in(folder: Path) -> list[RaceState]:

@@ -86,6 +86,15 @@ def test_a_race_that_goes_on_says_what_comes_next(raced):
     assert table.race and any("look 2 of 3 comes at 5 seeds" in note for note in table.race.notes)
 
 
+def test_before_the_first_look_there_is_no_answer_but_that_it_goes_on(raced, tmp_path, capsys):
+    state, folder = raced(looks=0)
+    train(tmp_path / "out", state.due(plan_of(tmp_path).runs)[:8])
+    [table] = build_report(study_of_folders([folder])).tables
+    assert table.answer == ("Race open, before its first look: all configs are in the race.",)
+    assert table.race is None
+    assert call(capsys, "compare", str(folder))[0] == 2
+
+
 @pytest.mark.parametrize("words", [[], ["high", "low"], ["--to", "low"]])
 def test_compare_refuses_to_take_it_for_a_fixed_design(raced, capsys, words):
     _, folder = raced()

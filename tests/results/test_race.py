@@ -230,6 +230,6 @@ def test_a_look_of_a_thousand_configs_reads_only_what_it_needs(tmp_path):
 def test_a_plan_that_only_looks_writes_nothing(tmp_path):
     plan = plan_of(tmp_path)
     state = RaceState.begin(plan, tmp_path / "out", write=False)
-    assert state.verdict().startswith("Race open, after 0 runs")
+    assert state.verdict().startswith("Race open, before its first look: all configs are in the race.")
     assert not (tmp_path / "out").exists()
     assert replace(plan, runs=()).race

@@ -15,7 +15,7 @@ from harness.launching.slurm.submission import Draft, read_queue
 from harness.results.race import ENDED, RaceState
 from harness.suite.plan import Plan
 
-LOOK_SECONDS = 30.0
+LOOK_SECONDS = 10.0
 
 
 def submit_rounds(
