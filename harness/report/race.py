@@ -26,9 +26,9 @@ def race_answer(state: RaceState, results: Sequence[RunResult]) -> tuple[str, ..
 
 def race_caution(state: RaceState) -> tuple[str, ...]:
     """Returns what a reader of the table's own columns must know; nothing while no config has left."""
-    if not state.left():
+    if not state.left:
         return ()
-    names = state.named(list(state.left()))
+    names = state.named(list(state.left))
     return (
         f"Stopped by a race: {names} left it at a look, so their means are of few seeds and biased: those of configs "
         "that were beaten are too low. The 95 % intervals of this table, and what else is tested of it, take the seeds "
@@ -52,14 +52,14 @@ def race_table(title: str, state: RaceState) -> TextTable:
 
 
 def _record(state: RaceState, config_id: str) -> dict[str, Any]:
-    number, one = state.left().get(config_id, (len(state.looks) + 1, None))
+    number, one = state.left.get(config_id, (len(state.looks) + 1, None))
     values, alpha = state.looks[-1].accuracy[config_id], state.looks[min(number, len(state.looks)) - 1].alpha
     found = summarise(values)
     return {
         "label": state.race.configs[config_id],
         "config_id": config_id,
         "look": number,
-        "state": f"left at look {number}: {state.why(one)}" if one else "yes",
+        "state": f"left at look {number}: {state.why(one, number)}" if one else "yes",
         "why": one.why if one else None,
         "beside": state.race.configs[one.beside] if one and one.beside else None,
         "p": one.p if one else None,
@@ -85,7 +85,7 @@ def _notes(state: RaceState) -> Iterator[str]:
         "± is half of the interval at the share of alpha that the config's last look spent: all looks together, "
         f"{100 * (1 - sum(state.race.alphas)):g} % of such intervals hold. They are over the seeds, on these images."
     )
-    if state.left():
+    if state.left:
         yield f"{BIASED} The mean is biased: the config left because of it."
     if text := state.next_text():
         yield f"Next: {text}."

@@ -7,27 +7,23 @@ that decide at the same time the first one counts.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import uuid
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from harness.counted import counted, is_are
 from harness.errors import HarnessError
 from harness.records.comparable import compares
-from harness.records.files import read_file, recording, write_synced
 from harness.records.planned import folders_elsewhere, with_elsewhere
 from harness.records.read import names_in, read_suite
 from harness.records.result import FINAL, RunResult, metric
 from harness.records.store import now
 from harness.results.measured import ACCURACY, SECONDS
-from harness.statistics.race import Ending, Why, decide
+from harness.results.race_files import Left, RaceLook, Start, Values, read_kept, write_once
+from harness.statistics.race import Ending, decide
 from harness.suite.plan import Plan, PlannedRun
 from harness.suite.race import Race
 
@@ -39,59 +35,7 @@ ENDED = FINAL | {"oom"}
 """Statuses that a look does not wait for; a run that was out of memory has no value."""
 WORST = 0.0
 """The accuracy of a run that diverged."""
-MOST_NAMED = 4
-
-Values = dict[str, list[float | None]]
-Kept = TypeVar("Kept", bound=BaseModel)
-
-
-class Left(BaseModel):
-    """A config that left; see `harness.statistics.race.Leaving`. `p` is corrected over the look's family."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    config_id: str
-    why: Why
-    beside: str | None
-    p: float | None
-
-
-class RaceLook(BaseModel):
-    """What a look decided.
-
-    Attributes:
-        seeds: how many there were by then.
-        alpha: what it spent.
-        staying: the configs that are left, by their ids.
-        exploratory: why its verdicts are no more than hints; empty where they count.
-        accuracy, train_seconds: the values that it decided from, by config_id and seed; None where there is none.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    at: str
-    seeds: int
-    alpha: float
-    left: tuple[Left, ...]
-    staying: tuple[str, ...]
-    ended: Ending | None
-    exploratory: tuple[str, ...]
-    accuracy: Values
-    train_seconds: Values
-
-
-class Start(BaseModel):
-    """What is fixed at the start.
-
-    Attributes:
-        earlier: run ids of the plan that there was something of before.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    at: str
-    race: Race
-    earlier: tuple[str, ...]
+MOST_NAMED, MOST_TOLD = 4, 12
 
 
 @dataclass(frozen=True)
@@ -127,7 +71,7 @@ class RaceState:
             start = Start(at=now(), race=race, earlier=tuple(sorted(there)))
             if not write:
                 return RaceState(folder, start)
-            _write_once(folder / RACE_FILE, start)
+            write_once(folder / RACE_FILE, start)
         return RaceState.read(folder)
 
     @staticmethod
@@ -137,9 +81,9 @@ class RaceState:
         Raises:
             HarnessError: a file of it cannot be read.
         """
-        start, looks = _read(folder / RACE_FILE, Start), list[RaceLook]()
+        start, looks = read_kept(folder / RACE_FILE, Start), list[RaceLook]()
         while (path := folder / f"look-{len(looks) + 1}.json").exists():
-            looks.append(_read(path, RaceLook))
+            looks.append(read_kept(path, RaceLook))
         return RaceState(folder, start, tuple(looks))
 
     @property
@@ -232,7 +176,6 @@ class RaceState:
             against=None if self.race.against is None else places[self.race.against],
             last=len(self.looks) + 1 == len(self.race.looks),
         )
-        timed = self.race.kind != "best"
         look = RaceLook(
             at=now(),
             seeds=seeds,
@@ -250,9 +193,9 @@ class RaceState:
             ended=found.ended,
             exploratory=tuple(self._doubts(counted_runs)),
             accuracy=_listed(accuracy, entered),
-            train_seconds=_listed(seconds, entered) if timed else {},
+            train_seconds={} if self.race.kind == "best" else _listed(seconds, entered),
         )
-        _write_once(self.folder / f"look-{len(self.looks) + 1}.json", look)
+        write_once(self.folder / f"look-{len(self.looks) + 1}.json", look)
         return RaceState.read(self.folder)
 
     def _entered(self, seeds: int) -> dict[str, int]:
@@ -262,8 +205,9 @@ class RaceState:
             found |= {left.config_id: look.seeds for left in look.left}
         return found
 
+    @functools.cached_property
     def left(self) -> dict[str, tuple[int, Left]]:
-        """Returns who left, by config_id, and at which look, from 1."""
+        """Who left, by config_id, and at which look, from 1."""
         return {one.config_id: (number, one) for number, look in enumerate(self.looks, 1) for one in look.left}
 
     def _doubts(self, results: Sequence[RunResult]) -> Iterable[str]:
@@ -284,22 +228,20 @@ class RaceState:
             return []
         look, number = self.looks[-1], len(self.looks)
         said = [f"look {number} of {len(self.race.looks)}, at {look.seeds} seeds:"]
-        for one in look.left:
-            said.append(f"{self.named([one.config_id])} leaves: {self.why(one)};")
+        said += [f"{self.named([one.config_id])} leaves: {self.why(one, number)};" for one in look.left[:MOST_TOLD]]
+        if len(look.left) > MOST_TOLD:
+            said.append(f"{counted(len(look.left) - MOST_TOLD, 'other')} leave;")
         if not look.left:
             said.append("no config leaves;")
         said.append(f"{counted(len(look.staying), 'config')} left in the race")
         return [" ".join(said), *([self.verdict()] if look.ended else [])]
 
-    def why(self, one: Left) -> str:
-        """Returns why a config left."""
+    def why(self, one: Left, number: int) -> str:
+        """Returns why a config left at a look, counted from 1."""
         if one.beside is None or one.p is None:
             return "no run of it has a value"
         words = "equivalent to" if one.why == "equivalent" else f"{one.why} than"
-        return f"{words} {self.named([one.beside])} (p {one.p:.2g}, below {self._alpha_of(one):.2g})"
-
-    def _alpha_of(self, one: Left) -> float:
-        return next(look.alpha for look in self.looks if one in look.left)
+        return f"{words} {self.named([one.beside])} (p {one.p:.2g}, below {self.looks[number - 1].alpha:.2g})"
 
     def next_text(self) -> str:
         """Returns what comes next, in a sentence; empty where it is over."""
@@ -346,9 +288,11 @@ class RaceState:
     def lines(self) -> list[str]:
         """Returns where the race stands: its verdict so far, who left and why, and what comes next."""
         gone = [
-            f"{self.named([one.config_id])} left at look {number}: {self.why(one)}"
-            for number, one in self.left().values()
+            f"{self.named([one.config_id])} left at look {number}: {self.why(one, number)}"
+            for number, one in self.left.values()
         ]
+        if len(gone) > MOST_TOLD:
+            gone[MOST_TOLD:] = [f"{counted(len(gone) - MOST_TOLD, 'other')} left: see `harness report`"]
         return [self.verdict(), *gone, *filter(None, [self.next_text()])]
 
     def as_json(self) -> dict[str, Any]:
@@ -359,7 +303,7 @@ class RaceState:
 
     def _beside_reference(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {"better": [], "worse": [], "equivalent": [], "no value": []}
-        for config_id, (_, one) in self.left().items():
+        for config_id, (_, one) in self.left.items():
             found[one.why].append(config_id)
         return found
 
@@ -414,25 +358,3 @@ def _listed(values: np.ndarray, entered: Mapping[str, int]) -> Values:
         config_id: [None if value != value else value for value in row[:seeds]]
         for (config_id, seeds), row in zip(entered.items(), values.tolist(), strict=True)
     }
-
-
-def _write_once(path: Path, model: BaseModel) -> None:
-    """Writes a file, whole; where there is one, it stays."""
-    with recording(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        write_synced(own, (model.model_dump_json(indent=1) + "\n").encode())
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.link(own, path)  # atomic on NFS, too
-        finally:
-            own.unlink()
-
-
-def _read(path: Path, kind: type[Kept]) -> Kept:
-    try:
-        return kind.model_validate_json(read_file(path))
-    except (OSError, ValidationError, ValueError) as error:
-        told = f"{error.error_count()} fields are wrong" if isinstance(error, ValidationError) else str(error)
-        hint = "move the folder away: the next `harness run` begins a new race, whose verdicts are exploratory"
-        raise HarnessError(f"cannot read {path}: {told}", hint) from None

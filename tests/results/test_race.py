@@ -29,7 +29,7 @@ def test_a_round_has_the_configs_that_are_left_in_the_plans_order(tmp_path):
     assert labels(plan, state.staying) == {"high", "twin"}
     assert {run.spec.seed for run in state.due(plan.runs)} == {3, 4}
     assert labels(plan, [run.config_id for run in state.due(plan.runs)]) == {"high", "twin"}
-    for number, left in state.left().values():
+    for number, left in state.left.values():
         assert (number, left.why) == (1, "worse")
         assert left.p is not None and left.p < state.race.alphas[0]
 
@@ -162,7 +162,7 @@ def test_diverged_is_the_worst_and_out_of_memory_is_no_value(tmp_path):
     by_label = {plan.configs()[one].label: values for one, values in state.looks[0].accuracy.items()}
     assert by_label["high"] == [0.0] * 3
     assert by_label["twin"] == [None] * 3
-    assert {plan.configs()[one].label: left.why for one, (_, left) in state.left().items()} == {
+    assert {plan.configs()[one].label: left.why for one, (_, left) in state.left.items()} == {
         "low": "worse", "high": "worse", "twin": "no value"
     }  # fmt: skip
 
@@ -198,7 +198,7 @@ def test_it_is_no_race_any_more_where_other_runs_were_made(tmp_path):
     results = state.results(plan.runs)
     found = race_of(tmp_path / "raced", results)
     assert found and found.race == plan.race
-    left = next(iter(state.left()))
+    left = next(iter(state.left))
     fixed = [run for run in plan.runs if run.config_id == left]
     train(tmp_path, fixed)
     assert race_of(tmp_path / "raced", state.results(plan.runs)) is None
