@@ -20,7 +20,12 @@ MOST_SEEDS = 10_000
 LEVEL = 0.05
 
 
-def _growing(looks: list[int]) -> list[int]:
+def growing(looks: list[int]) -> list[int]:
+    """Returns the looks.
+
+    Raises:
+        ValueError: they do not grow, or one is out of range.
+    """
     if looks[0] < 2 or looks[-1] > MOST_SEEDS or any(now <= before for before, now in itertools.pairwise(looks)):
         raise ValueError(f"write counts of seeds that grow, from 2 to {MOST_SEEDS:,}, such as [3, 5, 8, 12, 20]")
     return looks
@@ -30,7 +35,7 @@ class RaceSection(Section):
     """Seeds until it is decided: at each look the configs that are beaten leave."""
 
     race: Kind = Field(description="who leaves: beaten in accuracy; in accuracy and time; slower and no more accurate")
-    looks: Annotated[list[int], Field(min_length=1), AfterValidator(_growing)] = Field(
+    looks: Annotated[list[int], Field(min_length=1), AfterValidator(growing)] = Field(
         description="after how many seeds it is tested who leaves, e.g. [3, 5, 8, 12, 20]"
     )
     margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
