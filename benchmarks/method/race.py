@@ -124,6 +124,8 @@ CASES = [
     Case("2 configs as far apart as the margin, 1 sd", (0.0, -1.0), margin=1.0),
     Case("front: 8 equal in both", EQUAL, kind="front", speeds=EQUAL),
     Case("front: a ladder in both", LADDER, kind="front", speeds=LADDER),
+    Case("front: equally fast, a ladder in accuracy", LADDER, kind="front", speeds=EQUAL),
+    Case("fastest: 8 equal in both, margin 20 sd", EQUAL, kind="fastest", margin=20.0, speeds=EQUAL),
     Case("fastest: 8 equal in both, margin 2 sd", EQUAL, kind="fastest", margin=2.0, speeds=EQUAL),
     Case("fastest: 8 equally accurate, a ladder in time, margin 2 sd", EQUAL, "normal", (), 0, 2.0, "fastest", LADDER),
     Case(
@@ -150,7 +152,7 @@ def main() -> None:
             found["cases"].append(row)
             sys.stdout.write(f"{row}\n")
             sys.stdout.flush()
-            if arguments.output:  # as it goes on: all of it takes half an hour
+            if arguments.output:  # as it goes on: all of it takes half an hour and more
                 arguments.output.write_text(json.dumps(found, indent=1) + "\n")
 
 
