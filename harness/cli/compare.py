@@ -81,7 +81,7 @@ def compare(
             names = ", ".join(str(study.folder) for study in found[:8])
             raise HarnessError(f"{path} has the results of {len(found)} suites", f"name one: {names}")
         studies[path] = found[0]
-        if found[0].race:
+        if found[0].race and not found[0].race.is_fixed_design:
             message = (
                 f"{path} was a race: it stopped training configs by their results, and these tests are for a fixed"
             )

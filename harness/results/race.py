@@ -116,6 +116,11 @@ class RaceState:
         staying, seeds = set(self.staying), self.seeds
         return tuple(run for run in runs if run.config_id in staying and run.spec.seed in seeds)
 
+    @property
+    def is_fixed_design(self) -> bool:
+        """Whether no config was stopped: all have the seeds of the last look."""
+        return bool(self.looks) and all(len(one) == self.race.looks[-1] for one in self.looks[-1].accuracy.values())
+
     def taken(self) -> int:
         """Returns how many runs its looks decided from."""
         return sum(len(values) for values in self.looks[-1].accuracy.values()) if self.looks else 0

@@ -89,11 +89,6 @@ class Race(BaseModel):
         least = self.looks[0] * count + self.confirm * (2 if self.against else 1)
         return least, (self.looks[-1] + self.confirm) * count
 
-    @property
-    def most_seeds(self) -> int:
-        """Of a config, those that confirm included."""
-        return self.looks[-1] + self.confirm
-
     def text(self) -> str:
         """Returns e.g. `race for the best, looks at 3, 5 and 8 seeds, margin 0.3 points, alpha 5 %`."""
         looks = " and ".join(filter(None, [", ".join(map(str, self.looks[:-1])), str(self.looks[-1])]))

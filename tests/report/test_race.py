@@ -114,6 +114,12 @@ def test_with_all_seeds_it_is_a_fixed_design_again(raced, tmp_path, capsys):
     assert table.race is None and not table.raced
 
 
+def test_a_race_that_stopped_nobody_may_be_compared(raced, capsys):
+    state, folder = raced(SUITE.replace("low, middle", "high2, twin2").replace("[3, 5, 8]", "[4, 5]"), looks=2)
+    assert state.is_fixed_design and not state.left
+    assert call(capsys, "compare", str(folder))[0] == 0
+
+
 def test_status_shows_who_is_in_who_left_and_what_comes_next(raced, capsys):
     state, folder = raced(looks=1)
     code, out, _ = call(capsys, "status", str(folder))

@@ -17,7 +17,7 @@ base: {model: mlp, data: digits, optimizer: {name: sgd, lr: 0.1}, train: {epochs
 zip: [{label: [low, middle, high, twin], optimizer.lr: [0.1, 0.2, 0.3, 0.4]}]
 seeds: {race: best, looks: [3, 5, 8], margin: 0.003}
 """
-MEANS = {"low": 0.5, "middle": 0.86, "high": 0.9, "twin": 0.9}
+MEANS = {"low": 0.5, "middle": 0.86, "high": 0.9, "twin": 0.9, "high2": 0.9, "twin2": 0.9}
 
 
 def plan_of(folder: Path, text: str = SUITE, *overrides: str) -> Plan:
