@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.results.race import RaceState
+    from harness.suite.plan import PlannedRun
 
 
 @app.command()
@@ -72,12 +73,13 @@ def status(
         return
     found = suite_status(planned, *roots)
     races = [RaceState.begin(planned, roots[0], write=False)] if planned.race else []
-    print_json(found.as_json() | _race_json(races)) if as_json else print_text(_with_race(found.text(), races))
+    text = _with_race(found.text(), races, planned.runs)
+    print_json(found.as_json() | _race_json(races)) if as_json else print_text(text)
 
 
 def _race_json(races: Sequence[RaceState]) -> dict[str, Any]:
     return {"race": races[-1].as_json()} if races else {}
 
 
-def _with_race(text: str, races: Sequence[RaceState]) -> str:
-    return "\n".join([text, *(f"  {line}" for line in (races[-1].lines() if races else ()))])
+def _with_race(text: str, races: Sequence[RaceState], runs: Sequence[PlannedRun] = ()) -> str:
+    return "\n".join([text, *(f"  {line}" for line in (races[-1].lines(runs) if races else ()))])

@@ -39,7 +39,7 @@ def run_race(
     for sentence in state.sentences():
         say(sentence)
     while due := state.due(runs):
-        say(state.next_text())
+        say(state.next_text(due))
         code = launch(due)
         if code not in (0, 1):
             return code

@@ -217,7 +217,7 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
 
     def queue_text(queue: Queue) -> str:
         race = RaceState.begin(plan, output, write=False) if plan.race else None
-        return "; ".join(filter(None, [queue.text(), race.next_text() or race.verdict() if race else ""]))
+        return "; ".join(filter(None, [queue.text(), race.next_text(plan.runs) or race.verdict() if race else ""]))
 
     queue = read_queue(output, plan.suite.name)  # before the records: what ends in between is seen as done
     if can_draw(console):
@@ -237,7 +237,7 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
                     note = f"the queue as it was before: {error.message}"
                 states = watched.look()
         queue = read_queue(output, plan.suite.name)
-    race = RaceState.begin(plan, output, write=False).lines() if plan.race else []
+    race = RaceState.begin(plan, output, write=False).lines(plan.runs) if plan.race else []
     text = "\n  ".join([suite_status(plan, output).text(), queue.text(), *race])
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -8,6 +8,7 @@ that decide at the same time the first one counts.
 from __future__ import annotations
 
 import functools
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.counted import counted, is_are
 from harness.errors import HarnessError
 from harness.records.comparable import compares
+from harness.records.forecast import run_spans
 from harness.records.planned import folders_elsewhere, with_elsewhere
 from harness.records.read import names_in, read_suite
 from harness.records.result import FINAL, RunResult, metric
@@ -248,8 +250,12 @@ class RaceState:
         words = "equivalent to" if one.why == "equivalent" else f"{one.why} than"
         return f"{words} {self.named([one.beside])} (p {one.p:.2g}, below {self.looks[number - 1].alpha:.2g})"
 
-    def next_text(self) -> str:
-        """Returns what comes next, in a sentence; empty where it is over."""
+    def next_text(self, runs: Iterable[PlannedRun] = ()) -> str:
+        """Returns what comes next, in a sentence; empty where it is over.
+
+        Args:
+            runs: of the plan; the forecast that is kept beside the results, if there is one, says how long they take.
+        """
         if not self.seeds:
             return ""
         inside = f"{len(self.staying)} of {counted(len(self.race.configs), 'config')}"
@@ -258,8 +264,18 @@ class RaceState:
         made, looks = len(self.looks), self.race.looks
         return (
             f"look {made + 1} of {len(looks)} comes at {looks[made]} seeds, with {inside} in the race: it spends "
-            f"{100 * self.race.alphas[made]:.2g} of {100 * sum(self.race.alphas):g} %"
+            f"{100 * self.race.alphas[made]:.2g} of {100 * sum(self.race.alphas):g} %{self._forecast(self.due(runs))}"
         )
+
+    def _forecast(self, due: Sequence[PlannedRun]) -> str:
+        if not due:
+            return ""
+        try:
+            spans = run_spans(self.folder.parents[1])[2]
+            expected = functools.reduce(operator.add, [spans[run.run_id] for run in due])
+        except (OSError, ValueError, KeyError):  # there is none, or it is of other runs
+            return ""
+        return f"; forecast for {counted(len(due), 'run')}: {expected.text()}"
 
     def verdict(self) -> str:
         """Returns how the race ended, in a sentence; what it stands at, while it goes on."""
@@ -290,7 +306,7 @@ class RaceState:
         hedge = f" Exploratory: {' and '.join(doubts)}." if doubts else ""
         return f"Race {'over' if self.ended else 'open'}, {how}{runs}: {text}.{hedge}"
 
-    def lines(self) -> list[str]:
+    def lines(self, runs: Iterable[PlannedRun] = ()) -> list[str]:
         """Returns where the race stands: its verdict so far, who left and why, and what comes next."""
         gone = [
             f"{self.named([one.config_id])} left at look {number}: {self.why(one, number)}"
@@ -298,7 +314,7 @@ class RaceState:
         ]
         if len(gone) > MOST_TOLD:
             gone[MOST_TOLD:] = [f"{counted(len(gone) - MOST_TOLD, 'other')} left: see `harness report`"]
-        return [self.verdict(), *gone, *filter(None, [self.next_text()])]
+        return [self.verdict(), *gone, *filter(None, [self.next_text(runs)])]
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values."""

@@ -227,6 +227,18 @@ def test_a_look_of_a_thousand_configs_reads_only_what_it_needs(tmp_path):
     assert time.thread_time() - started < 1
 
 
+def test_what_comes_next_has_its_forecast(tmp_path):
+    plan = plan_of(tmp_path)
+    state = raced(plan, tmp_path)
+    assert "forecast" not in state.next_text(plan.runs)
+    due = state.due(plan.runs)
+    spans = {run.run_id: {"seconds": 60.0, "low": 30.0, "high": 120.0} for run in due}
+    (tmp_path / "raced/forecast.json").write_text(json.dumps({"runs": spans}))
+    assert state.next_text(plan.runs).endswith("; forecast for 4 runs: 4 min (2 min to 8 min)")
+    assert "forecast" in state.lines(plan.runs)[-1]
+    assert "forecast" not in state.next_text()
+
+
 def test_a_plan_that_only_looks_writes_nothing(tmp_path):
     plan = plan_of(tmp_path)
     state = RaceState.begin(plan, tmp_path / "out", write=False)
