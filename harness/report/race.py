@@ -9,7 +9,7 @@ from harness.counted import counted
 from harness.records.result import RunResult, metric
 from harness.report.texts import NOTHING, TextColumn, TextTable, one_line, quoted
 from harness.results.measured import ACCURACY
-from harness.results.race import RaceState
+from harness.results.race import WORST, RaceState
 from harness.statistics.intervals import Summary, summarise
 
 BIASED = "*"
@@ -59,7 +59,7 @@ def _record(state: RaceState, config_id: str) -> dict[str, Any]:
         "label": state.race.configs[config_id],
         "config_id": config_id,
         "look": number,
-        "state": f"left at look {number}: {state.why(one, number)}" if one else "yes",
+        "state": f"left at look {number}: {state.why(one, number)}" if one else "to the end" if state.ended else "yes",
         "why": one.why if one else None,
         "beside": state.race.configs[one.beside] if one and one.beside else None,
         "p": one.p if one else None,
@@ -87,8 +87,10 @@ def _notes(state: RaceState) -> Iterator[str]:
     )
     if state.left:
         yield f"{BIASED} The mean is biased: the config left because of it."
-    if text := state.next_text():
-        yield f"Next: {text}."
+    if any(value == WORST for values in state.looks[-1].accuracy.values() for value in values):
+        yield f"A run that diverged counts as an accuracy of {WORST:g} here, and in no mean of the table above."
+    if not state.ended:
+        yield f"Next: {state.next_text()}."
 
 
 def _confirmed(state: RaceState, results: Sequence[RunResult]) -> Iterator[str]:

@@ -314,7 +314,7 @@ class RaceState:
         ]
         if len(gone) > MOST_TOLD:
             gone[MOST_TOLD:] = [f"{counted(len(gone) - MOST_TOLD, 'other')} left: see `harness report`"]
-        return [self.verdict(), *gone, *filter(None, [self.next_text(runs)])]
+        return [self.verdict(), *gone, *([] if self.ended else [self.next_text(runs)])]
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values."""
