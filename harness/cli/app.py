@@ -18,7 +18,7 @@ from harness import __version__
 from harness.paths import SUITES, hides_shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -104,6 +104,15 @@ def tell_what_counts(suite: Path) -> None:
     """Says, once for all ranks, where a name stands for a file here and is that of a suite that ships, too."""
     if os.environ.get("RANK", "0") == "0" and (sentence := hides_shipped(suite, SUITES)):
         stderr().print(sentence, markup=False, soft_wrap=True)
+
+
+def require_all_of_race(plan: Plan, suite: Path, only: Sequence[str] | None, verb: str) -> None:
+    """Refuses to begin or go on with a part of a race."""
+    from harness.errors import HarnessError
+
+    if only and plan.suite.is_race:
+        message = "--only leaves configs or seeds out of a race, which fixes them all before its first run"
+        raise HarnessError(message, f"harness {verb} {suite}, or add --set seeds=3 for a fixed number of seeds")
 
 
 def identify_data(section: DataSection) -> str:

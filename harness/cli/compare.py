@@ -58,6 +58,12 @@ def compare(
         Path | None,
         typer.Option("--baseline", metavar="FOLDER", help="Compare with a copy of the suite's earlier results."),
     ] = None,
+    until_decided: Annotated[
+        str,
+        text_option(
+            "--until-decided", metavar="LOOKS", help="Ask the gate after so many seeds, e.g. 3,5,8: 75 asks for more."
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show whether A is more accurate and whether it is faster; or compare a whole table."""
@@ -66,7 +72,7 @@ def compare(
     from harness.compare.show import show
     from harness.compare.sides import measured_baseline, measured_suite, parse_words
 
-    (first, sides), limits = parse_words(words), _limits(fail_if_slower, fail_if_worse)
+    (first, sides), limits = parse_words(words), _limits(fail_if_slower, fail_if_worse, until_decided)
     _require_sense(len(sides), to, baseline)
     studies = {}
     for path in dict.fromkeys(path for path, _ in sides) or [first]:
@@ -75,6 +81,14 @@ def compare(
             names = ", ".join(str(study.folder) for study in found[:8])
             raise HarnessError(f"{path} has the results of {len(found)} suites", f"name one: {names}")
         studies[path] = found[0]
+        if found[0].race and not found[0].race.is_fixed_design:
+            message = (
+                f"{path} was a race: it stopped training configs by their results, and these tests are for a fixed"
+            )
+            raise HarnessError(
+                f"{message} number of seeds",
+                f"the verdicts of the race: harness report {path}; for a fixed number, harness run SUITE --set seeds=N",
+            )
     suites = {path: measured_suite(study, system) for path, study in studies.items()}
     suite, named = next(iter(suites.values())), [suites[path].find(label) for path, label in sides]
     if baseline:
@@ -88,13 +102,23 @@ def compare(
         print_json(plain(compared))
     else:
         show(compared)
-    raise typer.Exit(1 if compared.failed else 0)
+    raise typer.Exit(1 if compared.failed else 75 if compared.undecided else 0)
 
 
-def _limits(slower: str, worse: float | None) -> list[Limit]:
+def _limits(slower: str, worse: float | None, until_decided: str) -> list[Limit]:
     from harness.compare.compared import Limit
+    from harness.suite.race import growing
 
-    found = [] if worse is None else [Limit("accuracy", worse / 100)]
+    looks: tuple[int, ...] = ()
+    if until_decided:
+        if worse is None and not slower:
+            raise HarnessError("--until-decided is of a gate", "add --fail-if-slower 2% or --fail-if-worse 0.3")
+        try:
+            looks = tuple(growing([int(part) for part in until_decided.split(",")]))
+        except ValueError:
+            message = f"--until-decided {until_decided} are no looks"
+            raise HarnessError(message, "write numbers of seeds that grow: --until-decided 3,5,8") from None
+    found = [] if worse is None else [Limit("accuracy", worse / 100, looks)]
     if slower:
         try:
             percent = float(slower.removesuffix("%"))
@@ -102,7 +126,7 @@ def _limits(slower: str, worse: float | None) -> list[Limit]:
             percent = -1.0
         if not slower.endswith("%") or not 0 <= percent < 1e6:
             raise HarnessError(f"--fail-if-slower {slower} is no share of the train time", "write --fail-if-slower 2%")
-        found.append(Limit("time", percent / 100))
+        found.append(Limit("time", percent / 100, looks))
     return found
 
 

@@ -77,6 +77,10 @@ def plan(
     ]
     if anchors := sum(run.spec.repeat > 0 for run in runs):
         of.append(counted(anchors, "anchor"))
+    if race := planned.race:
+        least, most = race.runs()
+        many = f"{least:,} runs if the first look decides, {most:,} at most"
+        sys.stderr.write(f"{race.text()}: {many}; race {race.race_id}\n")
     sys.stderr.write(f"{counted(len(runs), 'run')}: {', '.join(of)}\n")
     if any(not run.run_id for run in runs):
         sys.stderr.write("empty run ids depend on large data files that only `harness run` reads\n")
@@ -122,6 +126,8 @@ def _forecast(
     def say(sentence: str) -> None:
         console.print(sentence, markup=False, soft_wrap=True)
 
+    if planned.race:
+        say("a race: the forecast is of all its runs, which is the most that it can take")
     made = make_forecast(
         planned, output, Launcher(config_file), seconds, say, within=within, price_per_hour=price_per_hour
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.app import RESULTS, app, plan_of, stderr
+from harness.cli.app import RESULTS, app, plan_of, require_all_of_race, stderr
 from harness.cli.options import (
     ConfigFile,
     Download,
@@ -122,6 +122,7 @@ def run(
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if under_a_launcher() else None
     options = {"num_processes": world_size, "plugins": plugin, "asked": asked}
     planned = with_weights(lambda: plan_of(suite, set_, only, smoke, config_file, **options), download)
+    _require_whole_race(planned, suite, only, pack, renew)
     if local:
         _require_one_process(planned.runs, "--local")
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
@@ -165,7 +166,19 @@ def train(
             _fetch_weights(filter(None, (run.spec.pretrained_weights() for run in manifest.runs)), told=True)
     if not under_a_launcher() or os.environ.get("RANK", "0") == "0":
         keep_question(planned, output)
+    if planned.race:
+        from harness.launching.race import run_race
+
+        def launch(runs: tuple[PlannedRun, ...]) -> int:
+            some = manifest.model_copy(update={"runs": runs})
+            return _do(some, config_file, tracking, isolate, pack, retake, renew, download)
+
+        return run_race(planned, output, manifest.runs, launch, _told)
     return _do(manifest, config_file, tracking, isolate, pack, retake, renew, download)
+
+
+def _told(sentence: str) -> None:
+    stderr().print(sentence, markup=False, soft_wrap=True)
 
 
 def _asked(config_file: Path | None) -> LauncherSettings:
@@ -250,6 +263,22 @@ def _require_times_to_retake(suite: Path, retake: int, pack: int) -> None:
     if under_a_launcher():
         message = "--retake starts the runs again itself, and a launcher has started this process"
         raise HarnessError(message, f"harness run {suite} --retake {retake}")
+
+
+def _require_whole_race(planned: Plan, suite: Path, only: list[str] | None, pack: int, renew: bool) -> None:
+    """Refuses what would change a race while it goes on."""
+    require_all_of_race(planned, suite, only, "run")
+    if planned.race is None:
+        return
+    if under_a_launcher():
+        message = "a race is launched once for each of its looks, and a launcher has started this process"
+        raise HarnessError(message, f"harness run {suite}, with --config_file for a config of Accelerate's")
+    if renew:
+        message = "--renew trains runs again that a race has decided from"
+        raise HarnessError(message, "raise `looks` or change `margin`: that begins a new race")
+    if pack > 1 and planned.race.kind != "best":
+        message = f"--pack takes the times from a race for the {planned.race.kind}, which decides by them"
+        raise HarnessError(message, "leave it out")
 
 
 def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +11,10 @@ from harness.cli.app import app, plan_of, print_json, print_text
 from harness.cli.options import AsJson, ConfigFile, Overrides, Plugins, Roots, Selections, Small, StudyPath
 from harness.cli.studies import require_no_plan, split_paths
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.results.race import RaceState
+    from harness.suite.plan import PlannedRun
 
 
 @app.command()
@@ -28,6 +33,7 @@ def status(
 ) -> None:
     """Show which runs of a suite are done, failed or open, on every system that ran them."""
     from harness.launching.status import folder_status, suite_status
+    from harness.results.race import RaceState, races_in
 
     roots = output or []
     files, folders = split_paths([suite] if suite else [], roots, begun=True)
@@ -46,8 +52,8 @@ def status(
         if as_json and len(folders) > 1:
             raise HarnessError("--json is of one suite", f"name one: {', '.join(str(own[0]) for own in folders[:8])}")
         for own in folders:
-            found = folder_status(*own)
-            print_json(found.as_json()) if as_json else print_text(found.text())
+            found, races = folder_status(*own), races_in(own[0])
+            print_json(found.as_json() | _race_json(races)) if as_json else print_text(_with_race(found.text(), races))
         return
     planned = plan_of(files[0], set_, only, smoke, config_file, plugins=plugin)
     if watch:
@@ -66,4 +72,14 @@ def status(
         watch_suite(planned, roots[0], Console())
         return
     found = suite_status(planned, *roots)
-    print_json(found.as_json()) if as_json else print_text(found.text())
+    races = [RaceState.begin(planned, roots[0], write=False)] if planned.race else []
+    text = _with_race(found.text(), races, planned.runs)
+    print_json(found.as_json() | _race_json(races)) if as_json else print_text(text)
+
+
+def _race_json(races: Sequence[RaceState]) -> dict[str, Any]:
+    return {"race": races[-1].as_json()} if races else {}
+
+
+def _with_race(text: str, races: Sequence[RaceState], runs: Sequence[PlannedRun] = ()) -> str:
+    return "\n".join([text, *(f"  {line}" for line in (races[-1].lines(runs) if races else ()))])

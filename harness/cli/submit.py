@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+from typing import TYPE_CHECKING, Annotated
 
-from harness.cli.app import RESULTS, app, plan_of, print_text
+import typer
+
+from harness.cli.app import RESULTS, app, plan_of, print_text, require_all_of_race
 from harness.cli.options import (
     Account,
     Constraint,
@@ -30,6 +33,10 @@ from harness.cli.options import (
     SuitePath,
     Time,
 )
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.suite.plan import Plan
 
 
 @app.command()
@@ -55,10 +62,14 @@ def submit(
     sbatch: Sbatch = None,
     setup: Setup = None,
     dry_run: DryRun = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Stay, and submit each round of a race when the one before has ended.")
+    ] = False,
 ) -> None:
     """Submit the open runs of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
     from harness.forecast.time_limit import FROM_FORECAST, time_limit
     from harness.launching.slurm.batch import Resources
+    from harness.launching.slurm.rounds import submit_rounds
     from harness.launching.slurm.submission import Draft
     from harness.results.question import keep_question
 
@@ -81,17 +92,27 @@ def submit(
     arguments = {"suite": str(suite), "set": set_ or [], "only": only or [], "smoke": smoke}
     arguments["plugin"] = [str(one) for one in plugin or []]
     planned = plan_of(suite, set_, only, smoke, None, plugins=plugin)
-    draft = Draft.of(planned, output, resources, arguments)
-    if time == FROM_FORECAST and draft.manifest.runs:
-        limit, told = time_limit(output / planned.suite.name, draft.manifest.runs, runs_per_task, stop_early)
-        sys.stderr.write(f"{told}\n")
-        draft = Draft.of(planned, output, dataclasses.replace(resources, time=limit), arguments)
-    sys.stderr.write(draft.summary + "\n")
-    if dry_run:
-        print_text("\n".join(draft.scripts()))
-    elif draft.manifest.runs:
-        print_text(draft.submit().text())
-        keep_question(planned, output)
+    require_all_of_race(planned, suite, only, "submit")
+    if follow and (not planned.race or dry_run):
+        message = "--dry-run submits nothing" if planned.race else f"{planned.suite.name} is no race"
+        raise HarnessError(f"--follow submits the rounds of a race, and {message}", "leave --follow out")
+
+    def send(part: Plan) -> Draft:
+        draft = Draft.of(part, output, resources, arguments)
+        if time == FROM_FORECAST and draft.manifest.runs:
+            limit, told = time_limit(output / planned.suite.name, draft.manifest.runs, runs_per_task, stop_early)
+            sys.stderr.write(f"{told}\n")
+            draft = Draft.of(part, output, dataclasses.replace(resources, time=limit), arguments)
+        sys.stderr.write(draft.summary + "\n")
+        if dry_run:
+            print_text("\n".join(draft.scripts()))
+        elif draft.manifest.runs:
+            print_text(draft.submit().text())
+            keep_question(planned, output)
+        return draft
+
+    draft = submit_rounds(planned, output, send, begin=not dry_run, follow=follow) if planned.race else send(planned)
+    if draft and draft.manifest.runs and not (dry_run or follow):
         same = "".join(f" --set {shlex.quote(one)}" for one in set_ or [])
         same += "".join(f" --only {shlex.quote(one)}" for one in only or []) + " --smoke" * smoke
         same += "".join(f" --plugin {shlex.quote(str(one))}" for one in plugin or [])

@@ -24,6 +24,7 @@ from harness.results.measured import MeasuredConfig, round_seconds
 from harness.statistics.intervals import Summary, chance_above
 from harness.statistics.pairs import ALIKE, LEVEL, holm
 from harness.statistics.power import Noise, detectable
+from harness.statistics.race import spending
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Limit:
 
     Attributes:
         at_most: the loss of accuracy as a fraction, or the growth of train time as a fraction of it.
+        looks: numbers of seeds at which the gate is asked, until it is decided; empty where it is asked once.
     """
 
     question: Question
     at_most: float
+    looks: tuple[int, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -60,13 +63,16 @@ class Check:
     worse: Summary
     bound: float
     p: float
-    state: Literal["passes", "fails"]
+    state: Literal["passes", "fails", "undecided"]
     detectable: float | None
     died: tuple[int, ...] = ()
 
 
 def check(comparisons: Sequence[ConfigPair], limit: Limit) -> list[Check]:
     """Holds each A, the new one, against its B.
+
+    Where there are several looks, each has its share of the level, see `harness.statistics.race.spending`: A fails
+    where it is shown to be worse than the limit, and passes where it is shown not to be, or at the last look.
 
     Raises:
         HarnessError: it cannot be decided for one of them: a gate that cannot see must not be green.
@@ -79,7 +85,11 @@ def check(comparisons: Sequence[ConfigPair], limit: Limit) -> list[Check]:
         if loss.has_noise:
             reach, seen = loss.half_width(LEVEL), limit.threshold + detectable(Noise.of(loss), loss.n, sides=1)
         died = tuple(sorted(set(comparison.a.died) & set(comparison.b.seeds)))
-        state = "fails" if p < LEVEL or died else "passes"
+        level, last = _level(comparison, limit)
+        # That all are within the limit must hold at once, so this is not corrected.
+        opposite = dataclasses.replace(loss, mean=-loss.mean)
+        is_within = last or _chance(opposite, -limit.threshold) < level
+        state = "fails" if p < level or died else "passes" if is_within else "undecided"
         found.append(Check(comparison, limit, loss, loss.mean - reach, p, state, seen, died))
     return found
 
@@ -94,6 +104,22 @@ def _loss(comparison: ConfigPair, limit: Limit) -> Summary:
     if found.difference.n < 2:
         raise HarnessError(f"{refused} by one seed", "run at least two seeds of it, better five")
     return dataclasses.replace(found.difference, mean=-found.difference.mean) if is_accuracy else found.difference
+
+
+def _level(comparison: ConfigPair, limit: Limit) -> tuple[float, bool]:
+    """Returns what the look spends, and whether it is the last one."""
+    if not limit.looks:
+        return LEVEL, True
+    seeds = len(set(comparison.a.seeds) & set(comparison.b.seeds) | set(comparison.a.died))
+    if seeds not in limit.looks:
+        looks = ", ".join(map(str, limit.looks))
+        message = (
+            f"--until-decided {looks}: '{comparison.a.label}' has {counted(seeds, 'seed')}, and is not looked at now"
+        )
+        more = next((look for look in limit.looks if look > seeds), limit.looks[-1])
+        raise HarnessError(message, f"run it and what it is compared with: harness run SUITE --set seeds={more}")
+    place = limit.looks.index(seeds)
+    return spending(limit.looks, LEVEL)[place], place == len(limit.looks) - 1
 
 
 def _chance(loss: Summary, threshold: float) -> float:
@@ -122,7 +148,12 @@ class Compared:
     @property
     def failed(self) -> bool:
         """Whether a gate fails."""
-        return any(one.state != "passes" for one in self.checks)
+        return any(one.state == "fails" for one in self.checks)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a gate needs more seeds."""
+        return any(one.state == "undecided" for one in self.checks)
 
 
 def compare_two(sides: Sequence[MeasuredConfig], suites: Sequence[MeasuredSuite], limits: Sequence[Limit]) -> Compared:

@@ -208,6 +208,9 @@ def check_sentence(found: Check) -> str:
         return f"FAILS: {label}: {died}, and of {against} they did. Of the others: {claim}? {how}."
     if found.state == "fails":
         return f"FAILS: {label} is {claim} ({how})."
+    if found.state == "undecided":
+        more = next(look for look in limit.looks if look > found.worse.n)
+        return f"undecided: whether {label} is {claim} ({how}); run {more} seeds of both."
     if found.detectable is not None:
         how += f"; {amount(answer, found.detectable, signed=False)} would have been found 8 times of 10"
     return f"passes: {label} is not shown to be {claim} ({how})."

@@ -15,6 +15,7 @@ from harness.records.planned import done_elsewhere, folder_of
 from harness.records.read import counts_over, names_in, read_system, run_folders
 from harness.records.result import FINAL, RunResult, Status
 from harness.records.store import RunFolder
+from harness.results.race import RACES
 from harness.results.study import suite_folders
 from harness.suite.plan import Plan
 
@@ -169,7 +170,7 @@ def folder_status(*folders: Path) -> SuiteStatus:
     found = _Records()
     for folder in folders:
         found.read(folder)
-    return found.status(folders[0].resolve().name, found.run_ids)
+    return found.status(folders[0].resolve().name, found.run_ids - {RACES})
 
 
 def stored_suites(root: Path) -> dict[str, str]:

@@ -208,13 +208,21 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
     Raises:
         HarnessError: the queue cannot be asked.
     """
-    from harness.launching.slurm.submission import read_queue  # what follows is no concern of ranks, which import this
+    from harness.launching.slurm.submission import (
+        Queue,
+        read_queue,
+    )  # what follows is no concern of ranks, which import this
     from harness.launching.status import suite_status
+    from harness.results.race import RaceState
+
+    def queue_text(queue: Queue) -> str:
+        race = RaceState.begin(plan, output, write=False) if plan.race else None
+        return "; ".join(filter(None, [queue.text(), race.next_text(plan.runs) or race.verdict() if race else ""]))
 
     queue = read_queue(output, plan.suite.name)  # before the records: what ends in between is seen as done
     if can_draw(console):
         watched = Watched(plan, output)
-        states, note = watched.look(), queue.text()
+        states, note = watched.look(), queue_text(queue)
         with (
             Screen(console, lambda width, height: draw(states, width, height, note), transient=True) as screen,
             contextlib.suppress(KeyboardInterrupt),
@@ -224,12 +232,13 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
                 time.sleep(WATCH_SECONDS)
                 try:
                     queue = read_queue(output, plan.suite.name)
-                    note = queue.text()
+                    note = queue_text(queue)
                 except HarnessError as error:  # a busy controller: it answers again
                     note = f"the queue as it was before: {error.message}"
                 states = watched.look()
         queue = read_queue(output, plan.suite.name)
-    text = f"{suite_status(plan, output).text()}\n  {queue.text()}"
+    race = RaceState.begin(plan, output, write=False).lines(plan.runs) if plan.race else []
+    text = "\n  ".join([suite_status(plan, output).text(), queue.text(), *race])
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -30,6 +30,7 @@ from harness.report.fronts import front_values, fronts_of, price_table
 from harness.report.notes import cautions, table_notes
 from harness.report.pictures import PictureFile, pictures_of
 from harness.report.published import side_by_side
+from harness.report.race import race_answer, race_caution, race_table
 from harness.report.rows import Row, build_rows
 from harness.report.tables import Report, Table
 from harness.report.texts import one_line
@@ -235,7 +236,9 @@ def _table(
             *left_out_notes(anchors),
             *[NO_FACTORS] * (study.question.factors is None and len(study.specs) > 3),
         ),
-        cautions=(*cautions(rows), *(drifted if is_sure else ())),
+        cautions=(*cautions(rows), *(drifted if is_sure else ()), *(race_caution(study.race) if study.race else ())),
+        raced=race_answer(study.race, [run for row in rows for run in row.runs]) if study.race else (),
+        race=race_table(f"The race of {here}", study.race) if study.race and study.race.looks else None,
         published=side_by_side(f"Published numbers beside {here}", rows, study),
         prices=price_table(f"Price list of {here}", fronts, compared),
         mattered=effect_table(f"What mattered in {here}", effects, study.labels) if effects else None,

@@ -165,6 +165,7 @@ def as_json(report: Report) -> dict[str, Any]:
                     if marks(run)
                 ],
                 "answer": list(table.answer),
+                "race": _all_finite(table.race.records) if table.race else None,
                 "cautions": list(table.cautions),
                 "notes": list(table.notes),
             }

@@ -36,6 +36,8 @@ class Table:
         mattered: what the factors of the suite do.
         effects: what that table says.
         prices: what the next point of accuracy costs along the front.
+        raced: the answer of a race, if one decided which runs there are; its tests take stopping into account.
+        race: its configs.
         cautions: what could change a decision: runs that failed, that others disturbed, that read less than all files.
         notes: what the numbers are, and what was not measured.
         fronts: over what was measured of time, energy and memory.
@@ -57,6 +59,8 @@ class Table:
     effects: WhatMattered | None = None
     drift: Drift | None = None
     prices: TextTable | None = None
+    raced: tuple[str, ...] = ()
+    race: TextTable | None = None
     fronts: tuple[Front, ...] = ()
     curves: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
     budget: float | None = None
@@ -71,7 +75,7 @@ class Table:
     @functools.cached_property
     def answer(self) -> tuple[str, ...]:
         """What is most accurate and what is fastest, in sentences: every output shows these."""
-        return tuple(answer(self))
+        return self.raced or tuple(answer(self))
 
     @property
     def every_note(self) -> tuple[str, ...]:
@@ -86,7 +90,7 @@ class Table:
 
     def beside(self) -> list[TextTable]:
         """Returns the tables that stand below the ranking."""
-        return [beside for beside in (self.prices, self.published, self.mattered) if beside]
+        return [beside for beside in (self.race, self.prices, self.published, self.mattered) if beside]
 
     def written(self) -> list[TextColumn]:
         """Returns the columns that are shown, as people read them."""

@@ -6,6 +6,7 @@ wherever it was made. A folder needs neither the suite's file nor its data, nor 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from harness.records.read import SuiteResults, merged, read_suite
 from harness.records.result import RunResult
 from harness.results.extra_metrics import with_extra_metrics
 from harness.results.question import SuiteQuestion, is_trial, read_question
+from harness.results.race import RaceState, race_of
 from harness.results.unplanned import flat_identity, in_what_they_differ
 from harness.spec.settings import matches, require_field
 from harness.suite.file import Reference, parse_only, selected
@@ -59,6 +61,11 @@ class Study:
     selection: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     trial: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def race(self) -> RaceState | None:
+        """The race that decided which runs there are, if one did."""
+        return race_of(self.folder, self.results)
 
     @property
     def root(self) -> Path:

@@ -17,6 +17,7 @@ from harness.spec import RunSpec, Section, Seed
 from harness.spec.run_spec import MOST_SEED
 from harness.spec.settings import Settings, matches
 from harness.suite.mirroring import TRACKERS, Mirroring, WandbPlace, require_project
+from harness.suite.race import MOST_SEEDS, RaceSection, check_race
 from harness.suite.yaml_lines import DEEPEST, Source, SuiteError, parse_value, read_yaml
 
 
@@ -26,13 +27,13 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
-MOST_SEEDS = 10_000
 MOST_MARGIN = 0.1  # ten points
 SEEDS_HINT = (
     f"write a count from 1 to {MOST_SEEDS:,}, or a list of distinct seeds such as [0, 5], each below {MOST_SEED + 1:,}"
 )
 Count = Annotated[int, Field(gt=0, le=MOST_SEEDS)]
 Seeds = Count | Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+"""Of a fixed design."""
 
 
 def _seconds(value: Any) -> Any:
@@ -116,7 +117,7 @@ class SuiteFile(Section):
     )
     include: list[Settings] = []
     exclude: list[Settings] = []
-    seeds: Seeds = 1
+    seeds: Seeds | RaceSection = 1
     anchors: Anchors | None = Field(default=None, description="repeated runs that show drift; they are in no mean")
     warm_up_seconds: NonNegativeFloat | None = Field(
         default=None,
@@ -165,6 +166,10 @@ def read_suite_file(path: Path) -> tuple[Source, SuiteFile]:
         _check_metric(source, ("references", index, "value"), reference.metric, reference.value, _metric_names())
     if file.margin is not None:
         _check_margin(source, file.margin)
+    if isinstance(file.seeds, RaceSection):
+        if file.seeds.margin is not None:
+            _check_margin(source, file.seeds.margin, ("seeds", "margin"))
+        check_race(source, file.seeds, file.margin, file.anchors is not None)
     _check_trackers(source, file)
     if file.smoke:
         try:
@@ -254,11 +259,11 @@ def _check_design(source: Source, file: SuiteFile) -> None:
         raise source.error(("exclude",), message, "leave those values out of the matrix, or leave 'design' out")
 
 
-def _check_margin(source: Source, margin: float) -> None:
+def _check_margin(source: Source, margin: float, at: tuple[str, ...] = ("margin",)) -> None:
     if margin >= MOST_MARGIN:
         message = f"margin is {margin:.10g}: such a large difference of accuracy matters"
         hint = f"write a fraction, not per cent or points: {min(margin, 10) / 100:g} for {min(margin, 10):g} points"
-        raise source.error(("margin",), message, hint)
+        raise source.error(at, message, hint)
 
 
 def _check_trackers(source: Source, file: SuiteFile) -> None:
@@ -285,12 +290,12 @@ def _file_error(source: Source, error: ValidationError) -> SuiteError:
     last = str(path[-1])
     if first["type"] == "extra_forbidden":
         sections = {"references": Reference, "target": Target, "smoke": Smoke, "anchors": Anchors, "wandb": WandbPlace}
-        sections["design"] = FractionalDesign
+        sections |= {"design": FractionalDesign, "seeds": RaceSection}
         model = sections.get(str(path[0]), SuiteFile)
         return source.error(path, f"unknown field '{last}'", nearest(last, model.model_fields))
     if first["type"] == "missing":
         return source.error(path, f"'{last}' is missing", f"add {last}")
-    if path[0] == "seeds":
+    if path[0] == "seeds" and not isinstance(source.values["seeds"], dict):
         wanted = SEEDS_HINT
     if path[0] == "name":
         hint = "use up to 64 letters, digits, '_', '-' and '.', beginning with a letter or digit"

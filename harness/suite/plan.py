@@ -20,6 +20,7 @@ from harness.spec.settings import Settings, apply, copied, matches, require_fiel
 from harness.suite.file import Reference, SuiteFile, parse_only, parse_overrides, read_suite_file, selected
 from harness.suite.order import round_order
 from harness.suite.placed_paths import placed, placed_values, require_beside, smoke_with_roots, with_roots
+from harness.suite.race import Race, RaceSection, race_of
 from harness.suite.variations import Variation, Variations
 from harness.suite.yaml_lines import Source
 from harness.weights_files import MissingWeights
@@ -71,12 +72,14 @@ class Plan:
     Attributes:
         order: the ids of the configs, in the order of the file.
         selection: what of the suite was asked for, as `--only` has it; empty for all of it.
+        race: that decides which of the runs are made; None in a fixed design, and for a selection.
     """
 
     suite: Suite
     runs: tuple[PlannedRun, ...]
     order: tuple[str, ...]
     selection: tuple[str, ...] = ()
+    race: Race | None = None
 
     def configs(self) -> dict[str, RunSpec]:
         """Returns one spec for each config, by config_id, in the order of the file."""
@@ -114,9 +117,15 @@ class Suite:
         return self.file.name
 
     def seeds(self) -> list[int]:
-        """Returns the seeds; a count n stands for 0 to n-1."""
+        """Returns the seeds; a count n stands for 0 to n-1; of a race those that it takes at most."""
         seeds = self.overrides.get("seeds", self.file.seeds)
+        seeds = seeds.most_seeds if isinstance(seeds, RaceSection) else seeds
         return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+
+    @property
+    def is_race(self) -> bool:
+        """Whether the seeds are those of a race."""
+        return isinstance(self.file.seeds, RaceSection) and "seeds" not in self.overrides
 
     def configs(self, num_processes: int = 1) -> dict[str, RunSpec]:
         """Returns the configs by config_id, in the order of the file.
@@ -184,7 +193,11 @@ class Suite:
         runs = [one_each[place].of_seed(seed) for seed in seeds for place in round_order(self.name, seed, ids)]
         # A selection is what was asked for, and nothing else.
         ordered = runs if only or self.only else self._with_anchors(runs, one_each, seeds[0])
-        return Plan(self, tuple(ordered), tuple(ids), tuple(only))
+        race = None
+        if isinstance(self.file.seeds, RaceSection) and self.is_race and not (only or self.only):
+            prints = {run.config_id: run.fingerprint for run in one_each}
+            race = race_of(self.source, self.name, self.file.seeds, self.file.margin, configs, prints)
+        return Plan(self, tuple(ordered), tuple(ids), tuple(only), race)
 
     def _with_anchors(self, runs: list[PlannedRun], configs: list[PlannedRun], seed: int) -> list[PlannedRun]:
         """Returns the runs with the anchors among them, the first at the beginning, the last at the end.
@@ -320,7 +333,9 @@ def load_suite(
         return Suite(source, file, given, plugins=files)
     if file.smoke is None:
         raise HarnessError(f"{path} has no 'smoke'", "add smoke: {set: {train.epochs: 1}}, or leave --smoke out")
-    none = {"references": [], "target": None, "budget": None, "margin": None, "anchors": None}
+    none: dict[str, Any] = {"references": [], "target": None, "budget": None, "margin": None, "anchors": None}
+    if isinstance(file.seeds, RaceSection):
+        none["seeds"] = file.seeds.looks[0]
     small = file.model_copy(update={"name": f"{file.name}_smoke", **none})
     shortened = smoke_with_roots(source, file.smoke, given)
     return Suite(source, small, shortened.set | given, shortened.only, plugins=files)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from harness.errors import HarnessError
 from harness.spec.settings import Settings, label_of, named_apart
 from harness.suite.file import SuiteFile
+from harness.suite.race import RaceSection
 from harness.suite.yaml_lines import Source
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class Variations:
 
     def _require_few(self, configs: int) -> None:
         seeds = self.overrides.get("seeds", self.file.seeds)
+        seeds = seeds.most_seeds if isinstance(seeds, RaceSection) else seeds
         runs = configs * (seeds if isinstance(seeds, int) else len(seeds))
         if runs > MOST_RUNS:
             where = next(

@@ -237,3 +237,23 @@ def test_docs_define_each_field_of_the_json_and_no_other(call: Call, suite: str)
     }
     containers |= {"comparisons.accuracy", "comparisons.time", "comparisons", "gate"}
     assert fields - containers == documented
+
+
+def test_a_gate_until_it_is_decided_has_three_ends(call: Call, suite: str) -> None:
+    looks = ("--until-decided", "3,5,8")
+    out, _ = call(suite, "epochs=2", "epochs=1", "--fail-if-slower", "2%", *looks, code=1)
+    assert "FAILS: “epochs=2” is slower than “epochs=1”" in out
+    out, _ = call(suite, "epochs=3", "epochs=1", "--fail-if-worse", "0.1", *looks, code=75)
+    assert "undecided: whether “epochs=3” is less accurate" in out and "run 8 seeds of both." in " ".join(out.split())
+    out, _ = call(suite, "epochs=1", "epochs=2", "--fail-if-worse", "0.3", *looks)
+    assert "passes" in out
+    shown = json.loads(call(suite, "epochs=3", "epochs=1", "--fail-if-worse", "0.1", *looks, "--json", code=75)[0])
+    assert [one["state"] for one in shown["gate"]] == ["undecided"]
+
+
+def test_looks_that_are_none_are_one_sentence(call: Call, suite: str) -> None:
+    for looks in ("3,x", "5,3", "1,2", "3;5"):
+        _, err = call(suite, "epochs=1", "epochs=2", "--fail-if-slower", "2%", "--until-decided", looks, code=2)
+        assert err.startswith(f"error: --until-decided {looks} are no looks\nhint: write numbers of seeds that grow")
+    _, err = call(suite, "epochs=1", "epochs=2", "--until-decided", "3,5", code=2)
+    assert "--until-decided is of a gate" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from pathlib import Path
@@ -129,3 +130,42 @@ def test_a_gate_that_cannot_see_is_not_green() -> None:
         HarnessError, match="--fail-if-slower cannot be decided for 'a': run times of different systems"
     ):
         check([compare(a, b, 120.0, test_images=False)], Limit("time", 0.02))
+
+
+LOOKS = (3, 5, 8)
+
+
+def until_decided(by: float, noise: float, stream: int) -> tuple[str, int]:
+    """The state of a gate that is asked at its looks until it is decided, and after how many seeds."""
+    whole = slower(by, noise, LOOKS[-1], stream)
+    for seeds in LOOKS:
+        a, b = (dataclasses.replace(one, runs=one.runs[:seeds]) for one in (whole.a, whole.b))
+        [found] = check([compare(a, b, 120.0, test_images=False)], Limit("time", 0.02, LOOKS))
+        if found.state != "undecided":
+            return found.state, seeds
+    raise AssertionError("it is decided at the last look")
+
+
+def test_asked_again_until_it_is_decided_it_stops_early_and_is_no_more_often_wrong() -> None:
+    ends = [until_decided(0.0, 0.004, stream) for stream in range(60)]
+    assert {state for state, _ in ends} == {"passes"}
+    assert sum(seeds for _, seeds in ends) < 0.8 * 8 * len(ends)
+    ends = [until_decided(0.06, 0.004, stream) for stream in range(60)]
+    assert {state for state, _ in ends} == {"fails"}
+    assert sum(seeds for _, seeds in ends) < 0.8 * 8 * len(ends)
+    alarms = sum(until_decided(0.02, 0.01, stream)[0] == "fails" for stream in range(400))
+    assert stats.binom.ppf(0.001, 400, 0.02) <= alarms <= stats.binom.ppf(0.999, 400, 0.05), "exactly at the limit"
+
+
+def test_between_two_looks_it_is_not_asked() -> None:
+    with pytest.raises(HarnessError, match="--until-decided 3, 5, 8: 'new' has 4 seeds") as caught:
+        check([slower(0.0, seeds=4)], Limit("time", 0.02, LOOKS))
+    assert "--set seeds=5" in caught.value.hint
+
+
+def test_it_says_how_many_seeds_it_wants() -> None:
+    [found] = check([slower(0.02, noise=0.01, seeds=3)], Limit("time", 0.02, LOOKS))
+    assert found.state == "undecided"
+    assert check_sentence(found).endswith("3 seeds); run 5 seeds of both.")
+    [last] = check([slower(0.02, noise=0.01, seeds=8)], Limit("time", 0.02, LOOKS))
+    assert last.state == "passes", "as a gate that is asked once"

@@ -194,3 +194,23 @@ def test_a_task_trains_a_plugin_from_outside_unless_it_has_changed(lab: Lab) -> 
     [job] = lab.submit(suite)
     lab.wait_for_end(job)
     assert lab.result(suite)["status"] == "ok", lab.log(suite)
+
+
+def test_the_rounds_of_a_race_follow_each_other(lab: Lab) -> None:
+    text = "matrix: {optimizer.lr: [0.00001, 0.101, 0.102]}\nseeds: {race: best, looks: [2, 3], margin: 0.09}\n"
+    suite = lab.suite("raced", text)
+    first = lab.harness("submit", str(suite), "--runs-per-task", "6")
+    assert first.returncode == 0, first.stderr
+    assert "look 1 of 2 comes at 2 seeds" in first.stderr
+    followed = lab.harness("submit", str(suite), "--runs-per-task", "6", "--follow")
+    assert followed.returncode == 0, followed.stderr
+    assert "left out: 6 in the queue" in followed.stderr or "look 1 of 2, at 2 seeds" in followed.stderr
+    assert "Race over" in followed.stderr
+    [race] = (lab.house.path / "results/raced/races").iterdir()
+    decisions = [path.read_text() for path in sorted(race.glob("look-*.json"))]
+    assert 1 <= len(decisions) <= 2
+    again = lab.harness("submit", str(suite), "--follow")
+    assert again.stdout == ""
+    assert [path.read_text() for path in sorted(race.glob("look-*.json"))] == decisions
+    manifests = sorted(lab.house.path.glob("results/raced/submissions/*/manifest.jsonl"))
+    assert [len(path.read_text().splitlines()) - 1 for path in manifests] in ([6], [6, 2], [6, 3])
