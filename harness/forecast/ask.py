@@ -87,8 +87,7 @@ def _step_of_size(
                 _require_one_machine(size)
                 command = launcher.command(size, folder, "--step", *call)
             except MachineError as error:
-                problem = {"problem": error.message, "hint": error.hint}
-                return found | {run.config_id: Stepped(config_id=run.config_id, **problem) for run in runs}
+                return found | _none_of(runs, error.message, error.hint)
             died, killed = _step_in_processes(
                 command, launcher.environment(size), folder, FACTOR * seconds + SLACK_SECONDS
             )
@@ -98,8 +97,7 @@ def _step_of_size(
         found |= {line.stepped.config_id: line.stepped for line in reversed(lines) if line.stepped}
         at = next((line.begins for line in reversed(lines) if line.begins), "")
         if died and not at:
-            problem = {"problem": f"the process that steps the configs ended: {died}", "hint": see_doctor()}
-            return found | {run.config_id: Stepped(config_id=run.config_id, **problem) for run in runs}
+            return found | _none_of(runs, f"the process that steps the configs ended: {died}", see_doctor())
         if not died:
             break
         if killed or at not in found:
@@ -107,6 +105,10 @@ def _step_of_size(
         left = [run for run in runs if run.config_id not in found]
         seconds, runs = seconds * len(left) / len(runs), left
     return found
+
+
+def _none_of(runs: list[PlannedRun], problem: str, hint: str) -> dict[str, Stepped]:
+    return {run.config_id: Stepped(config_id=run.config_id, problem=problem, hint=hint) for run in runs}
 
 
 def _require_one_machine(size: int) -> None:

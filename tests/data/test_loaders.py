@@ -39,7 +39,7 @@ from harness.contracts.loader import (
 from harness.data import copies
 from harness.data.datasets.image_folder import image_folder
 from harness.data.images import read_image
-from harness.data.loaders.pinned import _Batches
+from harness.data.loaders.pinned import Job, _Batches
 from harness.data.loading import Loader
 from harness.data.order import GlobalBatches, evaluation_share, hash_seed
 from harness.data.source import Dataset, Split
@@ -635,9 +635,9 @@ def test_workers_do_not_collect_what_the_rank_has_dropped(monkeypatch: pytest.Mo
         def __del__(self) -> None:
             (tmp_path / ("rank" if os.getpid() == rank else "worker")).touch()
 
-    def collecting(self: _Batches, samples: torch.Tensor) -> Any:
+    def collecting(self: _Batches, job: Job) -> Any:
         gc.collect()
-        return gather(self, samples)
+        return gather(self, job)
 
     monkeypatch.setattr(_Batches, "__getitem__", collecting)
     loader = build("pinned", {"workers": 2}, feed(array_split(40), batch=8))

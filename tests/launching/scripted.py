@@ -78,7 +78,7 @@ class Scripted(Launcher):
 
     script: str = ""
 
-    def command(self, num_processes: int, folder: Path) -> list[str]:
+    def command(self, num_processes: int, folder: Path, *arguments: str) -> list[str]:
         return [sys.executable, "-c", RANK + self.script]
 
     def environment(self, num_processes: int) -> dict[str, str]:

@@ -30,7 +30,9 @@ def _planned(folder: Path, text: str, **options: Any) -> Plan:
 
 def _factors(plan: Plan) -> list[DeclaredFactor]:
     """Returns them as they are kept."""
-    return SuiteQuestion.model_validate_json(SuiteQuestion.of(plan.suite, {}).model_dump_json()).factors
+    kept = SuiteQuestion.model_validate_json(SuiteQuestion.of(plan.suite, {}).model_dump_json()).factors
+    assert kept is not None
+    return kept
 
 
 def _found(folder: Path, text: str) -> tuple[Design | None, list[str]]:
