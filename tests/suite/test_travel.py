@@ -26,7 +26,7 @@ from harness.suite.plan import PlannedRun
 POOL = [
     *(True, False, 1, 2, 3, 7, 64, 0.05, 0.25, 0.9, 1.5, 90.0, "text", "a/b", [1, 2], [3], [4, 5, 6], [0.2, 0.8]),
     *(["a"], {"mean": [0.5], "std": [0.25]}, {"size": 8, "scale": [0.5, 1.0]}, {"hue": 9.0}, {"probability": 0.3}),
-    *({"lr": 0.3}, [[1, 2], [3, 4]]),
+    *({"lr": 0.3}, [[1, 2], [3, 4]], {"resize": 40, "crop": 32}),
     {
         "resize": 9,
         "crop": 2,
@@ -93,6 +93,8 @@ def specs(draw: st.DrawFn) -> RunSpec:
     for field, (kind, _) in PLUGIN_SECTIONS.items():
         name = draw(st.sampled_from(_names(kind)))
         values[field] = {"name": name, **_fields(draw, field, name)}
+        if "evaluate" in values[field]:  # the two are checked together
+            values[field].pop("augment", None)
     values["train"] = _fields(draw, "train", "")
     # Set past the parser: one that dropped a field would drop it here, too.
     own = {name: values.pop(name) for name in ("label", "seed", "repeat")}
