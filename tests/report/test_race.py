@@ -44,6 +44,15 @@ def test_the_answer_is_the_verdict_of_the_race(raced, capsys):
     assert [row["label"] for row in system["race"] if row["biased_by_stopping"]] == ["middle", "low"]
 
 
+def test_the_page_has_its_table(raced, capsys):
+    _, folder = raced()
+    assert call(capsys, "report", str(folder), "--html")[0] == 0
+    page = (folder / "report.html").read_text()
+    [section] = re.findall(r'<section id="suite-race".*?</section>', page, re.DOTALL)
+    assert section.count("left at look 1: worse than “") == 2
+    assert "The mean is biased: the config left because of it." in section
+
+
 def test_its_table_has_the_intervals_of_the_last_look_of_each_config(raced):
     state, folder = raced()
     [table] = build_report(study_of_folders([folder])).tables
