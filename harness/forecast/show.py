@@ -99,7 +99,14 @@ def _notes(forecast: Forecast) -> Iterator[str]:
     if alike:
         yield f"take as long as one that was stepped: {', '.join(alike)}"
     if forecast.wall:
-        yield f"train: of one run; all runs: with evaluation and building; {forecast.covers}"
+        once = f"; beside them {duration} once: starting, reading the data" if (duration := _once(forecast)) else ""
+        yield f"train: of one run; all runs: with evaluation and building{once}; {forecast.covers}"
+
+
+def _once(forecast: Forecast) -> str:
+    """Returns what the sum has beyond the table; empty where that is less than a hundredth of it."""
+    seconds = forecast.once.seconds
+    return rounded_text(seconds) if forecast.wall and seconds > 0.01 * forecast.wall.seconds else ""
 
 
 def _memory(configs: Sequence[ConfigForecast]) -> str:

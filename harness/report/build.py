@@ -236,7 +236,7 @@ def _table(
             *left_out_notes(anchors),
             *[NO_FACTORS] * (study.question.factors is None and len(study.specs) > 3),
         ),
-        cautions=(*cautions(rows), *(drifted if is_sure else ()), *(race_caution(study.race) if study.race else ())),
+        cautions=(*(race_caution(study.race) if study.race else ()), *cautions(rows), *(drifted if is_sure else ())),
         raced=race_answer(study.race, [run for row in rows for run in row.runs]) if study.race else (),
         race=race_table(f"The race of {here}", study.race) if study.race and study.race.looks else None,
         published=side_by_side(f"Published numbers beside {here}", rows, study),

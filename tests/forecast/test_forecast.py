@@ -181,7 +181,7 @@ def test_the_text_has_the_sum_first_and_what_to_leave_out() -> None:
     specs = [spec_of(label=label) for label in ("a, b", "c")]
     runs = runs_of(*specs, seeds=2)
     configs = with_shares([config_of("a, b", 3000.0), config_of("c", 100.0)])
-    once = Span(seconds=0.0, low=0.0, high=0.0)
+    once = Span.fixed(12.0)
     forecast = Forecast(
         suite="s",
         system_id="m",
@@ -203,7 +203,9 @@ def test_the_text_has_the_sum_first_and_what_to_leave_out() -> None:
     assert "within 1.944 h: --only seed=0: 52 min (26 min to 103 min); or leave out “a, b”:" in text.replace(
         "1 h 40", "103"
     )
-    assert "“d”: out of memory: x" in text
+    assert "“d”: out of memory: x" in text and "beside" not in text
+    slow_start = forecast.model_copy(update={"once": Span.fixed(1200.0)})
+    assert "beside them 20 min once: starting, reading the data" in " ".join(forecast_text(slow_start, 60).splitlines())
     some = forecast.model_copy(update={"complete": False, "within": leave_out(9e9, configs[:1], once, runs)})
     told = " ".join(forecast_text(some, 60).splitlines())
     assert "of the runs with a forecast alone: all of it" in told

@@ -157,7 +157,7 @@ def test_one_run(fake: Any, tmp_path: Path) -> None:
     said = _text(fake.page(tmp_path, [fake.result("only")]))
     assert "only reaches 90.00 % of the test images; there is nothing to compare it with." in said
     assert "One seed each, so there are no intervals." in said
-    assert "Energy and memory" in said
+    assert "Energy, memory and latency" in said
 
 
 @pytest.mark.launch
