@@ -86,7 +86,7 @@ def test_the_suites_of_a_results_root(plan: Plan, tmp_path: Path) -> None:
     assert stored_suites(tmp_path) == {str(tmp_path / "s"): "2 ok, 1 failed on machine m"}
 
 
-def test_of_several_roots_what_is_done_counts(plan: Plan, tmp_path: Path) -> None:
+def test_several_processes_read_what_one_reads(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for at, run in enumerate(plan.runs[:5]):
         record(tmp_path / "a", run, "failed" if at % 2 else "ok", f"m{at % 2}", Cause(kind="E", message=f"no {at}"))
     record(tmp_path / "b", plan.runs[1], "ok", "m1")  # what is done counts, in whichever root
@@ -97,6 +97,10 @@ def test_of_several_roots_what_is_done_counts(plan: Plan, tmp_path: Path) -> Non
     alone = suite_status(plan, *roots)
     assert [alone.systems[name].counts["ok"] for name in ("m0", "m1")] == [2, 1]
     assert alone.systems["m0"].with_checkpoint == 1 and alone.unreadable
+    monkeypatch.setattr("harness.launching.status.FEW", 0)
+    for processes in (2, 3):
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid, n=processes: set(range(n)))
+        assert suite_status(plan, *roots) == alone
 
 
 def test_what_is_not_of_the_plan_is_not_counted(plan: Plan, tmp_path: Path) -> None:
