@@ -28,6 +28,7 @@ from torch._inductor.utils import fresh_cache
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.node import map_aggregate
+from torch.utils._triton import has_triton
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
@@ -125,6 +126,7 @@ def hopper() -> Iterator[Compiled]:
 def _card() -> Iterator[None]:
     """Lets Inductor and Triton find a card."""
     device_interface.get_interface_for_device("cuda")  # the real ones are registered when one is asked for
+    has_triton.cache_clear()  # a test before may have asked, without a card
     with (
         mock.patch.multiple(
             torch.cuda,
@@ -146,7 +148,10 @@ def _card() -> Iterator[None]:
         mock.patch.object(driver, "_active", _Driver()),
         mock.patch.object(triton_helpers, "set_driver_to_gpu", lambda: None),
     ):
-        yield
+        try:
+            yield
+        finally:
+            has_triton.cache_clear()
 
 
 def _moved(graph: torch.fx.GraphModule, inputs: list[Any]) -> tuple[torch.fx.GraphModule, list[Any]]:
