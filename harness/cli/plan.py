@@ -120,6 +120,7 @@ def _forecast(
     from harness.forecast.show import forecast_text
     from harness.launching.launch_command import Launcher
     from harness.records.forecast import FORECAST_FILE
+    from harness.results.race import without_needless_runs
 
     console = stderr()
 
@@ -127,7 +128,8 @@ def _forecast(
         console.print(sentence, markup=False, soft_wrap=True)
 
     if planned.race:
-        say("a race: the forecast is of all its runs, which is the most that it can take")
+        planned = without_needless_runs(planned, output)
+        say("a race: the forecast is of all runs that it may still make, which is the most that it can take")
     made = make_forecast(
         planned, output, Launcher(config_file), seconds, say, within=within, price_per_hour=price_per_hour
     )

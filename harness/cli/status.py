@@ -33,7 +33,7 @@ def status(
 ) -> None:
     """Show which runs of a suite are done, failed or open, on every system that ran them."""
     from harness.launching.status import folder_status, suite_status
-    from harness.results.race import RaceState, races_in
+    from harness.results.race import RaceState, races_in, without_needless_runs
 
     roots = output or []
     files, folders = split_paths([suite] if suite else [], roots, begun=True)
@@ -63,7 +63,9 @@ def status(
             from harness.launching.slurm.submission import read_queue
 
             queue = read_queue(roots[0], planned.suite.name)  # before the records: what ends in between is seen as done
-            print_json(suite_status(planned, roots[0]).as_json() | {"queue": queue.as_json()})
+            print_json(
+                suite_status(without_needless_runs(planned, roots[0]), roots[0]).as_json() | {"queue": queue.as_json()}
+            )
             return
         from rich.console import Console
 
@@ -71,15 +73,19 @@ def status(
 
         watch_suite(planned, roots[0], Console())
         return
-    found = suite_status(planned, *roots)
+    found = suite_status(without_needless_runs(planned, roots[0]), *roots)
     races = [RaceState.begin(planned, roots[0], write=False)] if planned.race else []
     text = _with_race(found.text(), races, planned.runs)
     print_json(found.as_json() | _race_json(races)) if as_json else print_text(text)
 
 
 def _race_json(races: Sequence[RaceState]) -> dict[str, Any]:
-    return {"race": races[-1].as_json()} if races else {}
+    from harness.results.race_text import race_json
+
+    return {"race": race_json(races[-1])} if races else {}
 
 
 def _with_race(text: str, races: Sequence[RaceState], runs: Sequence[PlannedRun] = ()) -> str:
-    return "\n".join([text, *(f"  {line}" for line in (races[-1].lines(runs) if races else ()))])
+    from harness.results.race_text import race_lines
+
+    return "\n".join([text, *(f"  {line}" for line in (race_lines(races[-1], runs) if races else ()))])

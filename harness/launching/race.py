@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.counted import counted
 from harness.results.race import ENDED, RaceState
+from harness.results.race_text import look_sentences, next_text
 from harness.suite.plan import Plan, PlannedRun
 
 Say = Callable[[str], object]
@@ -36,10 +37,10 @@ def run_race(
     if state.start.earlier and not state.looks:
         earlier = counted(len(state.start.earlier), "run")
         say(f"{earlier} of this plan began before this race: what is decided with them is exploratory")
-    for sentence in state.sentences():
+    for sentence in look_sentences(state):
         say(sentence)
     while due := state.due(runs):
-        say(state.next_text(due))
+        say(next_text(state, due))
         code = launch(due)
         if code not in (0, 1):
             return code
@@ -50,16 +51,15 @@ def run_race(
         if state.ended:
             break
         state = state.look(runs)
-        for sentence in state.sentences():
+        for sentence in look_sentences(state):
             say(sentence)
-    made = [run for run in runs if run.spec.seed < len(state.looks[-1].accuracy[run.config_id])]
-    return 0 if all(result.status == "ok" for result in state.results([*made, *due])) else 1
+    return 0 if all(result.status == "ok" for result in state.results(state.possible(runs))) else 1
 
 
 def decide_ready(state: RaceState, runs: Sequence[PlannedRun], say: Say) -> RaceState:
     """Makes the looks whose runs have all ended, as those of an array of SLURM; returns the race behind them."""
     while not state.ended and (following := state.look(runs)) is not state:
         state = following
-        for sentence in state.sentences():
+        for sentence in look_sentences(state):
             say(sentence)
     return state

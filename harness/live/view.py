@@ -213,11 +213,12 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
         read_queue,
     )  # what follows is no concern of ranks, which import this
     from harness.launching.status import suite_status
-    from harness.results.race import RaceState
+    from harness.results.race import RaceState, without_needless_runs
+    from harness.results.race_text import next_text, race_lines, verdict
 
     def queue_text(queue: Queue) -> str:
         race = RaceState.begin(plan, output, write=False) if plan.race else None
-        return "; ".join(filter(None, [queue.text(), race.next_text(plan.runs) or race.verdict() if race else ""]))
+        return "; ".join(filter(None, [queue.text(), next_text(race, plan.runs) or verdict(race) if race else ""]))
 
     queue = read_queue(output, plan.suite.name)  # before the records: what ends in between is seen as done
     if can_draw(console):
@@ -237,8 +238,8 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
                     note = f"the queue as it was before: {error.message}"
                 states = watched.look()
         queue = read_queue(output, plan.suite.name)
-    race = RaceState.begin(plan, output, write=False).lines(plan.runs) if plan.race else []
-    text = "\n  ".join([suite_status(plan, output).text(), queue.text(), *race])
+    race = race_lines(RaceState.begin(plan, output, write=False), plan.runs) if plan.race else []
+    text = "\n  ".join([suite_status(without_needless_runs(plan, output), output).text(), queue.text(), *race])
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

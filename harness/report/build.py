@@ -214,7 +214,8 @@ def _table(
     }
     margin, system_id = study.question.margin, rows[0].system_id
     compared = Family("accuracy", [configs[row.config_id] for row in rows if row.ranked], margin)
-    effects = what_mattered(design, configs, margin, selected=bool(study.selection))
+    stopped = study.race is not None and bool(study.race.left)  # the seeds of some are few because of what they gave
+    effects = None if stopped else what_mattered(design, configs, margin, selected=bool(study.selection))
     anchors = _anchors(study.results, system_id)
     drift = drift_of(anchors)
     drifted = list(drift_notes(drift))

@@ -10,6 +10,7 @@ from harness.records.result import RunResult, metric
 from harness.report.texts import NOTHING, TextColumn, TextTable, one_line, quoted
 from harness.results.measured import ACCURACY
 from harness.results.race import WORST, RaceState
+from harness.results.race_text import named, next_text, verdict, why
 from harness.statistics.intervals import Summary, summarise
 
 BIASED = "*"
@@ -21,18 +22,18 @@ def race_answer(state: RaceState, results: Sequence[RunResult]) -> tuple[str, ..
     Args:
         results: of the suite, on one system.
     """
-    return state.verdict(), *_confirmed(state, results)
+    return verdict(state), *_confirmed(state, results)
 
 
 def race_caution(state: RaceState) -> tuple[str, ...]:
     """Returns what a reader of the table's own columns must know; nothing while no config has left."""
     if not state.left:
         return ()
-    names = state.named(list(state.left))
+    names = named(state, list(state.left))
     return (
         f"Stopped by a race: {names} left it at a look, so their means are of few seeds and biased: those of configs "
         "that were beaten are too low. The 95 % intervals of this table, and what else is tested of it, take the seeds "
-        "for fixed beforehand.",
+        "for fixed beforehand. Effects of factors are not computed.",
     )
 
 
@@ -59,7 +60,7 @@ def _record(state: RaceState, config_id: str) -> dict[str, Any]:
         "label": state.race.configs[config_id],
         "config_id": config_id,
         "look": number,
-        "state": f"left at look {number}: {state.why(one, number)}" if one else "to the end" if state.ended else "yes",
+        "state": f"left at look {number}: {why(state, one, number)}" if one else "to the end" if state.ended else "yes",
         "why": one.why if one else None,
         "beside": state.race.configs[one.beside] if one and one.beside else None,
         "p": one.p if one else None,
@@ -90,7 +91,7 @@ def _notes(state: RaceState) -> Iterator[str]:
     if any(value == WORST for values in state.looks[-1].accuracy.values() for value in values):
         yield f"A run that diverged counts as an accuracy of {WORST:g} here, and in no mean of the table above."
     if not state.ended:
-        yield f"Next: {state.next_text()}."
+        yield f"Next: {next_text(state)}."
 
 
 def _confirmed(state: RaceState, results: Sequence[RunResult]) -> Iterator[str]:

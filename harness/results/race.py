@@ -7,18 +7,17 @@ that decide at the same time the first one counts.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.counted import counted, is_are
 from harness.errors import HarnessError
 from harness.records.comparable import compares
-from harness.records.forecast import run_spans
 from harness.records.planned import folders_elsewhere, with_elsewhere
 from harness.records.read import names_in, read_suite
 from harness.records.result import FINAL, RunResult, metric
@@ -37,7 +36,6 @@ ENDED = FINAL | {"oom"}
 """Statuses that a look does not wait for; a run that was out of memory has no value."""
 WORST = 0.0
 """The accuracy of a run that diverged."""
-MOST_NAMED, MOST_TOLD = 4, 12
 
 
 @dataclass(frozen=True)
@@ -112,6 +110,17 @@ class RaceState:
             return range(looks[-1], looks[-1] + confirm)
         made = len(self.looks)
         return range(looks[made - 1] if made else 0, looks[made])
+
+    def possible(self, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
+        """Returns the runs of the plan that were made or may still be: a config that left gets no more seeds."""
+        made = {one: len(values) for one, values in self.looks[-1].accuracy.items()} if self.looks else {}
+        staying, seeds = set(self.staying), self.seeds
+        return tuple(
+            run
+            for run in runs
+            if run.spec.seed < made.get(run.config_id, 0)
+            or (run.config_id in staying and (not self.ended or run.spec.seed in seeds))
+        )
 
     def due(self, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
         """Returns which runs of the plan come next, in its order."""
@@ -229,112 +238,6 @@ class RaceState:
         if mixed:
             yield f"the runs of {counted(mixed, 'config')} were trained by several versions of the code"
 
-    def sentences(self) -> list[str]:
-        """Returns what the last look decided, in sentences."""
-        if not self.looks:
-            return []
-        look, number = self.looks[-1], len(self.looks)
-        said = [f"look {number} of {len(self.race.looks)}, at {look.seeds} seeds:"]
-        said += [f"{self.named([one.config_id])} leaves: {self.why(one, number)};" for one in look.left[:MOST_TOLD]]
-        if len(look.left) > MOST_TOLD:
-            said.append(f"{counted(len(look.left) - MOST_TOLD, 'other')} leave;")
-        if not look.left:
-            said.append("no config leaves;")
-        said.append(f"{counted(len(look.staying), 'config')} left in the race")
-        return [" ".join(said), *([self.verdict()] if look.ended else [])]
-
-    def why(self, one: Left, number: int) -> str:
-        """Returns why a config left at a look, counted from 1."""
-        if one.beside is None or one.p is None:
-            return "no run of it has a value"
-        words = "equivalent to" if one.why == "equivalent" else f"{one.why} than"
-        return f"{words} {self.named([one.beside])} (p {one.p:.2g}, below {self.looks[number - 1].alpha:.2g})"
-
-    def next_text(self, runs: Iterable[PlannedRun] = ()) -> str:
-        """Returns what comes next, in a sentence; empty where it is over.
-
-        Args:
-            runs: of the plan; the forecast that is kept beside the results, if there is one, says how long they take.
-        """
-        if not self.seeds:
-            return ""
-        inside = f"{len(self.staying)} of {counted(len(self.race.configs), 'config')}"
-        if self.ended:
-            return f"fresh seeds for what is left, {inside}: seeds {self.seeds.start} to {self.seeds.stop - 1}"
-        made, looks = len(self.looks), self.race.looks
-        return (
-            f"look {made + 1} of {len(looks)} comes at {looks[made]} seeds, with {inside} in the race: it spends "
-            f"{100 * self.race.alphas[made]:.2g} of {100 * sum(self.race.alphas):g} %{self._forecast(self.due(runs))}"
-        )
-
-    def _forecast(self, due: Sequence[PlannedRun]) -> str:
-        if not due:
-            return ""
-        try:
-            spans = run_spans(self.folder.parents[1])[2]
-            expected = functools.reduce(operator.add, [spans[run.run_id] for run in due])
-        except (OSError, ValueError, KeyError):  # there is none, or it is of other runs
-            return ""
-        return f"; forecast for {counted(len(due), 'run')}: {expected.text()}"
-
-    def verdict(self) -> str:
-        """Returns how the race ended, in a sentence; what it stands at, while it goes on."""
-        race, all_of = self.race, len(self.race.configs)
-        staying = [one for one in self.staying if one != race.against]
-        names, others = self.named(staying), all_of - len(self.staying)
-        gone = f"; {counted(others, 'config')} left the race before" if others else ""
-        within = f"within {100 * (race.margin or 0.0):g} points"
-        runs = f"after {counted(self.taken(), 'run')} of at most {race.looks[-1] * all_of}"
-        runs = runs if self.looks else "before its first look"
-        if race.against:
-            said = [f"{one} {self.named(own)}" for one, own in self._beside_reference().items() if own]
-            said += [f"undecided {names}"] if staying else []
-            text = f"beside {self.named([race.against])}: {'; '.join(said)}"
-        elif not self.ended:
-            text = f"{names} {is_are(len(staying))} left in the race" if others else "all configs are in the race"
-        elif self.ended == "budget spent":
-            text = f"{names} are undecided" + gone
-        elif self.ended == "equivalent":
-            text = f"{names} are equivalent {within}" + gone
-        elif race.kind == "front":
-            text = f"{names} {is_are(len(staying))} the front: no other is both more accurate and faster"
-        else:
-            which = "the most accurate" if race.kind == "best" else f"the fastest of those {within} of the best"
-            text = f"{names} is {which} of {counted(all_of, 'config')}" if names else "no config has a value"
-        how = "" if not self.ended else "equivalent, " if self.ended == "equivalent" else f"{self.ended}, "
-        doubts = [doubt for look in self.looks[-1:] for doubt in look.exploratory]
-        hedge = f" Exploratory: {' and '.join(doubts)}." if doubts else ""
-        return f"Race {'over' if self.ended else 'open'}, {how}{runs}: {text}.{hedge}"
-
-    def lines(self, runs: Iterable[PlannedRun] = ()) -> list[str]:
-        """Returns where the race stands: its verdict so far, who left and why, and what comes next."""
-        gone = [
-            f"{self.named([one.config_id])} left at look {number}: {self.why(one, number)}"
-            for number, one in self.left.values()
-        ]
-        if len(gone) > MOST_TOLD:
-            gone[MOST_TOLD:] = [f"{counted(len(gone) - MOST_TOLD, 'other')} left: see `harness report`"]
-        return [self.verdict(), *gone, *([] if self.ended else [self.next_text(runs)])]
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns plain values."""
-        looks = [look.model_dump(mode="json") for look in self.looks]
-        race = self.race.model_dump(mode="json") | {"race_id": self.race.race_id}
-        return {"race": race, "ended": self.ended, "staying": self.staying, "looks": looks, "verdict": self.verdict()}
-
-    def _beside_reference(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {"better": [], "worse": [], "equivalent": [], "no value": []}
-        for config_id, (_, one) in self.left.items():
-            found[one.why].append(config_id)
-        return found
-
-    def named(self, config_ids: Sequence[str]) -> str:
-        """Returns the labels of configs, the first of them if there are many."""
-        names = [f"“{self.race.configs[one]}”" for one in config_ids]
-        if len(names) > MOST_NAMED + 1:
-            return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} others"
-        return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
-
 
 def race_of(folder: Path, results: Iterable[RunResult]) -> RaceState | None:
     """Returns the race that decided which runs there are; None where other runs were made beside it, as those of a
@@ -379,3 +282,10 @@ def _listed(values: np.ndarray, entered: Mapping[str, int]) -> Values:
         config_id: [None if value != value else value for value in row[:seeds]]
         for (config_id, seeds), row in zip(entered.items(), values.tolist(), strict=True)
     }
+
+
+def without_needless_runs(plan: Plan, output: Path) -> Plan:
+    """Returns a plan with the runs alone that its race has made or may still make; any other plan as it is."""
+    if plan.race is None:
+        return plan
+    return dataclasses.replace(plan, runs=RaceState.begin(plan, output, write=False).possible(plan.runs))

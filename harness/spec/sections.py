@@ -27,7 +27,7 @@ def _fits_the_augmentation(evaluate: Evaluate | None, others: ValidationInfo) ->
     if not evaluate or not augment:
         return evaluate
     if evaluate.crop > evaluate.resize:
-        raise ValueError(f"crop must not be above resize, {evaluate.resize}")
+        raise ValueError(f"crop, {evaluate.crop}, must not be above resize, {evaluate.resize}")
     if augment.resize:
         raise ValueError("null, or data.augment.resize: both bring images to one size")
     if (cropped := augment.random_resized_crop) and cropped.size != evaluate.crop:

@@ -24,9 +24,9 @@ def growing(looks: list[int]) -> list[int]:
     """Returns the looks.
 
     Raises:
-        ValueError: they do not grow, or one is out of range.
+        ValueError: there are none, they do not grow, or one is out of range.
     """
-    if looks[0] < 2 or looks[-1] > MOST_SEEDS or any(now <= before for before, now in itertools.pairwise(looks)):
+    if not looks or looks[0] < 2 or looks[-1] > MOST_SEEDS or any(now <= before for before, now in itertools.pairwise(looks)):
         raise ValueError(f"write counts of seeds that grow, from 2 to {MOST_SEEDS:,}, such as [3, 5, 8, 12, 20]")
     return looks
 
@@ -35,7 +35,7 @@ class RaceSection(Section):
     """Seeds until it is decided: at each look the configs that are beaten leave."""
 
     race: Kind = Field(description="who leaves: beaten in accuracy; in accuracy and time; slower and no more accurate")
-    looks: Annotated[list[int], Field(min_length=1), AfterValidator(growing)] = Field(
+    looks: Annotated[list[int], AfterValidator(growing)] = Field(
         description="after how many seeds it is tested who leaves, e.g. [3, 5, 8, 12, 20]"
     )
     margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
@@ -90,7 +90,7 @@ class Race(BaseModel):
         return least, (self.looks[-1] + self.confirm) * count
 
     def text(self) -> str:
-        """Returns e.g. `race for the best, looks at 3, 5 and 8 seeds, margin 0.3 points, alpha 5 %`."""
+        """Returns e.g. `race: best, looks at 3, 5 and 8 seeds, alpha 5 %, margin 0.3 points`."""
         looks = " and ".join(filter(None, [", ".join(map(str, self.looks[:-1])), str(self.looks[-1])]))
         parts = [f"race: {self.kind}{f' against “{self.configs[self.against]}”' if self.against else ''}"]
         parts += [f"looks at {looks} seeds", f"alpha {100 * sum(self.alphas):g} %"]

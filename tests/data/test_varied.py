@@ -304,7 +304,7 @@ def test_a_file_that_became_smaller_is_named(photographs: list[str], tmp_path: P
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"evaluate": {"resize": 30, "crop": 32}}, "crop must not be above resize, 30"),
+        ({"evaluate": {"resize": 30, "crop": 32}}, "crop, 32, must not be above resize, 30"),
         ({"augment": {"resize": 32}}, "both bring images to one size"),
         ({"augment": {"random_resized_crop": {"size": 24}}}, "crop must be 24, as data.augment.random_resized_crop"),
     ],

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.launching.race import run_race
-from harness.results.race import RaceState
+from harness.launching.status import suite_status
+from harness.results.race import RaceState, without_needless_runs
+from harness.results.race_text import verdict
 from harness.suite.plan import load_suite
 from tests.house import House
 from tests.launching.test_submission import Answers, call, queue, slurm
@@ -50,11 +52,14 @@ def test_rounds_follow_each_other_until_it_is_over(tmp_path: Path) -> None:
     assert said[0].startswith("race: best, looks at 3, 5 and 8 seeds")
     assert said[1].startswith("look 1 of 3 comes at 3 seeds, with 4 of 4 configs in the race: it spends 1.9 of 5 %")
     assert re.match(r"look 1 of 3, at 3 seeds: “\w+” leaves: worse than “\w+” \(p .*, below 0.019\);", said[2])
-    assert said[-1] == state.verdict()
+    assert said[-1] == verdict(state)
     again: list[str] = []
     assert run_race(plan, tmp_path, plan.runs, launch, again.append) == 0
     assert rounds == [12, 4, 6], "nothing is trained twice"
     assert again[-1] == said[-1]
+    left = without_needless_runs(plan, tmp_path)
+    assert len(left.runs) == 22 and len(plan.runs) == 32, "of those that left no seed is open"
+    assert suite_status(left, tmp_path).systems.popitem()[1].counts == {"ok": 22}
 
 
 @pytest.mark.parametrize("code", [75, 2])

@@ -8,8 +8,10 @@ import pytest
 
 from harness.report.build import build_report
 from harness.results.race import RaceState
+from harness.results.race_text import verdict
 from harness.results.study import study_of_folders
 from harness.statistics.intervals import summarise, t_quantile
+from tests.house import ROOT
 from tests.launching.test_submission import call
 from tests.results.raced import SUITE, plan_of, train
 
@@ -34,13 +36,13 @@ def test_the_answer_is_the_verdict_of_the_race(raced, capsys):
     state, folder = raced()
     code, out, _ = call(capsys, "report", str(folder))
     assert code == 0
-    assert re.sub(r"\s+", " ", out).count(state.verdict()) == 1
+    assert re.sub(r"\s+", " ", out).count(verdict(state)) == 1
     assert "is the most accurate, with" not in out, "that would be the answer of a fixed design"
     markdown = (folder / "table.md").read_text()
-    assert state.verdict().replace("“", "").split(":")[0] in markdown.replace("“", "")
+    assert verdict(state).replace("“", "").split(":")[0] in markdown.replace("“", "")
     code, out, _ = call(capsys, "report", str(folder), "--json")
     [system] = json.loads(out)["systems"]
-    assert system["answer"] == [state.verdict()]
+    assert system["answer"] == [verdict(state)]
     assert [row["label"] for row in system["race"] if row["biased_by_stopping"]] == ["middle", "low"]
 
 
@@ -79,8 +81,8 @@ def test_fresh_seeds_give_the_figure_of_what_is_left(raced):
     state, folder = raced(SUITE.replace("0.003", "0.05, confirm: 2"), looks=1)
     assert state.ended == "equivalent"
     [table] = build_report(study_of_folders([folder])).tables
-    verdict, *confirmed = table.answer
-    assert verdict == state.verdict()
+    first, *confirmed = table.answer
+    assert first == verdict(state)
     assert [re.sub(r"[\d.]+ ± [\d.]+", "N", one) for one in sorted(confirmed)] == [
         "By 2 fresh seeds, from which nothing was decided, “high” has N %.",
         "By 2 fresh seeds, from which nothing was decided, “twin” has N %.",
@@ -91,7 +93,7 @@ def test_a_race_that_goes_on_says_what_comes_next(raced):
     state, folder = raced(looks=1)
     assert state.ended is None
     [table] = build_report(study_of_folders([folder])).tables
-    assert table.answer == (state.verdict(),)
+    assert table.answer == (verdict(state),)
     assert table.answer[0].startswith("Race open, after 12 runs of at most 32: “high” and “twin” are left in the race")
     assert table.race and any("look 2 of 3 comes at 5 seeds" in note for note in table.race.notes)
 
@@ -148,3 +150,11 @@ def test_the_files_hold_all_runs_with_their_seeds(raced, capsys):
     with (folder / "table.csv").open() as file:
         rows = {row["label"]: row for row in csv.DictReader(file)}
     assert {label: int(row["runs_ok"]) for label, row in rows.items()} == {"low": 3, "middle": 3, "high": 8, "twin": 8}
+
+
+def test_a_race_that_stopped_configs_has_no_effects_of_factors():
+    study = study_of_folders([ROOT / "results/reference/cnn3_race"])
+    assert study.question.factors and study.race and study.race.left
+    [table] = build_report(study).tables
+    assert table.effects is None and table.mattered is None
+    assert "Effects of factors are not computed." in table.cautions[0]

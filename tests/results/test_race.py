@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.results.race import RaceState, race_of, races_in
+from harness.results.race_text import next_text, race_lines, verdict
 from tests.results.raced import SUITE, accuracy, labels, plan_of, train
 
 
@@ -91,15 +92,15 @@ def test_it_ends_decided_equivalent_or_with_its_budget_and_says_so(tmp_path):
     state = raced(plan, tmp_path, looks=3)
     assert state.ended == "budget spent"
     assert state.due(plan.runs) == ()
-    words = state.verdict()
+    words = verdict(state)
     assert words.startswith("Race over, budget spent, after ")
     assert "“high” and “twin” are undecided; 2 configs left the race before." in words
     wide = plan_of(tmp_path, SUITE.replace("margin: 0.003", "margin: 0.05"))
     state = raced(wide, tmp_path / "wide", looks=1)
-    assert "are equivalent within 5 points" in state.verdict()
+    assert "are equivalent within 5 points" in verdict(state)
     three = plan_of(tmp_path, SUITE.replace(", twin]", "]").replace(", 0.4]", "]"))
     state = raced(three, tmp_path / "three", looks=2)
-    assert state.verdict().endswith("of at most 24: “high” is the most accurate of 3 configs.")
+    assert verdict(state).endswith("of at most 24: “high” is the most accurate of 3 configs.")
 
 
 def test_fresh_seeds_go_to_those_that_are_left_when_it_is_decided(tmp_path):
@@ -110,7 +111,7 @@ def test_fresh_seeds_go_to_those_that_are_left_when_it_is_decided(tmp_path):
     due = state.due(plan.runs)
     assert {run.spec.seed for run in due} == {8, 9}
     assert labels(plan, [run.config_id for run in due]) == labels(plan, state.staying) == {"high", "twin"}
-    assert "fresh seeds" in state.next_text()
+    assert "fresh seeds" in next_text(state)
 
 
 def test_runs_that_are_older_than_the_race_make_it_exploratory(tmp_path):
@@ -118,7 +119,7 @@ def test_runs_that_are_older_than_the_race_make_it_exploratory(tmp_path):
     train(tmp_path, plan.runs[:2])
     state = raced(plan, tmp_path)
     assert state.looks[0].exploratory == ("2 runs are older than the race",)
-    assert state.verdict().endswith("Exploratory: 2 runs are older than the race.")
+    assert verdict(state).endswith("Exploratory: 2 runs are older than the race.")
 
 
 def test_runs_under_another_suite_are_older_too(tmp_path):
@@ -187,7 +188,7 @@ def test_accuracy_that_means_nothing_is_no_race(tmp_path):
 def test_against_a_config_it_says_what_each_is_beside_it(tmp_path):
     plan = plan_of(tmp_path, SUITE.replace("margin: 0.003", "margin: 0.05, against: high"))
     state = raced(plan, tmp_path, looks=2)
-    words = state.verdict()
+    words = verdict(state)
     assert words.endswith("beside “high”: worse “low” and “middle”; equivalent “twin”.")
     assert labels(plan, state.staying) == {"high"}
 
@@ -230,18 +231,18 @@ def test_a_look_of_a_thousand_configs_reads_only_what_it_needs(tmp_path):
 def test_what_comes_next_has_its_forecast(tmp_path):
     plan = plan_of(tmp_path)
     state = raced(plan, tmp_path)
-    assert "forecast" not in state.next_text(plan.runs)
+    assert "forecast" not in next_text(state, plan.runs)
     due = state.due(plan.runs)
     spans = {run.run_id: {"seconds": 60.0, "low": 30.0, "high": 120.0} for run in due}
     (tmp_path / "raced/forecast.json").write_text(json.dumps({"runs": spans}))
-    assert state.next_text(plan.runs).endswith("; forecast for 4 runs: 4 min (2 min to 8 min)")
-    assert "forecast" in state.lines(plan.runs)[-1]
-    assert "forecast" not in state.next_text()
+    assert next_text(state, plan.runs).endswith("; forecast for 4 runs: 4 min (2 min to 8 min)")
+    assert "forecast" in race_lines(state, plan.runs)[-1]
+    assert "forecast" not in next_text(state)
 
 
 def test_a_plan_that_only_looks_writes_nothing(tmp_path):
     plan = plan_of(tmp_path)
     state = RaceState.begin(plan, tmp_path / "out", write=False)
-    assert state.verdict().startswith("Race open, before its first look: all configs are in the race.")
+    assert verdict(state).startswith("Race open, before its first look: all configs are in the race.")
     assert not (tmp_path / "out").exists()
     assert replace(plan, runs=()).race

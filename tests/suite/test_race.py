@@ -96,6 +96,7 @@ def test_a_count_a_selection_and_the_short_version_are_no_race(plan):
     [
         (("[3, 5, 8]", "[3, 8, 5]"), "seeds.looks is [3, 8, 5]", "seeds that grow"),
         (("[3, 5, 8]", "[1, 5]"), "seeds.looks is [1, 5]", "from 2 to"),
+        (("[3, 5, 8]", "[]"), "seeds.looks is []", "seeds that grow"),
         (("[3, 5, 8]", "[[0, 1], [2]]"), "seeds.looks.0 is [0, 1]", "a whole number"),
         (("{race: best, looks: [3, 5, 8], margin: 0.003}", "[race, 3]"), 'seeds.0 is "race"', "a count from 1"),
         (("looks", "look"), "unknown field 'look'", "looks"),

@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from harness.launching.race import decide_ready
 from harness.launching.slurm.submission import Draft, read_queue
 from harness.results.race import ENDED, RaceState
+from harness.results.race_text import look_sentences, next_text
 from harness.suite.plan import Plan
 
 LOOK_SECONDS = 10.0
@@ -38,7 +39,7 @@ def submit_rounds(
     """
     state = RaceState.begin(plan, output, write=begin)
     _say(f"{state.race.text()}; race {state.race.race_id}")
-    for sentence in state.sentences():
+    for sentence in look_sentences(state):
         _say(sentence)
     sent, draft = "", None
     while True:
@@ -47,11 +48,11 @@ def submit_rounds(
         missing = len(due) - sum(result.status in ENDED for result in state.results(due))
         if not missing:
             return draft
-        _say(state.next_text())
-        if state.next_text() == sent:
+        _say(next_text(state))
+        if next_text(state) == sent:
             message = f"{counted(missing, 'run')} of the race ended without a result"
             raise HarnessError(message, "see why: harness status SUITE; the same `harness submit` tries them again")
-        sent, draft = state.next_text(), send(dataclasses.replace(plan, runs=due))
+        sent, draft = next_text(state), send(dataclasses.replace(plan, runs=due))
         if not follow:
             return draft
         while read_queue(output, plan.suite.name).tasks:
