@@ -37,6 +37,7 @@ from harness.weights_files import MissingWeights
 if TYPE_CHECKING:
     from harness.launching.accelerate_settings import LauncherSettings
     from harness.launching.manifest import Manifest
+    from harness.live.race import RaceBlock
     from harness.suite.plan import Plan, PlannedRun
     from harness.trackers.options import Tracking
     from harness.weights_files import Weights
@@ -168,10 +169,12 @@ def train(
         keep_question(planned, output)
     if planned.race:
         from harness.launching.race import run_race
+        from harness.live.race import RaceBlock
 
         def launch(runs: tuple[PlannedRun, ...]) -> int:
             some = manifest.model_copy(update={"runs": runs})
-            return _do(some, config_file, tracking, isolate, pack, retake, renew, download)
+            block = RaceBlock.of(planned, output, manifest.runs)
+            return _do(some, config_file, tracking, isolate, pack, retake, renew, download, block)
 
         return run_race(planned, output, manifest.runs, launch, _told)
     return _do(manifest, config_file, tracking, isolate, pack, retake, renew, download)
@@ -299,6 +302,7 @@ def _do(
     retake: int,
     renew: bool,
     download: bool = False,
+    race: RaceBlock | None = None,
 ) -> int:
     """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
     from harness.records.files import require_writable
@@ -327,7 +331,7 @@ def _do(
     system = describe_system(use_cpu=launcher.uses_cpu())
     _fetch_missing_data(manifest, system["system_id"])
     _fetch_weights(missing_weights(manifest, system["system_id"]), told=download)
-    view = View(console, SuiteState(manifest.suite, manifest.runs))
+    view = View(console, SuiteState(manifest.suite, manifest.runs, race=race))
     with contextlib.closing(view):
         view.start()
         with tracked(tracking, launcher.launch_folder_parent(), view.note):

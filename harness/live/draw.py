@@ -15,6 +15,7 @@ GAP = 2
 LEAST_NAME = 12
 FRONT_ROWS = 8
 LEAST_BAR = 6
+LEAST_FOR_RACE, LEAST_FOR_LOOK = 8, 4  # lines of room for all that is told of a race, and for its next look alone
 UNKNOWN = "-"
 PHASES = {"import": "imports", "data": "reads data", "start": "builds"}
 # What is shown of a run, and in how many columns of the terminal at least.
@@ -44,11 +45,15 @@ def draw(states: Sequence[SuiteState], width: int, height: int, note: str = "") 
 
 
 def _system(state: SuiteState, width: int, room: int) -> list[Text]:
-    """Returns the lines of one system: the suite, then the runs that go on, then the front so far."""
+    """Returns the lines of one system: the suite and its race, then the runs that go on, then the front so far."""
     lines = [_suite(state, width)]
+    if state.race:
+        told = state.race.lines(state.ended, width)
+        shown = told if room >= LEAST_FOR_RACE else told[-1:] if room >= LEAST_FOR_LOOK else []
+        lines += [Text(line) for line in shown]
     front = state.front()
     # The runs come first, but the head of the front and two of its rows are kept where there is any room.
-    kept = min(len(front), 2) + 1 if front and room >= 6 else 0
+    kept = min(len(front), 2) + 1 if front and room - len(lines) >= 5 else 0
     lines += _runs(state, width, room - len(lines) - kept)
     if front and room - len(lines) >= 2:
         lines += _front(front, width, min(room - len(lines) - 1, FRONT_ROWS))

@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.launching.launch_folder import LIVE, read_heartbeats
 from harness.live.current_run import RankSeen
@@ -21,7 +21,10 @@ from harness.records.follow import OpenedRun, RunFollower
 from harness.records.read import names_in
 from harness.records.result import FINAL
 from harness.records.store import RunFolder
-from harness.suite.plan import Plan
+from harness.suite.plan import Plan, PlannedRun
+
+if TYPE_CHECKING:
+    from harness.live.race import RaceBlock
 
 IDLE_LOOKS = 3  # at which no run goes on, before a suite is taken for stopped: the next one may be about to begin
 
@@ -77,24 +80,42 @@ class Watched:
         self._done: set[tuple[str, str]] = set()
         self._followed: dict[tuple[str, str], LiveRun] = {}
         self._idle_looks = 0
+        self._output = output
+        self._race: RaceBlock | None = None
         self.states: dict[str, SuiteState] = {}
 
     def look(self) -> list[SuiteState]:
-        """Reads what is new."""
-        for run in self._plan.runs:
+        """Reads what is new.
+
+        Raises:
+            HarnessError: a file of a race cannot be read.
+        """
+        if self._plan.race:
+            from harness.live.race import RaceBlock  # ranks import this file, and a race is no concern of theirs
+
+            self._race = RaceBlock.of(self._plan, self._output, self._plan.runs)
+        for run in self._runs():
             for system_id in names_in(self._suite / run.run_id):
                 if (run.run_id, system_id) not in self._done:
                     self._look_at(run.run_id, system_id)
         several = len(self.states) > 1
         for state in self.states.values():
             state.system = state.system if several else ""
+            state.race, state.planned = self._race, {run.run_id: run for run in self._runs()}
         self._idle_looks = 0 if any(state.current for state in self.states.values()) else self._idle_looks + 1
-        return list(self.states.values()) or [SuiteState(self._plan.suite.name, self._plan.runs)]
+        return list(self.states.values()) or [self._state()]
 
     def goes_on(self) -> bool:
         """Tells whether a run goes on, or some are open and the next one may be about to begin."""
         counts = [state.counts() for state in self.states.values()]
         return any(each["running"] or (each["open"] and self._idle_looks < IDLE_LOOKS) for each in counts)
+
+    def _runs(self) -> tuple[PlannedRun, ...]:
+        """Returns the runs that are there or may still be."""
+        return self._race.possible if self._race else self._plan.runs
+
+    def _state(self, system_id: str = "") -> SuiteState:
+        return SuiteState(self._plan.suite.name, self._runs(), system_id, self._race)
 
     def _look_at(self, run_id: str, system_id: str) -> None:
         folder = RunFolder(self._suite / run_id / system_id)
@@ -103,7 +124,7 @@ class Watched:
         if why and not who and system_id not in self.states:  # `harness status` names it
             return
         if system_id not in self.states:
-            self.states[system_id] = SuiteState(self._plan.suite.name, self._plan.runs, system_id)
+            self.states[system_id] = self._state(system_id)
         state = self.states[system_id]
         if result:
             state.end(RunEnded.of(result))

@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.live.current_run import CurrentRun, EpochSeen, RankSeen
 from harness.records.comparable import marks
@@ -15,6 +15,9 @@ from harness.records.events import STARTS
 from harness.records.result import RunResult
 from harness.statistics.fronts import pareto_front
 from harness.suite.plan import PlannedRun
+
+if TYPE_CHECKING:
+    from harness.live.race import RaceBlock
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class SuiteState:
         suite: its name.
         runs: of the plan, in its order.
         system: the name of the machine, where several are shown.
+        race: that the runs are of, until its next look; None where they are of no race.
 
     Attributes:
         planned: the runs, by run_id.
@@ -92,8 +96,9 @@ class SuiteState:
         current: the runs that go on, by run_id.
     """
 
-    def __init__(self, suite: str, runs: Iterable[PlannedRun], system: str = "") -> None:
+    def __init__(self, suite: str, runs: Iterable[PlannedRun], system: str = "", race: RaceBlock | None = None) -> None:
         self.suite = suite
+        self.race = race
         self.planned = {run.run_id: run for run in runs}
         self.system = system
         self.ended: dict[str, RunEnded] = {}

@@ -208,22 +208,16 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
     Raises:
         HarnessError: the queue cannot be asked.
     """
-    from harness.launching.slurm.submission import (
-        Queue,
-        read_queue,
-    )  # what follows is no concern of ranks, which import this
+    # What follows is no concern of ranks, which import this.
+    from harness.launching.slurm.submission import read_queue
     from harness.launching.status import suite_status
     from harness.results.race import RaceState, without_needless_runs
-    from harness.results.race_text import next_text, race_lines, verdict
-
-    def queue_text(queue: Queue) -> str:
-        race = RaceState.begin(plan, output, write=False) if plan.race else None
-        return "; ".join(filter(None, [queue.text(), next_text(race, plan.runs) or verdict(race) if race else ""]))
+    from harness.results.race_text import race_lines
 
     queue = read_queue(output, plan.suite.name)  # before the records: what ends in between is seen as done
     if can_draw(console):
         watched = Watched(plan, output)
-        states, note = watched.look(), queue_text(queue)
+        states, note = watched.look(), queue.text()
         with (
             Screen(console, lambda width, height: draw(states, width, height, note), transient=True) as screen,
             contextlib.suppress(KeyboardInterrupt),
@@ -233,7 +227,7 @@ def watch(plan: Plan, output: Path, console: Console) -> None:
                 time.sleep(WATCH_SECONDS)
                 try:
                     queue = read_queue(output, plan.suite.name)
-                    note = queue_text(queue)
+                    note = queue.text()
                 except HarnessError as error:  # a busy controller: it answers again
                     note = f"the queue as it was before: {error.message}"
                 states = watched.look()

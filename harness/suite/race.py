@@ -26,7 +26,12 @@ def growing(looks: list[int]) -> list[int]:
     Raises:
         ValueError: there are none, they do not grow, or one is out of range.
     """
-    if not looks or looks[0] < 2 or looks[-1] > MOST_SEEDS or any(now <= before for before, now in itertools.pairwise(looks)):
+    if (
+        not looks
+        or looks[0] < 2
+        or looks[-1] > MOST_SEEDS
+        or any(now <= before for before, now in itertools.pairwise(looks))
+    ):
         raise ValueError(f"write counts of seeds that grow, from 2 to {MOST_SEEDS:,}, such as [3, 5, 8, 12, 20]")
     return looks
 

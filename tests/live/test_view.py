@@ -226,7 +226,7 @@ def test_heartbeats_that_cannot_be_written_stop_nobody(tmp_path: Path) -> None:
 def test_a_run_that_goes_on_elsewhere_is_shown_while_it_has_an_owner(tmp_path: Path) -> None:
     run = records.planned()
     folder = run_folder(tmp_path, "made", run.run_id, "there")
-    plan: Any = SimpleNamespace(suite=SimpleNamespace(name="made"), runs=[run])
+    plan: Any = SimpleNamespace(suite=SimpleNamespace(name="made"), runs=[run], race=None)
     watched = Watched(plan, tmp_path)
     for _ in range(2):  # its owner leaves it, and comes back before it goes on
         held = claim(folder.path)
@@ -244,7 +244,7 @@ def test_a_run_that_goes_on_elsewhere_is_shown_while_it_has_an_owner(tmp_path: P
 
 def test_watch_goes_on_between_two_runs_and_ends_when_none_is_open(tmp_path: Path) -> None:
     first, second = (records.planned(seed=seed) for seed in range(2))
-    plan: Any = SimpleNamespace(suite=SimpleNamespace(name="made"), runs=[first, second])
+    plan: Any = SimpleNamespace(suite=SimpleNamespace(name="made"), runs=[first, second], race=None)
     open_run(folder := run_folder(tmp_path, "made", first.run_id, "there"))
     end_run(folder)
     watched = Watched(plan, tmp_path)
