@@ -12,7 +12,6 @@ WANDB = "wandb"
 TRACKERS = {
     "mlflow": ("mlflow", "mlflow"),
     "tensorboard": ("tensorboard", "tensorboard"),
-    "trackio": ("trackio", "trackio"),
     WANDB: (WANDB, WANDB),
 }
 _LONGEST_PROJECT = 128

@@ -194,10 +194,8 @@ def _kind(name: str) -> Callable[[Entries, RunFolder, Tracking], Tracker]:
         from harness.trackers.weights_and_biases import WandbRun as Kind
     elif name == "tensorboard":
         from harness.trackers.tensorboard_run import TensorBoardRun as Kind
-    elif name == "mlflow":
-        from harness.trackers.mlflow_run import MlflowRun as Kind
     else:
-        from harness.trackers.trackio_run import TrackioRun as Kind
+        from harness.trackers.mlflow_run import MlflowRun as Kind
     return Kind
 
 

@@ -222,8 +222,8 @@ def test_trackers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked_at(monkeypatch, SUITE + "trackers: [wandb]\n")[-1].says == "wandb is installed, and has a key"
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert bad(looked_at(monkeypatch, SUITE + "trackers: [wandb]\n")) == [("trackers", "warning")]
-    found = looked_at(monkeypatch, SUITE + "trackers: [trackio]\n")
-    assert bad(found) == [("trackers", "stop")] and found[-1].hint == "pip install trackio"
+    found = looked_at(monkeypatch, SUITE + "trackers: [mlflow]\n")
+    assert bad(found) == [("trackers", "stop")] and found[-1].hint == "pip install mlflow"
 
 
 def test_runs_that_are_done_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

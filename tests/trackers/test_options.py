@@ -13,7 +13,7 @@ from harness.trackers.options import Tracking
 
 
 def test_only_trackers_that_were_run_are_known() -> None:
-    assert set(TRACKERS) == {"mlflow", "tensorboard", "trackio", "wandb"}
+    assert set(TRACKERS) == {"mlflow", "tensorboard", "wandb"}
 
 
 def test_none_unless_asked_for() -> None:
@@ -45,7 +45,7 @@ def test_by_the_suite_where_option_and_environment_are_silent() -> None:
     ("names", "project", "patience", "message", "hint"),
     [
         (["wandbb"], "", "", "unknown tracker 'wandbb'", "did you mean 'wandb'?"),
-        (["clearml"], "", "", "unknown tracker 'clearml'", "valid: mlflow, none, tensorboard, trackio, wandb"),
+        (["clearml"], "", "", "unknown tracker 'clearml'", "valid: mlflow, none, tensorboard, wandb"),
         (["wandb"], "a/b:c", "", "no project name with / :: a/b:c", "choose another"),
         (["wandb"], "x" * 129, "", "no project name of 129 characters", "128 at most"),
         ([], "", "soon", "HARNESS_TRACKER_PATIENCE is 'soon'", "a number of seconds"),
