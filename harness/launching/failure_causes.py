@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import see_doctor
-from harness.launching.launch_folder import StackSample, read_exits, read_failures, read_heartbeats
+from harness.launching.launch_folder import read_exits, read_failures, read_heartbeats, steps_done
 from harness.records.result import Cause, Status
 
 # In the words of torch and its libraries, of what is the machine's.
 MACHINE_WORDS = ("CUDA", "NCCL", "cuDNN", "CUDNN", "CUBLAS", "NVIDIA", "NVML", "driver", "shared memory", "libcu")
+Stack = Sequence[tuple[str, int, str]]  # see `harness.launching.launch_folder.Heartbeat`
 PACKAGE = Path(__file__).resolve().parents[1]
 # A rank whose innermost Python frame is here has given its part and waits for others', or for its device.
 WAITS_IN = (
@@ -48,7 +49,7 @@ def cause_of_failure(folder: Path, returncode: int, num_processes: int) -> tuple
             kind=name,
             message=f"rank {rank} was killed by {name}",
             rank=rank,
-            step=_last_step(heartbeats.get(rank)),
+            step=steps_done(heartbeats.get(rank)),
             traceback=(where.read_text(errors="replace") if where.exists() else "") or None,
         )
     for rank, code in exits.items():
@@ -65,28 +66,34 @@ def cause_of_failure(folder: Path, returncode: int, num_processes: int) -> tuple
 
 
 def cause_of_hang(
-    looks: Mapping[int, StackSample], heartbeats: Mapping[int, Mapping[str, Any]], num_processes: int, seconds: float
+    heartbeats: Mapping[int, Mapping[str, Any]], silent: Collection[int], num_processes: int, seconds: float
 ) -> Cause:
     """Returns who is stuck where, and who waits.
 
     Args:
-        looks: where each rank is; those that did not answer are missing.
-        heartbeats: how far each rank was; those that never began are missing.
+        heartbeats: the last of each rank; those that never began are missing.
+        silent: ranks of which none has come for a while.
         num_processes: of the launch.
         seconds: for which there was no step.
     """
-    waiting = [rank for rank, look in looks.items() if num_processes > 1 and _waits(look)]
-    culprits = [rank for rank in range(num_processes) if rank not in waiting]
-    parts = [f"rank {rank} {_state(rank, looks, heartbeats)}" for rank in culprits]
-    parts += [f"rank {rank} waits {_where(looks[rank])}" for rank in waiting]
-    blamed = culprits[0] if len(culprits) == 1 else None
-    shown = [rank for rank in culprits if rank in looks] or waiting
+    states, stuck, waiting = [], [], []
+    for rank in range(num_processes):
+        if rank not in heartbeats or rank in silent:
+            states.append(f"rank {rank} {'does not answer' if rank in silent else 'never began'}")
+        elif num_processes > 1 and _waits(heartbeats[rank]["stack"]):
+            waiting.append(rank)
+        else:
+            stuck.append(rank)
+            states.append(f"rank {rank} is stuck {_where(heartbeats[rank])}")
+    blamed = next(rank for rank in range(num_processes) if rank not in waiting) if len(states) == 1 else None
+    states += [f"rank {rank} waits {_where(heartbeats[rank])}" for rank in waiting]
+    stacks = [f"rank {rank}\n{_traceback(heartbeats[rank]['stack'])}" for rank in stuck or waiting]
     return Cause(
         kind="hang",
-        message=f"no step for {seconds:g} s: {'; '.join(parts)}",
+        message=f"no step for {seconds:g} s: {'; '.join(states)}",
         rank=blamed,
-        step=looks[blamed].steps if blamed is not None and blamed in looks else None,
-        traceback="\n".join(f"rank {rank}\n{_traceback(looks[rank])}" for rank in shown) or None,
+        step=steps_done(heartbeats[blamed]) if blamed is not None and blamed in stuck else None,
+        traceback="\n".join(stacks) or None,
     )
 
 
@@ -126,13 +133,8 @@ def _lost_a_peer(cause: Cause) -> bool:
     return cause.kind == "RuntimeError" and ("by peer" in cause.message or "gloo" in cause.message)
 
 
-def _last_step(heartbeat: Mapping[str, Any] | None) -> int | None:
-    at = heartbeat["at"] if heartbeat else None
-    return at + 1 if isinstance(at, int) else None
-
-
-def _waits(look: StackSample) -> bool:
-    file = look.stack[-1][0]
+def _waits(stack: Stack) -> bool:
+    file = stack[-1][0]
     # Our own may lie below a folder that is called `accelerate`.
     return any(part in file for part in (OWN_WAITS_IN if _is_own(file) else WAITS_IN))
 
@@ -141,17 +143,13 @@ def _is_own(file: str) -> bool:
     return Path(file).is_relative_to(PACKAGE)
 
 
-def _state(rank: int, looks: Mapping[int, StackSample], heartbeats: Mapping[int, Mapping[str, Any]]) -> str:
-    if rank in looks:
-        return f"is stuck {_where(looks[rank])}"
-    return "does not answer" if rank in heartbeats else "never began"
-
-
-def _where(look: StackSample) -> str:
-    frames = [look.stack[-1]]
-    if not _is_own(look.stack[-1][0]):
-        frames += [frame for frame in look.stack if _is_own(frame[0])][-1:]
-    after = "" if look.steps is None else f" after step {look.steps}"
+def _where(heartbeat: Mapping[str, Any]) -> str:
+    stack: Stack = heartbeat["stack"]
+    frames = [stack[-1]]
+    if not _is_own(stack[-1][0]):
+        frames += [frame for frame in stack if _is_own(frame[0])][-1:]
+    steps = steps_done(heartbeat)
+    after = "" if steps is None else f" after step {steps}"
     return f"in {', called by '.join(_shown(*frame) for frame in frames)}{after}"
 
 
@@ -161,5 +159,5 @@ def _shown(file: str, line: int, name: str) -> str:
     return f"{name} ({short}:{line})"
 
 
-def _traceback(look: StackSample) -> str:
-    return "".join(f'  File "{file}", line {line}, in {name}\n' for file, line, name in look.stack)
+def _traceback(stack: Stack) -> str:
+    return "".join(f'  File "{file}", line {line}, in {name}\n' for file, line, name in stack)

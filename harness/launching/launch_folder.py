@@ -1,9 +1,8 @@
 """What a supervisor and the processes it launched tell each other, through a folder that all of them see.
 
-The supervisor writes `manifest.jsonl`, the runs, and `orders.json`: stop, show where you are, end. Rank 0 appends to
-`runs.jsonl` each run that it comes to, has opened and has ended, and writes at the end `ended.json`, or `refused.json`
-where the input is bad. Rank K writes `rank-K.json`, its heartbeat: how far it is, about once a second; `look-K.json`,
-where it is, when it is asked; `failed-K.json`, the error that ended it;
+The supervisor writes `manifest.jsonl`, the runs, and `orders.json`: stop, end. Rank 0 appends to `runs.jsonl` each run
+that it comes to, has opened and has ended, and writes at the end `ended.json`, or `refused.json` for bad input. Rank K
+writes `rank-K.json`, its heartbeat: how far it is, and where, twice a second; `failed-K.json`, the error that ended it;
 `crash-K.txt`, where it was when a signal such as SIGSEGV ended it. `exits-*.json` is of Accelerate's launcher: the exit
 codes of the ranks that ended first.
 """
@@ -20,10 +19,9 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from harness.errors import HarnessError
@@ -36,7 +34,6 @@ FOLDER = "HARNESS_LAUNCH"
 SUPERVISOR = "HARNESS_SUPERVISOR"
 OPENED_RUNS = "runs.jsonl"
 LAUNCHER = re.compile(rb"accelerate|torchrun|torch[./]distributed")  # in a command line
-BEAT_SECONDS = 1.0
 LIVE = "live"  # in the folder of a run
 LIVE_SECONDS = 5.0
 STOPPED = 75  # the exit code of what was stopped and can be resumed
@@ -52,34 +49,6 @@ def launching_process() -> int | None:
         if LAUNCHER.search(Path(f"/proc/{parent}/cmdline").read_bytes()):
             return parent
     return None
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What the supervisor wants of the ranks.
-
-    Attributes:
-        stop: why they shall save and stop, e.g. `SIGTERM`; empty: they shall not.
-        look: whether they shall write where they are.
-        end: whether they shall end at once.
-    """
-
-    stop: str = ""
-    look: bool = False
-    end: bool = False
-
-
-@dataclass(frozen=True)
-class StackSample:
-    """Where a rank's main thread is.
-
-    Attributes:
-        steps: optimizer steps done; None before the first.
-        stack: file, line and function of each frame, the innermost last.
-    """
-
-    steps: int | None
-    stack: Sequence[Sequence[Any]]
 
 
 @contextlib.contextmanager
@@ -112,14 +81,21 @@ def refusal(folder: Path) -> HarnessError | None:
     return HarnessError(**value) if value else None
 
 
-def give_orders(folder: Path, orders: Orders) -> None:
-    """Gives the ranks of a launch their orders, instead of earlier ones."""
-    write_json(folder / "orders.json", dataclasses.asdict(orders))
+def give_orders(folder: Path, stop: str = "", end: bool = False) -> None:
+    """Gives the ranks of a launch their orders, instead of earlier ones.
+
+    Args:
+        folder: of the launch.
+        stop: why they shall save and stop, e.g. `SIGTERM`; empty: they shall not.
+        end: whether they shall end at once.
+    """
+    write_json(folder / "orders.json", {"stop": stop, "end": end})
 
 
-def read_orders(folder: Path) -> Orders:
-    """Returns the orders; none where they cannot be read now."""
-    return Orders(**(_read(folder / "orders.json") or {}))
+def read_orders(folder: Path) -> tuple[str, bool]:
+    """Returns the orders, as `give_orders` takes them; none where they cannot be read now."""
+    orders = _read(folder / "orders.json") or {}
+    return orders.get("stop", ""), orders.get("end", False)
 
 
 def report_end(folder: Path, stopped: str) -> None:
@@ -145,19 +121,20 @@ def read_failures(folder: Path) -> dict[int, tuple[Status, Cause]]:
     return {rank: (value["status"], Cause.model_validate(value["cause"])) for rank, value in found}
 
 
-def read_looks(folder: Path) -> dict[int, StackSample]:
-    """Returns where the ranks are that have answered the order to look."""
-    return {rank: StackSample(**value) for rank, value in _of_ranks(folder, "look").items()}
-
-
 def read_exits(folder: Path) -> dict[int, int]:
     """Returns the exit codes of the ranks that ended first, where a launcher stood in between; negative for signals."""
     return {int(rank): code for path in folder.glob("exits-*.json") for rank, code in (_read(path) or {}).items()}
 
 
 def read_heartbeats(folder: Path) -> dict[int, dict[str, Any]]:
-    """Returns how far each rank is, by rank: `run_id`, `at`, the `gauges` of its GPU and how many `files` it read."""
+    """Returns how far each rank is, by rank; see `Heartbeat`."""
     return _of_ranks(folder, "rank")
+
+
+def steps_done(heartbeat: Mapping[str, Any] | None) -> int | None:
+    """Returns the optimizer steps of its run that a rank has done; None before the first."""
+    at = heartbeat["at"] if heartbeat else None
+    return at + 1 if isinstance(at, int) else None
 
 
 def _of_ranks(folder: Path, name: str) -> dict[int, dict[str, Any]]:
@@ -175,11 +152,12 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 class Heartbeat:
-    """How far a rank is: `rank-K.json`, the same in two folders.
+    """How far a rank is: `rank-K.json`, in two folders. The main thread says it, other threads write it.
 
-    In that of the launch, which is on a disk of this machine where all ranks are on it: the supervisor looks for hangs
-    there, so the main thread writes it, about once a second. And in `live/` of the run's own folder, for who watches
-    from another machine: on what may be a slow network disk, so another thread writes it, every few seconds.
+    `run_id`; `at`, the step that is done, counted from 0, or a phase; how many `files` were read; the `gauges` of the
+    GPU. In the folder of the launch also `beats`, a count, and `stack`, where the main thread is, for the supervisor,
+    which looks for hangs. And every few seconds in `live/` of the run's own folder, on what may be a slow network disk,
+    for who watches from another machine.
 
     Args:
         folder: of the launch; None where there is no supervisor.
@@ -198,13 +176,14 @@ class Heartbeat:
         self._gauges: Mapping[str, float] = {}
         self._run: OpenedRun | None = None
         self._live: Path | None = None  # where this process has written into the folder of the run
-        self._next_beat = self._next_live = 0.0
+        self._beats = 0
+        self._next_live = 0.0
         self._told: set[str] = set()
 
     @property
     def steps(self) -> int | None:
         """Optimizer steps of the open run that are done; None before the first."""
-        return self._at + 1 if isinstance(self._at, int) else None
+        return steps_done({"at": self._at})
 
     def run_begins(self, run_id: str, folder: RunFolder) -> None:
         """Names the run whose data are read now: what ends this process from here on is recorded as its end."""
@@ -227,19 +206,20 @@ class Heartbeat:
             self._live = None
 
     def beat(self, at: int | str) -> None:
-        """Says that this rank is alive; `at` is the step that is done, counted from 0, or a phase."""
+        """Says how far this rank is."""
         self._at = at
-        now = time.monotonic()
-        if self.folder and (now >= self._next_beat or isinstance(at, str)):
-            self._next_beat = now + BEAT_SECONDS
-            with self._going_on(f"the folder of the launch, {self.folder}"):
-                self._write(self.folder)
 
     def has_read(self, files: int) -> None:
-        """Says, about once a second, that reading data goes on: that may take hours, and is no hang."""
+        """Says that reading data goes on: that may take hours, and is no hang."""
         self._files = files
-        if time.monotonic() >= self._next_beat:
-            self.beat("data")
+
+    def write(self) -> None:
+        """Writes into the folder of the launch; called again and again, in another thread than the training's."""
+        main = sys._current_frames().get(threading.main_thread().ident or 0)
+        if self.folder and self._at != "" and main:
+            self._beats += 1
+            with self._going_on(f"the folder of the launch, {self.folder}"):
+                self._write_to(self.folder, beats=self._beats, stack=_stack(main))
 
     def sample(self, gauges: Mapping[str, float]) -> None:
         """Takes what was read of this rank's GPU, about once a second, in another thread than the training's."""
@@ -249,25 +229,17 @@ class Heartbeat:
             self._live = self._run.folder.path / LIVE
             with contextlib.suppress(OSError):  # it is for display alone
                 self._live.mkdir(exist_ok=True)
-                self._write(self._live)
-
-    def look(self) -> None:
-        """Writes where the main thread is, as the supervisor has ordered."""
-        main = sys._current_frames().get(threading.main_thread().ident or 0)
-        if self.folder and main:
-            stack = [[frame.filename, frame.lineno, frame.name] for frame in traceback.extract_stack(main)]
-            write_json(self.folder / f"look-{self.rank}.json", {"steps": self.steps, "stack": stack})
+                self._write_to(self._live)
 
     @property
     def _name(self) -> str:
         return f"rank-{self.rank}.json"
 
-    def _write(self, folder: Path) -> None:
+    def _write_to(self, folder: Path, **more: Any) -> None:
         run_id = self._run.run_id if self._run else ""
+        value = {"run_id": run_id, "at": self._at, "gauges": self._gauges, "files": self._files, **more}
         # Not atomically: a file that is replaced each second costs a network disk much, and a torn one little.
-        (folder / self._name).write_text(
-            json.dumps({"run_id": run_id, "at": self._at, "gauges": self._gauges, "files": self._files})
-        )
+        (folder / self._name).write_text(json.dumps(value))
 
     def _tell_run(self, stage: Stage) -> None:
         if self._run is None or self.rank > 0:
@@ -290,3 +262,12 @@ class Heartbeat:
             if place not in self._told:
                 self._told.add(place)
                 sys.stderr.write(f"rank {self.rank}: cannot write to {place}: {error.strerror}; training goes on\n")
+
+
+def _stack(frame: FrameType | None) -> list[tuple[str, int, str]]:
+    """Returns file, line and function of each frame, the innermost last."""
+    found = []
+    while frame:
+        found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        frame = frame.f_back
+    return found[::-1]

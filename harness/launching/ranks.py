@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -20,12 +19,9 @@ from harness.launching.failure_causes import cause_of_hang
 from harness.launching.launch_folder import (
     FOLDER,
     OPENED_RUNS,
-    Orders,
-    StackSample,
     give_orders,
     read_failures,
     read_heartbeats,
-    read_looks,
     refusal,
     reported_end,
 )
@@ -36,7 +32,7 @@ from harness.records.result import Cause
 POLL_SECONDS = 0.2
 START_SECONDS = 300.0  # until the first run: importing torch from a busy network disk is slow
 LINGER_SECONDS = 5.0  # once a rank has written its error, the others may wait for it in a collective, for ever
-ANSWER_SECONDS = 3.0
+SILENT_SECONDS = 5.0  # without a heartbeat, of which there are two each second: not even its threads run
 LONGEST_GAP_SECONDS = 1.0
 SUSPENDED_SECONDS = 10.0
 OBEY_SECONDS = 3.0
@@ -90,15 +86,17 @@ class Ranks:
         self._world = first.world_size
         self._timeouts = {run.run_id: run.spec.train.timeout_seconds for run in manifest.runs}
         self._start_seconds = max(first.timeout_seconds, START_SECONDS)
-        self._orders = Orders()
+        self._stop = ""
         try:
             manifest.write(folder / MANIFEST_FILE)
-            give_orders(folder, self._orders)
+            give_orders(folder)
         except OSError as error:
             message = f"cannot write to the folder of the launch, {folder}: {error.strerror}"
             raise HarnessError(message, "see to the disk, or set TMPDIR to a folder on another one") from None
         self._clock = WatchedTime()
-        self._heartbeats, self._changed = read_heartbeats(folder), 0.0
+        self._heartbeats: dict[int, dict[str, Any]] = {}
+        self._heard: dict[int, float] = {}  # when each rank was heard last, and when one of them had done something
+        self._changed = 0.0
         self._ended: float | None = None
 
     def new_runs(self) -> list[OpenedRun]:
@@ -109,9 +107,10 @@ class Ranks:
 
     def stop(self, reason: str) -> None:
         """Asks them to save and stop; does nothing where they were asked before."""
-        if self._orders.stop:
+        if self._stop:
             return
-        if not self._order(stop=reason):  # the disk is full, say
+        self._stop = reason
+        if not self._orders_reach_them():  # the disk is full, say
             for process in processes_of(self.folder):
                 try:
                     process.send_signal(signal.SIGTERM)
@@ -128,31 +127,27 @@ class Ranks:
 
     def hang(self) -> Cause | None:
         """Returns who hangs where no rank has given a sign of life for the `timeout_seconds` of the open run."""
-        now, heartbeats = self._clock(), read_heartbeats(self.folder)
-        if heartbeats != self._heartbeats:
-            self._heartbeats, self._changed = heartbeats, now
+        now = self._clock()
+        for rank, beat in read_heartbeats(self.folder).items():
+            before = self._heartbeats.get(rank, {})
+            self._heartbeats[rank] = beat
+            if beat["beats"] != before.get("beats"):
+                self._heard[rank] = now
+            if any(beat[name] != before.get(name) for name in ("run_id", "at", "files")):
+                self._changed = now
         limit = self._timeouts[self.opened.run_id] if self.opened else self._start_seconds
         if now - max(self._changed, self._clock.woke) <= limit:
             return None
-        if (looks := self._look()) is None:
-            self._changed = self._clock()
+        if not self._orders_reach_them():  # nor would their heartbeats reach this process
+            self._changed = now
             return None
-        return cause_of_hang(looks, read_heartbeats(self.folder), self._world, limit)
+        silent = {rank for rank, heard in self._heard.items() if now - heard > SILENT_SECONDS}
+        return cause_of_hang(self._heartbeats, silent, self._world, limit)
 
-    def _look(self) -> dict[int, StackSample] | None:
-        """Asks the ranks where they are, and leaves out those that do not answer; None where they cannot be asked."""
-        if not self._order(look=True):
-            return None
-        end = self._clock() + ANSWER_SECONDS
-        while len(looks := read_looks(self.folder)) < self._world and self._clock() < end:
-            time.sleep(POLL_SECONDS)
-        return looks
-
-    def _order(self, **changes: str | int) -> bool:
-        """Gives the ranks new orders; tells whether they could be written."""
-        self._orders = dataclasses.replace(self._orders, **changes)  # type: ignore[arg-type]
+    def _orders_reach_them(self) -> bool:
+        """Writes the orders; tells whether that was possible."""
         try:
-            give_orders(self.folder, self._orders)
+            give_orders(self.folder, self._stop)
         except OSError:
             return False
         return True
@@ -209,7 +204,7 @@ def _print(words: IO[bytes], note: Callable[[str], object]) -> None:
 def end_launch(child: subprocess.Popen[bytes], folder: Path) -> None:
     """Ends a launch, and waits until none of its processes is left: by an order, by SIGTERM, by SIGKILL."""
     with contextlib.suppress(OSError):  # a full disk is no reason to leave them alone
-        give_orders(folder, Orders(end=True))
+        give_orders(folder, end=True)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(OBEY_SECONDS)
     for process in (left := processes_of(folder)):

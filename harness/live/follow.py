@@ -46,7 +46,8 @@ class LiveRun:
         self.launch = launch
         self._run_id, self._state = run.run_id, state
         self._record = RunFollower(run.folder, run.events_bytes)
-        self._heartbeats = _NewHeartbeats(launch or run.folder.path / LIVE)
+        self._heartbeats = launch or run.folder.path / LIVE
+        self._seen: dict[int, list[Any]] = {}
 
     def look(self) -> Iterator[RunEnded]:
         """Brings the state up to what is new, and yields the end, once; what is not as it should be tells nothing."""
@@ -58,9 +59,11 @@ class LiveRun:
         if result and not self.has_ended:
             yield RunEnded.of(result)
         self.has_ended = result is not None
-        for rank, beat in self._heartbeats() if not result else ():
-            if beat.get("run_id") == self._run_id:
+        for rank, beat in read_heartbeats(self._heartbeats).items() if not result else ():
+            told = [beat.get(name) for name in ("run_id", "at", "gauges")]
+            if told != self._seen.get(rank) and beat.get("run_id") == self._run_id:
                 self._state.see(self._run_id, rank, RankSeen.of(beat, time.time()))
+            self._seen[rank] = told
 
 
 class Watched:
@@ -143,17 +146,3 @@ class Watched:
         if run_id in state.current:
             host = who.partition(",")[0].removeprefix("host ")
             state.current[run_id].where = host if who.startswith("host ") else "unknown"
-
-
-class _NewHeartbeats:
-    """The heartbeats in a folder that have changed since the last look, by rank."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._before: dict[int, dict[str, Any]] = {}
-
-    def __call__(self) -> list[tuple[int, dict[str, Any]]]:
-        now = read_heartbeats(self._folder)
-        new = [(rank, beat) for rank, beat in now.items() if beat != self._before.get(rank)]
-        self._before = now
-        return new

@@ -33,7 +33,8 @@ class StopRequest:
         return bool(self.reason)
 
     def listen(self, heartbeat: Heartbeat) -> None:
-        """Listens to signals and, in a supervised launch, to the supervisor, without whom this process ends.
+        """Listens to signals and, in a supervised launch, to the supervisor, who hears the heartbeat, and without whom
+        this process ends.
 
         One without a supervisor saves and stops when its launcher is gone: some signals end a launcher alone.
         """
@@ -51,15 +52,14 @@ class StopRequest:
 
     def _watch_orders(self, heartbeat: Heartbeat) -> None:
         assert heartbeat.folder
+        folder = heartbeat.folder
         is_there = _supervisor_is_there()
         while is_there():
-            orders = read_orders(heartbeat.folder)
-            if orders.end:
+            stop, end = read_orders(folder)
+            if end:
                 break
-            self.reason = self.reason or orders.stop
-            if orders.look:
-                with contextlib.suppress(OSError):  # the launch is over, and its folder gone
-                    heartbeat.look()
+            self.reason = self.reason or stop
+            heartbeat.write()
             time.sleep(LOOK_EVERY_SECONDS)
         os._exit(STOPPED)
 

@@ -16,10 +16,15 @@ import pytest
 from harness.errors import HarnessError
 from harness.launching import ranks
 from harness.launching.launch_folder import Heartbeat
+from harness.launching.manifest import Manifest
 from harness.launching.ranks import WatchedTime
 from harness.launching.stop_signals import StopSignals
+from harness.records.follow import OpenedRun
+from harness.records.result import Cause
+from harness.records.store import RunFolder
 from tests.house import ROOT
 from tests.launching.scripted import supervise
+from tests.live.made import planned_run
 from tests.processes import wait_for
 
 pytestmark = pytest.mark.launch
@@ -67,6 +72,7 @@ def test_time_in_which_the_supervisor_did_not_run_is_no_silence(monkeypatch: pyt
 SUSPENDED = """
 from pathlib import Path
 from tests.launching.scripted import supervise
+from tests.live.made import planned_run
 code, results, _ = supervise(Path({folder!r}), {script!r}, timeout_seconds=2.5)
 assert not results, results
 """
@@ -94,7 +100,7 @@ def test_a_machine_that_was_suspended_has_no_hang(tmp_path: Path) -> None:
 
 
 def test_where_the_folder_is_deleted_the_ranks_save_and_stop(tmp_path: Path) -> None:
-    script = f"{TRAIN}\nimport shutil\nbegin(); shutil.rmtree(folder)\nheartbeat.beat('data')\n"
+    script = f"{TRAIN}\nimport shutil\nbegin(); shutil.rmtree(folder)\nheartbeat.write()\n"
     script += "try:\n    train(20)\nexcept FileNotFoundError:\n    (manifest.output / 'saved').write_text(stop.reason)"
     code, results, words = supervise(tmp_path, script)
     assert (code, results, (tmp_path / "saved").read_text()) == (75, [], "SIGTERM")
@@ -120,8 +126,9 @@ def test_a_heartbeat_that_cannot_be_written_is_told_once(
         folder.mkdir()
         (folder / "rank-0.json").symlink_to("/dev/full")
     heartbeat = Heartbeat(folder, 0)
-    for phase in ("import", "data", "start"):
-        heartbeat.beat(phase)
+    heartbeat.beat("import")
+    for _ in range(3):
+        heartbeat.write()
     why = "No space left on device" if spoil == "full disk" else "No such file or directory"
     said = f"rank 0: cannot write to the folder of the launch, {folder}: {why}; training goes on\n"
     assert capsys.readouterr().err == said
@@ -138,7 +145,7 @@ begin()
 
 
 def test_ranks_that_cannot_be_asked_are_not_called_hung(tmp_path: Path) -> None:
-    _, results, _ = supervise(tmp_path, f"{ORDERS_SPOILT}\ntime.sleep(3); train(0)", timeout_seconds=1.0)
+    _, results, _ = supervise(tmp_path, f"{ORDERS_SPOILT}\ntime.sleep(5); train(0)", timeout_seconds=2.0)
     assert not results
 
 
@@ -189,3 +196,39 @@ def test_a_rank_whose_launch_folder_is_gone_says_so(
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: cannot read {tmp_path / 'gone'}/manifest.jsonl: No such file")
     assert "Traceback" not in done.stderr
+
+
+def test_a_rank_is_heard_while_its_main_thread_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1.0
+
+    class Clock:
+        woke = 0.0
+
+        def __call__(self) -> float:
+            return now
+
+    monkeypatch.setattr(ranks, "WatchedTime", Clock)
+    run = planned_run("r0", "a", timeout_seconds=10, num_processes=2)
+    watched = ranks.Ranks(tmp_path, Manifest(suite="s", output=tmp_path, runs=(run,)))
+    watched.opened = OpenedRun("r0", RunFolder(tmp_path / "run"))
+    heartbeats = [Heartbeat(tmp_path, rank) for rank in range(2)]
+
+    def hang_at(moment: float, *heard: int) -> Cause | None:
+        nonlocal now
+        now = moment
+        for rank in heard:
+            heartbeats[rank].write()
+        return watched.hang()
+
+    for heartbeat in heartbeats:
+        heartbeat.beat(4)
+    assert not hang_at(2.0, 0, 1)
+    heartbeats[0].has_read(1)  # a sign of life
+    assert not hang_at(9.0, 0, 1)
+    (tmp_path / "rank-0.json").write_text("")  # it is just being written
+    assert not hang_at(18.0, 1)
+    hang = hang_at(19.5, 0)
+    assert hang and "rank 0 is stuck in write (harness/launching/launch_folder.py" in hang.message
+    assert "after step 5; rank 1" in hang.message
+    hang = hang_at(30.0, 0)
+    assert hang and "rank 1 does not answer" in hang.message
