@@ -89,8 +89,6 @@ def submit(
         sbatch=tuple(sbatch or ()),
         setup=tuple(setup or ()),
     )
-    arguments = {"suite": str(suite), "set": set_ or [], "only": only or [], "smoke": smoke}
-    arguments["plugin"] = [str(one) for one in plugin or []]
     planned = plan_of(suite, set_, only, smoke, None, plugins=plugin)
     require_all_of_race(planned, suite, only, "submit")
     if follow and (not planned.race or dry_run):
@@ -98,11 +96,11 @@ def submit(
         raise HarnessError(f"--follow submits the rounds of a race, and {message}", "leave --follow out")
 
     def send(part: Plan) -> Draft:
-        draft = Draft.of(part, output, resources, arguments)
+        draft = Draft.of(part, output, resources)
         if time == FROM_FORECAST and draft.manifest.runs:
             limit, told = time_limit(output / planned.suite.name, draft.manifest.runs, runs_per_task, stop_early)
             sys.stderr.write(f"{told}\n")
-            draft = Draft.of(part, output, dataclasses.replace(resources, time=limit), arguments)
+            draft = Draft.of(part, output, dataclasses.replace(resources, time=limit))
         sys.stderr.write(draft.summary + "\n")
         if dry_run:
             print_text("\n".join(draft.scripts()))

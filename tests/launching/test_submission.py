@@ -275,22 +275,15 @@ def test_the_trackers_of_a_suite_are_frozen_with_it(
     assert (mirroring.trackers, mirroring.wandb.project, mirroring.wandb.entity) == (("wandb",), "p", "e")
 
 
-def test_the_runs_of_a_submission_by_an_earlier_version_are_known_to_be_queued(
+def test_a_manifest_that_lost_runs_of_the_queue_is_an_error(
     suite: Path, slurm: Answers, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(capsys, "submit", str(suite), "--runs-per-task", "2")[0] == 0
     [manifest] = suite.parent.glob("results/s/submissions/*/manifest.jsonl")
-    _, *runs = manifest.read_text().splitlines(keepends=True)
-    manifest.write_text("".join(runs))  # what the runs have in common stood elsewhere
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:2]))
     slurm["squeue"] = queue("11|1|RUNNING|None")
-    assert "left out: 1 in the queue; to submit: 5" in call(capsys, "submit", str(suite), "--dry-run")[2]
-    code, _, err = call(capsys, "run", str(manifest))
-    assert (code, err.count("error: "), str(manifest) in err) == (2, 1, True), err
-    assert "hint: the same `harness submit` or `harness run` again writes another one, of this version" in err
-
-    manifest.write_text("".join(runs[:1]))
     code, _, err = call(capsys, "status", str(suite), "--watch")
-    assert (code, f"cannot read {manifest.relative_to(suite.parent)}: it has only 1 run" in err) == (2, True), err
+    assert (code, f"cannot read {manifest.relative_to(suite.parent)}: " in err) == (2, True), err
 
 
 def test_what_is_done_on_any_system_is_left_out(

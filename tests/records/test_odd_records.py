@@ -325,7 +325,7 @@ def test_odd_calibrations_are_named(tmp_path: Path) -> None:
     assert "a copy of the calibration of system m" in unreadable[calibration_path(tmp_path, "o")]
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"arrays": [{"job": "1"}], "run_ids": []}', '{"arrays": 3}'])
+@pytest.mark.parametrize("content", ["[]", "{}", '{"jobs": {"1": {}}}', '{"jobs": {"x": 3}}', '{"jobs": 3}'])
 def test_an_odd_submission_is_a_sentence(tmp_path: Path, content: str) -> None:
     path = tmp_path / "s" / "submissions" / "1" / "submission.json"
     path.parent.mkdir(parents=True)

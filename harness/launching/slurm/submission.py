@@ -1,14 +1,12 @@
 """A submission: the open runs of a plan, frozen in `results/<suite>/submissions/<UTC stamp>/`, and their jobs.
 
-`manifest.jsonl` holds the runs; `submission.json` what was asked for, and the job arrays, of which each is recorded as
-soon as SLURM has taken it.
+`manifest.jsonl` holds the runs, `array-N.sbatch` what was asked for, `submission.json` the job arrays, of which each is
+recorded as soon as SLURM has taken it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import itertools
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -58,18 +56,17 @@ class Submission:
         return self.path / "logs"
 
     def run_ids(self, tasks: Sequence[QueuedTask]) -> set[str]:
-        """Returns the run ids of tasks; those of an earlier version of the harness, too.
+        """Returns the run ids of tasks.
 
         Raises:
             HarnessError: the manifest cannot be read.
         """
+        places = [place for task in tasks for place in self.jobs[task.job].lines(task.task)]
         try:
-            found = [line["run_id"] for line in read_lines(self.path / MANIFEST_FILE) if "run_id" in line]
-            if len(found) < max(array.last_line for array in self.jobs.values()):
-                raise ValueError(f"it has only {counted(len(found), 'run')}")
-        except (OSError, ValueError) as error:
+            _, *runs = read_lines(self.path / MANIFEST_FILE)
+            return {runs[place - 1]["run_id"] for place in places}
+        except (OSError, ValueError, KeyError, IndexError) as error:
             raise _unreadable(self.path / MANIFEST_FILE, error) from None
-        return {found[place - 1] for task in tasks for place in self.jobs[task.job].lines(task.task)}
 
 
 def read_submissions(output: Path, suite: str) -> list[Submission]:
@@ -81,9 +78,8 @@ def read_submissions(output: Path, suite: str) -> list[Submission]:
     found = []
     for path in sorted((output / suite / "submissions").glob(f"*/{SUBMISSION_FILE}")):
         try:
-            parts = read_object(path)["arrays"]
-            jobs = {part["job"]: Array(**part["array"]) for part in parts if part["job"] is not None}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            jobs = {int(job): Array(**array) for job, array in read_object(path)["jobs"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _unreadable(path, error) from None
         found.append(Submission(path.parent, jobs))
     return found
@@ -163,7 +159,6 @@ class Draft:
         summary: a line for a person.
         arrays: that the runs are divided into.
         resources: for each.
-        arguments: of the command, for the record.
     """
 
     manifest: Manifest
@@ -171,10 +166,9 @@ class Draft:
     summary: str
     arrays: tuple[Array, ...]
     resources: Resources
-    arguments: dict[str, Any]
 
     @staticmethod
-    def of(plan: Plan, output: Path, resources: Resources, arguments: dict[str, Any]) -> Draft:
+    def of(plan: Plan, output: Path, resources: Resources) -> Draft:
         """Divides the open runs of a plan into arrays.
 
         Raises:
@@ -193,7 +187,6 @@ class Draft:
             f"{name}: {total}{f'; left out: {left_out}' if left_out else ''}; to submit: {len(runs)}",
             tuple(arrays(runs, resources, max_array_size())),
             resources,
-            arguments,
         )
 
     def scripts(self) -> list[str]:
@@ -214,27 +207,14 @@ class Draft:
         try:
             logs.mkdir(parents=True)
         except OSError as error:
-            again = (
-                "try again in a second" if isinstance(error, FileExistsError) else "choose another with --output DIR"
-            )
-            raise HarnessError(f"cannot make the folder of logs {logs}: {error.strerror}", again) from None
+            message = f"cannot make the folder of logs {logs}: {error.strerror}"
+            raise HarnessError(message, "choose another with --output DIR, or try again in a second") from None
         self.manifest.write(self.folder / MANIFEST_FILE)
-        jobs: list[int] = []
-        self._record(jobs)
-        for number, text in enumerate(self.scripts()):
+        submission = Submission(self.folder, {})
+        for number, (array, text) in enumerate(zip(self.arrays, self.scripts(), strict=True)):
             script = self.folder / f"array-{number}.sbatch"
             script.write_text(text, encoding="utf-8")
-            jobs.append(submit(script))
-            self._record(jobs)
-        return Submission(self.folder, dict(zip(jobs, self.arrays, strict=True)))
-
-    def _record(self, jobs: list[int]) -> None:
-        value = {
-            "arguments": self.arguments,
-            "resources": {key: value for key, value in vars(self.resources).items() if key != "setup"},
-            "arrays": [
-                {"job": job, "array": dataclasses.asdict(array)}
-                for job, array in itertools.zip_longest(jobs, self.arrays)
-            ],
-        }
-        write_json(self.folder / SUBMISSION_FILE, value)
+            submission.jobs[submit(script)] = array
+            jobs = {str(job): vars(taken) for job, taken in submission.jobs.items()}
+            write_json(self.folder / SUBMISSION_FILE, {"jobs": jobs})
+        return submission
