@@ -64,7 +64,7 @@ def _train(
     config_file: Path | None,
 ) -> dict[str, Plan]:
     """Does the open runs of all suites; returns their plans."""
-    from harness.cli.run import train, with_weights
+    from harness.cli.run import Call, train, with_weights
     from harness.trackers.options import Tracking
 
     def plan_for(suite: str) -> Callable[[], Plan]:
@@ -73,7 +73,7 @@ def _train(
     # All of them first: what is wrong with the last one is told before the first one trains.
     plans = {suite: with_weights(plan_for(suite), download) for suite in suites}
     for plan in plans.values():
-        code = train(plan, output, config_file, Tracking.asked(None, "", "", of_suite=None), download=download)
+        code = train(plan, output, Tracking.asked(), Call(config_file, download=download))
         if code not in (0, 1):
             raise typer.Exit(code)
     return plans

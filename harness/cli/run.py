@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,17 +83,8 @@ def run(
     from harness.launching.manifest import Manifest
     from harness.trackers.options import Tracking
 
-    if pack > 1 and under_a_launcher():
-        message = "--pack starts several processes itself, and a launcher has started this one"
-        raise HarnessError(message, f"harness run {suite} --pack {pack}")
-    _require_times_to_retake(suite, retake, pack)
-    if renew and under_a_launcher():
-        message = "--renew starts the runs again itself, and a launcher has started this process"
-        raise HarnessError(message, f"harness run {suite} --renew")
-    if (renew or retake) and suite.suffix == ".jsonl":
-        option, more = ("--renew", "") if renew else ("--retake", f" {retake}")
-        message = f"{option} trains runs again that are done, and {suite} is a frozen manifest: its runs that are done "
-        raise HarnessError(message + "are left out", f"harness run SUITE {option}{more}, with the suite's YAML file")
+    call = Call(config_file, isolate, pack, retake, renew, download)
+    _require_sense(call, suite)
 
     def tracking_of(manifest: Manifest | None) -> Tracking:
         of_suite = manifest.mirroring if manifest else None
@@ -115,26 +107,23 @@ def run(
             manifest = manifest.without_done()
         if pack > 1:
             _require_one_process(manifest.runs, "--pack")
-        tracking = tracking_of(manifest)
-        raise typer.Exit(_do(manifest, config_file, tracking, isolate, pack, retake, renew))
+        raise typer.Exit(_do(manifest, tracking_of(manifest), call))
     if lines:
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if under_a_launcher() else None
     options = {"num_processes": world_size, "plugins": plugin, "asked": asked}
     planned = with_weights(lambda: plan_of(suite, set_, only, smoke, config_file, **options), download)
-    _require_whole_race(planned, suite, only, pack, renew)
+    _require_whole_race(planned, suite, only, call)
     if local:
         _require_one_process(planned.runs, "--local")
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")  # wastes less of a small memory
     if pack > 1:
         _require_one_process(planned.runs, "--pack")
-    is_main = not under_a_launcher() or os.environ.get("RANK", "0") == "0"
-    for sentence in asked.sentences(planned.configs().values()) if is_main else ():
-        stderr().print(sentence, markup=False, soft_wrap=True)
-    tracking = tracking_of(Manifest.of(planned, output))
-    code = train(planned, output, config_file, tracking, isolate, pack, retake, renew, download)
-    if code in (0, 1) and is_main:
+    for sentence in asked.sentences(planned.configs().values()) if _is_first() else ():
+        _say(sentence)
+    code = train(planned, output, tracking_of(Manifest.of(planned, output)), call)
+    if code in (0, 1) and _is_first():
         from harness.report.build import DEFAULT_SORT, Options
         from harness.report.write import report_suite
         from harness.results.study import study_of_suite
@@ -143,29 +132,31 @@ def run(
     raise typer.Exit(code)
 
 
-def train(
-    planned: Plan,
-    output: Path,
-    config_file: Path | None,
-    tracking: Tracking,
-    isolate: bool = False,
-    pack: int = 1,
-    retake: int = 0,
-    renew: bool = False,
-    download: bool = False,
-) -> int:
+@dataclass(frozen=True)
+class Call:
+    """How the runs of a call are to be done: options of `harness run`."""
+
+    config_file: Path | None = None
+    isolate: bool = False
+    pack: int = 1
+    retake: int = 0
+    renew: bool = False
+    download: bool = False
+
+
+def train(planned: Plan, output: Path, tracking: Tracking, call: Call) -> int:
     """Does the open runs of a plan, with what they need from the network; returns the exit code."""
     from harness.launching.manifest import Manifest
     from harness.results.question import keep_question
 
     manifest = Manifest.of(planned, output)
-    if download:
+    if call.download:
         from harness.launching.run_suite import with_downloads
 
         manifest = with_downloads(manifest)
         if under_a_launcher():  # else it is done below, for open runs alone
             _fetch_weights(filter(None, (run.spec.pretrained_weights() for run in manifest.runs)), told=True)
-    if not under_a_launcher() or os.environ.get("RANK", "0") == "0":
+    if _is_first():
         keep_question(planned, output)
     if planned.race:
         from harness.launching.race import run_race
@@ -173,15 +164,19 @@ def train(
 
         def launch(runs: tuple[PlannedRun, ...]) -> int:
             some = manifest.model_copy(update={"runs": runs})
-            block = RaceBlock.of(planned, output, manifest.runs)
-            return _do(some, config_file, tracking, isolate, pack, retake, renew, download, block)
+            return _do(some, tracking, call, RaceBlock.of(planned, output, manifest.runs))
 
-        return run_race(planned, output, manifest.runs, launch, _told)
-    return _do(manifest, config_file, tracking, isolate, pack, retake, renew, download)
+        return run_race(planned, output, manifest.runs, launch, _say)
+    return _do(manifest, tracking, call)
 
 
-def _told(sentence: str) -> None:
+def _say(sentence: str) -> None:
     stderr().print(sentence, markup=False, soft_wrap=True)
+
+
+def _is_first() -> bool:
+    """Tells whether this process speaks for the call: of several that a launcher has started, rank 0."""
+    return not under_a_launcher() or os.environ.get("RANK", "0") == "0"
 
 
 def _asked(config_file: Path | None) -> LauncherSettings:
@@ -212,7 +207,7 @@ def _fetch_missing_data(manifest: Manifest, system_id: str) -> None:
         folder = archive.path.parent.absolute()
         if not told and not _confirmed(f"{archive.title} is not in {folder}: download {archive.size}?"):
             raise archive.missing()
-        stderr().print(f"downloading {archive.title}, {archive.size}, to {folder}", markup=False, soft_wrap=True)
+        _say(f"downloading {archive.title}, {archive.size}, to {folder}")
         archive.fetch()
 
 
@@ -243,7 +238,7 @@ def _fetch_weights(wanted: Iterable[Weights], told: bool) -> None:
         url = weights.published.url if weights.published else ""
         if not url or not (told or _confirmed(f"the weights of {weights.title} are not here: download {url}?")):
             raise MissingWeights(weights)
-        stderr().print(f"downloading {url}", markup=False, soft_wrap=True)
+        _say(f"downloading {url}")
         fetch_weights(weights)
 
 
@@ -257,18 +252,25 @@ def _confirmed(question: str) -> bool:
         return False
 
 
-def _require_times_to_retake(suite: Path, retake: int, pack: int) -> None:
-    if not retake:
-        return
-    if pack > 1:
+def _require_sense(call: Call, suite: Path) -> None:
+    """Refuses options that contradict each other, the launcher of this process, or a frozen manifest."""
+    if call.retake and call.pack > 1:
         message = "--retake is for times that count, and times of packed runs do not"
         raise HarnessError(message, "leave out --pack or --retake")
-    if under_a_launcher():
-        message = "--retake starts the runs again itself, and a launcher has started this process"
-        raise HarnessError(message, f"harness run {suite} --retake {retake}")
+    starting = {"--pack": call.pack - 1, "--retake": call.retake, "--renew": call.renew}
+    for option in (option for option, given in starting.items() if given):
+        value = {"--pack": f" {call.pack}", "--retake": f" {call.retake}"}.get(option, "")
+        if under_a_launcher():
+            message = f"{option} starts processes itself, and a launcher has started this one"
+            raise HarnessError(message, f"harness run {suite} {option}{value}")
+        if option != "--pack" and suite.suffix == ".jsonl":
+            message = f"{option} trains runs again that are done, and {suite} is a frozen manifest: its runs that are "
+            raise HarnessError(
+                f"{message}done are left out", f"harness run SUITE {option}{value}, with the suite's YAML file"
+            )
 
 
-def _require_whole_race(planned: Plan, suite: Path, only: list[str] | None, pack: int, renew: bool) -> None:
+def _require_whole_race(planned: Plan, suite: Path, only: list[str] | None, call: Call) -> None:
     """Refuses what would change a race while it goes on."""
     require_all_of_race(planned, suite, only, "run")
     if planned.race is None:
@@ -276,10 +278,10 @@ def _require_whole_race(planned: Plan, suite: Path, only: list[str] | None, pack
     if under_a_launcher():
         message = "a race is launched once for each of its looks, and a launcher has started this process"
         raise HarnessError(message, f"harness run {suite}, with --config_file for a config of Accelerate's")
-    if renew:
+    if call.renew:
         message = "--renew trains runs again that a race has decided from"
         raise HarnessError(message, "raise `looks` or change `margin`: that begins a new race")
-    if pack > 1 and planned.race.kind != "best":
+    if call.pack > 1 and planned.race.kind != "best":
         message = f"--pack takes the times from a race for the {planned.race.kind}, which decides by them"
         raise HarnessError(message, "leave it out")
 
@@ -293,31 +295,17 @@ def _require_one_process(runs: Iterable[PlannedRun], option: str) -> None:
             )
 
 
-def _do(
-    manifest: Manifest,
-    config_file: Path | None,
-    tracking: Tracking,
-    isolate: bool,
-    pack: int,
-    retake: int,
-    renew: bool,
-    download: bool = False,
-    race: RaceBlock | None = None,
-) -> int:
+def _do(manifest: Manifest, tracking: Tracking, call: Call, race: RaceBlock | None = None) -> int:
     """Does the runs of a manifest, here under a launcher, else by processes of their own; returns the exit code."""
     from harness.records.files import require_writable
     from harness.trackers.tracker_process import tracked
 
     console, folder = stderr(), manifest.output / manifest.suite
-
-    def say(sentence: str) -> None:
-        console.print(sentence, markup=False, soft_wrap=True)
-
     if under_a_launcher():
         from harness.running.worker import work
 
-        here = tracking if os.environ.get("RANK", "0") == "0" else dataclasses.replace(tracking, names=())
-        with tracked(here, None, say):
+        here = tracking if _is_first() else dataclasses.replace(tracking, names=())
+        with tracked(here, None, _say):
             return work(manifest, None, console)
 
     from harness.launching.launch_command import Launcher
@@ -327,12 +315,12 @@ def _do(
     from harness.measure.system import describe_system
 
     require_writable(folder)
-    launcher = Launcher(config_file, shared_folder=folder.resolve(), packed=pack, isolate=isolate)
+    launcher = Launcher(call.config_file, shared_folder=folder.resolve(), packed=call.pack, isolate=call.isolate)
     system = describe_system(use_cpu=launcher.uses_cpu())
     _fetch_missing_data(manifest, system["system_id"])
-    _fetch_weights(missing_weights(manifest, system["system_id"]), told=download)
+    _fetch_weights(missing_weights(manifest, system["system_id"]), told=call.download)
     view = View(console, SuiteState(manifest.suite, manifest.runs, race=race))
     with contextlib.closing(view):
         view.start()
         with tracked(tracking, launcher.launch_folder_parent(), view.note):
-            return run_suite(manifest, launcher, system, view, retake=retake, renew=renew)
+            return run_suite(manifest, launcher, system, view, retake=call.retake, renew=call.renew)
