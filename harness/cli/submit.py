@@ -68,8 +68,8 @@ def submit(
 ) -> None:
     """Submit the open runs of a suite to a SLURM cluster, as job arrays over a frozen manifest."""
     from harness.forecast.time_limit import FROM_FORECAST, time_limit
+    from harness.launching.race import submit_rounds
     from harness.launching.slurm.batch import Resources
-    from harness.launching.slurm.rounds import submit_rounds
     from harness.launching.slurm.submission import Draft
     from harness.results.question import keep_question
 
@@ -99,9 +99,9 @@ def submit(
         draft = Draft.of(part, output, resources)
         if time == FROM_FORECAST and draft.manifest.runs:
             limit, told = time_limit(output / planned.suite.name, draft.manifest.runs, runs_per_task, stop_early)
-            sys.stderr.write(f"{told}\n")
+            _say(told)
             draft = Draft.of(part, output, dataclasses.replace(resources, time=limit))
-        sys.stderr.write(draft.summary + "\n")
+        _say(draft.summary)
         if dry_run:
             print_text("\n".join(draft.scripts()))
         elif draft.manifest.runs:
@@ -109,13 +109,18 @@ def submit(
             keep_question(planned, output)
         return draft
 
-    draft = submit_rounds(planned, output, send, begin=not dry_run, follow=follow) if planned.race else send(planned)
+    if planned.race:
+        draft = submit_rounds(planned, output, send, _say, begin=not dry_run, follow=follow)
+    else:
+        draft = send(planned)
     if draft and draft.manifest.runs and not (dry_run or follow):
         same = "".join(f" --set {shlex.quote(one)}" for one in set_ or [])
         same += "".join(f" --only {shlex.quote(one)}" for one in only or []) + " --smoke" * smoke
         same += "".join(f" --plugin {shlex.quote(str(one))}" for one in plugin or [])
         same += f" --output {shlex.quote(str(output))}" * (output != RESULTS)
-        sys.stderr.write(
-            f"watch it: harness status {shlex.quote(str(suite))}{same} --watch\n"
-            "repeat the same `harness submit` for what is still open\n"
-        )
+        _say(f"watch it: harness status {shlex.quote(str(suite))}{same} --watch")
+        _say("repeat the same `harness submit` for what is still open")
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")

@@ -27,13 +27,7 @@ OWN_WAITS_IN = (f"{PACKAGE.name}/training/distributed.py", f"{PACKAGE.name}/trai
 
 
 def cause_of_failure(folder: Path, returncode: int, num_processes: int) -> tuple[Status, Cause]:
-    """Returns the status and cause of a run whose launch failed.
-
-    Args:
-        folder: of the launch.
-        returncode: of the process that was launched.
-        num_processes: of the launch.
-    """
+    """Returns the status and cause of a run whose launch failed."""
     failures, exits, heartbeats = read_failures(folder), read_exits(folder), read_heartbeats(folder)
     if returncode < 0 and num_processes == 1:
         exits = exits or {0: returncode}
@@ -98,12 +92,7 @@ def cause_of_hang(
 
 
 def hint_for(status: Status, cause: Cause, folder: Path, packed: int = 1) -> str:
-    """Returns what a person can do about a run that ended so.
-
-    Args:
-        folder: of the run.
-        packed: runs at once on its device.
-    """
+    """Returns what a person can do about a run that ended so."""
     record, told = folder / "result.json", f"{cause.kind} {cause.message}"
     about_machine = status == "oom" or cause.kind == "SIGKILL" or any(word in told for word in MACHINE_WORDS)
     if status == "oom":

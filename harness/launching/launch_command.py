@@ -64,7 +64,6 @@ class Launcher:
         """Returns the command of a launch of so many processes.
 
         Args:
-            num_processes: the world size.
             folder: of the launch; a generated config is written there.
             arguments: of the worker; by default the folder alone.
 

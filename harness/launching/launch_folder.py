@@ -161,7 +161,6 @@ class Heartbeat:
 
     Args:
         folder: of the launch; None where there is no supervisor.
-        rank: of this process.
 
     Attributes:
         on_run: is given, on rank 0, how far it is with a run.

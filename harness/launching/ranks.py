@@ -70,11 +70,9 @@ class Ranks:
     """The ranks of a launch.
 
     Args:
-        folder: of the launch; the manifest is written there.
         manifest: of the launch: runs of one world size.
 
     Attributes:
-        folder: as above.
         opened: the run that they came to last.
     """
 

@@ -12,7 +12,6 @@ from typing import Any
 from harness.counted import counted, is_are, was_were
 from harness.data.download import Archive
 from harness.data.prepare import absent, read_by
-from harness.errors import HarnessError
 from harness.launching.launch_command import Launcher
 from harness.launching.launch_folder import STOPPED
 from harness.launching.manifest import Manifest, Retrain
@@ -33,23 +32,13 @@ OTHER_CODE = "other code"
 
 
 def with_downloads(manifest: Manifest) -> Manifest:
-    """Returns a manifest whose runs fetch their data, as `data.download: true` would; it is no part of an identity.
-
-    Raises:
-        HarnessError: no run reads data or pretrained weights that can be fetched.
-    """
+    """Returns a manifest whose runs fetch their data, as `data.download: true` would; it is no part of an identity."""
     runs = []
     for run in manifest.runs:
         if "download" in type(run.spec.data).model_fields:
             data = run.spec.data.model_copy(update={"download": True})
             run = run.model_copy(update={"spec": run.spec.model_copy(update={"data": data})})
         runs.append(run)
-    weights = (run.spec.pretrained_weights() for run in runs)
-    published = any(one and one.published for one in weights)
-    if not published and not any(getattr(run.spec.data, "download", False) for run in runs):
-        names = ", ".join(sorted({run.spec.data.name for run in runs}))
-        message = f"--download has nothing to fetch: no run reads published data or weights, all read {names}"
-        raise HarnessError(message, "leave it out")
     return manifest.model_copy(update={"runs": tuple(runs)})
 
 
@@ -93,10 +82,6 @@ def run_suite(
     """Does what is open of a manifest.
 
     Args:
-        manifest: the runs.
-        launcher: starts processes, so many at a time, and for so many runs, as it says.
-        system: that they will run on.
-        display: shows the runs meanwhile, and prints sentences for a person.
         retake: how often a run that was disturbed is trained again, after all others.
         renew: train again, together with the open runs, those that other code of the harness has trained.
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -28,10 +28,8 @@ class SystemStatus:
     """The runs of a plan on one system.
 
     Attributes:
-        name: of the system.
         counts: by status; `open` are those without a result.
         with_checkpoint: runs that are not done and go on from a checkpoint when they are run again.
-        problems: what there is to say of each result that is not ok.
         running: the runs that go on now; they are among the open ones, or those that are to be done again.
     """
 
@@ -39,11 +37,7 @@ class SystemStatus:
     counts: dict[str, int]
     with_checkpoint: int
     problems: list[dict[str, Any]]
-    running: list[OngoingRun] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns plain values."""
-        return {**vars(self), "running": [vars(run) for run in self.running]}
+    running: list[OngoingRun]
 
 
 @dataclass(frozen=True)
@@ -57,8 +51,7 @@ class SuiteStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values."""
-        systems = {system_id: status.as_json() for system_id, status in self.systems.items()}
-        return {"suite": self.suite, "total": self.total, "systems": systems, "unreadable": self.unreadable}
+        return asdict(self)
 
     def text(self) -> str:
         """Returns lines for a person."""
@@ -83,7 +76,6 @@ class _Record(NamedTuple):
 
     Attributes:
         status: None where there is no result that counts.
-        problem: of a result that is not ok.
         running: where a process does the run now.
     """
 

@@ -24,9 +24,6 @@ class StopSignals:
 
     Signals are listened to while it is entered, in the main thread; supervisors ask it, in any.
 
-    Args:
-        note: prints a sentence for a person.
-
     Attributes:
         reason: e.g. `SIGTERM`; empty until then.
         at_once: whether nothing shall be saved any more.

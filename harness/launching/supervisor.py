@@ -56,16 +56,7 @@ class Display(Protocol):
 
 @dataclass(frozen=True)
 class Supervisor:
-    """Does the runs of a manifest, in one launch after the other, or in as many at a time as its launcher says.
-
-    Attributes:
-        manifest: the runs.
-        launcher: starts processes.
-        system: that they run on.
-        display: shows the runs meanwhile, and prints sentences for a person.
-        stop: says when to save and stop.
-        surroundings: tell, before the first run, whether the machine is busy.
-    """
+    """Does the runs of a manifest, in one launch after the other, or in as many at a time as its launcher says."""
 
     manifest: Manifest
     launcher: Launcher
@@ -77,9 +68,6 @@ class Supervisor:
 
     def do(self, runs: list[PlannedRun]) -> int:
         """Launches until each run was attempted.
-
-        Args:
-            runs: of the manifest, in its order.
 
         Returns:
             0 where each was attempted, 2 bad input, 75 stopped.

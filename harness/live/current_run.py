@@ -15,12 +15,9 @@ class RankSeen:
     """How far a rank is.
 
     Attributes:
-        at: time of day, in seconds.
         step: optimizer steps done; None before the first.
         phase: what it does before the first: `import`, `data`, `start`.
         gpu_utilization: share of the last second, about; None without a GPU, or where it does not tell.
-        device_bytes: in use on the GPU.
-        device_total_bytes: that the GPU has.
     """
 
     at: float

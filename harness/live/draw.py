@@ -24,13 +24,7 @@ FRONT = {"   so far; ◆ on the front": 0, "test": 24, "train time": 36, "runs":
 
 
 def draw(states: Sequence[SuiteState], width: int, height: int, note: str = "") -> list[Text]:
-    """Returns the lines that show the states: at most `height`, none wider than `width`.
-
-    Args:
-        states: of a suite, one for each system that runs it.
-        width, height: of the room, in columns and lines.
-        note: a last line, say on a queue; empty for none.
-    """
+    """Returns the lines that show the states: at most `height`, none wider than `width`."""
     note = note if height > 1 else ""
     room = height - bool(note)
     lines: list[Text] = []

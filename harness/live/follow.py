@@ -33,8 +33,6 @@ class LiveRun:
     """One run.
 
     Args:
-        run: what is known of it when it is opened.
-        state: of its suite.
         launch: the folder of its launch, where its ranks write their heartbeats; None for the run's own.
 
     Attributes:
@@ -68,10 +66,6 @@ class LiveRun:
 
 class Watched:
     """A suite that other processes run, on whichever machines: a state for each system that has begun a run of it.
-
-    Args:
-        plan: the runs.
-        output: the results root.
 
     Attributes:
         states: by system_id.

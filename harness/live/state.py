@@ -85,8 +85,6 @@ class SuiteState:
     """The runs of a suite on one system.
 
     Args:
-        suite: its name.
-        runs: of the plan, in its order.
         system: the name of the machine, where several are shown.
         race: that the runs are of, until its next look; None where they are of no race.
 

@@ -59,7 +59,6 @@ class View(Notes):
 
     Args:
         console: on stderr, which may go away: see `harness.streams.guard_streams`.
-        state: of the suite; it grows with what is told.
         every_seconds: how often it looks for news.
 
     Attributes:
@@ -162,9 +161,7 @@ class Screen(Live):
     stood there last is printed again.
 
     Args:
-        console: of a terminal.
         lines: returns the block's for a width and a height.
-        transient: whether the block goes at the end.
     """
 
     def __init__(self, console: Console, lines: Callable[[int, int], list[Text]], *, transient: bool = False) -> None:

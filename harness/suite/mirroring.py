@@ -8,12 +8,7 @@ from harness.errors import HarnessError
 from harness.spec import Section
 
 WANDB = "wandb"
-# The module that each needs, and what installs it.
-TRACKERS = {
-    "mlflow": ("mlflow", "mlflow"),
-    "tensorboard": ("tensorboard", "tensorboard"),
-    WANDB: (WANDB, WANDB),
-}
+TRACKERS = ("mlflow", "tensorboard", WANDB)  # which are also the names of their packages and modules
 _LONGEST_PROJECT = 128
 _FORBIDDEN = "/\\#?%:"
 

@@ -82,13 +82,7 @@ def require_key(environment: Mapping[str, str], home: Path) -> None:
 
 
 def as_problem(error: Exception, server: str, place: str) -> WandbProblem:
-    """Returns what an error of W&B's client means, in one sentence.
-
-    Args:
-        error: as it was raised.
-        server: the address that was asked.
-        place: the entity and project that were meant.
-    """
+    """Returns what an error of W&B's client means, in one sentence."""
     if isinstance(error, WandbProblem):
         return error
     said = " ".join(str(error).split())

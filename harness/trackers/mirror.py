@@ -32,10 +32,6 @@ OpenTracker = Callable[[Entries, RunFolder], Tracker]
 class RunMirror:
     """One run, told to one tracker.
 
-    Args:
-        folder: of the run.
-        open_tracker: makes the tracker when there is something to tell.
-
     Attributes:
         tracker: which can take no other run's place; None where there is none.
         is_missed: whether the tracker failed, and what it has of the run is not all.
@@ -90,13 +86,7 @@ class RunMirror:
 
 
 class Mirror:
-    """Sends runs to one tracker as their records grow, whatever becomes of the tracker.
-
-    Args:
-        open_tracker: makes the tracker of a run.
-        say: is given sentences for a person.
-        tracking: what was asked for.
-    """
+    """Sends runs to one tracker as their records grow, whatever becomes of the tracker."""
 
     def __init__(self, open_tracker: OpenTracker, say: Callable[[str], None], tracking: Tracking) -> None:
         self._open_tracker = open_tracker

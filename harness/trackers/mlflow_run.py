@@ -27,8 +27,6 @@ class MlflowRun:
     """One run; see `harness.trackers.mirror.Tracker`. A run that goes on after a stop goes on there, too.
 
     Args:
-        entries: who the run is.
-        folder: of its record.
         tracking: names the experiment, unless MLFLOW_EXPERIMENT_NAME does.
     """
 

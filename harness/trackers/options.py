@@ -66,9 +66,8 @@ class Tracking:
 def _require(name: str) -> None:
     if name not in TRACKERS:
         raise HarnessError(f"unknown tracker '{name}'", nearest(name, [*TRACKERS, NONE]))
-    module, package = TRACKERS[name]
-    if importlib.util.find_spec(module) is None:
-        raise HarnessError(f"tracker {name} needs {package}, which is not installed", f"pip install {package}")
+    if importlib.util.find_spec(name) is None:
+        raise HarnessError(f"tracker {name} needs {name}, which is not installed", f"pip install {name}")
 
 
 def _patience(text: str) -> float:

@@ -41,8 +41,6 @@ def sync(suite_folder: Path, tracking: Tracking, say: Callable[[str], None]) -> 
     """Brings up the runs of a suite that W&B has not, or not as they are now.
 
     Args:
-        suite_folder: `results/SUITE`.
-        tracking: where at W&B they go.
         say: is given a sentence on each run that was brought up, and on each record that does not count.
 
     Raises:

@@ -13,13 +13,7 @@ from harness.trackers.options import Tracking
 
 
 class TensorBoardRun:
-    """One run; see `harness.trackers.mirror.Tracker`. It is told from its beginning each time.
-
-    Args:
-        entries: who the run is.
-        folder: of its record.
-        tracking: is not looked at: a run's place follows from the run.
-    """
+    """One run; see `harness.trackers.mirror.Tracker`. It is told from its beginning each time."""
 
     def __init__(self, entries: Entries, folder: RunFolder, tracking: Tracking) -> None:
         PartialState(cpu=True)  # this process is alone, whatever it mirrors

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import select
@@ -35,6 +36,11 @@ LOOK_EVERY_SECONDS = 2.0
 START_SECONDS = 120  # until its client is imported, from a busy network disk, too
 NICENESS = 19
 LOCAL = 10
+KINDS = {
+    "mlflow": ("mlflow_run", "MlflowRun"),
+    "tensorboard": ("tensorboard_run", "TensorBoardRun"),
+    WANDB: ("weights_and_biases", "WandbRun"),
+}
 TRACKER_PROCESS = "HARNESS_TRACKER_PROCESS"  # in its environment; see `harness.measure.processes`
 # What tells a process that it is one of several, or has a GPU: a tracker is neither.
 _OF_A_LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "GROUP_", "ROLE_", "TORCHELASTIC_", "ACCELERATE_", "FORK_")
@@ -49,7 +55,6 @@ def tracked(tracking: Tracking, parent: Path | None, say: Callable[[str], None])
     Nothing that a tracker does, or does not, waits here before the end, ends the context early, or raises.
 
     Args:
-        tracking: which trackers.
         parent: where the folder goes through which opened runs are told; all ranks see it. None: this machine's own.
         say: is given sentences for a person, in a thread.
 
@@ -90,11 +95,6 @@ def _told_if_offline(tracking: Tracking, say: Callable[[str], None]) -> Tracking
 
 def _start(tracking: Tracking, runs: Path, say: Callable[[str], None]) -> _Process:
     """Starts the process of one tracker, in a session of its own: Ctrl-C is for the runs.
-
-    Args:
-        tracking: names the tracker.
-        runs: the list of the runs.
-        say: is given what it says.
 
     Raises:
         OSError: it cannot be started.
@@ -190,13 +190,8 @@ def main() -> None:
 
 def _kind(name: str) -> Callable[[Entries, RunFolder, Tracking], Tracker]:
     """Imports the client of a tracker, and no other; returns what makes the tracker of a run."""
-    if name == WANDB:
-        from harness.trackers.weights_and_biases import WandbRun as Kind
-    elif name == "tensorboard":
-        from harness.trackers.tensorboard_run import TensorBoardRun as Kind
-    else:
-        from harness.trackers.mlflow_run import MlflowRun as Kind
-    return Kind
+    module, kind = KINDS[name]
+    return getattr(importlib.import_module(f"harness.trackers.{module}"), kind)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,6 @@ _SCRATCH = tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=
 class WandbRun:
     """One run; see `harness.trackers.mirror.Tracker`.
 
-    Args:
-        entries: who the run is.
-        folder: of its record.
-        tracking: where it goes.
-
     Raises:
         WandbProblem: the server does not take it, or another process tells of this run.
     """

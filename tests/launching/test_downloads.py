@@ -99,11 +99,6 @@ def test_without_a_network(suite: str, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert hint.endswith(f"put it at {Path('data').absolute()}/cifar-10-python.tar.gz")
 
 
-def test_nothing_to_fetch(suite: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run(suite, "--set", "data=digits", "--download", code=2)
-    assert "--download has nothing to fetch" in capsys.readouterr().err
-
-
 def test_a_download_is_no_part_of_an_identity(suite: str) -> None:
     manifest = Manifest.of(load_suite(Path(suite)).plan(lambda section: "f", num_processes=1), Path("results"))
     changed = with_downloads(manifest)

@@ -184,7 +184,7 @@ def test_follow_submits_round_after_round(
         slurm["squeue"] = ""
         train(output, RaceState.begin(plan, output).due(plan.runs))
 
-    monkeypatch.setattr("harness.launching.slurm.rounds.time", type("Clock", (), {"sleep": staticmethod(sleep)}))
+    monkeypatch.setattr("harness.launching.race.time", type("Clock", (), {"sleep": staticmethod(sleep)}))
 
     def busy(name: str, *_: str) -> str:
         if name == "sbatch":

@@ -128,10 +128,6 @@ def render(template: str, array: Array, resources: Resources, *, name: str, mani
     """Returns the text of a batch script.
 
     Args:
-        template: `array.sbatch`, beside this file.
-        array: what the job runs.
-        resources: what it asks for.
-        name: of the job.
         manifest: absolute path; logs go beside it.
         python: the interpreter, absolute.
 

@@ -20,10 +20,7 @@ class QueuedTask:
     """A task of an array that has not ended.
 
     Attributes:
-        job: of the array.
-        task: its number in the array.
         state: e.g. `RUNNING`, `PENDING`, `COMPLETING`.
-        reason: why it is pending.
     """
 
     job: int

@@ -34,7 +34,6 @@ class Submission:
     """A folder of a submission.
 
     Attributes:
-        path: the folder.
         jobs: the arrays that SLURM took, by job id.
     """
 
@@ -91,11 +90,7 @@ def _unreadable(path: Path, error: Exception) -> HarnessError:
 
 @dataclass(frozen=True)
 class Queue:
-    """The tasks of a suite's submissions that have not ended.
-
-    Attributes:
-        logs: of the newest submission; None where there is none.
-    """
+    """The tasks of a suite's submissions that have not ended."""
 
     tasks: tuple[QueuedTask, ...] = ()
     run_ids: frozenset[str] = frozenset()
@@ -155,10 +150,6 @@ class Draft:
 
     Attributes:
         manifest: the runs that need a job.
-        folder: of the submission.
-        summary: a line for a person.
-        arrays: that the runs are divided into.
-        resources: for each.
     """
 
     manifest: Manifest
