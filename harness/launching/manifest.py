@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.plugin_files import changed
 from harness.records.events import first_problem
 from harness.records.files import open_file, write_atomically
-from harness.records.planned import folders_elsewhere
+from harness.records.planned import done_elsewhere
 from harness.records.replaced import times_replaced
 from harness.records.result import FINAL, Cause, Measurements, RunResult, Status
 from harness.records.store import Attempt, RunFolder, now, run_folder
@@ -149,19 +149,9 @@ class Manifest(BaseModel):
         """Returns what is left of a submission: other tasks, or this one before it was queued again, did the rest."""
         if not self.any_system:
             return self
-        # A task that starts again may be on another system than the one that its first runs were done on.
-        own = self.output / self.suite
-        others = folders_elsewhere(self.output, self.suite, [run.run_id for run in self.runs])
-
-        def is_open(run: PlannedRun) -> bool:
-            results = (
-                path
-                for folder in (own / run.run_id, *others.get(run.run_id, ()))
-                for path in folder.glob("*/result.json")
-            )
-            return not any(RunFolder(path.parent).is_done() for path in results)
-
-        return self.model_copy(update={"runs": tuple(filter(is_open, self.runs))})
+        # Under whichever suite, and on whichever system: a task that starts again may be on another one than before.
+        done = {result.run_id for result in done_elsewhere(self.output, "", [run.run_id for run in self.runs])}
+        return self.model_copy(update={"runs": tuple(run for run in self.runs if run.run_id not in done)})
 
     def folder(self, run: PlannedRun, system_id: str) -> RunFolder:
         """Returns where a run is recorded."""

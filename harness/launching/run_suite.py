@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,8 @@ def run_suite(
     skipped = len(manifest.runs) - len(undone)
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     display.note(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
-    split = found.split_by(found.disturbed(retake)) if retake and not renew else ()
     of_gpus = before_training() if undone and not launcher.is_told_to_use_cpu() else ()
-    for sentence in (*found.sentences(renew=renew), *split, *of_gpus):
+    for sentence in (*found.sentences(renew=renew), *of_gpus):
         display.note(sentence)
     with StopSignals(display.note) as stop:
         surroundings = Surroundings({os.getpid()})
@@ -186,20 +185,6 @@ class KnownRuns:
         results = [result for folder in self.folders.values() if (result := folder.result())] + self.borrowed()
         again = [result for result in results if is_to_retake(result, self.folders[result.run_id], most)]
         return {result.run_id: Retrain.of(result, DISTURBED) for result in again}
-
-    def split_by(self, again: Collection[str]) -> Iterator[str]:
-        """Yields what a person should know where only some runs of a config by other code are trained again."""
-        by_other_code = [run_id for run_id in self.by_other_code if run_id in again]
-        configs = {self.done[run_id].config_id for run_id in by_other_code}
-        others = [self.done[run_id] for run_id in self.by_other_code if run_id not in again]
-        rest = sum(bool(one.code) and one.config_id in configs for one in others)  # unknown code counts beside any
-        if rest:
-            whose = "these configs" if len(configs) > 1 else "the same config"
-            what = f"{counted(rest, 'other run')} of {whose} {is_are(rest)}"
-            yield (
-                f"--retake trains {counted(len(by_other_code), 'run')} again that other code of the harness trained: "
-                f"{what} then left out of the tables, until --renew trains what is left"
-            )
 
     def sentences(self, *, renew: bool) -> Iterator[str]:
         """Yields what a person should know of them."""

@@ -470,10 +470,10 @@ def test_odd_answers_of_scontrol(answer: Answer, monkeypatch: pytest.MonkeyPatch
     answer("scontrol", "printf 'Welcome\\nMaxArraySize            = 4\\n'")
     assert cluster.max_array_size() == 4
     for words, expected in (
-        ("MaxArraySize = 0", "takes no job arrays"),
-        ("MaxArraySize = many", "without a MaxArraySize: 'MaxArraySize = many'"),
-        ("", "without a MaxArraySize: nothing"),
-        ("x" * 500, r"without a MaxArraySize: 'x{120}\.\.\.'"),
+        ("MaxArraySize = 0", "without a MaxArraySize above 0"),
+        ("MaxArraySize = many", "without a MaxArraySize above 0: 'MaxArraySize = many'"),
+        ("", "without a MaxArraySize above 0: nothing"),
+        ("x" * 500, r"without a MaxArraySize above 0: 'x{120}\.\.\.'"),
     ):
         answer("scontrol", f"echo '{words}'")
         with pytest.raises(HarnessError, match=expected):

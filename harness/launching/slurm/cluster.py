@@ -83,12 +83,10 @@ def max_array_size() -> int:
         answer = _ask("scontrol", "show", "config")
     except HarnessError:
         return MAX_ARRAY_SIZE
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)\s*$", answer, re.MULTILINE)
+    match = re.search(r"^MaxArraySize\s*=\s*([1-9]\d*)\s*$", answer, re.MULTILINE)
     if not match:
-        message = f"scontrol show config answered without a MaxArraySize: {_shown(answer)}"
-        raise HarnessError(message, "try again later")
-    if not int(match[1]):
-        raise HarnessError("this cluster takes no job arrays: MaxArraySize is 0", "ask those who run it to raise it")
+        message = f"scontrol show config answered without a MaxArraySize above 0: {_shown(answer)}"
+        raise HarnessError(message, "where it is 0, ask those who run the cluster to allow job arrays")
     return int(match[1])
 
 
