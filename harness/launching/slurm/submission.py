@@ -21,9 +21,8 @@ from harness.launching.slurm.batch import Array, Resources, arrays, render
 from harness.launching.slurm.cluster import QueuedTask, max_array_size, queued_tasks, submit
 from harness.records.files import read_lines, read_object, write_json
 from harness.records.planned import read_planned
-from harness.records.read import SuiteResults
 from harness.records.result import FINAL
-from harness.suite.plan import Plan, PlannedRun
+from harness.suite.plan import Plan
 
 TEMPLATE = Path(__file__).with_name("array.sbatch")
 SUBMISSION_FILE = "submission.json"
@@ -129,21 +128,6 @@ def read_queue(output: Path, suite: str) -> Queue:
     return Queue(tuple(tasks), frozenset(run_ids), submissions[-1].logs if submissions else None)
 
 
-def open_runs(plan: Plan, stored: SuiteResults, queue: Queue) -> tuple[tuple[PlannedRun, ...], dict[str, int]]:
-    """Returns the runs that need a job, and how many others there are, by what they are instead.
-
-    Args:
-        plan: its runs are sorted by their world size, else they stay in its order.
-        stored: the results, on any system.
-        queue: what has a job.
-    """
-    done = {result.run_id for result in stored.results if result.status in FINAL}
-    wanted = [run for run in plan.runs if run.run_id not in done]
-    runs = [run for run in wanted if run.run_id not in queue.run_ids]
-    runs.sort(key=lambda run: run.spec.train.world_size)
-    return tuple(runs), {"done": len(plan.runs) - len(wanted), "in the queue": len(wanted) - len(runs)}
-
-
 @dataclass(frozen=True)
 class Draft:
     """A submission that is not made yet.
@@ -169,11 +153,15 @@ class Draft:
         queue = read_queue(output, name)
         # After the queue: what ends in between is seen as done.
         stored = read_planned(output, name, {run.run_id for run in plan.runs})
-        runs, others = open_runs(plan, stored, queue)
+        done = {result.run_id for result in stored.results if result.status in FINAL}
+        left = [run for run in plan.runs if run.run_id not in done]
+        runs = [run for run in left if run.run_id not in queue.run_ids]
+        runs.sort(key=lambda run: run.spec.train.world_size)
+        others = {"done": len(plan.runs) - len(left), "in the queue": len(left) - len(runs)}
         left_out = ", ".join(f"{number} {where}" for where, number in others.items() if number)
         total = counted(len(plan.runs), "run")
         return Draft(
-            Manifest.of(plan, output.resolve()).model_copy(update={"runs": runs, "any_system": True}),
+            Manifest.of(plan, output.resolve()).model_copy(update={"runs": tuple(runs), "any_system": True}),
             output / name / "submissions" / datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ"),
             f"{name}: {total}{f'; left out: {left_out}' if left_out else ''}; to submit: {len(runs)}",
             tuple(arrays(runs, resources, max_array_size())),
