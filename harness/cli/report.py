@@ -45,7 +45,7 @@ def report(
     from harness.durations import HINT, parse_duration
     from harness.errors import HarnessError
     from harness.report.build import DEFAULT_SORT, Options
-    from harness.report.write import report_suite, report_suites
+    from harness.report.write import report_suites
 
     place = _wandb_place(wandb, dry_run)
     try:
@@ -56,11 +56,7 @@ def report(
     if as_json and len(wanted) > 1:
         raise HarnessError("--json is of one suite", "call it once for each")
     options = Options(sort or DEFAULT_SORT, with_resumed, budget)
-    if html and len(wanted) > 1:
-        shown = report_suites(wanted, stderr(), options)
-    else:
-        more = {"json_wanted": as_json, "page_wanted": html, "explain": explain}
-        shown = [report_suite(study, stderr(), options, **more) for study in wanted]
+    shown = report_suites(wanted, stderr(), options, json_wanted=as_json, page_wanted=html, explain=explain)
     if place:
         from harness.report.to_wandb import send_report, write_specification
 

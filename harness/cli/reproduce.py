@@ -105,14 +105,11 @@ def _draw(figures: list[Figure], plan: Plan, output: Path) -> list[str]:
 
 def _write_page(plans: list[Plan], output: Path) -> bool:
     """Shows the answers and writes the page; tells whether a run did not end ok."""
-    from harness.report.write import report_suite, report_suites
+    from harness.report.write import report_suites
     from harness.results.study import study_of_suite
 
     studies = [study_of_suite(plan, [output]) for plan in plans]
-    if len(studies) == 1:
-        report_suite(studies[0], stderr(), page_wanted=True)
-    else:
-        report_suites(studies, stderr(), None)
+    report_suites(studies, stderr(), page_wanted=True)
     open_ = sum(len(plan.runs) for plan in plans) - sum(one.status == "ok" for own in studies for one in own.results)
     if open_:
         stderr().print(f"{counted(open_, 'run')} did not end ok", markup=False)

@@ -125,10 +125,10 @@ def run(
     code = train(planned, output, tracking_of(Manifest.of(planned, output)), call)
     if code in (0, 1) and _is_first():
         from harness.report.build import DEFAULT_SORT, Options
-        from harness.report.write import report_suite
+        from harness.report.write import report_suites
         from harness.results.study import study_of_suite
 
-        report_suite(study_of_suite(planned, [output]), stderr(), Options(sort or DEFAULT_SORT, with_resumed))
+        report_suites([study_of_suite(planned, [output])], stderr(), Options(sort or DEFAULT_SORT, with_resumed))
     raise typer.Exit(code)
 
 

@@ -13,7 +13,7 @@ from harness.records.planned import folder_of
 from harness.records.result import SPLITS, RunResult, metric
 from harness.report.rows import Row
 from harness.report.texts import NOTHING, TextColumn, TextTable, column_texts, listed, one_line, span
-from harness.results.columns import Column, kind_of
+from harness.results.columns import Column, measure_of
 from harness.results.study import Study
 from harness.statistics.intervals import Summary, expected_mean, summarise
 
@@ -63,12 +63,12 @@ def _compared(config_id: str, row: Row | None, reference: Reference, study: Stud
             for run in runs
         ]
     )
-    split, expected = name.partition(".")[0], None
+    split, kind, expected = name.partition(".")[0], measure_of(name)[1], None
     if ours is None:
         verdict = NOT_MEASURED if row and row.ok else NOT_RUN
     elif split not in SPLITS:
         verdict = OTHER_SYSTEM
-    elif not reference.same_images and kind_of(name) != "percent":
+    elif not reference.same_images and kind != "percent":
         verdict = OTHER_IMAGES
     elif (expected := _expected(reference, ours, runs)) is None:
         verdict = ONE_SEED
@@ -76,7 +76,7 @@ def _compared(config_id: str, row: Row | None, reference: Reference, study: Stud
         rounding = 1e-12 * max(1.0, abs(reference.value))  # equal seeds leave an interval as wide as floats err
         inside = expected[0] - rounding <= reference.value <= expected[1] + rounding
         verdict = REPRODUCED if inside else DIFFERS
-    if expected and kind_of(name) == "percent":  # no accuracy lies beyond
+    if expected and kind == "percent":  # no accuracy lies beyond
         expected = max(0.0, expected[0]), min(1.0, expected[1])
     return {
         "config_id": config_id,
@@ -127,7 +127,7 @@ def _metric(record: Mapping[str, Any]) -> str:
 
 
 def _texts(record: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    column = Column("", "", kind_of(record["metric"]))
+    column = Column("", "", measure_of(record["metric"])[1])
     own = [record["ours_mean"], record["expected_low"], record["expected_high"]]
     if record["difference"] is None:  # a time of another system may be of another size
         texts = [*column_texts(column, [record["published"]]), *column_texts(column, own)]

@@ -23,91 +23,54 @@ from harness.report.tables import Report
 from harness.report.terminal import show
 from harness.results.study import Study
 
-# Of earlier versions: tables and charts that contradict these, and a page that ran scripts.
-_FORMER = (
-    "factors.csv",
-    "normalised.csv",
-    "curves.html",
-    "beside_published*.*",
-    "learning_curves_by_*.*",
-    "*.parquet",
-    "interactions*.*",
-    "phases*.*",
-)
 
-
-def report_suite(
-    study: Study,
+def report_suites(
+    studies: Sequence[Study],
     console: Console,
     options: Options | None = None,
     *,
     json_wanted: bool = False,
     page_wanted: bool = False,
     explain: bool = False,
-) -> Report:
-    """Writes the tables of a suite with the charts into its folder, shows the answer, and returns them.
+) -> list[Report]:
+    """Writes the tables of suites with the charts into their folders, shows the answers, and returns the reports.
+
+    The files are written first: whatever becomes of the terminal, they are there.
 
     Args:
         console: stderr, for what was written and left out.
         json_wanted: JSON on stdout instead of tables.
-        page_wanted: also all of it as a page, `report.html`.
+        page_wanted: also all of it as `report.html`; of several suites in the results root of the first.
         explain: show all notes, and the tables below the ranking.
 
     Raises:
         HarnessError: no column to sort by, no run within the budget, or a folder that cannot be written.
     """
+    sources: list[PageSource] = []
     with Drawing(for_page=page_wanted) as drawing:
-        source = _show_and_write(
-            study, console, options, drawing, json_wanted=json_wanted, for_page=page_wanted, explain=explain
-        )
+        for study in studies:
+            report = build_report(study, options, every_curve=page_wanted)
+            folder = study.folder / report.place
+            paths, charts = write_report(folder, report, drawing, for_page=page_wanted)
+            if json_wanted:
+                sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
+            else:
+                show(report, explain=explain)
+            if forecast := beside_fact(study.folder, study.results):
+                runs, expected, seconds = forecast
+                took = rounded_text(seconds)
+                console.print(f"forecast for {counted(runs, 'run')}: {expected.text()}; it took {took}")
+            more = counted(len(paths) - 1, "more file")
+            told = f"all columns, effects and notes: {folder}/table.md, with {more} beside it"
+            console.print(told, soft_wrap=True)
+            sources.append(PageSource(report, study, charts))
         if page_wanted:
-            _write_page(study.folder / source.report.place, [source], console, drawing)
-    return source.report
-
-
-def report_suites(studies: Sequence[Study], console: Console, options: Options | None) -> list[Report]:
-    """Does so for each of several suites, and writes one page of them all into the results root of the first."""
-    with Drawing(for_page=True) as drawing:
-        sources = [_show_and_write(study, console, options, drawing, for_page=True) for study in studies]
-        _write_page(studies[0].root, sources, console, drawing)
+            folder = studies[0].folder / sources[0].report.place if len(studies) == 1 else studies[0].root
+            path = write_page(folder, sources, drawing.script)
+            told = f"{', '.join(source.report.suite for source in sources)}: {path}"
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            console.print(f"page of {told} ({size}, opens in any browser)", soft_wrap=True)
     return [source.report for source in sources]
-
-
-def _show_and_write(
-    study: Study,
-    console: Console,
-    options: Options | None,
-    drawing: Drawing,
-    *,
-    for_page: bool,
-    json_wanted: bool = False,
-    explain: bool = False,
-) -> PageSource:
-    """Writes and shows a suite's report, and returns what its page is made from.
-
-    The files are written first: whatever becomes of the terminal, they are there.
-    """
-    report = build_report(study, options, every_curve=for_page)
-    folder = study.folder / report.place
-    paths, charts = write_report(folder, report, drawing, for_page=for_page)
-    if json_wanted:
-        sys.stdout.write(json.dumps(as_json(report), indent=1) + "\n")
-    else:
-        show(report, explain=explain)
-    if forecast := beside_fact(study.folder, study.results):
-        runs, expected, seconds = forecast
-        console.print(f"forecast for {counted(runs, 'run')}: {expected.text()}; it took {rounded_text(seconds)}")
-    more = counted(len(paths) - 1, "more file")
-    console.print(f"all columns, effects and notes: {folder}/table.md, with {more} beside it", soft_wrap=True)
-    return PageSource(report, study, charts)
-
-
-def _write_page(folder: Path, sources: Sequence[PageSource], console: Console, drawing: Drawing) -> None:
-    path = write_page(folder, sources, drawing.script)
-    suites = ", ".join(source.report.suite for source in sources)
-    console.print(
-        f"page of {suites}: {path} ({path.stat().st_size / 1e6:.1f} MB, opens in any browser)", soft_wrap=True
-    )
 
 
 def write_report(
@@ -149,7 +112,7 @@ def write_report(
     # What this report does not have of an earlier one would contradict it. A page that was written earlier keeps the
     # files that are its own.
     own = [f"{stem}*.{ending}" for stem in stems(for_page) for ending in ("png", "svg")]
-    for pattern in (*own, *_FORMER, *(f"{name}.csv" for name in rows)):
+    for pattern in (*own, *(f"{name}.csv" for name in rows)):
         for path in folder.glob(pattern):
             if path.name not in names:
                 path.unlink(missing_ok=True)

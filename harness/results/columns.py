@@ -49,6 +49,40 @@ class Column:
     signed: bool = False
 
 
+# By the end of a number's name: its unit, how it is written, and which values are better.
+_MEASURES: dict[str, tuple[str, Kind, Literal["higher", "lower", ""]]] = {
+    "samples_per_second": ("images/s", "per_second", "higher"),
+    "latency_seconds": ("s", "milliseconds", "lower"),
+    "latency_p99_seconds": ("s", "milliseconds", "lower"),
+    "seconds": ("s", "seconds", "lower"),
+    "bytes": ("bytes", "bytes", "lower"),
+    "joules": ("J", "joules", "lower"),
+    "joules_per_epoch": ("J", "joules", "lower"),
+    "watts": ("W", "watts", ""),
+    "hertz": ("Hz", "number", ""),
+    "celsius": ("°C", "number", ""),
+    "accuracy": ("fraction", "percent", "higher"),
+    "recall": ("fraction", "percent", "higher"),
+    "share": ("fraction", "percent", ""),
+    "utilization": ("fraction", "percent", ""),
+    "loss": ("nats", "number", "lower"),
+    "batch_size": ("", "count", ""),
+}
+
+
+def measure_of(name: str) -> tuple[str, Kind, Literal["higher", "lower", ""]]:
+    """Returns the unit of a number, how it is written and which values are better, as its name ends."""
+    last = name.rpartition(".")[2]
+    return next((one for end, one in _MEASURES.items() if last == end or last.endswith(f"_{end}")), ("", "number", ""))
+
+
+def _summarised(name: str, title: str, metric: str, priority: int | None = None, **more: Any) -> Column:
+    """Returns the column of a number of the runs; of its mean, unless `over` says otherwise."""
+    _, kind, better = measure_of(metric)
+    own = {"over": "mean", "best": "high" if better == "higher" else "low", **more}
+    return Column(name, title, kind, metric, priority=priority, **own)
+
+
 INTERVAL: Literal["mean and interval"] = "mean and interval"
 MEDIAN: Literal["censored median"] = "censored median"
 AT_BUDGET = "accuracy_at_budget"
@@ -66,9 +100,9 @@ RUNS = (
     Column("rankable", "rankable", "flag", best="high"),
 )
 MEASURED = (
-    Column("test_accuracy", "test accuracy", "percent", "test.accuracy", INTERVAL, "high", 1),
+    _summarised("test_accuracy", "test accuracy", "test.accuracy", 1, over=INTERVAL),
     Column("test_accuracy_sd", "sd of test accuracy", "percent", priority=60),
-    Column("train_seconds", "train time", "seconds", "clock.train_seconds", INTERVAL, "low", 2),
+    _summarised("train_seconds", "train time", "clock.train_seconds", 2, over=INTERVAL),
     Column("train_seconds_sd", "sd of train time", "seconds", priority=61),
     Column("front_probability", "on the front", "probability", best="high", priority=4),
     Column("energy_front_probability", "on the front of energy", "probability", best="high", priority=41),
@@ -78,8 +112,8 @@ MEASURED = (
     Column("collapsed_runs", "collapsed", "count"),
     Column("collapsed_share_at_most", "collapsed, at most", "percent"),
     Column("guessing_accuracy", "guessing the largest class", "percent", best="high"),
-    Column("target_seconds", "time to target, mean", "seconds", "target.train_seconds", INTERVAL, priority=8),
-    Column("joules_to_target", "GPU energy to target", "joules", "target.train_joules", "mean", "low", 30),
+    _summarised("target_seconds", "time to target, mean", "target.train_seconds", 8, over=INTERVAL),
+    _summarised("joules_to_target", "GPU energy to target", "target.train_joules", 30),
     Column("target_median_seconds", "time to target, median", "seconds", over=MEDIAN, priority=7),
     Column("target_with_evaluation_seconds", "with evaluation, median", "seconds", over=MEDIAN, priority=43),
     Column("target_reached", "target reached", priority=6),
@@ -88,85 +122,51 @@ MEASURED = (
     Column(AT_BUDGET, "test accuracy at the budget", "percent", over=INTERVAL, best="high", priority=5),
     Column("budget_seconds", "budget", "seconds"),
     Column("evaluated_by_budget", "evaluated by then", priority=9),
-    Column("train_accuracy", "train accuracy", "percent", "train.accuracy", "mean", "high", 32),
-    Column("validation_accuracy", "validation accuracy", "percent", "validation.accuracy", "mean", "high", 31),
-    Column("test_top5_accuracy", "test top-5", "percent", "test.top5_accuracy", "mean", "high", 24),
-    Column("test_macro_recall", "test macro recall", "percent", "test.macro_recall", "mean", "high", 3),
-    Column("test_loss", "test loss", "number", "test.loss", "mean", "low", 33),
-    Column(
+    _summarised("train_accuracy", "train accuracy", "train.accuracy", 32),
+    _summarised("validation_accuracy", "validation accuracy", "validation.accuracy", 31),
+    _summarised("test_top5_accuracy", "test top-5", "test.top5_accuracy", 24),
+    _summarised("test_macro_recall", "test macro recall", "test.macro_recall", 3),
+    _summarised("test_loss", "test loss", "test.loss", 33),
+    _summarised(
         "selected_on_validation_test_accuracy",
         "test accuracy, selected on validation",
-        "percent",
-        "selected.validation",
-        INTERVAL,
-        "high",
+        "selected.validation.test.accuracy",
         23,
+        over=INTERVAL,
     ),
-    Column(
+    _summarised(
         "selected_on_test_test_accuracy",
         "test accuracy, selected on test",
-        "percent",
-        "selected.test",
-        INTERVAL,
-        "high",
+        "selected.test.test.accuracy",
         50,
+        over=INTERVAL,
     ),
     Column("overfitting", "overfitting?", priority=38),
     Column("accuracy_gap", "train - test accuracy", "percent", over=INTERVAL, signed=True),
-    Column("samples_per_second", "samples/s", "per_second", "throughput.samples_per_second", "mean", "high", 20),
+    _summarised("samples_per_second", "samples/s", "throughput.samples_per_second", 20),
     Column("fraction_of_peak", "of peak", "percent", over="mean", best="high", priority=30),
-    Column("data_wait_share", "waited for data", "percent", "throughput.data_wait_share", "mean", "low", 25),
-    Column("eval_seconds", "eval time", "seconds", "clock.eval_seconds", "mean", "low", 35),
-    Column("build_seconds", "build time", "seconds", "clock.build_seconds", "mean", "low"),
-    Column("compile_seconds", "compile time", "seconds", "clock.compile_seconds", "mean", "low", 37),
-    Column("speedrun_seconds", "speedrun's time", "seconds", "clock.speedrun_seconds", "mean", "low"),
-    Column("total_seconds", "total time", "seconds", "clock.total_seconds", "mean", "low", 36),
-    Column(
-        "peak_device_allocated_bytes",
-        "peak GPU memory, allocated",
-        "bytes",
-        "memory.max_allocated_bytes",
-        "max",
-        "low",
-        21,
+    _summarised("data_wait_share", "waited for data", "throughput.data_wait_share", 25),
+    _summarised("eval_seconds", "eval time", "clock.eval_seconds", 35),
+    _summarised("build_seconds", "build time", "clock.build_seconds"),
+    _summarised("compile_seconds", "compile time", "clock.compile_seconds", 37),
+    _summarised("speedrun_seconds", "speedrun's time", "clock.speedrun_seconds"),
+    _summarised("total_seconds", "total time", "clock.total_seconds", 36),
+    _summarised(
+        "peak_device_allocated_bytes", "peak GPU memory, allocated", "memory.max_allocated_bytes", 21, over="max"
     ),
-    Column(
-        "peak_device_process_bytes",
-        "peak GPU memory, process",
-        "bytes",
-        "memory.process_device_bytes",
-        "max",
-        "low",
-        26,
-    ),
-    Column("peak_host_rss_bytes", "peak host memory", "bytes", "memory.host_rss_bytes", "max", "low", 27),
-    Column("peak_host_tree_rss_bytes", "peak host memory, all", "bytes", "memory.host_tree_rss_bytes", "max", "low"),
-    Column("host_cpu_share", "CPU busy", "percent", "telemetry.host_cpu_share", "mean", "low"),
-    Column("train_joules", "GPU energy", "joules", "energy.train_joules", "mean", "low", 28),
-    Column("joules_per_epoch", "GPU energy per epoch", "joules", "energy.joules_per_epoch", "mean", "low", 39),
-    Column("gpu_power_watts", "GPU power", "watts", "telemetry.gpu_power_watts", "mean", "low", 40),
-    Column("gpu_utilization", "GPU busy", "percent", "telemetry.gpu_utilization", "mean", "high", 41),
-    Column("host_joules", "CPU energy, whole machine", "joules", "energy.host_joules", "mean", "low", 42),
-    Column("latency_seconds", "latency", "milliseconds", "inference.latency_seconds", INTERVAL, "low", 14),
-    Column(
-        "latency_p99_seconds",
-        "latency, 99th percentile",
-        "milliseconds",
-        "inference.latency_p99_seconds",
-        "mean",
-        "low",
-        16,
-    ),
-    Column(
-        "inference_samples_per_second",
-        "images/s in use",
-        "per_second",
-        "inference.samples_per_second",
-        "mean",
-        "high",
-        15,
-    ),
-    Column("inference_batch_size", "fastest batch in use", "count", "inference.batch_size", "max", "low", 17),
+    _summarised("peak_device_process_bytes", "peak GPU memory, process", "memory.process_device_bytes", 26, over="max"),
+    _summarised("peak_host_rss_bytes", "peak host memory", "memory.host_rss_bytes", 27, over="max"),
+    _summarised("peak_host_tree_rss_bytes", "peak host memory, all", "memory.host_tree_rss_bytes", over="max"),
+    _summarised("host_cpu_share", "CPU busy", "telemetry.host_cpu_share"),
+    _summarised("train_joules", "GPU energy", "energy.train_joules", 28),
+    _summarised("joules_per_epoch", "GPU energy per epoch", "energy.joules_per_epoch", 39),
+    _summarised("gpu_power_watts", "GPU power", "telemetry.gpu_power_watts", 40),
+    _summarised("gpu_utilization", "GPU busy", "telemetry.gpu_utilization", 41, best="high"),
+    _summarised("host_joules", "CPU energy, whole machine", "energy.host_joules", 42),
+    _summarised("latency_seconds", "latency", "inference.latency_seconds", 14, over=INTERVAL),
+    _summarised("latency_p99_seconds", "latency, 99th percentile", "inference.latency_p99_seconds", 16),
+    _summarised("inference_samples_per_second", "images/s in use", "inference.samples_per_second", 15),
+    _summarised("inference_batch_size", "fastest batch in use", "inference.batch_size", 17, over="max"),
     Column("parameters", "parameters", "count", priority=22),
     Column("multiply_accumulates", "multiply-accumulates", "count", priority=29),
 )
@@ -205,22 +205,6 @@ def extra_column(name: str, unit: str, title: str, better: str) -> Column:
         "high" if better == "higher" else "low",
         EXTRA_PRIORITY,
     )
-
-
-def kind_of(metric: str) -> Kind:
-    """Returns how a metric is shown, from the unit in its name."""
-    kinds: dict[str, Kind] = {
-        "samples_per_second": "per_second",
-        "_seconds": "seconds",
-        "_bytes": "bytes",
-        "_joules": "joules",
-        "joules_per_epoch": "joules",
-        "accuracy": "percent",
-        "recall": "percent",
-        "share": "percent",
-    }
-    found: list[Kind] = [kind for ending, kind in kinds.items() if metric.endswith(ending)]
-    return found[0] if found else "number"
 
 
 def fields(column: Column) -> list[str]:

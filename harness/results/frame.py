@@ -24,7 +24,7 @@ from harness.errors import HarnessError
 from harness.records.comparable import marks
 from harness.records.planned import of_newest
 from harness.records.result import SPLITS, Metrics, RunResult
-from harness.results.columns import EXTRA, EXTRA_DECLARES
+from harness.results.columns import EXTRA, EXTRA_DECLARES, measure_of
 from harness.results.extra_metrics import with_extra_metrics
 from harness.results.study import read_folders, suite_folders
 
@@ -38,28 +38,7 @@ _LEFT_OUT |= {"extra_metrics"}
 # As long as there are classes; it is in result.json.
 _LEFT_OUT |= {f"metrics.{split}.recall_by_class" for split in SPLITS}
 _LEFT_OUT |= {f"selected.{split}.test.recall_by_class" for split in SPLITS}
-_UNITS = {
-    "samples_per_second": "images/s",
-    "seconds": "s",
-    "bytes": "bytes",
-    "joules": "J",
-    "joules_per_epoch": "J",
-    "watts": "W",
-    "hertz": "Hz",
-    "celsius": "°C",
-    "accuracy": "fraction",
-    "recall": "fraction",
-    "share": "fraction",
-    "utilization": "fraction",
-    "loss": "nats",
-}
-_HIGHER, _LOWER = (
-    ("accuracy", "recall", "samples_per_second"),
-    ("loss", "seconds", "bytes", "joules", "joules_per_epoch"),
-)
-AT_ONCE = (
-    200  # runs: a record lies together in memory, so that all 10,000 at once, column by column, take twice as long
-)
+AT_ONCE = 200  # runs: a record lies together in memory, so all 10,000 at once, column by column, take twice as long
 _PLAIN = {bool, int, float, str, list, NoneType}
 _DTYPES: dict[Kind, str] = {"count": "Int64", "number": "float64", "flag": "boolean"}
 
@@ -243,16 +222,8 @@ def _column(name: str, annotation: Any, meaning: str) -> RunColumn:
 
 
 def _unit_and_better(name: str) -> tuple[str, Literal["higher", "lower", ""]]:
-    last = name.rpartition(".")[2]
-
-    def ends(*words: str) -> bool:
-        return any(last == word or last.endswith(f"_{word}") for word in words)
-
-    unit = next((unit for ending, unit in _UNITS.items() if ends(ending)), "")
-    measured = not name.startswith(("spec.", "disturbance."))
-    if not measured:
-        return unit, ""
-    return unit, "higher" if ends(*_HIGHER) else "lower" if ends(*_LOWER) else ""
+    unit, _, better = measure_of(name)
+    return unit, "" if name.startswith(("spec.", "disturbance.")) else better
 
 
 def columns_below(rows_of: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:

@@ -91,9 +91,7 @@ def over_seeds(column: Column, numbers: Sequence[float | None]) -> Any:
 @functools.cache
 def run_column(metric: str) -> str:
     """Returns where the table of runs has a metric, e.g. `metrics.test.accuracy` for `test.accuracy`."""
-    head, _, rest = metric.partition(".")
-    if head == "selected":
-        return f"selected.{rest}.test.accuracy"
+    head = metric.partition(".")[0]
     return f"metrics.{metric}" if head in ("train", "validation", "test") else metric
 
 
