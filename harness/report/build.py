@@ -13,7 +13,7 @@ from harness.records.calibration import Calibration, read_calibrations
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
 from harness.report.derived import fraction_of_peak, guessing_shares, learned_values, no_peak_notes, target_values
-from harness.report.drift import drift_notes, drift_of, left_out_notes
+from harness.report.drift import drift_note, drift_of, no_drift_note
 from harness.report.epochs import (
     MOST_COLOURED,
     Curve,
@@ -216,12 +216,12 @@ def _table(
     compared = Family("accuracy", [configs[row.config_id] for row in rows if row.ranked], margin)
     stopped = study.race is not None and bool(study.race.left)  # the seeds of some are few because of what they gave
     effects = None if stopped else what_mattered(design, configs, margin, selected=bool(study.selection))
-    anchors = _anchors(study.results, system_id)
-    drift = drift_of(anchors)
-    drifted = list(drift_notes(drift))
+    here = [run for run in study.results if run.system_id == system_id]
+    drift = drift_of(here)
+    drifted = [note for note in [drift_note(drift) if drift else no_drift_note(here)] if note]
     is_sure = drift is not None and drift.is_sure
     told_once = [one for one in columns if one.priority in (declared.CONFIG_PRIORITY, declared.RAN_PRIORITY)]
-    here = f"{study.name} on {system}"
+    named = f"{study.name} on {system}"
     return Table(
         suite=study.name,
         system_id=system_id,
@@ -234,15 +234,14 @@ def _table(
             *no_peak_notes([run for row in rows for run in row.ok], calibration),
             *budget_notes(rows, curves, budget),
             *(() if is_sure else drifted),
-            *left_out_notes(anchors),
             *[NO_FACTORS] * (study.question.factors is None and len(study.specs) > 3),
         ),
         cautions=(*(race_caution(study.race) if study.race else ()), *cautions(rows), *(drifted if is_sure else ())),
         raced=race_answer(study.race, [run for row in rows for run in row.runs]) if study.race else (),
-        race=race_table(f"The race of {here}", study.race) if study.race and study.race.looks else None,
-        published=side_by_side(f"Published numbers beside {here}", rows, study),
-        prices=price_table(f"Price list of {here}", fronts, compared),
-        mattered=effect_table(f"What mattered in {here}", effects, study.labels) if effects else None,
+        race=race_table(f"The race of {named}", study.race) if study.race and study.race.looks else None,
+        published=side_by_side(f"Published numbers beside {named}", rows, study),
+        prices=price_table(f"Price list of {named}", fronts, compared),
+        mattered=effect_table(f"What mattered in {named}", effects, study.labels) if effects else None,
         effects=effects,
         fronts=tuple(fronts),
         curves=curves,
@@ -251,10 +250,3 @@ def _table(
         calibration=calibration,
         epochs_of=stored.epochs_of,
     )
-
-
-def _anchors(runs: Sequence[RunResult], system_id: str) -> list[RunResult]:
-    """Returns a system's anchors; the run that they repeat is one of them."""
-    here = [run for run in runs if run.system_id == system_id]
-    repeated = {(run.config_id, run.seed) for run in here if run.is_anchor}
-    return [run for run in here if (run.config_id, run.seed) in repeated]

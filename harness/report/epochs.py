@@ -14,7 +14,6 @@ from harness.durations import duration_text
 from harness.errors import HarnessError
 from harness.records.result import RunResult
 from harness.report.rows import Row
-from harness.report.texts import listed, quoted
 from harness.results.columns import AT_BUDGET, Column
 from harness.statistics.intervals import summarise
 
@@ -126,13 +125,6 @@ def budget_notes(rows: Sequence[Row], curves: Mapping[str, Sequence[Curve]], bud
         yield _none_by(said, _first(curves))
         return
     yield f"Test accuracy at {said}: at each run's last evaluation within {said} of train time."
-    late = [
-        f"{quoted(row.label)} ({row.values['evaluated_by_budget']} evaluated)"
-        for row in rows
-        if curves.get(row.config_id) and any(curve.at(budget) is None for curve in curves[row.config_id])
-    ]
-    if late:
-        yield f"Not all evaluated within {said}, so the mean there is over the others alone: {listed(late)}."
 
 
 def some_late(rows: Sequence[Row]) -> bool:
@@ -167,32 +159,19 @@ def _none_by(said: str, first: float | None) -> str:
 
 
 @dataclass(frozen=True)
-class EpochMean:
-    """One epoch of a config, over its runs.
-
-    Attributes:
-        number: counted from 1.
-        seconds: train time until its end; None where an event before it was lost, or no run was timed.
-        values: e.g. `test.accuracy`, and the names of `OVER_TIME`; only what every run has of this epoch.
-    """
-
-    number: int
-    seconds: float | None
-    values: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class ByEpoch:
-    """The epochs of a config.
+    """The epochs of a config, means over its runs.
 
     Attributes:
         runs: how many the means are over.
+        epochs: each with its `epoch`, counted from 1, and what every run has of it: `seconds`, the train time until its
+            end, where no event before it was lost; e.g. `test.accuracy`; and the names of `OVER_TIME`.
         lost: epochs that are on record in some run, or were trained, and that not every run has an event of.
     """
 
     row: Row
     runs: int
-    epochs: tuple[EpochMean, ...]
+    epochs: tuple[dict[str, float], ...]
     lost: int
 
 
@@ -210,7 +189,7 @@ def by_epoch(row: Row, epochs_of: EpochsOf) -> ByEpoch | None:
         if len(own) == len(runs):
             names = [name for name in own[0] if all(name in one for one in own)]
             means = {name: math.fsum(one[name] for one in own) / len(own) for name in names}
-            epochs.append(EpochMean(number + 1, means.pop("seconds", None), means))
+            epochs.append({"epoch": number + 1, **means})
     return ByEpoch(row, len(runs), tuple(epochs), expected - len(epochs))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import unicodedata
 from collections.abc import Sequence
@@ -59,18 +58,6 @@ class TextTable:
     def rows(self) -> list[tuple[str, ...]]:
         """The cells of each row."""
         return list(zip(*(column.cells for column in self.columns), strict=True))
-
-
-def text_table(title: str, titles: str, rows: Sequence[Sequence[str]]) -> TextTable:
-    """Returns a table of rows of texts.
-
-    Args:
-        titles: of the columns, with bars between; those of numbers begin with `#`.
-    """
-    cells = zip(*rows, strict=True) if rows else itertools.repeat(())
-    both = zip(titles.split("|"), cells, strict=False)
-    columns = (TextColumn(name, name.lstrip("#"), list(own), numeric=name.startswith("#")) for name, own in both)
-    return TextTable(title, tuple(columns))
 
 
 def written(column: Column, values: Sequence[Any], notes: tuple[str, ...] = ()) -> TextColumn:

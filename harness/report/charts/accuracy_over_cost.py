@@ -18,12 +18,13 @@ from harness.report.charts.chart import (
     config_colour,
     is_wide,
     layer,
+    numbers_table,
     tooltip,
 )
 from harness.report.charts.theme import FONT_SIZE, HALO, INK, WHITE
 from harness.report.fronts import TIME, Cost, Place
 from harness.report.tables import Table
-from harness.report.texts import TextTable, column_texts, one_line, shortened, text_table, without_common_parts
+from harness.report.texts import column_texts, one_line, shortened, without_common_parts
 from harness.results.columns import INTERVAL, Column
 from harness.statistics.intervals import Summary
 
@@ -72,7 +73,7 @@ def accuracy_over_cost(table: Table, cost: Cost = TIME) -> Chart | None:
         f"Accuracy over {cost.word}",
         _said(every, shown),
         {"points": points, "front": steps, "labels": _labels(best, x, y)},
-        _numbers(every, cost),
+        numbers_table(f"Test accuracy and {cost.word}", points, **titles),
         width=WIDTH,
         height=HEIGHT,
         layer=[
@@ -117,8 +118,8 @@ def _point(one: Place, x: Axis, y: Axis, cost: Cost, palette: dict[str, tuple[st
         "y_high": y.clipped(accuracy.high),
         "on_front": one.on_front,
         "place": one.sureness,
-        "accuracy": f"{accuracy.mean:.2%} (n = {accuracy.n})",
-        "paid": column_texts(Column("", "", cost.kind), [paid])[0],
+        "accuracy": f"{accuracy_text(accuracy)} (n = {accuracy.n})",
+        "paid": column_texts(Column("", "", cost.kind, over=INTERVAL), [paid])[0],
     }
 
 
@@ -150,15 +151,3 @@ def _said(every: Sequence[Place], shown: Sequence[Place]) -> list[str]:
         "Dashed outlines: uncertain, with the probability of being on the front." * unsure,
         cut * (len(shown) < len(every)),
     ]
-
-
-def _numbers(every: Sequence[Place], cost: Cost) -> TextTable:
-    """What each config reaches and pays."""
-    paid = column_texts(Column("", "", cost.kind, over=INTERVAL), [one.paid for one in every])
-    probabilities = column_texts(_PROBABILITY, [one.probability for one in every])
-    rows = [
-        (one_line(one.row.label), accuracy_text(one.accuracy), text, "yes" if one.on_front else "no", probability)
-        for one, text, probability in zip(every, paid, probabilities, strict=True)
-    ]
-    titles = f"config|#test accuracy|#{cost.word}|on the front|#how surely"
-    return text_table(f"Test accuracy and {cost.word}", titles, rows)

@@ -11,7 +11,7 @@ from typing import Any
 from harness.report.charts.theme import GREY, PALETTE, frame
 from harness.report.epochs import MOST_COLOURED, best_first
 from harness.report.tables import Table
-from harness.report.texts import TextTable, one_line, shortened, without_common_parts
+from harness.report.texts import NOTHING, TextColumn, TextTable, one_line, shortened, without_common_parts
 
 Rows = list[dict[str, Any]]
 _TYPES = {"Q": "quantitative", "N": "nominal"}
@@ -58,6 +58,20 @@ def chart(
     subtitle = textwrap.wrap(caption.replace(" %", "\u00a0%"), 100)
     spec = {**frame(f"{one_line(table.suite)} on {table.system}", subtitle), **view, "datasets": datasets}
     return Chart(title, caption, spec, numbers)
+
+
+def numbers_table(title: str, points: Rows, **titles: str) -> TextTable:
+    """Returns points as a table.
+
+    Args:
+        titles: of the columns, by the fields that they show.
+    """
+    columns = []
+    for field, name in titles.items():
+        values = [point.get(field) for point in points]
+        cells = [one if isinstance(one, str) else NOTHING if one is None else f"{one:,.4g}" for one in values]
+        columns.append(TextColumn(field, name, cells, numeric=field not in ("config", "label", "split")))
+    return TextTable(title, tuple(columns))
 
 
 def channel(shorthand: str, title: str | None = None, **more: Any) -> dict[str, Any]:

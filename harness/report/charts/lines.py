@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.durations import duration_text
 from harness.report.charts.chart import (
@@ -19,14 +19,14 @@ from harness.report.charts.chart import (
     config_colour,
     is_wide,
     layer,
+    numbers_table,
     tooltip,
 )
 from harness.report.charts.theme import FONT_SIZE, HALO, INK, MUTED
 from harness.report.epochs import METRICS, SPLITS, ByEpoch, Curve, by_epoch, mean_curve, thinned
 from harness.report.fronts import TIME
-from harness.report.rows import Row
 from harness.report.tables import Table
-from harness.report.texts import NOTHING, TextTable, listed, one_line, text_table
+from harness.report.texts import listed, one_line
 from harness.spec.settings import value_at
 
 WIDTH, HEIGHT = 760, 380  # of the plot itself; title, axes and legend come on top
@@ -35,6 +35,7 @@ LEAST_RISE = 0.15  # of the curves' whole rise, that their axis shows at least
 CURVE_POINTS, MOST_POINTS = 400, 120  # of a line of accuracy over time, and of another
 MOST_TICKS = 8  # of an axis of epochs
 # Never `clip`: the renderer of PNG takes a tenth of a second for each line that has it.
+ENDS = "Where the lines end"
 _STEPS = {"interpolate": "step-after"}
 _TITLES = {"accuracy": "Accuracy (%)", "loss": "Loss"}
 # Title and factor.
@@ -45,30 +46,22 @@ _SPEEDS = {
 }
 
 
-class Line(NamedTuple):
-    """The mean of a config's runs over train time."""
-
-    row: Row
-    name: str
-    points: list[tuple[float, float]]
-
-
 def curves(table: Table) -> Chart | None:
     """Returns the chart of test accuracy over train time; None where no run has evaluations on record."""
     palette, rows = coloured(table), {row.config_id: row for row in table.rows}
-    lines = []
-    for config_id, (name, _) in palette.items():
+    means: dict[str, list[tuple[float, float]]] = {}
+    for config_id in palette:
         if own := table.curves.get(config_id):
             most = math.ceil(CURVE_POINTS / len(own))
             fewer = [Curve(thinned(curve.seconds, most), thinned(curve.accuracies, most)) for curve in own]
-            lines.append(Line(rows[config_id], name, mean_curve(fewer)))
-    if not lines:
+            means[config_id] = mean_curve(fewer)
+    if not means:
         return None
-    lasts = [line.points[-1][0] for line in lines]
-    x = axis_of("train time", "seconds", min(lasts), max(lasts), starts=min(line.points[0][0] for line in lines))
-    y = _rise_axis([[accuracy for _, accuracy in line.points] for line in lines])
+    (firsts, _), (lasts, _) = (zip(*(own[end] for own in means.values()), strict=True) for end in (0, -1))
+    x = axis_of("train time", "seconds", min(lasts), max(lasts), starts=min(firsts))
+    y = _rise_axis([[accuracy for _, accuracy in own] for own in means.values()])
     told = tooltip("label:N", "y:Q:.2f", "x:Q:.4~g", y=y.title, x=x.title, label="config")
-    colour = config_colour([palette[line.row.config_id] for line in lines])
+    colour = config_colour([palette[config_id] for config_id in means])
     drawn = {"x": x.channel("x"), "y": y.channel("y"), "color": colour, "tooltip": told}
     at = (table.budget or 0.0) / x.unit
     targets, end = _targets(table, y), [{"x": at, "text": duration_text(at * x.unit)}] * (x.low < at < x.high)
@@ -81,34 +74,41 @@ def curves(table: Table) -> Chart | None:
         # Where a line ends the config trains no more.
         layer("ends", "point", drawn, filled=True, size=40, opacity=1),
     ]
-    points = [_line_points(line, x, y) for line in lines]
+    points: list[Rows] = []
+    for config_id, own in means.items():
+        row = rows[config_id]
+        front, label = bool(row.values["on_front"]), one_line(row.label)
+        same = {"config": palette[config_id][0], "label": label, "front": front}
+        scaled = [(seconds / x.unit, accuracy / y.unit) for seconds, accuracy in own]
+        # Null, outside of the plot, breaks a line.
+        points.append([{**same, "x": at, "y": high if y.low <= high <= y.high else None} for at, high in scaled])
+    ends = [own[-1] for own in points]
     datasets = {
         "curves": [point for own in points for point in own],
-        "ends": [own[-1] for own in points if own[-1]["y"] is not None],
+        "ends": [point for point in ends if point["y"] is not None],
         "targets": targets,
         "budget": end,
     }
-    several = any(len(table.curves[line.row.config_id]) > 1 for line in lines)
-    others = sum(row.ranked for row in table.rows) - len(lines)
-    cut = min(accuracy for line in lines for _, accuracy in line.points) / y.unit < y.low
+    several = any(len(table.curves[config_id]) > 1 for config_id in means)
+    cut = min(accuracy for own in means.values() for _, accuracy in own) / y.unit < y.low
     said = [
         "Means over seeds; the intervals of whole runs are in the table." if several else "One seed each.",
         "The higher a line at a given time, the better the config for that train time.",
         "An accuracy holds until the next evaluation.",
-        "Thick lines are on the Pareto front." * any(point["front"] for point in datasets["curves"]),
-        f"{others:,} more configs are not drawn." * (others > 0),
+        "Thick lines are on the Pareto front." * any(point["front"] for point in ends),
+        _not_drawn(table, len(means)),
         f"The axis starts at {y.low:.0f} %; lines start below it." * cut,
     ]
-    title, view = "Test accuracy over train time", {"width": WIDTH, "height": HEIGHT, "layer": layers}
-    return chart(table, title, said, datasets, _ends(datasets["curves"], x=x.title, y=y.title), **view)
+    numbers = numbers_table(ENDS, ends, config="config", x=x.title, y=y.title)
+    view = {"width": WIDTH, "height": HEIGHT, "layer": layers}
+    return chart(table, "Test accuracy over train time", said, datasets, numbers, **view)
 
 
 def learning_curves(table: Table) -> Chart | None:
     """Returns the chart of accuracy and loss of one system; None where no run has epochs on record."""
-    shown = _shown(table)
+    shown, palette = _shown(table), coloured(table)
     if not shown:
         return None
-    palette = coloured(table)
     points = [point for one in shown for point in _split_points(one, palette[one.row.config_id][0])]
     first, last = (end((point["epoch"] for point in points), default=1) for end in (min, max))
     # Of few epochs Vega would mark halves, too, which read as 1, 2, 2, 3, 3.
@@ -118,54 +118,49 @@ def learning_curves(table: Table) -> Chart | None:
     split = channel("split:N", "split", scale=dashes, sort=list(SPLITS), legend={"orient": "bottom"})
     base = {"x": x, "color": _colour(table, shown), "strokeDash": split}
     panels = [_panel(name, _TITLES[name], points, base, ["split:N", "epoch:Q:d"], SIZE) for name in METRICS]
-    others = sum(row.ranked for row in table.rows) - len(shown)
     lost = [f"{one_line(one.row.label)} ({one.lost})" for one in shown if one.lost]
     smoothed = any(value_at(one.row.runs[0].spec, "train.label_smoothing") for one in shown)
     said = [
         "Means over seeds." if any(one.runs > 1 for one in shown) else "One seed each.",
         "Solid lines are the test split, dashed ones the train split, taken during the epoch.",
         "The train loss has label smoothing, the test loss none: they do not compare." * smoothed,
-        f"{others:,} more configs are not drawn." * (others > 0),
+        _not_drawn(table, len(shown)),
         f"Epochs without an event in every run are left out: {listed(lost, 2)}." * bool(lost),
     ]
-    title, view = "Accuracy and loss by epoch", {"hconcat": panels, "spacing": 34}
-    return chart(table, title, said, {"points": points}, _ends(points, epoch="epoch", **_TITLES), **view)
+    ends = list({(point["config"], point["split"]): point for point in points}.values())
+    numbers = numbers_table(ENDS, ends, config="config", split="split", epoch="epoch", **_TITLES)
+    view = {"hconcat": panels, "spacing": 34}
+    return chart(table, "Accuracy and loss by epoch", said, {"points": points}, numbers, **view)
 
 
 def over_epochs(table: Table) -> Chart | None:
     """Returns the chart of speed, waiting and power of one system; None where no epoch's time is on record."""
-    shown = [one for one in _shown(table) if any(epoch.seconds for epoch in one.epochs)]
-    timed = [[epoch for epoch in one.epochs if epoch.seconds] for one in shown]
-    names = [name for name in _SPEEDS if any(name in epoch.values for epochs in timed for epoch in epochs)]
+    palette = coloured(table)
+    timed = [(one, own) for one in _shown(table) if (own := [epoch for epoch in one.epochs if epoch.get("seconds")])]
+    names = [name for name in _SPEEDS if any(name in epoch for _, epochs in timed for epoch in epochs)]
     if not names:
         return None
-    firsts, lasts = ([epochs[at].seconds or 0.0 for epochs in timed] for at in (0, -1))
+    firsts, lasts = ([epochs[at]["seconds"] for _, epochs in timed] for at in (0, -1))
     x = axis_of("train time", "seconds", min(lasts), max(lasts), starts=min(firsts))
-    palette = coloured(table)
     points = []
-    for one, epochs in zip(shown, timed, strict=True):
+    for one, epochs in timed:
         for epoch in thinned(epochs, MOST_POINTS):
-            own = {name: epoch.values[name] * _SPEEDS[name][1] for name in names if name in epoch.values}
-            where = {"epoch": epoch.number, "x": (epoch.seconds or 0.0) / x.unit}
+            own = {name: epoch[name] * _SPEEDS[name][1] for name in names if name in epoch}
+            where = {"epoch": epoch["epoch"], "x": epoch["seconds"] / x.unit}
             points.append({"config": palette[one.row.config_id][0], **where, **own})
     panels = []
     for name in names:
         across = x.channel("x") | ({} if name == names[-1] else {"title": None})
-        base = {"x": across, "color": _colour(table, shown)}
+        base = {"x": across, "color": _colour(table, [one for one, _ in timed])}
         panels.append(_panel(name, _SPEEDS[name][0], points, base, ["epoch:Q:d"], FLAT_SIZE))
     said = [
         "A point for each epoch, where it ended; means over seeds.",
         "A line that falls or jumps shows throttling, or other work on the machine.",
     ]
-    title, view = "Speed over the train time", {"vconcat": panels, "spacing": 12}
-    return chart(
-        table,
-        title,
-        said,
-        {"points": points},
-        _ends(points, x=x.title, **{one: _SPEEDS[one][0] for one in names}),
-        **view,
-    )
+    ends = list({point["config"]: point for point in points}.values())
+    numbers = numbers_table(ENDS, ends, config="config", x=x.title, **{name: _SPEEDS[name][0] for name in names})
+    view = {"vconcat": panels, "spacing": 12}
+    return chart(table, "Speed over the train time", said, {"points": points}, numbers, **view)
 
 
 def _shown(table: Table) -> list[ByEpoch]:
@@ -175,6 +170,11 @@ def _shown(table: Table) -> list[ByEpoch]:
     with_curves = [row for row in first if table.curves.get(row.config_id) or not row.ok_for(TIME.metric)]
     found = (by_epoch(row, table.epochs_of) for row in with_curves)
     return [one for one in found if one and one.epochs]
+
+
+def _not_drawn(table: Table, drawn: int) -> str:
+    others = sum(row.ranked for row in table.rows) - drawn
+    return f"{others:,} more configs are not drawn." * (others > 0)
 
 
 def _colour(table: Table, shown: Sequence[ByEpoch]) -> dict[str, Any]:
@@ -217,28 +217,11 @@ def _split_points(one: ByEpoch, name: str) -> Rows:
     points = []
     for epoch in thinned(one.epochs, MOST_POINTS):
         for split in SPLITS:
-            accuracy, loss = (epoch.values.get(f"{split}.{metric}") for metric in METRICS)
-            if accuracy is None and loss is None:
-                continue
-            point = {"config": name, "split": split, "epoch": epoch.number, "loss": loss}
-            points.append({**point, "accuracy": None if accuracy is None else 100 * accuracy})
+            accuracy, loss = (epoch.get(f"{split}.{metric}") for metric in METRICS)
+            if accuracy is not None or loss is not None:
+                point = {"config": name, "split": split, "epoch": epoch["epoch"], "loss": loss}
+                points.append({**point, "accuracy": None if accuracy is None else 100 * accuracy})
     return points
-
-
-def _ends(points: Rows, **titles: str) -> TextTable:
-    """Returns what each line ends with.
-
-    Args:
-        titles: of the numbers, by field.
-    """
-    last = {(point["config"], point.get("split", "")): point for point in points}
-    split = any(name for _, name in last)
-    rows = [
-        (*line[: 1 + split], *(NOTHING if point.get(one) is None else f"{point[one]:,.4g}" for one in titles))
-        for line, point in last.items()
-    ]
-    names = "|".join(["config", *["split"] * split, *(f"#{title}" for title in titles.values())])
-    return text_table("Where the lines end", names, rows)
 
 
 def _rise_axis(curves: Sequence[Sequence[float]]) -> Axis:
@@ -252,14 +235,6 @@ def _rise_axis(curves: Sequence[Sequence[float]]) -> Axis:
     least, most = min(means), max(means)
     wanted = min(min(reached) - (max(reached) - min(reached)) / 2, most - LEAST_RISE * (most - least))
     return accuracy_axis(max(least, wanted), most)
-
-
-def _line_points(line: Line, x: Axis, y: Axis) -> Rows:
-    """Returns the points of a line; null, which breaks it, where it is outside of the plot."""
-    front = bool(line.row.values["on_front"])
-    same = {"config": line.name, "label": one_line(line.row.label), "front": front}
-    scaled = ((seconds / x.unit, accuracy / y.unit) for seconds, accuracy in line.points)
-    return [{**same, "x": at, "y": high if y.low <= high <= y.high else None} for at, high in scaled]
 
 
 def _targets(table: Table, y: Axis) -> Rows:
