@@ -142,7 +142,6 @@ def _answer(one: ConfigPair, found: Answer) -> dict[str, Any]:
         "deviation": summary.sd if summary else None,
         "p": found.p,
         "p_holm": found.p_corrected,
-        "effect_size": found.effect_size,
         "deviation_over_images": math.sqrt(summary.over_images) if summary and summary.images else None,
         "margin": found.margin,
         "images": found.images or None,

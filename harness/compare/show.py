@@ -265,7 +265,7 @@ def _would_decide(found: Answer) -> str:
     assert found.difference is not None
     if is_constant(found.difference):
         return "the same at every seed"
-    if found.effect_size is None:
+    if found.difference.n < 3:
         return "two seeds do not tell how many would decide it"
     low, high = found.seeds_for_power or (None, None)
     if low is None:

@@ -8,15 +8,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.records.comparable import MARKED
 from harness.results.measured import MeasuredConfig, MeasuredRun, noise_of_images
-from harness.statistics.intervals import CONFIDENCE, Summary, summarise
-from harness.statistics.pairs import LEVEL, PairwiseTests, hedges_g, holm, verdict_of
+from harness.statistics.crossed import ImageNoise
+from harness.statistics.intervals import Summary, summarise
+from harness.statistics.pairs import LEVEL, PairwiseTests, holm, verdict_of
 from harness.statistics.power import Noise, detectable, seeds_between
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Question = Literal["accuracy", "time", "networks"]
 ONE_SEED = "one seed in common: no interval, no verdict"
@@ -70,11 +74,6 @@ class Answer:
     comparisons: int = 1
 
     @property
-    def effect_size(self) -> float | None:
-        """Hedges' g_z: the mean in deviations between the seeds; None below three seeds."""
-        return hedges_g(self.difference) if self.difference else None
-
-    @property
     def seeds_for_power(self) -> tuple[int | None, int | None] | None:
         """The ends of the 95 % interval of how many seeds find a difference as large as this one 8 times of 10.
 
@@ -120,22 +119,13 @@ class Family:
         beside: int | None = None,
         to: int | None = None,
     ) -> None:
-        import numpy as np
-
         self.question: Question = question
         self.configs = tuple(configs)
         self.margin = margin if question == "accuracy" else None
         others = len(self.configs) - 1
         self._comparisons = max(1, others if to is not None else others * len(self.configs) // 2)
         self._runs = chosen_runs(self.configs, question)
-        seeds = sorted({seed for own in self._runs for seed in own})
-        values = [[_number(own[seed], question) if seed in own else math.nan for seed in seeds] for own in self._runs]
-        self.values = np.array(values, dtype=float).reshape(len(self.configs), len(seeds))
-        noise, self._kept = None, [True] * len(self.configs)
-        if question == "accuracy":
-            noise, self._kept = noise_of_images(self._runs, seeds, self.values)
-        else:
-            self.values = -np.log(self.values)
+        self.values, noise, self._kept = values_of(self._runs, question)
         ids = [config.config_id for config in self.configs]
         self.tests = PairwiseTests(self.values, noise, margin=self.margin, beside=beside, to=to, ids=ids)
 
@@ -172,18 +162,7 @@ class Family:
         """Returns the mean of A minus B with the noise that the tests have of it."""
         found = summarise([x - y if self.question == "accuracy" else math.log(x / y) for x, y in numbers])
         assert found
-        own = self.tests.between(a, b)
-        if math.isnan(own.variance):
-            return found
-        found = dataclasses.replace(
-            found,
-            over_seeds=float(own.over_seeds),
-            freedom=float(own.freedom),
-            over_images=float(own.over_images),
-            images=own.images,
-            own=float(own.own),
-        )
-        return dataclasses.replace(found, ci95=found.half_width((1 - CONFIDENCE) / 2))
+        return self.tests.between(a, b).noise_of(found)
 
     def _refused(self, a: MeasuredConfig, b: MeasuredConfig, pairs: Sequence[Pair]) -> tuple[str, str]:
         """Returns why a question is refused, and what to do about it; empty where it is not."""
@@ -247,6 +226,23 @@ def chosen_runs(configs: Sequence[MeasuredConfig], question: Question) -> list[d
         own.sort(key=lambda x: (-with_seed[x.system_id, x.seed], -paired[x.system_id], x.system_id))
         found.append({run.seed: run for run in reversed(own)})
     return found
+
+
+def values_of(
+    runs: Sequence[Mapping[int, MeasuredRun]], question: Question
+) -> tuple[np.ndarray, ImageNoise | None, list[bool]]:
+    """Returns what is compared, [configs, seeds], with the noise of the images and whose predictions were kept.
+
+    The larger the better: accuracies, or minus the logarithms of times, which have no such noise; NaN without a run.
+    """
+    import numpy as np
+
+    seeds = sorted({seed for own in runs for seed in own})
+    found = [[_number(own[seed], question) if seed in own else math.nan for seed in seeds] for own in runs]
+    values = np.array(found, dtype=float).reshape(len(runs), len(seeds))
+    if question == "time":
+        return -np.log(values), None, [True] * len(runs)
+    return values, *noise_of_images(runs, seeds, values)
 
 
 def _number(run: MeasuredRun, question: Question) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -10,17 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.results.answers import Question
+from harness.results.answers import Question, chosen_runs, values_of
 from harness.results.factors import Design
-from harness.results.measured import MeasuredConfig, MeasuredRun, noise_of_images
+from harness.results.measured import MeasuredConfig
 from harness.statistics.designs import Term, term_name, untold
-from harness.statistics.effects import (
-    Contrast,
-    contrasts_of,
-    estimate,
-)
-from harness.statistics.intervals import CONFIDENCE, Summary
-from harness.statistics.pairs import Pairs, Verdict, holm, verdict_of
+from harness.statistics.effects import Contrast, contrasts_of, estimate
+from harness.statistics.intervals import Summary
+from harness.statistics.pairs import Verdict, holm, verdict_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +23,7 @@ if TYPE_CHECKING:
 TOO_LARGE = "too many levels"
 NO_RESULT = "no result"
 NO_SEED = "no seed has all its configs"
+MISSING = MeasuredConfig("", "", "", ())
 
 
 @dataclass(frozen=True)
@@ -85,14 +81,11 @@ class Effects:
         self.margin = margin if question == "accuracy" else None
         self._configs, self._selected = configs, selected
         self._model, self._cells = design.model, design.model.cells
-        runs = [self._runs(config_id) for config_id in design.cells]
-        seeds = sorted({seed for own in runs for seed in own})
-        self._values = np.array([[self._value(own.get(seed)) for seed in seeds] for own in runs])
-        self._values = self._values.reshape(len(runs), len(seeds))
-        self.seeds, self.images, self.predictions_kept = len(seeds), 0, True
-        noise, largest = None, None
-        if question == "accuracy":
-            noise, kept = noise_of_images(runs, seeds, self._values)
+        runs = chosen_runs([configs.get(one, MISSING) for one in design.cells], question)
+        self._values, noise, kept = values_of(runs, question)
+        self.seeds, self.images, self.predictions_kept = self._values.shape[1], 0, True
+        largest = None
+        if noise:
             self.images = noise.images
             means = np.array([np.mean([run.accuracy or 0.0 for run in own.values()] or [np.nan]) for own in runs])
             largest = np.where(kept, np.nan, means * (1 - means) / max(self.images, 1))
@@ -113,30 +106,21 @@ class Effects:
         found = self._estimate(self._model, self._model.contrast_rows(self.contrasts))
         p = holm(found.p)
         beyond = np.full(len(p), np.nan) if self.margin is None else holm(found.p_beyond(self.margin))
-        better = 1 if self.question == "accuracy" else -1
+        # Of times the logarithm of a ratio is told, which is the larger the slower.
+        sign = 1 if self.question == "accuracy" else -1
+        means = zip(found.difference.tolist(), found.seeds.tolist(), strict=True)
+        told = [Summary(sign * mean, None, None, seeds) if seeds else None for mean, seeds in means]
         return [
             Effect(
-                summary=_summary(found, at),
+                summary=own if own is None or np.isnan(found.p[at]) else found.noise_of(own, at),
                 p=_known(found.p[at]),
                 p_corrected=_known(p[at]),
                 p_beyond=_known(beyond[at]),
-                verdict=verdict_of(better * found.difference[at], p[at], beyond[at]),
-                state="ok" if found.seeds[at] else self._why_not(contrast),
+                verdict=verdict_of(found.difference[at], p[at], beyond[at]),
+                state="ok" if own else self._why_not(contrast),
             )
-            for at, contrast in enumerate(self.contrasts)
+            for at, (contrast, own) in enumerate(zip(self.contrasts, told, strict=True))
         ]
-
-    def _runs(self, config_id: str) -> dict[int, MeasuredRun]:
-        config = self._configs.get(config_id)
-        own = config.runs if config else ()
-        return {run.seed: run for run in own if not math.isnan(self._value(run))}
-
-    def _value(self, run: MeasuredRun | None) -> float:
-        if run is None:
-            return math.nan
-        if self.question == "accuracy":
-            return math.nan if run.accuracy is None else run.accuracy
-        return math.log(run.train_seconds) if run.train_seconds else math.nan
 
     def _why_not(self, contrast: Contrast) -> str:
         """Returns why a contrast cannot be told: the first combination that is missing and its cause, or an alias."""
@@ -172,19 +156,6 @@ class Effects:
             return "no time that counts" if self.question == "time" else "no accuracy"
         ended = [config.ended for config in configs if config and config.ended]
         return f"failed ({ended[0]})" if ended else "not run"
-
-
-def _summary(found: Pairs, at: int) -> Summary | None:
-    """Returns a mean with its interval; None where there is none."""
-    n = int(found.seeds[at])
-    if not n:
-        return None
-    over_seeds, of_images, rest = (float(part[at]) for part in (found.over_seeds, found.over_images, found.own))
-    mean = float(found.difference[at])
-    if math.isnan(over_seeds + of_images + found.p[at]):
-        return Summary(mean, None, None, n)
-    own = Summary(mean, None, None, n, of_images, found.images, over_seeds, float(found.freedom[at]), own=rest)
-    return dataclasses.replace(own, ci95=own.half_width((1 - CONFIDENCE) / 2))
 
 
 def _known(value: np.floating | float) -> float | None:

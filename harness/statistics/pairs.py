@@ -6,6 +6,7 @@ by its own luck. Over all pairs no choice can go wrong: every verdict that it co
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.statistics.crossed import ImageNoise, tail_beyond
-from harness.statistics.intervals import Summary
+from harness.statistics.intervals import CONFIDENCE, Summary
 from harness.statistics.moderated import ALIKE, moderated_variances
 
 if TYPE_CHECKING:
@@ -59,6 +60,22 @@ class Pairs:
         tested on different images, and where all differ by the same; 1 where all differences are 0.
         """
         return 2 * self._tail(abs(self.difference), 0.5)
+
+    def noise_of(self, found: Summary, at: Any = ()) -> Summary:
+        """Returns the summary of one of the differences with its noise, and the interval that follows.
+
+        Args:
+            at: its place, of arrays.
+        """
+        import numpy as np
+
+        parts = (self.over_seeds, self.freedom, self.over_images, self.own)
+        over_seeds, freedom, over_images, own = (float(np.asarray(part)[at]) for part in parts)
+        if math.isnan(over_seeds + over_images):
+            return found
+        noise = {"over_seeds": over_seeds, "freedom": freedom, "over_images": over_images, "own": own}
+        found = dataclasses.replace(found, images=self.images, **noise)
+        return dataclasses.replace(found, ci95=found.half_width((1 - CONFIDENCE) / 2))
 
     def p_beyond(self, margin: float) -> Any:
         """Of a difference of the margin or more, in either direction: of two one-sided tests the larger one.
@@ -257,19 +274,6 @@ def holm(p_values: Sequence[float | None] | np.ndarray) -> np.ndarray:
     import numpy as np
 
     return holm_of(p_values)(np.asarray(p_values, float))
-
-
-def hedges_g(differences: Summary) -> float | None:
-    """Returns Hedges' g_z: Cohen's d_z = mean / sd of the differences, without its bias in small samples.
-
-    Source: L. V. Hedges, Distribution theory for Glass's estimator of effect size, J. Educ. Stat. 6 (1981) 107, eq. 6e;
-    D. Lakens, Calculating and reporting effect sizes, Front. Psychol. 4 (2013) 863.
-    """
-    m = differences.n - 1
-    if m < 2 or not differences.sd or is_constant(differences):
-        return None
-    correction = math.exp(math.lgamma(m / 2) - math.lgamma((m - 1) / 2)) / math.sqrt(m / 2)
-    return correction * differences.mean / differences.sd
 
 
 def is_constant(differences: Summary) -> bool:
