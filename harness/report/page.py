@@ -29,9 +29,8 @@ from harness.report.charts.theme import PALETTE, css, on_page
 from harness.report.pictures import MOST_BYTES, gallery
 from harness.report.rows import Row
 from harness.report.tables import Report, Table
-from harness.report.texts import listed, notes_under, one_line, quoted
+from harness.report.texts import notes_under, one_line
 from harness.results.columns import number
-from harness.results.measured import count_statuses
 from harness.results.study import Study
 
 NAME = "report.html"
@@ -122,7 +121,6 @@ def _suite(source: PageSource, key: str, folder: Path, picture_bytes: int) -> di
         "commands": commands_for(study),
         "without_charts": source.charts is None,
         "key": key,
-        "summary": _summary(report),
         "runs_href": _href(study.folder, folder),
         "charts_href": _href(study.folder / report.place, folder),
         "systems": [_system(source, table, f"{key}-{index}") for index, table in enumerate(report.tables)],
@@ -142,19 +140,6 @@ def _href(target: Path, folder: Path) -> str:
     return "" if target == folder else f"{quote(Path(os.path.relpath(target, folder)).as_posix())}/"
 
 
-def _summary(report: Report) -> str:
-    """Returns how many runs ended how, and on which systems."""
-    repeats = report.runs.get("spec.repeat") or [0] * len(report.runs["status"])
-    runs = [at for at, repeat in enumerate(repeats) if not repeat]
-    if not runs:
-        return "No results yet."
-    configs, seeds = (len({report.runs[name][at] for at in runs}) for name in ("config_id", "seed"))
-    ended = count_statuses(report.runs["status"][at] for at in runs)
-    of = f"{counted(configs, 'config')}, {counted(seeds, 'seed')}"
-    systems = " and ".join(table.system for table in report.tables)
-    return f"{counted(len(runs), 'run')} of {of}: {ended}; on {systems}"
-
-
 def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
     """Returns the table of a system, and what the page adds to it."""
     ranked = [column for column in table.ranking.columns if column.name not in ("on_front", "label")]
@@ -164,14 +149,12 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
         "key": key,
         "budget_rows": budget_rows(budgets(table)),
         "latency_rows": latency_rows(table),
-        "untimed": listed([quoted(row.label) for row in table.rows if row.ranked and not row.values["train_seconds"]]),
         "figures": _figures(source, table),
         "colours": colours,
         "in_grey": sum(row.ranked for row in table.rows) - len(colours),
         "columns": ranked,
         "shown": {column.name for column in sorted(ranked, key=lambda one: one.priority)[:SHOWN]},
         "rows": _kept(table),
-        "gpu_busy": _gpu_busy(table),
         "facts": _facts({**source.study.systems.get(table.system_id, {}), "system_id": table.system_id}),
         "notes": notes_under(table.ranking.columns, table.every_note),
     }
@@ -189,13 +172,6 @@ def _kept(table: Table) -> list[tuple[int, Row]]:
     every = list(enumerate(table.rows))
     wanted = sorted(every, key=lambda one: not one[1].values["on_front"])[:MOST_CONFIGS]
     return sorted(wanted, key=lambda one: one[0])
-
-
-def _gpu_busy(table: Table) -> str:
-    """Returns which share of their train time the runs kept the GPU busy, e.g. `40% to 87%`; empty if not measured."""
-    runs = [run for row in table.rows for run in row.ok_for("telemetry.gpu_utilization")]
-    busy = [run.telemetry.gpu_utilization for run in runs if run.telemetry.gpu_utilization is not None]
-    return f"{min(busy):.0%} to {max(busy):.0%}" if busy else ""
 
 
 def _facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from harness.trackers.account import as_problem, require_key
 SPECIFICATION = "wandb_report.json"
 ADDRESS = "wandb_report_address.json"
 TIME, ACCURACY = "clock/train_seconds", "test/accuracy"
+DIFFERENCES = "Differences"
 COMPARED = 10  # a run comparer, and a plot of groups, show no more
 CONFIGS = 100  # of a run set: its filter names them
 AXES = 8  # of parallel coordinates that can still be read
@@ -121,82 +122,66 @@ def _library(name: str) -> Any:
 
 
 def _of_system(table: Table, place: dict[str, str]) -> Iterator[Any]:
+    """Yields a system's panels, in portions of as many rows as a panel shows, in the table's order."""
     wr, expr = _library("reports.v2"), _library("expr")
-
     rows = [row for row in table.rows if row.ok]
     if not rows:
         return
     # A filter is written as a sentence, in which a quote would end a value: no suite's name and no id has one.
     here = [expr.Config("suite") == table.suite, expr.Config("system_id") == table.system_id]
-
-    def run_set(name: str, *conditions: Any) -> Any:
-        return wr.Runset(name=name, filters=expr.And(*here, *conditions), **place)
-
     yield wr.H2(text=table.system)
-    yield wr.P(text="Each point is a run; a line of the parallel coordinates, too.")
-    for name, part in _chunks("All configs", rows, CONFIGS):
-        ids = expr.Config("config_id").isin([row.config_id for row in part])
-        yield wr.PanelGrid(runsets=[run_set(name, ids)], panels=_of_all(table, part))
-    yield wr.H3(text="Curves")
-    yield wr.P(text="The mean over the seeds of a config, and their range.")
-    for name, part in _chunks("Configs", rows, COMPARED):
-        ids = expr.Config("config_id").isin([row.config_id for row in part])
-        yield wr.PanelGrid(runsets=[run_set(name, ids)], panels=_curves())
-    yield wr.H3(text="Differences")
-    yield wr.P(text="One run of each config: its first seed.")
-    for name, part in _chunks("Configs", rows, COMPARED):
-        ids = expr.Config("run_id").isin([row.ok[0].run_id for row in part])
-        comparer = wr.RunComparer(diff_only="split", layout=wr.Layout(0, 0, _WIDTH, 12))
-        yield wr.PanelGrid(runsets=[run_set(name, ids)], panels=[comparer])
+    for title, text, panels, most in (
+        ("", "Each point is a run; a line of the parallel coordinates, too.", _of_all, CONFIGS),
+        ("Curves", "The mean over the seeds of a config, and their range.", _curves, COMPARED),
+        (DIFFERENCES, "One run of each config: its first seed.", _differences, COMPARED),
+    ):
+        if title:
+            yield wr.H3(text=title)
+        yield wr.P(text=text)
+        for start in range(0, len(rows), most):
+            part = rows[start : start + most]
+            name = f"Configs {start + 1} to {start + len(part)} of {len(rows)}"
+            those = expr.Config("config_id").isin([row.config_id for row in part])
+            if title == DIFFERENCES:
+                those = expr.Config("run_id").isin([row.ok[0].run_id for row in part])
+            runs = wr.Runset(name=name, filters=expr.And(*here, those), **place)
+            yield wr.PanelGrid(runsets=[runs], panels=panels(wr, table, part))
 
 
-def _chunks(name: str, rows: Sequence[Row], size: int) -> Iterator[tuple[str, Sequence[Row]]]:
-    """Yields as many rows as a panel shows, in the table's order, with what to call them."""
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        yield (name if len(rows) <= size else f"{name} {start + 1} to {start + len(part)} of {len(rows)}"), part
-
-
-def _of_all(table: Table, rows: Sequence[Row]) -> list[Any]:
-    wr = _library("reports.v2")
-
-    paths = differing_settings(table, rows)[:AXES]
-    columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(path)) for path in paths]
-    columns.append(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(TIME), log=True))
-    columns.append(wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(ACCURACY)))
+def _of_all(wr: Any, table: Table, rows: Sequence[Row]) -> list[Any]:
+    time, accuracy = wr.SummaryMetric(TIME), wr.SummaryMetric(ACCURACY)
+    column, paths = wr.ParallelCoordinatesPlotColumn, differing_settings(table, rows)[:AXES]
+    axes = [*(column(metric=wr.Config(path)) for path in paths), column(metric=time, log=True), column(metric=accuracy)]
+    title, (left, right) = "Test accuracy over train time (s)", _side_by_side(wr, 10)
     return [
-        wr.ScatterPlot(
-            title="Test accuracy over train time (s)",
-            x=wr.SummaryMetric(TIME),
-            y=wr.SummaryMetric(ACCURACY),
-            log_x=True,
-            layout=wr.Layout(0, 0, _WIDTH // 2, 10),
-        ),
-        wr.ParallelCoordinatesPlot(
-            title="What differs, and what it came to",
-            columns=columns,
-            layout=wr.Layout(_WIDTH // 2, 0, _WIDTH // 2, 10),
-        ),
+        wr.ScatterPlot(title=title, x=time, y=accuracy, log_x=True, layout=left),
+        wr.ParallelCoordinatesPlot(title="What differs, and what it came to", columns=axes, layout=right),
     ]
 
 
-def _curves() -> list[Any]:
-    wr = _library("reports.v2")
-
+def _curves(wr: Any, table: Table, rows: Sequence[Row]) -> list[Any]:
+    grouped = {"groupby": wr.Config("label"), "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+    axes = zip(("epoch", "train time (s)"), ("epoch", "train_seconds"), _side_by_side(wr, 8), strict=True)
     return [
         wr.LinePlot(
             title=f"Test accuracy by {title}",
             x=x,
             y=[ACCURACY],
             title_x=title,
-            groupby=wr.Config("label"),
-            groupby_aggfunc="mean",
-            groupby_rangefunc="minmax",
             max_runs_to_show=COMPARED,
-            layout=wr.Layout(column * _WIDTH // 2, 0, _WIDTH // 2, 8),
+            layout=layout,
+            **grouped,
         )
-        for column, (title, x) in enumerate([("epoch", "epoch"), ("train time (s)", "train_seconds")])
+        for title, x, layout in axes
     ]
+
+
+def _differences(wr: Any, table: Table, rows: Sequence[Row]) -> list[Any]:
+    return [wr.RunComparer(diff_only="split", layout=wr.Layout(0, 0, _WIDTH, 12))]
+
+
+def _side_by_side(wr: Any, height: int) -> list[Any]:
+    return [wr.Layout(column, 0, _WIDTH // 2, height) for column in (0, _WIDTH // 2)]
 
 
 def differing_settings(table: Table, rows: Sequence[Row]) -> list[str]:

@@ -321,14 +321,6 @@ def test_configs_of_which_no_time_counts_have_a_page(fake: Any, tmp_path: Path) 
     assert "fastest of those whose times count" in said, said[:900]
 
 
-def test_configs_that_no_budget_can_take_are_named(fake: Any, tmp_path: Path) -> None:
-    results = [fake.result(label, seed=seed, config_id=label) for label in "abc" for seed in range(2)]
-    for result in results[4:]:
-        result.disturbed = ["others took 1 of 2 cores"]
-    said = _text(fake.page(tmp_path, results, charts=False))
-    assert "No train time counts of c : they are left out for a budget." in said
-
-
 def test_networks_in_use_have_a_list_by_latency_and_a_chart(fake: Any, tmp_path: Path) -> None:
     results = [
         fake.result(label, seed=seed, config_id=label, accuracy=accuracy, inference=Inference(latency_seconds=latency))
