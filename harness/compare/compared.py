@@ -194,7 +194,7 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
     if len(configs) < 2:
         odd = [note for note in suite.notes if note.startswith("Unreadable")]
         of = "one config only" if configs else "no config"
-        message = f"{suite.name} has results of {of}: nothing to compare"
+        message = f"{suite.study.name} has results of {of}: nothing to compare"
         raise HarnessError(message, " ".join(["run more of it", *odd[:3]]))
     place = configs.index(suite.find(to)) if to else None
     accuracy = Family("accuracy", configs, suite.margin, to=place)
@@ -207,7 +207,7 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
     named = quoted(configs[place].label)
     if len(configs) == 2:
         found = [compare(configs[1 - place], configs[place], together, margin=suite.margin)]
-        return _compared(suite.name, named, found, "", notes)
+        return _compared(suite.study.name, named, found, "", notes)
     time = Family("time", configs, beside=place, to=place if to else None)
     found = [one_of(accuracy, time, other, place, together) for other in range(len(configs)) if other != place]
     over = f"{counted(len(found), 'comparison')} with {named}"
@@ -217,7 +217,7 @@ def compare_table(suite: MeasuredSuite, to: str, limits: Sequence[Limit]) -> Com
             f"{named} has the highest mean accuracy. The same data chose it, so the correction is over {over}. "
             "`--to LABEL` names a config beforehand."
         )
-    return _compared(suite.name, named, found, over, notes)
+    return _compared(suite.study.name, named, found, over, notes)
 
 
 def compare_with_baseline(
@@ -257,7 +257,7 @@ def compare_with_baseline(
             dataclasses.replace(one, accuracy=accuracy, time=time)
             for one, accuracy, time in zip(found, *answers, strict=True)
         ]
-    return _compared(suite.name, "its baseline", found, over, notes, limits)
+    return _compared(suite.study.name, "its baseline", found, over, notes, limits)
 
 
 def _compared(

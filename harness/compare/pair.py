@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.durations import rounded_text
 from harness.errors import HarnessError
 from harness.metric import Declaration
 from harness.records.comparable import MARKED
@@ -194,16 +195,9 @@ def _cautions(
     if far := {seed: seconds for seed, seconds in apart.items() if seconds > max(round_seconds, 60.0)}:
         yield (
             f"Train time, seeds {_numbers(far)}: the two did not run side by side, but up to "
-            f"{_duration(max(far.values()))} apart, where one round over the plan takes "
-            f"{_duration(round_seconds)}: what the machine did meanwhile is in the difference."
+            f"{rounded_text(max(far.values()))} apart, where one round over the plan takes "
+            f"{rounded_text(round_seconds)}: what the machine did meanwhile is in the difference."
         )
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _numbers(seeds: Iterable[int]) -> str:

@@ -162,18 +162,9 @@ def _answer(one: ConfigPair, found: Answer) -> dict[str, Any]:
 
 
 def _networks(one: ConfigPair, found: Answer) -> dict[str, Any]:
-    summary = found.difference
-    return {
-        "difference": summary.mean if summary else None,
-        "low": summary.low if summary else None,
-        "high": summary.high if summary else None,
-        "p": found.p,
-        "seeds": len(found.pairs),
-        "images": found.images,
-        "reason": found.reason or None,
-        "hint": found.hint or None,
-        "sentence": sentence(one, found),
-    }
+    answer = _answer(one, found)
+    names = ("difference", "low", "high", "p", "images", "reason", "hint", "sentence")
+    return {name: answer[name] for name in names} | {"seeds": len(found.pairs)}
 
 
 def _metric(found: ComparedMetric) -> dict[str, Any]:

@@ -17,21 +17,16 @@ EXAMPLE = "write harness compare SUITE.yaml LABEL LABEL"
 
 @dataclass(frozen=True)
 class MeasuredSuite:
-    """A suite and its results.
+    """A suite with what was measured of its configs: all of the plan, in its order; some may have no result."""
 
-    Attributes:
-        source: its file or folder, as the call names it.
-        configs: all of the plan, in its order; some may have no result.
-        systems: names by system_id, of the systems that ran some of them.
-        margin: differences of accuracy below it do not matter, a fraction; None where the suite states none.
-    """
-
-    source: Path
-    name: str
+    study: Study
     configs: tuple[MeasuredConfig, ...]
-    systems: dict[str, str]
     notes: tuple[str, ...]
-    margin: float | None = None
+
+    @property
+    def margin(self) -> float | None:
+        """Differences of accuracy below it do not matter, a fraction; None where the suite states none."""
+        return self.study.question.margin
 
     def find(self, label: str) -> MeasuredConfig:
         """Returns the config that a label or a config_id names; an empty one names the only config.
@@ -42,12 +37,13 @@ class MeasuredSuite:
         if not label:
             if len(self.configs) == 1:
                 return self.configs[0]
-            message = f"{self.source} has {counted(len(self.configs), 'config')}: which one?"
-            raise HarnessError(message, f"write {self.source}:{self.configs[0].label!r}" if self.configs else EXAMPLE)
+            source, count = self.study.source, counted(len(self.configs), "config")
+            hint = f"write {source}:{self.configs[0].label!r}" if self.configs else EXAMPLE
+            raise HarnessError(f"{source} has {count}: which one?", hint)
         labels = {one.label: one for one in self.configs}
         found = labels.get(label) or {one.config_id: one for one in self.configs}.get(label)
         if found is None:
-            raise HarnessError(f"{self.name} has no config '{label}'", nearest(label, labels))
+            raise HarnessError(f"{self.study.name} has no config '{label}'", nearest(label, labels))
         return found
 
 
@@ -74,7 +70,7 @@ def measured_suite(study: Study, system: str = "") -> MeasuredSuite:
         names = ", ".join(f"{name} ({one})" for one, name in systems.items())
         notes.append(f"Results of {len(systems)} systems: {names}. --system chooses one.")
     configs = tuple(measured_configs(study.name, study.labels, study.results, study.root, system=system))
-    return MeasuredSuite(study.source, study.name, configs, systems, tuple(notes), study.question.margin)
+    return MeasuredSuite(study, configs, tuple(notes))
 
 
 def measured_baseline(path: Path, study: Study) -> list[MeasuredConfig]:

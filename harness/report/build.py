@@ -12,7 +12,7 @@ from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration, read_calibrations
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
-from harness.report.derived import fraction_of_peak, guessing_shares, learned_values, no_peak_notes, target_values
+from harness.report.derived import fraction_of_peak, guessing_shares, learned_values, peak_notes, target_values
 from harness.report.drift import drift_note, drift_of, no_drift_note
 from harness.report.epochs import (
     MOST_COLOURED,
@@ -40,7 +40,7 @@ from harness.results.answers import Family
 from harness.results.columns import Column
 from harness.results.factors import Design, design_of
 from harness.results.frame import run_values
-from harness.results.measured import measured_config
+from harness.results.measured import measured_configs
 from harness.results.study import Study
 
 DEFAULT_SORT = "test_accuracy"
@@ -206,13 +206,10 @@ def _table(
         )
         for row in measured
     ]
-    configs = {
-        row.config_id: measured_config(
-            study.name, row.label, row.config_id, row.runs, study.root, with_resumed=row.with_resumed
-        )
-        for row in rows
-    }
     margin, system_id = study.question.margin, rows[0].system_id
+    labels, resumed = {row.config_id: row.label for row in rows}, rows[0].with_resumed
+    every = measured_configs(study.name, labels, study.results, study.root, system=system_id, with_resumed=resumed)
+    configs = {one.config_id: one for one in every}
     compared = Family("accuracy", [configs[row.config_id] for row in rows if row.ranked], margin)
     stopped = study.race is not None and bool(study.race.left)  # the seeds of some are few because of what they gave
     effects = None if stopped else what_mattered(design, configs, margin, selected=bool(study.selection))
@@ -231,7 +228,7 @@ def _table(
         compared=compared,
         notes=(
             *table_notes(rows, told_once, study.labels),
-            *no_peak_notes([run for row in rows for run in row.ok], calibration),
+            *peak_notes([run for row in rows for run in row.ok], calibration),
             *budget_notes(rows, curves, budget),
             *(() if is_sure else drifted),
             *[NO_FACTORS] * (study.question.factors is None and len(study.specs) > 3),

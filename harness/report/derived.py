@@ -266,40 +266,30 @@ def _fraction(run: RunResult, calibration: Calibration | None) -> float | None:
     return OPERATIONS_PER_MULTIPLY_ACCUMULATE * model.multiply_accumulates * rate / peak.median / devices
 
 
-def peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> tuple[str, ...]:
-    """Returns what a reader of the column must know: the rates that it is over."""
-    if calibration is None:
-        return ()
-    told = [
-        f"{name} {_gigaflops(peak)} GFLOP/s ± {peak.relative_error:.1%}"
-        for name, peak in _peaks(runs, calibration)
-        if peak
-    ]
-    if not told:
-        return ()
-    operations = f"{OPERATIONS_PER_MULTIPLY_ACCUMULATE} x multiply-accumulates x samples/s"
-    measured = f"calibrated here on {calibration.measured_at[:10]}"
-    note = f"Of peak: {operations} over the rate of matrix products {measured}: {', '.join(told)}."
-    return (note, f"Of peak: {disturbed}: too high.") if (disturbed := calibration.disturbed()) else (note,)
-
-
-def _gigaflops(peak: Rate) -> str:
-    rate = peak.median / 1e9
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
-
-
-def no_peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> Iterator[str]:
-    """Yields why runs on a calibrated system have no peak to be compared with."""
+def peak_notes(runs: Sequence[RunResult], calibration: Calibration | None) -> Iterator[str]:
+    """Yields the calibrated rates that the column is over, and why runs have none to be compared with."""
     if calibration is None:
         return
-    for name, peak in _peaks(runs, calibration):
-        if peak is None:
-            yield f"Of peak: no rate to compare with in {name} ({calibration.unavailable.get(name, 'not measured')})."
+    peaks = _peaks(runs, calibration)
+    told = [f"{name} {_gigaflops(peak)} GFLOP/s ± {peak.relative_error:.1%}" for name, peak in peaks if peak]
+    if told:
+        operations = f"{OPERATIONS_PER_MULTIPLY_ACCUMULATE} x multiply-accumulates x samples/s"
+        measured = f"calibrated here on {calibration.measured_at[:10]}"
+        yield f"Of peak: {operations} over the rate of matrix products {measured}: {', '.join(told)}."
+        if disturbed := calibration.disturbed():
+            yield f"Of peak: {disturbed}: too high."
+    for name in (name for name, peak in peaks if peak is None):
+        yield f"Of peak: no rate to compare with in {name} ({calibration.unavailable.get(name, 'not measured')})."
     if beyond := sum((_fraction(run, calibration) or 0) > 1 for run in runs):
         yield (
             f"Of peak: {counted(beyond, 'run')} {'was' if beyond == 1 else 'were'} faster than the calibrated rate of "
             "matrix products, so the calibration ran on a busy or throttled machine: run `harness calibrate` again."
         )
+
+
+def _gigaflops(peak: Rate) -> str:
+    rate = peak.median / 1e9
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _peaks(runs: Sequence[RunResult], calibration: Calibration | None) -> list[tuple[str, Rate | None]]:

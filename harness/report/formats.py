@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from harness.records.comparable import marks
 from harness.report.tables import Report, Table
-from harness.report.texts import FRONT, TextTable, fit, notes_under, one_line
+from harness.report.texts import FRONT, TextTable, fit, one_line
 from harness.results.columns import field_values, fields
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with
@@ -68,7 +68,7 @@ def _section(table: TextTable, heading: str = "") -> Iterator[str]:
     yield f"|{'|'.join('---:' if column.numeric else ':---' for column in table.columns)}|"
     yield from map(_line, zip(*(_all_escaped(column.cells) for column in table.columns), strict=True))
     yield ""
-    yield from (f"- {_escaped(note)}" for note in notes_under(table.columns, table.notes))
+    yield from (f"- {_escaped(note)}" for note in table.notes)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -107,7 +107,7 @@ def _tabular(table: TextTable) -> Iterator[str]:
     yield from map(_latex_line, zip(*(column.cells for column in kept), strict=True))
     yield "\\bottomrule"
     yield "\\end{tabular}"
-    yield from map(_comment, notes_under(kept, table.notes))
+    yield from map(_comment, table.notes)
 
 
 def _latex_line(cells: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ from harness.report.charts.theme import PALETTE, css, on_page
 from harness.report.pictures import MOST_BYTES, gallery
 from harness.report.rows import Row
 from harness.report.tables import Report, Table
-from harness.report.texts import notes_under, one_line
+from harness.report.texts import one_line
 from harness.results.columns import number
 from harness.results.study import Study
 
@@ -156,7 +156,6 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
         "shown": {column.name for column in sorted(ranked, key=lambda one: one.priority)[:SHOWN]},
         "rows": _kept(table),
         "facts": _facts({**source.study.systems.get(table.system_id, {}), "system_id": table.system_id}),
-        "notes": notes_under(table.ranking.columns, table.every_note),
     }
 
 

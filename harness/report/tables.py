@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.records.calibration import Calibration
 from harness.report.answer import Standing, answer, chosen_notes, most_accurate
-from harness.report.derived import COLLAPSED, is_unbalanced, overfitting_notes, peak_notes
+from harness.report.derived import COLLAPSED, is_unbalanced, overfitting_notes
 from harness.report.drift import Drift
 from harness.report.epochs import Curve, EpochsOf, some_late
 from harness.report.fronts import Front
@@ -77,10 +77,18 @@ class Table:
         """What is most accurate and what is fastest, in sentences: every output shows these."""
         return self.raced or tuple(answer(self))
 
-    @property
+    @functools.cached_property
     def every_note(self) -> tuple[str, ...]:
-        """Cautions and notes."""
-        return *self.cautions, *self.notes
+        """Cautions, notes, and what a reader of the columns that are shown must know."""
+        of_columns = {
+            "test_accuracy": chosen_notes(self.first),
+            "collapsed": (COLLAPSED,),
+            "overfitting": overfitting_notes(self.rows),
+            "selected_on_test_test_accuracy": (SELECTED_ON_TEST,),
+        }
+        shown = {column.name for column in self.shown()}
+        own = [note for name, notes in of_columns.items() if name in shown for note in notes]
+        return (*self.cautions, *self.notes, *own)
 
     @functools.cached_property
     def ranking(self) -> TextTable:
@@ -94,15 +102,7 @@ class Table:
 
     def written(self) -> list[TextColumn]:
         """Returns the columns that are shown, as people read them."""
-        ran = [run for row in self.rows for run in row.ok]
-        own = {
-            "test_accuracy": chosen_notes(self.first),
-            "collapsed": (COLLAPSED,),
-            "overfitting": overfitting_notes(self.rows),
-            "selected_on_test_test_accuracy": (SELECTED_ON_TEST,),
-            "fraction_of_peak": peak_notes(ran, self.calibration),
-        }
-        return [written(column, self.cells(column), own.get(column.name, ())) for column in self.shown()]
+        return [written(column, self.cells(column)) for column in self.shown()]
 
     def shown(self) -> list[Column]:
         """Returns the columns that tell a reader something; the others are only in the files."""

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.counted import counted
 from harness.report.tables import Report, Table
-from harness.report.texts import TextTable, fit, notes_under, one_line
+from harness.report.texts import TextTable, fit, one_line
 
 PIPE_WIDTH = 160
 MOST_ROWS = 100  # more would scroll the best ones, which stand first, out of sight
@@ -36,7 +36,7 @@ def show(report: Report, console: Console | None = None, *, explain: bool = Fals
     for table in report.tables:
         _show_answer(table, report.notes, console, explain=explain, alone=len(report.tables) == 1)
         for beside in table.beside() if explain else ():
-            _show_table(beside, console)
+            show_one(beside, (), console, "table.md")
     if not report.tables:
         _show_notes(report.notes, console)
     if explain and report.pictures:
@@ -47,7 +47,7 @@ def show(report: Report, console: Console | None = None, *, explain: bool = Fals
 def _show_answer(table: Table, more: Sequence[str], console: Console, *, explain: bool, alone: bool) -> None:
     ranking = table.ranking
     cautions = [*table.cautions, *more]
-    notes = [*cautions, *table.notes] if explain else cautions[:MOST_CAUTIONS]
+    notes = [*cautions, *table.every_note[len(table.cautions) :]] if explain else cautions[:MOST_CAUTIONS]
     if not explain and len(cautions) > MOST_CAUTIONS:
         notes.append(f"{counted(len(cautions) - MOST_CAUTIONS, 'more note')} of this kind in table.md.")
     lines = [Text(one_line(ranking.title), style="bold"), *(Text(one_line(sentence)) for sentence in table.answer)]
@@ -59,7 +59,9 @@ def _show_answer(table: Table, more: Sequence[str], console: Console, *, explain
         room = max(LEAST_ROWS, console.height - used - AROUND)
     shown = dataclasses.replace(ranking, title="", notes=tuple(notes))
     front = {index for index, row in enumerate(table.rows) if row.values["on_front"]}
-    _show_table(shown, console, front=front, room=room, with_column_notes=explain)
+    _show_table(shown, console, front=front, room=room)
+    if explain:
+        console.print()
 
 
 def show_one(table: TextTable, notes: Sequence[str], console: Console, all_in: str) -> None:
@@ -69,6 +71,7 @@ def show_one(table: TextTable, notes: Sequence[str], console: Console, all_in: s
         all_in: where the columns are that a narrow terminal leaves out.
     """
     _show_table(table, console, all_in)
+    console.print()
     _show_notes(notes, console)
 
 
@@ -86,7 +89,6 @@ def _show_table(
     *,
     front: Collection[int] = (),
     room: int | None = None,
-    with_column_notes: bool = True,
 ) -> None:
     """Writes a table and its notes.
 
@@ -122,14 +124,11 @@ def _show_table(
         style = "bold green" if index in front else "dim" if table.faint[index] else ""
         grid.add_row(*(Text(column.cells[index]) for column, _ in fitted), style=style)
     console.print(grid)
-    columns = [column for column, _ in fitted] if with_column_notes else []
-    _show_notes(notes_under(columns, table.notes), console)
+    _show_notes(table.notes, console)
     hidden = [counted(len(table.faint) - len(rows), "more row")] if len(rows) < len(table.faint) else []
     hidden += [counted(left_out, "more column")] if left_out else []
     if hidden:
         _show_notes([f"{' and '.join(hidden)} in {all_in}, or in a larger terminal."], console)
-    if with_column_notes:
-        console.print()
 
 
 def _within(heights: dict[int, int], room: int, front: Collection[int]) -> list[int]:

@@ -28,7 +28,6 @@ class TextColumn:
         name: "label" for the one column whose cells may fold.
         priority: a narrow table keeps the smallest.
         numeric: to be aligned at the right.
-        notes: what a reader of the column must know.
     """
 
     name: str
@@ -36,7 +35,6 @@ class TextColumn:
     cells: list[str]
     priority: int = 0
     numeric: bool = False
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,10 @@ class TextTable:
         return list(zip(*(column.cells for column in self.columns), strict=True))
 
 
-def written(column: Column, values: Sequence[Any], notes: tuple[str, ...] = ()) -> TextColumn:
+def written(column: Column, values: Sequence[Any]) -> TextColumn:
     """Returns a column of the ranking as people read it."""
     numeric = column.kind not in ("text", "flag")
-    return TextColumn(column.name, column.title, column_texts(column, values), column.priority or 0, numeric, notes)
+    return TextColumn(column.name, column.title, column_texts(column, values), column.priority or 0, numeric)
 
 
 def fit(columns: Sequence[TextColumn], width: int, gap: int) -> tuple[list[tuple[TextColumn, int]], int]:
@@ -86,11 +84,6 @@ def fit(columns: Sequence[TextColumn], width: int, gap: int) -> tuple[list[tuple
             room -= natural[column.name] + gap
     natural["label"] = max(min(natural["label"], LEAST_LABEL), min(natural["label"], least + room))
     return [(column, natural[column.name]) for column in columns if column.name in kept], len(columns) - len(kept)
-
-
-def notes_under(columns: Sequence[TextColumn], notes: Sequence[str]) -> list[str]:
-    """Returns a table's notes with those of the columns that are shown."""
-    return [*notes, *(note for column in columns for note in column.notes)]
 
 
 def column_texts(column: Column, values: Sequence[Any]) -> list[str]:

@@ -114,7 +114,13 @@ class MeasuredConfig:
 
 
 def measured_configs(
-    suite: str, labels: Mapping[str, str], results: Iterable[RunResult], output: Path, *, system: str = ""
+    suite: str,
+    labels: Mapping[str, str],
+    results: Iterable[RunResult],
+    output: Path,
+    *,
+    system: str = "",
+    with_resumed: bool = False,
 ) -> list[MeasuredConfig]:
     """Returns the configs of a suite with what was measured of them.
 
@@ -124,13 +130,21 @@ def measured_configs(
         results: those of the plan.
         output: the results root, where the predictions lie.
         system: only results of this system_id count; of all systems by default.
+        with_resumed: times of runs that went on from a checkpoint count too.
     """
-    own: dict[str, list[RunResult]] = {config_id: [] for config_id in labels}
+    every: dict[str, list[RunResult]] = {config_id: [] for config_id in labels}
     for result in results:
         # An anchor repeats a run with the same seed, to show the machine's drift: it is no other sample.
-        if not result.is_anchor and result.config_id in own and system in ("", result.system_id):
-            own[result.config_id].append(result)
-    return [measured_config(suite, label, config_id, own[config_id], output) for config_id, label in labels.items()]
+        if not result.is_anchor and result.config_id in every and system in ("", result.system_id):
+            every[result.config_id].append(result)
+    found = []
+    for config_id, own in every.items():
+        ok = sorted((run for run in own if run.status == "ok"), key=lambda run: run.seed)
+        runs = tuple(_run(suite, run, output, timed=compares(run, SECONDS, with_resumed=with_resumed)) for run in ok)
+        died = sorted({run.seed for run in own} - {run.seed for run in ok})
+        ended = count_statuses(run.status for run in own)
+        found.append(MeasuredConfig(suite, labels[config_id], config_id, runs, ended, tuple(died)))
+    return found
 
 
 def round_seconds(configs: Iterable[MeasuredConfig]) -> float:
@@ -150,23 +164,6 @@ def count_statuses(statuses: Iterable[str]) -> str:
     """Returns e.g. `2 ok, 1 oom`."""
     counts = Counter(statuses)
     return ", ".join(f"{counts[status]} {status}" for status in sorted(counts, key=lambda name: (name != "ok", name)))
-
-
-def measured_config(
-    suite: str, label: str, config_id: str, results: Sequence[RunResult], output: Path, *, with_resumed: bool = False
-) -> MeasuredConfig:
-    """Returns a config with what was measured of it.
-
-    Args:
-        results: its runs without anchors.
-        output: the results root, where the predictions lie.
-        with_resumed: times of runs that went on from a checkpoint count too.
-    """
-    ok = sorted((run for run in results if run.status == "ok"), key=lambda run: run.seed)
-    runs = tuple(_run(suite, run, output, timed=compares(run, SECONDS, with_resumed=with_resumed)) for run in ok)
-    died = {run.seed for run in results} - {run.seed for run in ok}
-    ended = count_statuses(run.status for run in results)
-    return MeasuredConfig(suite, label, config_id, runs, ended, tuple(sorted(died)))
 
 
 def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> MeasuredRun:
