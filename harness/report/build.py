@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from harness.errors import HarnessError, nearest
 from harness.records.calibration import Calibration, read_calibrations
 from harness.records.planned import folder_of
 from harness.records.result import RunResult
+from harness.records.store import RunFolder
 from harness.report.derived import fraction_of_peak, guessing_shares, learned_values, peak_notes, target_values
 from harness.report.drift import drift_note, drift_of, no_drift_note
 from harness.report.epochs import (
@@ -88,23 +89,21 @@ def read_stored(study: Study) -> Stored:
     """Returns what lies beside the records of a suite's runs."""
     calibrations, unreadable = read_calibrations(study.root, (result.system_id for result in study.results))
     notes = [f"Unreadable record {path}: {reason}." for path, reason in unreadable.items()]
-    folders = {(run.run_id, run.system_id): folder_of(study.root, study.name, run) for run in study.results}
-    pictures = [
-        one for run in study.results for one in pictures_of(run, folders[run.run_id, run.system_id], study.folder)
-    ]
-    curves: dict[tuple[str, str], Curve | None] = {}
+    curves: dict[int, Curve | None] = {}
+
+    def folder(run: RunResult) -> RunFolder:
+        return folder_of(study.root, study.name, run)
 
     def curve(run: RunResult) -> Curve | None:
-        key = run.run_id, run.system_id
-        if key not in curves:
-            epochs, odd = folders[key].epochs_and_problem()
-            curves[key] = None if odd else curve_of(epochs)
+        if id(run) not in curves:
+            epochs, odd = folder(run).epochs_and_problem()
+            curves[id(run)] = None if odd else curve_of(epochs)
             if odd:
-                where = f"{folders[key].path}/events.jsonl"
-                notes.append(f"Unreadable line in {where}: {odd}. The run's curve is left out.")
-        return curves[key]
+                notes.append(f"Unreadable line in {folder(run).path}/events.jsonl: {odd}. The run's curve is left out.")
+        return curves[id(run)]
 
-    return Stored(calibrations, curve, lambda run: folders[run.run_id, run.system_id].epochs(), pictures, lambda: notes)
+    pictures = [one for run in study.results for one in pictures_of(run, folder(run), study.folder)]
+    return Stored(calibrations, curve, lambda run: folder(run).epochs(), pictures, lambda: notes)
 
 
 def build_report(
@@ -137,15 +136,10 @@ def build_report(
     )
     if budget and options.budget_seconds and tables:  # of a suite's file it is no error
         require_evaluation_by(budget, [table.curves for table in tables])
-    return Report(
-        study.name,
-        tables,
-        by_column,
-        tuple(_notes(study, stored, any_runs=bool(rows))),
-        tuple(stored.pictures),
-        selection=study.selection,
-        trial=study.trial,
-    )
+    notes, overrides = [] if rows else [f"No results of {study.name} yet."], study.question.overrides
+    notes += [f"Overrides: {json.dumps(overrides)}."] * bool(overrides)
+    notes += [*study.notes, *stored.notes()]
+    return Report(study.name, tables, by_column, tuple(notes), tuple(stored.pictures), study.selection, study.trial)
 
 
 def _in_order(study: Study) -> list[RunResult]:
@@ -157,15 +151,6 @@ def _in_order(study: Study) -> list[RunResult]:
         return run.is_anchor, places[run.config_id], run.seed, repeat, run.system_id
 
     return sorted(study.results, key=place)
-
-
-def _notes(study: Study, stored: Stored, *, any_runs: bool) -> Iterator[str]:
-    if not any_runs:
-        yield f"No results of {study.name} yet."
-    if study.question.overrides:
-        yield f"Overrides: {json.dumps(study.question.overrides)}."
-    yield from study.notes
-    yield from stored.notes()
 
 
 def _by_system(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

@@ -19,7 +19,6 @@ from harness.report.texts import listed
 from harness.spec.settings import value_at
 from harness.statistics.intervals import CensoredMedian, Summary, censored_median, share_at_most, summarise
 
-SECONDS_TO_TARGET = "target.train_seconds"
 # A multiply-accumulate is two operations. The backward pass makes two products for each one of the forward pass, for
 # the gradients of weights and of inputs: training is three forward passes (Kaplan et al., arXiv 2001.08361, 2.1).
 OPERATIONS_PER_MULTIPLY_ACCUMULATE = 2 * 3
@@ -137,18 +136,17 @@ def fit_of(train_accuracy: Summary | None, gap: Summary | None) -> str | None:
 
 def overfitting_notes(rows: Sequence[Row]) -> tuple[str, ...]:
     """Returns what stands under a table that shows the column of this name."""
-    definition = (
+    during = not all(value_at(run.spec, "train.evaluate_train") for row in rows for run in row.ok)
+    return (
         f"Overfitting?: overfitting where train accuracy lies more than {100 * GAP:g} points above test accuracy, and "
         f"beyond the seeds' noise; underfitting where more than {100 * TRAIN_ERROR:g} % of the training images are "
-        f"misclassified, and hardly more test images (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share)."
+        f"misclassified, and hardly more test images (by less than {100 * GAP_PER_TRAIN_ERROR:g} % of that share).",
+        *[
+            "Train accuracy is measured during the last epoch, with augmentation and dropout, while the weights "
+            "change. It is usually too low, so overfitting is a more certain verdict than underfitting."
+        ]
+        * during,
     )
-    if all(value_at(run.spec, "train.evaluate_train") for row in rows for run in row.ok):
-        return (definition,)
-    caution = (
-        "Train accuracy is measured during the last epoch, with augmentation and dropout, while the weights change. "
-        "It is usually too low, so overfitting is a more certain verdict than underfitting."
-    )
-    return definition, caution
 
 
 def target_values(row: Row, curve_of_run: CurveOf) -> dict[str, Any]:
@@ -157,7 +155,7 @@ def target_values(row: Row, curve_of_run: CurveOf) -> dict[str, Any]:
     aimed = [run for run in row.ok if _was_measured(run)]
     aimed += diverged if aimed else []  # they never arrive
     reached = sum(map(_has_reached, aimed))
-    timed = [run for run in row.ok_for(SECONDS_TO_TARGET) if _was_measured(run)]
+    timed = [run for run in row.ok_for("target.train_seconds") if _was_measured(run)]
     timed += diverged if timed else []
     values: dict[str, Any] = {
         "target_median_seconds": _median(timed, _train_seconds),
@@ -193,13 +191,14 @@ def target_notes(rows: Sequence[Row]) -> Iterator[str]:
 
 def _median(runs: Sequence[RunResult], seconds_of: Callable[[RunResult], float | None]) -> CensoredMedian | None:
     """Returns the median over runs that were timed alike; None where the time of one is not known."""
-    reached = [seconds_of(run) for run in runs if _has_reached(run)]
-    ends = [seconds_of(run) for run in runs if not _has_reached(run) and run.status == "ok"]
-    if None in reached or None in ends:
+    timed = [(_has_reached(run), seconds_of(run)) for run in runs if _has_reached(run) or run.status == "ok"]
+    known = [(has_reached, seconds) for has_reached, seconds in timed if seconds is not None]
+    if len(known) < len(timed) or not known:
         return None
-    latest = max((one for one in [*reached, *ends] if one is not None), default=None)
-    ends += [latest] * sum(run.status == "diverged" for run in runs)  # they are later than any
-    return censored_median([one for one in reached if one is not None], [one for one in ends if one is not None])
+    latest = max(seconds for _, seconds in known)
+    ends = [latest] * sum(run.status == "diverged" for run in runs)  # they are later than any
+    ends += [seconds for has_reached, seconds in known if not has_reached]
+    return censored_median([seconds for has_reached, seconds in known if has_reached], ends)
 
 
 def _train_seconds(run: RunResult) -> float | None:
@@ -239,10 +238,8 @@ def precision_of(run: RunResult) -> str | None:
 def peak_of(run: RunResult, calibration: Calibration | None) -> Rate | None:
     """Returns the calibrated rate of matrix products in the precision that ran, of one GPU or of all CPUs."""
     precision = precision_of(run)
-    device = run.resolved.device if run.resolved else None
-    if calibration is None or precision is None or calibration.device != device:
-        return None
-    return calibration.rate(f"matmul.{precision}")
+    same = bool(calibration and run.resolved and calibration.device == run.resolved.device)
+    return calibration.rate(f"matmul.{precision}") if calibration and same and precision else None
 
 
 def fraction_of_peak(runs: Sequence[RunResult], calibration: Calibration | None) -> Summary | None:

@@ -164,17 +164,16 @@ def front_values(rows: Sequence[Row], fronts: Sequence[Front]) -> dict[str, dict
 def front_notes(rows: Sequence[Row]) -> Iterator[str]:
     """Yields what a reader of the column `front_probability` must know."""
     ranked = [row for row in rows if row.values["on_front"] is not None]
-    if any(row.values["front_probability"] is not None for row in ranked):
+    unknown = [row for row in ranked if row.values["front_probability"] is None]
+    if len(unknown) < len(ranked):
         yield (
             f"On the front: the share of {SAMPLES:,} samples of the means in which the config is on the front. The "
             "samples are a paired t bootstrap over the seeds; with few seeds the share is uncertain."
         )
-    single = [quoted(row.label) for row in ranked if row.values["front_probability"] is None and len(row.ok) == 1]
-    if single:
+    if single := [quoted(row.label) for row in unknown if len(row.ok) == 1]:
         whose = "" if len(single) == len(ranked) else f" ({listed(single)})"
         yield f"The uncertainty of the front is not known with one seed{whose}."
-    shaded = [quoted(row.label) for row in ranked if row.values["front_probability"] is None and len(row.ok) > 1]
-    if shaded:
+    if shaded := [quoted(row.label) for row in unknown if len(row.ok) > 1]:
         yield f"No probability of being on the front, as it depends on a config with one timed seed: {listed(shaded)}."
 
 
@@ -257,10 +256,8 @@ def _step(cost: Cost, cheaper: Place, dearer: Place, compared: Family, at: Mappi
 
 def _columns(steps: Sequence[Step]) -> Iterator[TextColumn]:
     words = [_cost(step).word for step in steps]
-    several = len(set(words)) > 1
-    yield TextColumn(
-        "label", "step along the front", [one_line(f"{step['from_label']} -> {step['to_label']}") for step in steps]
-    )
+    several, along = len(set(words)) > 1, [one_line(f"{step['from_label']} -> {step['to_label']}") for step in steps]
+    yield TextColumn("label", "step along the front", along)
     if several:
         yield TextColumn("cost", "paid in", words, 1)
     yield TextColumn("gain", "more test accuracy", [_gain(step) for step in steps], 1, numeric=True)

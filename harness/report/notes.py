@@ -143,7 +143,6 @@ def _fallbacks(rows: Sequence[Row]) -> Iterator[str]:
 
 def _marks(rows: Sequence[Row]) -> Iterator[str]:
     """Says of each mark which runs carry it and why; that a run was resumed alone where nothing else marks it."""
-    with_resumed = bool(rows) and rows[0].with_resumed
     runs = [run for row in rows for run in row.ok]
     marks_of = {id(run): marks(run) for run in runs}
     for mark, (title, what_counts) in _OF_MARKS.items():
@@ -152,16 +151,14 @@ def _marks(rows: Sequence[Row]) -> Iterator[str]:
             own = marks_of[id(run)]
             return mark in own and (mark != "resumed" or len(own) == 1)
 
-        whose = _whose(rows, is_told)
-        if not whose:
-            continue
-        # The first words of each; `runs.csv` has all of them.
-        reasons = list(dict.fromkeys(marks_of[id(run)][mark].partition("; ")[0] for run in runs if is_told(run)))
-        taken_in = mark == "resumed" and with_resumed
-        told = "all runs here" if all(map(is_told, runs)) else listed(whose)
-        what = "Their times are sums over the parts." if taken_in else what_counts
-        more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-        yield f"{title} ({one_line(reasons[0])}{more}): {told}. {what}"
+        if whose := _whose(rows, is_told):
+            # The first words of each; `runs.csv` has all of them.
+            reasons = list(dict.fromkeys(marks_of[id(run)][mark].partition("; ")[0] for run in runs if is_told(run)))
+            told = "all runs here" if all(map(is_told, runs)) else listed(whose)
+            summed = mark == "resumed" and rows[0].with_resumed
+            what = "Their times are sums over the parts." if summed else what_counts
+            more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+            yield f"{title} ({one_line(reasons[0])}{more}): {told}. {what}"
 
 
 _OF_MARKS: Mapping[Mark, tuple[str, str]] = {
@@ -183,13 +180,10 @@ _OF_MARKS: Mapping[Mark, tuple[str, str]] = {
 
 
 def _replaced(rows: Sequence[Row]) -> Iterator[str]:
-    told = _whose(rows, lambda run: run.replaced > 0)
-    if told:
+    if told := _whose(rows, lambda run: run.replaced > 0):
         count = sum(run.replaced for row in rows for run in row.ok)
-        yield (
-            f"Trained again: {listed(told)}. {counted(count, 'earlier record')} of them "
-            f"{is_are(count)} kept in `replaced/` beside the run's own, and left out here."
-        )
+        earlier = f"{counted(count, 'earlier record')} of them {is_are(count)} kept in `replaced/`"
+        yield f"Trained again: {listed(told)}. {earlier} beside the run's own, and left out here."
 
 
 def _whose(rows: Sequence[Row], is_told: Callable[[RunResult], bool]) -> list[str]:
@@ -200,11 +194,8 @@ def _whose(rows: Sequence[Row], is_told: Callable[[RunResult], bool]) -> list[st
 
 def _unmeasured(rows: Sequence[Row]) -> Iterator[str]:
     reasons: dict[str, dict[str, None]] = {}
-    runs = [run for row in rows for run in row.ok]
-    for run in runs:
-        for name, reason in run.unavailable.items():
-            if name == "calibration":
-                continue  # of earlier records: it is not the run that knows
+    for name, reason in (pair for row in rows for run in row.ok for pair in run.unavailable.items()):
+        if name != "calibration":  # of earlier records: it is not the run that knows
             reasons.setdefault(one_line(reason), {})[name] = None
     for reason, names in reasons.items():
         yield f"Not measured: {listed(list(names))} ({reason})."
@@ -214,14 +205,11 @@ def _causes(rows: Sequence[Row]) -> Iterator[str]:
     """What ended without a result; runs of a config that ended alike share a line."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
-        for run in row.runs:
-            if run.status != "ok":
-                alike.setdefault((quoted(row.label), run.status, _why(run.cause)), []).append(str(run.seed))
-    causes = list(alike.items())
-    for (label, status, why), seeds in causes[:MOST_CAUSES]:
-        noun = "seed" if len(seeds) == 1 else "seeds"
-        yield f"{label}, {noun} {listed(seeds)}: {status}, {why}."
-    if more := sum(len(seeds) for _, seeds in causes[MOST_CAUSES:]):
+        for run in (run for run in row.runs if run.status != "ok"):
+            alike.setdefault((quoted(row.label), run.status, _why(run.cause)), []).append(str(run.seed))
+    for (label, status, why), seeds in list(alike.items())[:MOST_CAUSES]:
+        yield f"{label}, seed{'s' * (len(seeds) > 1)} {listed(seeds)}: {status}, {why}."
+    if more := sum(map(len, list(alike.values())[MOST_CAUSES:])):
         yield f"{more} more runs without a result; `harness status` lists them."
 
 

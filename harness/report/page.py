@@ -142,6 +142,8 @@ def _href(target: Path, folder: Path) -> str:
 
 def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
     """Returns the table of a system, and what the page adds to it."""
+    charts = source.charts or {}
+    names = {stem: chart_name(stem, source.report, table) for stem in stems(for_page=True)}
     ranked = [column for column in table.ranking.columns if column.name not in ("on_front", "label")]
     colours = [(name, PALETTE.index(colour)) for name, colour in coloured(table).values()]
     return {
@@ -149,7 +151,7 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
         "key": key,
         "budget_rows": budget_rows(budgets(table)),
         "latency_rows": latency_rows(table),
-        "figures": _figures(source, table),
+        "figures": {stem: {"chart": charts[name], "name": name} for stem, name in names.items() if name in charts},
         "colours": colours,
         "in_grey": sum(row.ranked for row in table.rows) - len(colours),
         "columns": ranked,
@@ -159,18 +161,10 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
     }
 
 
-def _figures(source: PageSource, table: Table) -> dict[str, dict[str, Any]]:
-    """Returns the charts of a system by kind, with their names."""
-    names = {stem: chart_name(stem, source.report, table) for stem in stems(for_page=True)}
-    charts = source.charts or {}
-    return {stem: {"chart": charts[name], "name": name} for stem, name in names.items() if name in charts}
-
-
 def _kept(table: Table) -> list[tuple[int, Row]]:
     """Returns the rows that are shown, those of the front among them, with their places in the table."""
-    every = list(enumerate(table.rows))
-    wanted = sorted(every, key=lambda one: not one[1].values["on_front"])[:MOST_CONFIGS]
-    return sorted(wanted, key=lambda one: one[0])
+    every = sorted(enumerate(table.rows), key=lambda one: not one[1].values["on_front"])
+    return sorted(every[:MOST_CONFIGS], key=lambda one: one[0])
 
 
 def _facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:

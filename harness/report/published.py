@@ -108,16 +108,16 @@ def _expected(reference: Reference, ours: Summary, runs: Sequence[RunResult]) ->
 def _columns(records: Sequence[Mapping[str, Any]]) -> Iterator[TextColumn]:
     """A row's numbers share a precision; its kind is its metric's."""
     numbers = [_texts(one) for one in records]
+    published, ours, difference, expected = map(list, zip(*numbers, strict=True))
+    runs = [str(one["published_runs"]) for one in records]
     yield TextColumn("label", "config", [one_line(one["label"]) for one in records])
     yield TextColumn("metric", "metric", [_metric(one) for one in records], 2)
-    yield TextColumn("published", "published", [texts[0] for texts in numbers], 2, numeric=True)
-    yield TextColumn("ours", "ours (mean)", [texts[1] for texts in numbers], 2, numeric=True)
-    yield TextColumn("difference", "difference", [texts[2] for texts in numbers], 3, numeric=True)
-    yield TextColumn("interval", "expected by ours", [texts[3] for texts in numbers], 4, numeric=True)
+    yield TextColumn("published", "published", published, 2, numeric=True)
+    yield TextColumn("ours", "ours (mean)", ours, 2, numeric=True)
+    yield TextColumn("difference", "difference", difference, 3, numeric=True)
+    yield TextColumn("interval", "expected by ours", expected, 4, numeric=True)
     yield TextColumn("seeds", "seeds", [str(one["ours_n"]) for one in records], 5, numeric=True)
-    yield TextColumn(
-        "published_runs", "published runs", [str(one["published_runs"]) for one in records], 7, numeric=True
-    )
+    yield TextColumn("published_runs", "published runs", runs, 7, numeric=True)
     yield TextColumn("source", "source", [one_line(one["source"]) for one in records], 6)
     yield TextColumn("verdict", "verdict", [one["verdict"] for one in records], 1)
 
@@ -143,7 +143,6 @@ def _notes(records: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any], *
     def metrics_of(verdict: str) -> list[str]:
         return list(dict.fromkeys(_metric(one) for one in records if one["verdict"] == verdict))
 
-    yield f"Published numbers: {', '.join(f'{verdicts[name]} {name}' for name in sorted(verdicts))}."
     changed = {path: value for path, value in overrides.items() if path != "seeds"}
     if changed:
         yield (
@@ -162,8 +161,6 @@ def _notes(records: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any], *
         )
     if verdicts[ONE_SEED]:
         yield "one seed: the scatter over seeds is not known, so there is no verdict; a second seed gives one."
-    if verdicts[OTHER_IMAGES]:
-        yield "other images: the variation between sets of test images is not known."
     if elsewhere := metrics_of(OTHER_SYSTEM):
         yield f"other system: {listed(elsewhere)} was measured elsewhere; times of different systems do not compare."
     if missing := metrics_of(NOT_MEASURED):

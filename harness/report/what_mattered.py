@@ -89,19 +89,12 @@ def effect_table(title: str, found: WhatMattered, labels: Mapping[str, str]) -> 
     Args:
         labels: of the planned configs, by config_id.
     """
-    shown = found.rows[:MOST_ROWS]
-    decided = [any(one.effects[at].is_decided for one in (found.accuracy, found.time)) for at in shown]
-    return TextTable(
-        title,
-        (
-            TextColumn("label", "effect", [found.named(at) for at in shown]),
-            *_columns(found.accuracy, shown),
-            *_columns(found.time, shown),
-        ),
-        tuple(not one for one in decided),
-        tuple(_record(found, own, at) for own in (found.accuracy, found.time) for at in found.rows),
-        tuple(_notes(found, labels)),
-    )
+    shown, both = found.rows[:MOST_ROWS], (found.accuracy, found.time)
+    faint = tuple(not any(one.effects[at].is_decided for one in both) for at in shown)
+    columns = [TextColumn("label", "effect", [found.named(at) for at in shown])]
+    columns += [column for own in both for column in _columns(own, shown)]
+    records = tuple(_record(found, own, at) for own in both for at in found.rows)
+    return TextTable(title, tuple(columns), faint, records, tuple(_notes(found, labels)))
 
 
 def _record(found: WhatMattered, own: Effects, at: int) -> dict[str, Any]:
@@ -140,13 +133,12 @@ def _columns(own: Effects, shown: Sequence[int]) -> Iterator[TextColumn]:
     else:
         title, priority = "test accuracy, difference", 1
         texts = column_texts(DIFFERENCE, [one.summary for one in effects])
-    name = own.question
     cells = [text if one.state == "ok" else one.state for one, text in zip(effects, texts, strict=True)]
-    yield TextColumn(name, title, cells, priority, numeric=True)
+    yield TextColumn(own.question, title, cells, priority, numeric=True)
     if any(one.verdict for one in effects):
-        verdicts = [one.verdict or NOTHING for one in effects]
-        yield TextColumn(f"{name}_verdict", f"verdict on {name}", verdicts, priority + 1)
-        yield TextColumn(f"{name}_p", f"p, {name}", [_p_text(one) for one in effects], 5, numeric=True)
+        verdicts, p = [one.verdict or NOTHING for one in effects], list(map(_p_text, effects))
+        yield TextColumn(f"{own.question}_verdict", f"verdict on {own.question}", verdicts, priority + 1)
+        yield TextColumn(f"{own.question}_p", f"p, {own.question}", p, 5, numeric=True)
 
 
 def _p_text(one: Effect) -> str:
@@ -162,11 +154,6 @@ def _ratio_text(log_time: Summary | None) -> str:
     return text if log_time.ci95 is None else f"{text} ({span(ratio_text(log_time.low), ratio_text(log_time.high))})"
 
 
-def seeds_text(seeds: Sequence[int]) -> str:
-    """Returns e.g. `3 seeds`, or `2 to 4 seeds`."""
-    return f"{seeds[0]} to {seeds[-1]} seeds" if seeds[0] != seeds[-1] else counted(seeds[0], "seed")
-
-
 def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
     factors, both = found.design.factors, (found.accuracy, found.time)
     seeds = sorted({effect.summary.n for one in both for effect in one.effects if effect.summary}) or [0]
@@ -177,9 +164,8 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
         )
         if all(len(contrast.term) == 1 for contrast in found.accuracy.contrasts):
             yield "Interactions were not analysed: the factors have too many levels."
-    for factor in factors:
-        if len(factor.levels) > MOST_LEVELS:
-            yield f"{factor.name} has {len(factor.levels)} levels: its effects are not listed, the ranking has them."
+    for factor in (factor for factor in factors if len(factor.levels) > MOST_LEVELS):
+        yield f"{factor.name} has {len(factor.levels)} levels: its effects are not listed, the ranking has them."
     if any(factor.is_star for factor in factors):
         yield (
             "Changes that were made one at a time are compared with the base. Their interactions were not measured: "
@@ -187,8 +173,9 @@ def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
         )
     if any(effect.verdict for one in both for effect in one.effects):
         images = f" and {found.accuracy.images:,} test images" if found.accuracy.images else ""
+        over = f"{seeds[0]} to {seeds[-1]} seeds" if seeds[0] != seeds[-1] else counted(seeds[0], "seed")
         yield (
-            f"95 % intervals over {seeds_text(seeds)}{images}, not corrected. Verdicts and p: corrected for all "
+            f"95 % intervals over {over}{images}, not corrected. Verdicts and p: corrected for all "
             "effects of the table (Holm), for accuracy and time each; p of an equivalent effect is that of a larger "
             "one. Undecided: inside the noise, which does not prove that there is none."
         )

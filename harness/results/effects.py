@@ -134,13 +134,9 @@ class Effects:
                 if cause:
                     where = ", ".join(factors[i].at(level) for i, level in zip(pair, chosen, strict=True))
                     return f"{cause}: {where}"
-        names = [factor.name for factor in factors]
-        aliased = untold(list(self.design.cells.values()), self.design.levels, self._terms).get(term)
+        names, terms = [factor.name for factor in factors], list(dict.fromkeys(one.term for one in self.contrasts))
+        aliased = untold(list(self.design.cells.values()), self.design.levels, terms).get(term)
         return f"aliased with {', '.join(term_name(other, names) for other in aliased)}" if aliased else NO_SEED
-
-    @property
-    def _terms(self) -> list[Term]:
-        return list(dict.fromkeys(contrast.term for contrast in self.contrasts))
 
     def _hole(self, term: Term, levels: Sequence[int]) -> str:
         """Returns why no config with these levels has the number; empty where one has."""

@@ -134,14 +134,10 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         raise _no_results(plans, stored, roots)
     notes = list(stored.notes)
     if unknown:
-        notes.append(
-            "The data are not here: stored runs were found by config and seed, not by the content of their data."
-        )
+        notes.append("The data are not here: stored runs were found by config and seed, not by their content.")
     if others := [result for result in stored.results if not is_planned(result)]:
-        difference = in_what_they_differ(others, plans)
-        notes.append(
-            f"Left out: {counted(len(others), 'stored result')} that belong to no run of this plan ({difference})."
-        )
+        difference, count = in_what_they_differ(others, plans), counted(len(others), "stored result")
+        notes.append(f"Left out: {count} that belong to no run of this plan ({difference}).")
     ran = {result.config_id for result in results}
     # Of several world sizes those that were not run are not missing: the suite leaves them open.
     shown = {
@@ -152,22 +148,20 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
     }
     folder = roots[0] / suite.name
     results, missing = with_extra_metrics(results)
-    notes += missing
     question = SuiteQuestion.of(suite, {config_id: spec.label for config_id, spec in first.configs().items()})
+    changed = question.overrides if is_trial(question, folder) else {}
     return Study(
-        suite.name,
-        suite.source.path,
-        folder,
-        {config_id: spec.model_dump(mode="json") for config_id, (_, spec) in shown.items()},
-        {config_id: label for config_id, (label, _) in shown.items()},
-        results,
-        stored.systems,
-        question,
-        first.selection,
-        (*notes, *_unreadable(stored)),
-        tuple(f"{path}={json.dumps(value)}" for path, value in question.overrides.items())
-        if is_trial(question, folder)
-        else (),
+        name=suite.name,
+        source=suite.source.path,
+        folder=folder,
+        specs={config_id: spec.model_dump(mode="json") for config_id, (_, spec) in shown.items()},
+        labels={config_id: label for config_id, (label, _) in shown.items()},
+        results=results,
+        systems=stored.systems,
+        question=question,
+        selection=first.selection,
+        notes=(*notes, *missing, *_unreadable(stored)),
+        trial=tuple(f"{path}={json.dumps(value)}" for path, value in changed.items()),
     )
 
 
@@ -185,31 +179,18 @@ def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study
     stored = of_newest(read_folders(folders), lambda _: True)
     if not stored.results:
         odd = _unreadable(stored)
-        raise HarnessError(
-            f"no results in {first} can be read" if odd else f"no results in {first}", "; ".join(odd[:3])
-        )
+        raise HarnessError(f"no results in {first}{' can be read' if odd else ''}", "; ".join(odd[:3]))
     question, notes = read_question(folders), [*stored.notes, *_other_questions(folders)]
     results = _selected(_asked(stored.results, question, notes), only)
     results, missing = with_extra_metrics(results)
-    notes += missing
     latest = {run.config_id: run for run in sorted(results, key=lambda run: run.ended_at)}
     names = {i: question.labels.get(i) or run.label or i for i, run in latest.items()}
     places = {config_id: place for place, config_id in enumerate(question.labels)}
     order = sorted(latest, key=lambda config_id: (places.get(config_id, len(places)), names[config_id], config_id))
     specs = {config_id: latest[config_id].spec for config_id in order}
     labels = _distinct({config_id: names[config_id] for config_id in order}, specs)
-    return Study(
-        name,
-        first,
-        first,
-        specs,
-        labels,
-        results,
-        stored.systems,
-        question,
-        tuple(only),
-        (*notes, *_unreadable(stored)),
-    )
+    every = (*notes, *missing, *_unreadable(stored))
+    return Study(name, first, first, specs, labels, results, stored.systems, question, tuple(only), every)
 
 
 def _asked(results: Sequence[RunResult], question: SuiteQuestion, notes: list[str]) -> Sequence[RunResult]:
@@ -239,11 +220,9 @@ def _asked(results: Sequence[RunResult], question: SuiteQuestion, notes: list[st
 
 def _other_questions(folders: Sequence[Path]) -> list[str]:
     """Returns a note where folders of one suite ask with different margins or budgets."""
-    asked = {folder: read_question([folder]) for folder in folders}
-    asked = {folder: (one.margin, one.budget) for folder, one in asked.items() if one.labels}
-    if len(set(asked.values())) < 2:
-        return []
-    return [f"The folders have different margins or budgets: those of {next(iter(asked))} count."]
+    asked = {folder: one for folder in folders if (one := read_question([folder])).labels}
+    several = len({(one.margin, one.budget) for one in asked.values()}) > 1
+    return [f"The folders have different margins or budgets: those of {next(iter(asked), '')} count."] * several
 
 
 def read_folders(folders: Sequence[Path]) -> SuiteResults:
@@ -292,21 +271,16 @@ def _distinct(labels: Mapping[str, str], specs: Mapping[str, Mapping[str, Any]])
     found = dict(labels)
     for label in (label for label, times in count.items() if times > 1):
         same = {config_id: dict(flat_identity(specs[config_id])) for config_id, own in labels.items() if own == label}
-        for config_id, fields in same.items():
-            differing = [
-                f"{path}={json.dumps(value)}"
-                for path, value in fields.items()
-                if any(other.get(path) != value for other in same.values())
-            ]
-            found[config_id] = f"{label} ({', '.join(differing) or config_id})"
+        for config_id, own in same.items():
+            differing = (path for path in own if any(other.get(path) != own[path] for other in same.values()))
+            told = ", ".join(f"{path}={json.dumps(own[path])}" for path in differing)
+            found[config_id] = f"{label} ({told or config_id})"
     return found
 
 
 def _no_results(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[Path]) -> HarnessError:
     """Returns why there is nothing to report: tables would be empty, and overwrite those of another plan."""
-    suite = plans[0].suite.name
-    where = ", ".join(map(str, roots))
-    odd = _unreadable(stored)
+    suite, where, odd = plans[0].suite.name, ", ".join(map(str, roots)), _unreadable(stored)
     if stored.results:
         count = counted(len(stored.results), "stored result")
         message = f"no results of this plan of {suite}, but {count} that it does not have"
