@@ -15,15 +15,14 @@ from harness.compare.pair import ComparedMetric, ConfigPair
 from harness.counted import counted
 from harness.report.terminal import console_of, show_one
 from harness.report.texts import (
-    NOTHING,
     TextColumn,
     TextTable,
     column_texts,
+    judged,
     listed,
     one_line,
     quoted,
     ratio_text,
-    span,
     written,
 )
 from harness.results.answers import Answer
@@ -77,23 +76,14 @@ def _means(one: ConfigPair) -> TextTable:
 
 def _table(title: str, comparisons: Sequence[ConfigPair]) -> TextTable:
     """Returns the table of many comparisons, a row each."""
-    accuracy, time = [one.accuracy for one in comparisons], [one.time for one in comparisons]
+    columns = [TextColumn("label", "config", [one_line(one.a.label) for one in comparisons])]
+    for answers in ([one.accuracy for one in comparisons], [one.time for one in comparisons]):
+        p = [found.p if found.p_corrected is None else found.p_corrected for found in answers]
+        columns += judged(answers[0].question, [found.difference for found in answers], list(map(_verdict, answers)), p)
     seeds = [str(max(len(found.pairs) for found in one.answers)) for one in comparisons]
-    columns = (
-        TextColumn("label", "config", [one_line(one.a.label) for one in comparisons]),
-        TextColumn("accuracy", "accuracy, difference", list(map(_difference, accuracy)), 1, numeric=True),
-        TextColumn("accuracy_verdict", "accuracy", list(map(_verdict, accuracy)), 1),
-        TextColumn("accuracy_interval", "95 % interval", list(map(_interval, accuracy)), 4, numeric=True),
-        TextColumn("accuracy_p", "p (Holm)", list(map(_p, accuracy)), 3, numeric=True),
-        TextColumn("time", "train time, ratio", list(map(_difference, time)), 2, numeric=True),
-        TextColumn("time_verdict", "train time", list(map(_verdict, time)), 2),
-        TextColumn("time_interval", "95 % interval", list(map(_interval, time)), 6, numeric=True),
-        TextColumn("time_p", "p (Holm)", list(map(_p, time)), 5, numeric=True),
-        TextColumn("seeds", "seeds", seeds, 7, numeric=True),
-        *_metric_columns(comparisons),
-    )
+    columns += [TextColumn("seeds", "seeds", seeds, 7, numeric=True), *_metric_columns(comparisons)]
     faint = tuple(all(found.verdict not in ("a", "b") for found in one.answers) for one in comparisons)
-    return TextTable(title, columns, faint, (), tuple(_notes(comparisons)))
+    return TextTable(title, tuple(columns), faint, (), tuple(_notes(comparisons)))
 
 
 def _column(found: ComparedMetric) -> Column:
@@ -139,25 +129,10 @@ def _notes(comparisons: Sequence[ConfigPair]) -> Iterator[str]:
         yield caution if len(labels) == len(comparisons) else f"{listed(list(map(quoted, labels)))}: {caution}"
 
 
-def _difference(found: Answer) -> str:
-    return NOTHING if found.difference is None else amount(found, found.difference.mean)
-
-
-def _interval(found: Answer) -> str:
-    if found.difference is None or found.p is None or not found.difference.has_noise:
-        return NOTHING
-    return span(number(found, found.difference.low), number(found, found.difference.high))
-
-
-def _p(found: Answer) -> str:
-    p = found.p if found.p_corrected is None else found.p_corrected
-    return NOTHING if p is None else p_text(p).removeprefix("p = ").removeprefix("p ")
-
-
 def _verdict(found: Answer) -> str:
     if found.verdict in ("a", "b"):
         return BETTER[found.question][found.verdict == "b"]
-    return f"equivalent within {within(found)}" if found.verdict == "equivalent" else found.verdict or NOTHING
+    return f"equivalent within {within(found)}" if found.verdict == "equivalent" else found.verdict or ""
 
 
 def sentence(one: ConfigPair, found: Answer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import unicodedata
 from collections.abc import Sequence
@@ -62,6 +63,48 @@ def written(column: Column, values: Sequence[Any]) -> TextColumn:
     """Returns a column of the ranking as people read it."""
     numeric = column.kind not in ("text", "flag")
     return TextColumn(column.name, column.title, column_texts(column, values), column.priority or 0, numeric)
+
+
+def judged(
+    question: str,
+    found: Sequence[Summary | None],
+    verdicts: Sequence[str],
+    p: Sequence[float | None],
+    states: Sequence[str] = (),
+) -> list[TextColumn]:
+    """Returns the columns of differences of accuracy, or of ratios of train time: what they are, verdict and p.
+
+    Args:
+        question: accuracy or time.
+        found: differences as fractions, or logarithms of ratios.
+        states: why there is no number; "ok" where there is one.
+    """
+    pairs = zip(found, p, strict=True)
+    known = [one if one is None or (own is not None and one.has_noise) else _alone(one) for one, own in pairs]
+    if is_time := question == "time":
+        texts = [NOTHING if one is None else _ratio_cell(one) for one in known]
+    else:
+        texts = column_texts(Column("", "", "percent", over=INTERVAL, signed=True), known)
+    cells = [state if state != "ok" else text for state, text in zip(states or ["ok"] * len(found), texts, strict=True)]
+    title, priority = ("train time, ratio", 3) if is_time else ("test accuracy, difference", 1)
+    columns = [TextColumn(question, title, cells, priority, numeric=True)]
+    if any(verdicts):
+        p_cells = [NOTHING if one is None else "< 0.001" if one < 0.001 else f"{one:.3f}" for one in p]
+        named = [one or NOTHING for one in verdicts]
+        columns.append(TextColumn(f"{question}_verdict", f"verdict on {question}", named, priority + 1))
+        columns.append(TextColumn(f"{question}_p", f"p, {question}", p_cells, 5, numeric=True))
+    return columns
+
+
+def _alone(found: Summary) -> Summary:
+    """Returns a mean without its interval, of which nothing is known."""
+    return dataclasses.replace(found, ci95=None)
+
+
+def _ratio_cell(log_time: Summary) -> str:
+    """Returns e.g. `x 1.32 (1.20 to 1.45)`."""
+    text = f"x {ratio_text(log_time.mean)}"
+    return text if log_time.ci95 is None else f"{text} ({span(ratio_text(log_time.low), ratio_text(log_time.high))})"
 
 
 def fit(columns: Sequence[TextColumn], width: int, gap: int) -> tuple[list[tuple[TextColumn, int]], int]:

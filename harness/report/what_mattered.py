@@ -8,27 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.counted import counted
-from harness.report.texts import (
-    NOTHING,
-    TextColumn,
-    TextTable,
-    column_texts,
-    listed,
-    one_line,
-    quoted,
-    ratio_of,
-    ratio_text,
-    span,
-)
-from harness.results.columns import INTERVAL, Column
-from harness.results.effects import NO_RESULT, Effect, Effects
+from harness.report.texts import TextColumn, TextTable, judged, listed, one_line, quoted, ratio_of
+from harness.results.effects import NO_RESULT, Effects
 from harness.results.factors import Design, Level
 from harness.results.measured import MeasuredConfig
 from harness.statistics.effects import MOST_LEVELS
-from harness.statistics.intervals import Summary
 
 MOST_ROWS = 12
-DIFFERENCE = Column("", "", "percent", over=INTERVAL, signed=True)
 
 
 @dataclass(frozen=True)
@@ -123,35 +109,14 @@ def _record(found: WhatMattered, own: Effects, at: int) -> dict[str, Any]:
     }
 
 
-def _columns(own: Effects, shown: Sequence[int]) -> Iterator[TextColumn]:
-    """Yields the columns of one number; none where no effect has a result."""
+def _columns(own: Effects, shown: Sequence[int]) -> list[TextColumn]:
+    """Returns the columns of one number; none where no effect has a result."""
     effects = [own.effects[at] for at in shown]
     if all(one.state == NO_RESULT for one in effects):
-        return
-    if own.question == "time":
-        title, priority, texts = "train time, ratio", 3, [_ratio_text(one.summary) for one in effects]
-    else:
-        title, priority = "test accuracy, difference", 1
-        texts = column_texts(DIFFERENCE, [one.summary for one in effects])
-    cells = [text if one.state == "ok" else one.state for one, text in zip(effects, texts, strict=True)]
-    yield TextColumn(own.question, title, cells, priority, numeric=True)
-    if any(one.verdict for one in effects):
-        verdicts, p = [one.verdict or NOTHING for one in effects], list(map(_p_text, effects))
-        yield TextColumn(f"{own.question}_verdict", f"verdict on {own.question}", verdicts, priority + 1)
-        yield TextColumn(f"{own.question}_p", f"p, {own.question}", p, 5, numeric=True)
-
-
-def _p_text(one: Effect) -> str:
-    p = one.p_beyond if one.verdict == "equivalent" else one.p_corrected
-    return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _ratio_text(log_time: Summary | None) -> str:
-    """Returns e.g. `x 1.32 (1.20 to 1.45)` of the logarithm of a ratio."""
-    if log_time is None:
-        return NOTHING
-    text = f"x {ratio_text(log_time.mean)}"
-    return text if log_time.ci95 is None else f"{text} ({span(ratio_text(log_time.low), ratio_text(log_time.high))})"
+        return []
+    p = [one.p_beyond if one.verdict == "equivalent" else one.p_corrected for one in effects]
+    verdicts, states = [one.verdict or "" for one in effects], [one.state for one in effects]
+    return judged(own.question, [one.summary for one in effects], verdicts, p, states)
 
 
 def _notes(found: WhatMattered, labels: Mapping[str, str]) -> Iterator[str]:
