@@ -135,7 +135,7 @@ def _differing(sections: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[s
         values = [section[key] for section in sections if key in section]
         if not is_identity(path):
             continue
-        if all(isinstance(value, Mapping) for value in values):
+        if all(isinstance(value, dict) for value in values):
             yield from _differing(values, f"{path}.")
         elif len(set(map(as_json, values))) > 1:
             yield path
