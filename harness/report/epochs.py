@@ -45,7 +45,6 @@ T = TypeVar("T")
 EpochsOf = Callable[[RunResult], Mapping[int, Mapping[str, Any]]]
 """Gives the events of a run's epochs, by their number, counted from 0."""
 SPLITS, METRICS = ("test", "train"), ("accuracy", "loss")
-OVER_TIME = ("samples_per_second", "wait_share", "gpu_watts")
 MOST_COLOURED = 8  # configs with a colour of their own: lines are drawn of these alone
 CurveOf = Callable[[RunResult], Curve | None]
 """Gives the curve of a run; None where its record has none."""
@@ -165,7 +164,7 @@ class ByEpoch:
     Attributes:
         runs: how many the means are over.
         epochs: each with its `epoch`, counted from 1, and what every run has of it: `seconds`, the train time until its
-            end, where no event before it was lost; e.g. `test.accuracy`; and the names of `OVER_TIME`.
+            end, where no event before it was lost; e.g. `test.accuracy` and `wait_share`.
         lost: epochs that are on record in some run, or were trained, and that not every run has an event of.
     """
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from harness.records.comparable import marks
 from harness.report.tables import Report, Table
 from harness.report.texts import FRONT, TextTable, fit, one_line
-from harness.results.columns import field_values, fields
+from harness.results.columns import fields
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with
 PAGE_WIDTH = 110
@@ -204,7 +204,7 @@ def _table_rows(table: Table) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         flat: dict[str, Any] = {}
         for column in table.columns:
-            flat.update(zip(fields(column), field_values(column, row.values.get(column.name)), strict=True))
+            flat |= fields(column, row.values.get(column.name))
         yield flat
 
 

@@ -102,10 +102,6 @@ class Front:
     cost: Cost
     places: tuple[Place, ...]
 
-    def members(self) -> list[Place]:
-        """Returns the configs on the front of the means, the cheapest first."""
-        return sorted((place for place in self.places if place.on_front), key=lambda place: place.paid.mean)
-
 
 def front_of(rows: Sequence[Row], cost: Cost) -> Front:
     """Returns the front of one system's ranked rows that have both numbers.
@@ -206,7 +202,7 @@ def prices_along(front: Front, compared: Family) -> list[Step]:
         compared: the accuracies of all configs of the front: a step has the verdict that every output has.
     """
     at = {config.config_id: place for place, config in enumerate(compared.configs)}
-    steps = itertools.pairwise(front.members())
+    steps = itertools.pairwise(sorted((one for one in front.places if one.on_front), key=lambda one: one.paid.mean))
     return [_step(front.cost, *step, compared, at) for step in steps if step[0].accuracy.mean < step[1].accuracy.mean]
 
 

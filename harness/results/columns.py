@@ -207,26 +207,18 @@ def extra_column(name: str, unit: str, title: str, better: str) -> Column:
     )
 
 
-def fields(column: Column) -> list[str]:
-    """Returns the names that a column has in the machine-readable files."""
+def fields(column: Column, value: Any = None) -> dict[str, Any]:
+    """Returns a row's value in a column, by the names that it has in the machine-readable files."""
+    name, known = column.name, value is not None
     if column.over == "mean":
-        return [f"{column.name}_mean"]
+        return {f"{name}_mean": value.mean if known else None}
     if column.over == INTERVAL:
-        return [f"{column.name}_mean", f"{column.name}_ci95", f"{column.name}_n"]
+        mean, ci95, n = (value.mean, value.ci95, value.n) if known else (None, None, None)
+        return {f"{name}_mean": mean, f"{name}_ci95": ci95, f"{name}_n": n}
     if column.over == MEDIAN:
-        return [column.name, f"{column.name.removesuffix('_seconds')}_above_seconds"]
-    return [column.name]
-
-
-def field_values(column: Column, value: Any) -> list[Any]:
-    """Returns a row's values under `fields(column)`."""
-    if column.over == "mean":
-        return [value.mean if value else None]
-    if column.over == INTERVAL:
-        return [value.mean, value.ci95, value.n] if value else [None, None, None]
-    if column.over == MEDIAN:
-        return [value.seconds, value.above] if value else [None, None]
-    return [value]
+        seconds, above = (value.seconds, value.above) if known else (None, None)
+        return {name: seconds, f"{name.removesuffix('_seconds')}_above_seconds": above}
+    return {name: value}
 
 
 def number(value: Any) -> Any:
@@ -238,4 +230,4 @@ def number(value: Any) -> Any:
 
 def sortable(columns: Iterable[Column]) -> dict[str, Column]:
     """Returns the names that a table can be sorted by; `test_accuracy` and `test_accuracy_mean` are the same."""
-    return {name: column for column in columns for name in (column.name, fields(column)[0])}
+    return {name: column for column in columns for name in (column.name, next(iter(fields(column))))}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.records.comparable import compares_with, is_of_device, is_of_time
-from harness.results.columns import MEASURED, Column, extra_columns, field_values, fields
+from harness.results.columns import MEASURED, Column, extra_columns, fields
 from harness.results.measured import count_statuses
 from harness.spec import is_identity
 from harness.statistics.intervals import summarise
@@ -54,8 +54,7 @@ def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.
         for column, numbers in numbers_of(table, ok, with_resumed=with_resumed):
             missed = column.metric.startswith("target.") and ("diverged" in ended or None in numbers)
             # The mean of those that arrived leaves out the slow.
-            found = over_seeds(column, [] if missed else numbers)
-            row.update(zip(fields(column), field_values(column, found), strict=True))
+            row |= fields(column, over_seeds(column, [] if missed else numbers))
         rows.append(row)
     return pandas.DataFrame(rows)
 
