@@ -165,13 +165,16 @@ def _same_rows(lines: list[str], comparisons: list[dict[str, Any]]) -> None:
         verdicts = re.findall("better|worse|faster|slower|undecided|equivalent", line)
         said = [(question, one[question]["verdict"]) for question in words if one[question]["verdict"]]
         assert verdicts == [words[question].get(verdict, verdict) for question, verdict in said]
-        ends = re.findall(r"([-+]?[\d.]+) to ([-+]?[\d.]+)", line)
-        known = [(one[question], 100 if question == "accuracy" else 1) for question in words]
-        known = [(answer, scale) for answer, scale in known if answer["low"] is not None]
-        assert len(ends) == len(known)
-        for shown, (answer, scale) in zip(ends, known, strict=True):
-            expected = [scale * answer["low"], scale * answer["high"]]
-            assert [float(end) for end in shown] == pytest.approx(expected, abs=0.0051, rel=0.006)
+        accuracy, time = one["accuracy"], one["time"]
+        differences = re.findall(r"([-+][\d.]+) ± ([\d.]+) points", line)
+        if accuracy["low"] is not None:
+            mean, half = map(float, differences[0])
+            expected = [100 * accuracy["low"], 100 * accuracy["high"]]
+            assert [mean - half, mean + half] == pytest.approx(expected, abs=0.0101)
+        ratios = re.findall(r"\(([\d.]+) to ([\d.]+)\)", line)
+        assert len(ratios) == (time["low"] is not None)
+        for shown in ratios:
+            assert [float(end) for end in shown] == pytest.approx([time["low"], time["high"]], abs=0.0051, rel=0.006)
 
 
 def _related(one: dict[str, Any], suite: str, output: list[str], *, borrows: bool) -> None:
