@@ -197,9 +197,9 @@ def _decimals(column: Column, values: Sequence[Any]) -> int:
     if column.kind == "percent":
         return 1 if column.name == "data_wait_share" else 2
     unit = 0.001 if column.kind == "milliseconds" else 1.0
-    sizes = [abs(number(value)) / unit for value in values if isinstance(number(value), int | float)]
-    smallest = min((size for size in sizes if size > 0 and math.isfinite(size)), default=1.0)
-    largest = max((size for size in sizes if math.isfinite(size)), default=1.0) or 1.0
+    sizes = [abs(one) / unit for one in map(number, values) if isinstance(one, int | float) and math.isfinite(one)]
+    smallest = min((size for size in sizes if size > 0), default=1.0)
+    largest = max(sizes, default=1.0) or 1.0
     most = max(4, 1 - math.floor(math.log10(largest)))  # two digits of a column of small numbers
     return min(most, max(0, 2 - math.floor(math.log10(smallest))))
 
