@@ -149,7 +149,9 @@ def test_without_a_result_it_says_what_there_is(fake: Any, tmp_path: Path, statu
     assert "There is no answer yet" in said
     assert "vegaEmbed=" not in path.read_text()  # there is nothing to draw
     assert path.stat().st_size < 60_000
-    assert ("2 runs of 1 config, 2 seeds: 2 failed" if status else "No results yet.") in said
+    assert (
+        "2 runs of 1 config on 1 process: 2 failed" if status else "There is no answer yet: no run of this suite has"
+    ) in said
 
 
 @pytest.mark.launch
