@@ -52,7 +52,6 @@ def test_sections_stand_in_their_order(words: Path, open_page: Open) -> None:
         "Accuracy over train time",
         "All configs",
         "Published against ours",
-        "Telemetry",
         "Pictures",
         "How it was measured",
     ]
