@@ -80,7 +80,7 @@ def _compared(config_id: str, row: Row | None, reference: Reference, study: Stud
         expected = max(0.0, expected[0]), min(1.0, expected[1])
     return {
         "config_id": config_id,
-        "label": study.labels[config_id],
+        "label": study.labels.get(config_id) or study.question.labels[config_id],
         "metric": name,
         "epoch": epoch,
         "published": reference.value,

@@ -80,9 +80,11 @@ class Study:
         return named_frame([(self.name, result) for result in self.results], names)
 
     def references(self) -> dict[str, list[Reference]]:
-        """Returns the published numbers of each config, by config_id."""
-        wanted = self.question.references
-        return {i: [one for one in wanted if matches(one.match, spec)] for i, spec in self.specs.items()}
+        """Returns the published numbers of each config, by config_id; without a record, by its label alone."""
+        wanted, specs = self.question.references, dict(self.specs)
+        if self.source == self.folder and not self.selection:
+            specs |= {i: {"label": label} for i, label in self.question.labels.items() if i not in specs}
+        return {i: [one for one in wanted if matches(one.match, spec)] for i, spec in specs.items()}
 
 
 def study_of_suite(first: Plan, roots: Sequence[Path], plan_for: Callable[[int], Plan] | None = None) -> Study:

@@ -297,6 +297,25 @@ def test_what_the_suite_asks_for_is_shown_and_the_rest_is_told(plan: Plan, tmp_p
     assert any(note.startswith("Left out: 6 results of configs that the suite does not have") for note in study.notes)
 
 
+def test_a_published_number_without_a_record_is_known_by_its_label(plan: Plan, tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    keep_question(plan, root)
+    asked = json.loads((root / "s/suite.json").read_text())
+    asked["references"] = [
+        {"match": {"label": "lr=0.03"}, "metric": "test.accuracy", "value": 0.9, "source": "report 1"},
+        {"match": {"model": "cnn3"}, "metric": "test.accuracy", "value": 0.8, "source": "report 2"},
+    ]
+    (root / "s/suite.json").write_text(json.dumps(asked))
+    gone = next(run.config_id for run in plan.runs if run.spec.label == "lr=0.03")
+    for run in plan.runs:
+        if run.config_id == gone:
+            shutil.rmtree(root / "s" / run.run_id)
+    study = study_of_folders([root / "s"])
+    assert gone not in study.specs and [one.value for one in study.references()[gone]] == [0.9]
+    only = study_of_folders([root / "s"], ["label=lr=0.01"])
+    assert gone not in only.references()
+
+
 def test_other_world_sizes_of_the_suites_configs_are_shown(plan: Plan, tmp_path: Path) -> None:
     root = tmp_path / "results"
     keep_question(plan, root)
