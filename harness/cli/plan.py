@@ -51,6 +51,10 @@ def plan(
     price_per_hour: Annotated[
         float | None, typer.Option("--price-per-hour", min=0.0, help="Of this machine, for the cost.")
     ] = None,
+    system: Annotated[
+        str,
+        text_option("--system", metavar="ID", help="Forecast for another calibrated system: its id, or a path."),
+    ] = "",
     output: Output = RESULTS,
     as_json: AsJson = False,
 ) -> None:
@@ -58,13 +62,14 @@ def plan(
     from harness.data.prepare import absent, known_fingerprint, read_by
 
     limit = _limit(within)
-    if not forecast and (alone := _given(seconds=seconds, within=limit, price_per_hour=price_per_hour)):
+    alone = _given(seconds=seconds, within=limit, price_per_hour=price_per_hour, system=system or None)
+    if alone and not forecast:
         raise HarnessError(f"--{alone} belongs to a forecast", f"harness plan {suite} --forecast --{alone} ...")
     if forecast:
         _refuse_launcher(suite)
     planned = plan_of(suite, set_, only, smoke, config_file, plugins=plugin, fingerprint=known_fingerprint)
     if forecast:
-        _forecast(planned, output, config_file, seconds or SECONDS, limit, price_per_hour, as_json)
+        _forecast(planned, output, config_file, seconds or SECONDS, limit, price_per_hour, system, as_json)
         return
     runs = planned.runs
     lacking = {key: _lacking(source, suite) for key, source in absent(run.spec.data for run in runs).items()}
@@ -113,6 +118,7 @@ def _forecast(
     seconds: float,
     within: float | None,
     price_per_hour: float | None,
+    system: str,
     as_json: bool,
 ) -> None:
     """Makes, writes and prints a forecast."""
@@ -130,9 +136,8 @@ def _forecast(
     if planned.race:
         planned = without_needless_runs(planned, output)
         say("a race: the forecast is of all runs that it may still make, which is the most that it can take")
-    made = make_forecast(
-        planned, output, Launcher(config_file), seconds, say, within=within, price_per_hour=price_per_hour
-    )
+    options = {"within": within, "price_per_hour": price_per_hour, "elsewhere": system}
+    made = make_forecast(planned, output, Launcher(config_file), seconds, say, **options)
     print_json(made.model_dump(mode="json")) if as_json else print_text(forecast_text(made, console.width))
     if made.open_runs:
         say(f"written to {output / planned.suite.name / FORECAST_FILE}")
@@ -147,7 +152,7 @@ def _limit(within: str) -> float | None:
         raise HarnessError(f"--within {within} is no duration", HINT) from None
 
 
-def _given(**options: float | None) -> str:
+def _given(**options: float | str | None) -> str:
     """Returns the first option that was given, as people write it; empty for none."""
     return next((name.replace("_", "-") for name, value in options.items() if value is not None), "")
 

@@ -11,6 +11,7 @@ from harness.durations import duration_text
 from harness.errors import HarnessError, see_doctor
 from harness.forecast.alike import timing_key
 from harness.forecast.ask import on_login_node, require_torch, send_to_node, step_all
+from harness.forecast.elsewhere import Elsewhere
 from harness.forecast.forecast import Forecast, Known, leave_out, total_of, useful_records, with_shares
 from harness.launching.launch_command import Launcher
 from harness.launching.manifest import Manifest
@@ -36,8 +37,9 @@ def make_forecast(
     *,
     within: float | None = None,
     price_per_hour: float | None = None,
+    elsewhere: str = "",
 ) -> Forecast:
-    """Returns the forecast of a plan's open runs on this system, and writes it beside the suite's results.
+    """Returns the forecast of a plan's open runs on a system, and writes it beside the suite's results.
 
     Args:
         plan: of the suite.
@@ -46,10 +48,12 @@ def make_forecast(
         seconds: for stepping all configs together.
         say: is given sentences for a person.
         within: seconds in which the runs shall be done.
-        price_per_hour: of this machine.
+        price_per_hour: of the machine.
+        elsewhere: another system that the forecast is for, see `Elsewhere.of`; empty for this one.
 
     Raises:
-        HarnessError: torch is missing, nothing can be stepped, or the forecast cannot be written.
+        HarnessError: torch is missing, nothing can be stepped, a calibration is missing, or the forecast cannot be
+            written.
     """
     require_torch()
     require_writable(output / plan.suite.name)
@@ -57,6 +61,9 @@ def make_forecast(
         say(f"this is no job of SLURM and has no GPU: the forecast is of the CPU here; {send_to_node()}")
     manifest = Manifest.of(plan, output)
     system = describe_system(use_cpu=launcher.uses_cpu())
+    other = Elsewhere.of(output, system["system_id"], elsewhere) if elsewhere else None
+    if other:
+        system = {"system_id": other.there.system_id, "name": other.there.system}
     identified = tuple(run for run in plan.runs if run.run_id)  # of the others the data were never read here
     known_runs = KnownRuns.of(manifest.model_copy(update={"runs": identified}), system["system_id"])
     done = known_runs.done
@@ -91,7 +98,7 @@ def make_forecast(
     notes = [_few(chosen_count=len(chosen), stepped_count=len(stepped), seconds=seconds)]
     if chosen and (used := surroundings.busy_cores()) and used > 0.5:
         notes.append(f"other processes used {used:.1f} cores meanwhile: the forecast is of the machine as it is now")
-    forecast = _assemble(plan, known, system, [note for note in notes if note], within, price_per_hour)
+    forecast = _assemble(plan, known, system, [note for note in notes if note], within, price_per_hour, other)
     if open_runs and forecast.wall is None:
         told = next((config for config in forecast.configs if config.problem), None)
         which = f"“{told.label}”: {told.problem}" if told else ""
@@ -131,9 +138,13 @@ def _assemble(
     notes: list[str],
     within: float | None,
     price_per_hour: float | None,
+    other: Elsewhere | None,
 ) -> Forecast:
-    configs = with_shares([known.config(config_id) for config_id in known.specs])
-    once = known.once()
+    found, once = [known.config(config_id) for config_id in known.specs], known.once()
+    if other:
+        found, once = [other.config(own, known.specs[own.config_id]) for own in found], other.once(once)
+        notes = [*notes, *other.notes()]
+    configs = with_shares(found)
     timed = [config for config in configs if config.total]
     wall = total_of(timed, once) if timed else None
     joules = [config.joules for config in timed]
