@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from harness.counted import counted
+from harness.launching.slurm.submission import SUBMISSIONS
 from harness.records.ongoing import OngoingRun, ongoing_run
 from harness.records.planned import done_elsewhere, folder_of
 from harness.records.read import names_in, read_system
@@ -20,6 +21,7 @@ from harness.results.race import RACES
 from harness.results.study import suite_folders
 from harness.suite.plan import Plan
 
+NO_RUNS = frozenset({RACES, SUBMISSIONS})  # other folders beside those of runs
 FEW, MOST_PROCESSES = 2000, 4  # runs that one process reads, and processes that read more: login nodes are shared
 
 
@@ -118,7 +120,7 @@ def suite_status(plan: Plan, *roots: Path) -> SuiteStatus:
 def folder_status(*folders: Path) -> SuiteStatus:
     """Does so for folders `ROOT/SUITE` of records, without the suite's file: open are runs that have begun."""
     found = _read(folders)
-    return _status(folders[0].resolve().name, found, {record.run_id for record in found} - {RACES})
+    return _status(folders[0].resolve().name, found, {record.run_id for record in found})
 
 
 def stored_suites(root: Path) -> dict[str, str]:
@@ -133,7 +135,7 @@ def stored_suites(root: Path) -> dict[str, str]:
 
 def _read(folders: Sequence[Path]) -> list[_Record]:
     """Reads the records in a suite's folders; many of them in several processes."""
-    runs = [(str(suite), run_id) for suite in folders for run_id in names_in(suite)]
+    runs = [(str(suite), run_id) for suite in folders for run_id in names_in(suite) if run_id not in NO_RUNS]
     processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if len(runs) > FEW else 1
     if processes == 1:
         return _read_runs(runs)

@@ -86,6 +86,14 @@ def test_the_suites_of_a_results_root(plan: Plan, tmp_path: Path) -> None:
     assert stored_suites(tmp_path) == {str(tmp_path / "s"): "2 ok, 1 failed on machine m"}
 
 
+def test_races_and_submissions_are_no_runs(plan: Plan, tmp_path: Path) -> None:
+    record(tmp_path, plan.runs[0], "ok")
+    for folder in ("submissions/20261130T120000Z/logs", "races/0123/looks"):
+        (tmp_path / "s" / folder).mkdir(parents=True)
+    found = folder_status(tmp_path / "s")
+    assert (found.total, found.systems["m"].counts) == (1, {"ok": 1})
+
+
 def test_several_processes_read_what_one_reads(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for at, run in enumerate(plan.runs[:5]):
         record(tmp_path / "a", run, "failed" if at % 2 else "ok", f"m{at % 2}", Cause(kind="E", message=f"no {at}"))

@@ -25,6 +25,7 @@ from harness.records.result import FINAL
 from harness.suite.plan import Plan
 
 TEMPLATE = Path(__file__).with_name("array.sbatch")
+SUBMISSIONS = "submissions"  # the folder of them in that of a suite
 SUBMISSION_FILE = "submission.json"
 
 
@@ -74,7 +75,7 @@ def read_submissions(output: Path, suite: str) -> list[Submission]:
         HarnessError: one cannot be read.
     """
     found = []
-    for path in sorted((output / suite / "submissions").glob(f"*/{SUBMISSION_FILE}")):
+    for path in sorted((output / suite / SUBMISSIONS).glob(f"*/{SUBMISSION_FILE}")):
         try:
             jobs = {int(job): Array(**array) for job, array in read_object(path)["jobs"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -162,7 +163,7 @@ class Draft:
         total = counted(len(plan.runs), "run")
         return Draft(
             Manifest.of(plan, output.resolve()).model_copy(update={"runs": tuple(runs), "any_system": True}),
-            output / name / "submissions" / datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ"),
+            output / name / SUBMISSIONS / datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ"),
             f"{name}: {total}{f'; left out: {left_out}' if left_out else ''}; to submit: {len(runs)}",
             tuple(arrays(runs, resources, max_array_size())),
             resources,
