@@ -5,8 +5,7 @@ It stands still between two looks; only the runs that have ended meanwhile chang
 
 from __future__ import annotations
 
-import functools
-import operator
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,10 +99,9 @@ class RaceBlock:
         return SEPARATOR.join(parts)
 
     def _expected(self, runs: Iterable[PlannedRun]) -> str:
-        try:
-            return rounded_text(functools.reduce(operator.add, [self.spans[run.run_id] for run in runs]).seconds)
-        except (KeyError, TypeError):  # not of all of them, or there are none
-            return ""
+        spans = [self.spans.get(run.run_id) for run in runs]
+        known = [span.seconds for span in spans if span]
+        return rounded_text(math.fsum(known)) if known and len(known) == len(spans) else ""
 
     def _names(self, config_ids: Iterable[str]) -> str:
         return ", ".join(self.race.race.configs[one] for one in config_ids)
