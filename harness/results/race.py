@@ -250,11 +250,14 @@ def race_of(folder: Path, results: Iterable[RunResult]) -> RaceState | None:
     races = races_in(folder)
     if not races:
         return None
-    state = races[-1]
-    made = {one: len(values) for one, values in state.looks[-1].accuracy.items()} if state.looks else {}
-    made |= {one: state.seeds.stop for one in state.staying if state.seeds}
+    made: dict[str, int] = {}
+    for state in races:  # what an earlier race has made is no fixed number of seeds either
+        for config_id, values in state.looks[-1].accuracy.items() if state.looks else ():
+            made[config_id] = max(len(values), made.get(config_id, 0))
+        for config_id in state.staying if state.seeds else ():
+            made[config_id] = max(state.seeds.stop, made.get(config_id, 0))
     beside = any(result.seed >= made.get(result.config_id, 0) for result in results if not result.is_anchor)
-    return None if beside else state
+    return None if beside else races[-1]
 
 
 def races_in(folder: Path) -> list[RaceState]:

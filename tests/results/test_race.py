@@ -139,6 +139,11 @@ def test_other_looks_are_a_new_race_over_the_same_runs(tmp_path):
     assert second.looks == ()
     assert len(second.start.earlier) == first.taken()
     assert [state.race.looks for state in races_in(tmp_path / "raced")] == [(3, 5, 8), (3, 6, 8)]
+    shorter = plan_of(tmp_path, SUITE.replace("[3, 5, 8]", "[3, 4]"))
+    third = raced(shorter, tmp_path, looks=1)
+    found = race_of(tmp_path / "raced", third.results(changed.runs))
+    assert found and found.race == shorter.race, "what is left of the first race is no fixed number of seeds"
+    assert found.looks[-1].exploratory
 
 
 def test_a_race_over_code_that_changed_is_exploratory(tmp_path):
