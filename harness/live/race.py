@@ -90,8 +90,8 @@ class RaceBlock:
             head = f"{state.ended}: fresh seeds"
         else:
             decides = "who is decided" if race.against else "who leaves"
-            is_last = "the last" if made + 1 == len(looks) else f"of {len(looks)}"
-            head = f"look {made + 1} {is_last}, at {looks[made]} seeds: {decides}{', or the end' * (width > WIDE)}"
+            which = ", the last" if made + 1 == len(looks) else f" of {len(looks)}"
+            head = f"look {made + 1}{which}, at {looks[made]} seeds: {decides}{', or the end' * (width > WIDE)}"
         parts = [head, ", ".join([counted(len(coming), "run"), self._expected(coming) or "no forecast"])]
         rest = [run for run in self.possible if run.spec.seed >= state.seeds.start and run.run_id not in ended]
         whole = self._expected(rest) if not state.ended and len(rest) > len(coming) else ""

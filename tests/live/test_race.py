@@ -59,7 +59,7 @@ def test_who_left_and_why_and_what_the_next_look_decides_with_its_forecast(tmp_p
 def test_the_last_look_and_the_end(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, SUITE.replace("looks: [3, 5, 8]", "looks: [3, 4]"))
     look(plan, tmp_path)
-    assert block(plan, tmp_path).lines((), 79)[-1].startswith("look 2 the last, at 4 seeds")
+    assert block(plan, tmp_path).lines((), 79)[-1].startswith("look 2, the last, at 4 seeds")
     state = look(plan, tmp_path)
     assert state.ended
     assert block(plan, tmp_path).lines((), 79)[-1].startswith("Race over, ")
