@@ -117,14 +117,15 @@ def require_all_of_race(plan: Plan, suite: Path, only: Sequence[str] | None, ver
 
 def identify_data(section: DataSection) -> str:
     """Returns the identity of the data's content, and says so where files have to be read for it."""
-    from harness.data.prepare import fingerprint, known_fingerprint
+    from harness.data.prepare import fingerprint
 
-    if not known_fingerprint(section) and os.environ.get("RANK", "0") == "0":
+    def on_reading() -> None:
         where = getattr(section, "root", None) or section.name
         stderr().print(
             f"reading all files of {where}: their content is part of each run's identity", markup=False, soft_wrap=True
         )
-    return fingerprint(section)
+
+    return fingerprint(section, on_reading)
 
 
 def stderr() -> Console:

@@ -2,29 +2,25 @@
 
 An entry of the cache is a folder, keyed by the files' paths, sizes and times and by how they are decoded:
 `survey.npz` (which files can be read, and how), `images.npy` (all of them decoded, where a loader wanted that) and
-`plain/` (PNG copies of those that not every decoder reads alike). The hash of their content is kept by the same sizes
-and times. It may be deleted at any time.
+`plain/` (PNG copies of those that not every decoder reads alike). It may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import io
-import math
 import os
 import shutil
 import time
 import uuid
-from array import array
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from harness.cache import cache_root, remember, remembered
+from harness.cache import cache_root
 from harness.data.images import for_each, read_image
-from harness.data.source import fingerprint_of
+from harness.data.listed import ListedFiles
 from harness.errors import HarnessError, MachineError
 from harness.records.files import write_atomically
 
@@ -32,79 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 VERSION = 1  # raise it when the same files would be decoded otherwise
-QUICK_BYTES = 256 * 2**20  # that are read, where their content is not known, even for a plan: once, for seconds
-STAMP = 3  # numbers of a file's stamp: size, time of its content, time of its entry
-HASH_BYTES, READ_BYTES, NAMES_AT_ONCE = 32, 2**20, 10_000
 SIZE_HINT = "set data.size to bring all images to one size, or data.evaluate to cut them as they are"
-
-
-def content_of(paths: Sequence[str], root: Path, *, most_bytes: float = math.inf) -> str:
-    """Returns the hash of the files' content and of their names below `root`.
-
-    It is kept until a size or a time of a file changes.
-
-    Args:
-        paths: the files, below `root`.
-        root: a folder; where it lies is no part of the hash.
-        most_bytes: read the files, where their content is not known, if all of them together are no larger.
-
-    Returns:
-        sha256 (hex); empty where the content is not known and the files are too large to be read for it.
-
-    Raises:
-        HarnessError: the files change while they are read.
-    """
-    stamps = _stamps(paths)
-    total, key = sum(stamps[::STAMP]), _key(paths, stamps, os.fsencode(root.absolute()).hex())
-    if total > most_bytes:
-        return remembered("content", key) or ""
-
-    def make() -> str:
-        hashes = bytearray(HASH_BYTES * len(paths))
-        unreadable: set[int] = set()
-
-        def hash_one(row: int) -> None:
-            stamp = stamps[STAMP * row : STAMP * (row + 1)]
-            try:
-                digest = _hash_of(paths[row], stamp)
-            except OSError:  # a broken link: the dataset says what becomes of unreadable files
-                unreadable.add(row)
-            else:
-                hashes[HASH_BYTES * row : HASH_BYTES * (row + 1)] = digest
-
-        for_each(len(paths), hash_one, total / max(len(paths), 1))
-        return _content(paths, root, hashes, unreadable)
-
-    return remember("content", key, make)
-
-
-def _hash_of(path: str, stamp: array[int]) -> bytes:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        digest = hashlib.sha256()
-        while part := os.read(handle, READ_BYTES):
-            digest.update(part)
-            if len(part) < READ_BYTES:
-                break
-        if _stamp(os.fstat(handle)) != tuple(stamp):
-            raise HarnessError(f"{path} changes while it is read", "wait until all files are there")
-    finally:
-        os.close(handle)
-    return digest.digest()
-
-
-def _content(paths: Sequence[str], root: Path, hashes: bytearray, unreadable: Set[int]) -> str:
-    """Returns the hash of the names and the hashes of their content, by name; as `fingerprint_of` a list of pairs."""
-    begin = f"{root}{os.sep}"
-    digest, between = hashlib.sha256(b"[["), b""
-    for row in sorted(range(len(paths)), key=lambda row: os.fsencode(paths[row])):
-        path = paths[row]
-        name = os.fsencode(path[len(begin) :] if path.startswith(begin) else os.path.relpath(path, root)).hex()
-        of_file = "unreadable" if row in unreadable else hashes[HASH_BYTES * row : HASH_BYTES * (row + 1)].hex()
-        digest.update(between + f'["{name}", "{of_file}"]'.encode())
-        between = b", "
-    digest.update(b"]]")
-    return digest.hexdigest()
 
 
 class Survey(NamedTuple):
@@ -140,14 +64,14 @@ class ImageFiles:
 
     def __init__(
         self,
-        paths: Sequence[str],
+        paths: Sequence[str] | ListedFiles,
         *,
         channels: int,
         size: int | None = None,
         unreadable: Literal["fail", "skip"] = "fail",
         squash: bool = False,
     ) -> None:
-        self._paths = list(paths)
+        self._paths = paths if isinstance(paths, ListedFiles) else ListedFiles(paths)
         self._channels = channels
         self._size = size
         self._unreadable: Literal["fail", "skip"] = unreadable
@@ -159,8 +83,7 @@ class ImageFiles:
     @functools.cached_property
     def folder(self) -> Path:
         """The entry of the cache."""
-        key = _key(self._paths, _stamps(self._paths), VERSION, *self._options)
-        return cache_root() / "images" / key[:32]
+        return cache_root() / "images" / self._paths.key(VERSION, *self._options)[:32]
 
     def survey(self, *, decode: bool) -> Survey:
         """Returns which files can be read.
@@ -175,7 +98,7 @@ class ImageFiles:
         if found is None or (decode and not (self.folder / "images.npy").exists()):
             found = self._read_all(decode)
         if self._unreadable == "fail" and not found.readable.all():
-            read_image(self._paths[found.readable.argmin()], channels=self._channels)  # raises what it did at first
+            read_image(self._paths[int(found.readable.argmin())], channels=self._channels)  # raises as before
             shutil.rmtree(self.folder, ignore_errors=True)  # it can be read now
             return self.survey(decode=decode)
         return found
@@ -313,31 +236,6 @@ class ImageFiles:
         copy.parent.mkdir(exist_ok=True)
         image = Image.fromarray(pixels if self._channels > 1 else pixels[..., 0])
         write_atomically(copy, lambda file: image.save(file, "png", compress_level=1))
-
-
-def _stamp(found: os.stat_result) -> tuple[int, int, int]:
-    """Returns what tells that a file was changed or replaced; an archive that is unpacked sets mtime, but not ctime."""
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _stamps(paths: Sequence[str]) -> array[int]:
-    """Returns the stamps of files one after the other: of a million files, tuples would take 200 MB."""
-    stamps = array("q")
-    for path in paths:
-        try:
-            stamps.extend(_stamp(os.stat(path)))  # noqa: PTH116 - of each of a million files
-        except OSError:  # a broken link
-            stamps.extend((0, -1, -1))
-    return stamps
-
-
-def _key(paths: Sequence[str], stamps: array[int], *parts: object) -> str:
-    """Returns a hash of files by their paths and stamps, and of other parts."""
-    digest = hashlib.sha256(fingerprint_of(*parts).encode())
-    digest.update(stamps)
-    for start in range(0, len(paths), NAMES_AT_ONCE):
-        digest.update(os.fsencode("\0".join(paths[start : start + NAMES_AT_ONCE])))
-    return digest.hexdigest()
 
 
 def _width_by_height(shape: Sequence[int]) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from harness import registry
 from harness.data.source import Dataset, DataSource, Split
 from harness.data.split import hold_out, take
 from harness.errors import HarnessError
-from harness.spec import Augment, DataSection, ImageShape, parameters, section_model
+from harness.spec import Augment, DataSection, ImageShape, parameters
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,24 @@ def data_source(section: DataSection) -> DataSource:
     return registry.build("dataset", section.name, **parameters(section))
 
 
-def fingerprint(section: DataSection) -> str:
+def fingerprint(section: DataSection, on_reading: Callable[[], None] = lambda: None) -> str:
     """Returns the identity of the data's content; files whose content is not known are read.
+
+    Args:
+        section: names the data.
+        on_reading: is called before many bytes are read.
 
     Raises:
         HarnessError: the data are not where the section says.
     """
-    return _fingerprint(read_by(section), registry.version(), read=True)
+    key = read_by(section), registry.version()
+    if not _identities.get(key):
+        source = data_source(section)  # it lists the files once
+        _identities[key] = _known(source)
+        if not _identities[key]:
+            on_reading()
+            _identities[key] = source.fingerprint()
+    return _identities[key]
 
 
 def known_fingerprint(section: DataSection) -> str:
@@ -62,7 +71,17 @@ def known_fingerprint(section: DataSection) -> str:
     Raises:
         HarnessError: the data are not where the section says.
     """
-    return _fingerprint(read_by(section), registry.version(), read=False)
+    key = read_by(section), registry.version()
+    if key not in _identities:
+        _identities[key] = _known(data_source(section))
+    return _identities[key]
+
+
+_identities: dict[tuple[str, int], str] = {}  # one look for all configs that read the same data
+
+
+def _known(source: DataSource) -> str:
+    return source.known_fingerprint() if source.known_fingerprint else source.fingerprint()
 
 
 def read_by(section: DataSection) -> str:
@@ -90,12 +109,14 @@ def prepare(section: DataSection, *, encoded: bool = False, planned: str = "") -
         HarnessError: the data are missing, unreadable, fewer than the section asks for, or not what was planned.
     """
     key = section.model_dump_json(exclude={"augment", "normalize"}), encoded, planned
-    splits = _kept.get(key)
+    splits, source = _kept.get(key), data_source(section)
     if not splits:
         _kept.clear()  # before the next data set is read, not after
-        splits = _prepare(section, encoded)
+        splits = _prepare(section, source, encoded)
+        if splits.decode_seconds:  # the files may have changed meanwhile
+            source = data_source(section)
     if planned and (encoded or key not in _kept):  # files that are left encoded are read again in each epoch
-        _require_content(section, planned)
+        _require_content(section, source, planned)
     _kept[key] = splits
     return splits
 
@@ -103,15 +124,8 @@ def prepare(section: DataSection, *, encoded: bool = False, planned: str = "") -
 _kept: dict[tuple[str, bool, str], Splits] = {}
 
 
-@functools.cache  # one look for all configs that read the same data
-def _fingerprint(section: str, version: int, *, read: bool) -> str:
-    values = json.loads(section)
-    source = data_source(section_model("data", values["name"]).model_validate_json(section))  # type: ignore[arg-type]
-    return source.known_fingerprint() if source.known_fingerprint and not read else source.fingerprint()
-
-
-def _require_content(section: DataSection, planned: str) -> None:
-    if data_source(section).fingerprint() != planned:
+def _require_content(section: DataSection, source: DataSource, planned: str) -> None:
+    if source.fingerprint() != planned:
         where = getattr(section, "root", None) or section.name
         message = f"the data of {where} are not those that this run was planned for: files have changed since"
         raise HarnessError(message, "plan again: `harness run SUITE`, or `harness submit SUITE`, reads what is there")
@@ -129,8 +143,7 @@ def _load_varied(section: DataSection, source: DataSource, encoded: bool) -> Dat
     return dataclasses.replace(dataset, decode_seconds=dataset.decode_seconds + squashed.seconds)
 
 
-def _prepare(section: DataSection, encoded: bool) -> Splits:
-    source = data_source(section)
+def _prepare(section: DataSection, source: DataSource, encoded: bool) -> Splits:
     if section.evaluate:
         dataset = _load_varied(section, source, encoded)
     else:

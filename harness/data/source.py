@@ -146,7 +146,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DataSource:
-    """A dataset that is described but not yet read.
+    """A dataset that is described but not yet read. It may list its files once: describe it anew to find changes.
 
     Args:
         fingerprint: returns the identity of the data's content; it reads files whose content is not known.

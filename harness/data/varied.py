@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.data.files import ImageFiles, Survey
 from harness.data.images import for_each, look_at, read_image
+from harness.data.listed import ListedFiles
 from harness.data.source import Dataset, Split
 from harness.errors import HarnessError
 from harness.spec import Evaluate
@@ -30,7 +31,7 @@ class VariedFiles(ImageFiles):
 
     def __init__(
         self,
-        paths: Sequence[str],
+        paths: Sequence[str] | ListedFiles,
         *,
         channels: int,
         evaluate: Evaluate,
@@ -111,7 +112,7 @@ class SquashedFiles(ImageFiles):
     """
 
     def __init__(
-        self, original: VariedFiles, paths: Sequence[str], channels: int, size: int, unreadable: Literal["fail", "skip"]
+        self, original: VariedFiles, paths: ListedFiles, channels: int, size: int, unreadable: Literal["fail", "skip"]
     ) -> None:
         super().__init__(paths, channels=channels, size=size, unreadable=unreadable, squash=True)
         self._original = original
@@ -125,7 +126,7 @@ class SquashedFiles(ImageFiles):
         found = super().survey(decode=decode)
         bad = self._original.survey(decode=False).readable & ~found.readable
         if bad.any():
-            read_image(self._paths[bad.argmax()], channels=self._channels)  # raises what it did at first
+            read_image(self._paths[int(bad.argmax())], channels=self._channels)  # raises what it did at first
         return found
 
     @property
@@ -162,7 +163,7 @@ def middle_boxes(sizes: np.ndarray, evaluate: Evaluate) -> np.ndarray:
 
 
 def read_files(
-    paths: Sequence[str],
+    paths: ListedFiles,
     labels: np.ndarray,
     train: np.ndarray,
     test: np.ndarray,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import warnings
@@ -9,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.data.datasets.image_folder import ARCHIVER_FOLDER, ImageFile, Listing, Nested, list_images
+from harness.data.datasets.image_folder import ARCHIVER_FOLDER, Listing, Nested, list_images
 from harness.data.images import FORMATS, for_each, read_image
 from harness.errors import HarnessError
 from harness.paths import user_path
@@ -94,20 +95,15 @@ def look_at(folder: Path, nested: Nested = "refuse") -> Look:
         raise HarnessError(f"the name of {str(root)!r} is not UTF-8", "rename it: a suite is UTF-8") from None
     test_folder, listing = _list(root, nested)
     names = listing.class_names
-    train = _by_class(names, listing.train)
-    test = _by_class(names, listing.test) if listing.test is not None else {}
+    train = dict(zip(names, map(len, listing.train), strict=True))
+    test = dict(zip(names, map(len, listing.test), strict=True)) if listing.test is not None else {}
     folders = _folders(root)
     used = {"train", test_folder, ARCHIVER_FOLDER} if test else set(folders)
     unused = [name for name in folders if name not in used]
     passed_over = listing.empty + [name for name in folders if name == ARCHIVER_FOLDER]
     found = Look(root, test_folder if test else None, unused, train, test, nested, passed_over, listing.loose)
-    _open(found, [*listing.train, *(listing.test or [])])
+    _open(found, [*itertools.chain(*listing.train, *(listing.test or []))])
     return found
-
-
-def _by_class(names: tuple[str, ...], files: list[ImageFile]) -> dict[str, int]:
-    counts = Counter(names[file.label] for file in files)
-    return {name: counts[name] for name in names}
 
 
 def _list(root: Path, nested: Nested) -> tuple[str, Listing]:
@@ -137,11 +133,11 @@ def _hint(root: Path, error: HarnessError) -> str:
     )
 
 
-def _open(found: Look, files: list[ImageFile]) -> None:
+def _open(found: Look, files: list[str]) -> None:
     chosen = files if len(files) <= MOST_OPENED else random.Random(0).sample(files, MOST_OPENED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large images, as `for_each` does
-        for_each(len(chosen), lambda index: _open_one(found, chosen[index].path))
+        for_each(len(chosen), lambda index: _open_one(found, chosen[index]))
     found.opened = len(chosen)
     if not found.sizes:
         raise HarnessError(f"none of the {len(chosen)} images in {found.root} can be read", "repair or replace them")

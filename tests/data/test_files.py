@@ -23,6 +23,7 @@ from PIL import Image
 from harness.cache import cache_root
 from harness.data import files as module
 from harness.data.files import ImageFiles
+from harness.data.listed import ListedFiles
 from harness.errors import HarnessError
 from tests.data.feeds import read_by_hand
 
@@ -465,7 +466,7 @@ def test_the_hash_of_the_content_is_that_of_sorted_names_and_hashes(tmp_path: Pa
         [os.fsencode(name).hex(), hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()] for name in names[:-1]
     ]
     pairs.append([b"broken.png".hex(), "unreadable"])
-    found = module.content_of([str(tmp_path / name) for name in names], tmp_path)
+    found = ListedFiles([str(tmp_path / name) for name in names]).content(tmp_path)
     assert found == hashlib.sha256(json.dumps([sorted(pairs)]).encode()).hexdigest()
 
 
@@ -489,4 +490,4 @@ def test_a_file_that_changes_while_it_is_read_is_one_error(
 
     monkeypatch.setattr(os, "read", disturbed)
     with pytest.raises(HarnessError, match=r"a\.png changes while it is read"):
-        module.content_of([str(path)], tmp_path)
+        ListedFiles([str(path)]).content(tmp_path)

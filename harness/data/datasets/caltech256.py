@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harness.counted import counted
 from harness.data.download import Archive, unpack
-from harness.data.files import QUICK_BYTES, ImageFiles, content_of
+from harness.data.files import ImageFiles
+from harness.data.listed import QUICK_BYTES, ListedFiles
 from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
 from harness.data.split import rank_in_class
 from harness.errors import HarnessError
@@ -66,7 +67,7 @@ def caltech256(
         own = CHECKSUM, size, train_per_class, test_per_class, split_seed, clutter
         if not folder.is_dir():
             return fingerprint_of("caltech256", *own)
-        content = content_of(_images(folder), folder, most_bytes=most_bytes)
+        content = _images(folder).content(folder, most_bytes)
         if not content:
             return ""
         return fingerprint_of("caltech256", *own, *([] if content == _noted_content(folder) else [content]))
@@ -81,12 +82,12 @@ def caltech256(
     )
 
 
-def _images(folder: Path) -> list[str]:
-    return sorted(map(str, folder.glob("*/*.jpg")))
+def _images(folder: Path) -> ListedFiles:
+    return ListedFiles(sorted(map(str, folder.glob("*/*.jpg"))))
 
 
 def _note_content(folder: Path) -> None:
-    (folder / CONTENT).write_text(content_of(_images(folder), folder), encoding="utf-8")
+    (folder / CONTENT).write_text(_images(folder).content(folder), encoding="utf-8")
 
 
 def _noted_content(folder: Path) -> str | None:

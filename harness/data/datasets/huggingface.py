@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.cache import cache_root
-from harness.data.files import QUICK_BYTES, content_of
 from harness.data.images import tell_progress
+from harness.data.listed import QUICK_BYTES, ListedFiles
 from harness.data.source import Dataset, DataSource, fingerprint_of
 from harness.data.split import hold_out
 from harness.data.varied import read_files
@@ -78,7 +78,7 @@ def huggingface(
         _require_place(root, repository, revision)
         if not folder:
             return fingerprint_of(repository, revision, subset)
-        return content_of(_data_files(folder), folder, most_bytes=most_bytes)
+        return ListedFiles(_data_files(folder)).content(folder, most_bytes)
 
     def fingerprint(most_bytes: float = math.inf) -> str:
         found = content(most_bytes)
@@ -108,7 +108,7 @@ def huggingface(
         if "test" not in of_split:
             train, test = hold_out(labels, test_fraction, split_seed)
         return read_files(
-            [str(kept / _place(name, number)) for name, some in of_split.items() for number in range(len(some))],
+            ListedFiles([f"{kept}/{_place(name, row)}" for name, some in of_split.items() for row in range(len(some))]),
             labels,
             train,
             test,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from harness.data.files import QUICK_BYTES, content_of
 from harness.data.images import SUFFIXES
+from harness.data.listed import QUICK_BYTES, ListedFiles
 from harness.data.source import Dataset, DataSource, fingerprint_of
 from harness.data.split import hold_out
 from harness.data.varied import read_files
@@ -24,38 +26,41 @@ if TYPE_CHECKING:
 ARCHIVER_FOLDER = "__MACOSX"  # beside what macOS packed: a shadow of each file, by the same name
 
 
-class ImageFile(NamedTuple):
-    """An image that was listed, not opened."""
-
-    path: str
-    label: int
-
-
 Nested = Literal["refuse", "first", "last"]
 
 
 class Classes(NamedTuple):
-    """The images of a split by class.
+    """The images of a split by class, listed and not opened.
 
     Attributes:
+        paths: of each class.
         empty: folders that hold nothing, and are passed over.
         loose: how many images lie in no class folder, and are left out.
     """
 
     names: tuple[str, ...]
-    files: list[ImageFile]
+    paths: list[list[str]]
     empty: list[str]
     loose: int
 
 
 class Listing(NamedTuple):
-    """The images of a folder; `test` is None where the folder is yet to be split; `empty`, `loose`: see `Classes`."""
+    """The paths of images by class; `test` is None where the folder is yet to be split; the others: see `Classes`."""
 
     class_names: tuple[str, ...]
-    train: list[ImageFile]
-    test: list[ImageFile] | None
+    train: list[list[str]]
+    test: list[list[str]] | None
     empty: list[str]
     loose: int
+
+
+class Listed(NamedTuple):
+    """What is kept of a listing: the files, those to train on first, and how many each class has."""
+
+    files: ListedFiles
+    class_names: tuple[str, ...]
+    train: list[int]
+    test: list[int] | None
 
 
 @dataset("image_folder")
@@ -85,28 +90,37 @@ def image_folder(
     """
     folder = user_path(root)
 
-    def fingerprint(most_bytes: float = math.inf) -> str:
+    @functools.cache
+    def listed() -> Listed:
         listing = list_images(folder, test_folder, nested)
-        split = [test_folder] if listing.test is not None else [test_fraction, split_seed]
-        paths = [file.path for file in [*listing.train, *(listing.test or [])]]
-        del listing  # of a million files it takes as much memory as the rest
-        content = content_of(paths, folder, most_bytes=most_bytes)
+        files = ListedFiles([*itertools.chain(*listing.train, *(listing.test or []))])
+        test = None if listing.test is None else [len(paths) for paths in listing.test]
+        return Listed(files, listing.class_names, [len(paths) for paths in listing.train], test)
+
+    def fingerprint(most_bytes: float = math.inf) -> str:
+        split = [test_fraction, split_seed] if listed().test is None else [test_folder]
+        content = listed().files.content(folder, most_bytes)
         return content and fingerprint_of("image_folder", content, split)
 
     def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
         import numpy as np
 
-        listing = list_images(folder, test_folder, nested)
-        train, test = listing.train, listing.test
-        if test is None:
-            train, test = _split(train, test_fraction, split_seed)
-        files, count = train + test, len(train)
+        files, names, counts, test_counts = listed()
+        labels = np.repeat(np.arange(len(names)), counts)
+        if test_counts is None:
+            train, test = hold_out(labels, test_fraction, split_seed)
+            if not len(test):
+                hint = "raise data.test_fraction, or add images to the classes"
+                raise HarnessError("no image is left to test on", hint)
+        else:
+            labels = np.append(labels, np.repeat(np.arange(len(names)), test_counts))
+            train, test = np.split(np.arange(len(files)), [sum(counts)])
         return read_files(
-            [file.path for file in files],
-            np.array([file.label for file in files], np.int64),
-            np.arange(count),
-            np.arange(count, len(files)),
-            listing.class_names,
+            files,
+            labels,
+            train,
+            test,
+            names,
             channels=channels,
             size=size,
             unreadable=unreadable,
@@ -123,15 +137,6 @@ def image_folder(
     )
 
 
-def _split(files: list[ImageFile], fraction: float, seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
-    import numpy as np
-
-    kept, held = hold_out(np.array([file.label for file in files]), fraction, seed)
-    if not len(held):
-        raise HarnessError("no image is left to test on", "raise data.test_fraction, or add images to the classes")
-    return [files[index] for index in kept], [files[index] for index in held]
-
-
 def list_images(root: Path, test_folder: str, nested: Nested = "refuse") -> Listing:
     """Lists the images of a folder and opens none; see `image_folder`.
 
@@ -142,7 +147,7 @@ def list_images(root: Path, test_folder: str, nested: Nested = "refuse") -> List
     # A lone folder called train that holds images, not folders, is a class (of trains).
     if "train" not in folders or not (test_folder in folders or _entries(root / "train")[0]):
         found = _list_classes(root, nested)
-        return Listing(found.names, found.files, None, found.empty, found.loose)
+        return Listing(found.names, found.paths, None, found.empty, found.loose)
     if test_folder not in folders:
         others = ", ".join(sorted(set(folders) - {"train"})) or "nothing else"
         raise HarnessError(
@@ -157,7 +162,7 @@ def list_images(root: Path, test_folder: str, nested: Nested = "refuse") -> List
             "give both the same class folders, with images in each",
         )
     loose = len(beside) + train.loose + test.loose
-    return Listing(train.names, train.files, test.files, [*train.empty, *test.empty], loose)
+    return Listing(train.names, train.paths, test.paths, [*train.empty, *test.empty], loose)
 
 
 def _list_classes(folder: Path, nested: Nested) -> Classes:
@@ -180,8 +185,8 @@ def _list_classes(folder: Path, nested: Nested) -> Classes:
     names = sorted(name for name, images in of_class.items() if images)
     if not names:
         raise HarnessError(f"no class folder in {folder} holds images", f"known: {' '.join(SUFFIXES)}")
-    files = [ImageFile(path, label) for label, name in enumerate(names) for path in sorted(of_class[name])]
-    return Classes(tuple(_printable(name) for name in names), files, list(map(_printable, empty)), len(loose))
+    paths = [sorted(of_class[name]) for name in names]
+    return Classes(tuple(_printable(name) for name in names), paths, list(map(_printable, empty)), len(loose))
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
