@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.app import RESULTS, app, plan_of, require_all_of_race, stderr
+from harness.cli.app import RESULTS, app, identify_data, plan_of, require_all_of_race, stderr
 from harness.cli.options import (
     ConfigFile,
     Download,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from harness.launching.accelerate_settings import LauncherSettings
     from harness.launching.manifest import Manifest
     from harness.live.race import RaceBlock
+    from harness.spec import DataSection
     from harness.suite.plan import Plan, PlannedRun
     from harness.trackers.options import Tracking
     from harness.weights_files import Weights
@@ -112,7 +113,8 @@ def run(
         raise HarnessError("--lines belongs to a manifest.jsonl of `harness submit`", "select runs with --only")
 
     world_size = int(os.environ.get("WORLD_SIZE", "1")) if under_a_launcher() else None
-    options = {"num_processes": world_size, "plugins": plugin, "asked": asked}
+    fingerprint = _as_rank_0 if world_size and world_size > 1 else None
+    options = {"num_processes": world_size, "plugins": plugin, "asked": asked, "fingerprint": fingerprint}
     planned = with_weights(lambda: plan_of(suite, set_, only, smoke, config_file, **options), download)
     _require_whole_race(planned, suite, only, call)
     if local:
@@ -168,6 +170,12 @@ def train(planned: Plan, output: Path, tracking: Tracking, call: Call) -> int:
 
         return run_race(planned, output, manifest.runs, launch, _say)
     return _do(manifest, tracking, call)
+
+
+def _as_rank_0(section: DataSection) -> str:
+    from harness.running.shared_data import identity_from_rank_0
+
+    return identity_from_rank_0(section, identify_data)
 
 
 def _say(sentence: str) -> None:

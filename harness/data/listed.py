@@ -11,7 +11,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 from harness.cache import remember, remembered
 from harness.data.images import for_each
@@ -50,9 +50,10 @@ class ListedFiles:
     def __iter__(self) -> Iterator[str]:
         return map(os.fsdecode, self._each())
 
-    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
-        state = self.__dict__ | {"_joined": pickle.PickleBuffer(self._joined)}  # it can stay outside of the pickle
-        return object.__new__, (ListedFiles,), state
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
+        """Leaves the stamps out. From protocol 5 on the paths may stay outside of the pickle."""
+        joined = pickle.PickleBuffer(self._joined) if int(protocol) >= 5 else bytes(self._joined)
+        return ListedFiles, ((),), {"_count": self._count, "_joined": joined, "_ends": self._ends}
 
     @functools.cached_property
     def stamps(self) -> array[int]:

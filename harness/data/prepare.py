@@ -41,8 +41,16 @@ class Splits:
 
 
 def data_source(section: DataSection) -> DataSource:
-    """Returns the dataset that a section names; nothing is read yet."""
-    return registry.build("dataset", section.name, **parameters(section))
+    """Returns the dataset that a section names; nothing is read yet.
+
+    Raises:
+        HarnessError: images that have one size, or are brought to one, are to be taken as they are.
+    """
+    source = registry.build("dataset", section.name, **parameters(section))
+    if section.evaluate and not source.load_varied:
+        message = f"data.evaluate is for files of any size, and dataset '{section.name}' brings all to one size here"
+        raise HarnessError(message, "leave out data.evaluate, or, of image_folder, data.size")
+    return source
 
 
 def fingerprint(section: DataSection, on_reading: Callable[[], None] = lambda: None) -> str:
@@ -55,9 +63,8 @@ def fingerprint(section: DataSection, on_reading: Callable[[], None] = lambda: N
     Raises:
         HarnessError: the data are not where the section says.
     """
-    key = read_by(section), registry.version()
+    key, source = (read_by(section), registry.version()), data_source(section)
     if not _identities.get(key):
-        source = data_source(section)  # it lists the files once
         _identities[key] = _known(source)
         if not _identities[key]:
             on_reading()
@@ -71,9 +78,9 @@ def known_fingerprint(section: DataSection) -> str:
     Raises:
         HarnessError: the data are not where the section says.
     """
-    key = read_by(section), registry.version()
+    key, source = (read_by(section), registry.version()), data_source(section)
     if key not in _identities:
-        _identities[key] = _known(data_source(section))
+        _identities[key] = _known(source)
     return _identities[key]
 
 
@@ -108,17 +115,32 @@ def prepare(section: DataSection, *, encoded: bool = False, planned: str = "") -
     Raises:
         HarnessError: the data are missing, unreadable, fewer than the section asks for, or not what was planned.
     """
-    key = section.model_dump_json(exclude={"augment", "normalize"}), encoded, planned
-    splits, source = _kept.get(key), data_source(section)
+    before, source = kept(section, encoded=encoded, planned=planned), data_source(section)
+    splits = before
     if not splits:
         _kept.clear()  # before the next data set is read, not after
         splits = _prepare(section, source, encoded)
         if splits.decode_seconds:  # the files may have changed meanwhile
             source = data_source(section)
-    if planned and (encoded or key not in _kept):  # files that are left encoded are read again in each epoch
+    if planned and (encoded or not before):  # files that are left encoded are read again in each epoch
         _require_content(section, source, planned)
-    _kept[key] = splits
+    keep(splits, section, encoded=encoded, planned=planned)
     return splits
+
+
+def kept(section: DataSection, *, encoded: bool, planned: str) -> Splits | None:
+    """Returns what `prepare` read last, if that was the same."""
+    return _kept.get(_key(section, encoded, planned))
+
+
+def keep(splits: Splits, section: DataSection, *, encoded: bool, planned: str) -> None:
+    """Keeps what this process, or another one of this machine, has read."""
+    _kept.clear()
+    _kept[_key(section, encoded, planned)] = splits
+
+
+def _key(section: DataSection, encoded: bool, planned: str) -> tuple[str, bool, str]:
+    return section.model_dump_json(exclude={"augment", "normalize"}), encoded, planned
 
 
 _kept: dict[tuple[str, bool, str], Splits] = {}
@@ -132,9 +154,7 @@ def _require_content(section: DataSection, source: DataSource, planned: str) -> 
 
 
 def _load_varied(section: DataSection, source: DataSource, encoded: bool) -> Dataset:
-    if not source.load_varied or not section.evaluate:
-        message = f"data.evaluate is for files of any size, and dataset '{section.name}' brings all to one size here"
-        raise HarnessError(message, "leave out data.evaluate, or, of image_folder, data.size")
+    assert source.load_varied and section.evaluate
     dataset = source.load_varied(section.evaluate)
     if encoded or not dataset.train.varied:
         return dataset

@@ -7,14 +7,15 @@ import os
 import sys
 import time
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from harness import registry
 from harness.cache import cache_root
 from harness.data.images import telling_progress
-from harness.data.prepare import Splits, data_source, prepare
+from harness.data.prepare import Splits, data_source, keep, kept, prepare
 from harness.errors import HarnessError
 from harness.launching.launch_folder import report_failure
 from harness.measure.memory import is_out_of_memory
@@ -23,10 +24,11 @@ from harness.running.build import global_batches
 from harness.running.execute import Observer, Outcome, execute
 from harness.running.inference import InUse, measure_inference
 from harness.running.open_run import OpenRun, OwnedElsewhere, Worker
+from harness.running.shared_data import borrow, lend, take_back
 from harness.running.warm_up import warm_up, warm_up_seconds
 from harness.spec import RunSpec, parameters
 from harness.suite.plan import PlannedRun
-from harness.training.distributed import wait_for_all
+from harness.training.distributed import tell, told, wait_for_all
 from harness.training.epochs import Lost, Stopped
 from harness.training.loop import Diverged
 
@@ -140,29 +142,49 @@ def _time_in_use(worker: Worker, run: PlannedRun, splits: Splits, outcome: Outco
 
 
 def _read_data(worker: Worker, run: PlannedRun) -> Splits:
-    """Reads the data of a run, first in one process of each machine: it fetches and decodes, the others map.
+    """Reads the data of a run in one process of each machine, which fetches and decodes; the others take them over.
 
     Raises:
         BadData: on every rank, where one of them cannot; they end the suite before the run is opened.
     """
     accelerator = worker.accelerator
     splits, bad = None, None
+    first = accelerator.process_index - accelerator.local_process_index
+    name = f"{run.run_id} data of rank {first}"
     for turn in (True, False):
         if accelerator.is_local_main_process == turn:
             try:
-                source = data_source(run.spec.data)
-                if source.download and turn:
-                    source.download()
                 with telling_progress(worker.heartbeat.has_read):
-                    splits = prepare(run.spec.data, encoded=decodes_itself(run.spec), planned=run.fingerprint)
+                    splits = _read_first(run, accelerator, name) if turn else _read_next(run, name)
             except HarnessError as error:
                 bad = error
         wait_for_all(accelerator, f"{run.run_id} {turn}")
+    if accelerator.is_local_main_process and accelerator.num_processes > 1:
+        take_back(told(name))
     found: list[HarnessError | None] = gather_object([bad])
-    if first := next((error for error in found if error), None):
-        raise BadData(first.message, first.hint)
+    if first_error := next((error for error in found if error), None):
+        raise BadData(first_error.message, first_error.hint)
     assert splits
     return splits
+
+
+def _read_first(run: PlannedRun, accelerator: Accelerator, name: str) -> Splits:
+    source = data_source(run.spec.data)
+    if source.download:
+        source.download()
+    options: Any = {"encoded": decodes_itself(run.spec), "planned": run.fingerprint}
+    before = kept(run.spec.data, **options)
+    splits = prepare(run.spec.data, **options)
+    if accelerator.num_processes > 1 and not before:
+        tell(name, lend(splits))
+    return splits
+
+
+def _read_next(run: PlannedRun, name: str) -> Splits:
+    options: Any = {"encoded": decodes_itself(run.spec), "planned": run.fingerprint}
+    if lent := told(name):
+        keep(borrow(lent), run.spec.data, **options)
+    return kept(run.spec.data, **options) or prepare(run.spec.data, **options)
 
 
 def decodes_itself(spec: RunSpec) -> bool:

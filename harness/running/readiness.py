@@ -120,8 +120,12 @@ def _by_data(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:
 
 
 def _missing(section: DataSection) -> Finding | None:
-    """Returns the verdict on published data that are not here."""
-    for source in absent([section]).values():
+    """Returns the verdict on published data that are not here, and on options that do not fit the data."""
+    try:
+        sources = absent([section]).values()
+    except HarnessError as error:
+        return Finding("data", "stop", error.message, error.hint)
+    for source in sources:
         if source.archive and source.download:
             return Finding("data", "ok", source.archive.lacking("harness run SUITE"))
         if source.archive:

@@ -36,6 +36,17 @@ def wait_for_all(accelerator: Accelerator, name: str) -> None:
         pass
 
 
+def tell(name: str, value: str) -> None:
+    """Gives a text to the ranks that ask for it by its name; each name once."""
+    dist.distributed_c10d._get_default_store().set(name, value)
+
+
+def told(name: str) -> str:
+    """Returns what a rank has told under a name; empty where none has."""
+    store = dist.distributed_c10d._get_default_store()
+    return store.get(name).decode() if store.check([name]) else ""
+
+
 def sum_tally(accelerator: Accelerator, tally: Tally) -> Tally:
     """Adds up the counts of all ranks, in place, so that every sample counts once."""
     tally.count()

@@ -21,7 +21,7 @@ from harness.data.cut import cut, seen
 from harness.data.images import read_image
 from harness.data.loading import Batch, Feed
 from harness.data.normalize import normalization
-from harness.data.prepare import prepare
+from harness.data.prepare import known_fingerprint, prepare
 from harness.data.source import Split
 from harness.data.varied import VariedFiles, middle_boxes
 from harness.errors import HarnessError
@@ -322,5 +322,6 @@ def test_images_of_one_size_are_refused(folder: Path, values: dict[str, Any]) ->
         if "size" in values
         else parse_run_spec({**SPEC, "data": {"name": "digits", "evaluate": {}}}).data
     )
-    with pytest.raises(HarnessError, match=r"data\.evaluate is for files of any size"):
-        prepare(spec)
+    for read in (prepare, known_fingerprint):  # the second is what a plan asks for
+        with pytest.raises(HarnessError, match=r"data\.evaluate is for files of any size"):
+            read(spec)
