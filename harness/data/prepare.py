@@ -115,32 +115,17 @@ def prepare(section: DataSection, *, encoded: bool = False, planned: str = "") -
     Raises:
         HarnessError: the data are missing, unreadable, fewer than the section asks for, or not what was planned.
     """
-    before, source = kept(section, encoded=encoded, planned=planned), data_source(section)
-    splits = before
+    key = section.model_dump_json(exclude={"augment", "normalize"}), encoded, planned
+    splits, source = _kept.get(key), data_source(section)
     if not splits:
         _kept.clear()  # before the next data set is read, not after
         splits = _prepare(section, source, encoded)
         if splits.decode_seconds:  # the files may have changed meanwhile
             source = data_source(section)
-    if planned and (encoded or not before):  # files that are left encoded are read again in each epoch
+    if planned and (encoded or key not in _kept):  # files that are left encoded are read again in each epoch
         _require_content(section, source, planned)
-    keep(splits, section, encoded=encoded, planned=planned)
+    _kept[key] = splits
     return splits
-
-
-def kept(section: DataSection, *, encoded: bool, planned: str) -> Splits | None:
-    """Returns what `prepare` read last, if that was the same."""
-    return _kept.get(_key(section, encoded, planned))
-
-
-def keep(splits: Splits, section: DataSection, *, encoded: bool, planned: str) -> None:
-    """Keeps what this process, or another one of this machine, has read."""
-    _kept.clear()
-    _kept[_key(section, encoded, planned)] = splits
-
-
-def _key(section: DataSection, encoded: bool, planned: str) -> tuple[str, bool, str]:
-    return section.model_dump_json(exclude={"augment", "normalize"}), encoded, planned
 
 
 _kept: dict[tuple[str, bool, str], Splits] = {}

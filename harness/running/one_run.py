@@ -7,15 +7,14 @@ import os
 import sys
 import time
 import traceback
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from harness import registry
 from harness.cache import cache_root
 from harness.data.images import telling_progress
-from harness.data.prepare import Splits, data_source, keep, kept, prepare
+from harness.data.prepare import Splits, data_source, prepare
 from harness.errors import HarnessError
 from harness.launching.launch_folder import report_failure
 from harness.measure.memory import is_out_of_memory
@@ -149,13 +148,20 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
     """
     accelerator = worker.accelerator
     splits, bad = None, None
-    first = accelerator.process_index - accelerator.local_process_index
+    first = accelerator.process_index - accelerator.local_process_index  # of this machine's ranks
     name = f"{run.run_id} data of rank {first}"
     for turn in (True, False):
         if accelerator.is_local_main_process == turn:
             try:
+                source = data_source(run.spec.data)
+                if source.download and turn:
+                    source.download()
+                splits = None if turn else borrow(told(name))
                 with telling_progress(worker.heartbeat.has_read):
-                    splits = _read_first(run, accelerator, name) if turn else _read_next(run, name)
+                    encoded = decodes_itself(run.spec)
+                    splits = splits or prepare(run.spec.data, encoded=encoded, planned=run.fingerprint)
+                if turn and accelerator.num_processes > 1:
+                    tell(name, lend(splits))
             except HarnessError as error:
                 bad = error
         wait_for_all(accelerator, f"{run.run_id} {turn}")
@@ -166,25 +172,6 @@ def _read_data(worker: Worker, run: PlannedRun) -> Splits:
         raise BadData(first_error.message, first_error.hint)
     assert splits
     return splits
-
-
-def _read_first(run: PlannedRun, accelerator: Accelerator, name: str) -> Splits:
-    source = data_source(run.spec.data)
-    if source.download:
-        source.download()
-    options: Any = {"encoded": decodes_itself(run.spec), "planned": run.fingerprint}
-    before = kept(run.spec.data, **options)
-    splits = prepare(run.spec.data, **options)
-    if accelerator.num_processes > 1 and not before:
-        tell(name, lend(splits))
-    return splits
-
-
-def _read_next(run: PlannedRun, name: str) -> Splits:
-    options: Any = {"encoded": decodes_itself(run.spec), "planned": run.fingerprint}
-    if lent := told(name):
-        keep(borrow(lent), run.spec.data, **options)
-    return kept(run.spec.data, **options) or prepare(run.spec.data, **options)
 
 
 def decodes_itself(spec: RunSpec) -> bool:

@@ -10,6 +10,7 @@ import os
 import pickle
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from harness.spec import DataSection
 
 ALIGNED_BYTES = 64
 POLL_SECONDS = 0.05
+LAST = "the last"
 
 
 def identity_from_rank_0(section: DataSection, identify: Callable[[DataSection], str]) -> str:
@@ -68,10 +70,13 @@ def lend(splits: Splits) -> str:
     """Writes what was found of a data set of image files into a temporary file, for other processes of this machine.
 
     Returns:
-        where, as JSON; empty where each process reads for itself: other data sets, or no room for the file.
+        Where, as JSON, or that it is what was lent last; empty where each process reads for itself: other data sets, or
+        no room for the file.
     """
     if type(splits.train.store) not in (ImageFiles, VariedFiles):
         return ""
+    if splits in _lent:
+        return LAST
     buffers: list[pickle.PickleBuffer] = []
     parts = [memoryview(pickle.dumps(splits, 5, buffer_callback=buffers.append))]
     parts += [buffer.raw() for buffer in buffers]
@@ -84,22 +89,33 @@ def lend(splits: Splits) -> str:
                     file.write(bytes(-file.tell() % ALIGNED_BYTES))
                     places.append((file.tell(), part.nbytes))
                     file.write(part)
+            _lent.add(splits)
             return json.dumps([path, places])
         except OSError:
             Path(path).unlink()
     return ""
 
 
-def borrow(lent: str) -> Splits:
-    """Returns what another process lent; its arrays are mapped, so that all processes share one copy."""
+def borrow(lent: str) -> Splits | None:
+    """Returns what another process lent, or None; its arrays are mapped, so that all processes share one copy."""
+    if lent == LAST:
+        return _borrowed[0]
+    _borrowed.clear()  # before the next data set is read, not after
+    if not lent:
+        return None
     path, places = json.loads(lent)
     with Path(path).open("rb") as file:
         mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     head, *buffers = [mapped[start : start + size] for start, size in places]
-    return pickle.loads(head, buffers=buffers)
+    _borrowed.append(pickle.loads(head, buffers=buffers))
+    return _borrowed[0]
 
 
 def take_back(lent: str) -> None:
     """Removes the file; who has mapped it keeps it."""
-    if lent:
+    if lent not in ("", LAST):
         Path(json.loads(lent)[0]).unlink(missing_ok=True)
+
+
+_lent: weakref.WeakSet[Splits] = weakref.WeakSet()
+_borrowed: list[Splits] = []  # the last

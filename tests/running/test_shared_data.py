@@ -64,6 +64,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(prepare_module, "_kept", {})
+    monkeypatch.setattr(shared_data, "_borrowed", [])
     return tmp_path / "temporary"
 
 
@@ -74,11 +75,14 @@ def test_what_is_borrowed_is_what_was_read_and_no_file_is_looked_at(
 ) -> None:
     read = prepare(section(name="image_folder", root=str(fill(tmp_path / "images")), **how), encoded=encoded)
     lent = lend(read)
-    monkeypatch.setattr(os, "scandir", lambda *_: pytest.fail("a folder was listed"))
-    monkeypatch.setattr(os, "stat", lambda *_: pytest.fail("the size of a file was asked for"))
-    found = borrow(lent)
-    monkeypatch.undo()
+    assert lend(read) == shared_data.LAST
+    with monkeypatch.context() as forbidding:
+        forbidding.setattr(os, "scandir", lambda *_: pytest.fail("a folder was listed"))
+        forbidding.setattr(os, "stat", lambda *_: pytest.fail("the size of a file was asked for"))
+        found = borrow(lent)
+        assert found and found.train.shape == read.train.shape
     take_back(lent)
+    assert found and borrow(shared_data.LAST) is found
     assert not list(places.iterdir())
     assert found.class_names == read.class_names and found.train.store is found.test.store
     for one, other in zip(every(found), every(read), strict=True):
@@ -97,6 +101,7 @@ def every(splits: Splits) -> list[Any]:
 def test_images_in_memory_are_not_lent(places: Path) -> None:
     assert lend(prepare(section(name="digits"))) == "" and not list(places.iterdir())
     take_back("")
+    assert borrow("") is None
 
 
 def test_where_there_is_no_room_each_rank_reads_for_itself(tmp_path: Path, places: Path) -> None:

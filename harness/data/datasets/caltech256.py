@@ -7,10 +7,10 @@ from pathlib import Path
 
 from harness.counted import counted
 from harness.data.download import Archive, unpack
-from harness.data.files import ImageFiles
 from harness.data.listed import QUICK_BYTES, ListedFiles
-from harness.data.source import Dataset, DataSource, Split, data_root, fingerprint_of
+from harness.data.source import Dataset, DataSource, data_root, fingerprint_of
 from harness.data.split import rank_in_class
+from harness.data.varied import read_files
 from harness.errors import HarnessError
 from harness.parameters import NonNegativeInt, PositiveInt
 from harness.registry import dataset
@@ -123,12 +123,16 @@ def _load(
     rank = rank_in_class(labels, split_seed)
     test = np.flatnonzero(rank < test_per_class)
     train = np.flatnonzero((rank >= test_per_class) & (rank < test_per_class + train_per_class))
-    files = ImageFiles([paths[index] for index in [*train, *test]], channels=3, size=size)
-    files.survey(decode=decode)
-    rows = np.arange(len(train) + len(test))
-    return Dataset(
-        train=Split(files, labels[train], rows[: len(train)]),
-        test=Split(files, labels[test], rows[len(train) :]),
-        class_names=tuple(path.name.partition(".")[2] for path in class_folders),
-        decode_seconds=files.seconds,
+    chosen, count = np.append(train, test), len(train)
+    return read_files(
+        ListedFiles([paths[index] for index in chosen]),
+        labels[chosen],
+        np.arange(count),
+        np.arange(count, len(chosen)),
+        tuple(path.name.partition(".")[2] for path in class_folders),
+        channels=3,
+        size=size,
+        unreadable="fail",
+        decode=decode,
+        evaluate=None,
     )

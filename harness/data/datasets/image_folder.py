@@ -29,38 +29,20 @@ ARCHIVER_FOLDER = "__MACOSX"  # beside what macOS packed: a shadow of each file,
 Nested = Literal["refuse", "first", "last"]
 
 
-class Classes(NamedTuple):
-    """The images of a split by class, listed and not opened.
+class Listing(NamedTuple):
+    """The paths of images by class; none was opened.
 
     Attributes:
-        paths: of each class.
+        test: None where the folder is yet to be split.
         empty: folders that hold nothing, and are passed over.
         loose: how many images lie in no class folder, and are left out.
     """
-
-    names: tuple[str, ...]
-    paths: list[list[str]]
-    empty: list[str]
-    loose: int
-
-
-class Listing(NamedTuple):
-    """The paths of images by class; `test` is None where the folder is yet to be split; the others: see `Classes`."""
 
     class_names: tuple[str, ...]
     train: list[list[str]]
     test: list[list[str]] | None
     empty: list[str]
     loose: int
-
-
-class Listed(NamedTuple):
-    """What is kept of a listing: the files, those to train on first, and how many each class has."""
-
-    files: ListedFiles
-    class_names: tuple[str, ...]
-    train: list[int]
-    test: list[int] | None
 
 
 @dataset("image_folder")
@@ -91,15 +73,16 @@ def image_folder(
     folder = user_path(root)
 
     @functools.cache
-    def listed() -> Listed:
+    def listed() -> tuple[ListedFiles, tuple[str, ...], list[int], list[int]]:
+        """Returns files, classes, and how many images each has to train on and to test on; the latter may be empty."""
         listing = list_images(folder, test_folder, nested)
         files = ListedFiles([*itertools.chain(*listing.train, *(listing.test or []))])
-        test = None if listing.test is None else [len(paths) for paths in listing.test]
-        return Listed(files, listing.class_names, [len(paths) for paths in listing.train], test)
+        return files, listing.class_names, [*map(len, listing.train)], [*map(len, listing.test or [])]
 
     def fingerprint(most_bytes: float = math.inf) -> str:
-        split = [test_fraction, split_seed] if listed().test is None else [test_folder]
-        content = listed().files.content(folder, most_bytes)
+        files, _, _, test_counts = listed()
+        content = files.content(folder, most_bytes)
+        split = [test_folder] if test_counts else [test_fraction, split_seed]
         return content and fingerprint_of("image_folder", content, split)
 
     def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
@@ -107,14 +90,13 @@ def image_folder(
 
         files, names, counts, test_counts = listed()
         labels = np.repeat(np.arange(len(names)), counts)
-        if test_counts is None:
-            train, test = hold_out(labels, test_fraction, split_seed)
-            if not len(test):
-                hint = "raise data.test_fraction, or add images to the classes"
-                raise HarnessError("no image is left to test on", hint)
-        else:
+        if test_counts:
             labels = np.append(labels, np.repeat(np.arange(len(names)), test_counts))
             train, test = np.split(np.arange(len(files)), [sum(counts)])
+        else:
+            train, test = hold_out(labels, test_fraction, split_seed)
+        if not len(test):
+            raise HarnessError("no image is left to test on", "raise data.test_fraction, or add images to the classes")
         return read_files(
             files,
             labels,
@@ -146,8 +128,7 @@ def list_images(root: Path, test_folder: str, nested: Nested = "refuse") -> List
     folders, beside = _entries(root)
     # A lone folder called train that holds images, not folders, is a class (of trains).
     if "train" not in folders or not (test_folder in folders or _entries(root / "train")[0]):
-        found = _list_classes(root, nested)
-        return Listing(found.names, found.paths, None, found.empty, found.loose)
+        return _list_classes(root, nested)
     if test_folder not in folders:
         others = ", ".join(sorted(set(folders) - {"train"})) or "nothing else"
         raise HarnessError(
@@ -155,17 +136,17 @@ def list_images(root: Path, test_folder: str, nested: Nested = "refuse") -> List
             f"set data.test_folder; beside train there is: {others}",
         )
     train, test = _list_classes(root / "train", nested), _list_classes(root / test_folder, nested)
-    if train.names != test.names:
-        odd = sorted(set(train.names) ^ set(test.names))
+    if train.class_names != test.class_names:
+        odd = sorted(set(train.class_names) ^ set(test.class_names))
         raise HarnessError(
             f"{root}: train and {test_folder} have different classes: {', '.join(odd[:5])}",
             "give both the same class folders, with images in each",
         )
     loose = len(beside) + train.loose + test.loose
-    return Listing(train.names, train.paths, test.paths, [*train.empty, *test.empty], loose)
+    return Listing(train.class_names, train.train, test.train, [*train.empty, *test.empty], loose)
 
 
-def _list_classes(folder: Path, nested: Nested) -> Classes:
+def _list_classes(folder: Path, nested: Nested) -> Listing:
     folders, loose = _entries(folder)
     if not folders:
         raise HarnessError(f"{folder} holds no class folders", "each class is a folder: root/cat/1.jpg")
@@ -186,7 +167,7 @@ def _list_classes(folder: Path, nested: Nested) -> Classes:
     if not names:
         raise HarnessError(f"no class folder in {folder} holds images", f"known: {' '.join(SUFFIXES)}")
     paths = [sorted(of_class[name]) for name in names]
-    return Classes(tuple(_printable(name) for name in names), paths, list(map(_printable, empty)), len(loose))
+    return Listing(tuple(map(_printable, names)), paths, None, list(map(_printable, empty)), len(loose))
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
