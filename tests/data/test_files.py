@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import random
 import shutil
 import subprocess
@@ -453,7 +454,16 @@ def test_a_process_that_was_killed_while_decoding_leaves_nothing_that_misleads(p
     assert values(found.array()) == list(range(40)) and found.seconds > 0
 
 
-# The hash of their content
+# Paths in one block, and the hash of the files' content
+
+
+@pytest.mark.parametrize("paths", [[], ["a"], ["a/1.png", "ä/x y.png", "a/\udcff.png"]])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_listed_paths_are_those_that_were_given_after_a_pickle_too(paths: list[str], protocol: int) -> None:
+    listed = ListedFiles(paths)
+    for found in (listed, pickle.loads(pickle.dumps(listed, protocol))):
+        assert list(found) == paths == [found[row] for row in range(len(found))]
+        assert found.key("other") == listed.key("other") != listed.key()
 
 
 def test_the_hash_of_the_content_is_that_of_sorted_names_and_hashes(tmp_path: Path) -> None:
