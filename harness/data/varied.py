@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.data.files import ImageFiles, Survey
 from harness.data.images import for_each, look_at, read_image
-from harness.data.listed import ListedFiles
-from harness.data.source import Dataset, Split
+from harness.data.listed import QUICK_BYTES, ListedFiles
+from harness.data.source import Dataset, DataSource, Split
 from harness.errors import HarnessError
 from harness.spec import Evaluate
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from harness.data.download import Archive
 
 HEADER_BYTES = 4096  # about what is read of a file for its size
 
@@ -162,48 +165,74 @@ def middle_boxes(sizes: np.ndarray, evaluate: Evaluate) -> np.ndarray:
     return np.concatenate([(sizes - side[:, None]) // 2, side[:, None], side[:, None]], 1).astype(np.int32)
 
 
-def read_files(
-    paths: ListedFiles,
-    labels: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    class_names: tuple[str, ...],
-    *,
-    channels: int,
-    size: int | None,
-    unreadable: Literal["fail", "skip"],
-    decode: bool,
-    evaluate: Evaluate | None,
-) -> Dataset:
-    """Returns a data set of files.
+class Found(NamedTuple):
+    """The files of a data set.
 
-    Args:
-        paths, channels, size, unreadable: as of `ImageFiles`.
+    Attributes:
         labels: int64 [M], of the files.
         train, test: int64, which files are trained and tested on.
         class_names: one a label.
-        decode: keep the pixels too.
-        evaluate: take files of any size as they are; None for those of one size, or brought to one.
-
-    Raises:
-        HarnessError: as of `ImageFiles.survey`, or a class has no readable image to train on, or none is to test on.
     """
+
+    files: ListedFiles
+    labels: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def source_of_files(
+    fingerprint: Callable[[float], str],
+    find: Callable[[], Found],
+    *,
+    channels: int,
+    size: int | None,
+    unreadable: Literal["fail", "skip"] = "fail",
+    download: Callable[[], None] | None = None,
+    archive: Archive | None = None,
+) -> DataSource:
+    """Returns a data set of files.
+
+    Args:
+        fingerprint: of their content, empty where it is not known and more than a number of bytes had to be read.
+        find: the files.
+        channels, size, unreadable: as of `ImageFiles`.
+        download, archive: as of `DataSource`.
+    """
+
+    def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
+        found = find()
+        if evaluate:
+            files: ImageFiles = VariedFiles(found.files, channels=channels, evaluate=evaluate, unreadable=unreadable)
+        else:
+            files = ImageFiles(found.files, channels=channels, size=size, unreadable=unreadable)
+        return _data_set(files, found, decode)
+
+    return DataSource(
+        fingerprint=lambda: fingerprint(math.inf),
+        load=load,
+        load_encoded=lambda: load(decode=False),
+        load_varied=None if size else lambda evaluate: load(decode=False, evaluate=evaluate),
+        download=download,
+        archive=archive,
+        known_fingerprint=lambda: fingerprint(QUICK_BYTES),
+    )
+
+
+def _data_set(files: ImageFiles, found: Found, decode: bool) -> Dataset:
     import numpy as np
 
-    if evaluate:
-        files: ImageFiles = VariedFiles(paths, channels=channels, evaluate=evaluate, unreadable=unreadable)
-    else:
-        files = ImageFiles(paths, channels=channels, size=size, unreadable=unreadable)
-    readable = files.survey(decode=decode).readable
-    train, test = train[readable[train]], test[readable[test]]
-    missing = sorted(set(range(len(class_names))) - set(labels[train].tolist()))
+    readable, labels = files.survey(decode=decode).readable, found.labels
+    train, test = found.train[readable[found.train]], found.test[readable[found.test]]
+    missing = sorted(set(range(len(found.class_names))) - set(labels[train].tolist()))
     if missing or not len(test):
-        where = f"to train on of class '{class_names[missing[0]]}'" if missing else "to test on"
+        where = f"to train on of class '{found.class_names[missing[0]]}'" if missing else "to test on"
         raise HarnessError(f"no readable image is left {where}", "repair the files, or leave the class out")
+    skipped = [os.fsencode(found.files[row]) for row in np.flatnonzero(~readable).tolist()]
     return Dataset(
         train=Split(files, labels[train], train),
         test=Split(files, labels[test], test),
-        class_names=class_names,
-        skipped=tuple(os.fsencode(paths[row]).decode("utf-8", "replace") for row in np.flatnonzero(~readable).tolist()),
+        class_names=found.class_names,
+        skipped=tuple(path.decode("utf-8", "replace") for path in skipped),
         decode_seconds=files.seconds,
     )

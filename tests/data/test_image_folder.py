@@ -237,10 +237,10 @@ def test_the_fingerprint_follows_content_of_the_same_name_size_and_time(split):
 
 def test_what_is_known_of_the_content_of_large_data_is_told_without_reading(split, monkeypatch):
     size = sum(path.stat().st_size for path in split.rglob("*.png"))
-    monkeypatch.setattr("harness.data.datasets.image_folder.QUICK_BYTES", size)
+    monkeypatch.setattr("harness.data.varied.QUICK_BYTES", size)
     assert (known := image_folder(root=str(split)).known_fingerprint) and len(known()) == 64
     (split / "train/cat/000.png").touch()
-    monkeypatch.setattr("harness.data.datasets.image_folder.QUICK_BYTES", size - 1)
+    monkeypatch.setattr("harness.data.varied.QUICK_BYTES", size - 1)
     source = image_folder(root=str(split))
     assert source.known_fingerprint and source.known_fingerprint() == ""
     found = source.fingerprint()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from harness.counted import counted
 from harness.data.download import Archive, unpack
-from harness.data.listed import QUICK_BYTES, ListedFiles
-from harness.data.source import Dataset, DataSource, data_root, fingerprint_of
+from harness.data.listed import ListedFiles
+from harness.data.source import DataSource, data_root, fingerprint_of
 from harness.data.split import rank_in_class
-from harness.data.varied import read_files
+from harness.data.varied import Found, source_of_files
 from harness.errors import HarnessError
 from harness.parameters import NonNegativeInt, PositiveInt
 from harness.registry import dataset
@@ -56,14 +55,14 @@ def caltech256(
             published.fetch()
             unpack(archive, CHECKSUM, folder, _note_content)
 
-    def load(*, decode: bool = True) -> Dataset:
+    def find() -> Found:
         if not folder.is_dir():
             if not archive.is_file():
                 raise published.missing()
             unpack(archive, CHECKSUM, folder, _note_content)
-        return _load(folder, size, train_per_class, test_per_class, split_seed, clutter, decode)
+        return _find(folder, train_per_class, test_per_class, split_seed, clutter)
 
-    def fingerprint(most_bytes: float = math.inf) -> str:
+    def fingerprint(most_bytes: float) -> str:
         own = CHECKSUM, size, train_per_class, test_per_class, split_seed, clutter
         if not folder.is_dir():
             return fingerprint_of("caltech256", *own)
@@ -72,14 +71,8 @@ def caltech256(
             return ""
         return fingerprint_of("caltech256", *own, *([] if content == _noted_content(folder) else [content]))
 
-    return DataSource(
-        fingerprint=fingerprint,
-        load=load,
-        load_encoded=lambda: load(decode=False),
-        download=fetch_and_unpack if download else None,
-        archive=published,
-        known_fingerprint=lambda: fingerprint(QUICK_BYTES),
-    )
+    fetch = fetch_and_unpack if download else None
+    return source_of_files(fingerprint, find, channels=3, size=size, download=fetch, archive=published)
 
 
 def _images(folder: Path) -> ListedFiles:
@@ -97,9 +90,7 @@ def _noted_content(folder: Path) -> str | None:
         return None
 
 
-def _load(
-    folder: Path, size: int, train_per_class: int, test_per_class: int, split_seed: int, clutter: bool, decode: bool
-) -> Dataset:
+def _find(folder: Path, train_per_class: int, test_per_class: int, split_seed: int, clutter: bool) -> Found:
     import numpy as np
 
     class_folders = sorted(path for path in folder.iterdir() if path.is_dir())
@@ -124,15 +115,6 @@ def _load(
     test = np.flatnonzero(rank < test_per_class)
     train = np.flatnonzero((rank >= test_per_class) & (rank < test_per_class + train_per_class))
     chosen, count = np.append(train, test), len(train)
-    return read_files(
-        ListedFiles([paths[index] for index in chosen]),
-        labels[chosen],
-        np.arange(count),
-        np.arange(count, len(chosen)),
-        tuple(path.name.partition(".")[2] for path in class_folders),
-        channels=3,
-        size=size,
-        unreadable="fail",
-        decode=decode,
-        evaluate=None,
-    )
+    names = tuple(path.name.partition(".")[2] for path in class_folders)
+    files = ListedFiles([paths[index] for index in chosen])
+    return Found(files, labels[chosen], np.arange(count), np.arange(count, len(chosen)), names)

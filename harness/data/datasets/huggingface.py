@@ -14,21 +14,18 @@ import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from harness.cache import cache_root
 from harness.data.images import tell_progress
-from harness.data.listed import QUICK_BYTES, ListedFiles
-from harness.data.source import Dataset, DataSource, fingerprint_of
+from harness.data.listed import ListedFiles
+from harness.data.source import DataSource, fingerprint_of
 from harness.data.split import hold_out
-from harness.data.varied import read_files
+from harness.data.varied import Found, source_of_files
 from harness.errors import HarnessError, MachineError
 from harness.parameters import Fraction, NonNegativeInt, PositiveInt
 from harness.paths import user_path
 from harness.registry import dataset
-
-if TYPE_CHECKING:
-    from harness.spec import Evaluate
 
 INSTALL = "pip install datasets"
 TEST_SPLITS = ("test", "validation", "valid", "val")
@@ -80,7 +77,7 @@ def huggingface(
             return fingerprint_of(repository, revision, subset)
         return ListedFiles(_data_files(folder)).content(folder, most_bytes)
 
-    def fingerprint(most_bytes: float = math.inf) -> str:
+    def fingerprint(most_bytes: float) -> str:
         found = content(most_bytes)
         return found and fingerprint_of("huggingface", found, columns, test_fraction, split_seed)
 
@@ -97,7 +94,7 @@ def huggingface(
     def fetch() -> None:
         unpack(fetch=True)
 
-    def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
+    def find() -> Found:
         import numpy as np
 
         kept = unpack(fetch=bool(folder) or download)
@@ -107,26 +104,16 @@ def huggingface(
         train, test = np.split(np.arange(len(labels)), [len(of_split["train"])])
         if "test" not in of_split:
             train, test = hold_out(labels, test_fraction, split_seed)
-        return read_files(
-            ListedFiles([f"{kept}/{_place(name, row)}" for name, some in of_split.items() for row in range(len(some))]),
-            labels,
-            train,
-            test,
-            tuple(index["classes"]),
-            channels=channels,
-            size=size,
-            unreadable=unreadable,
-            decode=decode,
-            evaluate=evaluate,
-        )
+        paths = [f"{kept}/{_place(name, row)}" for name, some in of_split.items() for row in range(len(some))]
+        return Found(ListedFiles(paths), labels, train, test, tuple(index["classes"]))
 
-    return DataSource(
-        fingerprint=fingerprint,
-        load=load,
-        load_encoded=lambda: load(decode=False),
-        load_varied=None if size else lambda evaluate: load(decode=False, evaluate=evaluate),
+    return source_of_files(
+        fingerprint,
+        find,
+        channels=channels,
+        size=size,
+        unreadable=unreadable,
         download=fetch if repository and download else None,
-        known_fingerprint=lambda: fingerprint(QUICK_BYTES),
     )
 
 

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from harness.data.images import SUFFIXES
-from harness.data.listed import QUICK_BYTES, ListedFiles
-from harness.data.source import Dataset, DataSource, fingerprint_of
+from harness.data.listed import ListedFiles
+from harness.data.source import DataSource, fingerprint_of
 from harness.data.split import hold_out
-from harness.data.varied import read_files
+from harness.data.varied import Found, source_of_files
 from harness.errors import HarnessError
 from harness.parameters import Fraction, NonNegativeInt, PositiveInt
 from harness.paths import user_path
 from harness.registry import dataset
-
-if TYPE_CHECKING:
-    from harness.spec import Evaluate
 
 ARCHIVER_FOLDER = "__MACOSX"  # beside what macOS packed: a shadow of each file, by the same name
 
@@ -79,13 +75,13 @@ def image_folder(
         files = ListedFiles([*itertools.chain(*listing.train, *(listing.test or []))])
         return files, listing.class_names, [*map(len, listing.train)], [*map(len, listing.test or [])]
 
-    def fingerprint(most_bytes: float = math.inf) -> str:
+    def fingerprint(most_bytes: float) -> str:
         files, _, _, test_counts = listed()
         content = files.content(folder, most_bytes)
         split = [test_folder] if test_counts else [test_fraction, split_seed]
         return content and fingerprint_of("image_folder", content, split)
 
-    def load(*, decode: bool = True, evaluate: Evaluate | None = None) -> Dataset:
+    def find() -> Found:
         import numpy as np
 
         files, names, counts, test_counts = listed()
@@ -97,26 +93,9 @@ def image_folder(
             train, test = hold_out(labels, test_fraction, split_seed)
         if not len(test):
             raise HarnessError("no image is left to test on", "raise data.test_fraction, or add images to the classes")
-        return read_files(
-            files,
-            labels,
-            train,
-            test,
-            names,
-            channels=channels,
-            size=size,
-            unreadable=unreadable,
-            decode=decode,
-            evaluate=evaluate,
-        )
+        return Found(files, labels, train, test, names)
 
-    return DataSource(
-        fingerprint=fingerprint,
-        load=load,
-        load_encoded=lambda: load(decode=False),
-        load_varied=None if size else lambda evaluate: load(decode=False, evaluate=evaluate),
-        known_fingerprint=lambda: fingerprint(QUICK_BYTES),
-    )
+    return source_of_files(fingerprint, find, channels=channels, size=size, unreadable=unreadable)
 
 
 def list_images(root: Path, test_folder: str, nested: Nested = "refuse") -> Listing:
