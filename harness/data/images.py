@@ -139,15 +139,18 @@ def tell_progress(done: int) -> None:
     _progress.get()(done)
 
 
-def for_each(count: int, work: Callable[[int], None], each_bytes: float = math.inf) -> None:
+def for_each(
+    count: int, work: Callable[[int], None], each_bytes: float = math.inf, *, small_threads: int = THREADS_OF_SMALL
+) -> None:
     """Calls `work` with each number below `count`, on every core; the first exception ends it.
 
     Args:
         count: of the calls.
         work: is called in several threads.
         each_bytes: about what a call reads or makes; small ones have few threads.
+        small_threads: how many at most.
     """
-    workers = min(_workers(), THREADS_OF_SMALL) if each_bytes < SMALL_BYTES else _workers()
+    workers = min(_workers(), small_threads) if each_bytes < SMALL_BYTES else _workers()
 
     size = max(CHUNK, count // MOST_CHUNKS)
 

@@ -44,7 +44,8 @@ class Surroundings:
             return ""
         return (
             f"this machine is busy: other processes use {used:.1f} of {self._cores.count} cores; runs that this slows "
-            "down will be marked as disturbed, and their times will not count"
+            "down will be marked as disturbed, and their times will not count; on a CPU, OMP_WAIT_POLICY=PASSIVE keeps "
+            "its threads from spinning while they wait for each other, which slows them down most"
         )
 
     def _read(self) -> tuple[float, float] | None:

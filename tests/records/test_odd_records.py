@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.compare.sides import measured_suite
 from harness.errors import HarnessError
-from harness.launching.slurm.submission import Queue, open_runs, read_submissions
+from harness.launching.slurm.submission import read_submissions
 from harness.launching.status import suite_status
 from harness.live.follow import Watched
 from harness.records.calibration import Calibration, Rate, calibration_path, read_calibrations, write_calibration
@@ -165,7 +165,6 @@ def assert_left_out(plan: Plan, root: Path, good: RunFolder, path: Path, reason:
     assert status.systems["m"].counts == {"ok": 1, "open": 1}
     (state,) = Watched(plan, root).look()
     assert set(state.ended) == {good.path.parent.name}
-    assert open_runs(plan, stored, Queue((), frozenset()))[1]["done"] == 1
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda file: file.symlink_to("/dev/zero")])
@@ -352,7 +351,8 @@ def test_all_kept_records_are_read() -> None:
     paths = sorted((Path(__file__).parents[2] / "results/reference").glob("**/result.json"))
     assert paths and [read_result(path).status for path in paths]
     for path in paths:
-        assert RunFolder(path.parent).epochs_and_problem()[1] == "" and RunFolder(path.parent).epochs()
+        epochs, problem = RunFolder(path.parent).epochs_and_problem()
+        assert problem == "" and (epochs or read_result(path).status == "diverged")
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

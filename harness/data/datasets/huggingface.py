@@ -146,13 +146,13 @@ def _open(folder: Path | None, repository: str | None, revision: str, subset: st
         elif folder:
             found = datasets.load_dataset(str(folder), streaming=True)
         else:
-            found = datasets.load_dataset(repository, subset, revision=revision, streaming=True)
+            found = datasets.load_dataset(str(repository), subset, revision=revision, streaming=True)
     except Exception as error:  # of the network, of files, of the hub: its own classes
         what = folder or repository
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         hint = "check data.root" if folder else "check the network, data.repository and data.revision"
         raise HarnessError(f"{what} cannot be read: {reason}", hint) from None
-    return dict(found) if isinstance(found, dict) else {"train": found}
+    return {str(name): split for name, split in found.items()} if isinstance(found, dict) else {"train": found}
 
 
 def _unpack(splits: dict[str, Any], kept: Path, image: str | None, label: str | None, test_split: str | None) -> None:
