@@ -317,10 +317,12 @@ def test_configs_of_which_no_time_counts_have_a_page(fake: Any, tmp_path: Path) 
 
     disturbed = {"disturbed": ["others took 1 of 2 cores"]}
     every = [result(label, seed, **disturbed) for label in "ab" for seed in range(3)]
-    assert "None of their train times counts" in _text(fake.page(tmp_path / "all", every))
+    said = _text(fake.page(tmp_path / "all", every))
+    assert "None of their train times counts" in said and "On the Pareto front" not in said
     some = [result("a", seed, **disturbed) for seed in range(3)] + [result("b", seed) for seed in range(3)]
     said = _text(fake.page(tmp_path / "some", some))
     assert "fastest of those whose times count" in said, said[:900]
+    assert "On the Pareto front: every more accurate config whose time counts takes longer" in said
 
 
 def test_networks_in_use_have_a_list_by_latency_and_a_chart(fake: Any, tmp_path: Path) -> None:
