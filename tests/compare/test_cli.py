@@ -24,7 +24,7 @@ NEAR = [(0.95, 100.2), (0.95, 100.8), (0.965, 99.3), (0.945, 100.4), (0.95, 99.9
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("harness.data.prepare.fingerprint", lambda data: "f00d")
+    monkeypatch.setattr("harness.data.prepare.fingerprint", lambda *_: "f00d")
 
     def run(*arguments: str, code: int = 0) -> tuple[str, str]:
         with pytest.raises(SystemExit) as caught:

@@ -33,7 +33,7 @@ IMAGES = 500
 @pytest.fixture(autouse=True)
 def _no_data_and_no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vl_convert", None)  # charts take seconds
-    monkeypatch.setattr("harness.data.prepare.fingerprint", lambda data: "f00d")
+    monkeypatch.setattr("harness.data.prepare.fingerprint", lambda *_: "f00d")
     monkeypatch.setenv("COLUMNS", "400")
 
 
