@@ -23,6 +23,7 @@ from PIL import Image
 
 from harness.cache import cache_root
 from harness.data import files as module
+from harness.data import listed
 from harness.data.files import ImageFiles
 from harness.data.listed import ListedFiles
 from harness.errors import HarnessError
@@ -460,10 +461,10 @@ def test_a_process_that_was_killed_while_decoding_leaves_nothing_that_misleads(p
 @pytest.mark.parametrize("paths", [[], ["a"], ["a/1.png", "ä/x y.png", "a/\udcff.png"]])
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_listed_paths_are_those_that_were_given_after_a_pickle_too(paths: list[str], protocol: int) -> None:
-    listed = ListedFiles(paths)
-    for found in (listed, pickle.loads(pickle.dumps(listed, protocol))):
+    given = ListedFiles(paths)
+    for found in (given, pickle.loads(pickle.dumps(given, protocol))):
         assert list(found) == paths == [found[row] for row in range(len(found))]
-        assert found.key("other") == listed.key("other") != listed.key()
+        assert found.key("other") == given.key("other") != given.key()
 
 
 def test_the_hash_of_the_content_is_that_of_sorted_names_and_hashes(tmp_path: Path) -> None:
@@ -478,6 +479,30 @@ def test_the_hash_of_the_content_is_that_of_sorted_names_and_hashes(tmp_path: Pa
     pairs.append([b"broken.png".hex(), "unreadable"])
     found = ListedFiles([str(tmp_path / name) for name in names]).content(tmp_path)
     assert found == hashlib.sha256(json.dumps([sorted(pairs)]).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(("at_once_seconds", "threads"), [(0.0, listed.THREADS_OF_SMALL), (60.0, 1)])
+def test_one_thread_reads_small_files_where_they_are_there_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once_seconds: float, threads: int
+) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(7)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    names = list(map(str, paths))
+    expected = ListedFiles(names).content(tmp_path)
+    shutil.rmtree(cache_root())
+    asked = []
+
+    def for_each(count: int, work: Any, each_bytes: float, *, small_threads: int) -> None:
+        asked.append((count, small_threads))
+        for number in range(count):
+            work(number)
+
+    monkeypatch.setattr(listed, "for_each", for_each)
+    monkeypatch.setattr(listed, "FIRST", 3)
+    monkeypatch.setattr(listed, "AT_ONCE_SECONDS", at_once_seconds)
+    assert ListedFiles(names).content(tmp_path) == expected
+    assert asked == [(4, threads)]
 
 
 @pytest.mark.parametrize("change", ["touch", "write", "replace"])

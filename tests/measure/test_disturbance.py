@@ -234,7 +234,9 @@ def test_a_busy_machine_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watched, "_began", (0.0, 0.0))
     monkeypatch.setattr(watched, "_read", lambda: (10.0, 1.0))
     watched._cores.count = 2
-    assert watched.sentence().startswith("this machine is busy: other processes use 1.9 of 2 cores")
+    said = watched.sentence()
+    assert said.startswith("this machine is busy: other processes use 1.9 of 2 cores")
+    assert "OMP_WAIT_POLICY=PASSIVE" in said
     assert watched.sentence() == ""
     quiet = Surroundings({os.getpid()})
     quiet._began, quiet._cores.count = (0.0, 0.0), 2
