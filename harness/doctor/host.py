@@ -36,7 +36,7 @@ def check_processors(system: Mapping[str, Any], environment: Mapping[str, str], 
         fine = False
     if count is not None and count != cpus and system["gpu"] is None:
         fewer = "some CPUs would idle" if count < cpus else "threads would wait for each other"
-        message = f"OMP_NUM_THREADS={count} on {cpus} CPUs: {fewer}, and system_id does not tell"
+        message = f"OMP_NUM_THREADS={count} on {cpus} CPUs: {fewer}"
         yield Finding("CPU", "warning", message, "unset OMP_NUM_THREADS, or leave it the same for all runs")
         fine = False
     for name in ("OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"):

@@ -200,6 +200,7 @@ class Manifest(BaseModel):
             attempt=attempt.number,
             packed=attempt.packed,
             code=attempt.code,
+            environment=attempt.environment,
             replaced=times_replaced(self.folder(run, system_id).path),
             num_processes=run.spec.train.world_size,
             **dict(measured),

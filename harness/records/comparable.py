@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal, Protocol, get_args
 
-Mark = Literal["packed", "disturbed", "elsewhere", "resumed"]
+Mark = Literal["packed", "disturbed", "elsewhere", "environment", "resumed"]
 MARKS: tuple[Mark, ...] = get_args(Mark)
-MARKED = "marked (packed, disturbed, elsewhere or resumed)"
+MARKED = "marked (packed, disturbed, elsewhere, of another environment or resumed)"
 """What people read of runs whose times do not count, where it is not known which mark they have."""
 
 
@@ -17,6 +17,8 @@ class Parts(Protocol):
     packed: int
     disturbed: list[str]
     elsewhere: str | None
+    environment: dict[str, str] | None
+    usual_environment: dict[str, str] | None
     resumed_at_steps: list[int]
 
 
@@ -29,10 +31,18 @@ def marks(run: Parts) -> dict[Mark, str]:
         found["disturbed"] = "; ".join(reason.rstrip(".") for reason in run.disturbed)
     if run.elsewhere is not None:
         found["elsewhere"] = f"in suite {run.elsewhere}"
+    if run.usual_environment is not None:
+        found["environment"] = told_apart(run.environment or {}, run.usual_environment)
     if run.resumed_at_steps:
         several = "s" * (len(run.resumed_at_steps) > 1)
         found["resumed"] = f"at step{several} {', '.join(map(str, run.resumed_at_steps))}"
     return found
+
+
+def told_apart(a: Mapping[str, str], b: Mapping[str, str]) -> str:
+    """Returns what two environments differ in, e.g. `OMP_NUM_THREADS 1, not 2`."""
+    names = (name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name))
+    return ", ".join(f"{name} {a.get(name, 'unset')}, not {b.get(name, 'unset')}" for name in names)
 
 
 def untimed_by(run: Parts, *, with_resumed: bool = False) -> dict[Mark, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -136,9 +136,25 @@ def of_newest(stored: SuiteResults, counts: Callable[[RunResult], bool]) -> Suit
     outdated |= {(result.run_id, result.system_id) for result in left_out}
     kept = [result for result in stored.results if (result.run_id, result.system_id) not in outdated]
     done = [r for r in planned if r.status in FINAL and (r.run_id, r.system_id) not in outdated]
+    _tell_of_environments(done)
     unknown = _unknown_notes([result for result in planned if result.status in FINAL])
     notes = (*stored.notes, *_data_notes(other_data), *_older_notes(left_out), *_mixed_notes(done), *unknown)
     return dataclasses.replace(stored, results=kept, notes=notes)
+
+
+def _tell_of_environments(done: Sequence[RunResult]) -> None:
+    """Tells each run whose environment is not that of most, on one system with as many processes, what those have."""
+    groups: dict[tuple[str, int, int], list[RunResult]] = defaultdict(list)
+    for result in done:
+        if result.status == "ok" and result.environment is not None:
+            groups[result.system_id, result.num_processes, result.packed].append(result)
+    for group in groups.values():
+        group.sort(key=lambda result: result.ended_at, reverse=True)
+        # Of two with as many runs, that which comes first: of the newest run.
+        [(most, _)] = Counter(tuple(sorted((result.environment or {}).items())) for result in group).most_common(1)
+        usual = dict(most)
+        for result in group:
+            result.usual_environment = usual if result.environment != usual else None
 
 
 def by_older_code(results: Iterable[RunResult]) -> list[RunResult]:

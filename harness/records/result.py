@@ -302,6 +302,11 @@ class RunIdentity(Record):
         description="hash of the harness's code that trained it, without comments; several, joined by +, where other "
         "code took it up again; null in old records",
     )
+    environment: dict[str, str] | None = Field(
+        default=None,
+        description="variables of the environment that change run time, where they were set; several values, joined "
+        "by +, where it was taken up again with another one; null in old records",
+    )
     spec: Plain
 
 
@@ -349,6 +354,11 @@ class RunResult(Measurements, RunIdentity):
         default=None,
         exclude=True,
         description="the suite whose folder holds the record, where that is not the report's; the reader says it",
+    )
+    usual_environment: dict[str, str] | None = Field(
+        default=None,
+        exclude=True,
+        description="of most runs of its system, where its own is another one; the reader says it, no record",
     )
     calibration: Any = Field(
         default=None,

@@ -37,12 +37,15 @@ class Attempt:
         packed: runs at once on its device; the most in any part of a run that was taken up again.
         code: hash of the code that trained it; of a run that other code took up again the hashes of its parts, joined
             by "+"; None where that of a part is not known.
+        environment: the variables that change run time; of a run that was taken up again those of its parts, joined
+            by "+"; None where that of a part is not known.
     """
 
     number: int
     started_at: str
     packed: int = 1
     code: str | None = None
+    environment: dict[str, str] | None = None
 
     @staticmethod
     def of(events: list[dict[str, Any]]) -> Attempt:
@@ -50,9 +53,20 @@ class Attempt:
         events = since_last_start(events)
         numbers = [event["attempt"] for event in events if "attempt" in event]
         packed = max((event.get("packed", 1) for event in events), default=1)
-        codes = list(dict.fromkeys(event.get("code") for event in events if event.get("event") in STARTS))
-        code = "+".join(map(str, codes)) if codes and None not in codes else None
-        return Attempt(numbers[-1] if numbers else 1, events[0]["at"] if events else now(), packed, code)
+        parts = [event for event in events if event.get("event") in STARTS]
+        code = _joined([part.get("code") for part in parts])
+        environments = [part.get("environment") for part in parts]
+        names = dict.fromkeys(name for environment in environments for name in environment or ())
+        environment = None
+        if environments and None not in environments:
+            environment = {name: _joined([part.get(name, "unset") for part in environments]) or "" for name in names}
+        number, started_at = numbers[-1] if numbers else 1, events[0]["at"] if events else now()
+        return Attempt(number, started_at, packed, code, environment)
+
+
+def _joined(of_parts: list[str | None]) -> str | None:
+    """Returns what the parts of a run had, each once; None where that of a part is not known."""
+    return "+".join(map(str, dict.fromkeys(of_parts))) if of_parts and None not in of_parts else None
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,7 @@ class RunFolder:
         resumed_at_step: int | None = None,
         packed: int = 1,
         code: str | None = None,
+        environment: dict[str, str] | None = None,
         **planned: int,
     ) -> Attempt:
         """Begins an attempt: removes an earlier, unfinished one's result.
@@ -131,6 +146,7 @@ class RunFolder:
             resumed_at_step: where it goes on from a checkpoint; None where it begins at the beginning.
             packed: runs at once on its device.
             code: hash of the code that trains from here on.
+            environment: the variables that change run time.
             planned: the `steps` and `epochs` that the run has, and its `samples_per_epoch`, for who watches.
 
         Raises:
@@ -144,7 +160,7 @@ class RunFolder:
                 earlier.unlink(missing_ok=True)
             write_json(self.path / SPEC, spec)
             write_json(self.path / "system.json", system)
-        values = {"attempt": number, "packed": packed, "code": code, **planned}
+        values = {"attempt": number, "packed": packed, "code": code, "environment": environment, **planned}
         if resumed_at_step is None:
             self.event("run_started", **values)
         else:

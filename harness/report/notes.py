@@ -175,6 +175,10 @@ _OF_MARKS: Mapping[Mark, tuple[str, str]] = {
         "Run elsewhere",
         "Their times are left out: they were not interleaved with the other runs here.",
     ),
+    "environment": (
+        "Another environment than most runs",
+        "Their times are left out; set it as the other runs have it, and use another --output, for times that count.",
+    ),
     "resumed": ("Resumed from a checkpoint", "Their times are left out; --with-resumed includes them."),
 }
 

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.launching.launch_folder import Heartbeat
 from harness.launching.manifest import Manifest
 from harness.live.view import Notes
+from harness.measure.environment import timing_variables
 from harness.measure.readings import Readings
 from harness.records.checkpoints import Checkpoint, require_same_run
 from harness.records.claims import Claim, owner
@@ -258,6 +259,7 @@ class OpenRun:
             resumed_at_step=step,
             packed=packed,
             code=own_code(self._run.spec.plugins()),
+            environment=timing_variables(self._worker.accelerator.device.type),
             **self._planned,
         )
         return checkpoint, problems

@@ -49,10 +49,9 @@ def record(
         status=status,
         started_at="2026-01-01T00:00:00+00:00",
         ended_at=f"2026-01-01T00:{minute:02}:00+00:00",
-        num_processes=1,
         spec=run.spec.model_dump(mode="json"),
         data=DATA,
-        **fields,
+        **{"num_processes": 1, **fields},
     )
     folder.finish(result)
     return result
@@ -165,3 +164,24 @@ def test_configs_of_the_same_plugins_by_different_code_are_told_of(plan: Plan, t
     counted, notes = found(plan, tmp_path)
     assert len(counted) == 2 and len(notes) == 1
     assert "trained by different code of the harness (new, old)" in notes[0]
+
+
+def test_times_of_another_environment_than_that_of_most_runs_do_not_count(tmp_path: Path, plan: Plan) -> None:
+    """Of a config with 0, 1 and 0 variables set, of as many runs the newest decides; old records do not know theirs."""
+    one, unset = {"OMP_NUM_THREADS": "1"}, {}
+    for minute, (run, environment) in enumerate(zip(plan.runs, (unset, one, unset, one, unset, None), strict=True)):
+        record(tmp_path, run, minute=minute, environment=environment)
+    results = read_planned(tmp_path, "s", {run.run_id for run in plan.runs}).results
+    found = {result.run_id: marks(result) for result in results}
+    told = {"environment": "OMP_NUM_THREADS 1, not unset"}
+    assert [found[run.run_id] for run in plan.runs] == [{}, told, {}, told, {}, {}]
+
+
+def test_of_two_environments_with_as_many_runs_the_newest_counts(tmp_path: Path, plan: Plan) -> None:
+    for minute, (run, threads) in enumerate(zip(plan.runs, "212111", strict=True)):
+        processes = 1 if minute < 4 else 2
+        record(tmp_path, run, minute=minute, environment={"OMP_NUM_THREADS": threads}, num_processes=processes)
+    results = read_planned(tmp_path, "s", {run.run_id for run in plan.runs}).results
+    found = {result.run_id: marks(result) for result in results}
+    told = {"environment": "OMP_NUM_THREADS 2, not 1"}
+    assert [found[run.run_id] for run in plan.runs] == [told, {}, told, {}, {}, {}]  # two processes are for themselves

@@ -25,6 +25,8 @@ NOTES = {
     "`harness run SUITE --retake N` trains them again, up to N times each.",
     "elsewhere": "Run elsewhere (in suite other): {}. Their times are left out: they were not interleaved with the "
     "other runs here.",
+    "environment": "Another environment than most runs (OMP_NUM_THREADS 1, not unset): {}. Their times are left out; "
+    "set it as the other runs have it, and use another --output, for times that count.",
     "resumed": "Resumed from a checkpoint (at step 7): {}. Their times are left out; --with-resumed includes them.",
 }
 each_mark = pytest.mark.parametrize("mark", MARKS)
@@ -66,7 +68,7 @@ def test_there_is_a_case_for_each_mark(fake: Any) -> None:
     assert marks(fake.result()) == {} and all(mark in MARKED for mark in MARKS)
     every = fake.result(**{name: value for fields in MARKING.values() for name, value in fields.items()})
     assert marks(every) == REASONS and tuple(marks(every)) == MARKS
-    assert list(untimed_by(every, with_resumed=True)) == ["packed", "disturbed", "elsewhere"]
+    assert list(untimed_by(every, with_resumed=True)) == ["packed", "disturbed", "elsewhere", "environment"]
 
 
 @each_mark
@@ -184,10 +186,10 @@ def test_which_numbers_compare(fake: Any) -> None:
     own = ["test.accuracy", "selected.test", "memory.max_allocated_bytes", "memory.process_device_bytes", ""]
     shared = ["telemetry.gpu_utilization", "telemetry.host_cpu_share", "memory.device_bytes"]
     times = ["clock.train_seconds", "throughput.samples_per_second", "energy.host_joules", "target.train_seconds"]
-    for names, whose in ((own, (1, 1, 1, 1, 1)), (shared, (1, 0, 1, 1, 1)), (times, (1, 0, 0, 0, 0))):
+    for names, whose in ((own, (1, 1, 1, 1, 1, 1)), (shared, (1, 0, 1, 1, 1, 1)), (times, (1, 0, 0, 0, 0, 0))):
         for name in names:
             assert tuple(compares(run, name) for run in runs) == whose, name
-    assert [compares(run, times[0], with_resumed=True) for run in runs] == [True, False, False, False, True]
+    assert [compares(run, times[0], with_resumed=True) for run in runs] == [True, False, False, False, False, True]
 
 
 def test_what_was_trained_again_is_counted(fake: Any) -> None:
