@@ -16,6 +16,7 @@ from harness.durations import duration_text
 from harness.report.fronts import known
 from harness.report.rows import Row
 from harness.report.texts import quoted
+from harness.results.all_systems import ALL_SYSTEMS
 from harness.results.answers import Family
 from harness.results.measured import MeasuredRun
 from harness.statistics.crossed import largest_image_noise
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from harness.report.tables import Table
 
 MOST_NAMED = 3
+TOGETHER = "One run of each config and seed counts, whichever system it ran on; times are in the tables of the systems."
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def answer(table: Table) -> list[str]:
         if any(row.ok for row in table.rows):
             return ["There is no answer here: accuracy on synthetic data means nothing, so nothing is ranked."]
         return ["There is no answer yet: no run has ended ok."]
-    return [_most_accurate(first, table.compared.margin), _fastest(first, table)]
+    fast = TOGETHER if table.system_id == ALL_SYSTEMS else _fastest(first, table)
+    return [_most_accurate(first, table.compared.margin), fast]
 
 
 def chosen_notes(first: Standing | None) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from harness.report.tables import Report, Table
 from harness.report.texts import one_line
 from harness.report.what_mattered import effect_table, what_mattered
 from harness.results import columns as declared
+from harness.results.all_systems import on_all_systems, with_published_of_systems
 from harness.results.answers import Family
 from harness.results.columns import Column
 from harness.results.factors import Design, design_of
@@ -130,16 +131,31 @@ def build_report(
 
     design = design_of(study.specs, study.question.factors or [])
     most = None if every_curve or budget else MOST_COLOURED
+    together = on_all_systems(study)
+    each = with_published_of_systems(study) if together else study
     tables = tuple(
-        _table(study, stored, name, own, columns, sortable[options.sort], budget, most, design)
+        _table(each, stored, name, own, columns, sortable[options.sort], budget, most, design)
         for name, own in _by_system(rows)
     )
     if budget and options.budget_seconds and tables:  # of a suite's file it is no error
         require_evaluation_by(budget, [table.curves for table in tables])
+    if together:
+        tables = _together(together, stored, sortable[options.sort], design), *tables
     notes, overrides = [] if rows else [f"No results of {study.name} yet."], study.question.overrides
     notes += [f"Overrides: {json.dumps(overrides)}."] * bool(overrides)
     notes += [*study.notes, *stored.notes()]
     return Report(study.name, tables, by_column, tuple(notes), tuple(stored.pictures), study.selection, study.trial)
+
+
+def _together(study: Study, stored: Stored, sort: Column, design: Design | None) -> Table:
+    """Returns the table of what runs of several systems have in common: no time, no memory."""
+
+    def epochs_of(run: RunResult) -> Mapping[int, Mapping[str, Any]]:
+        return {number: {**one, "train_seconds": None} for number, one in stored.epochs_of(run).items()}
+
+    columns, rows = build_rows(study, study.results, run_values(study.results))
+    [(name, own)] = _by_system(rows)
+    return _table(study, Stored(epochs_of=epochs_of), name, own, tuple(columns), sort, None, None, design)
 
 
 def _in_order(study: Study) -> list[RunResult]:

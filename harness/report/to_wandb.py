@@ -20,6 +20,7 @@ from harness.records.files import read_object, recording, write_json
 from harness.report.formats import markdown
 from harness.report.rows import Row
 from harness.report.tables import Report, Table
+from harness.results.all_systems import ALL_SYSTEMS
 from harness.results.columns import CONFIG_PRIORITY
 from harness.suite.mirroring import require_project
 from harness.trackers.account import as_problem, require_key
@@ -97,7 +98,7 @@ def wandb_report(report: Report, entity: str, project: str, *, with_project_id: 
     text = markdown(dataclasses.replace(report, pictures=()))  # which lie on this disk
     blocks: list[Any] = [wr.TableOfContents(), wr.MarkdownBlock(text=text)]
     for table in report.tables:
-        blocks += _of_system(table, place)
+        blocks += _of_system(table, place) if table.system_id != ALL_SYSTEMS else ()
     title = f"{report.suite}: accuracy over train time"[:TITLE_LENGTH]
     return wr.Report(project=project, entity=entity, title=title, blocks=blocks, width="fluid")
 

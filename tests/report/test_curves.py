@@ -227,7 +227,7 @@ def test_a_budget_that_one_system_misses_is_no_error(fake: Any) -> None:
     results = [fake.result(name, system_id=name, config_id=name) for name in seconds]
     report = fake.report(results, asked_seconds=5.0, curve_of=lambda run: Curve((seconds[run.system_id],), (0.5,)))
     found = {row["system_id"]: row["accuracy_at_budget_mean"] for row in summary_rows(report)}
-    assert found == {"quick": 0.5, "slow": None}
+    assert found == {"all": None, "quick": 0.5, "slow": None}
 
 
 def test_a_line_of_many_evaluations_is_thinned_and_keeps_its_end(fake: Any) -> None:

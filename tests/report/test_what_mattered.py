@@ -310,7 +310,7 @@ def test_several_world_sizes_are_a_factor(fake: Any, tmp_path: Path) -> None:
     assert "train.num_processes x optimizer.lr" in rows
 
 
-def test_systems_are_kept_apart(fake: Any, tmp_path: Path) -> None:
+def test_effects_are_told_of_all_systems_and_of_each(fake: Any, tmp_path: Path) -> None:
     plan = _plan(tmp_path, STAR)
     results = [
         fake.result("x", config_id=run.config_id, run_id=run.run_id, suite="s", system_id=system)
@@ -318,7 +318,9 @@ def test_systems_are_kept_apart(fake: Any, tmp_path: Path) -> None:
     ]
     report = build_report(study_of_plans([plan], SuiteResults(results, {}, {}), [Path()]))
     states = {(row["system_id"], row["state"]) for row in rows_of_files(report)["what_mattered"]}
-    assert {one for one, _ in states} == {"one", "two"} and all("not run" in state for _, state in states)
+    assert {one for one, _ in states} == {"all", "one", "two"} and all(
+        "not run" in state for one, state in states if one != "all"
+    )
 
 
 def test_the_note_says_of_how_many_seeds_the_effects_are(fake: Any, tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from harness.report.charts.chart import (
 )
 from harness.report.charts.theme import FONT_SIZE, HALO, INK, MUTED
 from harness.report.epochs import METRICS, SPLITS, ByEpoch, Curve, by_epoch, mean_curve, thinned
-from harness.report.fronts import TIME
 from harness.report.tables import Table
 from harness.report.texts import listed, one_line
 from harness.spec.settings import value_at
@@ -167,7 +166,7 @@ def _shown(table: Table) -> list[ByEpoch]:
     """Returns the epochs of the configs that have a colour, those of the front first, then the most accurate."""
     palette, rows = coloured(table), {row.config_id: row for row in table.rows}
     first = [rows[config_id] for config_id in palette]
-    with_curves = [row for row in first if table.curves.get(row.config_id) or not row.ok_for(TIME.metric)]
+    with_curves = [row for row in first if table.curves.get(row.config_id) or not row.values["train_seconds"]]
     found = (by_epoch(row, table.epochs_of) for row in with_curves)
     return [one for one in found if one and one.epochs]
 
