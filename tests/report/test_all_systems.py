@@ -121,4 +121,5 @@ def test_published_accuracies_stand_beside_all_and_times_beside_each(
     assert table.index("## 2 systems") < table.index("(one)") < table.index("(two)")
     found = as_json(build_report(study_of_folders([folder])))
     assert [system["system_id"] for system in found["systems"]] == ["all", "one", "two"]
-    assert (folder / "report.html").exists()
+    page = (folder / "report.html").read_text()
+    assert "a-0/one/" in page and "/all/" not in page  # each run links to its own folder
