@@ -24,7 +24,7 @@ _SYSTEM = {"system_id", "name", "gpu", "gpu_count", "gpu_memory_bytes", "gpu_com
 _SYSTEM |= {"cpu_count", "memory_bytes", "python", "torch", "torchvision", "accelerate", "numpy", "cuda", "cudnn"}
 _SYSTEM |= {"nccl", "dali"}
 _IN_CONFIG = {"schema_version", "suite", "label", "run_id", "config_id", "system_id", "seed", "num_processes", "spec"}
-_IN_CONFIG |= {"generation"}  # of a claim: it says nothing of the run
+_IN_CONFIG |= {"environment", "generation"}  # the latter of a claim: it says nothing of the run
 _IN_CONFIG |= {"packed", "disturbed"}  # whose times are not its own, and are told nobody who might rank them
 _TAG_LENGTH = 64
 _GROUP_LENGTH = 128
@@ -166,6 +166,8 @@ def _config(
     if result:
         if found := marks(result):
             config["marks"] = list(found)
+        if result.environment:
+            config["environment"] = result.environment
         config["num_processes"] = result.num_processes
         config["resolved"] = result.resolved.model_dump(mode="json") if result.resolved else None
     return config

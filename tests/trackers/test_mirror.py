@@ -251,6 +251,13 @@ def test_no_time_of_a_marked_run_is_told(tmp_path: Path, mark: str) -> None:
     assert "52 %" not in reasons, "what others did there"
 
 
+def test_the_environment_is_a_part_of_the_config(tmp_path: Path) -> None:
+    found = read_entries(records.whole(tmp_path, environment={"OMP_NUM_THREADS": "1"}))
+    assert found and found.ending and not any("environment" in name for name in found.ending)
+    assert found.config["environment"] == {"OMP_NUM_THREADS": "1"}
+    assert found.flat_config()["environment.OMP_NUM_THREADS"] == "1"
+
+
 def test_the_time_of_a_resumed_run_is_told(tmp_path: Path) -> None:
     found = read_entries(records.whole(tmp_path, **MARKING["resumed"]))
     assert found and found.ending and "clock/train_seconds" in found.ending
