@@ -221,3 +221,14 @@ def test_a_run_that_other_code_took_up_again_is_of_both(tmp_path) -> None:
     assert folder.start({}, {}, code="two", resumed_at_step=9).code == "one+two"
     assert folder.start({}, {}, resumed_at_step=12).code is None, "of one part it is not known"
     assert folder.start({}, {}, code="two").code == "two", "it began anew"
+
+
+def test_a_run_that_was_taken_up_in_another_environment_is_of_both(tmp_path) -> None:
+    folder = RunFolder(tmp_path)
+    one, more = {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2", "LD_PRELOAD": "x.so"}
+    assert folder.start({}, {}, environment={}).environment == {}
+    assert folder.start({}, {}, environment=one).environment == one, "it began anew"
+    assert folder.start({}, {}, environment=one, resumed_at_step=3).environment == one
+    both = {"OMP_NUM_THREADS": "1+2", "LD_PRELOAD": "unset+x.so"}
+    assert folder.start({}, {}, environment=more, resumed_at_step=9).environment == both
+    assert folder.start({}, {}, resumed_at_step=12).environment is None, "of one part it is not known"

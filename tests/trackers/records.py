@@ -67,13 +67,19 @@ def epoch_event(folder: RunFolder, epoch: int, seconds: float = 1.25) -> None:
 
 
 def begin(
-    root: Path, run: PlannedRun | None = None, *, resumed_at_step: int | None = None, packed: int = 1
+    root: Path,
+    run: PlannedRun | None = None,
+    *,
+    resumed_at_step: int | None = None,
+    packed: int = 1,
+    environment: dict[str, str] | None = None,
 ) -> RunFolder:
     """Begins a run, or goes on with it."""
     run = run or planned()
     manifest = manifest_of(root, run)
     folder = run_folder(root, manifest.suite, run.run_id, SYSTEM["system_id"])
-    folder.start(manifest.description(run), SYSTEM, resumed_at_step=resumed_at_step, packed=packed)
+    described = manifest.description(run)
+    folder.start(described, SYSTEM, resumed_at_step=resumed_at_step, packed=packed, environment=environment)
     return folder
 
 

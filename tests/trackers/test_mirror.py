@@ -252,9 +252,12 @@ def test_no_time_of_a_marked_run_is_told(tmp_path: Path, mark: str) -> None:
 
 
 def test_the_environment_is_a_part_of_the_config(tmp_path: Path) -> None:
-    found = read_entries(records.whole(tmp_path, environment={"OMP_NUM_THREADS": "1"}))
+    environment = {"OMP_NUM_THREADS": "1"}
+    folder = records.begin(tmp_path, environment=environment)
+    records.end(tmp_path)
+    found = read_entries(folder)
     assert found and found.ending and not any("environment" in name for name in found.ending)
-    assert found.config["environment"] == {"OMP_NUM_THREADS": "1"}
+    assert found.config["environment"] == environment
     assert found.flat_config()["environment.OMP_NUM_THREADS"] == "1"
 
 
