@@ -224,7 +224,7 @@ def test_a_run_that_other_code_took_up_again_is_of_both(tmp_path) -> None:
 
 
 def test_a_run_that_was_taken_up_in_another_environment_is_of_both(tmp_path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = run_folder(tmp_path, "s", "r", "m")
     one, more = {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2", "LD_PRELOAD": "x.so"}
     assert folder.start({}, {}, environment={}).environment == {}
     assert folder.start({}, {}, environment=one).environment == one, "it began anew"
