@@ -17,9 +17,11 @@ from harness.launching.launch_folder import STOPPED
 from harness.launching.manifest import Manifest, Retrain
 from harness.launching.stop_signals import StopSignals
 from harness.launching.supervisor import Display, Supervisor
+from harness.measure.environment import timing_variables
 from harness.measure.surroundings import Surroundings
 from harness.measure.usable_gpus import before_training
 from harness.records.claims import owner
+from harness.records.comparable import told_apart
 from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
@@ -104,7 +106,7 @@ def run_suite(
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     display.note(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     of_gpus = before_training() if undone and not launcher.is_told_to_use_cpu() else ()
-    for sentence in (*found.sentences(renew=renew), *of_gpus):
+    for sentence in (*found.sentences(renew=renew), *_of_environment(found, undone, launcher, system), *of_gpus):
         display.note(sentence)
     with StopSignals(display.note) as stop:
         surroundings = Surroundings({os.getpid()})
@@ -139,6 +141,20 @@ def run_suite(
         of, times = counted(len(results), "run"), counted(retake, "time")
         display.note(f"still disturbed: {left} of {of}; each was trained again up to {times}")
     return 0 if len(results) == len(found.folders) and all(result.status == "ok" for result in results) else 1
+
+
+def _of_environment(
+    found: KnownRuns, undone: list[PlannedRun], launcher: Launcher, system: dict[str, Any]
+) -> Iterator[str]:
+    """Yields that runs which are done ran in another environment than those that are open will."""
+    device = "cpu" if system["gpu"] is None else "cuda"
+    for size in sorted({run.spec.train.world_size for run in undone if launcher.packed == 1}):
+        here = timing_variables(device, launcher.environment(size))
+        known = [run.environment for run in found.done.values() if run.num_processes == size]
+        other = [environment for environment in known if environment is not None and environment != here]
+        if other:
+            apart = f"another environment ({told_apart(other[0], here)})"
+            yield f"{len(other)} of them ran in {apart}: of the two, times of the fewer will not count"
 
 
 def is_to_retake(result: RunResult, folder: RunFolder, most: int) -> bool:

@@ -34,6 +34,9 @@ def test_a_run_with_other_threads_is_told_and_its_time_does_not_count(
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     last = house.run(suite)
     assert last.returncode == 0, last.stderr
+    assert "2 of them ran in another environment (OMP_NUM_THREADS 1, not 2)" in " ".join(last.stderr.split()), (
+        last.stderr
+    )
     records = sorted(house.results().values(), key=lambda result: result["seed"])
     assert [record["environment"]["OMP_NUM_THREADS"] for record in records] == ["1", "1", "2"]
     told = "Another environment than most runs (OMP_NUM_THREADS 2, not 1): 1 of 3 runs of “faulty”."
