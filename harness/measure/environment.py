@@ -31,6 +31,8 @@ def timing_variables(device: str, environ: Mapping[str, str] = os.environ) -> di
     """
     names = f"{_OF_BOTH} {_OF_A_GPU if device == 'cuda' else _OF_A_CPU}".split()
     found = {name: environ[name] for name in names if environ.get(name)}
+    if found.get("OMP_NUM_THREADS") == str(len(os.sched_getaffinity(0))):  # as many as there are where it is not set
+        del found["OMP_NUM_THREADS"]
     if "LD_PRELOAD" in found:  # the names of the libraries, without their folders
         found["LD_PRELOAD"] = " ".join(PurePath(path).name for path in found["LD_PRELOAD"].replace(":", " ").split())
     return found
