@@ -186,9 +186,10 @@ def _cautions(
         yield f"Train time, seeds {_numbers(left_out)} are left out: {why}."
     if any(pair.a.data_fingerprint != pair.b.data_fingerprint for pair in time.pairs):
         yield "Train time: the two learnt from different data, and that is in the difference."
-    environments = ((pair.a.environment, pair.b.environment) for pair in time.pairs)
-    if apart := next((told_apart(a, b) for a, b in environments if a is not None and b is not None and a != b), ""):
-        yield f"Train time: A ran in another environment than B ({apart}), and that is in the difference."
+    same_size = [pair for pair in time.pairs if pair.a.num_processes == pair.b.num_processes]
+    environments = ((pair.a.environment, pair.b.environment) for pair in same_size)
+    if unlike := next((told_apart(a, b) for a, b in environments if a is not None and b is not None and a != b), ""):
+        yield f"Train time: A ran in another environment than B ({unlike}), and that is in the difference."
     if b.from_baseline and time.pairs:
         day = min(pair.b.started_at for pair in time.pairs)[:10]
         yield f"Train time: the baseline's runs are of {day}; what the machine has changed since is in the difference."

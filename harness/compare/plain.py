@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,6 +103,8 @@ def _run(run: Mapping[str, Any]) -> MeasuredRun:
         test_samples=int(run["data.test_samples"]),
         rankable=bool(run["data.rankable"]),
         predictions=Path(run["folder"] or "") / "predictions.npz",
+        num_processes=int(run["num_processes"]),
+        environment=json.loads(run["environment"]) if run.get("environment") else None,
     )
 
 

@@ -15,7 +15,7 @@ from harness.forecast.elsewhere import Elsewhere
 from harness.forecast.forecast import Forecast, Known, leave_out, total_of, useful_records, with_shares
 from harness.launching.launch_command import Launcher
 from harness.launching.manifest import Manifest
-from harness.launching.run_suite import KnownRuns
+from harness.launching.run_suite import KnownRuns, environments
 from harness.measure.surroundings import Surroundings
 from harness.measure.system import describe_system
 from harness.measure.usable_gpus import before_training
@@ -68,8 +68,10 @@ def make_forecast(
     known_runs = KnownRuns.of(manifest.model_copy(update={"runs": identified}), system["system_id"])
     done = known_runs.done
     open_runs = [run for run in plan.runs if run.run_id not in done]
-    own_code = [result for run_id, result in done.items() if run_id not in known_runs.by_other_code]
-    records = useful_records(own_code)
+    of_another = known_runs.of_another_environment({} if other else environments(launcher, system, open_runs))
+    records = useful_records(
+        result for run_id, result in done.items() if run_id not in known_runs.by_other_code and run_id not in of_another
+    )
     wanted: dict[str, PlannedRun] = {}
     for run in open_runs:
         if run.config_id not in records:

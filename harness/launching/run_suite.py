@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from harness.measure.environment import timing_variables
 from harness.measure.surroundings import Surroundings
 from harness.measure.usable_gpus import before_training
 from harness.records.claims import owner
-from harness.records.comparable import told_apart
+from harness.records.comparable import marks, told_apart
 from harness.records.planned import done_elsewhere
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder
@@ -106,7 +106,8 @@ def run_suite(
     told = f"; {skipped} {is_are(skipped)} done on this system: skipped" if skipped else ""
     display.note(f"{manifest.suite}: {counted(len(manifest.runs), 'run')}{told}{packed}")
     of_gpus = before_training() if undone and not launcher.is_told_to_use_cpu() else ()
-    for sentence in (*found.sentences(renew=renew), *_of_environment(found, undone, launcher, system), *of_gpus):
+    here = environments(launcher, system, undone if launcher.packed == 1 else ())
+    for sentence in (*found.sentences(here, renew=renew), *of_gpus):
         display.note(sentence)
     with StopSignals(display.note) as stop:
         surroundings = Surroundings({os.getpid()})
@@ -141,20 +142,6 @@ def run_suite(
         of, times = counted(len(results), "run"), counted(retake, "time")
         display.note(f"still disturbed: {left} of {of}; each was trained again up to {times}")
     return 0 if len(results) == len(found.folders) and all(result.status == "ok" for result in results) else 1
-
-
-def _of_environment(
-    found: KnownRuns, undone: list[PlannedRun], launcher: Launcher, system: dict[str, Any]
-) -> Iterator[str]:
-    """Yields that runs which are done ran in another environment than those that are open will."""
-    device = "cpu" if system["gpu"] is None else "cuda"
-    for size in sorted({run.spec.train.world_size for run in undone if launcher.packed == 1}):
-        here = timing_variables(device, launcher.environment(size))
-        known = [run.environment for run in found.done.values() if run.num_processes == size]
-        other = [environment for environment in known if environment is not None and environment != here]
-        if other:
-            apart = f"another environment ({told_apart(other[0], here)})"
-            yield f"{len(other)} of them ran in {apart}: of the two, times of the fewer will not count"
 
 
 def is_to_retake(result: RunResult, folder: RunFolder, most: int) -> bool:
@@ -202,7 +189,20 @@ class KnownRuns:
         again = [result for result in results if is_to_retake(result, self.folders[result.run_id], most)]
         return {result.run_id: Retrain.of(result, DISTURBED) for result in again}
 
-    def sentences(self, *, renew: bool) -> Iterator[str]:
+    def of_another_environment(self, here: Mapping[int, dict[str, str]]) -> dict[str, RunResult]:
+        """Returns the results, by run_id, whose times count and are of another environment than a launch's here.
+
+        Args:
+            here: by how many processes a launch has.
+        """
+        timed = {run_id: one for run_id, one in self.done.items() if one.status == "ok" and not marks(one)}
+        return {
+            run_id: one
+            for run_id, one in timed.items()
+            if one.num_processes in here and one.environment not in (None, here[one.num_processes])
+        }
+
+    def sentences(self, here: Mapping[int, dict[str, str]], *, renew: bool) -> Iterator[str]:
         """Yields what a person should know of them."""
         borrowed = [str(result.elsewhere) for result in self.done.values() if result.elsewhere]
         if borrowed:
@@ -214,3 +214,15 @@ class KnownRuns:
             count = len(self.by_other_code)
             trained = f"{was_were(count)} trained by other code of the harness"
             yield f"{count} of them {trained}{told}: --renew trains them again"
+        if other := list(self.of_another_environment(here).values()):
+            apart = told_apart(other[0].environment or {}, here[other[0].num_processes])
+            yield f"{len(other)} of them ran in another environment ({apart}): times count only in that of most runs"
+
+
+def environments(
+    launcher: Launcher, system: Mapping[str, Any], runs: Iterable[PlannedRun]
+) -> dict[int, dict[str, str]]:
+    """Returns what changes run time in the environment of a launch, by how many processes runs have."""
+    device = "cpu" if system.get("gpu") is None else "cuda"
+    sizes = {run.spec.train.world_size for run in runs}
+    return {size: timing_variables(device, launcher.environment(size)) for size in sizes}

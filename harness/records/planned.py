@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from harness.counted import counted, was_were
+from harness.records.comparable import untimed_by
 from harness.records.read import SuiteResults, read_suite, read_system
 from harness.records.result import FINAL, RunResult
 from harness.records.store import RunFolder, run_folder
@@ -136,21 +137,24 @@ def of_newest(stored: SuiteResults, counts: Callable[[RunResult], bool]) -> Suit
     outdated |= {(result.run_id, result.system_id) for result in left_out}
     kept = [result for result in stored.results if (result.run_id, result.system_id) not in outdated]
     done = [r for r in planned if r.status in FINAL and (r.run_id, r.system_id) not in outdated]
-    _tell_of_environments(done)
+    tell_of_environments(done)
     unknown = _unknown_notes([result for result in planned if result.status in FINAL])
     notes = (*stored.notes, *_data_notes(other_data), *_older_notes(left_out), *_mixed_notes(done), *unknown)
     return dataclasses.replace(stored, results=kept, notes=notes)
 
 
-def _tell_of_environments(done: Sequence[RunResult]) -> None:
-    """Tells each run whose environment is not that of most, on one system with as many processes, what those have."""
-    groups: dict[tuple[str, int, int], list[RunResult]] = defaultdict(list)
-    for result in done:
-        if result.status == "ok" and result.environment is not None:
-            groups[result.system_id, result.num_processes, result.packed].append(result)
+def tell_of_environments(results: Iterable[RunResult]) -> None:
+    """Tells each run whose environment is not that of most, on one system with as many processes, what those have.
+
+    Of two environments with as many runs, that of the newest run counts. Runs whose times do not count are not asked.
+    """
+    groups: dict[tuple[str, int], list[RunResult]] = defaultdict(list)
+    for result in results:
+        result.usual_environment = None
+        if result.status == "ok" and result.environment is not None and not untimed_by(result, with_resumed=True):
+            groups[result.system_id, result.num_processes].append(result)
     for group in groups.values():
         group.sort(key=lambda result: result.ended_at, reverse=True)
-        # Of two with as many runs, that which comes first: of the newest run.
         [(most, _)] = Counter(tuple(sorted((result.environment or {}).items())) for result in group).most_common(1)
         usual = dict(most)
         for result in group:

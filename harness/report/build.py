@@ -1,4 +1,4 @@
-"""From a suite with its results to its report: one table per system, ranked."""
+"""From a suite with its results to its report: one table per system, ranked, and before several one of all."""
 
 from __future__ import annotations
 
@@ -140,22 +140,23 @@ def build_report(
     if budget and options.budget_seconds and tables:  # of a suite's file it is no error
         require_evaluation_by(budget, [table.curves for table in tables])
     if together:
-        tables = _together(together, stored, sortable[options.sort], design), *tables
+        tables = _together(together, stored, columns, sortable[options.sort], design), *tables
     notes, overrides = [] if rows else [f"No results of {study.name} yet."], study.question.overrides
     notes += [f"Overrides: {json.dumps(overrides)}."] * bool(overrides)
     notes += [*study.notes, *stored.notes()]
     return Report(study.name, tables, by_column, tuple(notes), tuple(stored.pictures), study.selection, study.trial)
 
 
-def _together(study: Study, stored: Stored, sort: Column, design: Design | None) -> Table:
+def _together(study: Study, stored: Stored, columns: tuple[Column, ...], sort: Column, design: Design | None) -> Table:
     """Returns the table of what runs of several systems have in common: no time, no memory."""
 
     def epochs_of(run: RunResult) -> Mapping[int, Mapping[str, Any]]:
         return {number: {**one, "train_seconds": None} for number, one in stored.epochs_of(run).items()}
 
-    columns, rows = build_rows(study, study.results, run_values(study.results))
-    [(name, own)] = _by_system(rows)
-    return _table(study, Stored(epochs_of=epochs_of), name, own, tuple(columns), sort, None, None, design)
+    [(name, rows)] = _by_system(build_rows(study, study.results, run_values(study.results))[1])
+    if all(row.values.get(sort.name) is None for row in rows):
+        sort = declared.sortable(columns)[DEFAULT_SORT]
+    return _table(study, Stored(epochs_of=epochs_of), name, rows, columns, sort, None, None, design)
 
 
 def _in_order(study: Study) -> list[RunResult]:

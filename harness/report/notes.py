@@ -12,6 +12,7 @@ from harness.report.derived import guessing_notes, is_guessing, target_notes
 from harness.report.fronts import front_notes
 from harness.report.rows import Row, ran
 from harness.report.texts import FRONT, column_texts, listed, one_line, quoted, shortened
+from harness.results.all_systems import ALL_SYSTEMS
 from harness.results.columns import RAN, Column
 from harness.results.measured import count_statuses
 from harness.spec.settings import value_at
@@ -63,7 +64,8 @@ def _runs(rows: Sequence[Row], planned: Mapping[str, str]) -> Iterator[str]:
     here = {row.config_id for row in rows}
     missing = [quoted(label) for config_id, label in planned.items() if config_id not in here]
     if missing:
-        yield f"No result yet on this system: {listed(missing)} ({len(missing)} of {len(planned)} planned configs)."
+        where = "" if rows[0].system_id == ALL_SYSTEMS else " on this system"
+        yield f"No result yet{where}: {listed(missing)} ({len(missing)} of {len(planned)} planned configs)."
 
 
 def _meaning(rows: Sequence[Row]) -> Iterator[str]:
@@ -108,8 +110,9 @@ def _skipped_files(rows: Sequence[Row]) -> Iterator[str]:
 def _same_everywhere(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[str]:
     """The counterpart of `build.Table.shown`, which leaves these columns out."""
     for column in columns:
-        if same_in_all(rows, column) and rows[0].values.get(column.name) is not None:
-            asked = next((path for name, _, path in RAN if name == column.name), None)
+        asked = next((path for name, _, path in RAN if name == column.name), None)
+        mixed = asked and ", " in str(rows[0].values.get(column.name))  # which runs of each config differ in
+        if same_in_all(rows, column) and rows[0].values.get(column.name) is not None and not mixed:
             asked_for = {value_at(row.runs[0].spec, asked) for row in rows} if asked else set()
             wanted = f" (asked for: {', '.join(sorted(map(str, asked_for - {None})))})" if asked_for - {None} else ""
             yield f"All runs here: {column.title} = {column_texts(column, [rows[0].values[column.name]])[0]}{wanted}."
@@ -122,12 +125,16 @@ def same_in_all(rows: Sequence[Row], column: Column) -> bool:
 
 def _mixtures(rows: Sequence[Row]) -> Iterator[str]:
     """A mean over runs that were not alike is still shown, but never in silence."""
+    found: dict[str, list[str]] = {}
     for row in rows:
         unlike = [title for name, title, _ in RAN if isinstance(text := ran(row.ok, name), str) and ", " in text]
         if len({run.data.fingerprint for run in row.ok if run.data}) > 1:
             unlike.append("version of the data")
         if unlike:
-            yield f"{quoted(row.label)}: its runs differ in {' and '.join(unlike)}; the mean mixes them."
+            found.setdefault(" and ".join(unlike), []).append(quoted(row.label))
+    for unlike, labels in found.items():
+        of, mean = ("its runs", "the mean mixes") if len(labels) == 1 else ("their runs", "the means mix")
+        yield f"{listed(labels)}: {of} differ in {unlike}; {mean} them."
 
 
 def _fallbacks(rows: Sequence[Row]) -> Iterator[str]:
@@ -177,7 +184,7 @@ _OF_MARKS: Mapping[Mark, tuple[str, str]] = {
     ),
     "environment": (
         "Another environment than most runs",
-        "Their times are left out; set it as the other runs have it, and use another --output, for times that count.",
+        "Their times are left out; for times that count set them as in the other runs, and use another --output.",
     ),
     "resumed": ("Resumed from a checkpoint", "Their times are left out; --with-resumed includes them."),
 }

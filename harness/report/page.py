@@ -30,6 +30,7 @@ from harness.report.pictures import MOST_BYTES, gallery
 from harness.report.rows import Row
 from harness.report.tables import Report, Table
 from harness.report.texts import one_line
+from harness.results.all_systems import ALL_SYSTEMS
 from harness.results.columns import number
 from harness.results.study import Study
 
@@ -142,7 +143,7 @@ def _href(target: Path, folder: Path) -> str:
 
 def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
     """Returns the table of a system, and what the page adds to it."""
-    charts = source.charts or {}
+    charts, facts = source.charts or {}, source.study.systems.get(table.system_id, {})
     names = {stem: chart_name(stem, source.report, table) for stem in stems(for_page=True)}
     ranked = [column for column in table.ranking.columns if column.name not in ("on_front", "label")]
     colours = [(name, PALETTE.index(colour)) for name, colour in coloured(table).values()]
@@ -157,7 +158,7 @@ def _system(source: PageSource, table: Table, key: str) -> dict[str, Any]:
         "columns": ranked,
         "shown": {column.name for column in sorted(ranked, key=lambda one: one.priority)[:SHOWN]},
         "rows": _kept(table),
-        "facts": _facts({**source.study.systems.get(table.system_id, {}), "system_id": table.system_id}),
+        "facts": [] if table.system_id == ALL_SYSTEMS else _facts({**facts, "system_id": table.system_id}),
     }
 
 

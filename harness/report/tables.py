@@ -1,4 +1,4 @@
-"""What a report holds: one table per system, since run times of different systems share no ranking."""
+"""What a report holds: one table per system, since run times of different systems share no ranking, and one of all."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from harness.records.result import SPLITS, RunResult
+from harness.records.result import FINAL, SPLITS, RunResult
 from harness.results.answers import chosen_runs
 from harness.results.measured import measured_configs
 from harness.results.study import Study
@@ -34,7 +34,7 @@ def on_all_systems(study: Study) -> Study | None:
         for seed, run in own.items()
     }
     one: dict[tuple[str, int], RunResult] = {}
-    for run in sorted(runs, key=lambda run: (run.status == "ok", run.ended_at)):
+    for run in sorted(runs, key=lambda run: (run.status == "ok", run.status in FINAL, run.ended_at)):
         if run.system_id == chosen.get((run.config_id, run.seed), run.system_id):
             one[run.config_id, run.seed] = run
     count = len({run.system_id for run in one.values()})

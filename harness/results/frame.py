@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 Kind = Literal["text", "count", "number", "flag"]
 # Long, of the program alone, or told by other columns.
 _LEFT_OUT = {"cause.traceback", "kept_under", "calibration", "metrics", "selected", "spec", "unavailable", "folder"}
-_LEFT_OUT |= {"extra_metrics"}
+ENVIRONMENTS = ("environment", "usual_environment")
+_LEFT_OUT |= {"extra_metrics", *ENVIRONMENTS}
 # As long as there are classes; it is in result.json.
 _LEFT_OUT |= {f"metrics.{split}.recall_by_class" for split in SPLITS}
 _LEFT_OUT |= {f"selected.{split}.test.recall_by_class" for split in SPLITS}
@@ -155,6 +156,9 @@ def _some_values(runs: Sequence[RunResult]) -> dict[str, list[Any]]:
     found["folder"] = [str(run.folder) if run.folder else None for run in runs]
     found["marks"] = [", ".join(marks(run)) or None for run in runs]
     found["unavailable"] = [json.dumps(run.unavailable) if run.unavailable else None for run in runs]
+    for name in ENVIRONMENTS:
+        values = [getattr(run, name) for run in runs]
+        found[name] = [None if value is None else json.dumps(value) for value in values]
     return found
 
 
@@ -188,7 +192,9 @@ def run_columns() -> tuple[RunColumn, ...]:
         found += _columns_of(Metrics, f"selected.{split}.test.")
     marked = "why its times do not count, e.g. disturbed; null where they do"
     folder = _column("folder", str, "that holds the record")
-    return (*found, folder, _column("marks", str, marked), _column("unavailable", str, "reasons of nulls, as JSON"))
+    texts = {"marks": marked, "unavailable": "reasons of nulls, as JSON"}
+    texts |= {name: f"{RunResult.model_fields[name].description}; as JSON" for name in ENVIRONMENTS}
+    return (*found, folder, *(_column(name, str, meaning) for name, meaning in texts.items()))
 
 
 def _columns_of(model: type[BaseModel], prefix: str) -> Iterator[RunColumn]:

@@ -52,6 +52,7 @@ class MeasuredRun:
         data_fingerprint, test_samples: of the test images.
         predictions: the file that holds them.
         extra_metrics: metrics of plug-ins on the test images, by name; and the latency of the network in use.
+        num_processes: of the run.
         environment: the variables that change run time; None where they are not known.
     """
 
@@ -67,6 +68,7 @@ class MeasuredRun:
     rankable: bool
     predictions: Path
     extra_metrics: Mapping[str, ExtraMetric] = field(default_factory=dict)
+    num_processes: int = 1
     environment: Mapping[str, str] | None = None
 
     @property
@@ -183,6 +185,7 @@ def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> Measure
         rankable=result.data.rankable,
         predictions=folder_of(output, suite, result).path / PREDICTIONS,
         extra_metrics=_in_use(result) | result.extra_metrics,
+        num_processes=result.num_processes,
         environment=result.environment,
     )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from harness.counted import counted, is_are
 from harness.errors import HarnessError
 from harness.records.comparable import compares
-from harness.records.planned import folders_elsewhere, with_elsewhere
+from harness.records.planned import folders_elsewhere, tell_of_environments, with_elsewhere
 from harness.records.read import names_in, read_suite
 from harness.records.result import FINAL, RunResult, metric
 from harness.records.store import now
@@ -144,7 +144,9 @@ class RaceState:
         wanted = [result for result in stored.results if result.run_id in planned]
         most = Counter(result.system_id for result in wanted)
         wanted.sort(key=lambda result: (result.status in ENDED, most[result.system_id], result.system_id))
-        return list({result.run_id: result for result in wanted}.values())
+        found = list({result.run_id: result for result in wanted}.values())
+        tell_of_environments(found)
+        return found
 
     def look(self, runs: Sequence[PlannedRun]) -> RaceState:
         """Makes the next look, and writes what it decides; another process may have done so meanwhile.

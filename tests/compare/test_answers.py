@@ -166,6 +166,15 @@ def test_synthetic_data_refuse_accuracy_and_not_time() -> None:
     assert found.time.verdict == "undecided"
 
 
+def test_another_environment_is_told_unless_the_number_of_processes_is_its_reason() -> None:
+    one, two = ({"OMP_NUM_THREADS": threads} for threads in "12")
+    a = config("a", [0.9, 0.91, 0.92], train={"epochs": 1}, environment=one)
+    told = "Train time: A ran in another environment than B (OMP_NUM_THREADS 1, not 2), and that is in the difference."
+    for more, expected in (({}, True), ({"num_processes": 2}, False)):
+        b = config("b", [0.9, 0.91, 0.92], train={"epochs": 2}, environment=two, **more)
+        assert (told in compare(a, b, 120.0, test_images=False).cautions) == expected
+
+
 def test_different_systems_refuse_time_and_not_accuracy() -> None:
     found = compared(A, B, system_id="other")
     assert found.time.reason == "run times of different systems do not compare (a1b2c3, other)"

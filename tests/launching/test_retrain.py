@@ -152,10 +152,23 @@ def recorded(manifest: Manifest, seed: int, status: Any = "ok", **fields: Any) -
     run = manifest.runs[seed]
     folder = manifest.folder(run, "system")
     code = own_code(run.spec.plugins())
-    attempt = folder.start(manifest.description(run), {"system_id": "system"}, code=code)
+    environment = fields.pop("environment", None)
+    described = manifest.description(run)
+    attempt = folder.start(described, {"system_id": "system"}, code=code, environment=environment)
     result = manifest.result(run, "system", attempt, status, None, Measurements(data=DATA, **fields))
     folder.finish(result)
     return result
+
+
+def test_records_of_another_environment_are_known_unless_their_times_do_not_count(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path, 4)
+    for seed, threads in enumerate("1233"):
+        recorded(manifest, seed, environment={"OMP_NUM_THREADS": threads}, disturbed=["others"] * (seed == 3))
+    found = KnownRuns.of(manifest, "system")
+    assert set(found.of_another_environment({1: {"OMP_NUM_THREADS": "2"}})) == {"run0", "run2"}
+    assert not found.of_another_environment({2: {}}), "of launches of another size"
+    [told] = found.sentences({1: {"OMP_NUM_THREADS": "2"}}, renew=True)
+    assert told.startswith("2 of them ran in another environment (OMP_NUM_THREADS 1, not 2)")
 
 
 def test_the_rule_of_retake_looks_at_the_mark_and_at_nothing_else(tmp_path: Path) -> None:

@@ -177,6 +177,17 @@ def test_times_of_another_environment_than_that_of_most_runs_do_not_count(tmp_pa
     assert [found[run.run_id] for run in plan.runs] == [{}, told, {}, told, {}, {}]
 
 
+def test_runs_whose_times_do_not_count_do_not_decide_on_the_environment(tmp_path: Path, plan: Plan) -> None:
+    one, unset = {"OMP_NUM_THREADS": "1"}, {}
+    for minute, run in enumerate(plan.runs):
+        own = minute > 3
+        more = {"environment": unset} if own else {"environment": one, "disturbed": ["others"]}
+        record(tmp_path, run, minute=minute, **more)
+    results = read_planned(tmp_path, "s", {run.run_id for run in plan.runs}).results
+    found = {result.run_id: tuple(marks(result)) for result in results}
+    assert [found[run.run_id] for run in plan.runs] == [("disturbed",)] * 4 + [()] * 2
+
+
 def test_of_two_environments_with_as_many_runs_the_newest_counts(tmp_path: Path, plan: Plan) -> None:
     for minute, (run, threads) in enumerate(zip(plan.runs, "212111", strict=True)):
         processes = 1 if minute < 4 else 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.records.result import RunResult
+from harness.records.result import Resolved, RunResult
 from harness.report.answer import TOGETHER
 from harness.report.build import build_report
 from harness.report.charts.of_report import charts_of
@@ -65,6 +65,35 @@ def test_a_seed_that_ran_on_two_systems_counts_once_as_in_compare(fake: Any) -> 
     assert (row.values["test_accuracy"].n, row.values["test_accuracy"].mean) == (3, pytest.approx(0.801))
     configs = measured_configs("s", {"a": "a", "b": "b"}, runs, Path())
     assert len(configs[0].runs) == 4  # of which compare takes three, by the same function
+
+
+def test_sorted_by_a_time_it_is_sorted_by_accuracy(fake: Any) -> None:
+    runs = runs_on(fake, {"a": ["one", "two"], "b": ["two", "one"]})
+    together, one, _ = fake.report(runs, sort="train_seconds").tables
+    assert [row.label for row in together.rows] == ["b", "a"]
+    assert [row.label for row in one.rows] == ["a", "b"]
+
+
+def test_precisions_that_differ_are_told_once_for_all_configs(fake: Any) -> None:
+    def resolved(system: str) -> Resolved:
+        precision = "bf16" if system == "one" else "no"
+        return Resolved(device="cuda", mixed_precision=precision, loader="resident", micro_batch_size=128)
+
+    runs = [
+        run.model_copy(update={"resolved": resolved(run.system_id)})
+        for run in runs_on(fake, {label: ["one", "two"] for label in "abc"})
+    ]
+    together = fake.report(runs).tables[0]
+    [told] = [note for note in together.every_note if "precision" in note]
+    assert told.startswith("“a”, “b”, “c”: their runs differ in mixed precision")
+
+
+def test_a_seed_that_diverged_counts_before_one_that_ran_out_of_memory(fake: Any) -> None:
+    runs = runs_on(fake, {"a": ["one", "two"]})
+    runs.append(fake.result("a", config_id="a", seed=2, system_id="one", status="diverged"))
+    late = {"ended_at": "2026-02-01T00:00:00.000+00:00"}
+    runs.append(fake.result("a", config_id="a", seed=2, system_id="two", status="oom", **late))
+    assert fake.report(runs).tables[0].rows[0].values["runs"] == "2 ok, 1 diverged"
 
 
 def test_a_seed_that_failed_on_one_system_counts_where_it_ended(fake: Any) -> None:

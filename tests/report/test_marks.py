@@ -26,7 +26,7 @@ NOTES = {
     "elsewhere": "Run elsewhere (in suite other): {}. Their times are left out: they were not interleaved with the "
     "other runs here.",
     "environment": "Another environment than most runs (OMP_NUM_THREADS 1, not unset): {}. Their times are left out; "
-    "set it as the other runs have it, and use another --output, for times that count.",
+    "for times that count set them as in the other runs, and use another --output.",
     "resumed": "Resumed from a checkpoint (at step 7): {}. Their times are left out; --with-resumed includes them.",
 }
 each_mark = pytest.mark.parametrize("mark", MARKS)

@@ -84,10 +84,12 @@ def test_every_column_says_what_it_means(tmp_path: Path) -> None:
 
 def test_mixed_parameters_are_texts_and_lists_are_json() -> None:
     runs = [make_result(train={"compile": False}), make_result("b", train={"compile": "max-autotune"})]
-    runs[0] = runs[0].model_copy(update={"disturbed": ["others, busy"]})
+    unusual = {"environment": {"LD_PRELOAD": "x.so"}, "usual_environment": {}}
+    runs[0] = runs[0].model_copy(update={"disturbed": ["others, busy"], **unusual})
     values = run_values(runs)
     assert values["spec.train.compile"] == ["false", "max-autotune"]
     assert json.loads(values["disturbed"][0]) == ["others, busy"]
+    assert values["environment"] == ['{"LD_PRELOAD": "x.so"}', None] and values["usual_environment"] == ["{}", None]
     assert not [name for name in values if "by_class" in name], "as long as there are classes"
     assert str(run_frame(runs)["spec.train.compile"].dtype) in ("object", "str")
 
