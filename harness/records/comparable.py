@@ -73,6 +73,8 @@ def compares_with(mark_names: Collection[str], metric_name: str, *, with_resumed
     What is of the time of a marked run does not. A packed run shared its device as well: what is of that is not its
     own.
     """
+    if metric_name.startswith("inference") and "environment" in mark_names:
+        return False  # what else marks a run keeps it from being timed in use
     if is_of_time(metric_name):
         return not set(mark_names) - ({"resumed"} if with_resumed else set())
     return not (is_of_device(metric_name) and "packed" in mark_names)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.report.tables import Table
 
 MOST_NAMED = 3
+NO_TEST = "with too few seeds in common or other test images"
 TOGETHER = "One run of each config and seed counts, whichever system it ran on; times are in the tables of the systems."
 
 
@@ -74,6 +75,11 @@ class Standing:
         return len(self.best.by_seed) > 1
 
     @property
+    def one_run_each(self) -> bool:
+        """Whether neither the best nor any that may be as good has a second run."""
+        return all(len(one.by_seed) < 2 for one in self.as_good)
+
+    @property
     def as_good(self) -> tuple[Contender, ...]:
         """The best, and all that may well be as good."""
         return self.best, *self.equivalent, *self.undecided
@@ -106,6 +112,8 @@ def _first(table: Table, compared: Family) -> Standing | None:
 def standing_by(contenders: Sequence[Contender], images: int, margin: float | None) -> Standing | None:
     """Returns who is first by an accuracy of which no predictions are kept, as that at a budget.
 
+    Nothing is said of configs that were tested on different images.
+
     Args:
         images: that it is a mean over.
     """
@@ -115,6 +123,8 @@ def standing_by(contenders: Sequence[Contender], images: int, margin: float | No
     rows = [[one.by_seed.get(seed, math.nan) for seed in seeds] for one in contenders]
     values = np.array(rows, dtype=float).reshape(len(contenders), len(seeds))
     noise = largest_image_noise(np.array([one.summary.mean for one in contenders]), images)
+    tested = [{(run.data.fingerprint, run.data.test_samples) for run in one.row.ok if run.data} for one in contenders]
+    noise.shared[[[own != other for other in tested] for own in tested]] = math.nan
     return _standing(contenders, PairwiseTests(values, noise, margin=margin))
 
 
@@ -179,7 +189,7 @@ def how_sure(first: Standing) -> str:
         return "one seed: the uncertainty is not known"
     if not first.as_good[1:]:
         return "better than all others"
-    unknown = " (some with too few seeds to tell)" if first.unknown else ""
+    unknown = f" (some {NO_TEST})" if first.unknown else ""
     told = [f"equivalent to {_names(first.equivalent)}"] if first.equivalent else []
     told += [f"undecided beside {_names(first.undecided)}{unknown}"] if first.undecided else []
     return ", ".join(told)
@@ -190,15 +200,21 @@ def _most_accurate(first: Standing, margin: float | None) -> str:
     said = f"{name} is the most accurate, with {accuracy_text(summary)} of the test images right"
     if not first.others:
         return f"{name} reaches {accuracy_text(summary)} of the test images; there is nothing to compare it with."
-    if not first.known:
+    if first.one_run_each:
         return f"{said}, by one run each, so the uncertainty is not known."
+    if not first.known:
+        return f"{said}, by one run, so nothing is known of it beside the others."
     if not first.as_good[1:]:
         return f"{said}: better than {'the other' if first.others == 1 else f'all {first.others} others'}."
     told = []
     if first.equivalent:
         told.append(f"equivalent within {100 * (margin or 0.0):g} points to {_names(first.equivalent)}")
-    if first.undecided:
-        told.append(f"{summary.n} seeds leave undecided whether it is better than {_names(first.undecided)}")
+    if tested := [one for one in first.undecided if one not in first.unknown]:
+        common = sorted({len(first.best.by_seed.keys() & one.by_seed.keys()) for one in tested})
+        seeds = f"{common[0]} to {common[-1]}" if len(common) > 1 else common[0]
+        told.append(f"{seeds} seeds leave undecided whether it is better than {_names(tested)}")
+    if first.unknown:
+        told.append(f"it is not known whether it is better than {_names(first.unknown)}, {NO_TEST}")
     if first.flattery and margin and first.flattery > margin:  # by more than what matters
         told.append(f"as the best of these, its mean is too high by up to {_points(first.flattery)} points on average")
     return f"{said}; {', and '.join(told)}."
@@ -206,8 +222,10 @@ def _most_accurate(first: Standing, margin: float | None) -> str:
 
 def _fastest(first: Standing, table: Table) -> str:
     """Among those that may well be the most accurate, the one that trains fastest."""
-    if not first.known and first.others:
+    if first.one_run_each and first.others:
         return "One seed does not show the noise: set `seeds: 3` in the suite and run it again."
+    if not first.known and first.others:
+        return f"More seeds of {named(first.best.row)} that end ok would tell."
     equal = first.as_good
     quickest = fastest(table, equal)
     if quickest is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ from harness.suite.plan import Plan
 
 if TYPE_CHECKING:
     import pandas
+
+    from harness.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,12 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         difference, count = in_what_they_differ(others, plans), counted(len(others), "stored result")
         notes.append(f"Left out: {count} that belong to no run of this plan ({difference}).")
     ran = {result.config_id for result in results}
-    # Of several world sizes those that were not run are not missing: the suite leaves them open.
+    left_open = _left_open(plans, ran)
     shown = {
         config_id: (f"{spec.label} on {spec.train.num_processes}" if len(plans) > 1 else spec.label, spec)
-        for number, plan in enumerate(plans)
+        for plan in plans
         for config_id, spec in plan.configs().items()
-        if config_id in ran or (number == 0 and len(plans) == 1)
+        if config_id in ran or (plan is first and config_id not in left_open)
     }
     folder = roots[0] / suite.name
     results, missing = with_extra_metrics(results)
@@ -165,6 +167,21 @@ def study_of_plans(plans: Sequence[Plan], stored: SuiteResults, roots: Sequence[
         notes=(*notes, *missing, *_unreadable(stored)),
         trial=tuple(f"{path}={json.dumps(value)}" for path, value in changed.items()),
     )
+
+
+def _left_open(plans: Sequence[Plan], ran: Collection[str]) -> set[str]:
+    """Returns the configs of the first plan that ran at another world size only, which their suite leaves open."""
+    if len(plans) == 1:
+        return set()
+
+    def settings(spec: RunSpec) -> str:
+        dump = spec.model_dump(mode="json")
+        return json.dumps({**dump, "train": {**dump["train"], "num_processes": None}}, sort_keys=True)
+
+    configs = [plan.configs() for plan in plans]
+    elsewhere = {settings(spec) for own in configs[1:] for config_id, spec in own.items() if config_id in ran}
+    open_size = configs[0].keys() - configs[1].keys()  # a config that names its size is the same in each plan
+    return {config_id for config_id in open_size if settings(configs[0][config_id]) in elsewhere}
 
 
 def study_of_folders(folders: Sequence[Path], only: Sequence[str] = ()) -> Study:

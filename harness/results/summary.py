@@ -51,8 +51,10 @@ def summarize(frame: pandas.DataFrame, *, with_resumed: bool = False) -> pandas.
         row |= {"runs_ok": ended.count("ok"), "runs": count_statuses(ended)}
         row |= {name.removeprefix("spec."): table[name][latest] for name in differing}
         ok = [at for at in own if table["status"][at] == "ok"]
+        arrived = table.get("target.train_seconds")
+        some_late = not arrived or any(arrived[at] is None for at in ok)  # marked ones, too
         for column, numbers in numbers_of(table, ok, with_resumed=with_resumed):
-            missed = column.metric.startswith("target.") and ("diverged" in ended or None in numbers)
+            missed = column.metric.startswith("target.") and ("diverged" in ended or some_late)
             # The mean of those that arrived leaves out the slow.
             row |= fields(column, over_seeds(column, [] if missed else numbers))
         rows.append(row)
@@ -69,11 +71,11 @@ def numbers_of(
         ok: the places there of a config's runs that ended ok.
     """
     marked = [(at, table["marks"][at].split(", ") if table["marks"][at] else ()) for at in ok]
-    counted: dict[tuple[bool, bool], list[int]] = {}  # there are fifty columns, and three answers
+    counted: dict[tuple[bool, bool, bool], list[int]] = {}  # there are fifty columns, and four answers
     for column in (*MEASURED, *extra_columns(table)):
         if not column.metric:
             continue
-        kind = is_of_time(column.metric), is_of_device(column.metric)
+        kind = is_of_time(column.metric), is_of_device(column.metric), column.metric.startswith("inference")
         if kind not in counted:
             counted[kind] = [at for at, own in marked if compares_with(own, column.metric, with_resumed=with_resumed)]
         values = table.get(run_column(column.metric))

@@ -131,13 +131,13 @@ def _same_numbers(rows: list[dict[str, Any]], files: Path) -> None:
 
 def _same_verdicts(sentence: str, comparisons: list[dict[str, Any]]) -> None:
     """The first sentence of the report names who is equivalent and who is undecided, up to three of each."""
-    said = {"equivalent": "equivalent within", "undecided": "leave undecided"}
-    found: dict[str, list[str]] = {"equivalent": [], "undecided": []}
+    said = {"equivalent": "equivalent within", "undecided": "leave undecided", "unknown": "not known whether"}
+    found: dict[str, list[str]] = {"equivalent": [], "undecided": [], "unknown": []}
     for one in comparisons:
         assert one["accuracy"]["verdict"] != "a", "nothing is better than the best"
-        verdict = one["accuracy"]["verdict"] or "undecided"
+        verdict = one["accuracy"]["verdict"] or "unknown"
         found.setdefault(verdict, []).append(one["a"]["label"])
-    if "by one run each" in sentence:
+    if "by one run" in sentence:
         assert not any(one["accuracy"]["verdict"] for one in comparisons)
         return
     for verdict, words in said.items():

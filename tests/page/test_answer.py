@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.records.result import Inference
-from harness.report.answer import advice, answer, most_accurate, seconds_text
+from harness.report.answer import Contender, advice, answer, how_sure, most_accurate, seconds_text, standing_by
 from harness.report.budgets import BudgetChoice, budget_rows, budgets, latency_rows
 from harness.report.epochs import Curve
 
@@ -84,6 +84,33 @@ def test_one_seed_says_nothing(fake: Any) -> None:
     assert found and not found.known
     assert len(found.unknown) == 1
     assert "by one run each" in answer(_table(fake, {"a": ([0.9], 1.0), "b": ([0.1], 1.0)}))[0]
+
+
+def test_the_best_with_a_single_run_is_not_said_to_be_one_of_many_such(fake: Any) -> None:
+    said = answer(_table(fake, {"a": ([0.9], 1.0), "b": ([0.1, 0.11, 0.12], 1.0)}))
+    assert said[0].endswith("by one run, so nothing is known of it beside the others.") and "seeds: 3" not in said[1]
+
+
+def test_the_seeds_that_are_named_are_those_in_common(fake: Any) -> None:
+    many = [0.50, 0.51, 0.52, 0.49, 0.50, 0.51]
+    told = answer(_table(fake, {"a": (many, 1.0), "b": (many[:3], 1.0), "c": ([0.4], 1.0)}))[0]
+    assert "3 seeds leave undecided whether it is better than “a”" in told or "3 seeds leave undecided" in told, told
+    assert "6 seeds" not in told
+    assert "it is not known whether it is better than “c”, with too few seeds in common or other test images" in told
+
+
+def test_configs_that_were_tested_on_other_images_get_no_verdict(fake: Any) -> None:
+    accuracies = {"a": [0.90, 0.91, 0.92], "b": [0.50, 0.51, 0.52]}
+    runs = [
+        fake.result(label, config_id=label, seed=seed, accuracy=accuracy, fingerprint=label)
+        for label, own in accuracies.items()
+        for seed, accuracy in enumerate(own)
+    ]
+    rows = {row.label: row for row in fake.report(runs).tables[0].rows}
+    contenders = [Contender(rows[label], dict(enumerate(own))) for label, own in accuracies.items()]
+    standing = standing_by(contenders, 10_000, None)
+    assert standing and [one.row.label for one in standing.unknown] == ["b"]
+    assert "other test images" in how_sure(standing)
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,11 @@ def test_which_numbers_compare(fake: Any) -> None:
     assert [compares(run, times[0], with_resumed=True) for run in runs] == [True, False, False, False, False, True]
 
 
+def test_the_latency_of_another_environment_does_not_count(fake: Any) -> None:
+    assert not compares(fake.result(**MARKING["environment"]), "inference.latency_seconds")
+    assert compares(fake.result(**MARKING["resumed"]), "inference.latency_seconds")
+
+
 def test_what_was_trained_again_is_counted(fake: Any) -> None:
     runs = [fake.result(seed=0, replaced=2), fake.result(seed=1), fake.result("b", config_id="b", replaced=1)]
     notes = fake.report(runs).tables[0].every_note

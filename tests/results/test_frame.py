@@ -229,6 +229,16 @@ def test_a_target_that_a_run_missed_has_no_mean(tmp_path: Path) -> None:
     assert pandas.isna(mean)
 
 
+def test_a_disturbed_run_that_missed_the_target_leaves_no_mean(tmp_path: Path) -> None:
+    def target(seconds: float | None) -> TargetReached:
+        return TargetReached(metric="test.accuracy", at_least=0.9, epoch=1 if seconds else None, train_seconds=seconds)
+
+    runs = [make_result(seed=seed, target=target(10.0 + seed)) for seed in range(2)]
+    store(tmp_path, [*runs, make_result(seed=2, target=target(None), disturbed=["others"])])
+    [row] = harness.summarize(harness.read_results(tmp_path)).to_dict("records")
+    assert pandas.isna(row["target_seconds_mean"])
+
+
 def test_a_diverged_run_missed_the_target(tmp_path: Path) -> None:
     reached = TargetReached(metric="test.accuracy", at_least=0.5, epoch=1, train_seconds=1.0)
     store(tmp_path, [make_result(run_id="r0", target=reached), make_result(seed=1, run_id="r1", status="diverged")])

@@ -327,6 +327,17 @@ def test_other_world_sizes_of_the_suites_configs_are_shown(plan: Plan, tmp_path:
     assert "lr=0.01 (train.num_processes=2)" in study.labels.values()
 
 
+def test_a_config_that_ran_at_no_world_size_is_missing(plan: Plan, tmp_path: Path) -> None:
+    pairs = load_suite(tmp_path / "suite.yaml").plan(lambda data: "f00d", num_processes=2)
+    lost = pairs.order[0]
+    label = next(run.spec.label for run in pairs.runs if run.config_id == lost)
+    ran = [_result(run) for run in pairs.runs if run.config_id != lost]
+    store(tmp_path / "pairs", [run.model_copy(update={"num_processes": 2}) for run in ran])
+    study = study_of_suite(plan, [tmp_path / "pairs"], lambda size: pairs)
+    others = {f"{run.spec.label} on 2" for run in pairs.runs if run.config_id != lost}
+    assert set(study.labels.values()) == {f"{label} on 1", *others}
+
+
 def test_labels_are_those_of_the_suite_today(plan: Plan, tmp_path: Path) -> None:
     renamed = {config_id: f"new {number}" for number, config_id in enumerate(plan.order)}
     question = SuiteQuestion.of(plan.suite, renamed)

@@ -41,7 +41,7 @@ _TITLES = {"accuracy": "Accuracy (%)", "loss": "Loss"}
 _SPEEDS = {
     "samples_per_second": ("Samples/s", 1.0),
     "wait_share": ("Waited for data (%)", 100.0),
-    "gpu_watts": ("GPU power (W)", 1.0),
+    "gpu_watts": ("Power of all GPUs (W)", 1.0),
 }
 
 
