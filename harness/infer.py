@@ -12,10 +12,12 @@ from accelerate import Accelerator
 from accelerate.utils import parse_flag_from_env
 
 from harness.errors import HarnessError
+from harness.measure.environment import timing_variables
 from harness.measure.memory import keep_freed_memory
 from harness.measure.system import describe_system
 from harness.measure.torch_probe import probe
 from harness.measure.usable_gpus import has_usable_gpu
+from harness.records.comparable import told_apart
 from harness.records.result import Inference, RunResult
 from harness.records.store import RunFolder
 from harness.results.study import Study
@@ -83,6 +85,10 @@ def _add(folder: RunFolder, settings: Settings, accelerator: Accelerator) -> Inf
 def _time(trained: Trained, result: RunResult, accelerator: Accelerator) -> Inference:
     """Times a network and adds that to the result."""
     train = trained.spec.train
+    here = timing_variables(accelerator.device.type)
+    if result.environment not in (None, here):
+        message = f"it was trained in another environment ({told_apart(result.environment or {}, here)})"
+        raise HarnessError(message, "set that environment: latencies of two do not compare")
     if result.resolved is None:
         raise HarnessError("its record does not say in which precision it ran")
     apply_switches(train)

@@ -72,6 +72,13 @@ def test_networks_are_timed_after_training_or_later_and_no_run_is_trained_for_it
         with pytest.raises(HarnessError, match="no run of faults has ended ok on this system, Other"):
             next(infer(study_of_folders([house.path / "results/faults"]), {}))
 
+    house.suite("seeds: [6]\n")
+    house.run("suite.yaml", "--set", "train.keep_weights=true", "--set", "model=mlp")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("OMP_NUM_THREADS", "77")
+        refused = call(house, "infer", "suite.yaml", "--set", "model=mlp", code=1)
+        assert "it was trained in another environment" in refused.stderr and not refused.stdout
+
     house.suite("seeds: [7]\n")
     house.run("suite.yaml", "--set", "train.keep_weights=false", "--set", "model=mlp")
     refused = call(house, "infer", "suite.yaml", "--set", "model=mlp", code=1)

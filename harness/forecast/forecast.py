@@ -151,13 +151,13 @@ class Known:
         spec = self.specs[config_id]
         count = sum(run.config_id == config_id for run in self.open_runs)
         own = ConfigForecast(config_id=config_id, label=spec.label, open_runs=count)
+        several = len({spec.data.model_dump_json() for spec in self.specs.values()}) > 1
         if config_id in self.records:
-            return _of_records(own, spec, self.records[config_id])
+            return _of_records(own, spec, self.records[config_id], reads_data=several)
         other = self.stepped_for.get(config_id, "")
         stepped = self.stepped.get(other)
         if stepped is None:
             return own.model_copy(update={"problem": "not stepped: no time was left", "hint": "give it more --seconds"})
-        several = len({spec.data.model_dump_json() for spec in self.specs.values()}) > 1
         found = _of_steps(own, spec, stepped, reads_data=several)
         if other == config_id:
             return found
@@ -177,9 +177,12 @@ def useful_records(results: Iterable[RunResult]) -> dict[str, list[RunResult]]:
     return {config_id: results for config_id, results in found.items() if len(results) >= RECORDS}
 
 
-def _of_records(own: ConfigForecast, spec: RunSpec, results: Sequence[RunResult]) -> ConfigForecast:
+def _of_records(
+    own: ConfigForecast, spec: RunSpec, results: Sequence[RunResult], *, reads_data: bool
+) -> ConfigForecast:
     train = Span.of_values([result.clock.train_seconds or 0.0 for result in results])
-    wall = Span.of_values([result.clock.total_seconds or 0.0 for result in results])
+    clocks = [result.clock for result in results]
+    wall = Span.of_values([(one.total_seconds or 0.0) + reads_data * (one.data_seconds or 0.0) for one in clocks])
     steps = results[0].throughput.steps
     peaks = [r.memory.max_reserved_bytes or r.memory.host_rss_bytes for r in results]
     joules = [result.energy.train_joules for result in results]

@@ -11,7 +11,7 @@ import psutil
 
 from harness.measure.cores import Cores, asleep_seconds
 from harness.measure.processes import Processes, resident_bytes, times_of
-from harness.measure.system.host import Throttling
+from harness.measure.system.host import Throttling, resource_limits
 
 POWERCAP = Path("/sys/class/powercap")
 NO_RAPL = "no RAPL counter of the CPU can be seen: the machine has none, or hides it, as virtual ones do"
@@ -35,6 +35,7 @@ class Host:
         self._cores = Cores()
         self._throttling: Throttling | None = None
         self.cores = self._cores.count
+        self.usable_cores = min(self.cores, resource_limits().cpus or self.cores)  # of them, by the cgroup's quota
         self.rapl = rapl
 
     def gauges(self) -> dict[str, Callable[[], float]]:

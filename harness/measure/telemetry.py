@@ -65,10 +65,16 @@ class Part:
     suspended_seconds: float = 0.0
 
 
-class SuspensionWatch:
-    """A thread that only waits: what it is late, beyond what its process computed meanwhile, the process stood still.
+def main_thread_seconds() -> float:
+    """Returns the CPU seconds of the main thread."""
+    return time.clock_gettime(time.pthread_getcpuclockid(threading.main_thread().ident or 0))
 
-    The caller holds a lock.
+
+class SuspensionWatch:
+    """A thread that only waits: what it is late, beyond what the main thread computed, the process stood still.
+
+    The main thread may have kept Python's lock from it; of all threads together a short time is many CPU seconds. The
+    caller holds a lock.
 
     Args:
         period_seconds: that the thread waits each time.
@@ -81,7 +87,7 @@ class SuspensionWatch:
 
     def listen(self) -> None:
         """The thread begins to wait."""
-        self._since, self._used = time.perf_counter(), time.process_time()
+        self._since, self._used = time.perf_counter(), main_thread_seconds()
 
     def rest(self) -> None:
         """The thread does something else for a while."""
@@ -182,7 +188,7 @@ class Sampler:
         machine = {name: counted.pop(name) for name in MACHINE if name in counted}
         rest = Readings(totals=counted, machines={self._machine: machine})
         if self._host:
-            rest.totals["host_core_seconds"] = seconds * self._host.cores
+            rest.totals["host_core_seconds"] = seconds * self._host.usable_cores
             rest.other_launches = sorted(self._host.other_launches)
             if "machine_seconds" in machine:
                 machine |= {"core_seconds": machine["machine_seconds"] * self._host.cores, "parts": 1.0}

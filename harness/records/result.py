@@ -119,7 +119,7 @@ class Clock(Record):
     speedrun_seconds: Seconds | None = Field(
         default=None, description="whitening, training and evaluation: the clock of airbench94 and of scripts after it"
     )
-    total_seconds: Seconds | None = Field(default=None, description="the whole run")
+    total_seconds: Seconds | None = Field(default=None, description="the whole run, without reading the data")
 
     def add_checkpoint(self, seconds: float) -> None:
         """Counts what writing the weights took after the run was measured."""

@@ -193,7 +193,7 @@ def _run(suite: str, result: RunResult, output: Path, *, timed: bool) -> Measure
 def _in_use(result: RunResult) -> dict[str, ExtraMetric]:
     """Returns the latency of the network in use; what other systems measured is as if it were by other code."""
     latency = metric(result, LATENCY)
-    if latency is None:
+    if latency is None or not compares(result, LATENCY):
         return {}
     code = result.system_id
     return {"latency": ExtraMetric(unit="ms", title="latency", better="lower", value=1000 * latency, code=code)}

@@ -167,6 +167,7 @@ def _restore_progress(
         metrics = {split: Metrics.model_validate(each) for split, each in values["metrics"].items()}
         progress.history.epochs.append(Epoch(**values | {"time": EpochTime(**values["time"]), "metrics": metrics}))
     progress.losses = [losses]
+    progress.seconds["whiten"] = 0.0  # that of this part is thrown away, with what it made
     for name, seconds in state["seconds"].items():
         progress.seconds[name] = progress.seconds.get(name, 0.0) + seconds
     progress.memory = Memory.model_validate(state["memory"])

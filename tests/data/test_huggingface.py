@@ -67,6 +67,9 @@ def test_parquet_and_a_saved_data_set_give_what_a_folder_of_the_same_images_give
     assert huggingface(root=str(tmp_path / "elsewhere"), size=8).fingerprint() == seen["parquet"]
     write_parquet(tmp_path / "elsewhere", rows(4))
     assert huggingface(root=str(tmp_path / "elsewhere"), size=8).fingerprint() != seen["parquet"]
+    info = next((tmp_path / "saved").rglob("dataset_info.json"))
+    info.write_text(info.read_text().replace('"cat"', '"bird"'))
+    assert huggingface(root=str(tmp_path / "saved"), size=8).fingerprint() != seen["saved"], "a class has another name"
 
 
 def test_images_stay_as_they_are_and_one_split_is_divided(tmp_path: Path) -> None:
@@ -105,6 +108,8 @@ def test_bad_input_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(HarnessError, match="holds no parquet files and no saved data set"):
         huggingface(root=str(tmp_path)).fingerprint()
     (tmp_path / "train.parquet").write_bytes(b"no parquet")
+    with pytest.raises(HarnessError, match=r"data\.subset 'b' is of a repository"):
+        huggingface(root=str(tmp_path), subset="b").fingerprint()
     with pytest.raises(HarnessError, match="cannot be read"):
         huggingface(root=str(tmp_path)).load()
     hub = huggingface(repository="a/b", revision=REVISION)

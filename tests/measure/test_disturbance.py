@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ from harness.measure.processes import Processes, times_of
 from harness.measure.readings import Readings
 from harness.measure.surroundings import Surroundings
 from harness.measure.system.host import Throttling
-from harness.measure.telemetry import Sampler, SuspensionWatch
+from harness.measure.telemetry import Sampler, SuspensionWatch, main_thread_seconds
 from harness.records.result import Disturbance, Telemetry
 from harness.running.execute import Observer, execute
 from tests.running.test_execute import make_spec
@@ -217,7 +219,7 @@ def test_a_process_that_stood_still_is_late() -> None:
     class Late(SuspensionWatch):
         def __init__(self, waited: float, used: float) -> None:
             super().__init__(1.0)
-            self._since, self._used = time.perf_counter() - waited, time.process_time() - used
+            self._since, self._used = time.perf_counter() - waited, main_thread_seconds() - used
 
     assert Late(31.0, 0.0).missed(0.0) == pytest.approx(30.0, abs=0.5)
     assert Late(31.0, 29.9).missed(0.0) == pytest.approx(0.1, abs=0.2)  # a computation that let no thread go
@@ -225,6 +227,15 @@ def test_a_process_that_stood_still_is_late() -> None:
     late = Late(31.0, 0.0)
     late.rest()
     assert late.missed(0.0) == 0.0
+
+
+def test_what_other_threads_compute_hides_no_suspension() -> None:
+    """Of many threads a second has many CPU seconds."""
+    begun, all_begun = main_thread_seconds(), time.process_time()
+    worker = threading.Thread(target=lambda: hashlib.pbkdf2_hmac("sha256", b"x", b"y", 500_000))
+    worker.start()
+    worker.join()
+    assert main_thread_seconds() - begun < 0.1 < time.process_time() - all_begun
 
 
 def test_a_busy_machine_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ def run(log_seconds: float, minute: int = 0, seed: int = 0) -> RunResult:
         "packed": 1,
         "disturbed": [],
         "elsewhere": None,
+        "usual_environment": None,
     }
     return cast(RunResult, SimpleNamespace(clock=clock, run_id=f"{minute}", metrics={}, **fields))
 

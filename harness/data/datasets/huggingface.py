@@ -28,6 +28,8 @@ from harness.paths import user_path
 from harness.registry import dataset
 
 INSTALL = "pip install datasets"
+# Beside the data they say what its splits and classes are.
+DESCRIPTIONS = ("README.md", "dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json")
 TEST_SPLITS = ("test", "validation", "valid", "val")
 LABELS = ("label", "labels", "fine_label", "class")  # where no column has the type of a class
 IN_A_FOLDER = 10_000
@@ -72,7 +74,7 @@ def huggingface(
     columns = image, label, test_split
 
     def content(most_bytes: float = math.inf) -> str:
-        _require_place(root, repository, revision)
+        _require_place(root, repository, revision, subset)
         if not folder:
             return fingerprint_of(repository, revision, subset)
         return ListedFiles(_data_files(folder)).content(folder, most_bytes)
@@ -117,21 +119,24 @@ def huggingface(
     )
 
 
-def _require_place(root: str | None, repository: str | None, revision: str) -> None:
+def _require_place(root: str | None, repository: str | None, revision: str, subset: str | None) -> None:
     if (root is None) == (repository is None):
         raise HarnessError("dataset 'huggingface' takes one of data.root and data.repository", "name one")
+    if root and subset:
+        message = f"data.subset '{subset}' is of a repository, and data.root names a folder"
+        raise HarnessError(message, "leave it out, and let data.root be the folder of the subset's files")
     if repository and not re.fullmatch("[0-9a-f]{40}", revision):
         message = f"data.revision is '{revision}', not a commit: other data would have the same name"
         raise HarnessError(message, f"https://huggingface.co/datasets/{repository}/commits/main has its commits")
 
 
 def _data_files(folder: Path) -> list[str]:
-    """Returns the parquet files of a folder, or the files of what `save_to_disk` wrote."""
+    """Returns the parquet files of a folder, or those that `save_to_disk` wrote, and what says how to read them."""
     found = sorted(str(path) for suffix in ("parquet", "arrow") for path in folder.rglob(f"*.{suffix}"))
     if not found:
         message = f"{folder} holds no parquet files and no saved data set"
         raise HarnessError(message, "data.root is a folder of *.parquet, or what save_to_disk wrote")
-    return found
+    return found + sorted(str(path) for name in DESCRIPTIONS for path in folder.rglob(name))
 
 
 def _open(folder: Path | None, repository: str | None, revision: str, subset: str | None) -> dict[str, Any]:
