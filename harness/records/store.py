@@ -55,11 +55,11 @@ class Attempt:
         packed = max((event.get("packed", 1) for event in events), default=1)
         parts = [event for event in events if event.get("event") in STARTS]
         code = _joined([part.get("code") for part in parts])
-        environments = [part.get("environment") for part in parts]
-        names = dict.fromkeys(name for environment in environments for name in environment or ())
-        environment = None
-        if environments and None not in environments:
-            environment = {name: _joined([part.get(name, "unset") for part in environments]) or "" for name in names}
+        known = [one for part in parts if (one := part.get("environment")) is not None]
+        names = dict.fromkeys(name for one in known for name in one)
+        environment = {name: _joined([one.get(name, "unset") for one in known]) or "" for name in names}
+        if not parts or len(known) < len(parts):
+            environment = None
         number, started_at = numbers[-1] if numbers else 1, events[0]["at"] if events else now()
         return Attempt(number, started_at, packed, code, environment)
 

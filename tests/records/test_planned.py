@@ -180,9 +180,9 @@ def test_times_of_another_environment_than_that_of_most_runs_do_not_count(tmp_pa
 def test_runs_whose_times_do_not_count_do_not_decide_on_the_environment(tmp_path: Path, plan: Plan) -> None:
     one, unset = {"OMP_NUM_THREADS": "1"}, {}
     for minute, run in enumerate(plan.runs):
-        own = minute > 3
-        more = {"environment": unset} if own else {"environment": one, "disturbed": ["others"]}
-        record(tmp_path, run, minute=minute, **more)
+        of_others = minute < 4
+        environment, disturbed = (one, ["others"]) if of_others else (unset, [])
+        record(tmp_path, run, minute=minute, environment=environment, disturbed=disturbed)
     results = read_planned(tmp_path, "s", {run.run_id for run in plan.runs}).results
     found = {result.run_id: tuple(marks(result)) for result in results}
     assert [found[run.run_id] for run in plan.runs] == [("disturbed",)] * 4 + [()] * 2
