@@ -238,7 +238,7 @@ def test_what_went_before_goes_on(tmp_path: Path) -> None:
     progress.history.add(Epoch(0, EpochTime(9.0, 1.0, 3.0, 2), 24, 0.5, 0.1, {"train": metrics, "test": metrics}, 7.5))
     progress.losses.append(torch.tensor([0.5, 0.25, 2.0, 1.0]))
     progress.so_far.epoch, progress.so_far.timed_samples = 1, 24
-    progress.seconds |= {"build": 1.0, "eval": 2.0, "total": 8.0}
+    progress.seconds |= {"build": 1.0, "eval": 2.0, "total": 8.0, "whiten": 3.0}
     progress.memory = Memory(host_rss_bytes=5)
     progress.readings = Readings(
         samples=2,
@@ -257,10 +257,11 @@ def test_what_went_before_goes_on(tmp_path: Path) -> None:
     checkpoint = commit(tmp_path, train_state, progress)
     other = make(network(2))
     again = begin(other)
-    again.seconds |= {"build": 0.5, "data": 0.25}
+    again.seconds |= {"build": 0.5, "data": 0.25, "whiten": 2.0}
     restore(checkpoint, other, again)
     assert again.history.epochs == progress.history.epochs
-    assert again.seconds == {"build": 1.5, "eval": 2.0, "total": 8.0, "data": 0.25}
+    # What whitening took this time is thrown away with its weights.
+    assert again.seconds == {"build": 1.5, "eval": 2.0, "total": 8.0, "data": 0.25, "whiten": 3.0}
     assert again.readings == progress.readings and again.so_far.joules is None
     assert again.memory == progress.memory and again.resumed_at == [3, 6]
     assert_same(again.losses, [torch.tensor([0.5, 0.25, 2.0, 1.0])])
